@@ -1,0 +1,5 @@
+"""The command `bert-qa`."""
+
+
+def run() -> None:
+    """Run the command line."""

@@ -1,0 +1,1 @@
+"""Ask questions of a BERT model served by OpenVINO Model Server."""

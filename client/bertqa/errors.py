@@ -1,0 +1,66 @@
+"""Everything that can go wrong, as one small tree with one root."""
+
+from __future__ import annotations
+
+
+class BertQAError(Exception):
+    """The root of all errors that this project raises on purpose.
+
+    `detail` keeps what the server or a library said, word for word, where there is such a text.
+    """
+
+    def __init__(self, message: str, *, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class InvalidQuestionError(BertQAError):
+    """The question is missing, empty, or no text that can be encoded."""
+
+
+class InvalidContextError(BertQAError):
+    """The context is missing, empty, or no text that can be encoded."""
+
+
+class ServerUnreachableError(BertQAError):
+    """Nobody answers at the address, or the connection broke."""
+
+
+class ServerOverloadedError(BertQAError):
+    """The server refused the request for lack of room: try again later."""
+
+
+class DeadlineExceededError(BertQAError):
+    """No answer came within the timeout."""
+
+
+class ModelNotFoundError(BertQAError):
+    """The server does not serve a model of that name."""
+
+
+class VersionNotFoundError(BertQAError):
+    """The server serves the model, but not that version of it."""
+
+
+class ModelNotReadyError(BertQAError):
+    """The model or version is loading, failed to load, or is being retired."""
+
+
+class NotAQAModelError(BertQAError):
+    """The served model lacks something that a question-answering model has."""
+
+
+class ProtocolError(BertQAError):
+    """The server sent what the protocol does not allow."""
+
+
+class TokenizerError(BertQAError):
+    """The tokenizer is missing, unreadable, or does not fit the model."""
+
+
+class DataError(BertQAError):
+    """A data file is not what it should be."""
+
+
+class RepositoryError(BertQAError):
+    """A model repository is missing, damaged, or cannot be written."""

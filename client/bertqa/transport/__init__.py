@@ -1,0 +1,1 @@
+"""Ways to reach a model: one contract, one module each."""

@@ -1,0 +1,1 @@
+"""Rollout and A/B switching between versions."""

@@ -1,0 +1,1 @@
+"""Starts a model server on a model repository."""
