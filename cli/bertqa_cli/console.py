@@ -1,0 +1,34 @@
+"""Where the command writes: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from bertqa import Answer
+
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+CONTEXT_SHOWN = 160
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document for machines, plain whatever the terminal is."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def highlighted(answer: Answer, context: str) -> Text:
+    """Show an answer where it stands: some context on either side, the answer itself marked."""
+    first = max(0, answer.start - CONTEXT_SHOWN)
+    last = min(len(context), answer.end + CONTEXT_SHOWN)
+    return Text.assemble(
+        "…" if first else "",
+        (context[first : answer.start], "dim"),
+        (context[answer.start : answer.end], "bold black on green"),
+        (context[answer.end : last], "dim"),
+        "…" if last < len(context) else "",
+    )

@@ -1,0 +1,136 @@
+"""`make demo`: the commands a user would type, one after the other, and what came of them."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import httpx
+from rich.table import Table
+
+from bertqa import Answer, QAClient
+from bertqa.repository import MODEL_NAME, Repository
+from bertqa_cli.console import highlighted, stderr, stdout
+from bertqa_cli.options import DEFAULT_REPOSITORY
+from bertqa_cli.sizes import directory_size, human_size
+
+RECIPE = "build/recipes/demo.yaml"
+VERSIONS = (1, 2)
+LATENCY_REPEATS = 30
+START_TIMEOUT = 120.0
+STOP_TIMEOUT = 30.0
+QUESTION = "How many miles per second does light travel?"
+CONTEXT = (
+    "In 1862 Léon Foucault measured the speed of light with a rotating mirror and found 298,000 "
+    "kilometres per second. Today the metre is defined by it: light travels 299,792,458 metres, or "
+    "186,282 miles, in a second. Nothing that carries information is faster."
+)
+
+
+def main() -> int:
+    """Build, serve, ask over gRPC and REST, compare; give the exit status."""
+    try:
+        _run("build", RECIPE)
+        with _server() as (grpc_url, rest_url):
+            for version in VERSIONS:
+                for url in (grpc_url, rest_url):
+                    ask = ("ask", QUESTION, "--context", CONTEXT)
+                    _run(*ask, "--version", str(version), "--url", url)
+            _summary(grpc_url)
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    except KeyboardInterrupt:
+        return 1
+    return 0
+
+
+def _run(*arguments: str) -> None:
+    shown = shlex.join(argument if len(argument) < 80 else "…" for argument in arguments)
+    stdout.print(f"\n[bold cyan]$ bert-qa {shown}[/]")
+    subprocess.run([sys.executable, "-m", "bertqa_cli.main", *arguments], check=True)
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[tuple[str, str]]:
+    grpc_port, rest_port = _free_port(9000), _free_port(8000)
+    rest_url = f"http://localhost:{rest_port}"
+    arguments = ["serve", "--port", str(grpc_port), "--rest-port", str(rest_port)]
+    stdout.print(f"\n[bold cyan]$ bert-qa {shlex.join(arguments)} &[/]")
+    process = subprocess.Popen([sys.executable, "-m", "bertqa_cli.main", *arguments])
+    try:
+        _wait_until_ready(process, f"{rest_url}/v2/models/{MODEL_NAME}/ready")
+        yield f"localhost:{grpc_port}", rest_url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port(preferred: int) -> int:
+    """Give the preferred port of the loopback interface, or any other where it is taken."""
+    for port in (preferred, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise OSError("no port is free on 127.0.0.1")
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    give_up = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < give_up:
+        status = process.poll()
+        if status is not None:
+            raise subprocess.CalledProcessError(status or 1, process.args)
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(url, timeout=1.0).is_success:
+                return
+        time.sleep(0.1)
+    stderr.print(f"[bold red]error:[/] the server did not become ready in {START_TIMEOUT:.0f} s")
+    raise subprocess.CalledProcessError(1, process.args)
+
+
+def _summary(url: str) -> None:
+    repository = Repository(DEFAULT_REPOSITORY)
+    table = Table("version", "precision", "size on disk", "exact match", "F1", "median latency")
+    answers: list[Answer] = []
+    with QAClient(url) as client:
+        for version in VERSIONS:
+            answers.append(client.answer(QUESTION, CONTEXT, version=version))
+            card = repository.card(version)
+            scores = card.scores or {}
+            table.add_row(
+                str(version),
+                card.precision,
+                human_size(directory_size(repository.version_dir(version))),
+                f"{scores['exact_match']:.2f}",
+                f"{scores['f1']:.2f}",
+                f"{_median_latency(client, version) * 1000:.1f} ms",
+            )
+    stdout.print()
+    stdout.print(table)
+    for answer in answers:
+        stdout.print(f"[bold]version {answer.model_version}[/] answers with {answer.score:.3f}:")
+        stdout.print(highlighted(answer, CONTEXT))
+
+
+def _median_latency(client: QAClient, version: int) -> float:
+    seconds = []
+    for _ in range(LATENCY_REPEATS):
+        start = time.perf_counter()
+        client.answer(QUESTION, CONTEXT, version=version)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

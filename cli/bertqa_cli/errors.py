@@ -1,0 +1,68 @@
+"""How failures become sentences and exit statuses."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from bertqa.errors import BertQAError, InvalidContextError, InvalidQuestionError
+
+EXTRA_OF_MODULE = {
+    "jsonschema": "serve",
+    "openvino": "serve",
+    "prometheus_client": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "accelerate": "build",
+    "datasets": "build",
+    "nncf": "build",
+    "onnx": "build",
+    "onnxruntime": "build",
+    "optimum": "build",
+    "pydantic": "build",
+    "safetensors": "build",
+    "torch": "build",
+    "transformers": "build",
+    "yaml": "build",
+}
+
+
+class Status(IntEnum):
+    """The exit statuses of `bert-qa`."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    REFUSED = 3
+
+
+class CommandError(Exception):
+    """A verb cannot do what it was asked; the message is for the person who typed it."""
+
+    def __init__(
+        self, message: str, *, status: Status = Status.FAILED, detail: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = detail
+
+
+def status_of(error: BertQAError | CommandError) -> Status:
+    """Tell a mistake in what was typed from a failure to do it."""
+    if isinstance(error, CommandError):
+        return error.status
+    if isinstance(error, InvalidQuestionError | InvalidContextError):
+        return Status.USAGE
+    return Status.FAILED
+
+
+def missing_extra(error: ModuleNotFoundError) -> CommandError:
+    """Say which extra brings a missing module; any other missing module is a defect of ours."""
+    module = (error.name or "").partition(".")[0]
+    extra = EXTRA_OF_MODULE.get(module)
+    if extra is None:
+        raise error
+    return CommandError(
+        f"This needs the extra '{extra}', for {module} is not installed: "
+        f"from a clone of the project, run pip install '.[{extra}]'.",
+        detail=str(error),
+    )

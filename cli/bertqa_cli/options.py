@@ -1,0 +1,29 @@
+"""Options that several verbs share, so that one word means one thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bertqa.repository import MODEL_NAME
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Model = Annotated[str, typer.Option(help="The model's name on the server.")]
+Repository = Annotated[Path, typer.Option(help="The model repository, in OVMS's layout.")]
+Url = Annotated[
+    str,
+    typer.Option(help="The server: host:port or grpc://, grpcs://, http://, https://."),
+]
+OptionalUrl = Annotated[
+    str | None,
+    typer.Option(help="A server: host:port or grpc://, grpcs://, http://, https://."),
+]
+Version = Annotated[
+    int | None, typer.Option(min=1, help="The model version; the server's default if left out.")
+]
+
+DEFAULT_REPOSITORY = Path("model_repository")
+DEFAULT_URL = "localhost:9000"
+DEFAULT_MODEL = MODEL_NAME
