@@ -1,0 +1,170 @@
+"""Running a model in this process, behind the client's own contract.
+
+Each engine is a `bertqa.transport.base.Transport`, so that an artefact is evaluated by the very
+code that asks a server. What is not quantised they compute in FP32, whatever the CPU prefers.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino as ov
+import torch
+from torch import nn
+
+from bertqa.errors import NotAQAModelError
+from bertqa.model_info import ModelInfo
+from bertqa.repository import MODEL_NAME
+from bertqa.transport.base import InferResult, Inputs, ModelMetadata, Outputs
+from bertqa_build.errors import BuildError
+from bertqa_build.export import INPUT_NAMES, MODEL_INFO, OUTPUT_NAMES
+
+CPU_PROVIDER = "CPUExecutionProvider"
+OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
+
+
+class Engine(ABC):
+    """A model in this process. One request at a time: every engine uses all cores for one."""
+
+    def __init__(self, info: ModelInfo, version: int = 1) -> None:
+        self.info = info
+        self.version = version
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def run(self, inputs: Inputs) -> Outputs:
+        """Give the logits, FP32 `[batch, tokens]`, for INT64 inputs of that shape."""
+
+    def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        """Run the model; `version` and `timeout` have no meaning within a process."""
+        with self._lock:
+            return InferResult(self.run(inputs), self.version)
+
+    def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+        """Describe the model as a server would."""
+        return ModelMetadata(
+            name=MODEL_NAME,
+            versions=(self.version,),
+            inputs=dict.fromkeys(INPUT_NAMES, "INT64"),
+            outputs=dict.fromkeys(OUTPUT_NAMES, "FP32"),
+            rt_info=self.info.to_rt_info(),
+        )
+
+    def close(self) -> None:  # noqa: B027
+        """Nothing to give back."""
+
+
+class OpenVINOEngine(Engine):
+    """OpenVINO on the CPU."""
+
+    def __init__(
+        self,
+        model: ov.Model | Path,
+        info: ModelInfo | None = None,
+        *,
+        version: int = 1,
+        properties: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Compile `model`; without `info` it is read from the model's `rt_info`.
+
+        Raises NotAQAModelError where the model says nothing of itself, BuildError where OpenVINO
+        cannot read it.
+        """
+        core = ov.Core()
+        try:
+            read = model if isinstance(model, ov.Model) else core.read_model(model)
+            self.compiled = core.compile_model(
+                read, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **(properties or {})}
+            )
+        except RuntimeError as error:
+            raise BuildError(f"OpenVINO cannot load {model}.", detail=str(error)) from error
+        super().__init__(info or read_ir_info(read), version)
+        self._request = self.compiled.create_infer_request()
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Give the logits."""
+        results = self._request.infer(dict(inputs))
+        return {name: results[name].copy() for name in OUTPUT_NAMES}
+
+
+class OnnxRuntimeEngine(Engine):
+    """ONNX Runtime with one provider, which is made sure of: it falls back in silence."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto | Path,
+        info: ModelInfo | None = None,
+        *,
+        version: int = 1,
+        provider: str = CPU_PROVIDER,
+        threads: int = 0,
+        execution: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Open a session; `threads` 0 leaves the number to the engine.
+
+        `execution` are OpenVINO properties for its provider. Raises BuildError where the provider
+        is not there or the model cannot be loaded, NotAQAModelError as `OpenVINOEngine` does.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        settings: dict[str, str] = {}
+        if provider == OPENVINO_PROVIDER:
+            properties = {"INFERENCE_PRECISION_HINT": "f32", **(execution or {})}
+            settings = {"device_type": "CPU", "load_config": json.dumps({"CPU": properties})}
+        source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else str(model)
+        try:
+            self.session = onnxruntime.InferenceSession(
+                source, options, providers=[provider], provider_options=[settings]
+            )
+        except Exception as error:
+            what = "the model" if isinstance(source, bytes) else source
+            raise BuildError(f"ONNX Runtime cannot load {what}.", detail=str(error)) from error
+        chosen = self.session.get_providers()[0]
+        if chosen != provider:
+            raise BuildError(f"ONNX Runtime runs the model with {chosen}, not with {provider}.")
+        if info is None:
+            properties_of_model = self.session.get_modelmeta().custom_metadata_map
+            info = ModelInfo.from_rt_info(properties_of_model)
+        super().__init__(info, version)
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Give the logits."""
+        results = self.session.run(OUTPUT_NAMES, dict(inputs))
+        return dict(zip(OUTPUT_NAMES, results, strict=True))
+
+
+class TorchEngine(Engine):
+    """A torch module with the inputs and outputs of `SpanModel`, without gradients."""
+
+    def __init__(self, module: nn.Module, info: ModelInfo, *, version: int = 1) -> None:
+        super().__init__(info, version)
+        self.module = module.eval()
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Give the logits."""
+        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        with torch.inference_mode():
+            logits = self.module(**tensors)
+        return {
+            name: np.asarray(tensor.float().numpy())
+            for name, tensor in zip(OUTPUT_NAMES, logits, strict=True)
+        }
+
+
+def read_ir_info(model: ov.Model) -> ModelInfo:
+    """Read what an IR says of itself. Raises NotAQAModelError where that is nothing."""
+    if not model.has_rt_info([MODEL_INFO]):
+        raise NotAQAModelError(
+            "The IR has no model_info in its rt_info: it was not published by `bert-qa build`."
+        )
+    section = model.get_rt_info([MODEL_INFO]).value
+    return ModelInfo.from_rt_info({key: str(value) for key, value in section.items()})

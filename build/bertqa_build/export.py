@@ -1,0 +1,169 @@
+"""From a torch module to OpenVINO IR and to ONNX, each checked against the module itself."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import nncf
+import numpy as np
+import onnx
+import onnxruntime
+import openvino as ov
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers.utils import logging as transformers_logging
+
+from bertqa.model_info import ModelInfo
+from bertqa_build.errors import BuildError
+from bertqa_build.onnx_folding import fold_quantized_weights
+
+INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
+OUTPUT_NAMES = ("start_logits", "end_logits")
+ONNX_OPSET = 17
+MODEL_INFO = "model_info"
+
+FP32_TOLERANCE = 1e-3
+INT8_TOLERANCE = 0.25
+"""Root mean square error of logits over their standard deviation. Where a value falls on the edge
+between two levels, engines round it to different sides, and INT8 logits differ a little."""
+
+
+def to_openvino(module: nn.Module, *, quantized: bool = False) -> ov.Model:
+    """Convert a module with the inputs and outputs of `SpanModel` into IR, in memory.
+
+    A quantised module is one that NNCF made: its FakeQuantize operations and INT8 weights, also
+    those of the embeddings, come along. Raises BuildError where the IR's logits are not the
+    module's.
+    """
+    with _quiet(), torch.no_grad():
+        model = ov.convert_model(module.eval(), example_input=_example(2, 16))
+    for port, name in zip(model.inputs, INPUT_NAMES, strict=True):
+        _name(port, name)
+        port.get_node().set_partial_shape(ov.PartialShape([-1, -1]))
+        port.get_node().set_element_type(ov.Type.i64)
+    for port, name in zip(model.outputs, OUTPUT_NAMES, strict=True):
+        _name(port, name)
+    model.validate_nodes_and_infer_types()
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    _require_same_logits("The OpenVINO IR", module, quantized, lambda inputs: compiled(inputs))
+    return model
+
+
+def write_openvino(model: ov.Model, info: ModelInfo, path: Path) -> None:
+    """Write `path` (.xml) and its .bin, uncompressed, with `info` in `rt_info["model_info"]`."""
+    for key, value in info.to_rt_info().items():
+        model.set_rt_info(value, [MODEL_INFO, key])
+    ov.save_model(model, path, compress_to_fp16=False)
+
+
+def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
+    """Convert a module with the inputs and outputs of `SpanModel` into ONNX, in memory.
+
+    A quantised module is one that NNCF made; its quantisers become QuantizeLinear and
+    DequantizeLinear of the standard domain, and its weights are stored in INT8. Raises BuildError
+    where the logits that stock ONNX Runtime gives are not the module's.
+    """
+    example = _example(2, 16)
+    with _quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as directory:
+        plain = module.eval()
+        if quantized:
+            plain = nncf.strip(
+                module,
+                do_copy=True,
+                strip_format=nncf.StripFormat.NATIVE,
+                example_input=dict(example),
+            )
+        path = Path(directory) / "model.onnx"
+        torch.onnx.export(
+            plain,
+            tuple(example.values()),
+            path,
+            dynamo=False,
+            opset_version=ONNX_OPSET,
+            input_names=list(INPUT_NAMES),
+            output_names=list(OUTPUT_NAMES),
+            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in INPUT_NAMES + OUTPUT_NAMES},
+        )
+        model = onnx.load(path)
+    model.graph.name = "bert_qa"
+    if quantized:
+        fold_quantized_weights(model.graph)
+    onnx.checker.check_model(model)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    _require_same_logits(
+        "The ONNX model",
+        module,
+        quantized,
+        lambda inputs: dict(zip(OUTPUT_NAMES, session.run(OUTPUT_NAMES, inputs), strict=True)),
+    )
+    return model
+
+
+def write_onnx(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
+    """Write one .onnx file with `info` in its metadata properties."""
+    onnx.helper.set_model_props(model, info.to_rt_info())
+    onnx.save(model, path)
+
+
+def _example(batch: int, tokens: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1000, 20_000, (batch, tokens), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[-1, tokens - tokens // 4 :] = 0
+    types = torch.zeros_like(ids)
+    types[:, tokens // 2 :] = 1
+    return dict(zip(INPUT_NAMES, (ids, mask, types), strict=True))
+
+
+def _name(port: ov.Output, name: str) -> None:
+    port.get_tensor().set_names({name})
+    port.get_node().set_friendly_name(name)
+
+
+def _require_same_logits(
+    what: str,
+    module: nn.Module,
+    quantized: bool,
+    run: Callable[[dict[str, NDArray[np.int64]]], Mapping[str, NDArray[np.float32]]],
+) -> None:
+    """Compare on shapes that the export has not seen: both dimensions must be dynamic."""
+    tolerance = INT8_TOLERANCE if quantized else FP32_TOLERANCE
+    for batch, tokens in ((1, 40), (3, 24)):
+        example = _example(batch, tokens)
+        with torch.no_grad():
+            expected = module(**example)
+        outputs = run({name: tensor.numpy() for name, tensor in example.items()})
+        for name, tensor in zip(OUTPUT_NAMES, expected, strict=True):
+            logits, reference = outputs[name], tensor.numpy()
+            if logits.shape != (batch, tokens) or logits.dtype != np.float32:
+                raise BuildError(
+                    f"{what} gives {name} as {logits.dtype}{list(logits.shape)}; it should be "
+                    f"float32[{batch}, {tokens}]."
+                )
+            error = float(np.sqrt(np.mean((logits - reference) ** 2)) / np.std(reference))
+            if not error <= tolerance:
+                raise BuildError(
+                    f"{what} is not the model that was exported: its {name} differ by {error:.2g} "
+                    f"standard deviations, and {tolerance:g} are allowed."
+                )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the tracer's notes on constants, which are meant as such, away from the user."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
