@@ -41,7 +41,9 @@ class Card:
 
     `files` maps a file's name to its sha256; `scores` holds `f1` and `exact_match` in percent with
     the `dataset` and number of `questions` that gave them; `parent` is the version that this one
-    was made from; `published` is ISO 8601 in UTC; `gate` says how the quality gate judged.
+    was made from; `published` is ISO 8601 in UTC; `gate` says how the quality gate judged;
+    `inputs_sha256` is the digest of all that decides what a build makes, by which one that was
+    made already is found.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Card:
     gate: Mapping[str, Any] | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     toolchain: Mapping[str, str] = field(default_factory=dict)
+    inputs_sha256: str = ""
 
     def to_json(self) -> str:
         """Give the text of `card.json`."""

@@ -1,0 +1,50 @@
+"""Scoring a model version: the client asks it every question of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bertqa.client import QAClient
+from bertqa.decoding import SquadDecoder
+from bertqa.scoring import Scores, score
+from bertqa.squad import SquadDataset
+
+Progress = Callable[[int, int], None]
+"""Called with the number of questions done and the number of all."""
+
+
+def evaluate(
+    qa: QAClient,
+    dataset: SquadDataset,
+    *,
+    version: int | None = None,
+    on_progress: Progress | None = None,
+) -> Scores:
+    """Ask every question and score the answers.
+
+    Raises what `QAClient.answer_many` raises.
+    """
+    return score(predict(qa, dataset, version=version, on_progress=on_progress), dataset)
+
+
+def predict(
+    qa: QAClient,
+    dataset: SquadDataset,
+    *,
+    version: int | None = None,
+    on_progress: Progress | None = None,
+) -> dict[str, str]:
+    """Give each question's answer by its id; empty where the model finds none.
+
+    Decodes as the standard SQuAD post-processing does. "No answer" can win only where the data set
+    has such questions, and then where it scores above the best span.
+    """
+    decoder = SquadDecoder(null_score_threshold=0.0 if dataset.has_impossible else None)
+    pairs = ((question.question, question.context) for question in dataset)
+    predictions: dict[str, str] = {}
+    answers = qa.answer_many(pairs, decoder=decoder, version=version)
+    for question, answer in zip(dataset, answers, strict=True):
+        predictions[question.id] = answer.text
+        if on_progress is not None:
+            on_progress(len(predictions), len(dataset))
+    return predictions
