@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +78,26 @@ def read_squad(path: Path) -> SquadDataset:
     has an empty question or context or an id twice, or where more than 1 % of the answers do not
     stand where their `answer_start` says.
     """
-    reader = _Reader(path)
-    questions = tuple(reader.questions(_load(path)))
+    dataset = parse_squad(_load(path), str(path))
+    return replace(dataset, name=path.name)
+
+
+def parse_squad(document: Any, name: str) -> SquadDataset:
+    """Make a data set of a SQuAD document that is in memory, known by `name` in errors.
+
+    Raises DataError as `read_squad` does.
+    """
+    reader = _Reader(name)
+    questions = tuple(reader.questions(document))
     if reader.misplaced and len(reader.misplaced) > MISPLACED_LIMIT * reader.answers:
         raise DataError(
-            f"{path}: {len(reader.misplaced)} of {reader.answers} answers do not stand where "
+            f"{name}: {len(reader.misplaced)} of {reader.answers} answers do not stand where "
             f"their answer_start says, more than the {MISPLACED_LIMIT:.0%} that can be left out "
             f"(questions {_names(reader.misplaced)}). Offsets count characters, not bytes."
         )
     if not questions:
-        raise DataError(f"{path} holds no question.")
-    return SquadDataset(path.name, questions, tuple(reader.misplaced))
+        raise DataError(f"{name} holds no question.")
+    return SquadDataset(name, questions, tuple(reader.misplaced))
 
 
 def _load(path: Path) -> Any:
@@ -107,8 +116,8 @@ def _load(path: Path) -> Any:
 
 
 class _Reader:
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.answers = 0
         self.misplaced: list[str] = []
         self._ids: set[str] = set()
@@ -177,7 +186,7 @@ class _Reader:
         return holder[key]
 
     def _error(self, place: str, problem: str) -> DataError:
-        return DataError(f"{self.path} is not SQuAD JSON: at {place}, {problem}.")
+        return DataError(f"{self.name} is not SQuAD JSON: at {place}, {problem}.")
 
 
 def _kind(value: Any) -> str:
