@@ -1,0 +1,225 @@
+"""From questions with known answers to windows that a model learns from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import Dataset, Sampler
+
+from bertqa.errors import DataError
+from bertqa.squad import SquadDataset, SquadQuestion, parse_squad, read_squad
+from bertqa.tokenization import QATokenizer
+from bertqa_build.recipe import DataSource, Recipe
+
+NO_ANSWER = (0, 0)
+"""The span that stands for no answer: the [CLS] token."""
+
+_PAD_TO_MULTIPLE_OF = 16
+_BATCHES_SORTED_TOGETHER = 50
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingWindow:
+    """One window and the places of its gold answers.
+
+    `input_ids` and `token_type_ids` are INT32 `[tokens]`; `spans` are first and last token of each
+    gold answer that lies wholly in the window, one for each annotator; none where there is none.
+    """
+
+    input_ids: NDArray[np.int32]
+    token_type_ids: NDArray[np.int32]
+    spans: tuple[tuple[int, int], ...]
+
+
+class TrainingWindows(Dataset[dict[str, Any]]):
+    """Windows to train on; of several gold answers, each epoch draws one for each window."""
+
+    def __init__(self, windows: Sequence[TrainingWindow], seed: int) -> None:
+        self.windows = windows
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        window = self.windows[index]
+        start, end = self._draw(window.spans, index)
+        return {
+            "input_ids": window.input_ids,
+            "attention_mask": np.ones_like(window.input_ids),
+            "token_type_ids": window.token_type_ids,
+            "start_positions": start,
+            "end_positions": end,
+        }
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch's answers to draw."""
+        self.epoch = epoch
+
+    def sampler(self, batch_size: int) -> LengthGroupedSampler:
+        """Give the order in which to train on these windows."""
+        return LengthGroupedSampler(self, batch_size)
+
+    def _draw(self, spans: tuple[tuple[int, int], ...], index: int) -> tuple[int, int]:
+        if len(set(spans)) < 2:
+            return spans[0] if spans else NO_ANSWER
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        return spans[int(rng.integers(len(spans)))]
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """A random order in which the windows of each batch are of similar length.
+
+    The order depends on the seed and the epoch alone, so that a run that goes on from a checkpoint
+    sees what it would have seen.
+    """
+
+    def __init__(self, windows: TrainingWindows, batch_size: int) -> None:
+        self.windows = windows
+        self.batch_size = batch_size
+        self.lengths = np.array([len(window.input_ids) for window in windows.windows])
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.windows.seed, self.windows.epoch])
+        order = rng.permutation(len(self.windows))
+        group = _BATCHES_SORTED_TOGETHER * self.batch_size
+        for first in range(0, len(order), group):
+            indices = order[first : first + group]
+            indices = indices[np.argsort(self.lengths[indices], kind="stable")]
+            starts = np.arange(0, len(indices), self.batch_size)
+            last_is_short = len(indices) % self.batch_size != 0
+            whole = starts[:-1] if last_is_short else starts
+            for start in [*rng.permutation(whole), *starts[len(whole) :]]:
+                yield from indices[start : start + self.batch_size].tolist()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch's order to give, and which answers the windows draw."""
+        self.windows.set_epoch(epoch)
+
+
+def collate(windows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """Pad windows to one length: INT64 `[batch, tokens]`, and `[batch]` for the positions."""
+    longest = max(len(window["input_ids"]) for window in windows)
+    width = -(-longest // _PAD_TO_MULTIPLE_OF) * _PAD_TO_MULTIPLE_OF
+    batch = {}
+    for name in windows[0]:
+        values = [torch.as_tensor(window[name], dtype=torch.int64) for window in windows]
+        if values[0].ndim:
+            values = [functional.pad(value, (0, width - len(value))) for value in values]
+        batch[name] = torch.stack(values)
+    return batch
+
+
+def load_questions(recipe: Recipe, sources: Sequence[DataSource]) -> list[SquadQuestion]:
+    """Read all questions of `sources`, in order. Raises DataError as `read_squad` does."""
+    questions: list[SquadQuestion] = []
+    for source in sources:
+        dataset = load_dataset(recipe, source)
+        if dataset.warning:
+            logger.warning(dataset.warning)
+        questions += dataset.questions
+    return questions
+
+
+def load_dataset(recipe: Recipe, source: DataSource) -> SquadDataset:
+    """Read one source of questions. Raises DataError where it cannot be had or is none."""
+    if isinstance(source, str):
+        return read_squad(recipe.data_path(source))
+    name = f"{source.dataset} ({source.split})"
+    try:
+        rows = datasets.load_dataset(source.dataset, source.config, split=source.split)
+    except Exception as error:  # whatever the hub, the network or a file raises
+        raise DataError(
+            f"The data set {name} is no directory here and could not be downloaded from the "
+            "Hugging Face hub. Where there is no network, name SQuAD JSON files in the recipe.",
+            detail=str(error),
+        ) from error
+    missing = sorted({"id", "question", "context", "answers"} - set(rows.column_names))
+    if missing:
+        raise DataError(f"The data set {name} has no column {missing[0]}: it is not like SQuAD.")
+    paragraphs = [
+        {
+            "context": row["context"],
+            "qas": [
+                {
+                    "id": row["id"],
+                    "question": row["question"],
+                    "answers": [
+                        {"text": text, "answer_start": start}
+                        for text, start in zip(
+                            row["answers"]["text"], row["answers"]["answer_start"], strict=True
+                        )
+                    ],
+                }
+            ],
+        }
+        for row in rows
+    ]
+    return parse_squad({"data": [{"paragraphs": paragraphs}]}, name)
+
+
+def training_windows(
+    questions: Sequence[SquadQuestion],
+    tokenizer_json: str,
+    *,
+    max_seq_len: int,
+    doc_stride: int,
+    max_question_len: int,
+    max_windows: int | None = None,
+    seed: int,
+) -> TrainingWindows:
+    """Cut questions and contexts into windows, as the client does, and place the gold answers.
+
+    `max_windows` draws that many of them by the seed. Raises DataError where nothing is left.
+    """
+    tokenizer = QATokenizer.from_json(tokenizer_json)
+    windows = [
+        TrainingWindow(
+            window.input_ids.astype(np.int32),
+            window.token_type_ids.astype(np.int32),
+            tuple(_spans(question, window.offsets)),
+        )
+        for question in questions
+        for window in tokenizer.windows(
+            question.question,
+            question.context,
+            max_seq_len=max_seq_len,
+            doc_stride=doc_stride,
+            max_question_len=max_question_len,
+        )
+    ]
+    if not windows:
+        raise DataError("There is no question to train or to calibrate on.")
+    if max_windows is not None and max_windows < len(windows):
+        chosen = np.random.default_rng(seed).permutation(len(windows))[:max_windows]
+        windows = [windows[index] for index in np.sort(chosen)]
+    return TrainingWindows(windows, seed)
+
+
+def _spans(question: SquadQuestion, offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Give first and last token of each gold answer that lies wholly among `offsets`."""
+    tokens = np.flatnonzero(offsets[:, 0] >= 0)
+    if not len(tokens):
+        return
+    begin, end = offsets[tokens, 0], offsets[tokens, 1]
+    for answer in question.answers:
+        start = answer.start + len(answer.text) - len(answer.text.lstrip())
+        stop = start + len(answer.text.strip())
+        covered = tokens[(begin < stop) & (end > start)]
+        if len(covered) and begin[0] <= start and stop <= end[-1]:
+            yield int(covered[0]), int(covered[-1])

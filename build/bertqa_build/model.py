@@ -1,0 +1,36 @@
+"""What is trained, quantised and exported: BERT with the project's inputs and outputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import BertForQuestionAnswering
+
+MASKED = -10_000.0
+"""What is added to a masked position's attention score, as in the original BERT; finite in FP16."""
+
+
+class SpanModel(nn.Module):
+    """A BERT whose call is the project's contract.
+
+    Takes `input_ids`, `attention_mask`, `token_type_ids`: INT64 `[batch, tokens]`; gives
+    `(start_logits, end_logits)`: `[batch, tokens]`. The additive mask is made here, because the
+    mask code of transformers does not trace and no quantiser must touch the mask.
+    """
+
+    def __init__(self, bert: BertForQuestionAnswering) -> None:
+        super().__init__()
+        self.bert = bert
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Score every token as the start and as the end of the answer."""
+        mask = (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * MASKED
+        output = self.bert(
+            input_ids=input_ids,
+            attention_mask=mask,
+            token_type_ids=token_type_ids,
+            return_dict=True,
+        )
+        return output.start_logits, output.end_logits
