@@ -22,6 +22,14 @@ class InvalidContextError(BertQAError):
     """The context is missing, empty, or no text that can be encoded."""
 
 
+class InvalidOptionError(BertQAError, ValueError):
+    """An option has a value that cannot be, or is not known at all."""
+
+
+class ClientStateError(BertQAError):
+    """The client is closed, or was opened before a fork."""
+
+
 class ServerUnreachableError(BertQAError):
     """Nobody answers at the address, or the connection broke."""
 

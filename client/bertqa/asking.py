@@ -1,0 +1,135 @@
+"""How one question is answered, without any input or output.
+
+A `Course` is a generator: it yields what it needs to know, is sent that, and returns the answers.
+What drives it may be synchronous or not, and may answer many at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bertqa.answer import Answer
+from bertqa.catalogue import Catalogue, Description
+from bertqa.decoding import Logits, Span
+from bertqa.errors import (
+    InvalidOptionError,
+    ProtocolError,
+    ServerUnreachableError,
+    VersionNotFoundError,
+)
+from bertqa.options import Settings
+from bertqa.tokenization import Window
+from bertqa.tracing import stage
+from bertqa.transport.base import ModelMetadata
+
+logger = logging.getLogger(__name__)
+
+# How often the default version may change under one question before it is given up.
+_CHANGES_FOLLOWED = 3
+
+
+class WindowResult(NamedTuple):
+    """What the model said of one window, and which version said it."""
+
+    logits: Logits
+    model_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeedMetadata:
+    """The course needs a version's `ModelMetadata`."""
+
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NeedLogits:
+    """The course needs a `WindowResult` for each of the windows, in their order."""
+
+    windows: list[Window]
+    version: int | None
+
+
+Need = NeedMetadata | NeedLogits
+Course = Generator[Need, Any, list[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about a context, and how to go about it."""
+
+    question: str
+    context: str
+    top_k: int
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise InvalidOptionError(f"top_k is {self.top_k}, but it has to be 1 or more.")
+
+    def course(self, catalogue: Catalogue, version: int | None, *, fall_back: bool) -> Course:
+        """Begin to answer with a version, None being the server's default.
+
+        With `fall_back`, the default version answers where the chosen one is gone.
+        """
+        try:
+            return (yield from self._ask(catalogue, version))
+        except VersionNotFoundError as error:
+            if version is None or not fall_back:
+                raise
+            logger.warning("falling back to the default version: %s", error)
+            return (yield from self._ask(catalogue, None))
+        except ServerUnreachableError:
+            catalogue.forget()
+            raise
+
+    def _ask(self, catalogue: Catalogue, version: int | None) -> Course:
+        description = yield from _describe(catalogue, version)
+        for _ in range(_CHANGES_FOLLOWED):
+            with stage("bertqa.tokenize"):
+                windows = description.windows(
+                    self.question,
+                    self.context,
+                    max_seq_len=self.settings.max_seq_len,
+                    doc_stride=self.settings.doc_stride,
+                    max_question_len=self.settings.max_question_len,
+                )
+            results: list[WindowResult] = yield NeedLogits(windows, version)
+            versions = {result.model_version for result in results}
+            answered = max(versions)
+            if version is None:
+                current = yield from _describe(catalogue, answered)
+                if current != description or len(versions) > 1:
+                    logger.info("the default version is %d now: asking again", answered)
+                    catalogue.make_default(current)
+                    description = current
+                    continue
+            elif versions != {version}:
+                raise ProtocolError(
+                    f"Version {version} was asked, but version {answered} answered."
+                )
+            with stage("bertqa.decode"):
+                spans = self.settings.decoder.decode(
+                    self.context, windows, [result.logits for result in results], self.top_k
+                )
+            return [self._answer(span, answered) for span in spans]
+        raise ProtocolError(
+            f"The server's default version changed {_CHANGES_FOLLOWED} times under one question. "
+            "Pass version=... to stay with one."
+        )
+
+    def _answer(self, span: Span, version: int) -> Answer:
+        text = self.context[span.start : span.end]
+        return Answer(text, span.start, span.end, span.score, version)
+
+
+def _describe(
+    catalogue: Catalogue, version: int | None
+) -> Generator[NeedMetadata, ModelMetadata, Description]:
+    known = catalogue.get(version)
+    if known is not None:
+        return known
+    return catalogue.learn(version, (yield NeedMetadata(version)))

@@ -1,0 +1,189 @@
+"""What both clients have in common: everything but the waiting."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from bertqa import defaults
+from bertqa.answer import Answer
+from bertqa.asking import Course, Question
+from bertqa.catalogue import Catalogue
+from bertqa.errors import (
+    BertQAError,
+    ClientStateError,
+    DeadlineExceededError,
+    InvalidContextError,
+    InvalidOptionError,
+    InvalidQuestionError,
+)
+from bertqa.options import Settings
+from bertqa.repository import MODEL_NAME
+from bertqa.scheduling import Outcome
+from bertqa.tokenization import QATokenizer
+from bertqa.traffic import Traffic
+from bertqa.transport import TransportOptions
+from bertqa.transport.base import AsyncTransport, Transport
+from bertqa.transport.security import TLS, Security
+
+TransportT = TypeVar("TransportT", Transport, AsyncTransport)
+OnShadow = Callable[[Answer, Answer | BertQAError], None]
+
+logger = logging.getLogger(__name__)
+
+
+class BaseClient(Generic[TransportT]):
+    """Opens the way to one model of one server.
+
+    `url` is where the server is: `host:port` or `grpc://` (KServe gRPC), `grpcs://` (with TLS),
+    `dns:///name:port` (gRPC, round robin over all addresses), `http://` and `https://` (KServe
+    REST), `tfs://` (the TensorFlow Serving API of OVMS up to 2026.2). `transport` is anything else
+    that runs the model; exactly one of the two is given.
+
+    `version` is asked where a question names none; None is the server's default. `traffic` splits
+    questions between versions by weight instead. `fall_back` lets the default version answer where
+    the one chosen is gone. `shadow` is a version that gets a copy of each question; `on_shadow` is
+    called with both best answers, or with the error in place of the second.
+
+    `tokenizer` (a file, a directory, a Hugging Face hub id, or a `QATokenizer`) takes the place of
+    the one that the model brings. Where it is not given, a gRPC client learns the model once over
+    REST, at `metadata_url`; by default that is the same host at the port less 1000.
+
+    `timeout` is in seconds. `tls`, `token` (sent as a bearer token) and `headers` (sent as metadata
+    over gRPC) are for servers that ask for them.
+
+    Raises InvalidOptionError and TokenizerError. The server is first met at the first question.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        transport: TransportT | None = None,
+        model: str = MODEL_NAME,
+        version: int | None = None,
+        traffic: Mapping[int, float] | None = None,
+        fall_back: bool = False,
+        shadow: int | None = None,
+        on_shadow: OnShadow | None = None,
+        tokenizer: str | Path | QATokenizer | None = None,
+        metadata_url: str | None = None,
+        timeout: float = defaults.TIMEOUT_SECONDS,
+        tls: TLS | None = None,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        if (url is None) == (transport is None):
+            raise InvalidOptionError(
+                "Give the address of a server, for example QAClient('localhost:9000'), "
+                "or transport=, and not both."
+            )
+        if version is not None and traffic is not None:
+            raise InvalidOptionError("version= and traffic= cannot both be given.")
+        if (shadow is None) != (on_shadow is None):
+            raise InvalidOptionError("shadow= and on_shadow= have to be given together.")
+        if isinstance(tokenizer, str | Path):
+            tokenizer = QATokenizer.load(tokenizer)
+        self._settings = Settings.of({"version": version}, timeout)
+        self._traffic = None if traffic is None else Traffic(traffic)
+        self._fall_back = fall_back
+        self._shadow_version = shadow
+        self._on_shadow = on_shadow
+        self._catalogue = Catalogue(tokenizer)
+        self._process = os.getpid()
+        self._closed = False
+        if transport is None:
+            assert url is not None
+            transport = self._open(
+                url,
+                {
+                    "model": model,
+                    "metadata_url": metadata_url,
+                    "learns": tokenizer is None,
+                    "security": Security.of(tls, token, headers),
+                },
+            )
+        self._transport: TransportT = transport
+        self._start()
+
+    def _open(self, url: str, options: TransportOptions) -> TransportT:
+        """Open a transport of the client's kind."""
+        raise NotImplementedError
+
+    def _start(self) -> None:
+        """Get ready what the client's kind needs."""
+        raise NotImplementedError
+
+    def _settings_of(self, options: Mapping[str, Any]) -> Settings:
+        self._check_usable()
+        return Settings.of(options, self._settings.timeout)
+
+    def _begin(
+        self, question: str, context: str, top_k: int, settings: Settings
+    ) -> tuple[Question, Course]:
+        """Choose the version for a question, and set out."""
+        version = settings.version
+        if version is None and self._traffic is not None:
+            version = self._traffic.choose(settings.key)
+        if version is None:
+            version = self._settings.version
+        asked = Question(question, context, top_k, settings)
+        return asked, asked.course(self._catalogue, version, fall_back=self._fall_back)
+
+    def _shadow_of(self, question: Question) -> tuple[Question, Course] | None:
+        """Set out to answer a copy of a question with the shadow version, if there is one."""
+        if self._shadow_version is None:
+            return None
+        asked = replace(question, top_k=1)
+        return asked, asked.course(self._catalogue, self._shadow_version, fall_back=False)
+
+    def _report_shadow(self, answer: Answer, outcome: Outcome) -> None:
+        """Hand both answers to the user's callback, whose errors are its own affair."""
+        assert self._on_shadow is not None
+        try:
+            self._on_shadow(answer, outcome if isinstance(outcome, BertQAError) else outcome[0])
+        except Exception:
+            logger.exception("on_shadow failed")
+
+    @property
+    def _is_in_its_process(self) -> bool:
+        return os.getpid() == self._process
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise ClientStateError("This client is closed.")
+        if not self._is_in_its_process:
+            raise ClientStateError(
+                f"This client was opened in process {self._process}, and this is process "
+                f"{os.getpid()}: connections do not survive a fork. Open one in each process."
+            )
+
+
+def time_left(deadline: float | None, timeout: float) -> float:
+    """Give how long a request may take, in seconds. Raises DeadlineExceededError."""
+    if deadline is None:
+        return timeout
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceededError(
+            f"There was no answer within {timeout:g} s. Pass a greater timeout=, "
+            "or look how busy the server is."
+        )
+    return left
+
+
+def best_or_error(outcome: Outcome) -> Answer | BertQAError:
+    """Give the best answer, or the error where it says nothing about the pairs that follow.
+
+    Raises the error where it does.
+    """
+    if isinstance(outcome, InvalidQuestionError | InvalidContextError):
+        return outcome
+    if isinstance(outcome, BertQAError):
+        raise outcome
+    return outcome[0]

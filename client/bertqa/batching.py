@@ -1,0 +1,33 @@
+"""From windows to the arrays of one request, with little padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertqa import defaults
+from bertqa.tokenization import Window
+
+
+def padded_length(tokens: int) -> int:
+    """Round up, so that the server meets few lengths."""
+    return -(-tokens // defaults.LENGTH_MULTIPLE) * defaults.LENGTH_MULTIPLE
+
+
+def stack(windows: Sequence[Window]) -> dict[str, NDArray[np.int64]]:
+    """Give the model's inputs, INT64 `[windows, tokens]`, padded with zeros to a common length.
+
+    The mask hides the padding from the model, so its token's number does not matter.
+    """
+    shape = len(windows), padded_length(max(map(len, windows)))
+    inputs = {
+        name: np.zeros(shape, dtype=np.int64)
+        for name in ("input_ids", "attention_mask", "token_type_ids")
+    }
+    for row, window in enumerate(windows):
+        inputs["input_ids"][row, : len(window)] = window.input_ids
+        inputs["attention_mask"][row, : len(window)] = 1
+        inputs["token_type_ids"][row, : len(window)] = window.token_type_ids
+    return inputs

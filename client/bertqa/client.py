@@ -1,0 +1,187 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import Self, Unpack
+
+from bertqa import defaults
+from bertqa.answer import Answer
+from bertqa.asking import Course, Question
+from bertqa.base_client import BaseClient, best_or_error, time_left
+from bertqa.errors import BertQAError
+from bertqa.options import AskOptions
+from bertqa.scheduling import Outcome, Request, Response, Scheduler
+from bertqa.transport import TransportOptions, open_transport
+from bertqa.transport.base import Transport
+
+logger = logging.getLogger(__name__)
+
+_THREADS = 32
+_SHADOW_THREADS = 2
+
+
+class QAClient(BaseClient[Transport]):
+    """Asks questions; safe to use from several threads. `BaseClient` says what it takes."""
+
+    def _open(self, url: str, options: TransportOptions) -> Transport:
+        return open_transport(url, options)
+
+    def _start(self) -> None:
+        # A pool starts its threads when they are needed, and not before.
+        self._requests = ThreadPoolExecutor(_THREADS, "bertqa-request")
+        self._shadows = ThreadPoolExecutor(_SHADOW_THREADS, "bertqa-shadow")
+        self._shadows_waiting = threading.BoundedSemaphore(defaults.SHADOWS_WAITING)
+
+    def answer(self, question: str, context: str, **options: Unpack[AskOptions]) -> Answer:
+        """Give the best answer."""
+        return self.answers(question, context, 1, **options)[0]
+
+    def answers(
+        self,
+        question: str,
+        context: str,
+        top_k: int = defaults.TOP_K,
+        **options: Unpack[AskOptions],
+    ) -> list[Answer]:
+        """Give the best answers, at most `top_k` and at least one, best first."""
+        settings = self._settings_of(options)
+        begun = self._begin(question, context, top_k, settings)
+        ((_, outcome),) = self._stream(
+            iter([begun]),
+            Scheduler(),
+            timeout=settings.timeout,
+            deadline=time.monotonic() + settings.timeout,
+        )
+        if isinstance(outcome, BertQAError):
+            raise outcome
+        self._send_shadow(begun[0], outcome[0])
+        return outcome
+
+    def answer_many(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        look_ahead: int = defaults.LOOK_AHEAD,
+        **options: Unpack[AskOptions],
+    ) -> Iterator[Answer]:
+        """Give the best answer to each pair of a question and a context, in their order.
+
+        Reads ahead, `look_ahead` windows at a time, to send those of like length together. The
+        first error ends it; `outcomes` goes on where a pair is bad by itself.
+        """
+        for outcome in self.outcomes(pairs, look_ahead=look_ahead, **options):
+            if isinstance(outcome, BertQAError):
+                raise outcome
+            yield outcome
+
+    def outcomes(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        look_ahead: int = defaults.LOOK_AHEAD,
+        **options: Unpack[AskOptions],
+    ) -> Iterator[Answer | BertQAError]:
+        """Like `answer_many`, but gives the error in the place of a pair that is bad by itself.
+
+        That is an InvalidQuestionError or an InvalidContextError; others are raised.
+        """
+        settings = self._settings_of(options)
+        begun = (self._begin(*pair, 1, settings) for pair in pairs)
+        scheduler = Scheduler(look_ahead)
+        for question, outcome in self._stream(begun, scheduler, timeout=settings.timeout):
+            best = best_or_error(outcome)
+            if isinstance(best, Answer):
+                self._send_shadow(question, best)
+            yield best
+
+    def close(self) -> None:
+        """Give back connections and threads, after shadows on their way; then nothing works."""
+        if self._closed or not self._is_in_its_process:
+            return
+        self._closed = True
+        self._shadows.shutdown()
+        self._requests.shutdown(cancel_futures=True)
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _stream(
+        self,
+        begun: Iterator[tuple[Question, Course]],
+        scheduler: Scheduler,
+        *,
+        timeout: float,
+        deadline: float | None = None,
+    ) -> Iterator[tuple[Question, Outcome]]:
+        """Drive questions to their outcomes, in order, with a few requests in flight."""
+        in_flight: dict[Future[Response], Request] = {}
+        exhausted = False
+
+        def send(request: Request) -> Response:
+            try:
+                response: Response = request.send(self._transport, time_left(deadline, timeout))
+            except BertQAError as error:
+                return error
+            return response
+
+        try:
+            while True:
+                if not exhausted and scheduler.wants_more:
+                    more = next(begun, None)
+                    if more is None:
+                        exhausted = True
+                    else:
+                        scheduler.add(*more)
+                while len(in_flight) < defaults.REQUESTS_IN_FLIGHT:
+                    request = scheduler.next_request(last=exhausted)
+                    if request is None:
+                        break
+                    if exhausted and not in_flight and not scheduler.has_requests:
+                        # Nothing else to do meanwhile: no need of another thread.
+                        scheduler.receive(request, send(request))
+                    else:
+                        in_flight[self._requests.submit(send, request)] = request
+                yield from scheduler.ready()
+                if exhausted and not in_flight and scheduler.is_empty:
+                    return
+                idle = exhausted or not scheduler.wants_more
+                done, _ = wait(in_flight, None if idle else 0, return_when=FIRST_COMPLETED)
+                for future in done:
+                    scheduler.receive(in_flight.pop(future), future.result())
+        finally:
+            for future in in_flight:
+                future.cancel()
+
+    def _send_shadow(self, question: Question, answer: Answer) -> None:
+        """Ask the shadow version in the background, unless too many of these wait already."""
+        begun = self._shadow_of(question)
+        if begun is None:
+            return
+        if not self._shadows_waiting.acquire(blocking=False):
+            logger.debug("a shadow is left out: %d wait already", defaults.SHADOWS_WAITING)
+            return
+
+        def ask() -> None:
+            try:
+                timeout = question.settings.timeout
+                ((_, outcome),) = self._stream(iter([begun]), Scheduler(), timeout=timeout)
+                self._report_shadow(answer, outcome)
+            finally:
+                self._shadows_waiting.release()
+
+        self._shadows.submit(ask)

@@ -1,0 +1,33 @@
+"""Every default of the client, in one place.
+
+The lengths, in tokens, are those of the Hugging Face `question-answering` pipeline; those that
+begin with `SQUAD_` are those of the standard SQuAD post-processing.
+"""
+
+from typing import Final
+
+MAX_SEQ_LEN: Final = 384
+DOC_STRIDE: Final = 128
+MAX_QUESTION_LEN: Final = 64
+MAX_ANSWER_LEN: Final = 15
+TOP_K: Final = 5
+
+SQUAD_N_BEST: Final = 20
+SQUAD_MAX_ANSWER_LEN: Final = 30
+
+# OpenVINO compiles kernels anew for every length it meets: few lengths are met soon.
+LENGTH_MULTIPLE: Final = 32
+# Tokens, padding included, that go into one request.
+TOKEN_BUDGET: Final = 2048
+REQUESTS_IN_FLIGHT: Final = 4
+# Windows that `answer_many` reads ahead to sort them by length.
+LOOK_AHEAD: Final = 512
+CONTEXTS_CACHED: Final = 8
+# Copies for the shadow version that wait to be sent; more are left out.
+SHADOWS_WAITING: Final = 64
+
+TIMEOUT_SECONDS: Final = 30.0
+GRPC_PORT: Final = 9000
+REST_PORT: Final = 8000
+# A gRPC address learns the model over REST at its own port less this.
+REST_PORT_BELOW_GRPC: Final = GRPC_PORT - REST_PORT

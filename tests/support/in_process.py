@@ -1,0 +1,56 @@
+"""Toy models run in this process, behind the client's contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import openvino as ov
+
+from bertqa.errors import VersionNotFoundError
+from bertqa.model_info import ModelInfo
+from bertqa.transport.base import InferResult, Inputs, ModelMetadata
+from tests.support.models import model_info, toy_qa_model
+
+
+class InProcessTransport:
+    """Serves toy versions, with a version's number as its seed; the highest is the default.
+
+    `versions` may be changed at any time. What was asked is kept in `requests`, in order.
+    """
+
+    def __init__(self, versions: Mapping[int, ModelInfo] | None = None) -> None:
+        self.versions = dict(versions or {1: model_info()})
+        self.requests: list[tuple[int | None, tuple[int, ...]]] = []
+        self.described: list[int | None] = []
+        self.closed = False
+        self._models: dict[int, ov.CompiledModel] = {}
+
+    def _resolve(self, version: int | None) -> int:
+        found = max(self.versions) if version is None else version
+        if found not in self.versions:
+            raise VersionNotFoundError(f"There is no version {version}.")
+        return found
+
+    def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        number = self._resolve(version)
+        self.requests.append((version, inputs["input_ids"].shape))
+        if number not in self._models:
+            self._models[number] = ov.Core().compile_model(toy_qa_model(seed=number), "CPU")
+        outputs = self._models[number].create_infer_request().infer(dict(inputs))
+        logits = {name: np.array(outputs[name]) for name in ("start_logits", "end_logits")}
+        return InferResult(logits, number)
+
+    def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+        number = self._resolve(version)
+        self.described.append(version)
+        return ModelMetadata(
+            name="bert-qa",
+            versions=tuple(sorted(self.versions)),
+            inputs=dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), "INT64"),
+            outputs=dict.fromkeys(("start_logits", "end_logits"), "FP32"),
+            rt_info=self.versions[number].to_rt_info(),
+        )
+
+    def close(self) -> None:
+        self.closed = True
