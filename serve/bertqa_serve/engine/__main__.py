@@ -1,0 +1,49 @@
+"""Run the local engine as a process, with the command line of `ovms`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from bertqa_serve.engine.flags import parse, parser, server_from
+from bertqa_serve.errors import ServeError, UsageError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 64
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until SIGTERM or SIGINT and give the exit status that ovms would give."""
+    if not arguments:
+        parser().print_help()
+        return 0
+    try:
+        options = parse(arguments)
+        logging.basicConfig(
+            stream=sys.stderr,
+            level={"TRACE": "DEBUG"}.get(options.log_level, options.log_level),
+            format="[%(asctime)s] %(levelname)s %(message)s",
+        )
+        server = server_from(options)
+        logging.warning("The local engine is for development: run OVMS in production.")
+        ended = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        server.start()
+        logging.info("gRPC listens on port %s, REST on %s.", server.grpc_port, server.rest_port)
+        ended.wait()
+        server.stop()
+    except UsageError as error:
+        print(f"{error} (--help lists the flags)", file=sys.stderr)
+        return EXIT_USAGE
+    except ServeError as error:
+        print(" ".join(filter(None, (str(error), error.detail))), file=sys.stderr)
+        return EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

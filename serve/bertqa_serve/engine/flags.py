@@ -1,0 +1,134 @@
+"""The command line of the local engine: the flags of `ovms`, and a clear refusal of the rest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bertqa_serve.engine.config import ServerConfig
+from bertqa_serve.engine.metrics import Metrics
+from bertqa_serve.engine.server import LocalServer
+from bertqa_serve.errors import ConfigError, UsageError
+
+LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
+_SINGLE_MODEL = (
+    "batch_size",
+    "shape",
+    "model_version_policy",
+    "nireq",
+    "target_device",
+    "plugin_config",
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of ovms's flags, as far as the local engine has them."""
+    flags = _Parser(
+        prog="python -m bertqa_serve.engine",
+        description="A development server that answers as OpenVINO Model Server does. It takes the "
+        "flags of ovms; those that are not listed here are refused.",
+        allow_abbrev=False,
+    )
+    add = flags.add_argument
+    add("--config_path", type=Path, help="config.json of OVMS")
+    add("--model_name", help="name of a single model, without config_path")
+    add("--model_path", type=Path, help="directory with the versions of a single model")
+    add("--port", type=int, default=0, help="gRPC port; 0 takes a free one")
+    add("--rest_port", type=int, help="REST port; without it there is no REST; 0 takes a free one")
+    add("--grpc_bind_address", default="127.0.0.1", help="where gRPC listens")
+    add("--rest_bind_address", default="127.0.0.1", help="where REST listens")
+    add("--grpc_channel_arguments", default="", help="such as grpc.max_concurrent_streams=100")
+    add("--file_system_poll_wait_seconds", type=float, default=1.0, help="0 looks never")
+    add("--log_level", type=str.upper, choices=LOG_LEVELS, default="INFO")
+    add("--metrics_enable", action="store_true", help="serve /metrics on the REST port")
+    add("--metrics_list", default="", help="names of metrics, separated by commas")
+    add("--batch_size", help="of a single model")
+    add("--shape", help="of a single model: (1,8), or JSON by input")
+    add("--model_version_policy", type=_json, help='of a single model, such as {"all":{}}')
+    add("--nireq", type=int, help="of a single model")
+    add("--target_device", help="of a single model")
+    add("--plugin_config", type=_json, help='of a single model, such as {"NUM_STREAMS":"2"}')
+    return flags
+
+
+def server_from(options: argparse.Namespace) -> LocalServer:
+    """Make the server that a command line asks for. Raises UsageError and ConfigError."""
+    single = options.model_name is not None or options.model_path is not None
+    if single == (options.config_path is not None):
+        raise UsageError("Give either config_path, or model_name and model_path.")
+    if single and not (options.model_name and options.model_path):
+        raise UsageError("model_name and model_path go together.")
+    if not single and any(getattr(options, name) is not None for name in _SINGLE_MODEL):
+        raise UsageError(f"These go with model_path only: {', '.join(_SINGLE_MODEL)}.")
+    if options.metrics_enable and options.rest_port is None:
+        raise UsageError("metrics_enable needs rest_port.")
+    if options.metrics_list and not options.metrics_enable:
+        raise UsageError("metrics_list needs metrics_enable.")
+    return LocalServer(
+        options.config_path,
+        config=_single_model(options) if single else None,
+        grpc_port=options.port,
+        rest_port=options.rest_port,
+        host=options.grpc_bind_address,
+        rest_host=options.rest_bind_address,
+        poll_seconds=options.file_system_poll_wait_seconds,
+        metrics=_metrics(options),
+        grpc_arguments=_channel_arguments(options.grpc_channel_arguments),
+    )
+
+
+def _single_model(options: argparse.Namespace) -> ServerConfig:
+    entry: dict[str, Any] = {
+        name: getattr(options, name) for name in _SINGLE_MODEL if getattr(options, name) is not None
+    }
+    if entry.get("shape", "").startswith("{"):
+        entry["shape"] = _json(entry["shape"])
+    entry |= {"name": options.model_name, "base_path": str(options.model_path.absolute())}
+    try:
+        return ServerConfig.parse(json.dumps({"model_config_list": [{"config": entry}]}), Path())
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+
+
+def _metrics(options: argparse.Namespace) -> Metrics:
+    """Metrics are enabled by flags, or else by `config.json` as it is at the start."""
+    if options.metrics_enable or options.config_path is None:
+        return Metrics(options.metrics_enable, filter(None, options.metrics_list.split(",")))
+    path = options.config_path
+    try:
+        config = ServerConfig.parse(path.read_text(encoding="utf-8"), path.parent)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path} is no configuration for this server. {error}") from error
+    return Metrics(config.metrics_enable, config.metrics_list)
+
+
+def _channel_arguments(text: str) -> Mapping[str, str | int]:
+    arguments: dict[str, str | int] = {}
+    for pair in filter(None, text.split(",")):
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise UsageError(f"grpc_channel_arguments has no value for {name}.")
+        arguments[name] = int(value) if value.lstrip("-").isdigit() else value
+    return arguments
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read a command line. Raises UsageError."""
+    return parser().parse_args(arguments)

@@ -1,0 +1,186 @@
+"""OVMS's metrics: the same names, labels and buckets, kept with prometheus_client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from bertqa_serve.errors import ConfigError
+
+DEFAULT = (
+    "ovms_current_requests",
+    "ovms_inference_time_us",
+    "ovms_request_time_us",
+    "ovms_requests_fail",
+    "ovms_requests_success",
+    "ovms_streams",
+    "ovms_wait_for_infer_req_time_us",
+)
+OPTIONAL = ("ovms_infer_req_active", "ovms_infer_req_queue_size")
+OF_GRAPHS = (  # Accepted in a list of metrics; the local engine has no graphs that could count.
+    "ovms_requests_accepted",
+    "ovms_requests_rejected",
+    "ovms_responses",
+    "ovms_current_graphs",
+    "ovms_graph_error",
+)
+# Powers of 1.8 from 10 microseconds to half an hour.
+BUCKETS = tuple(int(10 * 1.8**power) for power in range(33))
+INTERFACES = ("REST", "gRPC")
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """Counts what happens; `text` gives what `GET /metrics` answers, None where it is disabled.
+
+    All series of a version are there, at 0, from the moment that the version is loaded, and stay.
+    """
+
+    def __init__(self, enabled: bool = False, names: Iterable[str] = ()) -> None:
+        """Show the named metrics, or OVMS's default ones. Raises ConfigError for unknown names."""
+        shown = tuple(names)
+        unknown = sorted(set(shown) - {*DEFAULT, *OPTIONAL, *OF_GRAPHS})
+        if unknown:
+            raise ConfigError(f"There is no metric {', '.join(unknown)} (metrics_list).")
+        self.enabled = enabled
+        self._registry = CollectorRegistry()
+        shown = shown or DEFAULT
+        version = ("name", "version")
+
+        def registry(name: str) -> CollectorRegistry | None:
+            return self._registry if name in shown else None
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, version, registry=registry(name))
+
+        def histogram(name: str, text: str, labels: tuple[str, ...]) -> Histogram:
+            return Histogram(name, text, labels, buckets=BUCKETS, registry=registry(name))
+
+        def requests(name: str, text: str) -> _Requests:
+            counts = _Requests(name, text)
+            if name in shown:
+                self._registry.register(counts)
+            return counts
+
+        self._current = gauge(
+            "ovms_current_requests", "Number of inference requests currently in process."
+        )
+        self._active = gauge(
+            "ovms_infer_req_active",
+            "Number of currently consumed inference request from the processing queue.",
+        )
+        self._nireq = gauge("ovms_infer_req_queue_size", "Inference request queue size (nireq).")
+        self._streams = gauge("ovms_streams", "Number of OpenVINO execution streams.")
+        self._inference_time = histogram(
+            "ovms_inference_time_us", "Inference execution time in the OpenVINO backend.", version
+        )
+        self._wait_time = histogram(
+            "ovms_wait_for_infer_req_time_us",
+            "Request waiting time in the scheduling queue.",
+            version,
+        )
+        self._request_time = histogram(
+            "ovms_request_time_us",
+            "Processing time of requests to a model or a DAG.",
+            ("interface", *version),
+        )
+        self._success = requests(
+            "ovms_requests_success", "Number of successful requests to a model or a DAG."
+        )
+        self._fail = requests(
+            "ovms_requests_fail", "Number of failed requests to a model or a DAG."
+        )
+
+    def loaded(self, name: str, version: int, nireq: int, streams: int) -> None:
+        """Begin the series of a version, or go on with them."""
+        labels = (name, str(version))
+        self._nireq.labels(*labels).set(nireq)
+        self._streams.labels(*labels).set(streams)
+        for metric in (self._current, self._active, self._inference_time, self._wait_time):
+            metric.labels(*labels)
+        for interface in INTERFACES:
+            self._request_time.labels(interface, *labels)
+            for counts in (self._success, self._fail):
+                counts.add(interface, "ModelReady", name, None, 0)
+                counts.add(interface, "ModelMetadata", name, version, 0)
+                counts.add(interface, "ModelInfer", name, version, 0)
+
+    def retired(self, name: str, version: int) -> None:
+        """Show that a version has no streams any more."""
+        self._streams.labels(name, str(version)).set(0)
+
+    @contextmanager
+    def request(
+        self, interface: str, method: str, name: str, version: int | None
+    ) -> Iterator[None]:
+        """Count a request to a known version as a success, or as failed where it raises."""
+        current = self._current.labels(name, str(version)) if method == "ModelInfer" else None
+        started = time.perf_counter()
+        if current:
+            current.inc()
+        try:
+            yield
+        except BaseException:
+            self._fail.add(interface, method, name, version, 1)
+            raise
+        finally:
+            if current:
+                current.dec()
+        self._success.add(interface, method, name, version, 1)
+        if current:
+            elapsed = (time.perf_counter() - started) * 1e6
+            self._request_time.labels(interface, name, str(version)).observe(elapsed)
+
+    @contextmanager
+    def inference(self, name: str, version: int) -> Iterator[None]:
+        """Count an infer request as taken from the queue while the block runs."""
+        active = self._active.labels(name, str(version))
+        active.inc()
+        try:
+            yield
+        finally:
+            active.dec()
+
+    def inferred(self, name: str, version: int, waited: float, took: float) -> None:
+        """Record a finished inference; both times are in seconds."""
+        self._wait_time.labels(name, str(version)).observe(waited * 1e6)
+        self._inference_time.labels(name, str(version)).observe(took * 1e6)
+
+    def text(self) -> str:
+        """Give all that is shown in Prometheus's text format."""
+        # OVMS's counters do not end in "_total", as prometheus_client would have them.
+        return generate_latest(self._registry).decode().replace("_total ", " ")
+
+
+class _Requests(Collector):
+    """A counter with OVMS's two sets of labels in one family: ModelReady has no version."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name = name
+        self._text = text
+        self._counts: dict[tuple[str, str, str, int | None], int] = {}
+
+    def add(self, interface: str, method: str, name: str, version: int | None, by: int) -> None:
+        key = (interface, method, name, version)
+        self._counts[key] = self._counts.get(key, 0) + by
+
+    def collect(self) -> Iterator[Metric]:
+        family = Metric(self._name, self._text, "counter")
+        for (interface, method, name, version), count in self._counts.items():
+            labels = {"api": "KServe", "interface": interface, "method": method, "name": name}
+            if version is not None:
+                labels["version"] = str(version)
+            family.add_sample(self._name, labels, count)
+        yield family

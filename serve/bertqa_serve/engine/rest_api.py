@@ -1,0 +1,177 @@
+"""KServe v2 over REST, and what else OVMS answers there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import rapidjson
+from grpc import StatusCode
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from bertqa_serve.engine.manager import VERSION_NOT_LOADED
+from bertqa_serve.engine.request_error import RequestError, invalid, not_found
+from bertqa_serve.engine.rest_tensors import (
+    HEADER_LENGTH,
+    InferBody,
+    read_infer_body,
+    spec_to_json,
+    write_infer_answer,
+)
+from bertqa_serve.engine.service import SERVER_NAME, Service, Tensor
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+_GZIP_FROM_BYTES = 1024
+_JSON = "application/json; charset=utf-8"
+_TEXT = "text/plain; charset=utf-8"
+_EVERY_ANSWER = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "*",
+    "Access-Control-Allow-Headers": "*",
+}
+_STATUS = {
+    StatusCode.INVALID_ARGUMENT: 400,
+    StatusCode.NOT_FOUND: 404,
+    StatusCode.UNAVAILABLE: 404,
+    StatusCode.FAILED_PRECONDITION: 412,
+    StatusCode.RESOURCE_EXHAUSTED: 413,
+    StatusCode.UNIMPLEMENTED: 500,
+    StatusCode.INTERNAL: 500,
+}
+_MODEL = r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<number>[0-9]+))?"
+
+Handler = Callable[[Request, Mapping[str, Any]], Awaitable[Response]]
+
+
+class KServeRest:
+    """The REST endpoints as one ASGI application."""
+
+    def __init__(self, service: Service, version: str) -> None:
+        self._service = service
+        self._version = version
+        self._routes: list[tuple[re.Pattern[str], str, Handler]] = [
+            (re.compile(pattern), method, handler)
+            for pattern, method, handler in (
+                ("/v2", "GET", self._server_metadata),
+                ("/v2/health/live", "GET", self._live),
+                ("/v2/health/ready", "GET", self._ready),
+                (_MODEL + "/ready", "GET", self._model_ready),
+                (_MODEL + "/infer", "POST", self._model_infer),
+                (_MODEL + "/?", "GET", self._model_metadata),
+                ("/v1/config", "GET", self._status),
+                ("/v1/config/reload", "POST", self._reload),
+                ("/metrics", "GET", self._metrics),
+            )
+        ]
+
+    def application(self) -> ASGIApp:
+        """Give the application, which compresses long answers for those who ask for it."""
+        return GZipMiddleware(self._serve, minimum_size=_GZIP_FROM_BYTES)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except RequestError as failure:
+            response = _error(_STATUS[failure.code], failure.text)
+        except ClientDisconnect:
+            return
+        response.headers.update(_EVERY_ANSWER)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        path, method = request.scope["path"], request.method
+        matches = [
+            (match, wanted, handler)
+            for pattern, wanted, handler in self._routes
+            if (match := pattern.fullmatch(path))
+        ]
+        if not matches:
+            raise invalid("Invalid request URL")
+        if method == "OPTIONS":
+            return _ok()
+        match, wanted, handler = matches[0]
+        if method != wanted and (method, wanted) != ("HEAD", "GET"):
+            return _error(406, "Unsupported method")
+        found = match.groupdict()
+        if found.get("number"):
+            found["number"] = int(found["number"])
+        return await handler(request, found)
+
+    async def _server_metadata(self, _: Request, __: Mapping[str, Any]) -> Response:
+        return _ok({"name": SERVER_NAME, "version": self._version})
+
+    async def _live(self, _: Request, __: Mapping[str, Any]) -> Response:
+        return _ok()
+
+    async def _ready(self, _: Request, __: Mapping[str, Any]) -> Response:
+        return _ok() if self._service.manager.ready else _error(503, "Server is not ready")
+
+    async def _model_ready(self, _: Request, found: Mapping[str, Any]) -> Response:
+        if not self._service.model_ready("REST", **found):
+            raise not_found(VERSION_NOT_LOADED)
+        return _ok()
+
+    async def _model_metadata(self, _: Request, found: Mapping[str, Any]) -> Response:
+        described = self._service.describe("REST", **found)
+        content: dict[str, Any] = {
+            "name": described.name,
+            "versions": list(map(str, described.versions)),
+            "platform": "OpenVINO",
+            "inputs": list(map(spec_to_json, described.inputs)),
+            "outputs": list(map(spec_to_json, described.outputs)),
+        }
+        if described.rt_info:
+            content["rt_info"] = {"model_info": described.rt_info}
+        return _ok(content)
+
+    async def _model_infer(self, request: Request, found: Mapping[str, Any]) -> Response:
+        body = await _body(request)
+        header_length = request.headers.get(HEADER_LENGTH)
+        parsed: list[InferBody] = []
+
+        def read() -> list[Tensor]:
+            parsed.append(read_infer_body(body, header_length))
+            return parsed[0].tensors
+
+        answer = await self._service.infer("REST", read=read, **found)
+        content, json_size = write_infer_answer(found["name"], parsed[0], answer)
+        headers = {HEADER_LENGTH: str(json_size)} if json_size is not None else None
+        return Response(content, media_type=_JSON, headers=headers)
+
+    async def _status(self, _: Request, __: Mapping[str, Any]) -> Response:
+        return _ok(self._service.manager.status())
+
+    async def _reload(self, _: Request, __: Mapping[str, Any]) -> Response:
+        await self._service.manager.reload()
+        return _ok(self._service.manager.status())
+
+    async def _metrics(self, _: Request, __: Mapping[str, Any]) -> Response:
+        metrics = self._service.metrics
+        if not metrics.enabled:
+            return _error(400, "Invalid request URL", media_type=_TEXT)
+        return Response(metrics.text(), media_type=_TEXT)
+
+
+async def _body(request: Request) -> bytes:
+    """Read a request's body. Raises RequestError for one that is larger than this server takes."""
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            text = f"Request body is larger than {MAX_BODY_BYTES} bytes"
+            raise RequestError(StatusCode.RESOURCE_EXHAUSTED, text)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _ok(content: object = None) -> Response:
+    return Response(b"" if content is None else rapidjson.dumps(content), media_type=_JSON)
+
+
+def _error(status: int, text: str, media_type: str = _JSON) -> Response:
+    return Response(rapidjson.dumps({"error": text}), status, media_type=media_type)
