@@ -1,0 +1,184 @@
+{{/* Envoy: the only way into a pod. */}}
+
+{{/*
+Its bootstrap. Three listeners: gRPC, REST, and one for probes and metrics, which no user-facing Service names.
+Only the listed paths go on to the server, so /v1/config stays inside.
+*/}}
+{{- define "bert-qa.proxy.config" -}}
+node: {id: bert-qa, cluster: bert-qa}
+static_resources:
+  listeners:
+    - {{ include "bert-qa.proxy.listener" (dict "root" . "name" "grpc" "port" 9000 "cluster" "ovms_grpc" "user" true
+        "paths" (list (dict "prefix" "/inference.GRPCInferenceService/"))) | indent 6 | trim }}
+    - {{ include "bert-qa.proxy.listener" (dict "root" . "name" "rest" "port" 8000 "cluster" "ovms_rest" "user" true
+        "paths" (list (dict "path_separated_prefix" "/v2"))) | indent 6 | trim }}
+    - {{ include "bert-qa.proxy.listener" (dict "root" . "name" "probe" "port" 8081 "cluster" "ovms_rest" "user" false
+        "paths" (list
+          (dict "path" "/metrics")
+          (dict "path_separated_prefix" "/v2/health")
+          (dict "safe_regex" (dict "regex" "/v2/models/[^/]+(/versions/[0-9]+)?/ready")))) | indent 6 | trim }}
+  clusters:
+    - name: ovms_grpc
+      connect_timeout: 1s
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config:
+            http2_protocol_options: {}
+      load_assignment: {{- include "bert-qa.proxy.loopback" (list "ovms_grpc" 9001) | nindent 8 }}
+    - name: ovms_rest
+      connect_timeout: 1s
+      load_assignment: {{- include "bert-qa.proxy.loopback" (list "ovms_rest" 8001) | nindent 8 }}
+{{- end -}}
+
+{{- define "bert-qa.proxy.loopback" -}}
+cluster_name: {{ index . 0 }}
+endpoints:
+  - lb_endpoints:
+      - endpoint:
+          address:
+            socket_address: {address: 127.0.0.1, port_value: {{ index . 1 }}}
+{{- end -}}
+
+{{- define "bert-qa.proxy.listener" -}}
+{{- $values := .root.Values -}}
+name: {{ .name }}
+address:
+  socket_address: {address: 0.0.0.0, port_value: {{ .port }}}
+per_connection_buffer_limit_bytes: 1048576
+filter_chains:
+  - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: {{ .name }}
+          normalize_path: true
+          merge_slashes: true
+          path_with_escaped_slashes_action: REJECT_REQUEST
+          common_http_protocol_options:
+            idle_timeout: 300s
+            {{- if .user }}
+            max_connection_duration: {{ $values.proxy.maxConnectionSeconds }}s
+            {{- end }}
+          http2_protocol_options:
+            max_concurrent_streams: {{ $values.server.maxConcurrentStreams }}
+          route_config:
+            virtual_hosts:
+              - name: server
+                domains: ["*"]
+                routes:
+                  {{- range .paths }}
+                  - match:
+                      {{- toYaml . | nindent 22 }}
+                    route:
+                      cluster: {{ $.cluster }}
+                      timeout: {{ $values.server.requestTimeoutSeconds }}s
+                  {{- end }}
+          http_filters:
+            - name: envoy.filters.http.router
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+    {{- if and .user $values.tls.enabled }}
+    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+        {{- if $values.tls.clientCASecretName }}
+        require_client_certificate: true
+        {{- end }}
+        common_tls_context:
+          tls_params:
+            tls_minimum_protocol_version: TLSv1_2
+          alpn_protocols: [h2, http/1.1]
+          tls_certificate_sds_secret_configs:
+            - name: server
+              sds_config:
+                resource_api_version: V3
+                path_config_source: {path: /etc/envoy/server-secret.yaml}
+          {{- if $values.tls.clientCASecretName }}
+          validation_context_sds_secret_config:
+            name: clients
+            sds_config:
+              resource_api_version: V3
+              path_config_source: {path: /etc/envoy/clients-secret.yaml}
+          {{- end }}
+    {{- end }}
+{{- end -}}
+
+{{/* Where Envoy finds its certificate; it watches the directory. */}}
+{{- define "bert-qa.proxy.serverSecret" -}}
+resources:
+  - "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
+    name: server
+    tls_certificate:
+      certificate_chain: {filename: /tls/server/tls.crt}
+      private_key: {filename: /tls/server/tls.key}
+      watched_directory: {path: /tls/server}
+{{- end -}}
+
+{{/* Where Envoy finds the authority of its clients. */}}
+{{- define "bert-qa.proxy.clientsSecret" -}}
+resources:
+  - "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
+    name: clients
+    validation_context:
+      trusted_ca: {filename: /tls/clients/ca.crt}
+      watched_directory: {path: /tls/clients}
+{{- end -}}
+
+{{- define "bert-qa.tlsSecretName" -}}
+{{- .Values.tls.secretName | default (printf "%s-tls" (include "bert-qa.fullname" .)) -}}
+{{- end -}}
+
+{{/* Envoy's container, but for its name, ports and life cycle. */}}
+{{- define "bert-qa.proxy.container" -}}
+image: {{ .Values.proxy.image | quote }}
+imagePullPolicy: {{ .Values.imagePullPolicy }}
+command: [envoy]
+args:
+  - --config-path
+  - /etc/envoy/envoy.yaml
+  - --concurrency
+  - "1"
+  - --disable-hot-restart
+  - --log-level
+  - warning
+securityContext:
+  {{- include "bert-qa.containerSecurity" . | nindent 2 }}
+resources:
+  {{- include "bert-qa.resources" .Values.proxy.resources | nindent 2 }}
+volumeMounts:
+  - name: proxy-config
+    mountPath: /etc/envoy
+    readOnly: true
+  {{- if .Values.tls.enabled }}
+  - name: server-certificate
+    mountPath: /tls/server
+    readOnly: true
+  {{- if .Values.tls.clientCASecretName }}
+  - name: client-authority
+    mountPath: /tls/clients
+    readOnly: true
+  {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{- define "bert-qa.proxy.volumes" -}}
+- name: proxy-config
+  configMap:
+    name: {{ include "bert-qa.fullname" . }}-proxy
+{{- if .Values.tls.enabled }}
+- name: server-certificate
+  secret:
+    secretName: {{ include "bert-qa.tlsSecretName" . }}
+    defaultMode: 0440
+{{- if .Values.tls.clientCASecretName }}
+- name: client-authority
+  secret:
+    secretName: {{ .Values.tls.clientCASecretName }}
+    defaultMode: 0440
+    items:
+      - {key: ca.crt, path: ca.crt}
+{{- end }}
+{{- end }}
+{{- end -}}

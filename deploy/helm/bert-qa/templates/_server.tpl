@@ -1,0 +1,120 @@
+{{/* OpenVINO Model Server: its flags, its configuration, its container. */}}
+
+{{/* config.json. Takes a list: the root, the track. */}}
+{{- define "bert-qa.server.config" -}}
+{{- $root := index . 0 -}}
+{{- $track := index . 1 -}}
+{{- $server := $root.Values.server -}}
+{{- $policy := dict "latest" (dict "num_versions" 1) -}}
+{{- if not $track.latest -}}
+{{- $policy = dict "specific" (dict "versions" (list ($track.version | int64))) -}}
+{{- end -}}
+{{- $threads := $track.cpus | int -}}
+{{- $streams := $server.streams | int -}}
+{{- if not $streams -}}
+{{- $streams = max 1 (div $threads 4) -}}
+{{- end -}}
+{{- $plugin := dict "NUM_STREAMS" (toString $streams) "INFERENCE_NUM_THREADS" (toString $threads) -}}
+{{- if $server.precision -}}
+{{- $_ := set $plugin "INFERENCE_PRECISION_HINT" $server.precision -}}
+{{- end -}}
+{{- $model := dict
+      "name" $root.Values.model.name
+      "base_path" (printf "%s/%s" (include "bert-qa.repository" $root) $root.Values.model.name)
+      "target_device" "CPU"
+      "model_version_policy" $policy
+      "plugin_config" (merge $plugin $server.pluginConfig) -}}
+{{- $metrics := list
+      "ovms_requests_success"
+      "ovms_requests_fail"
+      "ovms_request_time_us"
+      "ovms_inference_time_us"
+      "ovms_wait_for_infer_req_time_us"
+      "ovms_current_requests"
+      "ovms_streams"
+      "ovms_infer_req_queue_size"
+      "ovms_infer_req_active" -}}
+{{- dict
+      "model_config_list" (list (dict "config" $model))
+      "monitoring" (dict "metrics" (dict "enable" true "metrics_list" $metrics))
+    | toPrettyJson -}}
+{{- end -}}
+
+{{/* Flags. Takes a list: the root, the track. A pinned track never looks for changes: its pods are replaced. */}}
+{{- define "bert-qa.server.args" -}}
+{{- $root := index . 0 -}}
+{{- $track := index . 1 -}}
+- --config_path=/config/config.json
+- --port=9001
+- --grpc_bind_address=127.0.0.1
+- --rest_port=8001
+- --rest_bind_address=127.0.0.1
+- --rest_workers={{ max 4 (mul 4 ($track.cpus | int)) }}
+- --grpc_channel_arguments=grpc.max_concurrent_streams={{ $root.Values.server.maxConcurrentStreams }}
+- --file_system_poll_wait_seconds={{ $track.latest | ternary $root.Values.server.pollSeconds 0 }}
+- --log_level={{ $root.Values.server.logLevel }}
+{{- end -}}
+
+{{- define "bert-qa.server.readyPath" -}}
+{{- $root := index . 0 -}}
+{{- $track := index . 1 -}}
+/v2/models/{{ $root.Values.model.name }}{{ if not $track.latest }}/versions/{{ $track.version }}{{ end }}/ready
+{{- end -}}
+
+{{- define "bert-qa.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+runAsUser: 5000
+runAsGroup: 5000
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "bert-qa.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 5000
+runAsGroup: 5000
+fsGroup: 5000
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{/* What all pods of the release have in common. */}}
+{{- define "bert-qa.podCommon" -}}
+serviceAccountName: {{ include "bert-qa.serviceAccountName" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* The server's container, but for its name and probes. Takes a list: the root, the track. */}}
+{{- define "bert-qa.server.container" -}}
+{{- $root := index . 0 -}}
+{{- $track := index . 1 -}}
+image: {{ $root.Values.server.image | quote }}
+imagePullPolicy: {{ $root.Values.imagePullPolicy }}
+args:
+  {{- include "bert-qa.server.args" . | nindent 2 }}
+securityContext:
+  {{- include "bert-qa.containerSecurity" $root | nindent 2 }}
+resources:
+  {{- toYaml $track.resources | nindent 2 }}
+{{- end -}}

@@ -1,0 +1,110 @@
+{{/* What the schema cannot say: each wrong value is refused with one sentence. */}}
+
+{{- define "bert-qa.validate" -}}
+{{- $sources := include "bert-qa.sources" . -}}
+{{- if not $sources -}}
+{{- fail "The chart does not know where the model is: set exactly one of model.pvc.claimName, model.image.reference, model.storage.uri, model.hostPath.path and model.training.enabled." -}}
+{{- end -}}
+{{- if contains "," $sources -}}
+{{- fail (printf "The model has more than one source (%s): set exactly one." $sources) -}}
+{{- end -}}
+{{- $training := .Values.model.training -}}
+{{- if $training.enabled -}}
+{{- if and (not (trim $training.recipe)) (not $training.recipeConfigMap) -}}
+{{- fail "model.training has no recipe: give its text with --set-file model.training.recipe=recipe.yaml, or name a ConfigMap in model.training.recipeConfigMap." -}}
+{{- end -}}
+{{- if and $training.recipe $training.recipeConfigMap -}}
+{{- fail (printf "model.training has two recipes: its text, and the ConfigMap %s. Give one of them." $training.recipeConfigMap) -}}
+{{- end -}}
+{{- if and $training.recipe (not (kindIs "map" (fromYaml $training.recipe))) -}}
+{{- fail "model.training.recipe is not a YAML mapping." -}}
+{{- end -}}
+{{- if hasKey (fromYaml $training.recipe) "Error" -}}
+{{- fail (printf "model.training.recipe is not YAML: %s." (get (fromYaml $training.recipe) "Error")) -}}
+{{- end -}}
+{{- end -}}
+
+{{- $tracks := (include "bert-qa.tracks" . | fromJson).tracks -}}
+{{- if not $tracks -}}
+{{- fail "There is no track: tracks needs one at least, such as stable with its version." -}}
+{{- end -}}
+{{- $sum := 0 -}}
+{{- $weights := list -}}
+{{- range $tracks -}}
+{{- if has .name (list "headless" "metrics" "proxy" "recipe" "test") -}}
+{{- fail (printf "A track cannot be called %s: the chart has an object of that name." .name) -}}
+{{- end -}}
+{{- if not .version -}}
+{{- fail (printf "The track %s has no version: set tracks.%s.version to a number, or to latest." .name .name) -}}
+{{- end -}}
+{{- $sum = add $sum .weight -}}
+{{- $weights = append $weights (printf "%s=%d" .name (.weight | int)) -}}
+{{- if $.Values.xeon.wholeCpus -}}
+{{- $limit := .resources.limits.cpu | default "none" | toString -}}
+{{- if or (eq $limit "none") (ne 0 (mod (include "bert-qa.millicpus" .resources.limits.cpu | int) 1000)) -}}
+{{- fail (printf "The track %s has a CPU limit of %s, which is not whole: xeon.wholeCpus gives each server cores of its own and needs a whole number. Change the limit, or set xeon.wholeCpus=false." .name $limit) -}}
+{{- end -}}
+{{- if ne (toYaml .resources.limits) (toYaml .resources.requests) -}}
+{{- fail (printf "The track %s has requests that differ from its limits: xeon.wholeCpus gives each server cores of its own and needs both equal. Leave the requests out, or set xeon.wholeCpus=false." .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if ne 100 (int $sum) -}}
+{{- fail (printf "The weights of the tracks sum to %d, not to 100 (%s)." (int $sum) (join ", " $weights)) -}}
+{{- end -}}
+
+{{- range $key := list "NUM_STREAMS" "INFERENCE_NUM_THREADS" "INFERENCE_PRECISION_HINT" "PERFORMANCE_HINT" -}}
+{{- if hasKey $.Values.server.pluginConfig $key -}}
+{{- fail (printf "server.pluginConfig must not hold %s: streams, threads and precision follow from server.streams, the CPU limit and server.precision, and a performance hint would contradict them." $key) -}}
+{{- end -}}
+{{- end -}}
+
+{{- $tls := .Values.tls -}}
+{{- if and $tls.enabled (not $tls.secretName) (not $tls.issuerRef) -}}
+{{- fail "tls.enabled needs a certificate: name a Secret in tls.secretName, or a cert-manager issuer in tls.issuerRef." -}}
+{{- end -}}
+{{- if and $tls.issuerRef (not $tls.issuerRef.name) -}}
+{{- fail "tls.issuerRef has no name." -}}
+{{- end -}}
+
+{{- $gateway := .Values.gateway -}}
+{{- if $gateway.enabled -}}
+{{- range $kind := list "http" "grpc" -}}
+{{- if not (index $gateway $kind).parentRefs -}}
+{{- fail (printf "gateway.%s.parentRefs is empty: name the Gateway that the route attaches to." $kind) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (toYaml $gateway.http.parentRefs) (toYaml $gateway.grpc.parentRefs) -}}
+{{- range $gateway.http.hostnames | default (list "*") -}}
+{{- if has . ($gateway.grpc.hostnames | default (list "*")) -}}
+{{- fail (printf "gateway.http and gateway.grpc both claim the host name %s on the same listener: a Gateway serves REST and gRPC under different names or on different listeners." .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $tls.enabled (not $gateway.backendCAConfigMap) -}}
+{{- fail "gateway.enabled with tls.enabled needs gateway.backendCAConfigMap, so that the Gateway trusts the servers." -}}
+{{- end -}}
+{{- if and $tls.enabled $tls.clientCASecretName -}}
+{{- fail "gateway.enabled does not go with mutual TLS (tls.clientCASecretName): a Gateway has no certificate to show to the servers." -}}
+{{- end -}}
+{{- end -}}
+
+{{- $autoscaling := .Values.autoscaling -}}
+{{- if and $autoscaling.enabled (gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
+{{- fail (printf "autoscaling.minReplicas (%d) is above autoscaling.maxReplicas (%d)." (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
+{{- end -}}
+
+{{- if .Values.kserve.enabled -}}
+{{- if gt (len $tracks) 2 -}}
+{{- fail (printf "KServe splits traffic between two revisions, but there are %d tracks." (len $tracks)) -}}
+{{- end -}}
+{{- if eq $sources "hostPath" -}}
+{{- fail "KServe does not read a model from a host path: use a claim, an image or an object store." -}}
+{{- end -}}
+{{- range $name, $enabled := dict "gateway" $gateway.enabled "tls" $tls.enabled "autoscaling" $autoscaling.enabled -}}
+{{- if $enabled -}}
+{{- fail (printf "%s.enabled does not go with kserve.enabled: KServe does that itself." $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

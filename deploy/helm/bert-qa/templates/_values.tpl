@@ -1,0 +1,59 @@
+{{/* Values in the form that the templates use: tracks, CPUs, resources. */}}
+
+{{/*
+The tracks as JSON {"tracks": [...]}, in the order of their names, with their defaults filled in.
+A track is {name, version, latest, weight, replicas, resources, cpus}; version is text.
+*/}}
+{{- define "bert-qa.tracks" -}}
+{{- $root := . -}}
+{{- $tracks := list -}}
+{{- range $name, $given := .Values.tracks -}}
+{{- if $given -}}
+{{- $version := "" -}}
+{{- if $given.version -}}
+{{- $version = kindIs "string" $given.version | ternary $given.version ($given.version | int64 | toString) -}}
+{{- end -}}
+{{- $replicas := 2 -}}
+{{- if hasKey $given "replicas" -}}
+{{- $replicas = $given.replicas | int -}}
+{{- end -}}
+{{- $resources := include "bert-qa.resources" ($given.resources | default $root.Values.resources) | fromYaml -}}
+{{- $tracks = append $tracks (dict
+      "name" $name
+      "version" $version
+      "latest" (eq $version "latest")
+      "weight" ($given.weight | default 0 | int)
+      "replicas" $replicas
+      "resources" $resources
+      "cpus" (include "bert-qa.cpus" $resources.limits.cpu)) -}}
+{{- end -}}
+{{- end -}}
+{{- dict "tracks" $tracks | toJson -}}
+{{- end -}}
+
+{{/* A CPU quantity in thousandths. */}}
+{{- define "bert-qa.millicpus" -}}
+{{- $text := toString . -}}
+{{- if hasSuffix "m" $text -}}
+{{- trimSuffix "m" $text | int -}}
+{{- else -}}
+{{- mulf (float64 $text) 1000 | int -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The whole CPUs in a CPU quantity, one at least: OVMS sees all of the node's, so it must be told. */}}
+{{- define "bert-qa.cpus" -}}
+{{- max 1 (div (include "bert-qa.millicpus" (. | default 1) | int) 1000) -}}
+{{- end -}}
+
+{{/* Resources whose requests default to the limits. */}}
+{{- define "bert-qa.resources" -}}
+{{- $limits := .limits | default dict -}}
+{{- $requests := merge (deepCopy (.requests | default dict)) $limits -}}
+{{- dict "limits" $limits "requests" $requests | toYaml -}}
+{{- end -}}
+
+{{/* How long a pod that goes waits before it stops: its connections move away, their requests end. */}}
+{{- define "bert-qa.pauseSeconds" -}}
+{{- add .Values.proxy.maxConnectionSeconds .Values.server.requestTimeoutSeconds 5 -}}
+{{- end -}}
