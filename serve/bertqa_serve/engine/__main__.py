@@ -27,6 +27,7 @@ def main(arguments: Sequence[str]) -> int:
             level={"TRACE": "DEBUG"}.get(options.log_level, options.log_level),
             format="[%(asctime)s] %(levelname)s %(message)s",
         )
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
         server = server_from(options)
         logging.warning("The local engine is for development: run OVMS in production.")
         ended = threading.Event()
