@@ -27,8 +27,8 @@ from bertqa.repository import MODEL_NAME
 from bertqa.scheduling import Outcome
 from bertqa.tokenization import QATokenizer
 from bertqa.traffic import Traffic
-from bertqa.transport import TransportOptions
 from bertqa.transport.base import AsyncTransport, Transport
+from bertqa.transport.opening import TransportOptions
 from bertqa.transport.security import TLS, Security
 
 TransportT = TypeVar("TransportT", Transport, AsyncTransport)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bertqa import defaults
 from bertqa.tokenization import Window
+from bertqa.transport.base import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 
 
 def padded_length(tokens: int) -> int:
@@ -24,10 +25,10 @@ def stack(windows: Sequence[Window]) -> dict[str, NDArray[np.int64]]:
     shape = len(windows), padded_length(max(map(len, windows)))
     inputs = {
         name: np.zeros(shape, dtype=np.int64)
-        for name in ("input_ids", "attention_mask", "token_type_ids")
+        for name in (INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS)
     }
     for row, window in enumerate(windows):
-        inputs["input_ids"][row, : len(window)] = window.input_ids
-        inputs["attention_mask"][row, : len(window)] = 1
-        inputs["token_type_ids"][row, : len(window)] = window.token_type_ids
+        inputs[INPUT_IDS][row, : len(window)] = window.input_ids
+        inputs[ATTENTION_MASK][row, : len(window)] = 1
+        inputs[TOKEN_TYPE_IDS][row, : len(window)] = window.token_type_ids
     return inputs

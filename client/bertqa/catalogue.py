@@ -9,13 +9,16 @@ from bertqa import defaults
 from bertqa.errors import InvalidOptionError, NotAQAModelError
 from bertqa.model_info import ModelInfo
 from bertqa.tokenization import QATokenizer, Window
-from bertqa.transport.base import ModelMetadata
+from bertqa.transport.base import (
+    ATTENTION_MASK,
+    END_LOGITS,
+    INPUT_IDS,
+    START_LOGITS,
+    TOKEN_TYPE_IDS,
+    ModelMetadata,
+)
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-START_LOGITS = "start_logits"
-END_LOGITS = "end_logits"
-
-_INPUT_TYPES = dict.fromkeys(INPUTS, "INT64")
+_INPUT_TYPES = dict.fromkeys((INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS), "INT64")
 _OUTPUT_TYPES = dict.fromkeys((START_LOGITS, END_LOGITS), "FP32")
 
 

@@ -17,8 +17,8 @@ from bertqa.base_client import BaseClient, best_or_error, time_left
 from bertqa.errors import BertQAError
 from bertqa.options import AskOptions
 from bertqa.scheduling import Outcome, Request, Response, Scheduler
-from bertqa.transport import TransportOptions, open_transport
 from bertqa.transport.base import Transport
+from bertqa.transport.opening import TransportOptions, open_transport
 
 logger = logging.getLogger(__name__)
 

@@ -31,3 +31,15 @@ GRPC_PORT: Final = 9000
 REST_PORT: Final = 8000
 # A gRPC address learns the model over REST at its own port less this.
 REST_PORT_BELOW_GRPC: Final = GRPC_PORT - REST_PORT
+
+REST_CONNECTIONS: Final = 64
+ATTEMPTS: Final = 5
+BACKOFF_SECONDS: Final = 0.1
+BACKOFF_FACTOR: Final = 2
+BACKOFF_LIMIT_SECONDS: Final = 2.0
+RECONNECT_SECONDS: Final = 2.0
+# Pings go out only while calls wait; a server may end connections that ping more often.
+KEEPALIVE_SECONDS: Final = 60.0
+KEEPALIVE_TIMEOUT_SECONDS: Final = 20.0
+# No answer of a QA model is near this, so that a wrong server cannot fill the memory.
+RESPONSE_LIMIT_BYTES: Final = 256 * 1024 * 1024

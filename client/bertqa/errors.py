@@ -42,6 +42,10 @@ class DeadlineExceededError(BertQAError):
     """No answer came within the timeout."""
 
 
+class AccessDeniedError(BertQAError):
+    """The server wants to know who asks, or does not let them."""
+
+
 class ModelNotFoundError(BertQAError):
     """The server does not serve a model of that name."""
 

@@ -17,11 +17,17 @@ from bertqa import defaults
 from bertqa.answer import Answer
 from bertqa.asking import Course, NeedMetadata, Question, WindowResult
 from bertqa.batching import padded_length, stack
-from bertqa.catalogue import END_LOGITS, START_LOGITS
 from bertqa.decoding import Logits
 from bertqa.errors import BertQAError, ProtocolError
 from bertqa.tokenization import Window
-from bertqa.transport.base import AsyncTransport, InferResult, ModelMetadata, Transport
+from bertqa.transport.base import (
+    END_LOGITS,
+    START_LOGITS,
+    AsyncTransport,
+    InferResult,
+    ModelMetadata,
+    Transport,
+)
 
 Outcome = list[Answer] | BertQAError
 Response = ModelMetadata | InferResult | BertQAError

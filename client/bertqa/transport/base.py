@@ -9,6 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+INPUT_IDS = "input_ids"
+ATTENTION_MASK = "attention_mask"
+TOKEN_TYPE_IDS = "token_type_ids"
+START_LOGITS = "start_logits"
+END_LOGITS = "end_logits"
+
 Inputs = Mapping[str, NDArray[np.int64]]
 Outputs = Mapping[str, NDArray[np.float32]]
 

@@ -1,0 +1,197 @@
+"""The asynchronous client, the twin of `bertqa.client`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+from bertqa import defaults
+from bertqa.answer import Answer
+from bertqa.asking import Course, Question
+from bertqa.base_client import BaseClient, best_or_error, time_left
+from bertqa.errors import BertQAError
+from bertqa.options import AskOptions
+from bertqa.scheduling import Outcome, Request, Response, Scheduler
+from bertqa.transport.base import AsyncTransport
+from bertqa.transport.opening import TransportOptions, open_async_transport
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class AsyncQAClient(BaseClient[AsyncTransport]):
+    """Asks questions from one event loop, any number at a time. `BaseClient` says what it takes."""
+
+    def _open(self, url: str, options: TransportOptions) -> AsyncTransport:
+        return open_async_transport(url, options)
+
+    def _start(self) -> None:
+        self._shadows: set[asyncio.Task[None]] = set()
+
+    async def answer(self, question: str, context: str, **options: Unpack[AskOptions]) -> Answer:
+        """Give the best answer."""
+        return (await self.answers(question, context, 1, **options))[0]
+
+    async def answers(
+        self,
+        question: str,
+        context: str,
+        top_k: int = defaults.TOP_K,
+        **options: Unpack[AskOptions],
+    ) -> list[Answer]:
+        """Give the best answers, at most `top_k` and at least one, best first."""
+        settings = self._settings_of(options)
+        begun = self._begin(question, context, top_k, settings)
+        outcome = await self._outcome(
+            begun, settings.timeout, deadline=time.monotonic() + settings.timeout
+        )
+        if isinstance(outcome, BertQAError):
+            raise outcome
+        self._send_shadow(begun[0], outcome[0])
+        return outcome
+
+    async def answer_many(
+        self,
+        pairs: Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]],
+        *,
+        look_ahead: int = defaults.LOOK_AHEAD,
+        **options: Unpack[AskOptions],
+    ) -> AsyncIterator[Answer]:
+        """Give the best answer to each pair of a question and a context, in their order.
+
+        Reads ahead, `look_ahead` windows at a time, to send those of like length together. The
+        first error ends it; `outcomes` goes on where a pair is bad by itself.
+        """
+        async for outcome in self.outcomes(pairs, look_ahead=look_ahead, **options):
+            if isinstance(outcome, BertQAError):
+                raise outcome
+            yield outcome
+
+    async def outcomes(
+        self,
+        pairs: Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]],
+        *,
+        look_ahead: int = defaults.LOOK_AHEAD,
+        **options: Unpack[AskOptions],
+    ) -> AsyncIterator[Answer | BertQAError]:
+        """Like `answer_many`, but gives the error in the place of a pair that is bad by itself.
+
+        That is an InvalidQuestionError or an InvalidContextError; others are raised.
+        """
+        settings = self._settings_of(options)
+        begun = (self._begin(*pair, 1, settings) async for pair in _each(pairs))
+        scheduler = Scheduler(look_ahead)
+        async for question, outcome in self._stream(begun, scheduler, timeout=settings.timeout):
+            best = best_or_error(outcome)
+            if isinstance(best, Answer):
+                self._send_shadow(question, best)
+            yield best
+
+    async def close(self) -> None:
+        """Give back connections, after shadows on their way; then nothing works any more."""
+        if self._closed or not self._is_in_its_process:
+            return
+        self._closed = True
+        await asyncio.gather(*self._shadows)
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _outcome(
+        self, begun: tuple[Question, Course], timeout: float, deadline: float | None = None
+    ) -> Outcome:
+        """Drive one question to its outcome."""
+        stream = self._stream(_each([begun]), Scheduler(), timeout=timeout, deadline=deadline)
+        (outcome,) = [outcome async for _, outcome in stream]
+        return outcome
+
+    async def _stream(
+        self,
+        begun: AsyncIterator[tuple[Question, Course]],
+        scheduler: Scheduler,
+        *,
+        timeout: float,
+        deadline: float | None = None,
+    ) -> AsyncIterator[tuple[Question, Outcome]]:
+        """Drive questions to their outcomes, in order, with a few requests in flight."""
+        in_flight: dict[asyncio.Task[Response], Request] = {}
+        exhausted = False
+
+        async def send(request: Request) -> Response:
+            try:
+                response: Response = await request.send(
+                    self._transport, time_left(deadline, timeout)
+                )
+            except BertQAError as error:
+                return error
+            return response
+
+        try:
+            while True:
+                if not exhausted and scheduler.wants_more:
+                    more = await anext(begun, None)
+                    if more is None:
+                        exhausted = True
+                    else:
+                        scheduler.add(*more)
+                while len(in_flight) < defaults.REQUESTS_IN_FLIGHT:
+                    request = scheduler.next_request(last=exhausted)
+                    if request is None:
+                        break
+                    in_flight[asyncio.create_task(send(request))] = request
+                for question, outcome in scheduler.ready():
+                    yield question, outcome
+                if exhausted and not in_flight and scheduler.is_empty:
+                    return
+                if not in_flight:
+                    continue
+                idle = exhausted or not scheduler.wants_more
+                done, _ = await asyncio.wait(
+                    in_flight,
+                    timeout=None if idle else 0,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for task in done:
+                    scheduler.receive(in_flight.pop(task), task.result())
+        finally:
+            for task in in_flight:
+                task.cancel()
+
+    def _send_shadow(self, question: Question, answer: Answer) -> None:
+        """Ask the shadow version in the background, unless too many of these wait already."""
+        begun = self._shadow_of(question)
+        if begun is None:
+            return
+        if len(self._shadows) >= defaults.SHADOWS_WAITING:
+            logger.debug("a shadow is left out: %d wait already", defaults.SHADOWS_WAITING)
+            return
+
+        async def ask() -> None:
+            self._report_shadow(answer, await self._outcome(begun, question.settings.timeout))
+
+        task = asyncio.create_task(ask())
+        self._shadows.add(task)
+        task.add_done_callback(self._shadows.discard)
+
+
+async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

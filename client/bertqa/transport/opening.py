@@ -1,0 +1,62 @@
+"""Choosing a transport by the address."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from bertqa.errors import InvalidOptionError
+from bertqa.transport.address import Address
+from bertqa.transport.base import AsyncTransport, Transport
+from bertqa.transport.grpc import AsyncGrpcTransport, GrpcTransport
+from bertqa.transport.rest import AsyncRestTransport, RestTransport
+from bertqa.transport.security import Security
+
+_REST_SCHEMES = ("http", "https")
+
+
+class TransportOptions(TypedDict):
+    """What it takes to open a transport, besides the address.
+
+    `learns` says whether the model is asked what it is, `metadata_url` where, if not as usual.
+    """
+
+    model: str
+    metadata_url: str | None
+    learns: bool
+    security: Security
+
+
+def open_transport(url: str, options: TransportOptions) -> Transport:
+    """Open the transport that a URL's scheme names. Raises InvalidOptionError."""
+    address, rest_address = _addresses(url, options)
+    model, security = options["model"], options["security"]
+    if address.scheme in _REST_SCHEMES:
+        return RestTransport(address, model, security)
+    rest = None if rest_address is None else RestTransport(rest_address, model, security)
+    return GrpcTransport(address, model, security, rest)
+
+
+def open_async_transport(url: str, options: TransportOptions) -> AsyncTransport:
+    """Open the asynchronous twin of the transport that a URL's scheme names."""
+    address, rest_address = _addresses(url, options)
+    model, security = options["model"], options["security"]
+    if address.scheme in _REST_SCHEMES:
+        return AsyncRestTransport(address, model, security)
+    rest = None if rest_address is None else AsyncRestTransport(rest_address, model, security)
+    return AsyncGrpcTransport(address, model, security, rest)
+
+
+def _addresses(url: str, options: TransportOptions) -> tuple[Address, Address | None]:
+    """Give the address of the server, and the REST address to learn the model at, if any."""
+    address = Address.parse(url)
+    metadata_url = options["metadata_url"]
+    if metadata_url is not None:
+        metadata_address = Address.parse(metadata_url)
+        if metadata_address.scheme not in _REST_SCHEMES:
+            raise InvalidOptionError(
+                f"metadata_url is {metadata_url!r}, but it has to begin with http:// or https://."
+            )
+        return address, metadata_address
+    if address.scheme in _REST_SCHEMES or not options["learns"]:
+        return address, None
+    return address, address.rest
