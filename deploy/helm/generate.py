@@ -6,8 +6,9 @@ The source is a JSON Schema: its `description`s become comments, its `default`s 
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,18 @@ def generated() -> dict[Path, str]:
     }
 
 
-def main() -> None:
-    """Write the files."""
-    for path, text in generated().items():
+def main(arguments: Sequence[str]) -> int:
+    """Write the files, or with `--check` tell which are out of date; give the exit status."""
+    files = generated()
+    if list(arguments) == ["--check"]:
+        stale = [path.name for path, text in files.items() if path.read_text("utf-8") != text]
+        if stale:
+            print(f"Out of date: {', '.join(stale)}. Run generate.py.", file=sys.stderr)
+        return int(bool(stale))
+    for path, text in files.items():
         path.write_text(text, encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

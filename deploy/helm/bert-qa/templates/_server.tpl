@@ -49,7 +49,6 @@
 - --grpc_bind_address=127.0.0.1
 - --rest_port=8001
 - --rest_bind_address=127.0.0.1
-- --rest_workers={{ max 4 (mul 4 ($track.cpus | int)) }}
 - --grpc_channel_arguments=grpc.max_concurrent_streams={{ $root.Values.server.maxConcurrentStreams }}
 - --file_system_poll_wait_seconds={{ $track.latest | ternary $root.Values.server.pollSeconds 0 }}
 - --log_level={{ $root.Values.server.logLevel }}

@@ -1,0 +1,132 @@
+"""templates/server-config.yaml: OVMS's config.json and flags, from values."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+
+from bertqa_serve.engine.flags import parse
+from tests.deploy.helm.chart import (
+    SCENARIOS,
+    Manifest,
+    Rendering,
+    container,
+    render,
+    server_config,
+    server_pod,
+)
+
+SCHEMA = json.loads(files("bertqa_serve.engine").joinpath("config_schema.json").read_text("utf-8"))
+
+
+def model(rendering: Rendering, track: str = "stable") -> Manifest:
+    entry: Manifest = server_config(rendering, track)["model_config_list"][0]["config"]
+    return entry
+
+
+def tracks(rendering: Rendering) -> list[str]:
+    return [
+        one["metadata"]["name"].removeprefix("bert-qa-")
+        for one in rendering.all("ConfigMap")
+        if "config.json" in one["data"]
+    ]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_configuration_holds_to_the_schema_of_ovms(scenario: str) -> None:
+    rendering = render(scenario)
+    assert tracks(rendering)
+    for track in tracks(rendering):
+        jsonschema.validate(server_config(rendering, track), SCHEMA)
+
+
+@pytest.mark.parametrize("scenario", sorted(set(SCENARIOS) - {"kserve"}))
+def test_every_command_line_is_one_that_the_local_engine_takes_too(scenario: str) -> None:
+    rendering = render(scenario)
+    for track in tracks(rendering):
+        options = parse(container(server_pod(rendering, track), "ovms")["args"])
+        assert options.rest_port, "metrics need the REST port"
+
+
+def test_a_track_serves_its_version_and_no_other() -> None:
+    rendering = render("tracks")
+    for track, version in (("stable", 1), ("candidate", 2)):
+        policy = model(rendering, track)["model_version_policy"]
+        assert policy == {"specific": {"versions": [version]}}
+
+
+def test_a_version_number_of_any_size_stays_whole() -> None:
+    rendering = render(values={"tracks": {"stable": {"version": 20261123141500}}})
+    policy = model(rendering)["model_version_policy"]
+    assert policy == {"specific": {"versions": [20261123141500]}}
+    probe = container(server_pod(rendering), "ovms")["readinessProbe"]["httpGet"]["path"]
+    assert probe == "/v2/models/bert-qa/versions/20261123141500/ready"
+
+
+def test_a_track_may_follow_the_latest_version() -> None:
+    policy = model(render("training"))["model_version_policy"]
+    assert policy == {"latest": {"num_versions": 1}}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "path"),
+    [
+        ("pvc", "/models/bert-qa"),
+        ("image", "/models/bert-qa"),
+        ("single-node", "/models/bert-qa"),
+        ("training", "/models/bert-qa"),
+        ("s3", "s3://models/qa/bert-qa"),
+        ("gs", "gs://models/qa/bert-qa"),
+        ("azure", "az://models/qa/bert-qa"),
+    ],
+)
+def test_the_model_is_read_where_its_source_puts_it(scenario: str, path: str) -> None:
+    assert model(render(scenario))["base_path"] == path
+
+
+def test_kserve_puts_the_model_where_it_always_does() -> None:
+    assert model(render("kserve"), "candidate")["base_path"] == "/mnt/models/bert-qa"
+
+
+def test_another_model_is_found_under_its_own_name() -> None:
+    entry = model(render(values={"model": {"name": "bert-qa-onnx"}}))
+    assert (entry["name"], entry["base_path"]) == ("bert-qa-onnx", "/models/bert-qa-onnx")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "threads", "streams"),
+    [(1, 1, 1), ("4", 4, 1), (8, 8, 2), ("16000m", 16, 4)],
+)
+def test_threads_follow_the_cpu_limit_and_streams_the_threads(
+    cpu: object, threads: int, streams: int
+) -> None:
+    plugin = model(render(values={"resources": {"limits": {"cpu": cpu}}}))["plugin_config"]
+    assert plugin == {"INFERENCE_NUM_THREADS": str(threads), "NUM_STREAMS": str(streams)}
+
+
+@pytest.mark.parametrize(("cpu", "threads"), [("1500m", 1), (2.5, 2), ("500m", 1)])
+def test_a_limit_that_is_not_whole_is_rounded_down_to_threads(cpu: object, threads: int) -> None:
+    values = {"xeon": {"wholeCpus": False}, "resources": {"limits": {"cpu": cpu}}}
+    plugin = model(render(values=values))["plugin_config"]
+    assert plugin["INFERENCE_NUM_THREADS"] == str(threads)
+
+
+def test_streams_precision_and_further_settings_may_be_given() -> None:
+    assert model(render("xeon"))["plugin_config"] == {
+        "INFERENCE_NUM_THREADS": "16",
+        "NUM_STREAMS": "4",
+        "INFERENCE_PRECISION_HINT": "bf16",
+        "ENABLE_CPU_PINNING": True,
+    }
+
+
+def test_the_metrics_that_the_dashboard_and_the_autoscalers_read_are_on() -> None:
+    metrics: dict[str, Any] = server_config(render())["monitoring"]["metrics"]
+    assert metrics["enable"] is True
+    assert {"ovms_current_requests", "ovms_wait_for_infer_req_time_us"} <= set(
+        metrics["metrics_list"]
+    )

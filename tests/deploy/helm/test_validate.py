@@ -1,0 +1,143 @@
+"""What is refused at `helm install`, each with one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.deploy.helm.chart import refusal, render
+
+REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "no model source": (
+        "pvc",
+        {"model": {"pvc": {"claimName": ""}}},
+        "The chart does not know where the model is",
+    ),
+    "two model sources": (
+        "pvc",
+        {"model": {"storage": {"uri": "s3://models/qa"}}},
+        "more than one source (pvc, storage)",
+    ),
+    "weights that do not sum to 100": (
+        "pvc",
+        {"tracks": {"candidate": {"version": 2, "weight": 30}}},
+        "sum to 130, not to 100 (candidate=30, stable=100)",
+    ),
+    "a track without a version": (
+        "pvc",
+        {"tracks": {"stable": {"weight": 90}, "candidate": {"weight": 10}}},
+        "The track candidate has no version",
+    ),
+    "no track at all": (
+        "pvc",
+        {"tracks": {"stable": None}},
+        "There is no track",
+    ),
+    "a track named as an object of the chart": (
+        "pvc",
+        {"tracks": {"headless": {"version": 2, "weight": 0}}},
+        "A track cannot be called headless",
+    ),
+    "a CPU limit that is not whole while pinning is asked for": (
+        "pvc",
+        {"resources": {"limits": {"cpu": "2500m"}}},
+        "The track stable has a CPU limit of 2500m, which is not whole",
+    ),
+    "no CPU limit while pinning is asked for": (
+        "pvc",
+        {"resources": {"limits": {"cpu": None}}},
+        "The track stable has a CPU limit of none",
+    ),
+    "requests below the limits while pinning is asked for": (
+        "pvc",
+        {"resources": {"requests": {"cpu": "2"}}},
+        "The track stable has requests that differ from its limits",
+    ),
+    "training without a recipe": (
+        "training",
+        {"model": {"training": {"recipe": ""}}},
+        "model.training has no recipe",
+    ),
+    "training with two recipes": (
+        "training",
+        {"model": {"training": {"recipeConfigMap": "mine"}}},
+        "model.training has two recipes",
+    ),
+    "a recipe that is no mapping": (
+        "training",
+        {"model": {"training": {"recipe": "- a\n- b\n"}}},
+        "model.training.recipe is not",
+    ),
+    "a performance hint beside streams and threads": (
+        "pvc",
+        {"server": {"pluginConfig": {"PERFORMANCE_HINT": "LATENCY"}}},
+        "server.pluginConfig must not hold PERFORMANCE_HINT",
+    ),
+    "TLS without a certificate": (
+        "pvc",
+        {"tls": {"enabled": True}},
+        "tls.enabled needs a certificate",
+    ),
+    "an issuer without a name": (
+        "pvc",
+        {"tls": {"enabled": True, "issuerRef": {"kind": "Issuer"}}},
+        "tls.issuerRef has no name",
+    ),
+    "a route without a Gateway": (
+        "tracks",
+        {"gateway": {"grpc": {"parentRefs": []}}},
+        "gateway.grpc.parentRefs is empty",
+    ),
+    "REST and gRPC under one host name": (
+        "tracks",
+        {"gateway": {"grpc": {"hostnames": ["qa.example.com"]}}},
+        "both claim the host name qa.example.com",
+    ),
+    "a Gateway that does not trust the servers": (
+        "gateway-tls",
+        {"gateway": {"backendCAConfigMap": ""}},
+        "needs gateway.backendCAConfigMap",
+    ),
+    "a Gateway before servers that want a certificate": (
+        "gateway-tls",
+        {"tls": {"clientCASecretName": "clients"}},
+        "does not go with mutual TLS",
+    ),
+    "fewer pods at most than at least": (
+        "autoscaling",
+        {"autoscaling": {"minReplicas": 9}},
+        "autoscaling.minReplicas (9) is above autoscaling.maxReplicas (8)",
+    ),
+    "three tracks on KServe": (
+        "kserve",
+        {"tracks": {"third": {"version": 3, "weight": 0}}},
+        "there are 3 tracks",
+    ),
+    "KServe with a Gateway": (
+        "kserve",
+        {"gateway": {"enabled": True, "http": {"parentRefs": [{"name": "a"}]}}},
+        "gateway.",
+    ),
+    "KServe on a host path": (
+        "kserve",
+        {"model": {"pvc": {"claimName": ""}, "hostPath": {"path": "/srv/models"}}},
+        "KServe does not read a model from a host path",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses(case: str) -> None:
+    scenario, values, sentence = REFUSED[case]
+    said = refusal(values, scenario)
+    assert sentence in said
+    assert len([line for line in said.splitlines() if "execution error at" in line]) == 1
+
+
+def test_takes_requests_below_limits_once_pinning_is_off() -> None:
+    render(values={"xeon": {"wholeCpus": False}, "resources": {"requests": {"cpu": "500m"}}})
+
+
+def test_takes_weights_of_several_tracks_that_sum_to_100() -> None:
+    render(values={"tracks": {"stable": {"weight": 75}, "next": {"version": 7, "weight": 25}}})
