@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from bertqa.errors import BertQAError, InvalidContextError, InvalidQuestionError
+from bertqa.errors import (
+    BertQAError,
+    InvalidContextError,
+    InvalidOptionError,
+    InvalidQuestionError,
+)
 
 EXTRA_OF_MODULE = {
     "jsonschema": "serve",
@@ -50,7 +55,7 @@ def status_of(error: BertQAError | CommandError) -> Status:
     """Tell a mistake in what was typed from a failure to do it."""
     if isinstance(error, CommandError):
         return error.status
-    if isinstance(error, InvalidQuestionError | InvalidContextError):
+    if isinstance(error, InvalidQuestionError | InvalidContextError | InvalidOptionError):
         return Status.USAGE
     return Status.FAILED
 

@@ -28,7 +28,7 @@ for verb in (build, serve, ask, evaluate, versions):
 def run() -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 3 refused by the gate."""
     try:
-        app()
+        app(prog_name="bert-qa")
     except KeyboardInterrupt:
         stderr.print("[yellow]interrupted[/]")
         sys.exit(Status.FAILED)

@@ -20,6 +20,10 @@ OptionalUrl = Annotated[
     str | None,
     typer.Option(help="A server: host:port or grpc://, grpcs://, http://, https://."),
 ]
+MetadataUrl = Annotated[
+    str | None,
+    typer.Option(help="The server's REST address, where it is not the gRPC port less 1000."),
+]
 Version = Annotated[
     int | None, typer.Option(min=1, help="The model version; the server's default if left out.")
 ]

@@ -111,6 +111,15 @@ class Repository:
             )
         return directory
 
+    def latest_version(self, model: str = MODEL_NAME) -> int:
+        """Give the highest published version. Raises RepositoryError where there is none."""
+        versions = self.versions(model)
+        if not versions:
+            raise RepositoryError(
+                f"{self.root} has no version of {model}. `bert-qa build` publishes one."
+            )
+        return versions[-1]
+
     def card(self, version: int, model: str = MODEL_NAME) -> Card:
         """Read a version's card. Raises RepositoryError where there is none."""
         return Card.read(self.require_version(version, model) / CARD_FILE)

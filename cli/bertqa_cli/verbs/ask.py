@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from bertqa import QAClient
 from bertqa_cli.console import highlighted, print_json, stdout
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_URL, Json, Model, Url, Version
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_URL, Json, MetadataUrl, Model, Url, Version
 
 STANDARD_INPUT = "-"
 
@@ -35,17 +36,11 @@ def ask(
         str | None,
         typer.Option(help="A tokenizer file, directory or hub id instead of the model's own."),
     ] = None,
-    metadata_url: Annotated[
-        str | None,
-        typer.Option(help="The server's REST address, if it is not the gRPC port minus 1000."),
-    ] = None,
+    metadata_url: MetadataUrl = None,
     json: Json = False,
 ) -> None:
     """Ask a served model a question about a text."""
     text = _context(source, context, context_file)
-
-    from bertqa import QAClient
-
     with QAClient(
         url,
         model=model,

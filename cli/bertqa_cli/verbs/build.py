@@ -1,0 +1,71 @@
+"""`bert-qa build`: a recipe becomes published versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from bertqa.repository import Repository
+from bertqa_cli.console import print_json, stdout
+from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.options import DEFAULT_REPOSITORY, Json
+from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import stages
+from bertqa_cli.sizes import directory_size, human_size
+
+
+def build(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    work_dir: Annotated[
+        Path, typer.Option(help="Where trainings keep their checkpoints, to go on from.")
+    ] = Path(".work"),
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Say a recipe's key otherwise."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish even what the quality gate refuses.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make a checkpoint into an FP32 and an INT8 version, score them, and publish them."""
+    from bertqa_build.errors import GateRefusedError
+    from bertqa_build.pipeline import build as build_versions
+    from bertqa_build.progress import Progress
+    from bertqa_build.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides or ())
+    with stages() as show:
+
+        def on_progress(progress: Progress) -> None:
+            show(progress.stage, progress.done, progress.total, progress.note)
+
+        try:
+            result = build_versions(
+                loaded, Repository(repository), work_dir, force=force, on_progress=on_progress
+            )
+        except GateRefusedError as error:
+            raise CommandError(str(error), status=Status.REFUSED, detail=error.detail) from error
+    if json:
+        print_json(result.to_dict())
+        return
+    table = Table("version", "precision", "size on disk", "exact match", "F1", "")
+    for built in (result.fp32, result.int8):
+        table.add_row(
+            str(built.version),
+            built.precision,
+            human_size(directory_size(built.directory)),
+            f"{built.scores['exact_match']:.2f}",
+            f"{built.scores['f1']:.2f}",
+            "was there already" if built.present else "published",
+        )
+    stdout.print(table)
+    stdout.print(
+        f"Scored on {result.fp32.scores['questions']} questions of "
+        f"{escape(result.fp32.scores['dataset'])}. Next: bert-qa serve --repository {repository}"
+    )

@@ -1,0 +1,87 @@
+"""`bert-qa serve`: a server on a model repository."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bertqa_cli.console import print_json, stderr, stdout
+from bertqa_cli.errors import CommandError
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
+from bertqa_cli.options import Repository as RepositoryOption
+
+if TYPE_CHECKING:
+    from bertqa_serve.launcher import Running
+
+Port = Annotated[int, typer.Option(min=1, max=65535, help="The gRPC port.")]
+RestPort = Annotated[int, typer.Option(min=1, max=65535, help="The REST port.")]
+
+
+def serve(
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    port: Port = 9000,
+    rest_port: RestPort = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    engine: Annotated[
+        str, typer.Option(help="auto, ovms, container or local.", metavar="ENGINE")
+    ] = "auto",
+    ovms: Annotated[
+        Path | None, typer.Option(help="The ovms program; else OVMS_BINARY or on PATH.")
+    ] = None,
+    model: Model = DEFAULT_MODEL,
+    warm_up: Annotated[bool, typer.Option(help="Ask once at every length before users do.")] = True,
+    log_level: Annotated[
+        str, typer.Option(help="What the server logs: DEBUG, INFO, WARNING or ERROR.")
+    ] = "INFO",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the server's command line and do no more.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Serve a model repository until interrupted: OVMS where there is one, else a local engine."""
+    from bertqa_serve.errors import ServeError
+    from bertqa_serve.launcher import ServeOptions
+    from bertqa_serve.launcher import dry_run as command_of
+    from bertqa_serve.launcher import serve as serve_repository
+
+    options = ServeOptions(
+        repository=repository,
+        engine=engine,
+        ovms_path=ovms,
+        model=model,
+        host=host,
+        port=port,
+        rest_port=rest_port,
+        warm_up=warm_up,
+        log_level=log_level.upper(),
+    )
+
+    def on_ready(server: Running) -> None:
+        if json:
+            print_json(
+                {
+                    "engine": server.engine.kind,
+                    "reason": server.engine.reason,
+                    "grpc_url": server.grpc_url,
+                    "rest_url": server.rest_url,
+                }
+            )
+        else:
+            stdout.print(
+                f"[bold green]{model} is ready[/]: gRPC at {server.grpc_url}, "
+                f"REST at {server.rest_url}. Ctrl-C ends it."
+            )
+
+    try:
+        if dry_run:
+            command = command_of(options)
+            print_json(command) if json else print(shlex.join(command))
+            return
+        serve_repository(
+            options, log=lambda line: stderr.print(line, markup=False), on_ready=on_ready
+        )
+    except ServeError as error:
+        raise CommandError(str(error), detail=error.detail) from error

@@ -1,0 +1,91 @@
+"""`bert-qa versions`: what is published, and what a server serves."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from bertqa.repository import Repository
+from bertqa.status import ServedVersion, served_versions
+from bertqa_cli.console import print_json, stdout
+from bertqa_cli.errors import CommandError
+from bertqa_cli.options import (
+    DEFAULT_MODEL,
+    DEFAULT_REPOSITORY,
+    Json,
+    MetadataUrl,
+    Model,
+    OptionalUrl,
+)
+from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.sizes import directory_size, human_size
+
+
+def versions(
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    url: OptionalUrl = None,
+    metadata_url: MetadataUrl = None,
+    model: Model = DEFAULT_MODEL,
+    json: Json = False,
+) -> None:
+    """List published versions or, with --url, the versions that a server knows."""
+    if url is None:
+        _published(Repository(repository), model, json=json)
+    else:
+        _served(served_versions(url, model, metadata_url=metadata_url), json=json)
+
+
+def _published(repository: Repository, model: str, *, json: bool) -> None:
+    if not repository.root.is_dir():
+        raise CommandError(
+            f"There is no model repository {repository.root}. `bert-qa build` makes one."
+        )
+    rows: list[dict[str, Any]] = [
+        asdict(repository.card(version, model))
+        | {"size": directory_size(repository.version_dir(version, model))}
+        for version in repository.versions(model)
+    ]
+    if json:
+        print_json(rows)
+        return
+    if not rows:
+        stdout.print(f"{repository.root} has no version of {model} yet.")
+        return
+    table = Table("version", "precision", "exact match", "F1", "size", "published", "made from")
+    for row in rows:
+        scores = row["scores"] or {}
+        parent = f"version {row['parent']}" if row["parent"] else row["source"]
+        table.add_row(
+            str(row["version"]),
+            row["precision"],
+            _score(scores.get("exact_match")),
+            _score(scores.get("f1")),
+            human_size(row["size"]),
+            row["published"],
+            parent,
+        )
+    stdout.print(table)
+
+
+def _served(served: list[ServedVersion], *, json: bool) -> None:
+    if json:
+        print_json([asdict(version) for version in served])
+        return
+    table = Table("version", "state", "default", "precision", "exact match", "F1", "made from")
+    for version in served:
+        table.add_row(
+            str(version.version),
+            version.state if version.error is None else f"{version.state} ({version.error})",
+            "yes" if version.is_default else "",
+            version.precision,
+            _score(version.exact_match),
+            _score(version.f1),
+            version.source,
+        )
+    stdout.print(table)
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
