@@ -15,13 +15,15 @@ from bertqa.answer import Answer
 from bertqa.catalogue import Catalogue, Description
 from bertqa.decoding import Logits, Span
 from bertqa.errors import (
+    InvalidContextError,
     InvalidOptionError,
+    InvalidQuestionError,
     ProtocolError,
     ServerUnreachableError,
     VersionNotFoundError,
 )
 from bertqa.options import Settings
-from bertqa.tokenization import Window
+from bertqa.tokenization import Window, check_text
 from bertqa.tracing import stage
 from bertqa.transport.base import ModelMetadata
 
@@ -75,6 +77,8 @@ class Question:
 
         With `fall_back`, the default version answers where the chosen one is gone.
         """
+        check_text(self.question, "question", InvalidQuestionError)
+        check_text(self.context, "context", InvalidContextError)
         try:
             return (yield from self._ask(catalogue, version))
         except VersionNotFoundError as error:
