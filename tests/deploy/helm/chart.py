@@ -51,8 +51,7 @@ def render(
     program: Path | None = None,
 ) -> Rendering:
     """Render a scenario of `ci/`, changed by `values`."""
-    text = _template(scenario, json.dumps(values or {}), kubernetes, program or helm())
-    return Rendering(text, tuple(filter(None, yaml.safe_load_all(text))))
+    return _rendering(scenario, json.dumps(values or {}), kubernetes, program or helm())
 
 
 def refusal(values: Mapping[str, Any], scenario: str = "pvc") -> str:
@@ -65,6 +64,12 @@ def refusal(values: Mapping[str, Any], scenario: str = "pvc") -> str:
 
 
 @functools.cache
+def _rendering(scenario: str, values: str, kubernetes: str, program: Path) -> Rendering:
+    text = _template(scenario, values, kubernetes, program)
+    documents = yaml.load_all(text, Loader=yaml.CSafeLoader)
+    return Rendering(text, tuple(filter(None, documents)))
+
+
 def _template(scenario: str, values: str, kubernetes: str, program: Path) -> str:
     command = [str(program), "template", RELEASE, str(CHART), "--namespace", NAMESPACE]
     files = ["--values", str(SCENARIOS[scenario]), "--values", "-"]

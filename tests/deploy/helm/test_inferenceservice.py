@@ -1,0 +1,87 @@
+"""templates/inferenceservice.yaml: KServe instead of Deployments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.deploy.helm.chart import Manifest, container, render
+
+
+def predictor(values: dict[str, Any] | None = None) -> Manifest:
+    found: Manifest = render("kserve", values).one("InferenceService")["spec"]["predictor"]
+    return found
+
+
+def storage_uri(values: dict[str, Any] | None = None) -> str:
+    environment = container(predictor(values), "kserve-container")["env"]
+    return str({one["name"]: one["value"] for one in environment}["STORAGE_URI"])
+
+
+def test_it_takes_the_place_of_everything_else() -> None:
+    kinds = {one["kind"] for one in render("kserve").objects}
+    assert kinds == {"InferenceService", "ConfigMap", "ServiceAccount"}
+
+
+def test_it_serves_the_newest_version_with_its_share_of_the_traffic() -> None:
+    found = predictor()
+    assert found["canaryTrafficPercent"] == 10
+    assert found["annotations"]["bert-qa/version"] == "2"
+    config = next(one for one in found["volumes"] if one["name"] == "server-config")
+    assert config["configMap"]["name"] == "bert-qa-candidate"
+
+
+def test_versions_are_compared_as_numbers() -> None:
+    tracks = {"stable": {"version": 9, "weight": 50}, "candidate": {"version": 10, "weight": 50}}
+    assert predictor({"tracks": tracks})["annotations"]["bert-qa/version"] == "10"
+    tracks = {"stable": {"version": 10, "weight": 50}, "candidate": {"version": 9, "weight": 50}}
+    assert predictor({"tracks": tracks})["annotations"]["bert-qa/version"] == "10"
+
+
+def test_a_single_track_has_all_of_the_traffic() -> None:
+    tracks = {"stable": {"version": 2, "weight": 100}, "candidate": None}
+    assert "canaryTrafficPercent" not in predictor({"tracks": tracks})
+
+
+def test_requests_pass_the_proxy() -> None:
+    found = predictor()
+    assert "ports" not in container(found, "kserve-container")
+    (port,) = container(found, "transformer-container")["ports"]
+    assert port == {"name": "h2c", "containerPort": 9000, "protocol": "TCP"}
+
+
+def test_rest_may_be_routed_instead_of_grpc() -> None:
+    found = predictor({"kserve": {"protocol": "rest"}})
+    (port,) = container(found, "transformer-container")["ports"]
+    assert (port["name"], port["containerPort"]) == ("http1", 8000)
+
+
+def test_it_is_ready_when_the_version_is() -> None:
+    probe = container(predictor(), "transformer-container")["readinessProbe"]
+    assert probe["httpGet"] == {"path": "/v2/models/bert-qa/versions/2/ready", "port": 8081}
+
+
+@pytest.mark.parametrize(
+    ("model", "uri"),
+    [
+        ({}, "pvc://models"),
+        ({"pvc": {"claimName": "models", "subPath": "qa"}}, "pvc://models/qa"),
+        (
+            {"pvc": {"claimName": ""}, "image": {"reference": "r.example/m:2"}},
+            "oci://r.example/m:2",
+        ),
+        ({"pvc": {"claimName": ""}, "storage": {"uri": "s3://models/qa"}}, "s3://models/qa"),
+    ],
+)
+def test_kserve_fetches_the_model_from_its_source(model: dict[str, Any], uri: str) -> None:
+    assert storage_uri({"model": model}) == uri
+
+
+def test_scaling_and_annotations_are_kserves_own() -> None:
+    annotations = {"serving.kserve.io/deploymentMode": "Standard"}
+    values = {"kserve": {"minReplicas": 0, "maxReplicas": 9, "annotations": annotations}}
+    service = render("kserve", values).one("InferenceService")
+    assert service["metadata"]["annotations"] == annotations
+    assert service["spec"]["predictor"]["minReplicas"] == 0
+    assert service["spec"]["predictor"]["maxReplicas"] == 9

@@ -1,0 +1,69 @@
+"""templates/service.yaml: one Service over all tracks, one for each, and a headless one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.deploy.helm.chart import SCENARIOS, Manifest, Rendering, render
+
+
+def selected(rendering: Rendering, service: str) -> set[str]:
+    """The tracks whose pods a Service reaches."""
+    selector = rendering.one("Service", service)["spec"]["selector"].items()
+    return {
+        labels["bert-qa/track"]
+        for deployment in rendering.all("Deployment")
+        if selector <= (labels := deployment["spec"]["template"]["metadata"]["labels"]).items()
+    }
+
+
+def ports(service: Manifest) -> dict[str, int]:
+    return {port["name"]: port["port"] for port in service["spec"]["ports"]}
+
+
+def test_each_track_has_a_service_of_its_own() -> None:
+    rendering = render("tracks")
+    assert selected(rendering, "bert-qa-stable") == {"stable"}
+    assert selected(rendering, "bert-qa-candidate") == {"candidate"}
+
+
+def test_one_service_reaches_every_track() -> None:
+    assert selected(render("tracks"), "bert-qa") == {"stable", "candidate"}
+
+
+def test_without_a_gateway_a_track_without_weight_gets_traffic_by_its_own_name_alone() -> None:
+    rendering = render(values={"tracks": {"candidate": {"version": 2, "weight": 0}}})
+    assert selected(rendering, "bert-qa") == {"stable"}
+    assert selected(rendering, "bert-qa-headless") == {"stable"}
+    assert selected(rendering, "bert-qa-candidate") == {"candidate"}
+
+
+def test_the_headless_service_gives_the_addresses_of_the_pods() -> None:
+    rendering = render("tracks")
+    assert rendering.one("Service", "bert-qa-headless")["spec"]["clusterIP"] == "None"
+    assert selected(rendering, "bert-qa-headless") == {"stable", "candidate"}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_services_for_users_have_the_ports_of_grpc_and_rest_and_no_other(scenario: str) -> None:
+    for service in render(scenario).all("Service"):
+        if service["metadata"]["name"] != "bert-qa-metrics":
+            assert ports(service) == {"grpc": 9000, "rest": 8000}
+
+
+def test_gateways_are_told_the_protocol() -> None:
+    for scenario, grpc in (("pvc", "kubernetes.io/h2c"), ("tls", "https")):
+        for port in render(scenario).one("Service", "bert-qa")["spec"]["ports"]:
+            if port["name"] == "grpc":
+                assert port["appProtocol"] == grpc
+
+
+def test_the_service_may_be_a_load_balancer_with_annotations() -> None:
+    values = {"service": {"type": "LoadBalancer", "annotations": {"internal": "true"}}}
+    service = render(values=values).one("Service", "bert-qa")
+    assert service["spec"]["type"] == "LoadBalancer"
+    assert service["metadata"]["annotations"] == {"internal": "true"}
+
+
+def test_there_is_no_service_under_kserve() -> None:
+    assert not render("kserve").all("Service")

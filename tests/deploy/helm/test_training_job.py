@@ -1,0 +1,64 @@
+"""templates/training-job.yaml."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.deploy.helm.chart import Manifest, container, render
+
+
+def job(values: dict[str, Any] | None = None) -> Manifest:
+    return render("training", values).one("Job")
+
+
+def test_it_builds_the_mounted_recipe_into_the_claim_that_the_servers_read() -> None:
+    rendering = render("training")
+    pod = rendering.one("Job")["spec"]["template"]["spec"]
+    build = container(pod, "build")
+    assert build["command"] == ["bert-qa", "build", "/recipe/recipe.yaml"]
+    assert build["args"][:2] == ["--repository", "/models"]
+    mounts = {one["name"]: one for one in build["volumeMounts"]}
+    assert mounts["models"]["mountPath"] == "/models"
+    assert mounts["recipe"]["mountPath"] == "/recipe"
+    claims = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for owner in (rendering.one("Job"), rendering.one("Deployment"))
+        for volume in owner["spec"]["template"]["spec"]["volumes"]
+        if volume["name"] == "models"
+    }
+    assert claims == {"bert-qa-models"}
+
+
+def test_data_and_variables_of_ones_own_are_added() -> None:
+    build = container(job()["spec"]["template"]["spec"], "build")
+    assert {"name": "data", "mountPath": "/data", "readOnly": True} in build["volumeMounts"]
+    assert "HF_TOKEN" in {one["name"] for one in build["env"]}
+
+
+@pytest.mark.parametrize(
+    "training",
+    [{"recipe": "name: other\n"}, {"image": "bert-qa-build:0.2.0"}, {"env": []}],
+)
+def test_another_job_is_another_object_since_a_job_cannot_be_changed(
+    training: dict[str, Any],
+) -> None:
+    before, after = job(), job({"model": {"training": training}})
+    assert before["metadata"]["name"] != after["metadata"]["name"]
+
+
+def test_a_change_elsewhere_does_not_train_again() -> None:
+    assert job() == job({"server": {"streams": 2}})
+
+
+def test_a_wrong_recipe_or_a_refusal_by_the_gate_is_not_tried_again() -> None:
+    specification = job()["spec"]
+    (rule,) = specification["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob"
+    assert rule["onExitCodes"]["values"] == [2, 3]
+    assert specification["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_there_is_no_job_for_a_model_that_exists() -> None:
+    assert not render().all("Job")

@@ -1,0 +1,28 @@
+"""templates/training-recipe.yaml."""
+
+from __future__ import annotations
+
+import yaml
+
+from tests.deploy.helm.chart import render
+
+RECIPE = """\
+name: mine  # a comment with "quotes"
+source: {model: /data/checkpoint}
+"""
+
+
+def test_the_recipe_arrives_as_it_was_given() -> None:
+    rendering = render("training", {"model": {"training": {"recipe": RECIPE}}})
+    given = rendering.one("ConfigMap", "bert-qa-recipe")["data"]["recipe.yaml"]
+    assert given == RECIPE
+    assert yaml.safe_load(given)["source"] == {"model": "/data/checkpoint"}
+
+
+def test_a_config_map_that_exists_is_mounted_instead() -> None:
+    values = {"model": {"training": {"recipe": "", "recipeConfigMap": "mine"}}}
+    rendering = render("training", values)
+    names = [one["metadata"]["name"] for one in rendering.all("ConfigMap")]
+    assert "bert-qa-recipe" not in names
+    volumes = rendering.one("Job")["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "recipe", "configMap": {"name": "mine"}} in volumes
