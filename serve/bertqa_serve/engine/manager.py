@@ -171,9 +171,10 @@ class ModelManager:
                 raise RequestError(StatusCode.FAILED_PRECONDITION, text_of_failure) from error
             self._reported.pop("config", None)
             code = await self._reconcile()
+            if changed:
+                self._applied = text if code is None else None
             if code is not None:
                 raise RequestError(code, text_of_failure)
-            self._applied = text
 
     async def watch(self, seconds: float) -> None:
         """Reload, whenever so many seconds have passed, for ever."""

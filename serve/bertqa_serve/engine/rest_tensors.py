@@ -109,18 +109,18 @@ def _json_size(header_length: str | None, size: int) -> int:
 
 def _parse(text: bytes) -> Any:
     if _too_deep(text):
-        raise invalid("JSON nesting depth exceeds the allowed limit")
+        text_of_error = "JSON nesting depth exceeds the allowed limit"
+        raise RequestError(StatusCode.INTERNAL, text_of_error)
     try:
-        return rapidjson.loads(text, number_mode=rapidjson.NM_NONE)
-    except UnicodeDecodeError as error:
-        message, offset = "Invalid encoding in string.", error.start
+        # OVMS takes any bytes inside a string; a name with such bytes is not found later.
+        return rapidjson.loads(text.decode(errors="replace"), number_mode=rapidjson.NM_NONE)
     except rapidjson.JSONDecodeError as error:
         match = _PARSE_ERROR.fullmatch(str(error))
-        message, offset = (match[2], int(match[1])) if match else (str(error), 0)
-    raise RequestError(
-        StatusCode.FAILED_PRECONDITION,
-        f"The file is not valid json - Error: {message} Offset: {offset}",
-    )
+        message, offset = (match[2], match[1]) if match else (str(error), "0")
+        raise RequestError(
+            StatusCode.FAILED_PRECONDITION,
+            f"The file is not valid json - Error: {message} Offset: {offset}",
+        ) from error
 
 
 def _too_deep(text: bytes) -> bool:
