@@ -14,10 +14,15 @@ from bertqa.answer import Answer
 from bertqa.asking import Course, Question
 from bertqa.base_client import BaseClient, best_or_error, time_left
 from bertqa.errors import BertQAError
-from bertqa.options import AskOptions
+from bertqa.options import AskOptions, Settings
 from bertqa.scheduling import Outcome, Request, Response, Scheduler
+from bertqa.split import read_split_file, split_of
 from bertqa.transport.base import AsyncTransport
-from bertqa.transport.opening import TransportOptions, open_async_transport
+from bertqa.transport.opening import (
+    TransportOptions,
+    open_async_split_transport,
+    open_async_transport,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +35,11 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
     def _open(self, url: str, options: TransportOptions) -> AsyncTransport:
         return open_async_transport(url, options)
 
+    def _open_split(self, url: str, options: TransportOptions) -> AsyncTransport:
+        return open_async_split_transport(url, options)
+
     def _start(self) -> None:
+        self._following = asyncio.Lock()
         self._shadows: set[asyncio.Task[None]] = set()
 
     async def answer(self, question: str, context: str, **options: Unpack[AskOptions]) -> Answer:
@@ -46,7 +55,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
     ) -> list[Answer]:
         """Give the best answers, at most `top_k` and at least one, best first."""
         settings = self._settings_of(options)
-        begun = self._begin(question, context, top_k, settings)
+        begun = await self._set_out(question, context, top_k, settings)
         outcome = await self._outcome(
             begun, settings.timeout, deadline=time.monotonic() + settings.timeout
         )
@@ -84,7 +93,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         That is an InvalidQuestionError or an InvalidContextError; others are raised.
         """
         settings = self._settings_of(options)
-        begun = (self._begin(*pair, 1, settings) async for pair in _each(pairs))
+        begun = (await self._set_out(*pair, 1, settings) async for pair in _each(pairs))
         scheduler = Scheduler(look_ahead)
         async for question, outcome in self._stream(begun, scheduler, timeout=settings.timeout):
             best = best_or_error(outcome)
@@ -99,6 +108,8 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         self._closed = True
         await asyncio.gather(*self._shadows)
         await self._transport.close()
+        if self._split_transport is not None:
+            await self._split_transport.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,6 +121,33 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    async def _set_out(
+        self, question: str, context: str, top_k: int, settings: Settings
+    ) -> tuple[Question, Course]:
+        await self._follow()
+        return self._begin(question, context, top_k, settings)
+
+    async def _follow(self) -> None:
+        """Read the split anew, if it is time to."""
+        followed = self._followed
+        if followed is None or not followed.is_due:
+            return
+        async with self._following:
+            if not followed.is_due:
+                return
+            asked = time.monotonic()
+            try:
+                followed.take(await self._read_split(), asked)
+            except BertQAError as error:
+                followed.keep(error)
+
+    async def _read_split(self) -> str:
+        if self._split_transport is None:
+            assert self._split_file is not None
+            return read_split_file(self._split_file)
+        timeout = defaults.FOLLOW_TIMEOUT_SECONDS
+        return split_of(await self._split_transport.metadata(version=None, timeout=timeout))
 
     async def _outcome(
         self, begun: tuple[Question, Course], timeout: float, deadline: float | None = None

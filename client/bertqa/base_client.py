@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from bertqa import defaults
 from bertqa.answer import Answer
@@ -25,6 +25,7 @@ from bertqa.errors import (
 from bertqa.options import Settings
 from bertqa.repository import MODEL_NAME
 from bertqa.scheduling import Outcome
+from bertqa.split import FollowedTraffic, read_split_file
 from bertqa.tokenization import QATokenizer
 from bertqa.traffic import Traffic
 from bertqa.transport.base import AsyncTransport, Transport
@@ -46,9 +47,11 @@ class BaseClient(Generic[TransportT]):
     that runs the model; exactly one of the two is given.
 
     `version` is asked where a question names none; None is the server's default. `traffic` splits
-    questions between versions by weight instead. `fall_back` lets the default version answer where
-    the one chosen is gone. `shadow` is a version that gets a copy of each question; `on_shadow` is
-    called with both best answers, or with the error in place of the second.
+    questions between versions by weight instead: weights of your own, or "auto" to follow the split
+    that `bert-qa switch` sets on the server, or a file that holds one (`1=90,2=10`). `fall_back`
+    lets the default version answer where the one chosen is gone, as it does with a split that is
+    followed, which may just have changed. `shadow` is a version that gets a copy of each question;
+    `on_shadow` is called with both best answers, or with the error in place of the second.
 
     `tokenizer` (a file, a directory, a Hugging Face hub id, or a `QATokenizer`) takes the place of
     the one that the model brings. Where it is not given, a gRPC client learns the model once over
@@ -67,7 +70,7 @@ class BaseClient(Generic[TransportT]):
         transport: TransportT | None = None,
         model: str = MODEL_NAME,
         version: int | None = None,
-        traffic: Mapping[int, float] | None = None,
+        traffic: Mapping[int, float] | Literal["auto"] | Path | None = None,
         fall_back: bool = False,
         shadow: int | None = None,
         on_shadow: OnShadow | None = None,
@@ -90,8 +93,18 @@ class BaseClient(Generic[TransportT]):
         if isinstance(tokenizer, str | Path):
             tokenizer = QATokenizer.load(tokenizer)
         self._settings = Settings.of({"version": version}, timeout)
-        self._traffic = None if traffic is None else Traffic(traffic)
-        self._fall_back = fall_back
+        if traffic == "auto" and url is None:
+            raise InvalidOptionError('traffic="auto" needs url=: the split is read from there.')
+        self._followed: FollowedTraffic | None = None
+        self._split_file: Path | None = None
+        self._split_transport: TransportT | None = None
+        self._traffic: Traffic | FollowedTraffic | None = None
+        if isinstance(traffic, Mapping):
+            self._traffic = Traffic(traffic)
+        elif traffic is not None:
+            self._traffic = self._followed = FollowedTraffic()
+            self._split_file = _split_file(traffic)
+        self._fall_back = fall_back or self._followed is not None
         self._shadow_version = shadow
         self._on_shadow = on_shadow
         self._catalogue = Catalogue(tokenizer)
@@ -99,20 +112,24 @@ class BaseClient(Generic[TransportT]):
         self._closed = False
         if transport is None:
             assert url is not None
-            transport = self._open(
-                url,
-                {
-                    "model": model,
-                    "metadata_url": metadata_url,
-                    "learns": tokenizer is None,
-                    "security": Security.of(tls, token, headers),
-                },
-            )
+            options: TransportOptions = {
+                "model": model,
+                "metadata_url": metadata_url,
+                "learns": tokenizer is None,
+                "security": Security.of(tls, token, headers),
+            }
+            transport = self._open(url, options)
+            if traffic == "auto":
+                self._split_transport = self._open_split(url, options)
         self._transport: TransportT = transport
         self._start()
 
     def _open(self, url: str, options: TransportOptions) -> TransportT:
         """Open a transport of the client's kind."""
+        raise NotImplementedError
+
+    def _open_split(self, url: str, options: TransportOptions) -> TransportT:
+        """Open a transport of the client's kind to the model that tells the split."""
         raise NotImplementedError
 
     def _start(self) -> None:
@@ -162,6 +179,19 @@ class BaseClient(Generic[TransportT]):
                 f"This client was opened in process {self._process}, and this is process "
                 f"{os.getpid()}: connections do not survive a fork. Open one in each process."
             )
+
+
+def _split_file(traffic: object) -> Path | None:
+    """Give the file to follow, or None for the server. Raises InvalidOptionError."""
+    if traffic == "auto":
+        return None
+    if not isinstance(traffic, Path):
+        raise InvalidOptionError(
+            f'traffic is {traffic!r}, but it has to be weights ({{1: 90, 2: 10}}), "auto", '
+            "or the Path of a file that holds a split."
+        )
+    read_split_file(traffic)
+    return traffic
 
 
 def time_left(deadline: float | None, timeout: float) -> float:

@@ -15,10 +15,11 @@ from bertqa.answer import Answer
 from bertqa.asking import Course, Question
 from bertqa.base_client import BaseClient, best_or_error, time_left
 from bertqa.errors import BertQAError
-from bertqa.options import AskOptions
+from bertqa.options import AskOptions, Settings
 from bertqa.scheduling import Outcome, Request, Response, Scheduler
+from bertqa.split import read_split_file, split_of
 from bertqa.transport.base import Transport
-from bertqa.transport.opening import TransportOptions, open_transport
+from bertqa.transport.opening import TransportOptions, open_split_transport, open_transport
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +33,14 @@ class QAClient(BaseClient[Transport]):
     def _open(self, url: str, options: TransportOptions) -> Transport:
         return open_transport(url, options)
 
+    def _open_split(self, url: str, options: TransportOptions) -> Transport:
+        return open_split_transport(url, options)
+
     def _start(self) -> None:
         # A pool starts its threads when they are needed, and not before.
         self._requests = ThreadPoolExecutor(_THREADS, "bertqa-request")
         self._shadows = ThreadPoolExecutor(_SHADOW_THREADS, "bertqa-shadow")
+        self._following = threading.Lock()
         self._shadows_waiting = threading.BoundedSemaphore(defaults.SHADOWS_WAITING)
 
     def answer(self, question: str, context: str, **options: Unpack[AskOptions]) -> Answer:
@@ -108,6 +113,8 @@ class QAClient(BaseClient[Transport]):
         self._shadows.shutdown()
         self._requests.shutdown(cancel_futures=True)
         self._transport.close()
+        if self._split_transport is not None:
+            self._split_transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -119,6 +126,33 @@ class QAClient(BaseClient[Transport]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _begin(
+        self, question: str, context: str, top_k: int, settings: Settings
+    ) -> tuple[Question, Course]:
+        self._follow()
+        return super()._begin(question, context, top_k, settings)
+
+    def _follow(self) -> None:
+        """Read the split anew, if it is time to."""
+        followed = self._followed
+        if followed is None or not followed.is_due:
+            return
+        with self._following:
+            if not followed.is_due:
+                return
+            asked = time.monotonic()
+            try:
+                followed.take(self._read_split(), asked)
+            except BertQAError as error:
+                followed.keep(error)
+
+    def _read_split(self) -> str:
+        if self._split_transport is None:
+            assert self._split_file is not None
+            return read_split_file(self._split_file)
+        timeout = defaults.FOLLOW_TIMEOUT_SECONDS
+        return split_of(self._split_transport.metadata(version=None, timeout=timeout))
 
     def _stream(
         self,

@@ -27,6 +27,9 @@ CONTEXTS_CACHED: Final = 8
 SHADOWS_WAITING: Final = 64
 
 TIMEOUT_SECONDS: Final = 30.0
+# How old the split may be that traffic="auto" goes by, and how long reading it may take.
+FOLLOW_SECONDS: Final = 1.0
+FOLLOW_TIMEOUT_SECONDS: Final = 1.0
 GRPC_PORT: Final = 9000
 REST_PORT: Final = 8000
 # A gRPC address learns the model over REST at its own port less this.

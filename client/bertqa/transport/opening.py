@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from bertqa.errors import InvalidOptionError
+from bertqa.split import split_model_name
 from bertqa.transport.address import Address
 from bertqa.transport.base import AsyncTransport, Transport
 from bertqa.transport.grpc import AsyncGrpcTransport, GrpcTransport
@@ -44,6 +45,23 @@ def open_async_transport(url: str, options: TransportOptions) -> AsyncTransport:
         return AsyncRestTransport(address, model, security)
     rest = None if rest_address is None else AsyncRestTransport(rest_address, model, security)
     return AsyncGrpcTransport(address, model, security, rest)
+
+
+def open_split_transport(url: str, options: TransportOptions) -> Transport:
+    """Open the way to the split of a model's traffic, over REST. Raises InvalidOptionError."""
+    address, model = _split_address(url, options)
+    return RestTransport(address, model, options["security"])
+
+
+def open_async_split_transport(url: str, options: TransportOptions) -> AsyncTransport:
+    """Open the asynchronous twin of the way to the split."""
+    address, model = _split_address(url, options)
+    return AsyncRestTransport(address, model, options["security"])
+
+
+def _split_address(url: str, options: TransportOptions) -> tuple[Address, str]:
+    address, rest_address = _addresses(url, {**options, "learns": True})
+    return rest_address or address, split_model_name(options["model"])
 
 
 def _addresses(url: str, options: TransportOptions) -> tuple[Address, Address | None]:
