@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, BertForQuestionAnswering
-from transformers.utils import logging as transformers_logging
 
 from bertqa_build.errors import CheckpointError
+from bertqa_build.quiet import quiet
 
 _PACKAGE_PREFIX = "pypi:"
 _HEAD = "qa_outputs."
@@ -157,7 +154,7 @@ def _require_bert(folder: Path, source: str, max_seq_len: int) -> None:
 def _load_model(folder: Path, source: str) -> tuple[BertForQuestionAnswering, set[str]]:
     """Give the model, and the names of the tensors that the checkpoint lacks."""
     try:
-        with _quiet():
+        with quiet():
             loaded: Any = BertForQuestionAnswering.from_pretrained(
                 folder,
                 dtype=torch.float32,
@@ -172,21 +169,6 @@ def _load_model(folder: Path, source: str) -> tuple[BertForQuestionAnswering, se
         ) from error
     model, loading = loaded
     return model.eval(), set(loading["missing_keys"])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from reporting on its own what this module checks itself."""
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _apply_adapter(model: BertForQuestionAnswering, path: Path) -> set[str]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import nncf
@@ -17,11 +14,11 @@ import openvino as ov
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers.utils import logging as transformers_logging
 
 from bertqa.model_info import ModelInfo
 from bertqa_build.errors import BuildError
 from bertqa_build.onnx_folding import fold_quantized_weights
+from bertqa_build.quiet import quiet
 
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT_NAMES = ("start_logits", "end_logits")
@@ -41,7 +38,7 @@ def to_openvino(module: nn.Module, *, quantized: bool = False) -> ov.Model:
     those of the embeddings, come along. Raises BuildError where the IR's logits are not the
     module's.
     """
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         model = ov.convert_model(module.eval(), example_input=_example(2, 16))
     for port, name in zip(model.inputs, INPUT_NAMES, strict=True):
         _name(port, name)
@@ -70,7 +67,7 @@ def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
     where the logits that stock ONNX Runtime gives are not the module's.
     """
     example = _example(2, 16)
-    with _quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as directory:
+    with quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as directory:
         plain = module.eval()
         if quantized:
             plain = nncf.strip(
@@ -154,16 +151,3 @@ def _require_same_logits(
                     f"{what} is not the model that was exported: its {name} differ by {error:.2g} "
                     f"standard deviations, and {tolerance:g} are allowed."
                 )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the tracer's notes on constants, which are meant as such, away from the user."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers_logging.set_verbosity(level)

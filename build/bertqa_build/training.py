@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
-    BertForQuestionAnswering,
     Trainer,
     TrainingArguments,
 )
 
 from bertqa_build.data import TrainingWindows, collate
 from bertqa_build.errors import TrainingError
-from bertqa_build.model import MASKED, SpanModel
+from bertqa_build.model import MASKED, as_span_model
 from bertqa_build.recipe import Distillation, Training
 
 _KEPT_CHECKPOINTS = 2
@@ -97,11 +96,6 @@ class QATrainer(Trainer):
         self._signature_columns = [*_INPUTS, *_TARGETS]  # type: ignore[assignment]
 
 
-def as_span_model(model: nn.Module) -> nn.Module:
-    """Give `model` the project's inputs and outputs, unless it has them already."""
-    return SpanModel(model) if isinstance(model, BertForQuestionAnswering) else model
-
-
 def distillation_loss(student: list[Tensor], teacher: list[Tensor], temperature: float) -> Tensor:
     """Give `temperature**2 * KL(teacher || student)`, the mean over the outputs and the batch.
 
@@ -176,9 +170,9 @@ def train(trainer: QATrainer) -> None:
 
 
 def freeze_embeddings(model: nn.Module) -> None:
-    """Leave the embeddings out of the training."""
+    """Leave the embeddings, and the quantisers of their weights, out of the training."""
     for name, parameter in model.named_parameters():
-        if ".embeddings." in name:
+        if re.search(r"[./]embeddings[./]", name):
             parameter.requires_grad_(False)
 
 
