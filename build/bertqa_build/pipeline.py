@@ -1,0 +1,298 @@
+"""The way of a model: from a recipe to two published versions, FP32 and INT8."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import BertForQuestionAnswering, TrainerCallback
+
+from bertqa.client import QAClient
+from bertqa.errors import RepositoryError
+from bertqa.evaluation import evaluate
+from bertqa.model_info import ModelInfo
+from bertqa.repository import IR_FILE, MODEL_NAME, ONNX_FILE, Card, Repository
+from bertqa_build.checkpoint import load_checkpoint
+from bertqa_build.data import load_dataset, load_questions
+from bertqa_build.engines import OpenVINOEngine
+from bertqa_build.errors import BuildError
+from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
+from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint
+from bertqa_build.gate import judge, require_passed
+from bertqa_build.model import SpanModel
+from bertqa_build.phases import finetune, quantize_and_train
+from bertqa_build.progress import OnProgress, Progress, ProgressCallback, ignore
+from bertqa_build.publish import Artefacts, publish
+from bertqa_build.recipe import Recipe
+
+FP32 = "FP32"
+INT8 = "INT8"
+EXPORTED = "exported"
+TOOLS = ("torch", "nncf", "openvino", "transformers", "tokenizers", "onnx")
+
+_COPIES = 4
+"""How often a build holds a model on disk at once: IR and ONNX, made and staged."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltVersion:
+    """A version that a build published, or that it found there already (`present`)."""
+
+    version: int
+    precision: str
+    scores: Mapping[str, Any]
+    directory: Path
+    present: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what goes into JSON output."""
+        return {**asdict(self), "directory": str(self.directory)}
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """The two versions that a recipe makes, and how the gate judged the second."""
+
+    fp32: BuiltVersion
+    int8: BuiltVersion
+    gate: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what goes into JSON output."""
+        return {
+            "versions": [self.fp32.to_dict(), self.int8.to_dict()],
+            "gate": dict(self.gate),
+        }
+
+
+def build(
+    recipe: Recipe,
+    repository: Repository,
+    work_dir: Path,
+    *,
+    force: bool = False,
+    on_progress: OnProgress = ignore,
+) -> BuildResult:
+    """Make and publish what `recipe` says; what is there already is not made again.
+
+    Trainings and what the gate refused are kept in `work_dir/<recipe's name>/`; a build that was
+    interrupted goes on from there. With `force` a version is published that the gate refuses.
+    Raises BuildError and its kinds, DataError and RepositoryError; whatever happens, the repository
+    is whole.
+    """
+    try:
+        return _Build(recipe, repository, work_dir, force, on_progress).run()
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise BuildError(
+            f"The build stopped: {where}{error.strerror or error}. What was published is whole, "
+            f"and the same command goes on from what {work_dir} holds."
+        ) from error
+
+
+class _Build:
+    def __init__(
+        self,
+        recipe: Recipe,
+        repository: Repository,
+        work_dir: Path,
+        force: bool,
+        on_progress: OnProgress,
+    ) -> None:
+        self.recipe = recipe
+        self.repository = repository
+        self.folder = work_dir / recipe.name
+        self.force = force
+        self.on_progress = on_progress
+
+    def run(self) -> BuildResult:
+        recipe = self.recipe
+        self._say("Reading the recipe's data and checkpoint")
+        load_questions(recipe, [*recipe.data.train, *recipe.data.calibration])
+        self.dataset = load_dataset(recipe, recipe.data.evaluation)
+        self.checkpoint = load_checkpoint(
+            recipe.source,
+            adapter=recipe.adapter_path,
+            directory=recipe.directory,
+            needs_head=recipe.finetune is None,
+            max_seq_len=recipe.model.max_seq_len,
+            seed=recipe.seed,
+        )
+        fp32_print = fp32_fingerprint(recipe, self.checkpoint)
+        int8_print = int8_fingerprint(recipe, fp32_print)
+        with self._alone():
+            fp32, int8 = self._find(fp32_print), self._find(int8_print)
+            if fp32 is None or int8 is None:
+                self._require_room()
+                model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
+                fp32 = fp32 or self._make_fp32(model, fp32_print)
+                int8 = int8 or self._make_int8(model, fp32, int8_print)
+        return BuildResult(fp32, int8, self.repository.card(int8.version).gate or {})
+
+    def _fp32_model(self, folder: Path) -> BertForQuestionAnswering:
+        if self.recipe.finetune is None:
+            return self.checkpoint.model
+        return finetune(self.recipe, self.checkpoint, folder, self._callbacks("Fine-tuning"))
+
+    def _make_fp32(self, model: BertForQuestionAnswering, fingerprint: str) -> BuiltVersion:
+        version = _Version(FP32, fingerprint, SpanModel(model), quantized=False)
+        artefacts, scores = self._export(version)
+        return self._publish(version, artefacts, scores)
+
+    def _make_int8(
+        self, model: BertForQuestionAnswering, parent: BuiltVersion, fingerprint: str
+    ) -> BuiltVersion:
+        module = quantize_and_train(
+            self.recipe,
+            self.checkpoint,
+            model,
+            self.folder / f"int8-{fingerprint[:12]}",
+            self._callbacks("Quantisation-aware training"),
+        )
+        version = _Version(INT8, fingerprint, module, quantized=True)
+        artefacts, scores = self._export(version)
+        verdict = judge(
+            scores,
+            dict(parent.scores),
+            max_f1_drop=self.recipe.gate.max_f1_drop,
+            force=self.force,
+        )
+        require_passed(verdict, artefacts.ir.parent)
+        return self._publish(
+            version, artefacts, scores, parent=parent.version, gate=verdict.to_dict()
+        )
+
+    def _export(self, version: _Version) -> tuple[Artefacts, dict[str, Any]]:
+        """Export, score the IR, and write both formats, which then know their scores."""
+        self._say(f"Exporting {version.precision} to OpenVINO IR and ONNX")
+        ir = to_openvino(version.module, quantized=version.quantized)
+        onnx = to_onnx(version.module, quantized=version.quantized)
+        info = ModelInfo(
+            tokenizer_json=self.checkpoint.tokenizer_json,
+            max_seq_len=self.recipe.model.max_seq_len,
+            doc_stride=self.recipe.model.doc_stride,
+            precision=version.precision,
+            source=self.checkpoint.description,
+            dataset=self.dataset.name,
+            toolchain=", ".join(f"{name} {number}" for name, number in toolchain().items()),
+        )
+        stage = f"Evaluating {version.precision} on {self.dataset.name}"
+        with QAClient(transport=OpenVINOEngine(ir, info)) as qa:
+            scores = evaluate(
+                qa,
+                self.dataset,
+                on_progress=lambda done, total: self._say(stage, done, total),
+            )
+        info = replace(info, f1=round(scores.f1, 4), exact_match=round(scores.exact_match, 4))
+        folder = self.folder / f"{version.precision.lower()}-{version.fingerprint[:12]}" / EXPORTED
+        folder.mkdir(parents=True, exist_ok=True)
+        write_openvino(ir, info, folder / IR_FILE)
+        write_onnx(onnx, info, folder / ONNX_FILE)
+        return Artefacts(folder / IR_FILE, folder / ONNX_FILE), scores.to_dict()
+
+    def _publish(
+        self,
+        version: _Version,
+        artefacts: Artefacts,
+        scores: dict[str, Any],
+        *,
+        parent: int | None = None,
+        gate: dict[str, Any] | None = None,
+    ) -> BuiltVersion:
+        self._say(f"Publishing {version.precision}")
+        card = Card(
+            model=MODEL_NAME,
+            version=0,
+            precision=version.precision,
+            format="",
+            source=self.checkpoint.description,
+            published="",
+            files={},
+            scores=scores,
+            parent=parent,
+            gate=gate,
+            recipe=self.recipe.model_dump(mode="json"),
+            toolchain=toolchain(),
+            inputs_sha256=version.fingerprint,
+        )
+        number = publish(self.repository, artefacts, card)
+        shutil.rmtree(artefacts.ir.parent)
+        return self._built(number, present=False)
+
+    def _find(self, fingerprint: str) -> BuiltVersion | None:
+        """Give the newest version that was made of the same inputs."""
+        for number in reversed(self.repository.versions()):
+            try:
+                card = self.repository.card(number)
+            except RepositoryError as error:
+                logger.warning("Version %d was passed over: %s", number, error)
+                continue
+            if card.inputs_sha256 == fingerprint:
+                return self._built(number, present=True)
+        return None
+
+    def _built(self, number: int, *, present: bool) -> BuiltVersion:
+        card = self.repository.card(number)
+        return BuiltVersion(
+            version=number,
+            precision=card.precision,
+            scores=card.scores or {},
+            directory=self.repository.version_dir(number),
+            present=present,
+        )
+
+    def _require_room(self) -> None:
+        size = sum(
+            tensor.numel() * tensor.element_size()
+            for tensor in self.checkpoint.model.state_dict().values()
+        )
+        for folder in (self.folder, self.repository.root):
+            folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(folder).free
+            if free < _COPIES * size:
+                raise BuildError(
+                    f"{folder} has {free / 1e6:.0f} MB of room, and a build of this checkpoint "
+                    f"takes up to {_COPIES * size / 1e6:.0f} MB. Free some or choose another place."
+                )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one build of a recipe work in its folder at a time; another one waits."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._say(f"Waiting for another build of {self.recipe.name} in {self.folder}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _callbacks(self, stage: str) -> list[TrainerCallback]:
+        return [ProgressCallback(stage, self.on_progress)]
+
+    def _say(self, stage: str, done: int = 0, total: int | None = None) -> None:
+        self.on_progress(Progress(stage, done, total))
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    precision: str
+    fingerprint: str
+    module: nn.Module
+    quantized: bool
+
+
+def toolchain() -> dict[str, str]:
+    """Give the versions of the tools that decide what comes out of a build."""
+    return {"python": platform.python_version()} | {name: package_version(name) for name in TOOLS}
