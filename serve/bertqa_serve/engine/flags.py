@@ -50,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
     add("--log_level", type=str.upper, choices=LOG_LEVELS, default="INFO")
     add("--metrics_enable", action="store_true", help="serve /metrics on the REST port")
     add("--metrics_list", default="", help="names of metrics, separated by commas")
+    add(
+        "--tensorflow_serving_api",
+        action="store_true",
+        help="also serve the gRPC API that OVMS had up to 2026.2 (ovms has no such flag)",
+    )
     add("--batch_size", help="of a single model")
     add("--shape", help="of a single model: (1,8), or JSON by input")
     add("--model_version_policy", type=_json, help='of a single model, such as {"all":{}}')
@@ -81,6 +86,7 @@ def server_from(options: argparse.Namespace) -> LocalServer:
         rest_host=options.rest_bind_address,
         poll_seconds=options.file_system_poll_wait_seconds,
         metrics=_metrics(options),
+        tensorflow_serving=options.tensorflow_serving_api,
         grpc_arguments=_channel_arguments(options.grpc_channel_arguments),
     )
 

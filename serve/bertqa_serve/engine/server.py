@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 import openvino
@@ -25,7 +25,7 @@ from bertqa_serve.engine.manager import ModelManager
 from bertqa_serve.engine.metrics import Metrics
 from bertqa_serve.engine.rest_api import MAX_BODY_BYTES, KServeRest
 from bertqa_serve.engine.service import Service
-from bertqa_serve.errors import PortInUseError
+from bertqa_serve.errors import PortInUseError, UsageError
 
 logger = logging.getLogger("bertqa_serve")
 
@@ -57,11 +57,13 @@ class LocalServer:
         poll_seconds: float = 1.0,
         metrics: Metrics | None = None,
         grpc_arguments: Mapping[str, str | int] | None = None,
+        tensorflow_serving: bool = False,
     ) -> None:
         """Take a `config_path`, or a `config` that never changes.
 
         `rest_port=None` serves no REST; `poll_seconds=0` looks for changes only when asked to;
-        `grpc_arguments` are gRPC's channel arguments, such as `grpc.max_concurrent_streams`.
+        `grpc_arguments` are gRPC's channel arguments, such as `grpc.max_concurrent_streams`;
+        `tensorflow_serving` adds that API over gRPC, as OVMS had it up to 2026.2.
         """
         if (config_path is None) == (config is None):
             raise ValueError("Give either config_path or config.")
@@ -79,6 +81,7 @@ class LocalServer:
             "grpc.so_reuseport": 0,
             **(grpc_arguments or {}),
         }
+        self._tensorflow_serving = tensorflow_serving
         self._thread = threading.Thread(target=self._run, name="local-engine", daemon=True)
         self._loaded: Future[None] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -126,6 +129,8 @@ class LocalServer:
         service = Service(manager, self._metrics)
         grpc_server = grpc.aio.server(options=list(self._grpc_arguments.items()))
         grpc_server.add_generic_rpc_handlers((KServeGrpc(service, _VERSION).handler(),))
+        if self._tensorflow_serving:
+            grpc_server.add_generic_rpc_handlers(_tensorflow_serving(service))
         self.grpc_port = self._bind_grpc(grpc_server)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(manager.close)
@@ -149,6 +154,17 @@ class LocalServer:
         except RuntimeError as error:
             raise _no_port("gRPC", self._host, self.grpc_port, error) from error
         return port
+
+
+def _tensorflow_serving(service: Service) -> tuple[Any, ...]:
+    try:
+        from bertqa_serve.engine.tfs_api import TensorFlowServingGrpc
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"The TensorFlow Serving API needs the package ovmsclient ({error}): "
+            "pip install ovmsclient."
+        ) from error
+    return TensorFlowServingGrpc(service).handlers()
 
 
 class _Uvicorn(uvicorn.Server):

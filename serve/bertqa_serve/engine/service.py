@@ -36,9 +36,10 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a model version is, for both protocols."""
+    """What a model version is, for all protocols; `versions` are those that are available."""
 
     name: str
+    version: int
     versions: list[int]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -73,7 +74,9 @@ class Service:
         loaded = version.in_memory()
         with self.metrics.request(interface, "ModelMetadata", name, version.number):
             available = [version.number for version in model.available()]
-            return Description(name, available, loaded.inputs, loaded.outputs, loaded.rt_info)
+            return Description(
+                name, version.number, available, loaded.inputs, loaded.outputs, loaded.rt_info
+            )
 
     async def infer(
         self,
