@@ -27,6 +27,14 @@ MetadataUrl = Annotated[
 Version = Annotated[
     int | None, typer.Option(min=1, help="The model version; the server's default if left out.")
 ]
+Authority = Annotated[
+    Path | None,
+    typer.Option("--ca", help="A PEM file with the certificates to trust, not the system's."),
+]
+Certificate = Annotated[
+    Path | None, typer.Option(help="A PEM file with your own certificate, for mutual TLS.")
+]
+Key = Annotated[Path | None, typer.Option(help="A PEM file with your certificate's key.")]
 
 DEFAULT_REPOSITORY = Path("model_repository")
 DEFAULT_URL = "localhost:9000"

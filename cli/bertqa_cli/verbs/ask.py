@@ -9,10 +9,21 @@ from typing import Annotated
 
 import typer
 
-from bertqa import QAClient
+from bertqa import TLS, QAClient
 from bertqa_cli.console import highlighted, print_json, stdout
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_URL, Json, MetadataUrl, Model, Url, Version
+from bertqa_cli.options import (
+    DEFAULT_MODEL,
+    DEFAULT_URL,
+    Authority,
+    Certificate,
+    Json,
+    Key,
+    MetadataUrl,
+    Model,
+    Url,
+    Version,
+)
 
 STANDARD_INPUT = "-"
 
@@ -37,6 +48,9 @@ def ask(
         typer.Option(help="A tokenizer file, directory or hub id instead of the model's own."),
     ] = None,
     metadata_url: MetadataUrl = None,
+    ca: Authority = None,
+    certificate: Certificate = None,
+    key: Key = None,
     json: Json = False,
 ) -> None:
     """Ask a served model a question about a text."""
@@ -48,6 +62,7 @@ def ask(
         timeout=timeout,
         tokenizer=tokenizer,
         metadata_url=metadata_url,
+        tls=TLS(ca=ca, certificate=certificate, key=key),
     ) as client:
         answers = client.answers(question, text, top_k=top_k)
     if json:
