@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import httpx
 
@@ -22,6 +23,13 @@ from bertqa.transport.security import Security
 
 AVAILABLE = "AVAILABLE"
 _NO_ERROR = "OK"
+
+
+class VersionState(NamedTuple):
+    """OVMS's word for a version's state, and its error code where there is one."""
+
+    state: str
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +63,8 @@ def served_versions(
     OVMS answers with the highest available version where none is named. Raises
     ServerUnreachableError, ModelNotFoundError and ProtocolError.
     """
-    address = Address.parse(metadata_url or url)
-    rest = address if address.scheme in ("http", "https") else address.rest
-    states = _states(rest, model, timeout)
+    rest = rest_address(url, metadata_url)
+    states = version_states(rest, model, timeout)
     available = [version for version, (state, _) in states.items() if state == AVAILABLE]
     transport = RestTransport(rest, model, Security())
     served = []
@@ -71,7 +78,7 @@ def served_versions(
                 ServedVersion(
                     version=version,
                     state=state,
-                    error=None if error == _NO_ERROR else error,
+                    error=error,
                     is_default=version == max(available, default=None),
                     precision=info.precision if info else "",
                     source=info.source if info else "",
@@ -84,8 +91,14 @@ def served_versions(
     return served
 
 
-def _states(rest: Address, model: str, timeout: float) -> dict[int, tuple[str, str]]:
-    """Give each version's state and error code, from OVMS's own endpoint."""
+def rest_address(url: str, metadata_url: str | None = None) -> Address:
+    """Give a server's REST address, by convention where its gRPC address is given."""
+    address = Address.parse(metadata_url or url)
+    return address if address.scheme in ("http", "https") else address.rest
+
+
+def version_states(rest: Address, model: str, timeout: float) -> dict[int, VersionState]:
+    """Give each version's state, from OVMS's own endpoint. Raises as `served_versions` does."""
     try:
         response = httpx.get(f"{rest}/v1/config", timeout=timeout)
         response.raise_for_status()
@@ -95,10 +108,12 @@ def _states(rest: Address, model: str, timeout: float) -> dict[int, tuple[str, s
             raise ModelNotFoundError(
                 f"{rest} does not serve the model {model!r} (it has: {known})."
             )
-        return {
-            int(entry["version"]): (entry["state"], entry["status"]["error_code"])
-            for entry in models[model]["model_version_status"]
-        }
+        states = {}
+        for entry in models[model]["model_version_status"]:
+            code = entry["status"]["error_code"]
+            error = None if code == _NO_ERROR else code
+            states[int(entry["version"])] = VersionState(entry["state"], error)
+        return states
     except httpx.TransportError as error:
         raise ServerUnreachableError(
             f"Nobody answers at {rest}: is the server running, and is this its REST address?",
