@@ -5,10 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from bertqa_build.errors import RecipeError
 
@@ -29,7 +38,13 @@ class HubDataset(_Section):
     )
 
 
-DataSource = Annotated[str, Field(min_length=1)] | HubDataset
+_FILE, _DATASET = "file", "data set"
+
+DataSource = Annotated[
+    Annotated[str, Field(min_length=1), Tag(_FILE)] | Annotated[HubDataset, Tag(_DATASET)],
+    Discriminator(lambda value: _FILE if isinstance(value, str) else _DATASET),
+]
+"""A SQuAD JSON file by its path, or a data set of the hub."""
 
 
 class Model(_Section):
@@ -253,7 +268,15 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         problems = [
-            _problem(path, root, overridden, item["loc"], item["type"], item["msg"], item["input"])
+            _problem(
+                path,
+                root,
+                overridden,
+                tuple(part for part in item["loc"] if part not in (_FILE, _DATASET)),
+                item["type"],
+                item["msg"],
+                item["input"],
+            )
             for item in error.errors()
         ]
         raise RecipeError("\n".join(dict.fromkeys(problems))) from error
@@ -322,6 +345,9 @@ def _problem(
         return f"{place}: {key} is no key that a recipe has. {hint}"
     if kind == "missing":
         return f"{place}: {key} is missing."
+    if kind == "model_type":
+        keys = ", ".join(_known_keys(loc))
+        return f"{place}: {key} is {value!r}: it should be a section with keys such as {keys}."
     if kind == "value_error":
         return f"{place}: {key or 'the recipe'}: {message.removeprefix('Value error, ')}."
     return f"{place}: {key} is {value!r}: {message[0].lower()}{message[1:]}."
@@ -350,11 +376,14 @@ def _known_keys(loc: Loc) -> list[str]:
     """Give the keys of the section at `loc`."""
     section: type[BaseModel] = Recipe
     for part in loc:
-        if part == HubDataset.__name__:
-            section = HubDataset
-        elif isinstance(part, str) and part in section.model_fields:
-            annotation = section.model_fields[part].annotation
-            for candidate in (annotation, *getattr(annotation, "__args__", ())):
-                if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                    section = candidate
+        if isinstance(part, str) and part in section.model_fields:
+            section = next(_sections(section.model_fields[part].annotation), section)
     return list(section.model_fields)
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Give the sections that an annotation speaks of, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)

@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import pytest
+
+from bertqa_build.errors import RecipeError
+from bertqa_build.recipe import HubDataset, load_recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "build" / "recipes").glob("*.yaml"))
+MINIMAL = "name: x\nsource: y\ndata: {train: [a.json], evaluation: b.json}\n"
+
+
+def refusal(tmp_path: Path, text: str, *overrides: str) -> str:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, overrides)
+    return str(caught.value)
+
+
+def test_five_recipes_ship() -> None:
+    assert [path.stem for path in RECIPES] == ["bert-base", "bert-large", "demo", "minilm", "ptq"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_shipped_recipe_is_right(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert (recipe.qat is None) == (recipe.name == "ptq")
+
+
+def test_the_demo_brings_its_files_along() -> None:
+    recipe = load_recipe(next(path for path in RECIPES if path.stem == "demo"))
+    assert recipe.adapter_path is not None
+    assert recipe.adapter_path.is_file()
+    for source in (*recipe.data.train, recipe.data.evaluation):
+        assert isinstance(source, str)
+        assert recipe.data_path(source).is_file()
+
+
+def test_paths_start_from_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(MINIMAL + "adapter: c.safetensors\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(Path("recipes/recipe.yaml"), ["data.directory=../data"])
+    monkeypatch.chdir("/")
+    assert recipe.data_path("a.json") == folder / "../data/a.json"
+    assert recipe.adapter_path == folder / "c.safetensors"
+
+
+def test_an_override_wins_and_may_make_its_section(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(MINIMAL + "seed: 1\nqat: {learning_rate: 1e-5}\n", encoding="utf-8")
+    recipe = load_recipe(path, ["seed=7", "finetune.learning_rate=2e-5", "qat=null"])
+    assert recipe.seed == 7
+    assert recipe.finetune is not None
+    assert recipe.finetune.learning_rate == 2e-5
+    assert recipe.qat is None
+
+
+def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(MINIMAL, encoding="utf-8")
+    assert load_recipe(path).calibration == ["a.json"]
+    recipe = load_recipe(path, ["data.calibration=[{dataset: some/set, split: train}]"])
+    assert recipe.calibration == [HubDataset(dataset="some/set", split="train")]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told"),
+    [
+        (MINIMAL + "sed: 3\n", 4, "sed is no key that a recipe has. Did you mean seed?"),
+        (MINIMAL + "seed: many\n", 4, "seed is 'many': input should be a valid integer"),
+        (MINIMAL + "gate:\n\n  max_f1_drop: -3\n", 6, "gate.max_f1_drop is -3"),
+        (MINIMAL + "qat: {epochs: 1}\n", 4, "qat.learning_rate is missing"),
+        (MINIMAL + "qat: 3\n", 4, "qat is 3: it should be a section with keys such as epochs"),
+        (
+            MINIMAL + "qat:\n  learning_rate: 1.0e-5\n  distillation: {wait: 1}\n",
+            6,
+            "qat.distillation.wait is no key that a recipe has. Did you mean weight?",
+        ),
+        (
+            "name: x\nsource: y\ndata:\n  train:\n    - a.json\n    - {dataset: b}\n"
+            "  evaluation: c.json\n",
+            6,
+            "data.train[1].split is missing",
+        ),
+        (
+            "name: x\nsource: y\ndata:\n  evaluation: c.json\n",
+            3,
+            "the calibration set is empty: name a file in train or in calibration",
+        ),
+        (MINIMAL + "model: {max_seq_len: 128}\n", 4, "doc_stride 128 leaves no way forward"),
+        ("name: x\nname: z\n", 2, "name is there twice, first in line 1"),
+        ("name: x\nsource: [y\n", 3, "this is no YAML"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, told: str) -> None:
+    message = refusal(tmp_path, text)
+    assert f"recipe.yaml, line {line}: " in message
+    assert told in message
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    message = refusal(tmp_path, MINIMAL + "sed: 3\ngate: {max_f1_drop: x}\n")
+    assert len(message.splitlines()) == 2
+
+
+def test_a_mistake_in_an_override_is_named_as_such(tmp_path: Path) -> None:
+    assert "recipe.yaml, gate.max_f1_drop=x: gate.max_f1_drop is 'x'" in refusal(
+        tmp_path, MINIMAL, "gate.max_f1_drop=x"
+    )
+    assert "'seed' should read KEY=VALUE" in refusal(tmp_path, MINIMAL, "seed")
+
+
+def test_training_needs_training_data(tmp_path: Path) -> None:
+    text = "name: x\nsource: y\ndata: {calibration: [a.json], evaluation: b.json}\n"
+    message = refusal(tmp_path, text + "qat: {learning_rate: 1.0e-5}\n")
+    assert "qat needs data.train, which names no file" in message
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just text\n"])
+def test_a_recipe_is_keys_and_values(tmp_path: Path, text: str) -> None:
+    assert "should hold keys and values" in refusal(tmp_path, text)
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"There is no recipe .*nowhere\.yaml"):
+        load_recipe(tmp_path / "nowhere.yaml")
