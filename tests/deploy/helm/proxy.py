@@ -1,0 +1,143 @@
+"""A real Envoy on the rendered configuration, before a server on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from bertqa_serve.engine.server import LocalServer
+from tests.deploy.helm.certificates import Authority
+from tests.deploy.helm.chart import render
+from tests.deploy.tools import envoy
+
+LISTENERS = {"grpc": 9000, "rest": 8000, "probe": 8081}
+CLUSTERS = {"ovms_grpc": 9001, "ovms_rest": 8001}
+
+
+def files(scenario: str = "pvc", values: dict[str, Any] | None = None) -> dict[str, str]:
+    data: dict[str, str] = render(scenario, values).one("ConfigMap", "bert-qa-proxy")["data"]
+    return data
+
+
+@dataclass
+class Proxy:
+    """A running Envoy, and the ports that stand for 9000, 8000 and 8081."""
+
+    ports: dict[str, int]
+    engine: LocalServer
+    authority: Authority
+
+    def get(self, path: str, listener: str = "rest", **options: Any) -> httpx.Response:
+        scheme = "https" if options else "http"
+        with httpx.Client(**options) as client:
+            request = client.build_request("GET", f"{scheme}://localhost:{self.ports[listener]}")
+            request.url = request.url.copy_with(raw_path=path.encode())
+            return client.send(request)
+
+    def ready_over_grpc(self, credentials: grpc.ChannelCredentials | None = None) -> bool:
+        address = f"localhost:{self.ports['grpc']}"
+        channel = (
+            grpc.secure_channel(address, credentials)
+            if credentials
+            else grpc.insecure_channel(address)
+        )
+        with channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            request = service_pb2.ModelReadyRequest(name="bert-qa", version="1")
+            return bool(stub.ModelReady(request, timeout=10).ready)
+
+
+@contextlib.contextmanager
+def running_proxy(
+    scenario: str,
+    engine: LocalServer,
+    directory: Path,
+    values: dict[str, Any] | None = None,
+) -> Iterator[Proxy]:
+    """Run Envoy on the rendered files, with only ports and directories put in their places."""
+    authority = Authority(directory / "authority")
+    mount_secret(directory / "tls" / "server", authority.issue("localhost"))
+    mount_secret(directory / "tls" / "clients", {"ca.crt": authority.certificate.read_bytes()})
+    ports = free_ports()
+    assert engine.rest_port is not None
+    upstream = {"ovms_grpc": engine.grpc_port, "ovms_rest": engine.rest_port}
+    replaced = {
+        **{
+            f"port_value: {LISTENERS[name]}}}": f"port_value: {ports[name]}}}" for name in LISTENERS
+        },
+        **{
+            f"port_value: {CLUSTERS[name]}}}": f"port_value: {upstream[name]}}}"
+            for name in CLUSTERS
+        },
+        "address: 0.0.0.0": "address: 127.0.0.1",
+        "/etc/envoy/": f"{directory}/",
+        "/tls/": f"{directory}/tls/",
+    }
+    for name, text in files(scenario, values).items():
+        for old, new in replaced.items():
+            text = text.replace(old, new)
+        (directory / name).write_text(text, encoding="utf-8")
+    log = (directory / "envoy.log").open("w", encoding="utf-8")
+    arguments = ["--config-path", str(directory / "envoy.yaml"), "--concurrency", "1"]
+    process = subprocess.Popen(
+        [str(envoy()), *arguments, "--disable-hot-restart", "--log-level", "warning"],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        wait_for_listener(ports["probe"], process, directory / "envoy.log")
+        yield Proxy(ports, engine, authority)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        log.close()
+
+
+def mount_secret(directory: Path, content: dict[str, bytes]) -> None:
+    """Write files as the kubelet does: in a directory of their own, swapped in by one rename."""
+    directory.mkdir(parents=True, exist_ok=True)
+    versioned = Path(tempfile.mkdtemp(prefix="..", dir=directory))
+    for name, data in content.items():
+        (versioned / name).write_bytes(data)
+        if not (directory / name).is_symlink():
+            (directory / name).symlink_to(Path("..data") / name)
+    staged = directory / "..data_tmp"
+    staged.symlink_to(versioned.name)
+    staged.rename(directory / "..data")
+
+
+def free_ports() -> dict[str, int]:
+    """A port for each listener; REST is 1000 below gRPC, as clients expect it."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            grpc_port, probe_port = (_bound(stack, 0), _bound(stack, 0))
+            with contextlib.suppress(OSError, OverflowError):
+                rest_port = _bound(stack, grpc_port - 1000)
+                return {"grpc": grpc_port, "rest": rest_port, "probe": probe_port}
+
+
+def _bound(stack: contextlib.ExitStack, port: int) -> int:
+    listener = stack.enter_context(socket.socket())
+    listener.bind(("127.0.0.1", port))
+    return int(listener.getsockname()[1])
+
+
+def wait_for_listener(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text(encoding="utf-8")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"Envoy does not listen:\n{log.read_text(encoding='utf-8')}")

@@ -1,0 +1,110 @@
+"""templates/tests/ask.yaml: the pod of `helm test`, its command run for real."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bertqa import TLS, QAClient
+from bertqa_serve.engine.server import LocalServer
+from tests.deploy.helm.chart import Manifest, container, render
+from tests.deploy.helm.proxy import Proxy, mount_secret, running_proxy
+
+
+def asking(scenario: str, values: dict[str, Any] | None = None) -> Manifest:
+    return container(render(scenario, values).one("Pod")["spec"], "ask")
+
+
+def run(ask: Manifest, proxy: Proxy, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run the pod's command with its variables, on this machine's address and files."""
+    environment = {one["name"]: one["value"] for one in ask["env"]}
+    address = f"localhost:{proxy.ports['grpc']}"
+    environment["URL"] = environment["URL"].replace("bert-qa.ml.svc:9000", address)
+    programs = Path(sys.executable).parent
+    environment["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    arguments = [one.replace("/tls/", f"{directory}/tls/") for one in ask.get("args", [])]
+    return subprocess.run(
+        [*ask["command"], *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def the_answer(proxy: Proxy, scheme: str, tls: TLS | None = None) -> str:
+    """What the served model answers to the chart's own question."""
+    given = {one["name"]: one.get("value", "") for one in asking("pvc")["env"]}
+    with QAClient(f"{scheme}://localhost:{proxy.ports['grpc']}", tls=tls) as client:
+        return client.answer(given["QUESTION"], given["CONTEXT"]).text
+
+
+def test_it_passes_when_the_served_model_gives_the_answer(
+    engine: LocalServer, tmp_path: Path
+) -> None:
+    with running_proxy("pvc", engine, tmp_path) as proxy:
+        ask = asking("pvc", {"test": {"answer": the_answer(proxy, "grpc").upper()}})
+        asked = run(ask, proxy, tmp_path)
+    assert asked.returncode == 0, asked.stderr
+    assert '"model_version": 1' in asked.stdout
+
+
+def test_it_fails_with_both_answers_when_the_model_gives_another(
+    engine: LocalServer, tmp_path: Path
+) -> None:
+    with running_proxy("pvc", engine, tmp_path) as proxy:
+        answer = the_answer(proxy, "grpc")
+        asked = run(asking("pvc", {"test": {"answer": "nobody's answer"}}), proxy, tmp_path)
+    assert asked.returncode == 1
+    assert f'The answer is {answer!r}, which does not contain "nobody\'s answer".' in asked.stderr
+
+
+def test_it_fails_with_one_sentence_when_nobody_answers(
+    engine: LocalServer, tmp_path: Path
+) -> None:
+    with running_proxy("pvc", engine, tmp_path) as proxy:
+        pass
+    asked = run(asking("pvc"), proxy, tmp_path)
+    assert asked.returncode != 0
+    assert "Traceback" not in asked.stderr
+    assert "error:" in asked.stderr
+
+
+def test_it_speaks_mutual_tls(engine: LocalServer, tmp_path: Path) -> None:
+    with running_proxy("mutual-tls", engine, tmp_path) as proxy:
+        authority = proxy.authority.certificate
+        pair = proxy.authority.issue("client")
+        mount_secret(tmp_path / "tls" / "client", pair)
+        mount_secret(tmp_path / "tls" / "server", {"ca.crt": authority.read_bytes()})
+        directory = tmp_path / "tls" / "client"
+        tls = TLS(ca=authority, certificate=directory / "tls.crt", key=directory / "tls.key")
+        ask = asking("mutual-tls", {"test": {"answer": the_answer(proxy, "grpcs", tls)}})
+        asked = run(ask, proxy, tmp_path)
+    assert asked.returncode == 0, asked.stderr
+
+
+def test_the_mutual_tls_files_are_mounted_where_the_command_reads_them() -> None:
+    pod = render("mutual-tls").one("Pod")["spec"]
+    mounts = {one["mountPath"]: one["name"] for one in container(pod, "ask")["volumeMounts"]}
+    for argument in container(pod, "ask")["args"]:
+        assert str(Path(argument.partition("=")[2]).parent) in mounts
+    secrets = {
+        one["name"]: one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one
+    }
+    assert secrets[mounts["/tls/client"]] == "test-certificate"
+
+
+def test_helm_removes_it_once_it_has_passed() -> None:
+    annotations = render().one("Pod")["metadata"]["annotations"]
+    assert annotations["helm.sh/hook"] == "test"
+    assert set(annotations["helm.sh/hook-delete-policy"].split(",")) == {
+        "before-hook-creation",
+        "hook-succeeded",
+    }
+
+
+def test_it_asks_through_the_service_over_all_tracks() -> None:
+    rendering = render("tracks")
+    environment = {one["name"]: one["value"] for one in asking("tracks")["env"]}
+    host = environment["URL"].removeprefix("grpc://").partition(".")[0]
+    rendering.one("Service", host)
+    assert environment["MODEL"] == "bert-qa"
