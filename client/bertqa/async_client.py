@@ -12,11 +12,12 @@ from typing import Self, TypeVar, Unpack
 from bertqa import defaults
 from bertqa.answer import Answer
 from bertqa.asking import Course, Question
-from bertqa.base_client import BaseClient, best_or_error, time_left
+from bertqa.base_client import BaseClient, best_or_error, time_left, too_late
 from bertqa.errors import BertQAError
 from bertqa.options import AskOptions, Settings
 from bertqa.scheduling import Outcome, Request, Response, Scheduler
 from bertqa.split import read_split_file, split_of
+from bertqa.tracing import stage
 from bertqa.transport.base import AsyncTransport
 from bertqa.transport.opening import (
     TransportOptions,
@@ -40,6 +41,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
 
     def _start(self) -> None:
         self._following = asyncio.Lock()
+        self._room = asyncio.Semaphore(defaults.REQUESTS_IN_FLIGHT)
         self._shadows: set[asyncio.Task[None]] = set()
 
     async def answer(self, question: str, context: str, **options: Unpack[AskOptions]) -> Answer:
@@ -56,9 +58,9 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         """Give the best answers, at most `top_k` and at least one, best first."""
         settings = self._settings_of(options)
         begun = await self._set_out(question, context, top_k, settings)
-        outcome = await self._outcome(
-            begun, settings.timeout, deadline=time.monotonic() + settings.timeout
-        )
+        deadline = time.monotonic() + settings.timeout
+        with stage("bertqa.answer"):
+            outcome = await self._outcome(begun, settings.timeout, deadline)
         if isinstance(outcome, BertQAError):
             raise outcome
         self._send_shadow(begun[0], outcome[0])
@@ -170,13 +172,19 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         exhausted = False
 
         async def send(request: Request) -> Response:
+            until = deadline or time.monotonic() + timeout
             try:
-                response: Response = await request.send(
-                    self._transport, time_left(deadline, timeout)
-                )
+                try:
+                    await asyncio.wait_for(self._room.acquire(), time_left(until, timeout))
+                except TimeoutError as error:
+                    raise too_late(timeout) from error
+                try:
+                    with stage(f"bertqa.{request.name}", **request.attributes):
+                        return await request.send_async(self._transport, time_left(until, timeout))
+                finally:
+                    self._room.release()
             except BertQAError as error:
                 return error
-            return response
 
         try:
             while True:

@@ -194,17 +194,20 @@ def _split_file(traffic: object) -> Path | None:
     return traffic
 
 
-def time_left(deadline: float | None, timeout: float) -> float:
-    """Give how long a request may take, in seconds. Raises DeadlineExceededError."""
-    if deadline is None:
-        return timeout
+def time_left(deadline: float, timeout: float) -> float:
+    """Give the seconds before a deadline of `time.monotonic`. Raises DeadlineExceededError."""
     left = deadline - time.monotonic()
     if left <= 0:
-        raise DeadlineExceededError(
-            f"There was no answer within {timeout:g} s. Pass a greater timeout=, "
-            "or look how busy the server is."
-        )
+        raise too_late(timeout)
     return left
+
+
+def too_late(timeout: float) -> DeadlineExceededError:
+    """Give the error for what could not even be sent in time."""
+    return DeadlineExceededError(
+        f"There was no answer within {timeout:g} s: too much is asked at once, or the server is "
+        "busy. Pass a greater timeout= to wait."
+    )
 
 
 def best_or_error(outcome: Outcome) -> Answer | BertQAError:

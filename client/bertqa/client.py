@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -13,17 +14,17 @@ from typing import Self, Unpack
 from bertqa import defaults
 from bertqa.answer import Answer
 from bertqa.asking import Course, Question
-from bertqa.base_client import BaseClient, best_or_error, time_left
+from bertqa.base_client import BaseClient, best_or_error, time_left, too_late
 from bertqa.errors import BertQAError
 from bertqa.options import AskOptions, Settings
 from bertqa.scheduling import Outcome, Request, Response, Scheduler
 from bertqa.split import read_split_file, split_of
+from bertqa.tracing import stage
 from bertqa.transport.base import Transport
 from bertqa.transport.opening import TransportOptions, open_split_transport, open_transport
 
 logger = logging.getLogger(__name__)
 
-_THREADS = 32
 _SHADOW_THREADS = 2
 
 
@@ -38,7 +39,8 @@ class QAClient(BaseClient[Transport]):
 
     def _start(self) -> None:
         # A pool starts its threads when they are needed, and not before.
-        self._requests = ThreadPoolExecutor(_THREADS, "bertqa-request")
+        self._requests = ThreadPoolExecutor(defaults.REQUESTS_IN_FLIGHT, "bertqa-request")
+        self._room = threading.BoundedSemaphore(defaults.REQUESTS_IN_FLIGHT)
         self._shadows = ThreadPoolExecutor(_SHADOW_THREADS, "bertqa-shadow")
         self._following = threading.Lock()
         self._shadows_waiting = threading.BoundedSemaphore(defaults.SHADOWS_WAITING)
@@ -57,12 +59,9 @@ class QAClient(BaseClient[Transport]):
         """Give the best answers, at most `top_k` and at least one, best first."""
         settings = self._settings_of(options)
         begun = self._begin(question, context, top_k, settings)
-        ((_, outcome),) = self._stream(
-            iter([begun]),
-            Scheduler(),
-            timeout=settings.timeout,
-            deadline=time.monotonic() + settings.timeout,
-        )
+        deadline = time.monotonic() + settings.timeout
+        with stage("bertqa.answer"):
+            outcome = self._outcome(begun, settings.timeout, deadline)
         if isinstance(outcome, BertQAError):
             raise outcome
         self._send_shadow(begun[0], outcome[0])
@@ -154,6 +153,15 @@ class QAClient(BaseClient[Transport]):
         timeout = defaults.FOLLOW_TIMEOUT_SECONDS
         return split_of(self._split_transport.metadata(version=None, timeout=timeout))
 
+    def _outcome(
+        self, begun: tuple[Question, Course], timeout: float, deadline: float | None = None
+    ) -> Outcome:
+        """Drive one question to its outcome."""
+        ((_, outcome),) = self._stream(
+            iter([begun]), Scheduler(), timeout=timeout, deadline=deadline
+        )
+        return outcome
+
     def _stream(
         self,
         begun: Iterator[tuple[Question, Course]],
@@ -167,11 +175,17 @@ class QAClient(BaseClient[Transport]):
         exhausted = False
 
         def send(request: Request) -> Response:
+            until = deadline or time.monotonic() + timeout
             try:
-                response: Response = request.send(self._transport, time_left(deadline, timeout))
+                if not self._room.acquire(timeout=time_left(until, timeout)):
+                    raise too_late(timeout)
+                try:
+                    with stage(f"bertqa.{request.name}", **request.attributes):
+                        return request.send(self._transport, time_left(until, timeout))
+                finally:
+                    self._room.release()
             except BertQAError as error:
                 return error
-            return response
 
         try:
             while True:
@@ -189,7 +203,9 @@ class QAClient(BaseClient[Transport]):
                         # Nothing else to do meanwhile: no need of another thread.
                         scheduler.receive(request, send(request))
                     else:
-                        in_flight[self._requests.submit(send, request)] = request
+                        # The thread works within the trace of this one.
+                        run = contextvars.copy_context().run
+                        in_flight[self._requests.submit(run, send, request)] = request
                 yield from scheduler.ready()
                 if exhausted and not in_flight and scheduler.is_empty:
                     return
@@ -212,9 +228,7 @@ class QAClient(BaseClient[Transport]):
 
         def ask() -> None:
             try:
-                timeout = question.settings.timeout
-                ((_, outcome),) = self._stream(iter([begun]), Scheduler(), timeout=timeout)
-                self._report_shadow(answer, outcome)
+                self._report_shadow(answer, self._outcome(begun, question.settings.timeout))
             finally:
                 self._shadows_waiting.release()
 

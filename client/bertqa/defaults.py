@@ -19,7 +19,7 @@ SQUAD_MAX_ANSWER_LEN: Final = 30
 LENGTH_MULTIPLE: Final = 32
 # Tokens, padding included, that go into one request.
 TOKEN_BUDGET: Final = 2048
-REQUESTS_IN_FLIGHT: Final = 4
+REQUESTS_IN_FLIGHT: Final = 16
 # Windows that `answer_many` reads ahead to sort them by length.
 LOOK_AHEAD: Final = 512
 CONTEXTS_CACHED: Final = 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -65,10 +65,20 @@ class MetadataRequest:
     """Asks what a version is."""
 
     version: int | None
+    name: ClassVar[str] = "metadata"
 
-    def send(self, transport: Transport | AsyncTransport, timeout: float) -> Any:
-        """Ask over a transport; gives ModelMetadata, or a coroutine of it."""
+    @property
+    def attributes(self) -> dict[str, int]:
+        """Give what a trace tells of it."""
+        return {}
+
+    def send(self, transport: Transport, timeout: float) -> ModelMetadata:
+        """Ask over a transport."""
         return transport.metadata(version=self.version, timeout=timeout)
+
+    async def send_async(self, transport: AsyncTransport, timeout: float) -> ModelMetadata:
+        """Ask over an asynchronous transport."""
+        return await transport.metadata(version=self.version, timeout=timeout)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,11 +87,24 @@ class InferRequest:
 
     version: int | None
     places: list[_Place]
+    name: ClassVar[str] = "infer"
 
-    def send(self, transport: Transport | AsyncTransport, timeout: float) -> Any:
-        """Infer over a transport; gives an InferResult, or a coroutine of it."""
-        inputs = stack([place.window for place in self.places])
-        return transport.infer(inputs, version=self.version, timeout=timeout)
+    @property
+    def attributes(self) -> dict[str, int]:
+        """Give what a trace tells of it."""
+        return {"windows": len(self.places), "tokens": sum(map(len, self._windows))}
+
+    @property
+    def _windows(self) -> list[Window]:
+        return [place.window for place in self.places]
+
+    def send(self, transport: Transport, timeout: float) -> InferResult:
+        """Infer over a transport."""
+        return transport.infer(stack(self._windows), version=self.version, timeout=timeout)
+
+    async def send_async(self, transport: AsyncTransport, timeout: float) -> InferResult:
+        """Infer over an asynchronous transport."""
+        return await transport.infer(stack(self._windows), version=self.version, timeout=timeout)
 
 
 Request = MetadataRequest | InferRequest

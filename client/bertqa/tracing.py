@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-
-try:
-    from opentelemetry import trace
-except ImportError:
-    trace = None
+from typing import Any
 
 
-def stage(name: str, **attributes: str | int) -> AbstractContextManager[object]:
+def _find_tracer() -> Any:
+    try:
+        from opentelemetry import trace
+    except ImportError:
+        return None
+    return trace.get_tracer("bertqa")
+
+
+_TRACER = _find_tracer()
+
+
+def stage(name: str, **attributes: int) -> AbstractContextManager[object]:
     """Trace a stage of the work; does nothing where OpenTelemetry is not installed."""
-    if trace is None:
+    if _TRACER is None:
         return nullcontext()
-    span: AbstractContextManager[object] = trace.get_tracer("bertqa").start_as_current_span(
+    span: AbstractContextManager[object] = _TRACER.start_as_current_span(
         name, attributes=attributes
     )
     return span

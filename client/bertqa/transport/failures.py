@@ -32,6 +32,7 @@ HTTP_CODES = {
 }
 
 _NO_SUCH_MODEL = re.compile(r"(?i)(model|pipeline|graph definition) with requested name")
+_REFUSED_STREAM = re.compile(r"RST_STREAM with error code 7\b|REFUSED_STREAM")
 _NOT_READY = re.compile(r"(?i)not loaded yet|is loading|not ready")
 
 
@@ -60,6 +61,8 @@ class Asked:
                 "it is loading, or could not be loaded. The server's log says which.",
                 detail=detail,
             )
+        if _REFUSED_STREAM.search(detail):
+            code = "RESOURCE_EXHAUSTED"
         if code == "NOT_FOUND" and self.version is None and "version" in detail:
             return ModelNotReadyError(
                 f"{self.address} knows {model}, but serves no version of it now.", detail=detail
@@ -92,7 +95,7 @@ _BY_CODE: dict[str, tuple[type[BertQAError], str]] = {
     "CANCELLED": (ServerUnreachableError, "The connection to {address} was closed."),
     "DEADLINE_EXCEEDED": (
         DeadlineExceededError,
-        "{address} gave no answer within {timeout} s: is it busy? Pass a greater timeout= to wait.",
+        "{address} gave no answer in time: is it busy? Pass a greater timeout= to wait longer.",
     ),
     "RESOURCE_EXHAUSTED": (
         ServerOverloadedError,

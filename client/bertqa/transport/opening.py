@@ -9,10 +9,13 @@ from bertqa.split import split_model_name
 from bertqa.transport.address import Address
 from bertqa.transport.base import AsyncTransport, Transport
 from bertqa.transport.grpc import AsyncGrpcTransport, GrpcTransport
+from bertqa.transport.kserve import KServeMessages
+from bertqa.transport.messages import Messages
 from bertqa.transport.rest import AsyncRestTransport, RestTransport
 from bertqa.transport.security import Security
 
 _REST_SCHEMES = ("http", "https")
+_TFS_SCHEMES = ("tfs", "tfss")
 
 
 class TransportOptions(TypedDict):
@@ -34,7 +37,7 @@ def open_transport(url: str, options: TransportOptions) -> Transport:
     if address.scheme in _REST_SCHEMES:
         return RestTransport(address, model, security)
     rest = None if rest_address is None else RestTransport(rest_address, model, security)
-    return GrpcTransport(address, model, security, rest)
+    return GrpcTransport(address, model, security, _messages(address, model), rest)
 
 
 def open_async_transport(url: str, options: TransportOptions) -> AsyncTransport:
@@ -44,7 +47,7 @@ def open_async_transport(url: str, options: TransportOptions) -> AsyncTransport:
     if address.scheme in _REST_SCHEMES:
         return AsyncRestTransport(address, model, security)
     rest = None if rest_address is None else AsyncRestTransport(rest_address, model, security)
-    return AsyncGrpcTransport(address, model, security, rest)
+    return AsyncGrpcTransport(address, model, security, _messages(address, model), rest)
 
 
 def open_split_transport(url: str, options: TransportOptions) -> Transport:
@@ -62,6 +65,21 @@ def open_async_split_transport(url: str, options: TransportOptions) -> AsyncTran
 def _split_address(url: str, options: TransportOptions) -> tuple[Address, str]:
     address, rest_address = _addresses(url, {**options, "learns": True})
     return rest_address or address, split_model_name(options["model"])
+
+
+def _messages(address: Address, model: str) -> Messages:
+    """Choose the protocol that is spoken over gRPC. Raises InvalidOptionError."""
+    if address.scheme not in _TFS_SCHEMES:
+        return KServeMessages(model)
+    try:
+        from bertqa.transport.tfs import TfsMessages
+    except ImportError as error:
+        raise InvalidOptionError(
+            f"{address} needs the package ovmsclient: install this one with its extra `tfs`. "
+            "OVMS from 2026.3 on speaks KServe alone: then it is grpc://.",
+            detail=str(error),
+        ) from error
+    return TfsMessages(model)
 
 
 def _addresses(url: str, options: TransportOptions) -> tuple[Address, Address | None]:

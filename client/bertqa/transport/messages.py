@@ -1,0 +1,32 @@
+"""The contract between a gRPC channel and the protocol that is spoken over it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from bertqa.transport.base import InferResult, Inputs, ModelMetadata
+
+
+class Messages(Protocol):
+    """Writes requests and reads responses, and knows the two methods that are called."""
+
+    infer_method: str
+    metadata_method: str
+    infer_response: Any
+    metadata_response: Any
+
+    def infer_request(self, inputs: Inputs, version: int | None) -> Any:
+        """Write a request to run the model; `version=None` is the server's default."""
+        ...
+
+    def infer_result(self, response: Any) -> InferResult:
+        """Read what came back. Raises ProtocolError."""
+        ...
+
+    def metadata_request(self, version: int | None) -> Any:
+        """Write a request to describe the model."""
+        ...
+
+    def model_metadata(self, response: Any) -> ModelMetadata:
+        """Read what came back. Raises ProtocolError."""
+        ...
