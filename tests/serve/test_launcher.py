@@ -1,0 +1,213 @@
+"""Starting, watching and ending servers, with the local engine as what is started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bertqa_serve.command import EngineKind
+from bertqa_serve.errors import (
+    EngineNotFoundError,
+    ModelLoadError,
+    PortInUseError,
+    RepositoryMissingError,
+    ServerDiedError,
+)
+from bertqa_serve.launcher import ServeOptions, choose_engine, dry_run, running
+from bertqa_serve.warm_up import lengths
+from tests.serve.servers import free_port
+from tests.support.models import model_info, write_config, write_toy_version
+
+ENGINE = f'exec {sys.executable} -m bertqa_serve.engine "$@"'
+
+
+def program(path: Path, script: str) -> Path:
+    """A program that stands where `ovms` or `docker` would and runs the local engine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    root = tmp_path / "repository"
+    for version in (1, 2):
+        write_toy_version(root, version, info=model_info(max_seq_len=80))
+    return root
+
+
+def options(repository: Path, **changes: object) -> ServeOptions:
+    settings: dict[str, object] = {
+        "repository": repository,
+        "engine": "local",
+        "port": free_port(),
+        "rest_port": free_port(),
+        **changes,
+    }
+    return ServeOptions(**settings)  # type: ignore[arg-type]
+
+
+def nothing(_: str) -> None:
+    pass
+
+
+def test_without_ovms_and_containers_the_local_engine_is_chosen() -> None:
+    engine = choose_engine(environment={"PATH": ""})
+    assert engine.kind is EngineKind.LOCAL
+    assert "neither" in engine.reason
+
+
+def test_ovms_is_found_by_argument_by_variable_and_on_the_path(tmp_path: Path) -> None:
+    ovms = program(tmp_path / "bin" / "ovms", ENGINE)
+    by_argument = choose_engine("auto", ovms, {"PATH": ""})
+    by_variable = choose_engine("auto", None, {"PATH": "", "OVMS_BINARY": str(ovms)})
+    on_path = choose_engine("auto", None, {"PATH": str(ovms.parent)})
+    for engine in (by_argument, by_variable, on_path):
+        assert (engine.kind, engine.program) == (EngineKind.OVMS, ovms)
+    assert len({by_argument.reason, by_variable.reason, on_path.reason}) == 3
+
+
+def test_a_container_is_chosen_where_its_image_is(tmp_path: Path) -> None:
+    docker = program(tmp_path / "docker", 'test "$3" = openvino/model_server:latest')
+    environment = {"PATH": f"{tmp_path}:/bin:/usr/bin"}
+    engine = choose_engine("auto", None, environment)
+    assert (engine.kind, engine.program) == (EngineKind.CONTAINER, docker)
+    with pytest.raises(EngineNotFoundError, match="other:1"):
+        choose_engine("container", None, environment, image="other:1")
+
+
+@pytest.mark.parametrize("kind", ["ovms", "container", "nonsense"])
+def test_an_engine_that_is_not_there_is_named(kind: str) -> None:
+    with pytest.raises(EngineNotFoundError, match=kind.replace("container", "docker")):
+        choose_engine(kind, None, {"PATH": ""})
+
+
+def test_a_path_that_is_no_program_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineNotFoundError, match=str(tmp_path)):
+        choose_engine("auto", tmp_path, {"PATH": ""})
+
+
+def test_a_dry_run_gives_the_command_and_touches_nothing(repository: Path) -> None:
+    command = dry_run(options(repository, port=9000, rest_port=8000))
+    assert command[:3] == [sys.executable, "-m", "bertqa_serve.engine"]
+    assert command[command.index("--config_path") + 1] == str(repository / "config.json")
+    assert not (repository / "config.json").exists()
+
+
+def test_a_server_is_ready_and_warm_inside_the_block_and_gone_after_it(repository: Path) -> None:
+    lines: list[str] = []
+    with running(options(repository), log=lines.append) as server:
+        assert httpx.get(f"{server.rest_url}/v2/models/bert-qa/ready").status_code == 200
+        metrics = httpx.get(f"{server.rest_url}/metrics").text
+        for version in (1, 2):
+            asked = f'method="ModelInfer",name="bert-qa",version="{version}"}} {len(lengths(80))}'
+            assert asked in metrics
+    assert server.process.returncode == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.rest_url}/v2")
+    assert any("local" in line for line in lines)
+    assert any("for development" in line for line in lines)
+
+
+def test_every_multiple_of_32_is_warmed_up_and_the_longest_input() -> None:
+    assert lengths(128) == [32, 64, 96, 128]
+    assert lengths(80) == [32, 64, 80]
+
+
+def test_a_real_ovms_gets_the_same_treatment(repository: Path, tmp_path: Path) -> None:
+    ovms = program(tmp_path / "ovms", ENGINE)
+    chosen = options(repository, engine="ovms", ovms_path=ovms, warm_up=False)
+    with running(chosen, log=nothing) as server:
+        assert server.engine.kind is EngineKind.OVMS
+        assert httpx.get(f"{server.rest_url}/v2/models/bert-qa").json()["versions"] == ["1", "2"]
+
+
+def test_a_broken_model_is_named_with_what_the_server_said(tmp_path: Path) -> None:
+    directory = tmp_path / "bert-qa" / "3"
+    directory.mkdir(parents=True)
+    (directory / "model.xml").write_text("<net", encoding="utf-8")
+    with (
+        pytest.raises(ModelLoadError, match="tried: 3") as raised,
+        running(options(tmp_path), log=nothing),
+    ):
+        pass
+    assert str(directory) in (raised.value.detail or "")
+
+
+def test_a_configuration_without_the_model_is_named(repository: Path) -> None:
+    write_config(repository)
+    wanted = options(repository, model="other")
+    with (
+        pytest.raises(RepositoryMissingError, match=r"no other \(it has: bert-qa\)"),
+        running(wanted, log=nothing),
+    ):
+        pass
+
+
+def test_a_port_in_use_is_named_before_anything_is_started(repository: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for changes in ({"port": port}, {"rest_port": port}):
+            with (
+                pytest.raises(PortInUseError, match=str(port)),
+                running(options(repository, **changes), log=nothing),
+            ):
+                pass
+
+
+def test_a_server_that_dies_tells_what_it_said(repository: Path, tmp_path: Path) -> None:
+    dying = program(tmp_path / "ovms", "echo I cannot go on; exit 3")
+    chosen = options(repository, engine="ovms", ovms_path=dying)
+    with (
+        pytest.raises(ServerDiedError, match=r"status 3(.|\n)*I cannot go on"),
+        running(chosen, log=nothing),
+    ):
+        pass
+
+
+def test_a_server_that_is_killed_later_is_noticed(repository: Path) -> None:
+    with running(options(repository, warm_up=False), log=nothing) as server:
+        server.process.kill()
+        with pytest.raises(ServerDiedError, match="status -9"):
+            server.wait(timeout=30)
+
+
+def test_a_start_can_be_cut_short(repository: Path) -> None:
+    asked = threading.Event()
+    asked.set()
+    with running(options(repository), log=nothing, asked_to_end=asked) as server:
+        pass
+    assert server.process.returncode is not None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serving_ends_in_order_when_asked(repository: Path, number: signal.Signals) -> None:
+    script = (
+        "import sys; from pathlib import Path;"
+        "from bertqa_serve.launcher import ServeOptions, serve;"
+        "sys.exit(serve(ServeOptions(Path(sys.argv[1]), engine='local', port=int(sys.argv[2]),"
+        "rest_port=int(sys.argv[3]), warm_up=False), on_ready=lambda _: print('READY')))"
+    )
+    ports = [str(free_port()), str(free_port())]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", script, str(repository), *ports],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert any(line.strip() == "READY" for line in process.stdout)
+        os.kill(process.pid, number)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
