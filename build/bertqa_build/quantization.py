@@ -82,7 +82,7 @@ def save_quantized(model: nn.Module, directory: Path, tokenizer_json: str) -> No
     (directory / CONFIG_FILE).write_text(bert.config.to_json_string(), encoding="utf-8")
     (directory / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
     save_file(
-        {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
+        {name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()},
         directory / WEIGHTS_FILE,
     )
 
