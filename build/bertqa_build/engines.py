@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,10 @@ class OpenVINOEngine(Engine):
 
 
 class OnnxRuntimeEngine(Engine):
-    """ONNX Runtime with one provider, which is made sure of: it falls back in silence."""
+    """ONNX Runtime with one provider, which is made sure of: it falls back in silence.
+
+    `placement` is the number of the graph's nodes by provider.
+    """
 
     def __init__(
         self,
@@ -116,6 +120,7 @@ class OnnxRuntimeEngine(Engine):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         settings: dict[str, str] = {}
         if provider == OPENVINO_PROVIDER:
             properties = {"INFERENCE_PRECISION_HINT": "f32", **(execution or {})}
@@ -128,9 +133,12 @@ class OnnxRuntimeEngine(Engine):
         except Exception as error:
             what = "the model" if isinstance(source, bytes) else source
             raise BuildError(f"ONNX Runtime cannot load {what}.", detail=str(error)) from error
-        chosen = self.session.get_providers()[0]
-        if chosen != provider:
-            raise BuildError(f"ONNX Runtime runs the model with {chosen}, not with {provider}.")
+        self.placement = _placement(self.session)
+        if set(self.placement) != {provider}:
+            raise BuildError(
+                f"ONNX Runtime should run the model with {provider} alone. The number of its nodes "
+                f"by provider is {self.placement}."
+            )
         if info is None:
             properties_of_model = self.session.get_modelmeta().custom_metadata_map
             info = ModelInfo.from_rt_info(properties_of_model)
@@ -140,6 +148,14 @@ class OnnxRuntimeEngine(Engine):
         """Give the logits."""
         results = self.session.run(OUTPUT_NAMES, dict(inputs))
         return dict(zip(OUTPUT_NAMES, results, strict=True))
+
+
+def _placement(session: onnxruntime.InferenceSession) -> dict[str, int]:
+    """Give the number of the graph's nodes that each provider got."""
+    counts: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] += len(part.get_nodes())
+    return dict(counts)
 
 
 class TorchEngine(Engine):

@@ -1,0 +1,109 @@
+"""The models to measure: an architecture with random weights, or a checkpoint, in all formats."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import BertConfig, BertForQuestionAnswering
+
+from bertqa.model_info import ModelInfo
+from bertqa.repository import IR_FILE, ONNX_FILE
+from bertqa_build.bench.plan import Precision
+from bertqa_build.checkpoint import load_checkpoint
+from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
+from bertqa_build.model import SpanModel
+from bertqa_build.progress import OnProgress, Progress
+from bertqa_build.quantization import quantize
+from bertqa_build.recipe import Quantization
+
+SHAPES: dict[str, dict[str, int]] = {
+    "minilm": {
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+    },
+    "bert-base": {
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+    },
+    "bert-large": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+    },
+}
+
+_CALIBRATION = [
+    {
+        "input_ids": np.random.default_rng(0).integers(1000, 20_000, 128),
+        "attention_mask": np.ones(128, dtype=np.int64),
+        "token_type_ids": np.zeros(128, dtype=np.int64),
+    }
+]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchFiles:
+    """A model on disk: `config.json`, and IR and ONNX in FP32 and INT8; bf16 runs from FP32."""
+
+    root: Path
+
+    def ir(self, precision: Precision) -> Path:
+        """Where the IR is."""
+        return self._folder(precision) / IR_FILE
+
+    def onnx(self, precision: Precision) -> Path:
+        """Where the ONNX is."""
+        return self._folder(precision) / ONNX_FILE
+
+    def _folder(self, precision: Precision) -> Path:
+        return self.root / ("int8" if precision is Precision.INT8 else "fp32")
+
+
+def prepare(model: str, work_dir: Path, on_progress: OnProgress) -> tuple[BenchFiles, str]:
+    """Make the files of a model, unless they are there, and say in a sentence what it is.
+
+    `model` is a key of `SHAPES`, which gets random weights, or the source of a checkpoint as a
+    recipe names it. Raises CheckpointError and what exporting raises.
+    """
+    description = (
+        f"{model}: random weights in its architecture; speed does not depend on their values"
+        if model in SHAPES
+        else f"{model}: quantised on random text, for speed alone"
+    )
+    files = BenchFiles(work_dir / "bench" / model.replace("/", "--"))
+    if files.root.is_dir():
+        return files, description
+    staged = files.root.with_name(f".{files.root.name}")
+    shutil.rmtree(staged, ignore_errors=True)
+    bert = _random(model) if model in SHAPES else load_checkpoint(model).model
+    fp32 = SpanModel(bert).eval()
+    on_progress(Progress(f"Quantising {model}"))
+    settings = Quantization(calibration_windows=1, fast_bias_correction=False)
+    int8 = quantize(fp32, _CALIBRATION, settings)
+    info = ModelInfo(tokenizer_json="{}", max_seq_len=512, doc_stride=128, source=description)
+    made = BenchFiles(staged)
+    for module, precision in ((fp32, Precision.FP32), (int8, Precision.INT8)):
+        on_progress(Progress(f"Exporting {model} in {precision}"))
+        made.ir(precision).parent.mkdir(parents=True)
+        quantized = precision is Precision.INT8
+        write_openvino(to_openvino(module, quantized=quantized), info, made.ir(precision))
+        write_onnx(to_onnx(module, quantized=quantized), info, made.onnx(precision))
+    bert.config.save_pretrained(staged)
+    staged.rename(files.root)
+    return files, description
+
+
+def _random(model: str) -> BertForQuestionAnswering:
+    torch.manual_seed(0)
+    config = BertConfig(**SHAPES[model])
+    config._attn_implementation = "eager"
+    return BertForQuestionAnswering(config).eval()  # type: ignore[no-untyped-call, no-any-return]

@@ -1,0 +1,263 @@
+"""Running a plan: one process for each variant, all alive, taking turns on every shape."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from bertqa_build.bench.models import BenchFiles, prepare
+from bertqa_build.bench.plan import (
+    BATCHES,
+    LENGTHS,
+    Plan,
+    Precision,
+    Shape,
+    Variant,
+    variants,
+)
+from bertqa_build.errors import BuildError
+from bertqa_build.progress import OnProgress, Progress, ignore
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """How fast a variant is on a shape; `seconds` are for one call, one number a repeat."""
+
+    variant: Variant
+    shape: Shape
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median of the seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def windows_per_second(self) -> float:
+        """How many windows of text go through in a second."""
+        return self.shape.batch / self.median
+
+    @property
+    def spread(self) -> float:
+        """The range of the seconds, as a share of their median."""
+        return (max(self.seconds) - min(self.seconds)) / self.median
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a plan came to. `proofs` say for each variant what ran where and in which precision."""
+
+    plan: Plan
+    model: str
+    machine: str
+    cells: tuple[Cell, ...]
+    proofs: dict[str, Any]
+
+    def cell(self, variant: Variant, shape: Shape) -> Cell:
+        """Find a cell."""
+        return next(each for each in self.cells if (each.variant, each.shape) == (variant, shape))
+
+    def ratio(self, cell: Cell) -> float:
+        """How many times as fast as FP32 of the same engine on the same shape."""
+        fp32 = self.cell(Variant(cell.variant.engine, Precision.FP32), cell.shape)
+        return fp32.median / cell.median
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what goes into JSON."""
+        return {
+            "model": self.model,
+            "machine": self.machine,
+            "threads": self.plan.threads,
+            "repeats": self.plan.repeats,
+            "cells": [
+                {
+                    "engine": cell.variant.engine,
+                    "precision": cell.variant.precision,
+                    "tokens": cell.shape.tokens,
+                    "batch": cell.shape.batch,
+                    "windows_per_second": cell.windows_per_second,
+                    "median_seconds": cell.median,
+                    "seconds": list(cell.seconds),
+                    "spread": cell.spread,
+                    "ratio_to_fp32": self.ratio(cell),
+                }
+                for cell in self.cells
+            ],
+            "proofs": self.proofs,
+        }
+
+
+def plan_for_this_machine(
+    model: str,
+    *,
+    lengths: tuple[int, ...] = LENGTHS,
+    batches: tuple[int, ...] = BATCHES,
+    repeats: int = 5,
+    threads: int | None = None,
+) -> Plan:
+    """Plan every variant that this CPU has, on `threads` cores, or on all.
+
+    Raises BuildError where there are not so many.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if threads is not None and threads > cores:
+        raise BuildError(f"{threads} threads were asked for, but there are only {cores} cores.")
+    return Plan(
+        model=model,
+        lengths=tuple(sorted(set(lengths))),
+        batches=tuple(sorted(set(batches))),
+        repeats=repeats,
+        threads=threads or cores,
+        variants=variants(has_bf16="avx512_bf16" in _flags() or "amx_bf16" in _flags()),
+    )
+
+
+def measure(
+    plan: Plan, work_dir: Path, on_progress: OnProgress = ignore, *, again: bool = False
+) -> Measurement:
+    """Run a plan; models and results are kept in `work_dir/bench/`.
+
+    What was measured before, by the same plan on the same machine, is not measured again.
+
+    On each shape the variants take turns, so that whatever slows the machine down for a while slows
+    all of them; a shape is either measured for all of them or not at all. `again` forgets what was
+    measured before. Raises BuildError where an engine fails, with its last words.
+    """
+    files, description = prepare(plan.model, work_dir, on_progress)
+    record = files.root.with_name(f"{files.root.name}.json")
+    key = {"plan": plan.to_dict(), "machine": machine()}
+    kept = _empty(key) if again else _read(record, key)
+    missing = [shape for shape in plan.shapes if str(shape) not in kept["seconds"]]
+    if missing:
+        with _workers(plan, files, on_progress) as workers:
+            kept["proofs"] = {str(variant): worker.proof for variant, worker in workers.items()}
+            for shape in missing:
+                kept["seconds"][str(shape)] = _take_turns(plan, workers, shape, on_progress)
+                _write(record, kept)
+    cells = tuple(
+        Cell(variant, shape, tuple(kept["seconds"][str(shape)][str(variant)]))
+        for shape in plan.shapes
+        for variant in plan.variants
+    )
+    return Measurement(plan, description, machine(), cells, kept["proofs"])
+
+
+def machine() -> str:
+    """Name the CPU, and what it has for matrix products in bf16 and INT8."""
+    wanted = ("avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+    flags = ", ".join(name for name in wanted if name in _flags()) or "no VNNI"
+    name = _cpu_info().get("model name", "unknown CPU")
+    return f"{name}, {len(os.sched_getaffinity(0))} cores ({flags})"
+
+
+def _flags() -> set[str]:
+    return set(_cpu_info().get("flags", "").split())
+
+
+def _cpu_info() -> dict[str, str]:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+class _Worker:
+    def __init__(self, process: subprocess.Popen[str], variant: Variant, log: IO[str]) -> None:
+        self.process = process
+        self.variant = variant
+        self.log = log
+        self.proof: Any = None
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        line = self.process.stdout.readline()
+        if not line:
+            self._fail()
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _fail(self) -> None:
+        self.log.seek(0)
+        words = self.log.read().strip().splitlines()
+        raise BuildError(
+            f"{self.variant} ended with exit status {self.process.wait()}.",
+            detail=words[-1] if words else None,
+        )
+
+
+@contextmanager
+def _workers(
+    plan: Plan, files: BenchFiles, on_progress: OnProgress
+) -> Iterator[dict[Variant, _Worker]]:
+    cores = sorted(os.sched_getaffinity(0))[: plan.threads]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(plan.threads)}
+    with ExitStack() as stack:
+        workers = {}
+        for done, variant in enumerate(plan.variants):
+            on_progress(Progress("Starting the engines", done, len(plan.variants), str(variant)))
+            log = stack.enter_context(tempfile.TemporaryFile("w+"))
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bertqa_build.bench.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            worker = workers[variant] = _Worker(process, variant, log)
+            request = {
+                "engine": variant.engine,
+                "precision": variant.precision,
+                "files": str(files.root),
+                "cores": cores,
+            }
+            worker.proof = worker.ask(request)["proof"]
+        yield workers
+
+
+def _take_turns(
+    plan: Plan, workers: dict[Variant, _Worker], shape: Shape, on_progress: OnProgress
+) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {str(variant): [] for variant in workers}
+    request = {"tokens": shape.tokens, "batch": shape.batch}
+    for repeat in range(plan.repeats):
+        for turn, (variant, worker) in enumerate(workers.items()):
+            done, total = repeat * len(workers) + turn, plan.repeats * len(workers)
+            on_progress(Progress(f"Measuring {shape}", done, total, str(variant)))
+            seconds[str(variant)].append(worker.ask(request)["seconds"])
+    return seconds
+
+
+def _read(record: Path, key: dict[str, Any]) -> dict[str, Any]:
+    key = json.loads(json.dumps(key))
+    if record.exists():
+        kept: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        if kept["key"] == key:
+            return kept
+    return _empty(key)
+
+
+def _empty(key: dict[str, Any]) -> dict[str, Any]:
+    return {"key": key, "seconds": {}, "proofs": {}}
+
+
+def _write(record: Path, kept: dict[str, Any]) -> None:
+    partial = record.with_suffix(".partial")
+    partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    partial.rename(record)

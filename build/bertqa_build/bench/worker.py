@@ -1,0 +1,186 @@
+"""One engine at one precision, in a process of its own: loads, proves what it runs, and is timed.
+
+Reads requests as lines of JSON from standard input and answers each with a line on standard output.
+The first says what to load; each further one is a shape to run once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import BertConfig, BertForQuestionAnswering
+
+from bertqa.model_info import ModelInfo
+from bertqa_build.bench.models import BenchFiles
+from bertqa_build.bench.plan import EngineName, Precision
+from bertqa_build.engines import (
+    CPU_PROVIDER,
+    OPENVINO_PROVIDER,
+    Engine,
+    OnnxRuntimeEngine,
+    OpenVINOEngine,
+    TorchEngine,
+)
+from bertqa_build.export import INPUT_NAMES
+from bertqa_build.model import SpanModel
+
+MINIMUM_SECONDS = 0.1
+"""A sample calls a small model as often as it takes to fill this time."""
+
+_PRODUCTS = ("FullyConnected", "MatMul")
+_NO_INFO = ModelInfo(tokenizer_json="{}", max_seq_len=512, doc_stride=128)
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries may print what they like
+    request = json.loads(sys.stdin.readline())
+    precision = Precision(request["precision"])
+    os.sched_setaffinity(0, request["cores"])
+    torch.set_num_threads(len(request["cores"]))
+    load = LOADERS[EngineName(request["engine"])]
+    engine, proof = load(BenchFiles(Path(request["files"])), precision, len(request["cores"]))
+    print(json.dumps({"proof": proof}), file=answers)
+    warm = set()
+    for line in sys.stdin:
+        request = json.loads(line)
+        inputs = _inputs(request["tokens"], request["batch"])
+        if line not in warm:
+            engine.run(inputs)
+            warm.add(line)
+        seconds = _time(engine, inputs)
+        print(json.dumps({"seconds": seconds}), file=answers)
+
+
+def _inputs(tokens: int, batch: int) -> dict[str, NDArray[np.int64]]:
+    ids = np.random.default_rng(0).integers(1000, 20_000, (batch, tokens))
+    return dict(zip(INPUT_NAMES, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
+
+
+def _time(engine: Engine, inputs: dict[str, NDArray[np.int64]]) -> float:
+    """Give the seconds that one call takes."""
+    calls = 0
+    begun = time.perf_counter()
+    while True:
+        engine.run(inputs)
+        calls += 1
+        elapsed = time.perf_counter() - begun
+        if elapsed >= MINIMUM_SECONDS:
+            return elapsed / calls
+
+
+def _load_pytorch(files: BenchFiles, precision: Precision, threads: int) -> tuple[Engine, Any]:
+    config = BertConfig.from_pretrained(files.root)
+    config._attn_implementation = "sdpa"
+    bert = BertForQuestionAnswering(config)  # type: ignore[no-untyped-call]
+    module: nn.Module = SpanModel(bert)
+    if precision is Precision.BF16:
+        module = _Autocast(module)
+    engine = TorchEngine(module, _NO_INFO)
+    seen: Counter[str] = Counter()
+    hooks = [
+        layer.register_forward_hook(lambda _, __, output: seen.update([f"{output.dtype}"]))
+        for layer in module.modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    engine.run(_inputs(tokens=16, batch=1))
+    for hook in hooks:
+        hook.remove()
+    return engine, {"linear layers": sorted(seen)}
+
+
+class _Autocast(nn.Module):
+    """Holds its weights in bf16 and computes what is sensitive in FP32."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear):
+                layer.to(torch.bfloat16)
+
+    def forward(self, **inputs: torch.Tensor) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.module(**inputs)
+
+
+def _load_onnx_runtime(files: BenchFiles, precision: Precision, threads: int) -> tuple[Engine, Any]:
+    engine = OnnxRuntimeEngine(
+        files.onnx(precision), _NO_INFO, provider=CPU_PROVIDER, threads=threads
+    )
+    return engine, {"nodes by provider": engine.placement}
+
+
+def _load_onnx_runtime_openvino(
+    files: BenchFiles, precision: Precision, threads: int
+) -> tuple[Engine, Any]:
+    properties = _openvino_properties(precision, threads)
+    # The provider does not show what it compiled: OpenVINO is asked to compile the same.
+    same = ov.Core().compile_model(files.onnx(precision), "CPU", properties)
+    execution = _execution(same)
+    del same
+    engine = OnnxRuntimeEngine(
+        files.onnx(precision),
+        _NO_INFO,
+        provider=OPENVINO_PROVIDER,
+        threads=threads,
+        execution=properties,
+    )
+    return engine, {"nodes by provider": engine.placement, **execution}
+
+
+def _load_openvino(files: BenchFiles, precision: Precision, threads: int) -> tuple[Engine, Any]:
+    engine = OpenVINOEngine(
+        files.ir(precision), _NO_INFO, properties=_openvino_properties(precision, threads)
+    )
+    return engine, _execution(engine.compiled)
+
+
+LOADERS: dict[EngineName, Callable[[BenchFiles, Precision, int], tuple[Engine, Any]]] = {
+    EngineName.PYTORCH: _load_pytorch,
+    EngineName.ONNX_RUNTIME: _load_onnx_runtime,
+    EngineName.ONNX_RUNTIME_OPENVINO: _load_onnx_runtime_openvino,
+    EngineName.OPENVINO: _load_openvino,
+}
+
+
+def _openvino_properties(precision: Precision, threads: int) -> dict[str, Any]:
+    hint = "bf16" if precision is Precision.BF16 else "f32"
+    return {
+        "INFERENCE_PRECISION_HINT": hint,
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+    }
+
+
+def _execution(compiled: ov.CompiledModel) -> dict[str, Any]:
+    """Read back in which precision each kind of matrix product is executed."""
+    counts: Counter[str] = Counter()
+    for operation in compiled.get_runtime_model().get_ops():
+        info = operation.get_rt_info()
+        kind = info["layerType"].astype(str)
+        if kind in _PRODUCTS:
+            counts[f"{kind} {info['runtimePrecision'].astype(str)}"] += 1
+    return {
+        "execution": dict(sorted(counts.items())),
+        "hint": compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(),
+        "threads": compiled.get_property("INFERENCE_NUM_THREADS"),
+        "streams": compiled.get_property("NUM_STREAMS"),
+    }
+
+
+if __name__ == "__main__":
+    main()

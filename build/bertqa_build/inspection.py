@@ -1,0 +1,286 @@
+"""What is in a published version's graphs, and what changed between two of them."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import openvino as ov
+
+from bertqa.repository import IR_FILE, MODEL_NAME, ONNX_FILE, Card, Repository, onnx_model_name
+from bertqa_build.engines import OpenVINOEngine
+from bertqa_build.export import INPUT_NAMES
+
+ATTENTION = "ScaledDotProductAttention"
+_FLOATING_POINT = {"f32", "f16", "bf16"}
+_INTEGER = {"i8", "u8"}
+_PASSED_THROUGH = {"Transpose", "Reshape", "Convert", "Multiply", "Subtract", "Unsqueeze"}
+
+NOT_QUANTISED = "the version is not quantised"
+KEPT = "the recipe keeps it in floating point: quantization.keep_floating_point"
+PROBABILITIES = (
+    "attention probabilities: NNCF leaves their product with the values alone in a transformer, "
+    "because 8 bits hold too little of a softmax"
+)
+FUSED = (
+    "its inputs are quantised, but OpenVINO runs the whole attention as one operation in floating "
+    "point"
+)
+NO_QUANTISERS = "NNCF put no quantisers on both of its inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One matrix product: where it is, whether it is run in INT8, and if not, why."""
+
+    name: str
+    int8: bool
+    runs_in: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationRange:
+    """What an activation quantiser covers: values from `low` to `high` in `levels` steps."""
+
+    name: str
+    low: float
+    high: float
+    levels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """The median seconds of one call on `[batch, tokens]`, and the share that it varied by."""
+
+    tokens: int
+    batch: int
+    seconds: float
+    spread: float
+
+    @property
+    def windows_per_second(self) -> float:
+        """How many windows of text go through in a second."""
+        return self.batch / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One version: its card, its sizes in bytes by file, and what its graphs hold."""
+
+    version: int
+    card: Card
+    sizes: Mapping[str, int]
+    operations: Mapping[str, int]
+    onnx_operations: Mapping[str, int]
+    products: tuple[Product, ...]
+    ranges: tuple[ActivationRange, ...]
+
+    @property
+    def ir_size(self) -> int:
+        """Bytes of the IR, both files."""
+        return sum(size for name, size in self.sizes.items() if name != ONNX_FILE)
+
+    @property
+    def quantizers(self) -> dict[str, int]:
+        """How many quantising operations the graphs hold."""
+        counts = {"FakeQuantize": self.operations.get("FakeQuantize", 0)}
+        for kind in ("QuantizeLinear", "DequantizeLinear"):
+            counts[kind] = self.onnx_operations.get(kind, 0)
+        return counts
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what goes into JSON."""
+        return {
+            "version": self.version,
+            "precision": self.card.precision,
+            "scores": self.card.scores,
+            "sizes": dict(self.sizes),
+            "operations": dict(self.operations),
+            "onnx_operations": dict(self.onnx_operations),
+            "quantizers": self.quantizers,
+            "products": [asdict(product) for product in self.products],
+            "activation_ranges": [asdict(each) for each in self.ranges],
+        }
+
+
+def inspect(repository: Repository, version: int) -> Inspection:
+    """Read a version's graphs, and compile its IR to see what is run in which precision.
+
+    Raises RepositoryError where there is no such version, BuildError where it cannot be loaded.
+    """
+    directory = repository.require_version(version)
+    card = repository.card(version)
+    engine = OpenVINOEngine(directory / IR_FILE, version=version)
+    graph = ov.Core().read_model(directory / IR_FILE)
+    onnx_path = repository.version_dir(version, onnx_model_name(MODEL_NAME)) / ONNX_FILE
+    return Inspection(
+        version=version,
+        card=card,
+        sizes=_sizes(directory, onnx_path),
+        operations=_count(operation.get_type_name() for operation in graph.get_ops()),
+        onnx_operations=_onnx_operations(onnx_path),
+        products=tuple(_products(graph, engine.compiled, card)),
+        ranges=tuple(_ranges(graph)),
+    )
+
+
+def operation_changes(before: Inspection, after: Inspection) -> list[tuple[str, int, int]]:
+    """Give each type of operation with its number in both IRs; those that changed come first."""
+    kinds = sorted(before.operations.keys() | after.operations.keys())
+    rows = [(kind, before.operations.get(kind, 0), after.operations.get(kind, 0)) for kind in kinds]
+    return sorted(rows, key=lambda row: -abs(row[2] - row[1]))
+
+
+def measure_speed(
+    repository: Repository,
+    versions: Iterable[int],
+    *,
+    lengths: tuple[int, ...] = (128, 384),
+    repeats: int = 7,
+) -> dict[int, list[Speed]]:
+    """Time the IRs of versions in this process, in turns, one window at a time."""
+    engines = {
+        version: OpenVINOEngine(repository.require_version(version) / IR_FILE, version=version)
+        for version in versions
+    }
+    speeds: dict[int, list[Speed]] = {version: [] for version in engines}
+    for tokens in lengths:
+        ids = np.random.default_rng(0).integers(1000, 20_000, (1, tokens))
+        inputs = dict(zip(INPUT_NAMES, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
+        seconds: dict[int, list[float]] = {version: [] for version in engines}
+        for repeat in range(repeats + 1):
+            for version, engine in engines.items():
+                begun = time.perf_counter()
+                engine.run(inputs)
+                if repeat:  # the first one compiles kernels
+                    seconds[version].append(time.perf_counter() - begun)
+        for version, values in seconds.items():
+            median = statistics.median(values)
+            spread = (max(values) - min(values)) / median
+            speeds[version].append(Speed(tokens, 1, median, spread))
+    return speeds
+
+
+def _sizes(directory: Path, onnx_path: Path) -> dict[str, int]:
+    paths = [path for path in sorted(directory.iterdir()) if path.stem == Path(IR_FILE).stem]
+    if onnx_path.exists():
+        paths.append(onnx_path)
+    return {path.name: path.stat().st_size for path in paths}
+
+
+def _count(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
+
+
+def _onnx_operations(path: Path) -> dict[str, int]:
+    if not path.exists():
+        return {}
+    return _count(node.op_type for node in onnx.load(path, load_external_data=False).graph.node)
+
+
+def _products(graph: ov.Model, compiled: ov.CompiledModel, card: Card) -> Iterable[Product]:
+    runs_in = _runtime_precisions(compiled)
+    quantised = any(operation.get_type_name() == "FakeQuantize" for operation in graph.get_ops())
+    for operation in graph.get_ordered_ops():
+        kind, name = operation.get_type_name(), operation.get_friendly_name()
+        precision = runs_in.get(name, "f32")
+        if kind == "MatMul":
+            yield _product(operation, _short(name), precision, quantised, card)
+        elif kind == ATTENTION:
+            scores = FUSED if quantised and _is_quantised(operation.input_value(0)) else ""
+            place = _short(name)
+            yield Product(
+                f"{place} (queries x keys)", False, precision, scores or _why_not(quantised)
+            )
+            yield Product(
+                f"{place} (probabilities x values)",
+                False,
+                precision,
+                PROBABILITIES if quantised else NOT_QUANTISED,
+            )
+
+
+def _product(operation: ov.Node, name: str, precision: str, quantised: bool, card: Card) -> Product:
+    if precision in _INTEGER:
+        return Product(name, True, precision)
+    inputs = [operation.input_value(0), operation.input_value(1)]
+    if not quantised:
+        reason = NOT_QUANTISED
+    elif any(re.search(pattern, name) for pattern in _kept_patterns(card)):
+        reason = KEPT
+    elif inputs[0].get_node().get_type_name() == "Softmax":
+        reason = PROBABILITIES
+    elif all(map(_is_quantised, inputs)):
+        reason = FUSED
+    else:
+        reason = NO_QUANTISERS
+    return Product(name, False, precision, reason)
+
+
+def _why_not(quantised: bool) -> str:
+    return NO_QUANTISERS if quantised else NOT_QUANTISED
+
+
+def _kept_patterns(card: Card) -> list[str]:
+    patterns: list[str] = card.recipe.get("quantization", {}).get("keep_floating_point", [])
+    return patterns
+
+
+def _is_quantised(value: ov.Output) -> bool:
+    """Whether a value comes from a FakeQuantize, or is a constant that is stored in INT8."""
+    node = value.get_node()
+    while node.get_type_name() in _PASSED_THROUGH:
+        node = node.input_value(0).get_node()
+    if node.get_type_name() == "Constant":
+        return node.get_output_element_type(0) in (ov.Type.i8, ov.Type.u8)
+    return bool(node.get_type_name() == "FakeQuantize")
+
+
+def _runtime_precisions(compiled: ov.CompiledModel) -> dict[str, str]:
+    """Give the precision in which the operations of the graph are executed, by their names."""
+    precisions = {}
+    for operation in compiled.get_runtime_model().get_ops():
+        info = operation.get_rt_info()
+        precision = info["runtimePrecision"].astype(str)
+        for name in info["originalLayersNames"].astype(str).split(","):
+            precisions[name] = precision
+    return precisions
+
+
+def _ranges(graph: ov.Model) -> Iterable[ActivationRange]:
+    for operation in graph.get_ordered_ops():
+        if operation.get_type_name() != "FakeQuantize":
+            continue
+        low, high = (operation.input_value(index).get_node().get_data() for index in (1, 2))
+        yield ActivationRange(
+            _consumer(operation),
+            float(np.min(low)),
+            float(np.max(high)),
+            int(operation.get_attributes()["levels"]),
+        )
+
+
+def _consumer(quantizer: ov.Node) -> str:
+    """Name the product that an activation quantiser feeds."""
+    inputs = quantizer.output(0).get_target_inputs()
+    while inputs:
+        node = next(iter(inputs)).get_node()
+        if node.get_type_name() in ("MatMul", ATTENTION):
+            return _short(node.get_friendly_name())
+        inputs = node.output(0).get_target_inputs()
+    return _short(quantizer.get_friendly_name())
+
+
+def _short(name: str) -> str:
+    """Drop what a tracer puts around a layer's own name."""
+    match = re.search(r"((?:embeddings|encoder|qa_outputs)[\w.]*)", name)
+    return match[1] if match else name.rpartition("/")[2]

@@ -1,0 +1,243 @@
+"""One page on what quantisation did to a model: self-contained, for a browser or a review."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+from bertqa_build.inspection import Inspection, Speed, operation_changes
+from bertqa_build.svg import STYLE, Bar, Group, Range, bar_chart, range_chart
+
+_PAGE_STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1f2937; background: #f3f4f6; margin: 0; }
+main { max-width: 880px; margin: 0 auto; padding: 32px 24px 64px; }
+h1 { font-size: 26px; margin: 0 0 4px; }
+h2 { font-size: 18px; margin: 0 0 12px; }
+p { margin: 0 0 12px; }
+.quiet { color: #6b7280; }
+section { background: white; border-radius: 10px; padding: 22px 26px; margin-top: 20px;
+  box-shadow: 0 1px 3px rgb(0 0 0 / 10%); overflow-x: auto; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 16px;
+  margin-top: 20px; }
+.tile { background: white; border-radius: 10px; padding: 16px 20px;
+  box-shadow: 0 1px 3px rgb(0 0 0 / 10%); }
+.tile b { display: block; font-size: 26px; line-height: 1.2; }
+.tile .good { color: #047857; }
+.tile .bad { color: #b91c1c; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th { text-align: left; font-weight: 600; border-bottom: 2px solid #e5e7eb; }
+th, td { padding: 5px 14px 5px 0; vertical-align: top; }
+td { border-bottom: 1px solid #f3f4f6; }
+.number { text-align: right; }
+details { margin-top: 14px; }
+summary { cursor: pointer; color: #2563eb; }
+code { font-size: 12px; }
+"""
+
+
+def render(
+    before: Inspection, after: Inspection, speeds: Mapping[int, Sequence[Speed]], machine: str
+) -> str:
+    """Give the page as HTML; `speeds` are by version, for the same shapes in the same order."""
+    title = f"Version {before.version} and version {after.version}"
+    sections = [
+        _accuracy(before, after),
+        _size(before, after),
+        _speed(before, after, speeds, machine),
+        _operations(before, after),
+        _products(after),
+        _ranges(after),
+        _origin(before, after),
+    ]
+    return (
+        "<!doctype html>\n"
+        '<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{_PAGE_STYLE}{STYLE}</style></head><body><main>"
+        f"<h1>{title}</h1>"
+        f'<p class="quiet">{escape(before.card.precision)} and {escape(after.card.precision)} of '
+        f"{escape(after.card.source)}, published {escape(after.card.published)}</p>"
+        f"{_tiles(before, after, speeds)}{''.join(sections)}</main></body></html>\n"
+    )
+
+
+def _tiles(before: Inspection, after: Inspection, speeds: Mapping[int, Sequence[Speed]]) -> str:
+    tiles = []
+    if before.card.scores and after.card.scores:
+        change = after.card.scores["f1"] - before.card.scores["f1"]
+        tiles.append(("F1", f"{change:+.2f}", change >= -_allowed(after), "points"))
+    ratio = after.ir_size / before.ir_size
+    tiles.append(("Size on disk", f"{ratio:.0%}", ratio < 1, "of what it was"))
+    faster = speeds[before.version][-1].seconds / speeds[after.version][-1].seconds
+    tokens = speeds[after.version][-1].tokens
+    tiles.append(("Speed", f"{faster:.2f}x", faster > 1, f"at {tokens} tokens"))
+    int8 = sum(product.int8 for product in after.products)
+    tiles.append(("In INT8", f"{int8} of {len(after.products)}", int8 > 0, "matrix products"))
+    return (
+        '<div class="tiles">'
+        + "".join(
+            f'<div class="tile">{name}<b class="{"good" if good else "bad"}">{value}</b>'
+            f'<span class="quiet">{note}</span></div>'
+            for name, value, good, note in tiles
+        )
+        + "</div>"
+    )
+
+
+def _allowed(inspection: Inspection) -> float:
+    return float((inspection.card.gate or {}).get("max_f1_drop", 0.0))
+
+
+def _accuracy(before: Inspection, after: Inspection) -> str:
+    scores = after.card.scores
+    if not scores or not before.card.scores:
+        return _section("Accuracy", "<p>These versions were published without scores.</p>")
+    bars = [
+        Group(
+            name,
+            [
+                Bar(_name(each), value, f"{value:.2f} %", kind)
+                for each, kind in ((before, "base"), (after, "best"))
+                if (value := (each.card.scores or {}).get(key)) is not None
+            ],
+        )
+        for key, name in (("f1", "F1"), ("exact_match", "Exact match"))
+    ]
+    gate = after.card.gate
+    verdict = ""
+    if gate:
+        how = "passed" if gate["passed"] else "was overruled by force"
+        verdict = (
+            f"<p>The quality gate {how}: F1 fell by {gate['f1_drop']:.2f} points, and "
+            f"{gate['max_f1_drop']:g} are allowed.</p>"
+        )
+    where = f"Measured on the {scores['questions']} questions of {escape(str(scores['dataset']))}."
+    return _section("Accuracy", f'{verdict}<p class="quiet">{where}</p>{bar_chart(bars)}')
+
+
+def _size(before: Inspection, after: Inspection) -> str:
+    bars = [
+        Bar(f"{_name(each)}, {name}", size / 1e6, f"{size / 1e6:.1f} MB", kind)
+        for each, kind in ((before, "base"), (after, "best"))
+        for name, size in each.sizes.items()
+    ]
+    return _section("Size", bar_chart([Group("Files in MB", bars)]))
+
+
+def _speed(
+    before: Inspection,
+    after: Inspection,
+    speeds: Mapping[int, Sequence[Speed]],
+    machine: str,
+) -> str:
+    groups = []
+    for first, second in zip(speeds[before.version], speeds[after.version], strict=True):
+        bars = [
+            Bar(
+                _name(each),
+                speed.windows_per_second,
+                f"{speed.windows_per_second:.1f} (spread {speed.spread:.0%})",
+                kind,
+            )
+            for each, speed, kind in ((before, first, "base"), (after, second, "best"))
+        ]
+        title = f"{first.tokens} tokens, batch {first.batch}: windows per second"
+        groups.append(Group(title, bars))
+    note = (
+        "OpenVINO in one process, both versions in turns, medians; what is not INT8 runs in FP32. "
+        f"{escape(machine)}. <code>bert-qa bench</code> measures more engines."
+    )
+    return _section("Speed", f'<p class="quiet">{note}</p>{bar_chart(groups)}')
+
+
+def _operations(before: Inspection, after: Inspection) -> str:
+    quantizers = _table(
+        ("", _name(before), _name(after)),
+        [
+            (kind, str(count), str(after.quantizers[kind]))
+            for kind, count in before.quantizers.items()
+        ],
+    )
+    changed = _table(
+        ("operation", _name(before), _name(after), "change"),
+        [
+            (kind, str(old), str(new), f"{new - old:+d}" if new != old else "")
+            for kind, old, new in operation_changes(before, after)
+        ],
+    )
+    return _section(
+        "Operations",
+        "<p>FakeQuantize in the IR; QuantizeLinear and DequantizeLinear in the ONNX.</p>"
+        f"{quantizers}<details><summary>All operations of the IR by type</summary>{changed}"
+        "</details>",
+    )
+
+
+def _products(inspection: Inspection) -> str:
+    reasons = Counter(product.reason for product in inspection.products if not product.int8)
+    int8 = sum(product.int8 for product in inspection.products)
+    summary = _table(
+        ("matrix products", "number"),
+        [
+            ("in INT8", str(int8)),
+            *((f"in floating point: {reason}", str(n)) for reason, n in reasons.items()),
+        ],
+    )
+    every = _table(
+        ("matrix product", "runs in", ""),
+        [(product.name, product.runs_in, product.reason) for product in inspection.products],
+    )
+    return _section(
+        f"Matrix products of {_name(inspection)}",
+        f"{summary}<details><summary>Each of them</summary>{every}</details>",
+    )
+
+
+def _ranges(inspection: Inspection) -> str:
+    if not inspection.ranges:
+        return ""
+    chart = range_chart([Range(each.name, each.low, each.high) for each in inspection.ranges])
+    return _section(
+        f"Activation ranges of {_name(inspection)}",
+        '<p class="quiet">What the quantiser in front of each product covers, in '
+        f"{inspection.ranges[0].levels} levels; what lies outside is clipped.</p>{chart}",
+    )
+
+
+def _origin(before: Inspection, after: Inspection) -> str:
+    rows = [
+        ("source", before.card.source, after.card.source),
+        ("made from version", str(before.card.parent or ""), str(after.card.parent or "")),
+        ("published", before.card.published, after.card.published),
+        *(
+            (f"sha256 of {name}", digest[:16], after.card.files.get(name, "")[:16])
+            for name, digest in before.card.files.items()
+        ),
+        *(
+            (tool, number, after.card.toolchain.get(tool, ""))
+            for tool, number in before.card.toolchain.items()
+        ),
+    ]
+    return _section("Where they are from", _table(("", _name(before), _name(after)), rows))
+
+
+def _name(inspection: Inspection) -> str:
+    return f"{inspection.version} ({inspection.card.precision})"
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    body = "".join(
+        "<tr>" + "".join(f"<td{_align(cell)}>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>{body}</table>"
+
+
+def _align(cell: str) -> str:
+    return ' class="number"' if cell.lstrip("+-").isdecimal() else ""

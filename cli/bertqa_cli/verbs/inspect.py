@@ -1,0 +1,107 @@
+"""`bert-qa inspect`: what is in a version's graph, and what changed between two."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from bertqa.repository import IR_FILE, Repository
+from bertqa_cli.console import print_json, stderr, stdout
+from bertqa_cli.errors import CommandError
+from bertqa_cli.options import DEFAULT_REPOSITORY, Json
+from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.sizes import human_size
+
+if TYPE_CHECKING:
+    from bertqa_build.inspection import Inspection
+
+
+def inspect(
+    before: Annotated[int, typer.Argument(min=1, help="A version.")],
+    after: Annotated[int, typer.Argument(min=1, help="The version to compare it with.")],
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    report: Annotated[
+        Path | None, typer.Option(help="Write one self-contained HTML page here.")
+    ] = None,
+    netron: Annotated[
+        bool, typer.Option("--netron", help="Open both graphs in Netron, until Ctrl-C.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what changed in the graph from one version to another."""
+    from bertqa_build.bench.run import machine
+    from bertqa_build.inspection import inspect as inspect_version
+    from bertqa_build.inspection import measure_speed
+    from bertqa_build.report import render
+
+    place = Repository(repository)
+    for version in (before, after):
+        place.require_version(version)
+    first, second = (inspect_version(place, version) for version in (before, after))
+    if report is not None:
+        speeds = measure_speed(place, (before, after))
+        try:
+            report.write_text(render(first, second, speeds, machine()), encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"{report} cannot be written: {error.strerror}.") from error
+        stderr.print(f"wrote {escape(str(report))}")
+    if json:
+        print_json({"before": first.to_dict(), "after": second.to_dict()})
+    else:
+        _show(first, second)
+    if netron:
+        _open_in_netron(place, before, after)
+
+
+def _show(before: Inspection, after: Inspection) -> None:
+    from bertqa_build.inspection import operation_changes
+
+    names = [f"version {each.version} ({each.card.precision})" for each in (before, after)]
+    sizes = Table("", *names, title="On disk")
+    for file in dict.fromkeys([*before.sizes, *after.sizes]):
+        sizes.add_row(
+            file,
+            *(
+                human_size(each.sizes[file]) if file in each.sizes else ""
+                for each in (before, after)
+            ),
+        )
+    stdout.print(sizes)
+
+    operations = Table("operation", *names, "change", title="Operations of the IR")
+    for kind, old, new in operation_changes(before, after):
+        operations.add_row(kind, str(old), str(new), f"{new - old:+d}" if new != old else "")
+    for kind in ("QuantizeLinear", "DequantizeLinear"):
+        old, new = before.quantizers[kind], after.quantizers[kind]
+        operations.add_row(f"{kind} (ONNX)", str(old), str(new), f"{new - old:+d}")
+    stdout.print(operations)
+
+    for each, name in zip((before, after), names, strict=True):
+        reasons = Counter(product.reason for product in each.products if not product.int8)
+        int8 = len(each.products) - reasons.total()
+        stdout.print(f"[bold]{name}:[/] {int8} of {len(each.products)} matrix products in INT8")
+        for reason, count in reasons.items():
+            stdout.print(f"  {count} in floating point: {escape(reason)}")
+    layers = Table("matrix product", "runs in", "why not in INT8", title=names[1])
+    for product in after.products:
+        layers.add_row(escape(product.name), product.runs_in, escape(product.reason))
+    stdout.print(layers)
+
+
+def _open_in_netron(repository: Repository, *versions: int) -> None:
+    try:
+        import netron
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            "Netron is not installed: pip install netron.", detail=str(error)
+        ) from error
+    for version in versions:
+        path = repository.require_version(version) / IR_FILE
+        host, port = netron.start(str(path), browse=True)
+        stderr.print(f"version {version}: http://{host}:{port}")
+    netron.wait()
