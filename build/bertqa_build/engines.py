@@ -24,10 +24,22 @@ from torch import nn
 from bertqa.errors import NotAQAModelError
 from bertqa.model_info import ModelInfo
 from bertqa.repository import MODEL_NAME
-from bertqa.transport.base import InferResult, Inputs, ModelMetadata, Outputs
+from bertqa.transport.base import (
+    ATTENTION_MASK,
+    END_LOGITS,
+    INPUT_IDS,
+    START_LOGITS,
+    TOKEN_TYPE_IDS,
+    InferResult,
+    Inputs,
+    ModelMetadata,
+    Outputs,
+)
 from bertqa_build.errors import BuildError
-from bertqa_build.export import INPUT_NAMES, MODEL_INFO, OUTPUT_NAMES
 
+MODEL_INFO = "model_info"
+INPUTS = (INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS)
+OUTPUTS = (START_LOGITS, END_LOGITS)
 CPU_PROVIDER = "CPUExecutionProvider"
 OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
 
@@ -54,8 +66,8 @@ class Engine(ABC):
         return ModelMetadata(
             name=MODEL_NAME,
             versions=(self.version,),
-            inputs=dict.fromkeys(INPUT_NAMES, "INT64"),
-            outputs=dict.fromkeys(OUTPUT_NAMES, "FP32"),
+            inputs=dict.fromkeys(INPUTS, "INT64"),
+            outputs=dict.fromkeys(OUTPUTS, "FP32"),
             rt_info=self.info.to_rt_info(),
         )
 
@@ -93,7 +105,7 @@ class OpenVINOEngine(Engine):
     def run(self, inputs: Inputs) -> Outputs:
         """Give the logits."""
         results = self._request.infer(dict(inputs))
-        return {name: results[name].copy() for name in OUTPUT_NAMES}
+        return {name: results[name].copy() for name in OUTPUTS}
 
 
 class OnnxRuntimeEngine(Engine):
@@ -146,8 +158,8 @@ class OnnxRuntimeEngine(Engine):
 
     def run(self, inputs: Inputs) -> Outputs:
         """Give the logits."""
-        results = self.session.run(OUTPUT_NAMES, dict(inputs))
-        return dict(zip(OUTPUT_NAMES, results, strict=True))
+        results = self.session.run(OUTPUTS, dict(inputs))
+        return dict(zip(OUTPUTS, results, strict=True))
 
 
 def _placement(session: onnxruntime.InferenceSession) -> dict[str, int]:
@@ -172,7 +184,7 @@ class TorchEngine(Engine):
             logits = self.module(**tensors)
         return {
             name: np.asarray(tensor.float().numpy())
-            for name, tensor in zip(OUTPUT_NAMES, logits, strict=True)
+            for name, tensor in zip(OUTPUTS, logits, strict=True)
         }
 
 

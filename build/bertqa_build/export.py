@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bertqa.model_info import ModelInfo
+from bertqa_build.engines import INPUTS, MODEL_INFO, OUTPUTS
 from bertqa_build.errors import BuildError
 from bertqa_build.onnx_folding import fold_quantized_weights
 from bertqa_build.quiet import quiet
 
-INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
-OUTPUT_NAMES = ("start_logits", "end_logits")
 ONNX_OPSET = 17
-MODEL_INFO = "model_info"
 
 FP32_TOLERANCE = 1e-3
 INT8_TOLERANCE = 0.25
@@ -40,11 +38,11 @@ def to_openvino(module: nn.Module, *, quantized: bool = False) -> ov.Model:
     """
     with quiet(), torch.no_grad():
         model = ov.convert_model(module.eval(), example_input=_example(2, 16))
-    for port, name in zip(model.inputs, INPUT_NAMES, strict=True):
+    for port, name in zip(model.inputs, INPUTS, strict=True):
         _name(port, name)
         port.get_node().set_partial_shape(ov.PartialShape([-1, -1]))
         port.get_node().set_element_type(ov.Type.i64)
-    for port, name in zip(model.outputs, OUTPUT_NAMES, strict=True):
+    for port, name in zip(model.outputs, OUTPUTS, strict=True):
         _name(port, name)
     model.validate_nodes_and_infer_types()
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -83,9 +81,9 @@ def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
             path,
             dynamo=False,
             opset_version=ONNX_OPSET,
-            input_names=list(INPUT_NAMES),
-            output_names=list(OUTPUT_NAMES),
-            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in INPUT_NAMES + OUTPUT_NAMES},
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in INPUTS + OUTPUTS},
         )
         model = onnx.load(path)
     model.graph.name = "bert_qa"
@@ -99,7 +97,7 @@ def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
         "The ONNX model",
         module,
         quantized,
-        lambda inputs: dict(zip(OUTPUT_NAMES, session.run(OUTPUT_NAMES, inputs), strict=True)),
+        lambda inputs: dict(zip(OUTPUTS, session.run(OUTPUTS, inputs), strict=True)),
     )
     return model
 
@@ -117,7 +115,7 @@ def _example(batch: int, tokens: int) -> dict[str, Tensor]:
     mask[-1, tokens - tokens // 4 :] = 0
     types = torch.zeros_like(ids)
     types[:, tokens // 2 :] = 1
-    return dict(zip(INPUT_NAMES, (ids, mask, types), strict=True))
+    return dict(zip(INPUTS, (ids, mask, types), strict=True))
 
 
 def _name(port: ov.Output, name: str) -> None:
@@ -138,7 +136,7 @@ def _require_same_logits(
         with torch.no_grad():
             expected = module(**example)
         outputs = run({name: tensor.numpy() for name, tensor in example.items()})
-        for name, tensor in zip(OUTPUT_NAMES, expected, strict=True):
+        for name, tensor in zip(OUTPUTS, expected, strict=True):
             logits, reference = outputs[name], tensor.numpy()
             if logits.shape != (batch, tokens) or logits.dtype != np.float32:
                 raise BuildError(

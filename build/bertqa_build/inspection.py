@@ -16,8 +16,7 @@ import onnx
 import openvino as ov
 
 from bertqa.repository import IR_FILE, MODEL_NAME, ONNX_FILE, Card, Repository, onnx_model_name
-from bertqa_build.engines import OpenVINOEngine
-from bertqa_build.export import INPUT_NAMES
+from bertqa_build.engines import INPUTS, OpenVINOEngine
 
 ATTENTION = "ScaledDotProductAttention"
 _FLOATING_POINT = {"f32", "f16", "bf16"}
@@ -155,7 +154,7 @@ def measure_speed(
     speeds: dict[int, list[Speed]] = {version: [] for version in engines}
     for tokens in lengths:
         ids = np.random.default_rng(0).integers(1000, 20_000, (1, tokens))
-        inputs = dict(zip(INPUT_NAMES, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
+        inputs = dict(zip(INPUTS, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
         seconds: dict[int, list[float]] = {version: [] for version in engines}
         for repeat in range(repeats + 1):
             for version, engine in engines.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,7 @@ import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
 from bertqa.model_info import ModelInfo
-from bertqa.repository import IR_FILE, ONNX_FILE
-from bertqa_build.bench.plan import Precision
+from bertqa_build.bench.plan import BenchFiles, Precision
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.model import SpanModel
@@ -48,24 +46,6 @@ _CALIBRATION = [
         "token_type_ids": np.zeros(128, dtype=np.int64),
     }
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class BenchFiles:
-    """A model on disk: `config.json`, and IR and ONNX in FP32 and INT8; bf16 runs from FP32."""
-
-    root: Path
-
-    def ir(self, precision: Precision) -> Path:
-        """Where the IR is."""
-        return self._folder(precision) / IR_FILE
-
-    def onnx(self, precision: Precision) -> Path:
-        """Where the ONNX is."""
-        return self._folder(precision) / ONNX_FILE
-
-    def _folder(self, precision: Precision) -> Path:
-        return self.root / ("int8" if precision is Precision.INT8 else "fp32")
 
 
 def prepare(model: str, work_dir: Path, on_progress: OnProgress) -> tuple[BenchFiles, str]:

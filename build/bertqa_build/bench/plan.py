@@ -6,7 +6,10 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
+
+from bertqa.repository import IR_FILE, ONNX_FILE
 
 
 class EngineName(StrEnum):
@@ -79,6 +82,24 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Give what goes into JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class BenchFiles:
+    """A model on disk: `config.json`, and IR and ONNX in FP32 and INT8; bf16 runs from FP32."""
+
+    root: Path
+
+    def ir(self, precision: Precision) -> Path:
+        """Where the IR is."""
+        return self._folder(precision) / IR_FILE
+
+    def onnx(self, precision: Precision) -> Path:
+        """Where the ONNX is."""
+        return self._folder(precision) / ONNX_FILE
+
+    def _folder(self, precision: Precision) -> Path:
+        return self.root / ("int8" if precision is Precision.INT8 else "fp32")
 
 
 def variants(

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from bertqa_build.bench.models import BenchFiles, prepare
+from bertqa_build.bench.models import prepare
 from bertqa_build.bench.plan import (
     BATCHES,
     LENGTHS,
+    BenchFiles,
     Plan,
     Precision,
     Shape,

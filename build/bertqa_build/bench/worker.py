@@ -23,17 +23,16 @@ from torch import nn
 from transformers import BertConfig, BertForQuestionAnswering
 
 from bertqa.model_info import ModelInfo
-from bertqa_build.bench.models import BenchFiles
-from bertqa_build.bench.plan import EngineName, Precision
+from bertqa_build.bench.plan import BenchFiles, EngineName, Precision
 from bertqa_build.engines import (
     CPU_PROVIDER,
+    INPUTS,
     OPENVINO_PROVIDER,
     Engine,
     OnnxRuntimeEngine,
     OpenVINOEngine,
     TorchEngine,
 )
-from bertqa_build.export import INPUT_NAMES
 from bertqa_build.model import SpanModel
 
 MINIMUM_SECONDS = 0.1
@@ -67,7 +66,7 @@ def main() -> None:
 
 def _inputs(tokens: int, batch: int) -> dict[str, NDArray[np.int64]]:
     ids = np.random.default_rng(0).integers(1000, 20_000, (batch, tokens))
-    return dict(zip(INPUT_NAMES, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
+    return dict(zip(INPUTS, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
 
 
 def _time(engine: Engine, inputs: dict[str, NDArray[np.int64]]) -> float:
