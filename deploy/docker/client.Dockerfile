@@ -1,0 +1,19 @@
+# The client and the command `bert-qa`, for asking. Build it from the project's root:
+#   docker build --file deploy/docker/client.Dockerfile --tag bert-qa-client:0.1.0 .
+FROM python:3.11-slim AS install
+WORKDIR /source
+COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY client ./client
+COPY serve ./serve
+COPY build ./build
+COPY deploy/bertqa_deploy ./deploy/bertqa_deploy
+COPY cli ./cli
+RUN python -m venv /opt/bert-qa \
+ && /opt/bert-qa/bin/pip install --no-cache-dir --constraint constraints.txt .
+
+FROM python:3.11-slim
+COPY --from=install /opt/bert-qa /opt/bert-qa
+ENV PATH=/opt/bert-qa/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 5000:5000
+WORKDIR /tmp
+CMD ["bert-qa", "--help"]

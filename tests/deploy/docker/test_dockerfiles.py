@@ -1,0 +1,79 @@
+"""deploy/docker: what the images are made from."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+DOCKERFILES = {
+    path.name.removesuffix(".Dockerfile"): path
+    for path in sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))
+}
+images = pytest.mark.parametrize("image", DOCKERFILES)
+
+
+def instructions(image: str, name: str) -> list[str]:
+    text = DOCKERFILES[image].read_text(encoding="utf-8").replace("\\\n", " ")
+    return re.findall(rf"^{name} +(.+)$", text, flags=re.MULTILINE)
+
+
+def copied(image: str) -> list[str]:
+    """The paths of the project that go into an image."""
+    return [
+        source
+        for instruction in instructions(image, "COPY")
+        if "--from=" not in instruction
+        for source in [part for part in instruction.split() if not part.startswith("--")][:-1]
+    ]
+
+
+def let_in(image: str) -> list[str]:
+    ignored = DOCKERFILES[image].with_suffix(".Dockerfile.dockerignore")
+    lines = ignored.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "*", "what is not listed stays out"
+    return [line[1:] for line in lines if line.startswith("!")]
+
+
+def test_the_images_are_those_of_the_chart() -> None:
+    assert set(DOCKERFILES) == {"build", "client", "model"}
+
+
+@images
+def test_all_that_is_copied_is_let_in_by_the_ignore_file(image: str) -> None:
+    for source in copied(image):
+        assert any(Path(source).is_relative_to(allowed) for allowed in let_in(image)), source
+
+
+@images
+def test_each_runs_as_the_user_that_the_chart_asks_for(image: str) -> None:
+    assert instructions(image, "USER") == ["5000:5000"]
+
+
+def test_both_images_with_the_distribution_copy_the_same_sources() -> None:
+    recipes = "build/recipes"
+    assert [source for source in copied("build") if source != recipes] == copied("client")
+
+
+def test_what_is_copied_is_enough_to_build_the_distribution(tmp_path: Path) -> None:
+    for source in copied("client"):
+        target = tmp_path / "source" / source
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, target, dirs_exist_ok=True)
+        else:
+            shutil.copy(ROOT / source, target)
+    pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps")
+    subprocess.run([*pip, "--wheel-dir", tmp_path, tmp_path / "source"], check=True)
+    (wheel,) = tmp_path.glob("bertqa-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        entry_points = next(name for name in names if name.endswith("entry_points.txt"))
+        assert "bert-qa = bertqa_cli.main:run" in archive.read(entry_points).decode()
+    assert {"bertqa/client.py", "bertqa_build/pipeline.py"} <= set(names)

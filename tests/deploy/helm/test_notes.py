@@ -1,0 +1,67 @@
+"""templates/NOTES.txt: the lines to try next, with the release's own names."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from tests.deploy.helm.chart import CHART, NAMESPACE, SCENARIOS
+from tests.deploy.tools import helm
+
+
+def notes(scenario: str, values: dict[str, Any] | None = None, release: str = "answers") -> str:
+    command = [str(helm()), "install", release, str(CHART), "--dry-run=client"]
+    files = ["--namespace", NAMESPACE, "--values", str(SCENARIOS[scenario]), "--values", "-"]
+    installed = subprocess.run(
+        [*command, *files],
+        input=json.dumps(values or {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return installed.stdout.partition("NOTES:\n")[2]
+
+
+def test_the_lines_carry_the_names_of_the_release() -> None:
+    said = notes("pvc")
+    assert "kubectl --namespace ml rollout status deployment/answers-bert-qa-stable" in said
+    assert "helm test answers --namespace ml --logs" in said
+    assert "port-forward service/answers-bert-qa 9000 8000" in said
+    assert "--url grpc://localhost:9000" in said
+    assert "dns:///answers-bert-qa-headless.ml:9000" in said
+
+
+def test_every_track_is_named_with_its_version_and_weight() -> None:
+    said = notes("tracks")
+    assert "track stable: version 1, weight 90 %, Service answers-bert-qa-stable" in said
+    assert "track candidate: version 2, weight 10 %, Service answers-bert-qa-candidate" in said
+
+
+def test_a_single_track_is_told_how_to_add_another() -> None:
+    assert "--set tracks.candidate.version=2 --set tracks.candidate.weight=0" in notes("pvc")
+    assert "tracks.candidate.version=2" not in notes("tracks")
+
+
+def test_weights_that_nothing_follows_are_pointed_out() -> None:
+    sentence = "Without a gateway (gateway.enabled) the weights do not split traffic"
+    values = {"tracks": {"next": {"version": 2, "weight": 0}}}
+    assert sentence in notes("pvc", values)
+    assert sentence not in notes("tracks")
+
+
+def test_tls_asks_for_its_scheme_and_authority() -> None:
+    assert "--url grpcs://localhost:9000 --ca ca.crt" in notes("tls")
+
+
+def test_training_says_how_to_follow_it_and_what_stays() -> None:
+    said = notes("training")
+    assert "app.kubernetes.io/component=training" in said
+    assert "The claim answers-bert-qa-models stays" in said
+    assert "stays" not in notes("training", {"model": {"training": {"claimName": "mine"}}})
+
+
+def test_kserve_names_the_inference_service() -> None:
+    said = notes("kserve")
+    assert "kubectl --namespace ml get inferenceservice answers-bert-qa" in said
+    assert "helm test" not in said
