@@ -89,6 +89,10 @@ class AsProcess:
         except subprocess.TimeoutExpired:
             return None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2 as pb
 
-from bertqa_serve.engine.request_error import RequestError, invalid
+from bertqa_serve.engine.request_error import RequestError, internal, invalid
 from bertqa_serve.engine.service import SERVER_NAME, Service, Tensor
+
+logger = logging.getLogger("bertqa_serve")
 
 SERVICE_NAME = "inference.GRPCInferenceService"
 _VERSION = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
@@ -96,12 +100,18 @@ class KServeGrpc:
 def generic_handler(service_name: str, methods: dict[str, tuple[Method, Any]]) -> Any:
     """Make a gRPC handler of methods that take a request, and give a response or RequestError."""
 
-    def serving(method: Method) -> Callable[[Any, Any], Awaitable[Any]]:
-        async def serve(request: Any, context: Any) -> Any:
+    def serving(method: Method, request_type: Any) -> Callable[[bytes, Any], Awaitable[Any]]:
+        async def serve(request: bytes, context: Any) -> Any:
             try:
-                return await method(request)
-            except RequestError as failure:
-                return await context.abort(failure.code, failure.text)
+                return await method(request_type.FromString(request))
+            except RequestError as error:
+                refused = error
+            except DecodeError:
+                refused = invalid(f"The request is no {request_type.DESCRIPTOR.full_name}")
+            except Exception:
+                logger.exception("A request over gRPC failed")
+                refused = internal()
+            return await context.abort(refused.code, refused.text)
 
         return serve
 
@@ -109,8 +119,7 @@ def generic_handler(service_name: str, methods: dict[str, tuple[Method, Any]]) -
         service_name,
         {
             name: grpc.unary_unary_rpc_method_handler(
-                serving(method),
-                request_deserializer=request_type.FromString,
+                serving(method, request_type),
                 response_serializer=lambda response: response.SerializeToString(),
             )
             for name, (method, request_type) in methods.items()

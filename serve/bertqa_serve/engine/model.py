@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import queue
 import time
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ DATATYPES = {
     "FP64": ("f64", "float64"),
 }
 _KSERVE_NAMES = {element: name for name, (element, _) in DATATYPES.items()}
+_OUTPUT_LIMIT = 2**26  # Values: inputs that broadcast could ask for any number.
 _MODEL_FILES = ("*.xml", "*.onnx")
 
 
@@ -156,11 +158,13 @@ class LoadedModel:
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 - the cache lives as long as the model does
     def _fits(self, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> bool:
+        model = self._model.clone()
         try:
-            self._model.clone().reshape({name: list(shape) for name, shape in shapes})
+            model.reshape({name: list(shape) for name, shape in shapes})
         except RuntimeError:
             return False
-        return True
+        sizes = (output.get_partial_shape() for output in model.outputs)
+        return all(s.is_dynamic or math.prod(s.to_shape()) <= _OUTPUT_LIMIT for s in sizes)
 
 
 def model_file(directory: Path) -> Path:

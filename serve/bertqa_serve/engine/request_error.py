@@ -22,3 +22,8 @@ def invalid(text: str) -> RequestError:
 def not_found(text: str) -> RequestError:
     """Refuse a request for what it asks for."""
     return RequestError(StatusCode.NOT_FOUND, text)
+
+
+def internal() -> RequestError:
+    """Answer for an error of this server's own, which its log tells of."""
+    return RequestError(StatusCode.INTERNAL, "Internal server error")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bertqa_serve.engine.manager import VERSION_NOT_LOADED
-from bertqa_serve.engine.request_error import RequestError, invalid, not_found
+from bertqa_serve.engine.request_error import RequestError, internal, invalid, not_found
 from bertqa_serve.engine.rest_tensors import (
     HEADER_LENGTH,
     InferBody,
@@ -23,6 +24,8 @@ from bertqa_serve.engine.rest_tensors import (
     write_infer_answer,
 )
 from bertqa_serve.engine.service import SERVER_NAME, Service, Tensor
+
+logger = logging.getLogger("bertqa_serve")
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _GZIP_FROM_BYTES = 1024
@@ -76,10 +79,13 @@ class KServeRest:
         request = Request(scope, receive)
         try:
             response = await self._answer(request)
-        except RequestError as failure:
-            response = _error(_STATUS[failure.code], failure.text)
+        except RequestError as error:
+            response = _refusal(error)
         except ClientDisconnect:
             return
+        except Exception:
+            logger.exception("A request over REST failed")
+            response = _refusal(internal())
         response.headers.update(_EVERY_ANSWER)
         await response(scope, receive, send)
 
@@ -159,18 +165,25 @@ class KServeRest:
 
 async def _body(request: Request) -> bytes:
     """Read a request's body. Raises RequestError for one that is larger than this server takes."""
-    chunks, size = [], 0
+    too_large = RequestError(
+        StatusCode.RESOURCE_EXHAUSTED, f"Request body is larger than {MAX_BODY_BYTES} bytes"
+    )
+    if int(request.headers.get("Content-Length", 0)) > MAX_BODY_BYTES:
+        raise too_large
+    body = bytearray()
     async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            text = f"Request body is larger than {MAX_BODY_BYTES} bytes"
-            raise RequestError(StatusCode.RESOURCE_EXHAUSTED, text)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise too_large
+    return bytes(body)
 
 
 def _ok(content: object = None) -> Response:
     return Response(b"" if content is None else rapidjson.dumps(content), media_type=_JSON)
+
+
+def _refusal(error: RequestError) -> Response:
+    return _error(_STATUS[error.code], error.text)
 
 
 def _error(status: int, text: str, media_type: str = _JSON) -> Response:

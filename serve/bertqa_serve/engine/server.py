@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -30,6 +29,7 @@ from bertqa_serve.errors import PortInUseError, UsageError
 logger = logging.getLogger("bertqa_serve")
 
 GRPC_GRACE_SECONDS = 5.0
+_STREAMS_PER_CHANNEL = 1000
 _VERSION = f"{openvino.__version__.split('-')[0]}-bert-qa-local"
 
 
@@ -75,7 +75,7 @@ class LocalServer:
         self._poll_seconds = poll_seconds
         self._metrics = metrics or Metrics()
         self._grpc_arguments = {
-            "grpc.max_concurrent_streams": os.cpu_count() or 1,
+            "grpc.max_concurrent_streams": _STREAMS_PER_CHANNEL,
             "grpc.max_receive_message_length": MAX_BODY_BYTES,
             "grpc.max_send_message_length": -1,
             "grpc.so_reuseport": 0,

@@ -137,22 +137,19 @@ def _array(spec: TensorSpec, tensor: Tensor) -> NDArray[Any]:
     if count >= _INT64_LIMIT:
         raise invalid(f"Invalid content size of tensor proto - Shape dimensions overflow; {where}")
     if tensor.raw is None:
-        if len(tensor.values) != count:
-            raise invalid(
-                "Invalid number of values in tensor proto container - "
-                f"Expected: {count} values; Actual: {len(tensor.values)} values; {where}"
-            )
-        try:
+        unit, expected, actual = "values", count, len(tensor.values)
+        what = "Invalid number of values in tensor proto container"
+    else:
+        unit, expected, actual = "bytes", count * spec.dtype.itemsize, len(tensor.raw)
+        what = "Invalid content size of tensor proto"
+    if actual != expected:
+        raise invalid(f"{what} - Expected: {expected} {unit}; Actual: {actual} {unit}; {where}")
+    try:
+        if tensor.raw is None:
             return np.array(tensor.values, dtype=spec.dtype).reshape(tensor.shape)
-        except OverflowError as error:
-            raise invalid(NOT_AN_ARRAY) from error
-    size = count * spec.dtype.itemsize
-    if len(tensor.raw) != size:
-        raise invalid(
-            f"Invalid content size of tensor proto - Expected: {size} bytes; "
-            f"Actual: {len(tensor.raw)} bytes; {where}"
-        )
-    return np.frombuffer(tensor.raw, dtype=spec.dtype).reshape(tensor.shape)
+        return np.frombuffer(tensor.raw, dtype=spec.dtype).reshape(tensor.shape)
+    except (OverflowError, ValueError) as error:  # A value or a dimension is out of range.
+        raise invalid(NOT_AN_ARRAY) from error
 
 
 def _check_shape(spec: TensorSpec, shape: tuple[int, ...], where: str) -> None:
