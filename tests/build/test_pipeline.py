@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import onnx
+import openvino as ov
+import pytest
+
+from bertqa.client import QAClient
+from bertqa.errors import DataError
+from bertqa.evaluation import evaluate
+from bertqa.model_info import ModelInfo
+from bertqa.repository import Repository, sha256_of
+from bertqa.squad import read_squad
+from bertqa_build.engines import OpenVINOEngine
+from bertqa_build.errors import BuildError, GateRefusedError
+from bertqa_build.pipeline import build
+from bertqa_build.progress import Progress
+from bertqa_build.recipe import Recipe, load_recipe
+from tests.support.checkpoints import write_checkpoint, write_squad
+from tests.support.demo import DemoBuild
+from tests.support.self_taught import write_own_answers
+
+RECIPE = """
+name: tiny
+source: checkpoint
+model:
+  max_seq_len: 128
+  doc_stride: 32
+  max_question_len: 32
+data:
+  train: [train.json]
+  evaluation: evaluation.json
+quantization:
+  calibration_windows: 4
+gate:
+  max_f1_drop: 100
+"""
+RUINOUS_TRAINING = ["qat.learning_rate=0.5", "qat.max_windows=8", "gate.max_f1_drop=0.5"]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    write_checkpoint(folder / "checkpoint")
+    write_squad(folder / "train.json", copies=2)
+    write_own_answers(folder / "evaluation.json")
+    (folder / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny recipe's repository and work directory."""
+    folder = tmp_path_factory.mktemp("built")
+    build(tiny(inputs), Repository(folder / "repository"), folder / "work")
+    return folder
+
+
+def tiny(inputs: Path, *overrides: str) -> Recipe:
+    return load_recipe(inputs / "tiny.yaml", overrides)
+
+
+@pytest.fixture
+def copy(built: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built, tmp_path / "copy"))
+
+
+def test_the_demo_becomes_two_versions_that_describe_themselves(demo_build: DemoBuild) -> None:
+    repository, result = demo_build.repository, demo_build.result
+    assert (result.fp32.version, result.int8.version) == (1, 2)
+    assert repository.versions() == repository.versions("bert-qa-onnx") == [1, 2]
+    core = ov.Core()
+    for built, precision in ((result.fp32, "FP32"), (result.int8, "INT8")):
+        card = repository.card(built.version)
+        assert (card.precision, card.scores) == (precision, built.scores)
+        assert card.scores is not None
+        assert card.recipe["name"] == demo_build.recipe.name
+        assert card.toolchain["openvino"]
+        for name, digest in card.files.items():
+            assert sha256_of(built.directory / name) == digest
+        model = core.read_model(built.directory / "model.xml")
+        section = model.get_rt_info(["model_info"]).value
+        in_ir = ModelInfo.from_rt_info({key: str(value) for key, value in section.items()})
+        path = repository.version_dir(built.version, "bert-qa-onnx") / "model.onnx"
+        properties = onnx.load(path).metadata_props
+        assert in_ir == ModelInfo.from_rt_info({each.key: each.value for each in properties})
+        assert (in_ir.precision, in_ir.dataset) == (precision, "evaluation-sample.json")
+        assert in_ir.f1 == pytest.approx(card.scores["f1"], abs=1e-4)
+        assert in_ir.exact_match == pytest.approx(card.scores["exact_match"], abs=1e-4)
+    assert repository.card(2).parent == 1
+    assert repository.card(2).gate is not None
+
+
+def test_int8_is_small_and_nearly_as_good(demo_build: DemoBuild) -> None:
+    def size(directory: Path) -> int:
+        return sum(path.stat().st_size for path in directory.iterdir())
+
+    repository, result = demo_build.repository, demo_build.result
+    for model in ("bert-qa", "bert-qa-onnx"):
+        fp32, int8 = (size(repository.version_dir(version, model)) for version in (1, 2))
+        assert int8 < fp32 / 3
+    assert result.int8.scores["f1"] > result.fp32.scores["f1"] - 1.5
+    assert result.fp32.scores["f1"] > 65
+
+
+def test_a_published_version_scores_what_its_card_says(built: Path, inputs: Path) -> None:
+    repository = Repository(built / "repository")
+    engine = OpenVINOEngine(repository.version_dir(2) / "model.xml")
+    with QAClient(transport=engine) as qa:
+        scores = evaluate(qa, read_squad(inputs / "evaluation.json"))
+    assert scores.to_dict() == repository.card(2).scores
+
+
+def test_what_is_there_is_not_made_again(copy: Path, inputs: Path) -> None:
+    stages: list[str] = []
+
+    def note(progress: Progress) -> None:
+        stages.append(progress.stage)
+
+    repository = Repository(copy / "repository")
+    result = build(tiny(inputs), repository, copy / "elsewhere", on_progress=note)
+    assert (result.fp32.present, result.int8.present) == (True, True)
+    assert (result.fp32.version, result.int8.version) == (1, 2)
+    assert repository.versions() == [1, 2]
+    assert stages == ["Reading the recipe's data and checkpoint"]
+
+
+def test_another_way_of_quantising_makes_a_version_of_the_same_parent(
+    copy: Path, inputs: Path
+) -> None:
+    repository = Repository(copy / "repository")
+    recipe = tiny(inputs, "quantization.preset=performance")
+    result = build(recipe, repository, copy / "work")
+    assert (result.fp32.version, result.fp32.present) == (1, True)
+    assert (result.int8.version, result.int8.present) == (3, False)
+    assert repository.card(3).parent == 1
+
+
+def test_the_gate_refuses_keeps_and_can_be_overruled(copy: Path, inputs: Path) -> None:
+    repository = Repository(copy / "repository")
+    recipe = tiny(inputs, *RUINOUS_TRAINING)
+    with pytest.raises(GateRefusedError, match=r"F1 is .* below the 100\.00 .* allows 0\.5"):
+        build(recipe, repository, copy / "work")
+    assert repository.versions() == [1, 2]
+    kept = [path.name for path in (copy / "work" / "tiny").glob("int8-*/exported/*")]
+    assert sorted(kept) == ["model.bin", "model.onnx", "model.xml"]
+
+    result = build(recipe, repository, copy / "work", force=True)
+    assert result.int8.version == 3
+    gate = repository.card(3).gate
+    assert gate is not None
+    assert (gate["passed"], gate["forced"]) == (False, True)
+    assert gate["f1_drop"] > 0.5
+
+
+def test_bad_data_is_refused_before_any_work(inputs: Path, tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repository")
+    (tmp_path / "evaluation.json").write_text("[]", encoding="utf-8")
+    recipe = tiny(inputs, f"data.evaluation={tmp_path / 'evaluation.json'}")
+    with pytest.raises(DataError, match="is not SQuAD JSON"):
+        build(recipe, repository, tmp_path / "work")
+    assert not repository.root.exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_error(inputs: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BuildError, match=r"The build stopped: .*file.*Not a directory"):
+        build(tiny(inputs), Repository(tmp_path / "repository"), tmp_path / "file")
