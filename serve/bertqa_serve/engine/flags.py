@@ -77,6 +77,7 @@ def server_from(options: argparse.Namespace) -> LocalServer:
         raise UsageError("metrics_enable needs rest_port.")
     if options.metrics_list and not options.metrics_enable:
         raise UsageError("metrics_list needs metrics_enable.")
+    grpc_arguments = _channel_arguments(options.grpc_channel_arguments)
     return LocalServer(
         options.config_path,
         config=_single_model(options) if single else None,
@@ -87,7 +88,7 @@ def server_from(options: argparse.Namespace) -> LocalServer:
         poll_seconds=options.file_system_poll_wait_seconds,
         metrics=_metrics(options),
         tensorflow_serving=options.tensorflow_serving_api,
-        grpc_arguments=_channel_arguments(options.grpc_channel_arguments),
+        grpc_arguments=grpc_arguments,
     )
 
 
