@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -288,6 +291,26 @@ def test_a_pinned_track_of_a_model_in_training_waits_for_its_own_version() -> No
         server_pod(render("training", {"tracks": {"stable": {"version": 3}}})), "wait-for-model"
     )
     assert {"name": "VERSION", "value": "3"} in wait["env"]
+
+
+@pytest.mark.parametrize("version", ["latest", 3])
+def test_the_wait_ends_when_the_version_is_there(version: int | str, tmp_path: Path) -> None:
+    values = {"tracks": {"stable": {"version": version}}}
+    wait = container(server_pod(render("training", values)), "wait-for-model")
+    script = wait["command"][-1].replace("/models/", f"{tmp_path}/")
+    environment = {one["name"]: one["value"] for one in wait["env"]} | {"PATH": os.environ["PATH"]}
+    command = ["bash", "-c", script]
+    (tmp_path / "bert-qa" / "2").mkdir(parents=True)
+    (tmp_path / "bert-qa" / ".work").mkdir()
+    waiting = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline().startswith("waiting for the training Job to publish version")
+    waiting.kill()
+    waiting.communicate()
+    (tmp_path / "bert-qa" / "3").mkdir()
+    (tmp_path / "bert-qa" / "3" / "model.xml").touch()
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout == ""
 
 
 def test_certificates_are_mounted_for_the_proxy_alone() -> None:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
 
+from bertqa_serve.command import unknown_flags
 from bertqa_serve.engine.flags import parse
+from bertqa_serve.engine.server import LocalServer
 from tests.deploy.helm.chart import (
     SCENARIOS,
     Manifest,
     Rendering,
     container,
+    pod_specs,
     render,
     server_config,
     server_pod,
 )
+from tests.support.models import write_toy_version
 
 SCHEMA = json.loads(files("bertqa_serve.engine").joinpath("config_schema.json").read_text("utf-8"))
 
@@ -50,6 +56,37 @@ def test_every_command_line_is_one_that_the_local_engine_takes_too(scenario: str
     for track in tracks(rendering):
         options = parse(container(server_pod(rendering, track), "ovms")["args"])
         assert options.rest_port, "metrics need the REST port"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_flag_is_one_that_all_supported_versions_of_ovms_know(scenario: str) -> None:
+    servers = [
+        one
+        for pod in pod_specs(render(scenario)).values()
+        for one in pod["containers"]
+        if one["image"].startswith("openvino/model_server")
+    ]
+    assert servers
+    for server in servers:
+        assert unknown_flags(server["args"]) == {}
+
+
+@pytest.mark.parametrize(("version", "ready"), [(1, {1}), (2, {2}), ("latest", {3})])
+def test_a_server_with_the_rendered_configuration_serves_what_its_track_says(
+    version: int | str, ready: set[int], tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        write_toy_version(tmp_path, number)
+    config = server_config(render(values={"tracks": {"stable": {"version": version}}}))
+    config["model_config_list"][0]["config"]["base_path"] = str(tmp_path / "bert-qa")
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with LocalServer(config_path=tmp_path / "config.json") as server:
+        model_url = f"http://127.0.0.1:{server.rest_port}/v2/models/bert-qa"
+        answers = {
+            number: httpx.get(f"{model_url}/versions/{number}/ready").status_code
+            for number in (1, 2, 3)
+        }
+    assert {number for number, status in answers.items() if status == 200} == ready
 
 
 def test_a_track_serves_its_version_and_no_other() -> None:
