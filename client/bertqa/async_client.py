@@ -175,7 +175,8 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             until = deadline or time.monotonic() + timeout
             try:
                 try:
-                    await asyncio.wait_for(self._room.acquire(), time_left(until, timeout))
+                    async with asyncio.timeout(time_left(until, timeout)):
+                        await self._room.acquire()
                 except TimeoutError as error:
                     raise too_late(timeout) from error
                 try:

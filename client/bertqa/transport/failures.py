@@ -43,7 +43,6 @@ class Asked:
     address: str
     model: str
     version: int | None
-    timeout: float
 
     def error(self, code: str, detail: str) -> BertQAError:
         """Give the error for a gRPC status code (by name) and the server's own text."""
@@ -76,9 +75,7 @@ class Asked:
                 detail=detail,
             )
         kind, text = _BY_CODE.get(code, (ProtocolError, "{address} failed: {code}."))
-        message = text.format(
-            address=self.address, code=code, timeout=f"{self.timeout:.3g}", model=self.model
-        )
+        message = text.format(address=self.address, code=code, model=self.model)
         return kind(message, detail=detail)
 
     def unreachable(self, detail: str) -> ServerUnreachableError:

@@ -44,12 +44,12 @@ class _Connection:
         }
 
     @contextlib.contextmanager
-    def _calling(self, version: int | None, timeout: float) -> Iterator[None]:
+    def _calling(self, version: int | None) -> Iterator[None]:
         """Turn the failure of a call into an error of ours."""
         try:
             yield
         except grpc.RpcError as error:
-            asked = Asked(str(self._address), self._model, version, timeout)
+            asked = Asked(str(self._address), self._model, version)
             code, detail = error.code().name, error.details() or ""
             if code == "DEADLINE_EXCEEDED" and "connect" in detail.lower():
                 raise asked.unreachable(detail) from error
@@ -98,7 +98,7 @@ class GrpcTransport(_Connection):
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """See `Transport`."""
         request = self._messages.infer_request(inputs, version)
-        with self._calling(version, timeout):
+        with self._calling(version):
             response = self._infer(request, **self._call_arguments(timeout))
         return self._messages.infer_result(response)
 
@@ -108,7 +108,7 @@ class GrpcTransport(_Connection):
             with self._learning():
                 return self._rest.metadata(version=version, timeout=timeout)
         request = self._messages.metadata_request(version)
-        with self._calling(version, timeout):
+        with self._calling(version):
             response = self._metadata(request, **self._call_arguments(timeout))
         return self._messages.model_metadata(response)
 
@@ -151,7 +151,7 @@ class AsyncGrpcTransport(_Connection):
         """See `AsyncTransport`."""
         _, infer, _ = self._open()
         request = self._messages.infer_request(inputs, version)
-        with self._calling(version, timeout):
+        with self._calling(version):
             response = await infer(request, **self._call_arguments(timeout))
         return self._messages.infer_result(response)
 
@@ -162,7 +162,7 @@ class AsyncGrpcTransport(_Connection):
                 return await self._rest.metadata(version=version, timeout=timeout)
         _, _, metadata = self._open()
         request = self._messages.metadata_request(version)
-        with self._calling(version, timeout):
+        with self._calling(version):
             response = await metadata(request, **self._call_arguments(timeout))
         return self._messages.model_metadata(response)
 

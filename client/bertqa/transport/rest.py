@@ -193,7 +193,7 @@ class RestTransport(_Protocol):
     ) -> tuple[bytes, Mapping[str, str]]:
         """Send, again where no one answers; give the body and headers of a good answer."""
         deadline = time.monotonic() + timeout
-        asked = Asked(str(self._address), self._model, version, timeout)
+        asked = Asked(str(self._address), self._model, version)
         waits = pauses(deadline, patient=self._met)
         while True:
             try:
@@ -249,7 +249,7 @@ class AsyncRestTransport(_Protocol):
     ) -> tuple[bytes, Mapping[str, str]]:
         """Send, again where no one answers; give the body and headers of a good answer."""
         deadline = time.monotonic() + timeout
-        asked = Asked(str(self._address), self._model, version, timeout)
+        asked = Asked(str(self._address), self._model, version)
         waits = pauses(deadline, patient=self._met)
         while True:
             try:

@@ -1,0 +1,103 @@
+"""The two clients behind one face, so that one test holds for both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, TypeVar
+
+from bertqa import Answer, AsyncQAClient, BertQAError, QAClient
+from bertqa.transport.base import InferResult, Inputs, ModelMetadata, Transport
+
+T = TypeVar("T")
+Pairs = Iterable[tuple[str, str]]
+
+
+class AsyncFace:
+    """An `AsyncQAClient` in an event loop of its own."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._runner = asyncio.Runner()
+        if options.get("transport") is not None:
+            options["transport"] = AsyncTransportFace(options["transport"])
+        try:
+            self._client = AsyncQAClient(*arguments, **options)
+        except BaseException:
+            self._runner.close()
+            raise
+
+    def answer(self, question: str, context: str, **options: Any) -> Answer:
+        return self._runner.run(self._client.answer(question, context, **options))
+
+    def answers(self, question: str, context: str, **options: Any) -> list[Answer]:
+        return self._runner.run(self._client.answers(question, context, **options))
+
+    def answer_many(self, pairs: Pairs, **options: Any) -> Iterator[Answer]:
+        return self._drain(self._client.answer_many(pairs, **options))
+
+    def outcomes(self, pairs: Pairs, **options: Any) -> Iterator[Answer | BertQAError]:
+        return self._drain(self._client.outcomes(pairs, **options))
+
+    def close(self) -> None:
+        self._runner.run(self._client.close())
+
+    def end(self) -> None:
+        self.close()
+        self._runner.close()
+
+    def _drain(self, items: AsyncIterator[T]) -> Iterator[T]:
+        async def step() -> list[T]:
+            return [item async for item in _first(items)]
+
+        while found := self._runner.run(step()):
+            yield found[0]
+
+
+class AsyncTransportFace:
+    """A synchronous transport as an asynchronous one, run in threads."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        return await asyncio.to_thread(
+            self._transport.infer, inputs, version=version, timeout=timeout
+        )
+
+    async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+        return await asyncio.to_thread(self._transport.metadata, version=version, timeout=timeout)
+
+    async def close(self) -> None:
+        self._transport.close()
+
+
+class Twins:
+    """Opens clients of one kind, and closes them all in the end."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._opened: list[QAClient | AsyncFace] = []
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Give a `QAClient`, or what looks like one."""
+        if self.kind == "sync":
+            client = QAClient(*arguments, **options)
+            self._opened.append(client)
+            return client
+        face = AsyncFace(*arguments, **options)
+        self._opened.append(face)
+        return face
+
+    def close(self) -> None:
+        for client in self._opened:
+            if isinstance(client, AsyncFace):
+                client.end()
+            else:
+                client.close()
+
+
+async def _first(items: AsyncIterator[T]) -> AsyncIterator[T]:
+    try:
+        yield await anext(items)
+    except StopAsyncIteration:
+        return
