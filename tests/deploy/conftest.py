@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,61 +13,90 @@ from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.switch import Switch
 from bertqa_serve.engine import LocalServer
+from bertqa_serve.launcher import ServeOptions, running
 from tests.support.models import write_config, write_toy_version
 
 # Toy models answer with whatever they find: the only word of a context is always right.
 SMOKE = Smoke("When?", "1932", "1932")
+ONLY_1 = {"specific": {"versions": [1]}}
 
 
 @dataclass
 class Served:
-    """A server on a repository, and the switch that operates it."""
+    """A repository, and the switch that operates the server on it."""
 
     repository: Repository
-    server: LocalServer
     switch: Switch
     steps: list[str]
+    grpc_url: str
+    rest_url: str
 
-    @property
-    def grpc_url(self) -> str:
-        return f"127.0.0.1:{self.server.grpc_port}"
-
-    @property
-    def rest_url(self) -> str:
-        return f"http://127.0.0.1:{self.server.rest_port}"
-
-    def restart(self) -> None:
-        """Stop the server, and start another one at the same ports."""
-        ports = {"grpc_port": self.server.grpc_port, "rest_port": self.server.rest_port}
-        self.server.stop()
-        self.server = LocalServer(self.repository.config_path, **ports)
-        self.server.start()
+    def with_drain(self, seconds: float) -> Switch:
+        return replace(self.switch, drain_seconds=seconds)
 
 
-Serve = Callable[..., Served]
+def switch_for(root: Path, rest_url: str, steps: list[str]) -> Switch:
+    return Switch(
+        Repository(root),
+        Server(rest_url, patience=60),
+        smoke=SMOKE,
+        drain_seconds=0,
+        on_step=steps.append,
+    )
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Serve toy versions with the local engine; `policy` is OVMS's version policy."""
+def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Serve toy versions from this process; `policy` is OVMS's version policy."""
     with ExitStack() as stack:
 
-        def serve(*versions: int, policy: object = None, drain_seconds: float = 0) -> Served:
+        def serve(*versions: int, policy: object = None) -> Served:
             root = tmp_path / "model_repository"
             for version in versions:
                 write_toy_version(root, version)
-            server = LocalServer(write_config(root, policy=policy), poll_seconds=0.2)
-            server.start()
-            steps: list[str] = []
-            switch = Switch(
-                Repository(root),
-                Server(f"http://127.0.0.1:{server.rest_port}", patience=20),
-                smoke=SMOKE,
-                drain_seconds=drain_seconds,
-                on_step=steps.append,
+            server = stack.enter_context(
+                LocalServer(write_config(root, policy=policy), poll_seconds=0)
             )
-            served = Served(Repository(root), server, switch, steps)
-            stack.callback(lambda: served.server.stop())
-            return served
+            rest_url, steps = f"http://127.0.0.1:{server.rest_port}", list[str]()
+            return Served(
+                Repository(root),
+                switch_for(root, rest_url, steps),
+                steps,
+                f"127.0.0.1:{server.grpc_port}",
+                rest_url,
+            )
 
         yield serve
+
+
+class ServerProcess:
+    """A server in a process of its own, that can be restarted at the same ports."""
+
+    def __init__(self, root: Path, engine: str) -> None:
+        port, rest_port = free_port(), free_port()
+        self._options = ServeOptions(
+            root, engine=engine, port=port, rest_port=rest_port, warm_up=False
+        )
+        self._log: list[str] = []
+        self._stack = ExitStack()
+        steps: list[str] = []
+        rest_url = f"http://127.0.0.1:{rest_port}"
+        self.served = Served(
+            Repository(root),
+            switch_for(root, rest_url, steps),
+            steps,
+            f"127.0.0.1:{port}",
+            rest_url,
+        )
+
+    def start(self) -> None:
+        self._stack.enter_context(running(self._options, log=self._log.append))
+
+    def stop(self) -> None:
+        self._stack.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

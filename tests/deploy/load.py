@@ -4,64 +4,98 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
-from bertqa import QAClient
+from bertqa import BertQAError, QAClient
 
 QUESTION = "When was the bridge opened?"
 CONTEXT = "The bridge was opened in 1932 after four years of work."
-CLIENTS = 8
+PATIENCE = 60.0
 
 
 @dataclass
 class Load:
-    """What the clients got: when each question was asked, and the version that answered."""
+    """What the clients got: when each question was asked, and the version that answered.
 
-    answers: list[tuple[float, int]] = field(default_factory=list)
+    `followed` are the answers of clients that follow the split, `default` those of the others.
+    """
+
+    default: list[tuple[float, int]] = field(default_factory=list)
+    followed: list[tuple[float, int]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def versions_since(self, moment: float) -> set[int]:
-        """The versions that answered what was asked since a `time.monotonic`."""
-        return {version for asked, version in self.answers if asked >= moment}
+    def go_on(self, count: int = 12) -> tuple[set[int], set[int]]:
+        """Wait for so many answers of each kind to what is asked from now on.
 
-    def wait_for(self, count: int, *, since: float | None = None, seconds: float = 20) -> None:
-        """Let the clients go on until so many questions, asked from now on, are answered."""
-        moment = time.monotonic() if since is None else since
-        give_up = moment + seconds
-        while sum(asked >= moment for asked, _ in self.answers[-10 * count :]) < count:
-            assert time.monotonic() < give_up, f"no {count} answers in {seconds} s: {self.errors}"
-            assert not self.errors, self.errors
-            time.sleep(0.01)
+        Gives the versions that answered clients without a version, and those that follow.
+        """
+        moment = time.monotonic()
+        give_up = moment + PATIENCE
+        kinds = (self.default, self.followed)
+        while any(len(since(kind, moment)) < count for kind in kinds):
+            assert not self.errors, self.errors[:3]
+            assert time.monotonic() < give_up, f"no {count} answers in {PATIENCE:g} s"
+            time.sleep(0.02)
+        assert not self.errors, self.errors[:3]
+        return since_versions(self.default, moment), since_versions(self.followed, moment)
+
+
+def since(answers: list[tuple[float, int]], moment: float) -> list[int]:
+    """The versions that answered what was asked since then; answers come nearly in order."""
+    found = []
+    for asked, version in reversed(list(answers)):
+        if asked >= moment:
+            found.append(version)
+        elif asked < moment - PATIENCE:
+            break
+    return found
+
+
+def since_versions(answers: list[tuple[float, int]], moment: float) -> set[int]:
+    return set(since(answers, moment))
 
 
 @contextmanager
-def load(grpc_url: str, rest_url: str, **options: Any) -> Iterator[Load]:
-    """Let 8 clients ask while the block runs, half over gRPC and half over REST."""
+def eight_clients(grpc_url: str, rest_url: str) -> Iterator[list[tuple[QAClient, bool]]]:
+    """Four clients over gRPC and four over REST; every other one follows the split."""
+    with ExitStack() as stack:
+        yield [
+            (
+                stack.enter_context(
+                    QAClient(url, metadata_url=rest_url, traffic="auto" if follows else None)
+                ),
+                follows,
+            )
+            for url in (grpc_url, rest_url)
+            for follows in (False, True, False, True)
+        ]
+
+
+@contextmanager
+def asking(clients: Sequence[tuple[QAClient, bool]]) -> Iterator[Load]:
+    """Let every client ask without pause while the block runs; then nothing may have failed."""
     found = Load()
     ended = threading.Event()
 
-    def ask(number: int) -> None:
-        url = grpc_url if number % 2 else rest_url
-        with QAClient(url, metadata_url=rest_url, **options) as client:
-            while not ended.is_set():
-                asked = time.monotonic()
-                try:
-                    version = client.answer(QUESTION, CONTEXT).model_version
-                except Exception as error:
-                    found.errors.append(f"{url}: {type(error).__name__}: {error} {getattr(error, "detail", "")}")
-                else:
-                    found.answers.append((asked, version))
+    def ask(client: QAClient, follows: bool) -> None:
+        answers = found.followed if follows else found.default
+        while not ended.is_set():
+            asked = time.monotonic()
+            try:
+                answers.append((asked, client.answer(QUESTION, CONTEXT).model_version))
+            except BertQAError as error:
+                found.errors.append(f"{type(error).__name__}: {error} ({error.detail})")
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(CLIENTS)]
+    threads = [threading.Thread(target=ask, args=each) for each in clients]
     for thread in threads:
         thread.start()
     try:
-        found.wait_for(CLIENTS)
+        found.go_on(8)
         yield found
     finally:
         ended.set()
         for thread in threads:
             thread.join()
+    assert not found.errors, found.errors[:3]

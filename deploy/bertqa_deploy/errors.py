@@ -1,0 +1,37 @@
+"""What can go wrong while traffic moves from one version to another."""
+
+from __future__ import annotations
+
+from bertqa.errors import BertQAError
+
+
+class DeployError(BertQAError):
+    """The root of all errors of this room."""
+
+
+class NothingToDoError(DeployError):
+    """Everything is already as it was asked to be."""
+
+
+class GateFailedError(DeployError):
+    """The version's card says that it failed the quality gate."""
+
+
+class ConfigChangedError(DeployError):
+    """Somebody else changed config.json meanwhile; `detail` shows the difference."""
+
+
+class SwitchUndoneError(DeployError):
+    """The new version did not prove itself; everything is as it was before."""
+
+
+class SwitchUnfinishedError(DeployError):
+    """The server is away or too slow; the same command goes on where this one ended."""
+
+
+class ClusterError(DeployError):
+    """The cluster cannot be reached, refuses, or lacks what was asked for."""
+
+
+class RolledBackError(DeployError):
+    """The candidate crossed a limit; the stable track has all traffic again."""

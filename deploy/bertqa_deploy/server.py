@@ -1,0 +1,88 @@
+"""A running server as the one who operates it sees it: OVMS or the local engine, over REST."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+import httpx
+
+from bertqa import QAClient
+from bertqa.errors import BertQAError, ModelNotFoundError, ServerUnreachableError
+from bertqa.split import parse_split, split_model_name, split_of
+from bertqa.status import AVAILABLE, VersionState, rest_address, version_states
+from bertqa.transport.rest import RestTransport
+from bertqa.transport.security import Security
+
+_LOOK_SECONDS = 0.1
+_ANSWER_SECONDS = 10.0
+
+
+class Server:
+    """Where a server is, and how long to wait for what it was told to do, in seconds."""
+
+    def __init__(self, url: str, metadata_url: str | None = None, *, patience: float = 300) -> None:
+        self.address = rest_address(url, metadata_url)
+        self.patience = patience
+
+    def states(self, model: str) -> dict[int, VersionState]:
+        """Give the state of each version; none where the server does not know the model."""
+        try:
+            return version_states(self.address, model, _ANSWER_SECONDS)
+        except ModelNotFoundError:
+            return {}
+
+    def available(self, model: str) -> set[int]:
+        """Give the versions that answer now."""
+        return {
+            version for version, found in self.states(model).items() if found.state == AVAILABLE
+        }
+
+    def split(self, model: str) -> dict[int, float] | None:
+        """Give the split that clients are told now, None where there is none."""
+        transport = RestTransport(self.address, split_model_name(model), Security())
+        try:
+            return parse_split(split_of(transport.metadata(version=None, timeout=_ANSWER_SECONDS)))
+        except ServerUnreachableError:
+            raise
+        except BertQAError:
+            return None
+        finally:
+            transport.close()
+
+    def client(self, model: str) -> QAClient:
+        """Open a client of one of its models."""
+        return QAClient(str(self.address), model=model)
+
+    def reload(self) -> bool:
+        """Have the configuration read now; gives False where the server leaves that to itself.
+
+        The server answers when all is loaded and retired. What failed is told by `states`. Raises
+        ServerUnreachableError.
+        """
+        url = f"{self.address}/v1/config/reload"
+        try:
+            response = httpx.post(url, timeout=self.patience)
+        except httpx.TransportError as error:
+            raise ServerUnreachableError(
+                f"Nobody answers at {self.address}: is the server running, and is this its "
+                "REST address?",
+                detail=str(error),
+            ) from error
+        return response.status_code not in (401, 403, 404, 405, 406)
+
+    def wait_until(self, reached: Callable[[], bool]) -> bool:
+        """Reload and look until a condition holds; gives False when patience has run out.
+
+        A server that is away meanwhile is waited for: it may be restarting.
+        """
+        give_up = time.monotonic() + self.patience
+        while True:
+            with contextlib.suppress(ServerUnreachableError):
+                self.reload()
+                if reached():
+                    return True
+            if time.monotonic() > give_up:
+                return False
+            time.sleep(_LOOK_SECONDS)

@@ -1,0 +1,309 @@
+"""Moving traffic between versions of a server that has a `config.json`, without a failed request.
+
+Each step looks at what is there and does what is missing, so that a switch that was killed is
+finished by the same command. OVMS answers with the highest version that it serves where a client
+names none, so the highest version of a split is the default; higher ones are withdrawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bertqa import defaults
+from bertqa.errors import BertQAError, RepositoryError
+from bertqa.repository import CARD_FILE, MODEL_NAME, Repository, sha256_of
+from bertqa.split import Split, format_split
+from bertqa.status import AVAILABLE
+from bertqa_deploy.config_file import ConfigFile, specific, switching
+from bertqa_deploy.errors import (
+    ConfigChangedError,
+    DeployError,
+    GateFailedError,
+    NothingToDoError,
+    SwitchUndoneError,
+    SwitchUnfinishedError,
+)
+from bertqa_deploy.server import Server
+from bertqa_deploy.smoke import Smoke
+from bertqa_deploy.split_model import SplitModel
+
+# By then every client that follows the split has read it anew and asks by it.
+DRAIN_SECONDS = 1.5 * defaults.FOLLOW_SECONDS
+ALL = 100.0
+
+_GONE = ("END", "UNLOADING")
+
+OnStep = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """What a switch has come to.
+
+    Clients with `traffic="auto"` follow `split`; those that name no version are answered by
+    `default`; `served` can be asked by number.
+    """
+
+    model: str
+    split: Mapping[int, float]
+    default: int
+    served: list[int]
+    retired: list[int]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One server with its repository.
+
+    `smoke` is what a version has to answer before it gets traffic; `drain_seconds` is how long a
+    version is kept after the split has left it; `on_step` is told each step as a sentence.
+    """
+
+    repository: Repository
+    server: Server
+    model: str = MODEL_NAME
+    smoke: Smoke = field(default_factory=Smoke)
+    drain_seconds: float = DRAIN_SECONDS
+    on_step: OnStep = lambda _: None
+
+    @property
+    def _trial(self) -> str:
+        return f"{self.model}-trial"
+
+    @property
+    def _split_model(self) -> SplitModel:
+        return SplitModel(self.repository, self.model)
+
+    def move(self, split: Split, *, retire: bool = False, force: bool = False) -> Switched:
+        """Send traffic where `split` (percents) says, and its highest version by default.
+
+        `retire` stops serving the versions outside the split; `force` takes a version that failed
+        the gate. Raises NothingToDoError, GateFailedError, RepositoryError, ConfigChangedError,
+        SwitchUndoneError, SwitchUnfinishedError and ServerUnreachableError.
+        """
+        with switching(self.repository.root) as work_directory:
+            self._check(set(split), force=force)
+            run = _Run(self, ConfigFile(self.repository.config_path), work_directory)
+            return run.to(
+                {version: percent for version, percent in split.items() if percent > 0},
+                retire=retire,
+            )
+
+    def back(self, *, retire: bool = False) -> Switched:
+        """Return to the split before the last one, or finish a switch that was interrupted.
+
+        Raises NothingToDoError where there is nothing to go back to, and what `move` raises.
+        """
+        history = self._split_model.history()
+        if not history:
+            raise NothingToDoError("There is nothing to go back to: no switch was made here yet.")
+        target = current = history[-1]
+        if not any(number > max(current) for number in self.server.available(self.model)):
+            earlier = [split for split in history if split != current]
+            if not earlier:
+                raise NothingToDoError(
+                    "There is nothing to go back to: the split has always been "
+                    f"{format_split(current)}."
+                )
+            target = earlier[-1]
+        return self.move(target, retire=retire, force=True)
+
+    def _check(self, versions: set[int], *, force: bool) -> None:
+        """Refuse versions that are not there, damaged, or failed the gate."""
+        for version in sorted(versions):
+            directory = self.repository.require_version(version, self.model)
+            if not (directory / CARD_FILE).exists():
+                continue
+            card = self.repository.card(version, self.model)
+            if card.gate and not card.gate.get("passed", True) and not force:
+                raise GateFailedError(
+                    f"Version {version} failed the quality gate, so its card says "
+                    f"({_gate(card.gate)}): nothing was changed. --force switches to it even so."
+                )
+            for name, digest in card.files.items():
+                if not (directory / name).is_file() or sha256_of(directory / name) != digest:
+                    raise RepositoryError(
+                        f"{directory / name} is not the file that was published as version "
+                        f"{version}, by the digest in its card: nothing was changed."
+                    )
+
+
+class _Run:
+    """One switch under way."""
+
+    def __init__(self, switch: Switch, config: ConfigFile, work_directory: Any) -> None:
+        self.switch = switch
+        self.config = config
+        self.work_directory = work_directory
+        self.server, self.model = switch.server, switch.model
+        self.split_model = switch._split_model
+        self.steps = 0
+
+    def to(self, split: Split, *, retire: bool) -> Switched:
+        begun = time.monotonic()
+        served = self._settled()
+        original = self.config.text
+        wanted = set(split)
+        try:
+            self._prove(wanted - served)
+            self._serve(served | wanted, check=wanted - served)
+        except ConfigChangedError:
+            raise
+        except (BertQAError, KeyboardInterrupt) as error:
+            self._undo(original)
+            if not isinstance(error, DeployError):
+                raise
+            raise SwitchUndoneError(
+                f"The switch to {format_split(split)} was undone, and everything is as it was: "
+                f"{_sentence(error)}",
+                detail=error.detail,
+            ) from error
+        leaving = {v for v in served if v > max(wanted) or (retire and v not in wanted)}
+        self._tell(split, leaving)
+        kept = (served | wanted) - leaving
+        self._serve(kept)
+        if not self.steps:
+            raise NothingToDoError(
+                f"The split is {format_split(split)} and version {max(wanted)} is the default "
+                "already: nothing was changed."
+            )
+        seconds = time.monotonic() - begun
+        return Switched(
+            self.model, split, max(kept), sorted(kept), sorted(leaving), round(seconds, 3)
+        )
+
+    def _settled(self) -> set[int]:
+        """Wait until the server has done what it was told before; gives the versions it serves."""
+        entry = self.config.entry(self.model)
+        if "base_path" not in entry:
+            raise RepositoryError(f"{self.config.path} gives {self.model} no base_path.")
+        self.server.reload()
+        states = {}
+
+        def settled() -> bool:
+            states.update(self.server.states(self.model))
+            return all(state in (AVAILABLE, *_GONE) or error for state, error in states.values())
+
+        if not self.server.wait_until(settled):
+            raise SwitchUnfinishedError(
+                f"{self.server.address} is still loading {self.model}: nothing was changed."
+            )
+        served = {version for version, found in states.items() if found.state == AVAILABLE}
+        if not served:
+            raise DeployError(
+                f"{self.server.address} serves no version of {self.model}: nothing was changed. "
+                "Start it with a version that works first."
+            )
+        return served
+
+    def _prove(self, versions: set[int]) -> None:
+        """Serve versions under another name, where nobody asks them, and ask the smoke question."""
+        if not versions:
+            return
+        trial = self.switch._trial
+        entry = self.config.entry(self.model)
+        policy = specific(versions)
+        self._step(f"{_named(versions)} on trial, as {trial}: no client asks there")
+        self.config.change({**entry, "name": trial, "model_version_policy": policy})
+        self._loaded(trial, versions)
+        self._smoke(trial, versions)
+
+    def _serve(self, versions: set[int], check: set[int] | frozenset[int] = frozenset()) -> None:
+        """Serve these versions and no others, and no trial."""
+        entry = {**self.config.entry(self.model), "model_version_policy": specific(versions)}
+        if not self.split_model.history():
+            before = self.server.available(self.model)
+            self.split_model.publish({max(before): ALL}, self.work_directory)
+        changed = self.config.change(
+            entry, self.split_model.entry(entry), remove=self.switch._trial
+        )
+        if changed:
+            self._step(f"{_named(versions)} served")
+        self._loaded(self.model, versions)
+        if check:
+            self._smoke(self.model, check)
+
+    def _tell(self, split: Split, leaving: set[int]) -> None:
+        """Publish the split, wait until the server tells it and all who follow have read it."""
+        changed = self.split_model.history()[-1] != split
+        if changed:
+            self.split_model.publish(split, self.work_directory)
+            self._step(f"the split is {format_split(split)}")
+        if not self.server.wait_until(lambda: self.server.split(self.model) == split):
+            raise SwitchUnfinishedError(
+                f"{self.server.address} does not tell the split {format_split(split)} after "
+                f"{self.server.patience:g} s. The same command goes on from here."
+            )
+        if changed or leaving:
+            time.sleep(self.switch.drain_seconds)
+
+    def _loaded(self, model: str, versions: set[int]) -> None:
+        """Wait until these versions of a model are available, and no others are."""
+
+        def reached() -> bool:
+            states = self.server.states(model)
+            for version in versions & states.keys():
+                if states[version].error:
+                    raise DeployError(
+                        f"version {version} does not load (the server says "
+                        f"{states[version].error}, its log says why)"
+                    )
+            available = {v for v, found in states.items() if found.state == AVAILABLE}
+            leaving = {v for v, found in states.items() if found.state == "UNLOADING"}
+            return available == versions and not leaving
+
+        if not self.server.wait_until(reached):
+            raise SwitchUnfinishedError(
+                f"{self.server.address} does not serve {_named(versions)} of {model} after "
+                f"{self.server.patience:g} s: is {self.config.path} the file that it reads?"
+            )
+
+    def _smoke(self, model: str, versions: set[int] | frozenset[int]) -> None:
+        with self.server.client(model) as client:
+            for version in sorted(versions):
+                try:
+                    answer = self.switch.smoke.check(client, version)
+                except DeployError:
+                    raise
+                except BertQAError as error:
+                    raise DeployError(
+                        f"version {version} does not answer: {error}", detail=error.detail
+                    ) from error
+                self._step(f"version {version} of {model} answers {answer!r}")
+
+    def _undo(self, original: str) -> None:
+        with contextlib.suppress(BertQAError):
+            self.config.replace(original)
+            self.server.reload()
+
+    def _step(self, sentence: str) -> None:
+        self.steps += 1
+        self.switch.on_step(sentence)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
+def _named(versions: set[int]) -> str:
+    numbers = sorted(versions)
+    if len(numbers) == 1:
+        return f"version {numbers[0]}"
+    return f"versions {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def _gate(gate: Mapping[str, Any]) -> str:
+    drop, allowed = gate.get("f1_drop"), gate.get("max_f1_drop")
+    if not isinstance(drop, int | float) or not isinstance(allowed, int | float):
+        return "it gives no figures"
+    return f"F1 fell by {drop:.2f} points, {allowed:g} are allowed"

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bertqa.errors import BertQAError, RepositoryError, ServerUnreachableError
+from bertqa.repository import Card, sha256_of
+from bertqa_deploy.config_file import WORK_DIRECTORY, switching
+from bertqa_deploy.errors import (
+    ConfigChangedError,
+    DeployError,
+    GateFailedError,
+    NothingToDoError,
+    SwitchUndoneError,
+)
+from bertqa_deploy.server import Server
+from bertqa_deploy.switch import Switch
+from tests.deploy.conftest import ONLY_1, SMOKE, Served, free_port
+
+Serve = Callable[..., Served]
+TO_2 = {2: 100.0}
+
+
+def config(served: Served) -> str:
+    return served.repository.config_path.read_text(encoding="utf-8")
+
+
+def policies(served: Served) -> dict[str, object]:
+    entries = [each["config"] for each in json.loads(config(served))["model_config_list"]]
+    return {entry["name"]: entry["model_version_policy"] for entry in entries}
+
+
+def write_card(served: Served, version: int, **changes: object) -> None:
+    directory = served.repository.version_dir(version)
+    digests = {name: sha256_of(directory / name) for name in ("model.xml", "model.bin")}
+    card = Card("bert-qa", version, "int8", "openvino", "tests", "2026-01-01", digests)
+    (directory / "card.json").write_text(replace(card, **changes).to_json(), encoding="utf-8")  # type: ignore[arg-type]
+
+
+def refused(served: Served, error: type[BertQAError], match: str, **options: object) -> None:
+    """A switch to 2 is refused, and neither the configuration nor what is served changes."""
+    before, split = config(served), served.switch.server.split("bert-qa")
+    available = served.switch.server.available("bert-qa")
+    with pytest.raises(error, match=match):
+        replace(served.switch, **options).move(TO_2)  # type: ignore[arg-type]
+    served.switch.server.reload()
+    assert config(served) == before
+    assert served.switch.server.available("bert-qa") == available
+    assert served.switch.server.split("bert-qa") == split
+
+
+def test_a_switch_serves_tells_and_retires(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+
+    switched = served.switch.move(TO_2, retire=True)
+
+    assert (switched.default, switched.served, switched.retired) == (2, [2], [1])
+    assert policies(served) == {
+        "bert-qa": {"specific": {"versions": [2]}},
+        "bert-qa-traffic": {"latest": {"num_versions": 1}},
+    }
+    assert served.switch.server.split("bert-qa") == TO_2
+    assert (served.repository.root / "bert-qa.split").read_text() == "2=100\n"
+    assert served.steps[0].startswith("version 2 on trial")
+
+
+def test_what_else_the_configuration_says_stays(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    content = json.loads(config(served))
+    content["model_config_list"][0]["config"]["nireq"] = 3
+    content["monitoring"] = {"metrics": {"enable": True}}
+    served.repository.config_path.write_text(json.dumps(content), encoding="utf-8")
+
+    served.switch.move(TO_2)
+
+    after = json.loads(config(served))
+    assert after["monitoring"] == content["monitoring"]
+    assert after["model_config_list"][0]["config"]["nireq"] == 3
+
+
+def test_a_version_that_serving_all_took_up_is_held_from_then_on(serve: Serve) -> None:
+    served = serve(1, 2)
+
+    served.switch.move(TO_2)
+
+    assert policies(served)["bert-qa"] == {"specific": {"versions": [1, 2]}}
+
+
+def test_back_goes_to_what_was_before_and_back_again(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.switch.move({1: 90.0, 2: 10.0})
+    served.switch.move(TO_2)
+
+    assert served.switch.back().split == {1: 90.0, 2: 10.0}
+    assert served.switch.back().split == TO_2
+
+
+def test_back_loads_a_version_that_was_retired(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.switch.move(TO_2, retire=True)
+
+    returned = served.switch.back()
+
+    assert (returned.split, returned.served) == ({1: 100.0}, [1])
+
+
+def test_without_a_switch_there_is_nothing_to_go_back_to(serve: Serve) -> None:
+    served = serve(1)
+    with pytest.raises(NothingToDoError, match="no switch was made"):
+        served.switch.back()
+
+
+def test_a_version_of_no_weight_leaves(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.switch.move({1: 50.0, 2: 50.0})
+
+    switched = served.switch.move({1: 100.0, 2: 0.0})
+
+    assert (switched.split, switched.served, switched.retired) == ({1: 100.0}, [1], [2])
+
+
+def test_the_same_version_again_is_refused(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.switch.move(TO_2)
+    refused(served, NothingToDoError, "version 2 is the default already")
+
+
+def test_an_unknown_version_is_refused(serve: Serve) -> None:
+    refused(serve(1), RepositoryError, r"no version 2 of bert-qa \(published: 1\)")
+
+
+def test_a_version_that_failed_the_gate_is_refused_unless_forced(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    gate = {"passed": False, "forced": True, "f1_drop": 2.5, "max_f1_drop": 1.0}
+    write_card(served, 2, gate=gate)
+
+    refused(served, GateFailedError, r"F1 fell by 2\.50 points, 1 are allowed")
+
+    assert served.switch.move(TO_2, force=True).default == 2
+
+
+def test_a_version_with_another_file_than_was_published_is_refused(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    write_card(served, 2, files={"model.xml": "0" * 64})
+    refused(served, RepositoryError, "not the file that was published as version 2")
+
+
+def test_a_version_that_does_not_load_is_undone_and_explained(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    (served.repository.version_dir(2) / "model.xml").write_text("<net", encoding="utf-8")
+    refused(served, SwitchUndoneError, "was undone.*version 2 does not load")
+
+
+def test_a_wrong_answer_is_undone_and_explained(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    smoke = replace(SMOKE, context="no 1932", answer="no 1")
+    refused(served, SwitchUndoneError, "'no 1' is right", smoke=smoke)
+
+
+def test_a_change_by_somebody_else_is_left_and_shown(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    theirs = json.dumps({**json.loads(config(served)), "monitoring": {"metrics": {"enable": True}}})
+
+    def meddle(_: str) -> None:
+        served.repository.config_path.write_text(theirs, encoding="utf-8")
+
+    with pytest.raises(ConfigChangedError) as caught:
+        replace(served.switch, on_step=meddle).move(TO_2)
+
+    assert config(served) == theirs
+    assert caught.value.detail is not None
+    assert '+{"model_config_list"' in caught.value.detail
+    assert served.switch.move(TO_2).default == 2
+
+
+def test_two_switches_at_once_are_refused(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    with switching(served.repository.root):
+        refused(served, DeployError, "Another switch is under way")
+
+
+def test_a_repository_that_cannot_be_written_is_named(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    (served.repository.root / WORK_DIRECTORY).write_text("in the way", encoding="utf-8")
+    refused(served, DeployError, "cannot be written")
+
+
+def test_a_server_that_is_away_changes_nothing(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    before = config(served)
+    away = replace(served.switch, server=Server(f"http://127.0.0.1:{free_port()}"))
+    with pytest.raises(ServerUnreachableError, match="Nobody answers"):
+        away.move(TO_2)
+    assert config(served) == before
+
+
+def test_a_repository_that_the_server_does_not_read_is_noticed(
+    serve: Serve, tmp_path: Path
+) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("config.json", "bert-qa"):
+        (other / name).symlink_to(served.repository.root / name)
+    (other / "config.json").unlink()
+    (other / "config.json").write_text(config(served), encoding="utf-8")
+    impatient = Server(served.rest_url, patience=1)
+    lost: Switch = replace(
+        served.switch, repository=replace(served.repository, root=other), server=impatient
+    )
+    with pytest.raises(SwitchUndoneError, match=r"is .*config\.json the file that it reads"):
+        lost.move(TO_2)
+    assert (other / "config.json").read_text(encoding="utf-8") == config(served)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"model_config_list": [{}]}', "{"])
+def test_a_configuration_that_is_none_of_ovms_is_named(serve: Serve, text: str) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.repository.config_path.write_text(text, encoding="utf-8")
+    with pytest.raises(RepositoryError, match="no configuration of OVMS"):
+        served.switch.move(TO_2)

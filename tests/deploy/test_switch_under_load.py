@@ -1,0 +1,191 @@
+"""Eight clients ask without pause, over gRPC and REST: not one request may fail."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from bertqa import QAClient
+from bertqa_deploy.errors import NothingToDoError, SwitchUndoneError
+from bertqa_deploy.switch import DRAIN_SECONDS
+from bertqa_serve.errors import EngineNotFoundError
+from bertqa_serve.launcher import choose_engine
+from tests.deploy.conftest import ONLY_1, SMOKE, Served, ServerProcess
+from tests.deploy.load import asking, eight_clients
+from tests.support.models import write_config, write_toy_version
+
+Clients = Sequence[tuple[QAClient, bool]]
+
+
+@pytest.fixture(scope="module", params=["local", pytest.param("ovms", marks=pytest.mark.ovms)])
+def process(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    try:
+        choose_engine(request.param)
+    except EngineNotFoundError as error:
+        pytest.skip(str(error))
+    root = tmp_path_factory.mktemp("switching") / "model_repository"
+    for version in (1, 2):
+        write_toy_version(root, version)
+    write_config(root, policy=ONLY_1)
+    server = ServerProcess(root, request.param)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def clients(process: ServerProcess) -> Iterator[Clients]:
+    with eight_clients(process.served.grpc_url, process.served.rest_url) as clients:
+        yield clients
+
+
+@pytest.fixture
+def at_version_1(process: ServerProcess) -> Served:
+    with suppress(NothingToDoError):
+        process.served.switch.move({1: 100.0}, retire=True)
+    process.served.steps.clear()
+    return process.served
+
+
+def test_a_new_version_takes_over_and_the_old_one_comes_back(
+    at_version_1: Served, clients: Clients
+) -> None:
+    switch = at_version_1.with_drain(DRAIN_SECONDS)
+    with asking(clients) as load:
+        switched = switch.move({2: 100.0})
+        assert (switched.default, switched.served) == (2, [1, 2])
+        assert load.go_on() == ({2}, {2})
+
+        returned = switch.back()
+        assert (returned.default, returned.served, returned.retired) == (1, [1], [2])
+        assert load.go_on() == ({1}, {1})
+
+
+def test_a_split_is_followed_by_those_who_follow_it(at_version_1: Served, clients: Clients) -> None:
+    switch = at_version_1.with_drain(DRAIN_SECONDS)
+    with asking(clients) as load:
+        switch.move({1: 50.0, 2: 50.0})
+        assert load.go_on(60) == ({2}, {1, 2})
+
+        switch.move({2: 100.0}, retire=True)
+        assert load.go_on() == ({2}, {2})
+    assert switch.server.available("bert-qa") == {2}
+
+
+def test_ten_switches_in_a_row(at_version_1: Served, clients: Clients) -> None:
+    with asking(clients) as load:
+        for turn in range(10):
+            version = 2 - turn % 2
+            at_version_1.switch.move({version: 100.0}, retire=True)
+            default, _ = load.go_on(2)
+            assert default == {version}
+
+
+def test_publishing_changes_nothing_until_the_switch(
+    at_version_1: Served, clients: Clients
+) -> None:
+    root = at_version_1.repository.root
+    with asking(clients) as load:
+        directory = write_toy_version(root, 3)
+        at_version_1.switch.server.reload()
+        assert load.go_on() == ({1}, {1})
+        at_version_1.switch.move({3: 100.0})
+        assert load.go_on()[0] == {3}
+        at_version_1.switch.move({1: 100.0})
+        assert load.go_on()[0] == {1}
+    shutil.rmtree(directory)
+
+
+def test_a_broken_version_is_never_asked(at_version_1: Served, clients: Clients) -> None:
+    directory = write_toy_version(at_version_1.repository.root, 4)
+    (directory / "model.xml").write_text("<net", encoding="utf-8")
+    before = at_version_1.repository.config_path.read_text(encoding="utf-8")
+    with asking(clients) as load:
+        with pytest.raises(SwitchUndoneError, match="version 4 does not load"):
+            at_version_1.switch.move({4: 100.0})
+        assert load.go_on() == ({1}, {1})
+    assert at_version_1.repository.config_path.read_text(encoding="utf-8") == before
+    shutil.rmtree(directory)
+
+
+def test_a_version_that_answers_wrongly_is_never_asked(
+    at_version_1: Served, clients: Clients
+) -> None:
+    with asking(clients) as load:
+        wrong = replace(at_version_1.switch, smoke=replace(SMOKE, context="no 1932", answer="no 1"))
+        with pytest.raises(SwitchUndoneError, match="where 'no 1' is right"):
+            wrong.move({2: 100.0})
+        assert load.go_on() == ({1}, {1})
+
+
+def test_a_server_may_restart_in_the_middle_of_a_switch(
+    process: ServerProcess, at_version_1: Served
+) -> None:
+    on_trial = threading.Event()
+
+    def on_step(step: str) -> None:
+        if "on trial" in step:
+            on_trial.set()
+
+    switch = replace(at_version_1.switch, on_step=on_step)
+    outcome: list[object] = []
+    thread = threading.Thread(target=lambda: outcome.append(switch.move({2: 100.0})))
+    thread.start()
+    assert on_trial.wait(60)
+    process.stop()
+    process.start()
+    thread.join()
+
+    assert outcome, "the switch did not survive the restart"
+    assert switch.server.available("bert-qa") == {1, 2}
+    with QAClient(at_version_1.grpc_url, metadata_url=at_version_1.rest_url) as client:
+        assert client.answer("When?", "1932").model_version == 2
+
+
+@pytest.mark.parametrize("moment", ["on trial", "served", "the split is"])
+def test_a_killed_switch_is_finished_by_the_same_command(
+    at_version_1: Served, clients: Clients, moment: str
+) -> None:
+    with asking(clients) as load:
+        _move_and_die(at_version_1, moment)
+        load.go_on(4)
+        switched = at_version_1.switch.move({2: 100.0}, retire=True)
+        assert switched.served == [2]
+        assert load.go_on()[0] == {2}
+    assert "trial" not in at_version_1.repository.config_path.read_text(encoding="utf-8")
+
+
+_DIE = """
+import os, signal, sys
+from pathlib import Path
+from bertqa.repository import Repository
+from bertqa_deploy.server import Server
+from bertqa_deploy.smoke import Smoke
+from bertqa_deploy.switch import Switch
+def on_step(step):
+    if sys.argv[3] in step:
+        os.kill(os.getpid(), signal.SIGKILL)
+Switch(
+    Repository(Path(sys.argv[1])),
+    Server(sys.argv[2], patience=60),
+    smoke=Smoke("When?", "1932", "1932"),
+    drain_seconds=0,
+    on_step=on_step,
+).move({2: 100.0}, retire=True)
+"""
+
+
+def _move_and_die(served: Served, moment: str) -> None:
+    arguments = [str(served.repository.root), served.rest_url, moment]
+    killed = subprocess.run([sys.executable, "-c", _DIE, *arguments], check=False)
+    assert killed.returncode == -signal.SIGKILL
