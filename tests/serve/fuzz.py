@@ -223,7 +223,7 @@ def _run(server: AsProcess, options: argparse.Namespace) -> int:
     held = [resident_mebibytes(server.pid)]
     rounds = 10
     for turn in range(rounds):
-        each = options.requests // rounds // options.threads
+        each = -(-options.requests // (rounds * options.threads))
         seeds = (options.seed + turn * options.threads + i for i in range(options.threads))
         threads = [threading.Thread(target=send, args=(each, seed)) for seed in seeds]
         for thread in threads:
