@@ -114,6 +114,7 @@ class LoadedModel:
         self._output_indices = {
             port.get_any_name(): index for index, port in enumerate(self._compiled.outputs)
         }
+        self._fits = functools.lru_cache(maxsize=1024)(self._find_out_whether_it_fits)
         workers = self.nireq + self.streams
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(workers):
@@ -156,8 +157,7 @@ class LoadedModel:
         if len(set(shapes.values())) > 1 and not self._fits(tuple(sorted(shapes.items()))):
             raise RequestError(StatusCode.INTERNAL, "Internal inference error")
 
-    @functools.lru_cache(maxsize=1024)  # noqa: B019 - the cache lives as long as the model does
-    def _fits(self, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> bool:
+    def _find_out_whether_it_fits(self, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> bool:
         model = self._model.clone()
         try:
             model.reshape({name: list(shape) for name, shape in shapes})

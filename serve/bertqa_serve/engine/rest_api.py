@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +29,7 @@ from bertqa_serve.engine.service import SERVER_NAME, Service, Tensor
 logger = logging.getLogger("bertqa_serve")
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
+BODY_SECONDS = 60.0
 _GZIP_FROM_BYTES = 1024
 _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
@@ -40,6 +42,7 @@ _STATUS = {
     StatusCode.INVALID_ARGUMENT: 400,
     StatusCode.NOT_FOUND: 404,
     StatusCode.UNAVAILABLE: 404,
+    StatusCode.DEADLINE_EXCEEDED: 408,
     StatusCode.FAILED_PRECONDITION: 412,
     StatusCode.RESOURCE_EXHAUSTED: 413,
     StatusCode.UNIMPLEMENTED: 500,
@@ -73,7 +76,7 @@ class KServeRest:
 
     def application(self) -> ASGIApp:
         """Give the application, which compresses long answers for those who ask for it."""
-        return GZipMiddleware(self._serve, minimum_size=_GZIP_FROM_BYTES)
+        return GZipMiddleware(self._serve, minimum_size=_GZIP_FROM_BYTES, compresslevel=1)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -164,17 +167,22 @@ class KServeRest:
 
 
 async def _body(request: Request) -> bytes:
-    """Read a request's body. Raises RequestError for one that is larger than this server takes."""
+    """Read a request's body. Raises RequestError for one that is too large or does not come."""
     too_large = RequestError(
         StatusCode.RESOURCE_EXHAUSTED, f"Request body is larger than {MAX_BODY_BYTES} bytes"
     )
     if int(request.headers.get("Content-Length", 0)) > MAX_BODY_BYTES:
         raise too_large
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise too_large
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise too_large
+    except TimeoutError as error:
+        text = f"Request body did not come within {BODY_SECONDS:.0f} seconds"
+        raise RequestError(StatusCode.DEADLINE_EXCEEDED, text) from error
     return bytes(body)
 
 

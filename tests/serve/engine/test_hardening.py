@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from bertqa_serve.engine import LocalServer
+from bertqa_serve.engine import LocalServer, rest_api
 from bertqa_serve.engine.rest_api import MAX_BODY_BYTES
 from tests.serve.fuzz import INPUTS, fuzz
 from tests.support.models import write_config, write_toy_version
@@ -90,6 +90,17 @@ def test_connections_that_hang_do_not_keep_others_from_being_answered(server: Lo
         )
         assert answers(server)
     assert answers(server)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for_for_ever(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest_api, "BODY_SECONDS", 0.2)
+    with connect(server) as connection:
+        connection.sendall(
+            b"POST /v2/models/bert-qa/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+        )
+        assert connection.recv(4096).startswith(b"HTTP/1.1 408")
 
 
 def test_500_connections_at_once_are_all_answered(server: LocalServer) -> None:
