@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -93,9 +94,14 @@ class Release:
         }
 
     def left(self) -> set[str]:
-        """What is in the namespace beside what every namespace has."""
-        found = self.kubectl("get", KINDS, "--output", "name").split()
-        return set(found) - OF_THE_NAMESPACE
+        """What stays in the namespace beside what every namespace has; pods take a while to go."""
+        deadline = time.monotonic() + 180
+        while True:
+            found = self.kubectl("get", KINDS, "--output", "name").split()
+            left = set(found) - OF_THE_NAMESPACE
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(1)
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bertqa_serve.engine.server import LocalServer
 from tests.deploy.helm.certificates import Authority
-from tests.deploy.helm.chart import Manifest
+from tests.deploy.helm.chart import Manifest, container, render, server_pod
 from tests.deploy.helm.proxy import CLUSTERS, LISTENERS, Proxy, files, mount_secret, running_proxy
+from tests.deploy.tools import ENVOY
 
 
 def bootstrap(scenario: str = "pvc", values: dict[str, Any] | None = None) -> Manifest:
@@ -90,6 +91,11 @@ def tls(engine: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def mutual(engine: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     with running_proxy("mutual-tls", engine, tmp_path_factory.mktemp("mutual")) as proxy:
         yield proxy
+
+
+def test_the_envoy_of_these_tests_is_the_one_of_the_chart() -> None:
+    image = container(server_pod(render()), "proxy")["image"]
+    assert image.rpartition("-v")[2] == ENVOY.rpartition("==")[2]
 
 
 def test_envoy_lets_grpc_through(plain: Proxy) -> None:

@@ -1,0 +1,159 @@
+"""A pod that goes loses no request: its proxy, its server and its pause, run as in a pod."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from bertqa_serve.engine.server import LocalServer
+from tests.deploy.helm.chart import container, render, server_pod
+from tests.deploy.helm.proxy import running_proxy
+from tests.support.models import write_config, write_toy_version
+
+VALUES = {"proxy": {"maxConnectionSeconds": 1}, "server": {"requestTimeoutSeconds": 1}}
+
+
+class Service:
+    """What kube-proxy does: a connection goes to an endpoint of the moment, and stays with it."""
+
+    def __init__(self, endpoints: list[int]) -> None:
+        self.endpoints = endpoints
+        self.open: dict[int, int] = dict.fromkeys(endpoints, 0)
+        self.port = 0
+        self._turn = 0
+        self._stop: Callable[[], object] = lambda: None
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    def __enter__(self) -> Service:
+        self._thread.start()
+        self._started.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
+        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._started.set()
+        await stopped.wait()
+        server.close()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        endpoints = self.endpoints
+        self._turn += 1
+        endpoint = endpoints[self._turn % len(endpoints)]
+        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", endpoint)
+        self.open[endpoint] += 1
+        try:
+            await asyncio.gather(_pipe(reader, back_writer), _pipe(back_reader, writer))
+        finally:
+            self.open[endpoint] -= 1
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+class Asking(threading.Thread):
+    """Asks without pause until told to stop, and keeps count of answers and failures."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        super().__init__(daemon=True)
+        self._ask = ask
+        self._stopped = threading.Event()
+        self.answers = 0
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                assert self._ask()
+                self.answers += 1
+            except Exception as error:
+                self.failures.append(repr(error))
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+
+@contextlib.contextmanager
+def asking(grpc_port: int, rest_port: int) -> Iterator[list[Asking]]:
+    request = service_pb2.ModelReadyRequest(name="bert-qa", version="1")
+    url = f"http://127.0.0.1:{rest_port}/v2/models/bert-qa/ready"
+    with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel, httpx.Client() as client:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        users = [
+            Asking(lambda: bool(stub.ModelReady(request, timeout=10).ready)),
+            Asking(lambda: client.get(url).status_code == 200),
+        ]
+        for user in users:
+            user.start()
+        try:
+            yield users
+        finally:
+            for user in users:
+                user.stop()
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def test_clients_that_keep_their_connections_notice_nothing(tmp_path: Path) -> None:
+    write_toy_version(tmp_path, 1)
+    config = write_config(tmp_path)
+    pause = container(server_pod(render(values=VALUES)), "ovms")["lifecycle"]["preStop"]["exec"]
+    with contextlib.ExitStack() as stack:
+        old_pod = stack.enter_context(contextlib.ExitStack())
+        engines, ports = [], []
+        for name, pod in (("old", old_pod), ("new", stack)):
+            (tmp_path / name).mkdir()
+            engine = pod.enter_context(LocalServer(config_path=config))
+            proxy = pod.enter_context(running_proxy("pvc", engine, tmp_path / name, VALUES))
+            engines.append(engine)
+            ports.append(proxy.ports)
+        old, new = ports
+        over_grpc = stack.enter_context(Service([old["grpc"], new["grpc"]]))
+        over_rest = stack.enter_context(Service([old["rest"], new["rest"]]))
+        users = stack.enter_context(asking(over_grpc.port, over_rest.port))
+        wait_for(
+            lambda: over_grpc.open[old["grpc"]] + over_rest.open[old["rest"]] > 0,
+            "nobody is connected to the pod that is to go",
+        )
+        over_grpc.endpoints, over_rest.endpoints = [new["grpc"]], [new["rest"]]
+        time.sleep(int(pause["command"][1]))
+        assert over_grpc.open[old["grpc"]] == 0, "gRPC still holds on to the old pod"
+        assert over_rest.open[old["rest"]] == 0, "REST still holds on to the old pod"
+        engines[0].stop()
+        old_pod.close()
+        answered = [user.answers for user in users]
+        wait_for(
+            lambda: all(u.answers > n for u, n in zip(users, answered, strict=True)),
+            "nobody is answered once the old pod is gone",
+        )
+        for user in users:
+            user.stop()
+            assert user.failures == []
+            assert user.answers > 100
