@@ -184,11 +184,12 @@ def _apply_adapter(model: BertForQuestionAnswering, path: Path) -> set[str]:
             low, high = tensors[f"{name}.lora_A"].float(), tensors[f"{name}.lora_B"].float()
         except KeyError as error:
             raise CheckpointError(f"The adapter {path} lacks {error.args[0]}.") from error
-        replaced[name] = state[name] + high @ low if name in state else low
+        replaced[name] = high @ low
     for name, tensor in replaced.items():
         if name not in state or state[name].shape != tensor.shape:
             raise CheckpointError(f"The adapter {path} does not fit its source: see {name}.")
-        state[name].copy_(tensor)
+        is_difference = f"{name}.lora_A" in tensors
+        state[name].copy_(state[name] + tensor if is_difference else tensor)
     return set(replaced)
 
 

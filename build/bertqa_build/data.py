@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
@@ -185,9 +186,11 @@ def training_windows(
 ) -> TrainingWindows:
     """Cut questions and contexts into windows, as the client does, and place the gold answers.
 
-    `max_windows` draws that many of them by the seed. Raises DataError where nothing is left.
+    `max_windows` draws that many of them by the seed. Questions are cut to `max_question_len`
+    tokens. Raises DataError where there is no question, or one is longer than the window.
     """
     tokenizer = QATokenizer.from_json(tokenizer_json)
+    _require_short_questions(questions, tokenizer_json, max_seq_len)
     windows = [
         TrainingWindow(
             window.input_ids.astype(np.int32),
@@ -209,6 +212,23 @@ def training_windows(
         chosen = np.random.default_rng(seed).permutation(len(windows))[:max_windows]
         windows = [windows[index] for index in np.sort(chosen)]
     return TrainingWindows(windows, seed)
+
+
+def _require_short_questions(
+    questions: Sequence[SquadQuestion], tokenizer_json: str, max_seq_len: int
+) -> None:
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    for question in questions:
+        if len(question.question) < max_seq_len:
+            continue  # a token has at least one character
+        tokens = len(tokenizer.encode(question.question, add_special_tokens=False))
+        if tokens >= max_seq_len:
+            raise DataError(
+                f"The question {question.id} has {tokens} tokens; a window holds {max_seq_len} "
+                f"with its context: {question.question[:60]!r}... Mend the data, or leave it out."
+            )
 
 
 def _spans(question: SquadQuestion, offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

