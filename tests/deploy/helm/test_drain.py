@@ -54,8 +54,8 @@ class Service:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         endpoints = self.endpoints
-        self._turn += 1
         endpoint = endpoints[self._turn % len(endpoints)]
+        self._turn += 1
         back_reader, back_writer = await asyncio.open_connection("127.0.0.1", endpoint)
         self.open[endpoint] += 1
         try:
