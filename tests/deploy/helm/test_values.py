@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deploy.helm.chart import ROOT, refusal
+from tests.deploy.helm.chart import CHART, ROOT, refusal
+from tests.deploy.tools import helm
 
 
 def test_the_generated_files_are_up_to_date() -> None:
@@ -39,3 +42,12 @@ def test_the_schema_refuses(case: str) -> None:
     said = refusal(values)
     assert "values don't meet the specifications of the schema" in said
     assert key in said
+
+
+def test_the_chart_may_be_part_of_another(tmp_path: Path) -> None:
+    (tmp_path / "Chart.yaml").write_text("{apiVersion: v2, name: parent, version: 0.1.0}")
+    (tmp_path / "values.yaml").write_text("bert-qa: {model: {pvc: {claimName: models}}}")
+    shutil.copytree(CHART, tmp_path / "charts" / "bert-qa")
+    command = [str(helm()), "template", "whole", str(tmp_path)]
+    rendered = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "name: whole-bert-qa-stable" in rendered.stdout
