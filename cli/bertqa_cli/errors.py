@@ -17,6 +17,8 @@ EXTRA_OF_MODULE = {
     "prometheus_client": "serve",
     "starlette": "serve",
     "uvicorn": "serve",
+    "jinja2": "deploy",
+    "kubernetes": "deploy",
     "accelerate": "build",
     "datasets": "build",
     "nncf": "build",
