@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bertqa.answer import Answer
 from bertqa.client import QAClient
 from bertqa.decoding import SquadDecoder
 from bertqa.scoring import Scores, score
@@ -34,17 +35,32 @@ def predict(
     version: int | None = None,
     on_progress: Progress | None = None,
 ) -> dict[str, str]:
-    """Give each question's answer by its id; empty where the model finds none.
+    """Give the text of each question's answer by its id; empty where the model finds none."""
+    answers = ask_all(qa, dataset, version=version, on_progress=on_progress)
+    return {question.id: answer.text for question, answer in zip(dataset, answers, strict=True)}
+
+
+def ask_all(
+    qa: QAClient,
+    dataset: SquadDataset,
+    *,
+    version: int | None = None,
+    on_progress: Progress | None = None,
+) -> list[Answer]:
+    """Give each question's answer, in the data set's order.
 
     Decodes as the standard SQuAD post-processing does. "No answer" can win only where the data set
     has such questions, and then where it scores above the best span.
     """
-    decoder = SquadDecoder(null_score_threshold=0.0 if dataset.has_impossible else None)
+    answers: list[Answer] = []
     pairs = ((question.question, question.context) for question in dataset)
-    predictions: dict[str, str] = {}
-    answers = qa.answer_many(pairs, decoder=decoder, version=version)
-    for question, answer in zip(dataset, answers, strict=True):
-        predictions[question.id] = answer.text
+    for answer in qa.answer_many(pairs, decoder=squad_decoder(dataset), version=version):
+        answers.append(answer)
         if on_progress is not None:
-            on_progress(len(predictions), len(dataset))
-    return predictions
+            on_progress(len(answers), len(dataset))
+    return answers
+
+
+def squad_decoder(dataset: SquadDataset) -> SquadDecoder:
+    """Give the decoder that a data set is evaluated with."""
+    return SquadDecoder(null_score_threshold=0.0 if dataset.has_impossible else None)
