@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import nncf
 import nncf.torch
 import torch
+from nncf.torch.quantization.layers import SQMultiply
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -66,7 +68,7 @@ def quantize(
                 )
             ),
         )
-    return quantized.eval()
+    return _settle(quantized)
 
 
 def save_quantized(model: nn.Module, directory: Path, tokenizer_json: str) -> None:
@@ -82,7 +84,7 @@ def save_quantized(model: nn.Module, directory: Path, tokenizer_json: str) -> No
     (directory / CONFIG_FILE).write_text(bert.config.to_json_string(), encoding="utf-8")
     (directory / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
     save_file(
-        {name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()},
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
         directory / WEIGHTS_FILE,
     )
 
@@ -102,6 +104,25 @@ def load_quantized(directory: Path) -> nn.Module:
         bert = BertForQuestionAnswering(config)  # type: ignore[no-untyped-call]
         model: nn.Module = nncf.torch.load_from_config(SpanModel(bert), compression)
     model.load_state_dict(tensors)
+    return _settle(model)
+
+
+def _settle(model: nn.Module) -> nn.Module:
+    """Make a quantised model fit to be saved and trained on.
+
+    NNCF gives one SmoothQuant factor to several products, which safetensors refuses, so each gets
+    its own; and none is trained, so that they stay equal and an engine multiplies once.
+    """
+    seen: set[int] = set()
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if not isinstance(module, SQMultiply):
+            continue
+        if id(module) in seen:
+            parent, _, child = name.rpartition(".")
+            module = copy.deepcopy(module)
+            setattr(model.get_submodule(parent), child, module)
+        seen.add(id(module))
+        module.requires_grad_(False)
     return model.eval()
 
 
