@@ -7,6 +7,7 @@ What drives it may be synchronous or not, and may answer many at a time.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from bertqa.errors import (
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
+    ModelNotFoundError,
+    ModelNotReadyError,
     ProtocolError,
     ServerUnreachableError,
     VersionNotFoundError,
@@ -26,6 +29,7 @@ from bertqa.options import Settings
 from bertqa.tokenization import Window, check_text
 from bertqa.tracing import stage
 from bertqa.transport.base import ModelMetadata
+from bertqa.transport.retrying import pauses
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +59,14 @@ class NeedLogits:
     version: int | None
 
 
-Need = NeedMetadata | NeedLogits
+@dataclass(frozen=True, slots=True)
+class NeedPause:
+    """The course needs some seconds to pass."""
+
+    seconds: float
+
+
+Need = NeedMetadata | NeedLogits | NeedPause
 Course = Generator[Need, Any, list[Answer]]
 
 
@@ -80,15 +91,27 @@ class Question:
         check_text(self.question, "question", InvalidQuestionError)
         check_text(self.context, "context", InvalidContextError)
         try:
-            return (yield from self._ask(catalogue, version))
+            return (yield from self._ask_patiently(catalogue, version))
         except VersionNotFoundError as error:
             if version is None or not fall_back:
                 raise
             logger.warning("falling back to the default version: %s", error)
-            return (yield from self._ask(catalogue, None))
+            return (yield from self._ask_patiently(catalogue, None))
         except ServerUnreachableError:
             catalogue.forget()
             raise
+
+    def _ask_patiently(self, catalogue: Catalogue, version: int | None) -> Course:
+        """Ask again where a model is gone that was there: a server that restarts has to load it."""
+        waits = pauses(time.monotonic() + self.settings.timeout, patient=True)
+        while True:
+            try:
+                return (yield from self._ask(catalogue, version))
+            except (ModelNotReadyError, ModelNotFoundError):
+                pause = next(waits, None)
+                if catalogue.get(version) is None or pause is None:
+                    raise
+            yield NeedPause(pause)
 
     def _ask(self, catalogue: Catalogue, version: int | None) -> Course:
         description = yield from _describe(catalogue, version)

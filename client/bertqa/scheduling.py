@@ -6,6 +6,8 @@ several of them, and takes the responses. Who drives it sends them, in whatever 
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ import numpy as np
 
 from bertqa import defaults
 from bertqa.answer import Answer
-from bertqa.asking import Course, NeedMetadata, Question, WindowResult
+from bertqa.asking import Course, NeedMetadata, NeedPause, Question, WindowResult
 from bertqa.batching import padded_length, stack
 from bertqa.decoding import Logits
 from bertqa.errors import BertQAError, ProtocolError
@@ -30,7 +32,7 @@ from bertqa.transport.base import (
 )
 
 Outcome = list[Answer] | BertQAError
-Response = ModelMetadata | InferResult | BertQAError
+Response = ModelMetadata | InferResult | BertQAError | None
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +109,29 @@ class InferRequest:
         return await transport.infer(stack(self._windows), version=self.version, timeout=timeout)
 
 
-Request = MetadataRequest | InferRequest
+@dataclass(frozen=True, slots=True, eq=False)
+class PauseRequest:
+    """Lets time pass for a question, as a request that nobody is sent."""
+
+    job: _Job
+    seconds: float
+    name: ClassVar[str] = "pause"
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        """Give what a trace tells of it."""
+        return {}
+
+    def send(self, transport: Transport, timeout: float) -> None:
+        """Wait."""
+        time.sleep(min(self.seconds, timeout))
+
+    async def send_async(self, transport: AsyncTransport, timeout: float) -> None:
+        """Wait."""
+        await asyncio.sleep(min(self.seconds, timeout))
+
+
+Request = MetadataRequest | InferRequest | PauseRequest
 
 
 class Scheduler:
@@ -161,7 +185,9 @@ class Scheduler:
 
     def receive(self, request: Request, response: Response) -> None:
         """Take what came back for a request, or why nothing did."""
-        if isinstance(request, MetadataRequest):
+        if isinstance(request, PauseRequest):
+            self._advance(request.job, response)
+        elif isinstance(request, MetadataRequest):
             for job in self._waiting.pop(request.version):
                 self._advance(job, response)
         elif isinstance(response, InferResult):
@@ -207,6 +233,9 @@ class Scheduler:
                 self._waiting[need.version] = []
                 self._requests.append(MetadataRequest(need.version))
             self._waiting[need.version].append(job)
+            return
+        if isinstance(need, NeedPause):
+            self._requests.append(PauseRequest(job, need.seconds))
             return
         self._under_way += len(need.windows) - max(len(job.results), 1)
         job.results = [None] * len(need.windows)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,15 +23,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     repository = tmp_path_factory.mktemp("repository")
     write_toy_version(repository, 1)
     write_toy_version(repository, 2)
-    with LocalServer(config_path=write_config(repository)) as running:
+    with LocalServer(config_path=write_config(repository), tensorflow_serving=True) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def toy_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with the toy versions 1 and 2."""
-    repository = tmp_path_factory.mktemp("repository")
-    write_toy_version(repository, 1)
-    write_toy_version(repository, 2)
-    write_config(repository)
-    return repository

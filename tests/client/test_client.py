@@ -21,6 +21,7 @@ from bertqa.errors import (
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
+    ModelNotReadyError,
     NotAQAModelError,
     ProtocolError,
     ServerUnreachableError,
@@ -300,6 +301,27 @@ def test_a_bad_pair_is_reported_in_its_place(open_client: Twins) -> None:
     assert next(answers) == good
     with pytest.raises(InvalidQuestionError):
         next(answers)
+
+
+def test_a_model_that_is_loaded_again_is_waited_for(open_client: Twins) -> None:
+    class Restarting(InProcessTransport):
+        refusals = 0
+
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            if self.refusals:
+                self.refusals -= 1
+                raise ModelNotReadyError("It is loading.")
+            return super().infer(inputs, version=version, timeout=timeout)
+
+    transport = Restarting()
+    client = open_client(transport=transport)
+    transport.refusals = 1
+    expected = client.answer(QUESTION, CONTEXT)
+    transport.refusals = 3
+    assert list(client.answer_many([(QUESTION, CONTEXT)] * 3, look_ahead=1)) == [expected] * 3
+    transport.refusals = 1000
+    with pytest.raises(ModelNotReadyError, match="It is loading"):
+        client.answer(QUESTION, CONTEXT, timeout=0.5)
 
 
 def test_an_error_of_the_server_ends_a_stream(open_client: Twins) -> None:

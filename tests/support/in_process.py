@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,11 @@ from bertqa.errors import VersionNotFoundError
 from bertqa.model_info import ModelInfo
 from bertqa.transport.base import InferResult, Inputs, ModelMetadata
 from tests.support.models import model_info, toy_qa_model
+
+
+@functools.cache
+def _compiled(version: int) -> ov.CompiledModel:
+    return ov.Core().compile_model(toy_qa_model(seed=version), "CPU")
 
 
 class InProcessTransport:
@@ -24,7 +30,6 @@ class InProcessTransport:
         self.requests: list[tuple[int | None, tuple[int, ...]]] = []
         self.described: list[int | None] = []
         self.closed = False
-        self._models: dict[int, ov.CompiledModel] = {}
 
     def _resolve(self, version: int | None) -> int:
         found = max(self.versions) if version is None else version
@@ -35,9 +40,7 @@ class InProcessTransport:
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         number = self._resolve(version)
         self.requests.append((version, inputs["input_ids"].shape))
-        if number not in self._models:
-            self._models[number] = ov.Core().compile_model(toy_qa_model(seed=number), "CPU")
-        outputs = self._models[number].create_infer_request().infer(dict(inputs))
+        outputs = _compiled(number).create_infer_request().infer(dict(inputs))
         logits = {name: np.array(outputs[name]) for name in ("start_logits", "end_logits")}
         return InferResult(logits, number)
 

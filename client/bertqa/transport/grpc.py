@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,9 +37,9 @@ class _Connection:
         # Once met, a server that goes away is waited for; one that was never there is not.
         self._met = False
 
-    def _call_arguments(self, timeout: float) -> dict[str, Any]:
+    def _call_arguments(self, deadline: float) -> dict[str, Any]:
         return {
-            "timeout": timeout,
+            "timeout": deadline - time.monotonic(),
             "metadata": self._headers,
             "wait_for_ready": self._met or None,
         }
@@ -97,19 +98,26 @@ class GrpcTransport(_Connection):
 
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """See `Transport`."""
+        deadline = time.monotonic() + timeout
+        if version is None and not self._messages.names_version:
+            (version,) = self._describe(None, timeout).versions
         request = self._messages.infer_request(inputs, version)
         with self._calling(version):
-            response = self._infer(request, **self._call_arguments(timeout))
-        return self._messages.infer_result(response)
+            response = self._infer(request, **self._call_arguments(deadline))
+        return self._messages.infer_result(response, version)
 
     def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """See `Transport`."""
         if self._rest is not None:
             with self._learning():
                 return self._rest.metadata(version=version, timeout=timeout)
+        return self._describe(version, timeout)
+
+    def _describe(self, version: int | None, timeout: float) -> ModelMetadata:
+        deadline = time.monotonic() + timeout
         request = self._messages.metadata_request(version)
         with self._calling(version):
-            response = self._metadata(request, **self._call_arguments(timeout))
+            response = self._metadata(request, **self._call_arguments(deadline))
         return self._messages.model_metadata(response)
 
     def close(self) -> None:
@@ -149,21 +157,28 @@ class AsyncGrpcTransport(_Connection):
 
     async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """See `AsyncTransport`."""
+        deadline = time.monotonic() + timeout
+        if version is None and not self._messages.names_version:
+            (version,) = (await self._describe(None, timeout)).versions
         _, infer, _ = self._open()
         request = self._messages.infer_request(inputs, version)
         with self._calling(version):
-            response = await infer(request, **self._call_arguments(timeout))
-        return self._messages.infer_result(response)
+            response = await infer(request, **self._call_arguments(deadline))
+        return self._messages.infer_result(response, version)
 
     async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """See `AsyncTransport`."""
         if self._rest is not None:
             with self._learning():
                 return await self._rest.metadata(version=version, timeout=timeout)
+        return await self._describe(version, timeout)
+
+    async def _describe(self, version: int | None, timeout: float) -> ModelMetadata:
+        deadline = time.monotonic() + timeout
         _, _, metadata = self._open()
         request = self._messages.metadata_request(version)
         with self._calling(version):
-            response = await metadata(request, **self._call_arguments(timeout))
+            response = await metadata(request, **self._call_arguments(deadline))
         return self._messages.model_metadata(response)
 
     async def close(self) -> None:

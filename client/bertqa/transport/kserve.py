@@ -15,6 +15,7 @@ from bertqa.transport.tensors import output_array, version_number
 class KServeMessages:
     """Speaks `inference.GRPCInferenceService`, with raw tensor contents."""
 
+    names_version = True
     infer_method = "/inference.GRPCInferenceService/ModelInfer"
     metadata_method = "/inference.GRPCInferenceService/ModelMetadata"
     infer_response = service_pb2.ModelInferResponse
@@ -39,7 +40,7 @@ class KServeMessages:
             ],
         )
 
-    def infer_result(self, response: Any) -> InferResult:
+    def infer_result(self, response: Any, version: int | None) -> InferResult:
         """See `Messages`."""
         outputs, contents = response.outputs, response.raw_output_contents
         if len(outputs) != len(contents):

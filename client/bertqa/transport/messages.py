@@ -8,8 +8,13 @@ from bertqa.transport.base import InferResult, Inputs, ModelMetadata
 
 
 class Messages(Protocol):
-    """Writes requests and reads responses, and knows the two methods that are called."""
+    """Writes requests and reads responses, and knows the two methods that are called.
 
+    `names_version` says whether an answer tells which version gave it. Where it does not, no
+    request goes out without a version.
+    """
+
+    names_version: bool
     infer_method: str
     metadata_method: str
     infer_response: Any
@@ -19,8 +24,8 @@ class Messages(Protocol):
         """Write a request to run the model; `version=None` is the server's default."""
         ...
 
-    def infer_result(self, response: Any) -> InferResult:
-        """Read what came back. Raises ProtocolError."""
+    def infer_result(self, response: Any, version: int | None) -> InferResult:
+        """Read what came back from the version that was asked. Raises ProtocolError."""
         ...
 
     def metadata_request(self, version: int | None) -> Any:

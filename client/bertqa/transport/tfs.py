@@ -25,6 +25,7 @@ _KSERVE_TYPES = {"DT_INT64": "INT64", "DT_FLOAT": "FP32"}
 class TfsMessages:
     """Speaks `tensorflow.serving.PredictionService`, with raw tensor contents."""
 
+    names_version = False
     infer_method = "/tensorflow.serving.PredictionService/Predict"
     metadata_method = "/tensorflow.serving.PredictionService/GetModelMetadata"
     infer_response = predict_pb2.PredictResponse
@@ -41,8 +42,9 @@ class TfsMessages:
             request.inputs[name].CopyFrom(make_tensor_proto(array.astype(np.int64, copy=False)))
         return request
 
-    def infer_result(self, response: Any) -> InferResult:
+    def infer_result(self, response: Any, version: int | None) -> InferResult:
         """See `Messages`."""
+        assert version is not None
         return InferResult(
             {
                 name: output_array(
@@ -53,7 +55,7 @@ class TfsMessages:
                 )
                 for name, tensor in response.outputs.items()
             },
-            response.model_spec.version.value,
+            version,
         )
 
     def metadata_request(self, version: int | None) -> Any:

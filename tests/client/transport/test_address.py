@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from bertqa.errors import InvalidOptionError
+from bertqa.transport.address import Address
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("localhost:9000", Address("grpc", "localhost", 9000)),
+        (" localhost ", Address("grpc", "localhost", 9000)),
+        ("grpc://models.example:9001", Address("grpc", "models.example", 9001)),
+        ("grpcs://models.example", Address("grpcs", "models.example", 9000)),
+        ("dns:///bert-qa.default.svc:9000", Address("dns", "bert-qa.default.svc", 9000)),
+        ("[::1]:9000", Address("grpc", "::1", 9000)),
+        ("http://localhost", Address("http", "localhost", 8000)),
+        ("https://models.example/team/", Address("https", "models.example", 8000, "/team")),
+        ("tfs://localhost:9000", Address("tfs", "localhost", 9000)),
+    ],
+)
+def test_addresses_are_read(text: str, expected: Address) -> None:
+    assert Address.parse(text) == expected
+    assert Address.parse(str(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("localhost:9000", "http://localhost:8000"),
+        ("grpcs://models.example:9443", "https://models.example:8443"),
+        ("dns:///bert-qa:9000", "http://bert-qa:8000"),
+        ("tfs://[::1]:9000", "http://[::1]:8000"),
+    ],
+)
+def test_the_rest_address_follows_from_the_grpc_one(text: str, rest: str) -> None:
+    assert str(Address.parse(text).rest) == rest
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":9000",
+        "localhost:port",
+        "localhost:99999",
+        "ftp://localhost",
+        "grpc://localhost:9000/path",
+        "http://user:secret@localhost",
+        "http://localhost:8000?x=1",
+        "grpc://[::1",
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(InvalidOptionError, match="address"):
+        Address.parse(text)

@@ -1,0 +1,138 @@
+"""What stands between a client and the local engine: TLS, obstacles, and plain nonsense."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+
+@contextlib.contextmanager
+def tcp_server(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any],
+    context: ssl.SSLContext | None = None,
+) -> Iterator[int]:
+    """Serve a TCP port of loopback with a coroutine, in a thread, and give the port."""
+    port: list[int] = []
+    started, loop_of = threading.Event(), []
+
+    async def quietly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError, asyncio.IncompleteReadError):
+            await handle(reader, writer)
+        writer.close()
+
+    async def serve() -> None:
+        server = await asyncio.start_server(quietly, "127.0.0.1", 0, ssl=context)
+        port.append(server.sockets[0].getsockname()[1])
+        ended = asyncio.Event()
+        loop_of.append((asyncio.get_running_loop(), ended))
+        started.set()
+        await ended.wait()
+        server.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert started.wait(60)
+    try:
+        yield port[0]
+    finally:
+        loop, ended = loop_of[0]
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(60)
+
+
+def pipe_to(
+    port: int, seen: bytearray | None = None
+) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]:
+    """Pass all bytes on to another port of loopback, keeping those that the client sends."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+    async def noted(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+        while data := await reader.read(65536):
+            if seen is not None:
+                seen.extend(data)
+            yield data
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", port)
+        back = asyncio.create_task(pump(back_reader, writer))
+        async for data in noted(reader):
+            back_writer.write(data)
+            await back_writer.drain()
+        back_writer.close()
+        await back
+
+    return handle
+
+
+class GrpcGate:
+    """A gRPC server that passes calls on to another one, unless told to do something else.
+
+    `obstacles` are taken one for each call, in order: a status code to fail with, an event to wait
+    for, or bytes to answer with. `calls` has the metadata of each call that came.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.obstacles: list[grpc.StatusCode | threading.Event | bytes] = []
+        self.calls: list[dict[str, Any]] = []
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self._server = grpc.server(ThreadPoolExecutor(8))
+        self._server.add_generic_rpc_handlers((_Everything(self._pass_on),))
+        self.port: int = self._server.add_insecure_port("127.0.0.1:0")
+
+    def __enter__(self) -> GrpcGate:
+        self._server.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        for obstacle in self.obstacles:
+            if isinstance(obstacle, threading.Event):
+                obstacle.set()
+        self._server.stop(0).wait()
+        self._channel.close()
+
+    def _pass_on(self, method: str, request: bytes, context: Any) -> bytes:
+        self.calls.append(dict(context.invocation_metadata()))
+        obstacle = self.obstacles.pop(0) if self.obstacles else None
+        if isinstance(obstacle, grpc.StatusCode):
+            context.abort(obstacle, "an obstacle")
+        if isinstance(obstacle, bytes):
+            return obstacle
+        if obstacle is not None:
+            obstacle.wait(60)
+        try:
+            answer: bytes = self._channel.unary_unary(method)(request, timeout=60)
+        except grpc.RpcError as error:
+            context.abort(error.code(), error.details())
+        return answer
+
+
+class _Everything(grpc.GenericRpcHandler):  # type: ignore[misc]
+    def __init__(self, pass_on: Callable[[str, bytes, Any], bytes]) -> None:
+        self._pass_on = pass_on
+
+    def service(self, details: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(
+            lambda request, context: self._pass_on(details.method, request, context)
+        )
+
+
+def free_port() -> int:
+    """Give a port of loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
