@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,7 +55,17 @@ def test_a_change_elsewhere_does_not_train_again() -> None:
     assert job() == job({"server": {"streams": 2}})
 
 
-def test_a_wrong_recipe_or_a_refusal_by_the_gate_is_not_tried_again() -> None:
+def test_the_command_is_one_that_bert_qa_takes(tmp_path: Path) -> None:
+    build = container(job()["spec"]["template"]["spec"], "build")
+    words = [
+        word.replace("/recipe/", f"{tmp_path}/") for word in [*build["command"], *build["args"]]
+    ]
+    program = str(Path(sys.executable).with_name(words[0]))
+    ended = subprocess.run([program, *words[1:]], capture_output=True, text=True, check=False)
+    assert "There is no recipe" in ended.stderr
+
+
+def test_wrong_usage_or_a_refusal_by_the_gate_is_not_tried_again() -> None:
     specification = job()["spec"]
     (rule,) = specification["podFailurePolicy"]["rules"]
     assert rule["action"] == "FailJob"
