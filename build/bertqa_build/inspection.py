@@ -19,8 +19,9 @@ from bertqa.repository import IR_FILE, MODEL_NAME, ONNX_FILE, Card, Repository, 
 from bertqa_build.engines import INPUTS, OpenVINOEngine
 
 ATTENTION = "ScaledDotProductAttention"
-_FLOATING_POINT = {"f32", "f16", "bf16"}
+_ATTENTION_INPUTS = ("queries", "keys", "values")
 _INTEGER = {"i8", "u8"}
+_DEQUANTIZED = "/DequantizationMultiply"
 _PASSED_THROUGH = {"Transpose", "Reshape", "Convert", "Multiply", "Subtract", "Unsqueeze"}
 
 NOT_QUANTISED = "the version is not quantised"
@@ -29,10 +30,7 @@ PROBABILITIES = (
     "attention probabilities: NNCF leaves their product with the values alone in a transformer, "
     "because 8 bits hold too little of a softmax"
 )
-FUSED = (
-    "its inputs are quantised, but OpenVINO runs the whole attention as one operation in floating "
-    "point"
-)
+LEFT_BY_OPENVINO = "its inputs are quantised, but OpenVINO chose to run it in floating point"
 NO_QUANTISERS = "NNCF put no quantisers on both of its inputs"
 
 
@@ -188,30 +186,30 @@ def _onnx_operations(path: Path) -> dict[str, int]:
 
 def _products(graph: ov.Model, compiled: ov.CompiledModel, card: Card) -> Iterable[Product]:
     runs_in = _runtime_precisions(compiled)
+    floating = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     quantised = any(operation.get_type_name() == "FakeQuantize" for operation in graph.get_ops())
     for operation in graph.get_ordered_ops():
         kind, name = operation.get_type_name(), operation.get_friendly_name()
-        precision = runs_in.get(name, "f32")
+        precision = runs_in.get(name, floating)
+        inputs = list(operation.input_values()[:2])
         if kind == "MatMul":
-            yield _product(operation, _short(name), precision, quantised, card)
+            yield _product(_short(name), inputs, precision, quantised, card)
         elif kind == ATTENTION:
-            scores = FUSED if quantised and _is_quantised(operation.input_value(0)) else ""
-            place = _short(name)
+            # What a fused attention takes decides on its first product; the second stays as it is.
+            yield _product(f"{_short(name)} (queries x keys)", inputs, precision, quantised, card)
             yield Product(
-                f"{place} (queries x keys)", False, precision, scores or _why_not(quantised)
-            )
-            yield Product(
-                f"{place} (probabilities x values)",
+                f"{_short(name)} (probabilities x values)",
                 False,
-                precision,
+                floating,
                 PROBABILITIES if quantised else NOT_QUANTISED,
             )
 
 
-def _product(operation: ov.Node, name: str, precision: str, quantised: bool, card: Card) -> Product:
+def _product(
+    name: str, inputs: list[ov.Output], precision: str, quantised: bool, card: Card
+) -> Product:
     if precision in _INTEGER:
         return Product(name, True, precision)
-    inputs = [operation.input_value(0), operation.input_value(1)]
     if not quantised:
         reason = NOT_QUANTISED
     elif any(re.search(pattern, name) for pattern in _kept_patterns(card)):
@@ -219,14 +217,10 @@ def _product(operation: ov.Node, name: str, precision: str, quantised: bool, car
     elif inputs[0].get_node().get_type_name() == "Softmax":
         reason = PROBABILITIES
     elif all(map(_is_quantised, inputs)):
-        reason = FUSED
+        reason = LEFT_BY_OPENVINO
     else:
         reason = NO_QUANTISERS
     return Product(name, False, precision, reason)
-
-
-def _why_not(quantised: bool) -> str:
-    return NO_QUANTISERS if quantised else NOT_QUANTISED
 
 
 def _kept_patterns(card: Card) -> list[str]:
@@ -251,7 +245,7 @@ def _runtime_precisions(compiled: ov.CompiledModel) -> dict[str, str]:
         info = operation.get_rt_info()
         precision = info["runtimePrecision"].astype(str)
         for name in info["originalLayersNames"].astype(str).split(","):
-            precisions[name] = precision
+            precisions[name.removesuffix(_DEQUANTIZED)] = precision
     return precisions
 
 
@@ -269,14 +263,24 @@ def _ranges(graph: ov.Model) -> Iterable[ActivationRange]:
 
 
 def _consumer(quantizer: ov.Node) -> str:
-    """Name the product that an activation quantiser feeds."""
-    inputs = quantizer.output(0).get_target_inputs()
-    while inputs:
-        node = next(iter(inputs)).get_node()
-        if node.get_type_name() in ("MatMul", ATTENTION):
-            return _short(node.get_friendly_name())
-        inputs = node.output(0).get_target_inputs()
-    return _short(quantizer.get_friendly_name())
+    """Name the products that an activation quantiser feeds."""
+    names: list[str] = []
+    ports = list(quantizer.output(0).get_target_inputs())
+    while ports:
+        port = ports.pop()
+        node = port.get_node()
+        kind, name = node.get_type_name(), _short(node.get_friendly_name())
+        if kind == "MatMul":
+            names.append(name)
+        elif kind == ATTENTION:
+            names.append(f"{name} ({_ATTENTION_INPUTS[port.get_index()]})")
+        elif kind in _PASSED_THROUGH:
+            ports += node.output(0).get_target_inputs()
+    holders = {name.rpartition(".")[0] for name in names}
+    if len(names) < 2 or len(holders) > 1:
+        return ", ".join(names) or _short(quantizer.get_friendly_name())
+    parts = sorted(name.rpartition(".")[2] for name in names)
+    return f"{holders.pop()}.{{{', '.join(parts)}}}"
 
 
 def _short(name: str) -> str:

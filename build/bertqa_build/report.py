@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from bertqa_build.inspection import Inspection, Speed, operation_changes
@@ -109,9 +109,10 @@ def _accuracy(before: Inspection, after: Inspection) -> str:
     verdict = ""
     if gate:
         how = "passed" if gate["passed"] else "was overruled by force"
+        moved = "fell" if gate["f1_drop"] > 0 else "rose"
         verdict = (
-            f"<p>The quality gate {how}: F1 fell by {gate['f1_drop']:.2f} points, and "
-            f"{gate['max_f1_drop']:g} are allowed.</p>"
+            f"<p>The quality gate {how}: F1 {moved} by {abs(gate['f1_drop']):.2f} points; a fall "
+            f"of {gate['max_f1_drop']:g} is allowed.</p>"
         )
     where = f"Measured on the {scores['questions']} questions of {escape(str(scores['dataset']))}."
     return _section("Accuracy", f'{verdict}<p class="quiet">{where}</p>{bar_chart(bars)}')
@@ -231,13 +232,25 @@ def _section(title: str, body: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{body}</section>"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    body = "".join(
-        "<tr>" + "".join(f"<td{_align(cell)}>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    numeric = [all(map(_is_number, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        _row(tag, cells, numeric) for tag, cells in (("th", head), *(("td", row) for row in rows))
+    ]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _row(tag: str, cells: Sequence[str], numeric: Sequence[bool]) -> str:
+    classes = [' class="number"' if each else "" for each in numeric]
+    return (
+        "<tr>"
+        + "".join(
+            f"<{tag}{kind}>{escape(cell)}</{tag}>"
+            for cell, kind in zip(cells, classes, strict=True)
+        )
+        + "</tr>"
     )
-    return f"<table><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>{body}</table>"
 
 
-def _align(cell: str) -> str:
-    return ' class="number"' if cell.lstrip("+-").isdecimal() else ""
+def _is_number(cell: str) -> bool:
+    return not cell or cell.lstrip("+-").isdecimal()

@@ -48,26 +48,33 @@ _CALIBRATION = [
 ]
 
 
-def prepare(model: str, work_dir: Path, on_progress: OnProgress) -> tuple[BenchFiles, str]:
+def prepare(
+    model: str, work_dir: Path, on_progress: OnProgress, *, max_seq_len: int
+) -> tuple[BenchFiles, str]:
     """Make the files of a model, unless they are there, and say in a sentence what it is.
 
     `model` is a key of `SHAPES`, which gets random weights, or the source of a checkpoint as a
-    recipe names it. Raises CheckpointError and what exporting raises.
+    recipe names it, which has to take `max_seq_len` tokens. Raises CheckpointError and what
+    exporting raises.
     """
     description = (
         f"{model}: random weights in its architecture; speed does not depend on their values"
         if model in SHAPES
         else f"{model}: quantised on random text, for speed alone"
     )
-    files = BenchFiles(work_dir / "bench" / model.replace("/", "--"))
+    files = BenchFiles(work_dir / "bench" / model.strip("/").replace("/", "--"))
     if files.root.is_dir():
         return files, description
     staged = files.root.with_name(f".{files.root.name}")
     shutil.rmtree(staged, ignore_errors=True)
-    bert = _random(model) if model in SHAPES else load_checkpoint(model).model
+    bert = (
+        _random(model)
+        if model in SHAPES
+        else load_checkpoint(model, needs_head=False, max_seq_len=max_seq_len).model
+    )
     fp32 = SpanModel(bert).eval()
     on_progress(Progress(f"Quantising {model}"))
-    settings = Quantization(calibration_windows=1, fast_bias_correction=False)
+    settings = Quantization(calibration_windows=1)
     int8 = quantize(fp32, _CALIBRATION, settings)
     info = ModelInfo(tokenizer_json="{}", max_seq_len=512, doc_stride=128, source=description)
     made = BenchFiles(staged)

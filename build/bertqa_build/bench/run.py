@@ -133,7 +133,7 @@ def measure(
     all of them; a shape is either measured for all of them or not at all. `again` forgets what was
     measured before. Raises BuildError where an engine fails, with its last words.
     """
-    files, description = prepare(plan.model, work_dir, on_progress)
+    files, description = prepare(plan.model, work_dir, on_progress, max_seq_len=max(plan.lengths))
     record = files.root.with_name(f"{files.root.name}.json")
     key = {"plan": plan.to_dict(), "machine": machine()}
     kept = _empty(key) if again else _read(record, key)

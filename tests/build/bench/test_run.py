@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from bertqa_build.bench.chart import draw
+from bertqa_build.bench.plan import BenchFiles, EngineName, Plan, Precision, Shape, Variant
+from bertqa_build.bench.run import machine, measure, plan_for_this_machine
+from bertqa_build.errors import BuildError
+from bertqa_build.progress import Progress
+
+FP32 = Variant(EngineName.OPENVINO, Precision.FP32)
+INT8 = Variant(EngineName.OPENVINO, Precision.INT8)
+
+
+@pytest.fixture
+def plan(files: BenchFiles, work_dir: Path) -> Plan:
+    source = str(work_dir / "checkpoint")
+    plan = plan_for_this_machine(source, lengths=(16, 8), batches=(1,), repeats=3, threads=1)
+    return replace(plan, variants=(FP32, INT8))
+
+
+def test_variants_take_turns_and_what_is_measured_is_kept(plan: Plan, work_dir: Path) -> None:
+    events: list[Progress] = []
+    measurement = measure(plan, work_dir, events.append, again=True)
+    turns = [event.note for event in events if event.stage.startswith("Measuring")]
+    assert turns == [str(FP32), str(INT8)] * 3 * 2
+    assert {(cell.variant, cell.shape) for cell in measurement.cells} == {
+        (variant, Shape(tokens, 1)) for variant in (FP32, INT8) for tokens in (8, 16)
+    }
+    document = json.loads(json.dumps(measurement.to_dict()))
+    assert document["machine"] == machine()
+    for cell in document["cells"]:
+        assert len(cell["seconds"]) == 3
+        assert min(cell["seconds"]) <= cell["median_seconds"] <= max(cell["seconds"])
+        assert cell["windows_per_second"] == pytest.approx(cell["batch"] / cell["median_seconds"])
+        if cell["precision"] == "FP32":
+            assert cell["ratio_to_fp32"] == 1
+    assert document["proofs"][str(INT8)]["execution"]
+
+    events.clear()
+    again = measure(plan, work_dir, events.append)
+    assert again == measurement
+    assert not events
+
+
+def test_the_figure_is_svg_with_a_bar_for_each_cell(plan: Plan, work_dir: Path) -> None:
+    measurement = measure(plan, work_dir)
+    root = ElementTree.fromstring(draw(measurement))
+    bars = [each for each in root.iter("{http://www.w3.org/2000/svg}rect") if each.get("class")]
+    assert len(bars) == len(measurement.cells)
+    for cell in measurement.cells:
+        assert f"{measurement.ratio(cell):.2f}x" in draw(measurement)
+
+
+def test_an_engine_that_fails_is_named_with_its_last_words(plan: Plan, work_dir: Path) -> None:
+    broken = work_dir / "broken"
+    shutil.copytree(work_dir / "bench", broken / "bench")
+    for path in broken.glob("bench/*/int8/model.xml"):
+        path.write_text("nothing")
+    with pytest.raises(BuildError, match=r"OpenVINO INT8 ended with exit status 1") as raised:
+        measure(plan, broken, again=True)
+    assert "cannot load" in (raised.value.detail or "")
+
+
+def test_more_threads_than_cores_are_refused() -> None:
+    cores = len(os.sched_getaffinity(0))
+    with pytest.raises(BuildError, match=f"only {cores} cores"):
+        plan_for_this_machine("minilm", threads=cores + 1)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+from bertqa.errors import RepositoryError
+from bertqa.repository import Repository
+from bertqa_build.inspection import (
+    NOT_QUANTISED,
+    PROBABILITIES,
+    Inspection,
+    inspect,
+    measure_speed,
+    operation_changes,
+)
+from bertqa_build.report import render
+
+LAYERS = 6
+LINEAR = 6 * LAYERS + 1
+PRODUCTS = LINEAR + 2 * LAYERS
+
+
+@pytest.fixture(scope="module")
+def versions(demo_repository: Repository) -> tuple[Inspection, Inspection]:
+    return inspect(demo_repository, 1), inspect(demo_repository, 2)
+
+
+def test_every_product_is_listed_with_what_it_runs_in(
+    versions: tuple[Inspection, Inspection],
+) -> None:
+    fp32, int8 = versions
+    assert len(fp32.products) == len(int8.products) == PRODUCTS
+    assert {product.name for product in fp32.products} == {each.name for each in int8.products}
+    assert {product.reason for product in fp32.products} == {NOT_QUANTISED}
+    assert not any(product.int8 for product in fp32.products)
+    linear = [product for product in int8.products if "(" not in product.name]
+    assert len(linear) == LINEAR
+    for product in linear:
+        assert product.int8, product
+        assert product.runs_in in ("i8", "u8")
+        assert not product.reason
+    values = [product for product in int8.products if product.name.endswith("values)")]
+    assert {(each.int8, each.runs_in, each.reason) for each in values} == {
+        (False, "f32", PROBABILITIES)
+    }
+    keys = [product for product in int8.products if product.name.endswith("keys)")]
+    assert len(keys) == len(values) == LAYERS
+    assert all(bool(product.reason) is not product.int8 for product in keys)
+
+
+def test_quantisers_operations_and_sizes_are_counted(
+    versions: tuple[Inspection, Inspection],
+) -> None:
+    fp32, int8 = versions
+    assert set(fp32.quantizers.values()) == {0}
+    assert all(int8.quantizers.values())
+    assert int8.quantizers["DequantizeLinear"] > int8.quantizers["QuantizeLinear"]
+    assert len(int8.ranges) == int8.quantizers["FakeQuantize"]
+    assert all(each.low < each.high for each in int8.ranges)
+    changes = operation_changes(fp32, int8)
+    assert ("MatMul", LINEAR, LINEAR) in changes
+    assert abs(changes[0][2] - changes[0][1]) >= abs(changes[-1][2] - changes[-1][1])
+    assert set(fp32.sizes) == {"model.xml", "model.bin", "model.onnx"}
+    assert int8.ir_size < fp32.ir_size / 3
+
+
+def test_a_version_that_is_not_there_is_named(demo_repository: Repository) -> None:
+    with pytest.raises(RepositoryError, match="has no version 7"):
+        inspect(demo_repository, 7)
+
+
+class Page(HTMLParser):
+    """Collects what a page would fetch, its headings, and whether its tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.fetched += [value or "" for name, value in attributes if name in ("src", "href")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_the_report_is_one_whole_page(
+    demo_repository: Repository, versions: tuple[Inspection, Inspection]
+) -> None:
+    speeds = measure_speed(demo_repository, (1, 2), lengths=(32,), repeats=2)
+    html = render(*versions, speeds, "a <small> machine")
+    page = Page()
+    page.feed(html)
+    assert not page.fetched
+    assert not page.open
+    text = " ".join(page.text)
+    for heading in ("Accuracy", "Size", "Speed", "Operations", "Matrix products", "Activation"):
+        assert heading in text
+    assert "a <small> machine" in text
+    for version in versions:
+        assert version.card.scores is not None
+        assert f"{version.card.scores['f1']:.2f} %" in text
+    assert f"of {PRODUCTS}" in text
+    assert html.count("<svg") == 4
