@@ -19,6 +19,7 @@ EXTRA_OF_MODULE = {
     "uvicorn": "serve",
     "jinja2": "deploy",
     "kubernetes": "deploy",
+    "netron": "inspect",
     "accelerate": "build",
     "datasets": "build",
     "nncf": "build",

@@ -20,6 +20,11 @@ class EngineName(StrEnum):
     ONNX_RUNTIME_OPENVINO = "ONNX Runtime + OpenVINO EP"
     OPENVINO = "OpenVINO"
 
+    @property
+    def slug(self) -> str:
+        """What to type for it, such as `onnx-runtime-openvino`."""
+        return self.name.lower().replace("_", "-")
+
 
 class Precision(StrEnum):
     """What the matrix products are computed in."""

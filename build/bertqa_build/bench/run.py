@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from bertqa_build.bench.plan import (
     BATCHES,
     LENGTHS,
     BenchFiles,
+    EngineName,
     Plan,
     Precision,
     Shape,
@@ -104,11 +105,18 @@ def plan_for_this_machine(
     batches: tuple[int, ...] = BATCHES,
     repeats: int = 5,
     threads: int | None = None,
+    engines: Sequence[str] = (),
 ) -> Plan:
     """Plan every variant that this CPU has, on `threads` cores, or on all.
 
-    Raises BuildError where there are not so many.
+    `engines` are the slugs of those to measure, or nothing for all. Raises BuildError where there
+    is no such engine, or there are not so many cores.
     """
+    known = {engine.slug: engine for engine in EngineName}
+    unknown = [slug for slug in engines if slug not in known]
+    if unknown:
+        raise BuildError(f"There is no engine {unknown[0]!r}: choose of {', '.join(known)}.")
+    chosen = [engine for slug, engine in known.items() if slug in engines or not engines]
     cores = len(os.sched_getaffinity(0))
     if threads is not None and threads > cores:
         raise BuildError(f"{threads} threads were asked for, but there are only {cores} cores.")
@@ -118,7 +126,7 @@ def plan_for_this_machine(
         batches=tuple(sorted(set(batches))),
         repeats=repeats,
         threads=threads or cores,
-        variants=variants(has_bf16="avx512_bf16" in _flags() or "amx_bf16" in _flags()),
+        variants=variants(chosen, has_bf16=bool({"avx512_bf16", "amx_bf16"} & _flags())),
     )
 
 

@@ -20,7 +20,6 @@ import openvino as ov
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from transformers import BertConfig, BertForQuestionAnswering
 
 from bertqa.model_info import ModelInfo
 from bertqa_build.bench.plan import BenchFiles, EngineName, Precision
@@ -33,7 +32,6 @@ from bertqa_build.engines import (
     OpenVINOEngine,
     TorchEngine,
 )
-from bertqa_build.model import SpanModel
 
 MINIMUM_SECONDS = 0.1
 """A sample calls a small model as often as it takes to fill this time."""
@@ -82,6 +80,11 @@ def _time(engine: Engine, inputs: dict[str, NDArray[np.int64]]) -> float:
 
 
 def _load_pytorch(files: BenchFiles, precision: Precision, threads: int) -> tuple[Engine, Any]:
+    # transformers takes longer to import than most engines take to load: the others need none of it.
+    from transformers import BertConfig, BertForQuestionAnswering
+
+    from bertqa_build.model import SpanModel
+
     config = BertConfig.from_pretrained(files.root)
     config._attn_implementation = "sdpa"
     bert = BertForQuestionAnswering(config)  # type: ignore[no-untyped-call]

@@ -22,6 +22,13 @@ def bench(
             "id, a directory, or pypi:NAME."
         ),
     ] = "minilm",
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="pytorch, onnx-runtime, onnx-runtime-openvino or openvino; repeatable, all if "
+            "left out."
+        ),
+    ] = None,
     length: Annotated[
         list[int] | None, typer.Option(min=8, max=512, help="Tokens in a window; repeatable.")
     ] = None,
@@ -55,6 +62,7 @@ def bench(
         batches=tuple(batch or BATCHES),
         repeats=repeats,
         threads=threads,
+        engines=engine or (),
     )
     with stages() as show:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +56,11 @@ def inspect(
     else:
         _show(first, second)
     if netron:
-        _open_in_netron(place, before, after)
+        for version, address in zip(
+            (before, after), start_netron(place, before, after), strict=True
+        ):
+            stderr.print(f"version {version}: {address}")
+        threading.Event().wait()
 
 
 def _show(before: Inspection, after: Inspection) -> None:
@@ -93,15 +98,13 @@ def _show(before: Inspection, after: Inspection) -> None:
     stdout.print(layers)
 
 
-def _open_in_netron(repository: Repository, *versions: int) -> None:
-    try:
-        import netron
-    except ModuleNotFoundError as error:
-        raise CommandError(
-            "Netron is not installed: pip install netron.", detail=str(error)
-        ) from error
+def start_netron(repository: Repository, *versions: int, browse: bool = True) -> list[str]:
+    """Serve the graphs of versions, each at an address of its own, and give the addresses."""
+    import netron
+
+    addresses = []
     for version in versions:
         path = repository.require_version(version) / IR_FILE
-        host, port = netron.start(str(path), browse=True)
-        stderr.print(f"version {version}: http://{host}:{port}")
-    netron.wait()
+        host, port = netron.start(str(path), browse=browse)
+        addresses.append(f"http://{host}:{port}")
+    return addresses

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+
+from bertqa.repository import Repository
+from bertqa_cli.verbs.inspect import start_netron
+from tests.cli.conftest import Invoke
+
+
+def test_two_versions_are_compared_in_words(invoke: Invoke, demo_repository: Repository) -> None:
+    result = invoke("inspect", "1", "2", "--repository", str(demo_repository.root))
+
+    assert result.status == 0
+    assert "0 of 49 matrix products in INT8" in result.out
+    assert "the version is not quantised" in result.out
+    assert "FakeQuantize" in result.out
+    assert "QuantizeLinear (ONNX)" in result.out
+    assert "encoder.layer.5.output.dense" in result.out
+
+
+def test_json_and_a_report(invoke: Invoke, demo_repository: Repository, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    result = invoke(
+        *("inspect", "1", "2", "--repository", str(demo_repository.root)),
+        *("--report", str(page), "--json"),
+    )
+
+    assert result.status == 0
+    document = json.loads(result.out)
+    assert (document["before"]["precision"], document["after"]["precision"]) == ("FP32", "INT8")
+    assert document["after"]["quantizers"]["FakeQuantize"] > 30
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_what_is_not_there_is_status_1(
+    invoke: Invoke, demo_repository: Repository, tmp_path: Path
+) -> None:
+    result = invoke("inspect", "1", "9", "--repository", str(demo_repository.root))
+    assert result.status == 1
+    assert "has no version 9 of bert-qa (published: 1, 2)" in result.err
+
+    result = invoke(
+        *("inspect", "1", "2", "--repository", str(demo_repository.root)),
+        *("--report", str(tmp_path / "absent" / "report.html")),
+    )
+    assert result.status == 1
+    assert "cannot be written: No such file or directory" in result.err
+
+
+def test_netron_serves_both_graphs(demo_repository: Repository) -> None:
+    import netron
+
+    addresses = start_netron(demo_repository, 1, 2, browse=False)
+    try:
+        assert len(set(addresses)) == 2
+        for address in addresses:
+            assert "Netron" in httpx.get(address).text
+            assert b"FakeQuantize" in httpx.get(f"{address}/data/model.xml").content or (
+                address == addresses[0]
+            )
+    finally:
+        netron.stop()
