@@ -1,11 +1,25 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from bertqa_build.errors import RecipeError
-from bertqa_build.recipe import HubDataset, load_recipe
+from bertqa_build.recipe import (
+    Data,
+    Distillation,
+    Gate,
+    HubDataset,
+    Model,
+    Quantization,
+    QuantizationAwareTraining,
+    Recipe,
+    Training,
+    load_recipe,
+)
 
-RECIPES = sorted((Path(__file__).parents[2] / "build" / "recipes").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "build" / "recipes").glob("*.yaml"))
+DOCUMENTATION = ROOT / "docs" / "build.md"
 MINIMAL = "name: x\nsource: y\ndata: {train: [a.json], evaluation: b.json}\n"
 
 
@@ -80,8 +94,7 @@ def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
             "qat.distillation.wait is no key that a recipe has. Did you mean weight?",
         ),
         (
-            "name: x\nsource: y\ndata:\n  train:\n    - a.json\n    - {dataset: b}\n"
-            "  evaluation: c.json\n",
+            "name: x\nsource: y\ndata:\n  evaluation: c\n  train: [a.json,\n   {dataset: b}]\n",
             6,
             "data.train[1].split is missing",
         ),
@@ -127,3 +140,29 @@ def test_a_recipe_is_keys_and_values(tmp_path: Path, text: str) -> None:
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"There is no recipe .*nowhere\.yaml"):
         load_recipe(tmp_path / "nowhere.yaml")
+
+
+SECTIONS = {
+    "Top level": Recipe,
+    "`model:`": Model,
+    "`data:`": Data,
+    "`finetune:`": Training,
+    "`quantization:`": Quantization,
+    "`qat:`": QuantizationAwareTraining,
+    "`qat.distillation:`": Distillation,
+    "`gate:`": Gate,
+}
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_documentation_tells_every_key(title: str) -> None:
+    _, _, rest = DOCUMENTATION.read_text(encoding="utf-8").partition(f"### {title}\n")
+    told = dict(re.findall(r"^\| `(\w+)` \|.*\| (.+) \|$", rest.split("\n### ")[0], re.MULTILINE))
+    section = SECTIONS[title]
+    inherited = Training.model_fields if title == "`qat:`" else {}
+    expected = {
+        key: field.description or f"See `{key}:` below."
+        for key, field in section.model_fields.items()
+        if key not in inherited
+    }
+    assert told == expected
