@@ -62,11 +62,10 @@ def plugin_config(cores: int) -> dict[str, str]:
     """Give OpenVINO's settings for so many cores: all of them, four to each stream.
 
     A stream answers one request at a time: more streams answer more of them, fewer answer sooner.
+    There are two at least, so that a request is not behind another while a core is free.
     """
-    return {
-        "INFERENCE_NUM_THREADS": str(cores),
-        "NUM_STREAMS": str(max(1, cores // THREADS_PER_STREAM)),
-    }
+    streams = min(cores, max(2, cores // THREADS_PER_STREAM))
+    return {"INFERENCE_NUM_THREADS": str(cores), "NUM_STREAMS": str(streams)}
 
 
 def server_flags(listening: Listening) -> list[str]:

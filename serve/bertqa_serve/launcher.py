@@ -43,6 +43,7 @@ from bertqa_serve.warm_up import warm_up
 
 OVMS_BINARY = "OVMS_BINARY"
 _CONTAINER_PROGRAMS = ("docker", "podman")
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _LOOK_SECONDS = 0.1
 _LINGER_SECONDS = 70.0
 _STOP_SECONDS = 30.0
@@ -178,7 +179,8 @@ def running(
     reader = threading.Thread(target=_pass_on, args=(process, log, last_lines), daemon=True)
     reader.start()
     try:
-        host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host
+        host = _ANY_ADDRESS.get(options.host, options.host)
+        host = f"[{host}]" if ":" in host else host
         rest_url = f"http://{host}:{options.rest_port}"
         server = Running(engine, f"{host}:{options.port}", rest_url, process, last_lines)
         _wait_until_ready(server, options, asked_to_end)

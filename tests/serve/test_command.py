@@ -60,9 +60,12 @@ def test_the_local_engine_takes_the_same_flags() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "threads", "streams"), [(1, "1", "1"), (2, "2", "1"), (8, "8", "2"), (56, "56", "14")]
+    ("cores", "threads", "streams"),
+    [(1, "1", "1"), (2, "2", "2"), (4, "4", "2"), (8, "8", "2"), (56, "56", "14")],
 )
-def test_all_cores_are_used_four_to_a_stream(cores: int, threads: str, streams: str) -> None:
+def test_all_cores_are_used_four_to_a_stream_and_two_streams_at_least(
+    cores: int, threads: str, streams: str
+) -> None:
     config = plugin_config(cores)
     assert config == {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
 

@@ -149,8 +149,9 @@ class LocalServer:
             await self._stop.wait()
 
     def _bind_grpc(self, server: grpc.aio.Server) -> int:
+        host = f"[{self._host}]" if ":" in self._host else self._host
         try:
-            port: int = server.add_insecure_port(f"{self._host}:{self.grpc_port}")
+            port: int = server.add_insecure_port(f"{host}:{self.grpc_port}")
         except RuntimeError as error:
             raise _no_port("gRPC", self._host, self.grpc_port, error) from error
         return port
