@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,9 +24,11 @@ def tcp_server(
     started, loop_of = threading.Event(), []
 
     async def quietly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.CancelledError, asyncio.IncompleteReadError):
-            await handle(reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await handle(reader, writer)
+        finally:
+            writer.close()
 
     async def serve() -> None:
         server = await asyncio.start_server(quietly, "127.0.0.1", 0, ssl=context)
@@ -53,27 +55,25 @@ def pipe_to(
 ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]:
     """Pass all bytes on to another port of loopback, keeping those that the client sends."""
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+    async def pump(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, copy: bytearray | None
+    ) -> None:
+        try:
             while data := await reader.read(65536):
+                if copy is not None:
+                    copy.extend(data)
                 writer.write(data)
                 await writer.drain()
+        finally:
             writer.close()
-
-    async def noted(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-        while data := await reader.read(65536):
-            if seen is not None:
-                seen.extend(data)
-            yield data
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back_reader, back_writer = await asyncio.open_connection("127.0.0.1", port)
-        back = asyncio.create_task(pump(back_reader, writer))
-        async for data in noted(reader):
-            back_writer.write(data)
-            await back_writer.drain()
-        back_writer.close()
-        await back
+        await asyncio.gather(
+            pump(reader, back_writer, seen),
+            pump(back_reader, writer, None),
+            return_exceptions=True,
+        )
 
     return handle
 

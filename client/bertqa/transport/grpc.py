@@ -57,6 +57,12 @@ class _Connection:
             raise asked.error(code, detail) from error
         self._met = True
 
+    def _there(self, response: Any) -> Any:
+        """Refuse the None that grpc.aio gives, without an error, for bytes that are no message."""
+        if response is None:
+            raise ProtocolError(f"{self._address} sent bytes that are no message of the protocol.")
+        return response
+
     @contextlib.contextmanager
     def _learning(self) -> Iterator[None]:
         """Say why REST is asked at all, where that fails."""
@@ -163,7 +169,7 @@ class AsyncGrpcTransport(_Connection):
         _, infer, _ = self._open()
         request = self._messages.infer_request(inputs, version)
         with self._calling(version):
-            response = await infer(request, **self._call_arguments(deadline))
+            response = self._there(await infer(request, **self._call_arguments(deadline)))
         return self._messages.infer_result(response, version)
 
     async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
@@ -178,7 +184,7 @@ class AsyncGrpcTransport(_Connection):
         _, _, metadata = self._open()
         request = self._messages.metadata_request(version)
         with self._calling(version):
-            response = await metadata(request, **self._call_arguments(deadline))
+            response = self._there(await metadata(request, **self._call_arguments(deadline)))
         return self._messages.model_metadata(response)
 
     async def close(self) -> None:

@@ -147,8 +147,14 @@ class _Protocol:
             yield
         except (httpx.TimeoutException, TimeoutError) as error:
             raise asked.error("DEADLINE_EXCEEDED", str(error)) from error
-        except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.NetworkError) as error:
+        except httpx.NetworkError as error:
             raise asked.unreachable(str(error)) from error
+        except httpx.RemoteProtocolError as error:
+            if "disconnected" in str(error):
+                raise asked.unreachable(str(error)) from error
+            raise ProtocolError(
+                f"{self._address} does not speak HTTP: is it a gRPC port?", detail=str(error)
+            ) from error
         except httpx.HTTPError as error:
             raise ProtocolError(
                 f"{self._address} sent no proper HTTP: {error}.", detail=str(error)

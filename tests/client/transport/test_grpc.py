@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import trustme
+
+from bertqa import TLS, BertQAError, QATokenizer
+from bertqa.errors import (
+    AccessDeniedError,
+    DeadlineExceededError,
+    InvalidOptionError,
+    ProtocolError,
+    ServerOverloadedError,
+    ServerUnreachableError,
+)
+from bertqa.transport.address import Address
+from bertqa.transport.grpc import channel_arguments
+from bertqa_serve.engine.server import LocalServer
+from tests.support.gates import GrpcGate, pipe_to, tcp_server
+from tests.support.models import tokenizer_json
+from tests.support.twins import Twins
+
+QUESTION = "Who gave their name to Normandy?"
+CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France. " * 3
+TOKENIZER = QATokenizer.from_json(tokenizer_json())
+
+
+@pytest.fixture
+def gate(server: LocalServer) -> Iterator[GrpcGate]:
+    with GrpcGate(server.grpc_port) as opened:
+        yield opened
+
+
+def through(open_client: Twins, gate: GrpcGate, **options: Any) -> Any:
+    """A client that has met the server through the gate."""
+    client = open_client(
+        f"localhost:{gate.port}", tokenizer=TOKENIZER, **{"timeout": 60.0, **options}
+    )
+    client.answer(QUESTION, CONTEXT)
+    gate.calls.clear()
+    return client
+
+
+def test_what_is_unavailable_is_tried_again(open_client: Twins, gate: GrpcGate) -> None:
+    client = through(open_client, gate)
+    gate.obstacles = [grpc.StatusCode.UNAVAILABLE] * 3
+    client.answer(QUESTION, CONTEXT)
+    assert len(gate.calls) == 4
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (grpc.StatusCode.INTERNAL, ProtocolError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, ServerOverloadedError),
+        (grpc.StatusCode.UNAUTHENTICATED, AccessDeniedError),
+        (grpc.StatusCode.ABORTED, ProtocolError),
+    ],
+)
+def test_nothing_else_is_tried_again(
+    open_client: Twins, gate: GrpcGate, code: grpc.StatusCode, error: type[BertQAError]
+) -> None:
+    client = through(open_client, gate)
+    gate.obstacles = [code]
+    with pytest.raises(error) as caught:
+        client.answer(QUESTION, CONTEXT)
+    assert len(gate.calls) == 1
+    assert caught.value.detail == "an obstacle"
+
+
+def test_what_stays_unavailable_is_given_up(open_client: Twins, gate: GrpcGate) -> None:
+    client = through(open_client, gate)
+    gate.obstacles = [grpc.StatusCode.UNAVAILABLE] * 50
+    with pytest.raises(ServerUnreachableError):
+        client.answer(QUESTION, CONTEXT)
+    assert len(gate.calls) == 5
+
+
+def test_a_slow_server_meets_the_deadline(open_client: Twins, gate: GrpcGate) -> None:
+    client = through(open_client, gate)
+    gate.obstacles = [threading.Event()]
+    with pytest.raises(DeadlineExceededError, match="no answer in time"):
+        client.answer(QUESTION, CONTEXT, timeout=0.3)
+    assert len(gate.calls) == 1
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xff\xff\xff", b"", b"\x0a\x03abc\x12\x013"])
+def test_garbage_in_a_message_is_refused(
+    open_client: Twins, gate: GrpcGate, garbage: bytes
+) -> None:
+    client = through(open_client, gate)
+    gate.obstacles = [garbage]
+    with pytest.raises(ProtocolError):
+        client.answer(QUESTION, CONTEXT)
+
+
+def test_a_server_of_another_kind_is_no_server(open_client: Twins) -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+        await writer.drain()
+
+    with tcp_server(babble) as port:
+        client = open_client(f"localhost:{port}", tokenizer=TOKENIZER, timeout=60.0)
+        with pytest.raises(ServerUnreachableError):
+            client.answer(QUESTION, CONTEXT)
+
+
+def test_a_token_and_headers_are_sent_with_every_call(open_client: Twins, gate: GrpcGate) -> None:
+    client = through(open_client, gate, token="secret", headers={"X-Team": "search"})
+    client.answer(QUESTION, CONTEXT)
+    for call in gate.calls:
+        assert call["authorization"] == "Bearer secret"
+        assert call["x-team"] == "search"
+
+
+def test_a_name_in_dns_is_asked_round_robin() -> None:
+    arguments = channel_arguments(Address.parse("dns:///bert-qa.default.svc:9000"))
+    assert arguments["target"] == "dns:///bert-qa.default.svc:9000"
+    config = json.loads(dict(arguments["options"])["grpc.service_config"])
+    assert config["loadBalancingConfig"] == [{"round_robin": {}}]
+    plain = dict(channel_arguments(Address.parse("localhost:9000"))["options"])
+    assert "loadBalancingConfig" not in json.loads(plain["grpc.service_config"])
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[trustme.CA, dict[str, Path]]:
+    """A certificate authority, with a client's certificate in files."""
+    directory = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    client = authority.issue_cert("client.example")
+    files = {name: directory / f"{name}.pem" for name in ("ca", "certificate", "key")}
+    authority.cert_pem.write_to_path(files["ca"])
+    client.cert_chain_pems[0].write_to_path(files["certificate"])
+    client.private_key_pem.write_to_path(files["key"])
+    return authority, files
+
+
+@pytest.mark.parametrize(
+    ("scheme", "mutual"), [("grpcs", False), ("grpcs", True), ("https", True), ("tfss", False)]
+)
+def test_tls_is_spoken_and_the_server_is_checked(
+    open_client: Twins,
+    server: LocalServer,
+    authority: tuple[trustme.CA, dict[str, Path]],
+    scheme: str,
+    mutual: bool,
+) -> None:
+    ca, files = authority
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"] if scheme == "https" else ["h2"])
+    ca.issue_cert("localhost").configure_cert(context)
+    if mutual:
+        context.verify_mode = ssl.CERT_REQUIRED
+        ca.configure_trust(context)
+    plain_port = server.rest_port if scheme == "https" else server.grpc_port
+    assert plain_port is not None
+    own = {"certificate": files["certificate"], "key": files["key"]} if mutual else {}
+    with tcp_server(pipe_to(plain_port), context) as port:
+        options = {"tokenizer": TOKENIZER, "timeout": 60.0}
+        client = open_client(
+            f"{scheme}://localhost:{port}", tls=TLS(ca=files["ca"], **own), **options
+        )
+        assert client.answer(QUESTION, CONTEXT).model_version == 2
+        stranger = open_client(f"{scheme}://localhost:{port}", **options)
+        with pytest.raises(ServerUnreachableError):
+            stranger.answer(QUESTION, CONTEXT, timeout=3.0)
+
+
+def test_tls_files_that_cannot_be_used_are_named(open_client: Twins, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+    for scheme in ("grpcs", "https"):
+        with pytest.raises(InvalidOptionError, match=r"missing\.pem|TLS files"):
+            open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, tls=TLS(ca=missing))
+    with pytest.raises(InvalidOptionError, match="together"):
+        TLS(certificate=missing)

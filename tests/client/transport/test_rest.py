@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bertqa import BertQAError, QAClient, QATokenizer
+from bertqa.errors import (
+    AccessDeniedError,
+    DeadlineExceededError,
+    ProtocolError,
+    ServerOverloadedError,
+    ServerUnreachableError,
+)
+from bertqa.transport.address import Address
+from bertqa.transport.rest import JSON_LENGTH, RestTransport
+from bertqa.transport.security import Security
+from bertqa_serve.engine.server import LocalServer
+from tests.support.gates import pipe_to, tcp_server
+from tests.support.models import tokenizer_json
+from tests.support.twins import Twins
+
+QUESTION = "Who gave their name to Normandy?"
+CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France. " * 3
+TOKENIZER = QATokenizer.from_json(tokenizer_json())
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+
+
+def answering(*responses: bytes, keep: int = 1) -> Handler:
+    """Give the raw responses one after the other, the last one again and again."""
+    rest = list(responses)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            lengths = [line for line in head.lower().split(b"\r\n") if b"content-length:" in line]
+            body_length = [line for line in lengths if not line.startswith(b"inference")]
+            if body_length:
+                await reader.readexactly(int(body_length[0].split(b":")[1]))
+            writer.write(rest.pop(0) if len(rest) > keep else rest[0])
+            await writer.drain()
+
+    return handle
+
+
+def response(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
+    return head.encode() + body
+
+
+METADATA = response(
+    json.dumps(
+        {
+            "name": "bert-qa",
+            "versions": ["1"],
+            "inputs": [
+                {"name": name, "datatype": "INT64", "shape": [-1, -1]}
+                for name in ("input_ids", "attention_mask", "token_type_ids")
+            ],
+            "outputs": [
+                {"name": name, "datatype": "FP32", "shape": [-1, -1]}
+                for name in ("start_logits", "end_logits")
+            ],
+        }
+    ).encode()
+)
+
+
+def ask(open_client: Twins, port: int, **options: Any) -> Any:
+    client = open_client(f"http://localhost:{port}", tokenizer=TOKENIZER, **options)
+    return client.answer(QUESTION, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"", ""),
+        (b"hello", ""),
+        (b"[]", ""),
+        (b"{}", ""),
+        (b'{"model_version": "1", "outputs": 3}', ""),
+        (b'{"model_version": "1", "outputs": []}', ""),
+        (b'{"model_version": "one", "outputs": []}', ""),
+        (b"{}", f"{JSON_LENGTH}: 99\r\n"),
+        (b"{}", f"{JSON_LENGTH}: no\r\n"),
+        (b"[" * 100_000, ""),
+    ],
+)
+def test_a_strange_body_is_refused(open_client: Twins, body: bytes, headers: str) -> None:
+    with (
+        tcp_server(answering(METADATA, response(body, headers=headers))) as port,
+        pytest.raises(ProtocolError),
+    ):
+        ask(open_client, port)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("401 Unauthorized", AccessDeniedError),
+        ("403 Forbidden", AccessDeniedError),
+        ("429 Too Many Requests", ServerOverloadedError),
+        ("500 Internal Server Error", ProtocolError),
+        ("418 I'm a teapot", ProtocolError),
+        ("302 Found", ProtocolError),
+    ],
+)
+def test_a_status_is_translated(open_client: Twins, status: str, error: type[BertQAError]) -> None:
+    body = json.dumps({"error": "as the server says"}).encode()
+    with (
+        tcp_server(answering(METADATA, response(body, status))) as port,
+        pytest.raises(error) as caught,
+    ):
+        ask(open_client, port)
+    assert caught.value.detail == "as the server says"
+
+
+def test_what_is_no_http_is_refused(open_client: Twins) -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\x00\x01\x02 garbage \r\n\r\n")
+        await writer.drain()
+
+    with (
+        tcp_server(babble) as port,
+        pytest.raises(ProtocolError, match="does not speak HTTP"),
+    ):
+        ask(open_client, port)
+
+
+def test_a_server_that_hangs_up_is_tried_again(open_client: Twins) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(await reader.readuntil(b"\r\n\r\n"))
+
+    calls: list[bytes] = []
+    with (
+        tcp_server(hang_up) as port,
+        pytest.raises(ServerUnreachableError),
+    ):
+        ask(open_client, port)
+    assert len(calls) == 5
+
+
+def test_a_server_that_dribbles_meets_the_deadline(open_client: Twins) -> None:
+    async def dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+        while True:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    with tcp_server(dribble) as port, pytest.raises(DeadlineExceededError):
+        ask(open_client, port, timeout=0.5)
+
+
+def test_a_silent_server_meets_the_deadline(open_client: Twins) -> None:
+    async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    with tcp_server(nothing) as port, pytest.raises(DeadlineExceededError):
+        ask(open_client, port, timeout=0.3)
+
+
+def test_a_body_without_end_does_not_fill_the_memory(
+    open_client: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b" " * 65536)
+            await writer.drain()
+
+    monkeypatch.setattr("bertqa.defaults.RESPONSE_LIMIT_BYTES", 1_000_000)
+    with tcp_server(flood) as port, pytest.raises(ProtocolError, match="more than 1000000 bytes"):
+        ask(open_client, port)
+
+
+def test_a_connection_is_used_again_and_headers_are_sent(
+    open_client: Twins, server: LocalServer
+) -> None:
+    assert server.rest_port is not None
+    connections: list[int] = []
+    seen = bytearray()
+    pipe = pipe_to(server.rest_port, seen)
+
+    async def counting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(1)
+        await pipe(reader, writer)
+
+    with tcp_server(counting) as port:
+        client = open_client(
+            f"http://localhost:{port}", token="secret", headers={"X-Team": "search"}, timeout=60.0
+        )
+        for _ in range(5):
+            client.answer(QUESTION, CONTEXT)
+        client.close()
+    assert len(connections) == 1
+    assert seen.lower().count(b"authorization: bearer secret") == 6
+    assert seen.lower().count(b"x-team: search") == 6
+
+
+def test_outputs_are_read_binary_or_not() -> None:
+    start, end = np.arange(6, dtype="<f4").reshape(2, 3), np.ones((2, 3), dtype="<f4")
+    head = json.dumps(
+        {
+            "model_version": "3",
+            "outputs": [
+                {
+                    "name": "end_logits",
+                    "datatype": "FP32",
+                    "shape": [2, 3],
+                    "parameters": {"binary_data_size": 24},
+                },
+                {
+                    "name": "start_logits",
+                    "datatype": "FP32",
+                    "shape": [2, 3],
+                    "data": start.ravel().tolist(),
+                },
+            ],
+        }
+    ).encode()
+    transport = RestTransport(Address.parse("http://localhost:1"), "bert-qa", Security())
+    result = transport._infer_result(
+        head + end.tobytes(), httpx.Headers({JSON_LENGTH: str(len(head))})
+    )
+    transport.close()
+    assert result.model_version == 3
+    assert result.outputs["start_logits"].tolist() == start.tolist()
+    assert result.outputs["end_logits"].tolist() == end.tolist()
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    body=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["outputs", "name", "shape", "datatype", "data", "model_version", "parameters"]
+                ),
+                inner,
+                max_size=6,
+            )
+        ),
+    )
+)
+def test_any_json_is_read_or_refused_by_an_error_of_ours(body: object) -> None:
+    encoded = json.dumps(body).encode()
+    for read in (
+        lambda: TRANSPORT._infer_result(encoded, httpx.Headers()),
+        lambda: TRANSPORT._model_metadata(encoded),
+    ):
+        try:
+            read()
+        except ProtocolError:
+            continue
+
+
+TRANSPORT = RestTransport(Address.parse("http://localhost:1"), "bert-qa", Security())
+
+
+def test_a_model_name_with_any_characters_stays_one_part_of_the_path(server: LocalServer) -> None:
+    url = f"http://localhost:{server.rest_port}"
+    with (
+        QAClient(url, model="../a b/ü", timeout=60.0) as client,
+        pytest.raises(BertQAError, match=r"'\.\./a b/ü'"),
+    ):
+        client.answer(QUESTION, CONTEXT)
