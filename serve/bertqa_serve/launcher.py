@@ -27,7 +27,6 @@ from bertqa_serve.command import (
     Listening,
     command_line,
     local_program,
-    plugin_config,
     usable_cores,
 )
 from bertqa_serve.errors import (
@@ -229,7 +228,7 @@ def _find_container(environment: Mapping[str, str], image: str) -> Engine | None
 
 def _listening(options: ServeOptions, *, dry_run: bool = False) -> Listening:
     config_path = complete_config(
-        options.repository, options.model, plugin_config(usable_cores()), dry_run=dry_run
+        options.repository, options.model, usable_cores(), dry_run=dry_run
     )
     return Listening(config_path, options.port, options.rest_port, options.host, options.log_level)
 

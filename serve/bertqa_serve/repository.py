@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bertqa_serve.command import plugin_config
 from bertqa_serve.errors import ConfigError, RepositoryMissingError
 
 CONFIG_FILE = "config.json"
 _VERSION = re.compile(r"[1-9][0-9]*")
 
 
-def complete_config(
-    repository: Path, model: str, plugin_config: Mapping[str, str], *, dry_run: bool = False
-) -> Path:
+def complete_config(repository: Path, model: str, cores: int, *, dry_run: bool = False) -> Path:
     """Make sure that a repository has a `config.json` that fits this machine, and give its path.
 
     Where there is none, it serves all versions of `model`. Models in it that say nothing of
-    `plugin_config` get the one given, as `ovms` takes none on its command line beside a
-    configuration; what is there stays as it is. `dry_run` writes nothing.
+    `plugin_config` get one for so many cores, as `ovms` takes none on its command line beside a
+    configuration; one that this wrote for another machine is written anew. All else that is
+    there stays as it is. `dry_run` writes nothing.
 
     Raises RepositoryMissingError for a repository that is missing or has nothing to serve, and
     ConfigError for a file that is no JSON.
@@ -42,12 +41,25 @@ def complete_config(
             )
         entry = {"name": model, "base_path": model, "model_version_policy": {"all": {}}}
         content = {"model_config_list": [{"config": entry}]}
-    lacking = [config for config in _model_configs(content, path) if "plugin_config" not in config]
-    for config in lacking:
-        config["plugin_config"] = dict(plugin_config)
-    if (lacking or not path.exists()) and not dry_run:
+    fitting = plugin_config(cores)
+    changed = [
+        config
+        for config in _model_configs(content, path)
+        if config.get("plugin_config") != fitting and _is_ours(config.get("plugin_config"))
+    ]
+    for config in changed:
+        config["plugin_config"] = fitting
+    if (changed or not path.exists()) and not dry_run:
         _write(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def _is_ours(settings: Any) -> bool:
+    """Whether there are no settings, or those that this module writes for some number of cores."""
+    if settings is None:
+        return True
+    threads = str(settings.get("INFERENCE_NUM_THREADS", "")) if isinstance(settings, dict) else ""
+    return threads.isdigit() and bool(settings == plugin_config(int(threads)))
 
 
 def _is_version(path: Path) -> bool:
