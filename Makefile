@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench chart clean
+.PHONY: help setup demo test lint fuzz format bench chart clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ chart: $(INSTALLED) ## Check the chart and pack it into .work
 	$(BIN)/python deploy/helm/generate.py --check
 	$(BIN)/python -m pytest tests/deploy/helm
 	$(BIN)/python -m tests.deploy.tools helm package deploy/helm/bert-qa --destination .work
+
+fuzz: $(INSTALLED) ## Send the local engine 100,000 damaged requests
+	$(BIN)/python -m tests.serve.fuzz
 
 format: $(INSTALLED) ## Mend style in place
 	$(BIN)/ruff check --fix .
