@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -192,7 +192,7 @@ class Scheduler:
                 self._advance(job, response)
         elif isinstance(response, InferResult):
             try:
-                rows = _rows(response, [len(place.window) for place in request.places])
+                rows = rows_of(response, [place.window for place in request.places])
             except ProtocolError as error:
                 self._fail(request, error)
                 return
@@ -261,8 +261,9 @@ class Scheduler:
         self._requests += batches
 
 
-def _rows(result: InferResult, lengths: list[int]) -> list[Logits]:
+def rows_of(result: InferResult, windows: Sequence[Window]) -> list[Logits]:
     """Cut the padding off each row of the outputs. Raises ProtocolError where they do not fit."""
+    lengths = [len(window) for window in windows]
     shape = len(lengths), padded_length(max(lengths))
     outputs = []
     for name in (START_LOGITS, END_LOGITS):
