@@ -188,7 +188,7 @@ def running(
         yield server
     finally:
         _end(process)
-        reader.join()
+        reader.join(_STOP_SECONDS)
 
 
 def _kind(requested: str) -> EngineKind:
@@ -273,10 +273,13 @@ def _environment(engine: Engine) -> dict[str, str]:
 
 
 def _pass_on(process: subprocess.Popen[str], log: Log, last_lines: deque[str]) -> None:
+    """Read on even where nobody listens any more: a full pipe would stop the server."""
     assert process.stdout is not None
-    for line in process.stdout:
-        last_lines.append(line.rstrip())
-        log(line.rstrip())
+    with process.stdout as lines:
+        for line in lines:
+            last_lines.append(line.rstrip())
+            with contextlib.suppress(OSError, ValueError):
+                log(line.rstrip())
 
 
 def _wait_until_ready(

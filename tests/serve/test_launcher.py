@@ -181,6 +181,20 @@ def test_a_server_that_is_killed_later_is_noticed(repository: Path) -> None:
             server.wait(timeout=30)
 
 
+def test_a_log_that_nobody_reads_any_more_does_not_stop_the_server(
+    repository: Path, tmp_path: Path
+) -> None:
+    talkative = program(tmp_path / "ovms", "yes | head -c 1000000; " + ENGINE)
+    chosen = options(repository, engine="ovms", ovms_path=talkative, warm_up=False)
+
+    def log(line: str) -> None:
+        if not line.startswith("Serving with"):
+            raise BrokenPipeError
+
+    with running(chosen, log=log) as server:
+        assert httpx.get(f"{server.rest_url}/v2/models/bert-qa/ready").status_code == 200
+
+
 def test_a_start_can_be_cut_short(repository: Path) -> None:
     asked = threading.Event()
     asked.set()

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from bertqa_serve.engine.config import ServerConfig
 from bertqa_serve.engine.metrics import Metrics
-from bertqa_serve.engine.server import LocalServer
+from bertqa_serve.engine.server import VERSION, LocalServer
 from bertqa_serve.errors import ConfigError, UsageError
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = flags.add_argument
+    add("--version", action="version", version=VERSION)
     add("--config_path", type=Path, help="config.json of OVMS")
     add("--model_name", help="name of a single model, without config_path")
     add("--model_path", type=Path, help="directory with the versions of a single model")

@@ -30,7 +30,7 @@ logger = logging.getLogger("bertqa_serve")
 
 GRPC_GRACE_SECONDS = 5.0
 _STREAMS_PER_CHANNEL = 1000
-_VERSION = f"{openvino.__version__.split('-')[0]}-bert-qa-local"
+VERSION = f"{openvino.__version__.split('-')[0]}-bert-qa-local"
 
 
 class LocalServer:
@@ -128,7 +128,7 @@ class LocalServer:
         manager = ModelManager(self._source, self._metrics)
         service = Service(manager, self._metrics)
         grpc_server = grpc.aio.server(options=list(self._grpc_arguments.items()))
-        grpc_server.add_generic_rpc_handlers((KServeGrpc(service, _VERSION).handler(),))
+        grpc_server.add_generic_rpc_handlers((KServeGrpc(service, VERSION).handler(),))
         if self._tensorflow_serving:
             grpc_server.add_generic_rpc_handlers(_tensorflow_serving(service))
         self.grpc_port = self._bind_grpc(grpc_server)
@@ -138,7 +138,7 @@ class LocalServer:
                 listener = stack.enter_context(_listener(self._rest_host, self.rest_port))
                 self.rest_port = listener.getsockname()[1]
                 await stack.enter_async_context(
-                    _serving_rest(KServeRest(service, _VERSION), listener)
+                    _serving_rest(KServeRest(service, VERSION), listener)
                 )
             await grpc_server.start()
             stack.push_async_callback(grpc_server.stop, GRPC_GRACE_SECONDS)
