@@ -26,18 +26,21 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 def tiny_bert(seed: int = 0) -> BertForQuestionAnswering:
     """Two layers, 32 wide, 128 positions, with random weights large enough for spread logits."""
     torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=VOCABULARY_SIZE,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=128,
-        initializer_range=0.2,
+    config: BertConfig = BertConfig.from_dict(
+        {
+            "vocab_size": VOCABULARY_SIZE,
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 64,
+            "max_position_embeddings": 128,
+            "initializer_range": 0.2,
+        }
     )
     config._attn_implementation = "eager"
     model: BertForQuestionAnswering = BertForQuestionAnswering(config)  # type: ignore[no-untyped-call]
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def write_checkpoint(directory: Path, model: PreTrainedModel | None = None) -> Path:

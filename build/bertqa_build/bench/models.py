@@ -91,6 +91,6 @@ def prepare(
 
 def _random(model: str) -> BertForQuestionAnswering:
     torch.manual_seed(0)
-    config = BertConfig(**SHAPES[model])
+    config: BertConfig = BertConfig.from_dict(SHAPES[model])
     config._attn_implementation = "eager"
     return BertForQuestionAnswering(config).eval()  # type: ignore[no-untyped-call, no-any-return]

@@ -80,7 +80,7 @@ def _time(engine: Engine, inputs: dict[str, NDArray[np.int64]]) -> float:
 
 
 def _load_pytorch(files: BenchFiles, precision: Precision, threads: int) -> tuple[Engine, Any]:
-    # transformers takes longer to import than most engines take to load: the others need none of it.
+    # Importing transformers takes longer than loading most engines, which need none of it.
     from transformers import BertConfig, BertForQuestionAnswering
 
     from bertqa_build.model import SpanModel
