@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Invoke
+
+RECIPES = Path(__file__).parents[3] / "build" / "recipes"
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> list[str]:
+    return [
+        *("--repository", str(tmp_path / "repository")),
+        *("--work-dir", str(tmp_path / "work")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("gate.max_f1_drop=-1", "gate.max_f1_drop is -1"),
+        ("quantisation.preset=mixed", "Did you mean quantization?"),
+        ("source=no/such-model-anywhere", "could not be downloaded"),
+        ("source=./nowhere", "There is no directory"),
+        ("data.evaluation=absent.json", "absent.json"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_one_clear_error_and_leaves_nothing(
+    invoke: Invoke, places: list[str], tmp_path: Path, override: str, said: str
+) -> None:
+    result = invoke("build", str(RECIPES / "demo.yaml"), "--set", override, *places)
+
+    assert result.status == 1
+    assert said in result.err
+    assert "Traceback" not in result.err
+    assert not (tmp_path / "repository").exists()
+
+
+def test_a_recipe_that_is_not_there_is_named(invoke: Invoke, places: list[str]) -> None:
+    result = invoke("build", "absent.yaml", *places)
+
+    assert result.status == 1
+    assert "There is no recipe absent.yaml" in result.err
