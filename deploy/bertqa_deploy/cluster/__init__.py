@@ -1,0 +1,1 @@
+"""Moving traffic between the tracks of a Helm release."""

@@ -1,0 +1,118 @@
+"""The release as Helm has it: its values are the truth, and every change is an upgrade."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bertqa_deploy.errors import ClusterError
+
+_HISTORY = 256
+
+Values = dict[str, Any]
+Tracks = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Helm:
+    """One release of the chart in `chart`, reached with the program `helm`."""
+
+    release: str
+    namespace: str
+    chart: Path
+    program: str = "helm"
+
+    def values(self, revision: int | None = None) -> Values:
+        """Give all values of the release, defaults included. Raises ClusterError."""
+        return self._values("--all", revision=revision)
+
+    def tracks(self, revision: int | None = None) -> Tracks:
+        """Give the tracks of the release, those that were taken away left out."""
+        tracks = self.values(revision).get("tracks") or {}
+        return {name: track for name, track in tracks.items() if track}
+
+    def set_tracks(self, tracks: Mapping[str, dict[str, Any] | None]) -> None:
+        """Upgrade the release to these tracks; None takes one away. Raises ClusterError.
+
+        All that its owner gave stays; what they did not give comes from the chart, as before.
+        """
+        values = self._values(revision=None)
+        given = values.setdefault("tracks", {})
+        for name, track in tracks.items():
+            given.pop(name, None)
+            if track is not None:
+                given[name] = track
+            elif name in self._chart_file("values.yaml").get("tracks", {}):
+                given[name] = None
+        self._run(
+            *("upgrade", self.release, str(self.chart), "--reset-values", "--values", "-"),
+            stdin=json.dumps(values),
+        )
+
+    def check_chart(self) -> None:
+        """Refuse a chart of another version than the release's: that is an upgrade of its own."""
+        found = self._json("get", "metadata", self.release)["version"]
+        here = self._chart_file("Chart.yaml")["version"]
+        if found != here:
+            raise ClusterError(
+                f"The release {self.release} is of chart version {found}, and {self.chart} is "
+                f"{here}: give the same with --chart, or upgrade the release first."
+            )
+
+    def revisions(self) -> list[int]:
+        """Give the numbers of the release's revisions that were deployed, the newest first."""
+        history = self._json("history", self.release, "--max", str(_HISTORY))
+        deployed = [each for each in history if each["status"] in ("deployed", "superseded")]
+        return sorted((int(each["revision"]) for each in deployed), reverse=True)
+
+    def _values(self, *flags: str, revision: int | None) -> Values:
+        at = () if revision is None else ("--revision", str(revision))
+        return copy.deepcopy(self._json("get", "values", self.release, *flags, *at) or {})
+
+    def _chart_file(self, name: str) -> Values:
+        try:
+            content = yaml.safe_load((self.chart / name).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise ClusterError(f"{self.chart} is not the chart: {error}.") from error
+        return dict(content or {})
+
+    def _json(self, *arguments: str) -> Any:
+        return json.loads(self._run(*arguments, "--output", "json"))
+
+    def _run(self, *arguments: str, stdin: str | None = None) -> str:
+        program = shutil.which(self.program)
+        if program is None:
+            raise ClusterError(f"There is no {self.program} on PATH: install Helm 3.14 or newer.")
+        done = subprocess.run(
+            [program, *arguments, "--namespace", self.namespace],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return done.stdout
+        said = done.stderr.strip()
+        last = said.splitlines()[-1] if said else f"it ended with {done.returncode}"
+        raise ClusterError(
+            f"{self._explained(last)} Nothing was changed by this step.", detail=said or None
+        )
+
+    def _explained(self, said: str) -> str:
+        lowered = said.lower()
+        where = f"the namespace {self.namespace}"
+        if "not found" in lowered and "release" in lowered:
+            return f"There is no release {self.release} in {where}: `helm list -A` shows them."
+        if "forbidden" in lowered:
+            return f"You may not change or read the release {self.release} in {where}."
+        if "unreachable" in lowered or "connection refused" in lowered or "no such host" in lowered:
+            return "The cluster cannot be reached: is KUBECONFIG right, and is the cluster up?"
+        return f"helm {said.removeprefix('Error: ').rstrip('.')}."

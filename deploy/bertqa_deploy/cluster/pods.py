@@ -1,0 +1,179 @@
+"""The pods of a release's tracks, and a way into each that no network policy stands in."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.stream import portforward
+from urllib3.exceptions import HTTPError
+
+from bertqa_deploy.errors import ClusterError
+
+# Where OVMS itself listens in a pod, on loopback: neither the proxy nor TLS is in between.
+OVMS_REST_PORT = 8001
+_CHUNK = 65_536
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of a track, and the version that its annotation names."""
+
+    name: str
+    track: str
+    version: str
+    ready: bool
+
+
+class Pods:
+    """The pods of one release, by the labels of the chart."""
+
+    def __init__(self, release: str, namespace: str) -> None:
+        """Connect as `kubectl` does, or as a pod of the cluster. Raises ClusterError."""
+        self.namespace = namespace
+        self._labels = (
+            f"app.kubernetes.io/name=bert-qa,app.kubernetes.io/instance={release},"
+            "app.kubernetes.io/component=server"
+        )
+        try:
+            _load_config()
+        except config.ConfigException as error:
+            raise ClusterError(
+                "There is no cluster to talk to: set KUBECONFIG, or run this in a pod.",
+                detail=str(error),
+            ) from error
+        self._core = client.CoreV1Api()
+        self._apps = client.AppsV1Api()
+        # Opening a stream borrows the client that it is given.
+        self._streams = client.CoreV1Api(client.ApiClient())
+        self._opening = threading.Lock()
+
+    def list(self) -> list[Pod]:
+        """Give the pods that are not on their way out. Raises ClusterError."""
+        with _explaining(self.namespace):
+            found: Any = self._core.list_namespaced_pod(self.namespace, label_selector=self._labels)
+        return [
+            Pod(
+                pod.metadata.name,
+                pod.metadata.labels.get("bert-qa/track", ""),
+                (pod.metadata.annotations or {}).get("bert-qa/version", ""),
+                any(
+                    each.type == "Ready" and each.status == "True"
+                    for each in pod.status.conditions or ()
+                ),
+            )
+            for pod in found.items
+            if pod.metadata.deletion_timestamp is None
+        ]
+
+    def wait_until_rolled_out(self, tracks: Collection[str], seconds: float) -> None:
+        """Wait until these tracks run what their Deployments say. Raises ClusterError."""
+        give_up = time.monotonic() + seconds
+        while True:
+            with _explaining(self.namespace):
+                found: Any = self._apps.list_namespaced_deployment(
+                    self.namespace, label_selector=self._labels
+                )
+            waiting = [
+                each
+                for each in found.items
+                if each.metadata.labels["bert-qa/track"] in tracks and not _is_rolled_out(each)
+            ]
+            if not waiting:
+                return
+            if time.monotonic() > give_up:
+                names = ", ".join(each.metadata.name for each in waiting)
+                raise ClusterError(
+                    f"{names} did not roll out in {seconds:g} s: `kubectl --namespace "
+                    f"{self.namespace} describe pods` says why. A version that is not in the "
+                    "repository never becomes ready."
+                )
+            time.sleep(_LOOK_SECONDS)
+
+    @contextmanager
+    def tunnel(self, pod: Pod) -> Iterator[str]:
+        """Give a URL on loopback that leads to the pod's own OVMS while the block runs."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            accepting = threading.Thread(target=self._accept, args=(listener, pod), daemon=True)
+            accepting.start()
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            # Closing a socket does not wake a thread that accepts on it.
+            listener.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+
+    def _accept(self, listener: socket.socket, pod: Pod) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=self._carry, args=(connection, pod), daemon=True).start()
+
+    def _carry(self, connection: socket.socket, pod: Pod) -> None:
+        with closing(connection), suppress(OSError, client.ApiException):
+            with self._opening:
+                forward = portforward(
+                    self._streams.connect_get_namespaced_pod_portforward,
+                    pod.name,
+                    self.namespace,
+                    ports=str(OVMS_REST_PORT),
+                )
+            inside = forward.socket(OVMS_REST_PORT)
+            inside.setblocking(True)
+            back = threading.Thread(target=_pump, args=(inside, connection), daemon=True)
+            back.start()
+            _pump(connection, inside)
+            with suppress(OSError):
+                inside.close()
+            back.join()
+
+
+def _load_config() -> None:
+    """Find the cluster: KUBECONFIG as it is now, else the usual file, else the pod's own."""
+    load: Any = config.load_config
+    path = os.environ.get("KUBECONFIG")
+    load(**({"config_file": path} if path else {}))
+
+
+def _pump(source: Any, target: Any) -> None:
+    """Carry bytes until either end closes, and then tell the other."""
+    with suppress(OSError):
+        while chunk := source.recv(_CHUNK):
+            target.sendall(chunk)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+def _is_rolled_out(deployment: Any) -> bool:
+    """Judge as `kubectl rollout status` does."""
+    status, wanted = deployment.status, deployment.spec.replicas or 0
+    return bool(
+        (status.observed_generation or 0) >= deployment.metadata.generation
+        and (status.updated_replicas or 0) >= wanted
+        and (status.replicas or 0) <= (status.updated_replicas or 0)
+        and (status.available_replicas or 0) >= (status.updated_replicas or 0)
+    )
+
+
+@contextmanager
+def _explaining(namespace: str) -> Iterator[None]:
+    try:
+        yield
+    except client.ApiException as error:
+        problem = (
+            f"You may not look at pods and Deployments in the namespace {namespace}."
+            if error.status in (401, 403)
+            else f"The cluster refuses with status {error.status}."
+        )
+        raise ClusterError(problem, detail=str(error.body or error.reason)) from error
+    except HTTPError as error:
+        raise ClusterError(
+            "The cluster cannot be reached: is KUBECONFIG right, and is the cluster up?",
+            detail=str(error),
+        ) from error

@@ -1,0 +1,376 @@
+"""Moving a release's traffic to another version in steps, held by limits, undone by itself.
+
+All that is known is read from the release and its pods, so that a rollout that was interrupted goes
+on with the same command.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import httpx
+
+from bertqa import QAClient
+from bertqa.errors import BertQAError, InvalidOptionError
+from bertqa.scoring import normalize
+from bertqa.split import Split
+from bertqa.squad import SquadDataset
+from bertqa_deploy.cluster.helm import Helm, Tracks
+from bertqa_deploy.cluster.metrics import Counts, read_metrics, total
+from bertqa_deploy.cluster.pods import Pod, Pods
+from bertqa_deploy.errors import ClusterError, DeployError, NothingToDoError, RolledBackError
+from bertqa_deploy.smoke import Smoke
+
+CANDIDATE = "candidate"
+ALL = 100
+STEPS = (5, 25, 50, ALL)
+_LOOK_SECONDS = 5.0
+_METRICS_SECONDS = 10.0
+
+OnStep = Callable[[str], None]
+
+
+class Cluster(Protocol):
+    """What a rollout needs of a cluster: a release's values and tracks, and a way to its pods.
+
+    `model` is the name of the model that the release serves.
+    """
+
+    model: str
+
+    def values(self) -> Mapping[str, Any]:
+        """Give all values of the release."""
+        ...
+
+    def tracks(self) -> Tracks:
+        """Give the release's tracks."""
+        ...
+
+    def former_versions(self) -> Iterator[int]:
+        """Give the versions that once had all traffic, the latest first."""
+        ...
+
+    def set_tracks(
+        self, tracks: Mapping[str, dict[str, Any] | None], wait_for: Collection[str]
+    ) -> None:
+        """Change tracks, None taking one away, and wait until some have rolled out."""
+        ...
+
+    def pods(self) -> list[Pod]:
+        """Give the server pods of all tracks."""
+        ...
+
+    def connect(self, pod: Pod) -> Any:
+        """Give a context manager with a URL of the pod's own server."""
+        ...
+
+
+class HelmCluster:
+    """A release of the chart, by `helm` and the Kubernetes API."""
+
+    def __init__(self, helm: Helm, *, patience: float = 600) -> None:
+        self._helm = helm
+        self._patience = patience
+        self.model = str(helm.values()["model"]["name"])
+        helm.check_chart()
+        self._pods = Pods(helm.release, helm.namespace)
+
+    def values(self) -> Mapping[str, Any]:
+        """See `Cluster`."""
+        return self._helm.values()
+
+    def tracks(self) -> Tracks:
+        """See `Cluster`."""
+        return self._helm.tracks()
+
+    def former_versions(self) -> Iterator[int]:
+        """See `Cluster`."""
+        for revision in self._helm.revisions():
+            tracks = self._helm.tracks(revision).values()
+            yield from (int(t["version"]) for t in tracks if t.get("weight") == ALL)
+
+    def set_tracks(
+        self, tracks: Mapping[str, dict[str, Any] | None], wait_for: Collection[str]
+    ) -> None:
+        """See `Cluster`."""
+        self._helm.set_tracks(tracks)
+        self._pods.wait_until_rolled_out(wait_for, self._patience)
+
+    def pods(self) -> list[Pod]:
+        """See `Cluster`."""
+        return self._pods.list()
+
+    def connect(self, pod: Pod) -> Any:
+        """See `Cluster`."""
+        return self._pods.tunnel(pod)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a candidate has to stay within, judged while it is held at a step.
+
+    The share of failed requests and of answers that differ from the stable track's are in percent;
+    `p95_factor` is how many times the stable track's 95th percentile of latency its own may be.
+    Latency is judged from `requests` requests on.
+    """
+
+    error_percent: float = 1.0
+    p95_factor: float = 1.5
+    disagreement_percent: float = 25.0
+    requests: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One release under way to another version.
+
+    At each of the `steps` (percent of the traffic) the candidate is held for `pause_seconds`.
+    `dataset` gives the questions that both tracks are asked to see how often they disagree.
+    """
+
+    cluster: Cluster
+    smoke: Smoke = field(default_factory=Smoke)
+    steps: Sequence[int] = STEPS
+    pause_seconds: float = 120.0
+    limits: Limits = field(default_factory=Limits)
+    dataset: SquadDataset | None = None
+    on_step: OnStep = lambda _: None
+
+    def __post_init__(self) -> None:
+        if not self.steps or list(self.steps) != sorted(set(self.steps)):
+            raise InvalidOptionError(f"The steps {list(self.steps)} do not ascend.")
+        if self.steps[0] < 1 or self.steps[-1] > ALL:
+            raise InvalidOptionError(f"The steps {list(self.steps)} are not percents, 1 to 100.")
+
+    def move(self, split: Split) -> Tracks:
+        """Bring the release to a split of one or two versions; one alone is promoted.
+
+        Gives the tracks as they are then. Raises ClusterError, NothingToDoError,
+        InvalidOptionError and, where the candidate crossed a limit, RolledBackError.
+        """
+        wanted = {version: round(percent) for version, percent in split.items() if percent > 0}
+        if any(wanted[version] != split[version] for version in wanted):
+            raise InvalidOptionError("A cluster's weights are whole percents.")
+        tracks = self._checked_tracks()
+        stable = self._stable_of(tracks, wanted)
+        version = next((each for each in wanted if each != tracks[stable]["version"]), None)
+        if version is None:
+            return self._only_stable(tracks, stable)
+        if len(wanted) > 1 and tracks[stable]["version"] not in wanted:
+            raise ClusterError(
+                f"The split names versions {sorted(wanted)}, but version "
+                f"{tracks[stable]['version']} has the traffic now: split between it and one other."
+            )
+        candidate = self._candidate_of(tracks, stable, version)
+        goal = wanted[version]
+        try:
+            self._add(tracks, stable, candidate, version)
+            self._prove(stable, candidate)
+            for weight in self._steps_to(goal, tracks.get(candidate, {}).get("weight", 0)):
+                self._shift(stable, candidate, weight)
+                self._hold(stable, candidate, weight)
+        except (ClusterError, DeployError) as error:
+            self._roll_back(stable, candidate, error)
+        if goal == ALL:
+            self._promote(stable, candidate)
+        return self.cluster.tracks()
+
+    def back(self) -> Tracks:
+        """Give all traffic back: to the stable track while there is a candidate, else to the
+        version that had it before.
+        """
+        tracks = self._checked_tracks()
+        if len(tracks) > 1:
+            stable = max(tracks, key=lambda name: (name != CANDIDATE, tracks[name]["weight"]))
+            return self._only_stable(tracks, stable)
+        (current,) = (track["version"] for track in tracks.values())
+        for version in self.cluster.former_versions():
+            if version != current:
+                return self.move({version: float(ALL)})
+        raise NothingToDoError(
+            f"There is nothing to go back to: version {current} has always had all traffic."
+        )
+
+    def _checked_tracks(self) -> Tracks:
+        values, tracks = self.cluster.values(), self.cluster.tracks()
+        if values.get("kserve", {}).get("enabled"):
+            raise ClusterError("KServe moves the traffic of this release: use its own canary.")
+        if len(tracks) > 2:
+            raise ClusterError(
+                f"The release has the tracks {', '.join(tracks)}: a switch is between two."
+            )
+        following = [name for name, track in tracks.items() if track["version"] == "latest"]
+        if following:
+            raise ClusterError(
+                f"The track {following[0]} follows the latest version: give it a number first."
+            )
+        if not values.get("gateway", {}).get("enabled") and tuple(self.steps) != (ALL,):
+            raise ClusterError(
+                "Without a gateway (gateway.enabled) weights do not split traffic: enable it, or "
+                "switch at once with --steps 100."
+            )
+        return tracks
+
+    def _stable_of(self, tracks: Tracks, wanted: Mapping[int, int]) -> str:
+        """Give the track that traffic comes from: of two, the one that is no candidate."""
+        if len(tracks) == 1:
+            return next(iter(tracks))
+        return min(
+            tracks, key=lambda name: (name == CANDIDATE, tracks[name]["version"] in wanted, name)
+        )
+
+    def _candidate_of(self, tracks: Tracks, stable: str, version: int) -> str:
+        other = next((name for name in tracks if name != stable), CANDIDATE)
+        if other in tracks and tracks[other]["version"] != version:
+            raise ClusterError(
+                f"The track {other} has version {tracks[other]['version']}: finish that switch or "
+                "undo it with --back before another one."
+            )
+        return other
+
+    def _steps_to(self, goal: int, present: int) -> list[int]:
+        return [*(step for step in self.steps if present < step < goal), goal]
+
+    def _add(self, tracks: Tracks, stable: str, candidate: str, version: int) -> None:
+        if candidate in tracks:
+            return
+        self.on_step(f"the track {candidate} with version {version}, without traffic")
+        self._set({candidate: {**tracks[stable], "version": version, "weight": 0}})
+
+    def _prove(self, stable: str, candidate: str) -> None:
+        """Ask the candidate the smoke question, and both tracks the data set's questions."""
+        with self._client(candidate) as (client, version):
+            try:
+                answer = self.smoke.check(client, version)
+            except DeployError:
+                raise
+            except BertQAError as error:
+                raise DeployError(f"version {version} does not answer: {error}") from error
+            self.on_step(f"version {version} answers {answer!r}")
+            if self.dataset is None:
+                return
+            with self._client(stable) as (other, _):
+                pairs = [(each.question, each.context) for each in self.dataset]
+                answers = zip(client.answer_many(pairs), other.answer_many(pairs), strict=True)
+                unlike = sum(normalize(a.text) != normalize(b.text) for a, b in answers)
+        percent = 100 * unlike / len(pairs)
+        self.on_step(f"the tracks disagree on {percent:.1f} % of {len(pairs)} questions")
+        if percent > self.limits.disagreement_percent:
+            raise DeployError(
+                f"the tracks disagree on {percent:.1f} % of the questions, and "
+                f"{self.limits.disagreement_percent:g} % are allowed"
+            )
+
+    def _shift(self, stable: str, candidate: str, weight: int) -> None:
+        tracks = self.cluster.tracks()
+        if tracks[candidate]["weight"] == weight:
+            return
+        self.on_step(f"{weight} % to {candidate}, {ALL - weight} % to {stable}")
+        self._set(
+            {
+                stable: {**tracks[stable], "weight": ALL - weight},
+                candidate: {**tracks[candidate], "weight": weight},
+            }
+        )
+
+    def _hold(self, stable: str, candidate: str, weight: int) -> None:
+        """Watch the metrics until the pause is over. Raises DeployError at a crossed limit."""
+        begun = time.monotonic()
+        first = {name: self._counts(name) for name in (stable, candidate)}
+        while True:
+            time.sleep(min(_LOOK_SECONDS, max(0, begun + self.pause_seconds - time.monotonic())))
+            since = {name: self._counts(name) - before for name, before in first.items()}
+            self._judge(since[stable], since[candidate])
+            if time.monotonic() >= begun + self.pause_seconds:
+                break
+        new = since[candidate]
+        p95 = "" if new.p95_ms is None else f", 95th percentile {new.p95_ms:.1f} ms"
+        self.on_step(
+            f"held at {weight} %: {new.requests:.0f} requests to {candidate}, "
+            f"{new.error_percent:.1f} % failed{p95}"
+        )
+
+    def _judge(self, stable: Counts, candidate: Counts) -> None:
+        limits = self.limits
+        if candidate.error_percent > limits.error_percent:
+            raise DeployError(
+                f"{candidate.error_percent:.1f} % of {candidate.requests:.0f} requests failed, and "
+                f"{limits.error_percent:g} % are allowed"
+            )
+        if min(stable.requests, candidate.requests) < limits.requests:
+            return
+        theirs, ours = stable.p95_ms, candidate.p95_ms
+        if theirs and ours and ours > limits.p95_factor * theirs:
+            raise DeployError(
+                f"the 95th percentile of its latency is {ours:.1f} ms, and {limits.p95_factor:g} "
+                f"times the {theirs:.1f} ms of the stable track are allowed"
+            )
+
+    def _promote(self, stable: str, candidate: str) -> None:
+        """Let the stable track have the candidate's version, then its traffic; pods stay up."""
+        tracks = self.cluster.tracks()
+        version = tracks[candidate]["version"]
+        self.on_step(f"the track {stable} takes over version {version}")
+        self._set({stable: {**tracks[stable], "version": version, "weight": 0}})
+        self._only_stable(self.cluster.tracks(), stable)
+
+    def _only_stable(self, tracks: Tracks, stable: str) -> Tracks:
+        """Give one track all traffic, then take the other away."""
+        others = [name for name in tracks if name != stable]
+        if not others:
+            raise NothingToDoError(
+                f"Version {tracks[stable]['version']} has all traffic already: nothing was changed."
+            )
+        self.on_step(f"all traffic to {stable}, version {tracks[stable]['version']}")
+        # A track on its way out may be the one that does not roll out: only the other counts.
+        if tracks[stable]["weight"] != ALL:
+            without = {name: {**tracks[name], "weight": 0} for name in others}
+            self.cluster.set_tracks(
+                {stable: {**tracks[stable], "weight": ALL}, **without}, wait_for=[stable]
+            )
+        self.cluster.set_tracks(dict.fromkeys(others), wait_for=[stable])
+        return self.cluster.tracks()
+
+    def _roll_back(self, stable: str, candidate: str, reason: BertQAError) -> None:
+        tracks = self.cluster.tracks()
+        if candidate in tracks:
+            version = tracks[candidate]["version"]
+            self._only_stable(tracks, stable)
+            raise RolledBackError(
+                f"Version {version} was rolled back, and {stable} has all traffic again: "
+                f"{str(reason).rstrip('.')}.",
+                detail=reason.detail,
+            ) from reason
+        raise reason
+
+    def _set(self, tracks: Tracks) -> None:
+        self.cluster.set_tracks(tracks, wait_for=tracks)
+
+    @contextmanager
+    def _client(self, track: str) -> Iterator[tuple[QAClient, int]]:
+        pods = [pod for pod in self.cluster.pods() if pod.track == track and pod.ready]
+        if not pods:
+            raise ClusterError(f"No pod of the track {track} is ready.")
+        with (
+            self.cluster.connect(pods[0]) as url,
+            QAClient(url, model=self.cluster.model) as client,
+        ):
+            yield client, int(pods[0].version)
+
+    def _counts(self, track: str) -> Counts:
+        found = []
+        for pod in self.cluster.pods():
+            if pod.track == track and pod.ready:
+                with self.cluster.connect(pod) as url:
+                    try:
+                        text = httpx.get(f"{url}/metrics", timeout=_METRICS_SECONDS).text
+                    except httpx.HTTPError as error:
+                        raise ClusterError(
+                            f"The metrics of the pod {pod.name} cannot be read.", detail=str(error)
+                        ) from error
+                found.append(read_metrics(text, self.cluster.model, pod.version))
+        return total(found)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bertqa import BertQAError, QAClient
+from bertqa_deploy.cluster.helm import Helm
+from bertqa_serve.engine import LocalServer
+from bertqa_serve.engine.metrics import Metrics
+from tests.deploy.cluster.api_server import ApiServer, running
+from tests.deploy.conftest import free_port
+from tests.deploy.tools import helm
+from tests.support.models import write_config, write_toy_version
+
+CHART = Path(__file__).parents[3] / "deploy" / "helm" / "bert-qa"
+RELEASE, NAMESPACE = "bert-qa", "ml"
+GATEWAY = (
+    *("--set", "gateway.enabled=true"),
+    *(
+        "--set",
+        "gateway.http.parentRefs[0].name=rest",
+        "--set",
+        "gateway.grpc.parentRefs[0].name=grpc",
+    ),
+)
+
+Install = Callable[..., Helm]
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, int]]:
+    """What runs in the pods: a server for version 1 and one for version 2, by their REST ports."""
+    root = tmp_path_factory.mktemp("pods")
+    for version in (1, 2):
+        write_toy_version(root, version)
+    with ExitStack() as stack:
+        ports = {}
+        for version in (1, 2):
+            config = write_config(root, policy={"specific": {"versions": [version]}})
+            server = LocalServer(config, poll_seconds=0, metrics=Metrics(enabled=True))
+            stack.enter_context(server)
+            assert server.rest_port is not None
+            ports[version] = server.rest_port
+        yield ports
+
+
+@pytest.fixture
+def api(
+    servers: dict[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ApiServer]:
+    """A cluster to which KUBECONFIG leads."""
+    kubeconfig = tmp_path / "kubeconfig"
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    server = ApiServer(servers)
+    with running(server, free_port(), kubeconfig):
+        yield server
+
+
+@pytest.fixture
+def install(api: ApiServer) -> Install:
+    """Install the chart with version 1 and give the release."""
+
+    def install(*flags: str) -> Helm:
+        command = [str(helm()), "install", RELEASE, str(CHART), "--namespace", NAMESPACE]
+        values = ["--set", "model.pvc.claimName=models", "--set", "tracks.stable.replicas=1"]
+        subprocess.run([*command, *values, *flags], check=True, capture_output=True)
+        return Helm(RELEASE, NAMESPACE, CHART, program=str(helm()))
+
+    return install
+
+
+@contextmanager
+def traffic(
+    api: ApiServer, servers: dict[int, int], *, broken: int | None = None
+) -> Iterator[None]:
+    """Ask the tracks that the route gives weight, as a gateway would; `broken` fails them all."""
+    ended = threading.Event()
+
+    def ask(client: QAClient, version: int) -> None:
+        if version == broken:
+            path = f"/v2/models/bert-qa/versions/{version}/infer"
+            httpx.post(f"http://127.0.0.1:{servers[version]}{path}", json={"inputs": []})
+            return
+        try:
+            client.answer("When?", "It was in 1932.")
+        except BertQAError as error:
+            raise AssertionError("a healthy version failed") from error
+
+    def go() -> None:
+        with ExitStack() as stack:
+            clients = {
+                version: stack.enter_context(QAClient(f"http://127.0.0.1:{port}"))
+                for version, port in servers.items()
+            }
+            while not ended.wait(0.005):
+                for name, weight in api.weights[-1].items():
+                    if weight:
+                        version = api.version_of(name)
+                        ask(clients[version], version)
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

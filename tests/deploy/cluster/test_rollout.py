@@ -1,0 +1,209 @@
+"""Rollouts with the real chart, Helm, Kubernetes client and servers, on a small API server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bertqa.errors import InvalidOptionError
+from bertqa.squad import parse_squad
+from bertqa_deploy.cluster.helm import Helm
+from bertqa_deploy.cluster.rollout import HelmCluster, Limits, Rollout
+from bertqa_deploy.errors import ClusterError, NothingToDoError, RolledBackError
+from tests.deploy.cluster.api_server import ApiServer
+from tests.deploy.cluster.conftest import GATEWAY, NAMESPACE, Install, traffic
+from tests.deploy.conftest import SMOKE, free_port
+
+TO_2 = {2: 100.0}
+
+
+def rollout(release: Helm, **options: Any) -> Rollout:
+    steps: list[str] = []
+    settings = {"smoke": SMOKE, "steps": (50, 100), "pause_seconds": 0.3, "on_step": steps.append}
+    return Rollout(HelmCluster(release, patience=5), **{**settings, **options})
+
+
+def shares(api: ApiServer) -> list[dict[str, int]]:
+    """The weights as they changed, one after the other, by track."""
+    short = [{k.removeprefix("bert-qa-"): v for k, v in each.items()} for each in api.weights]
+    return [each for number, each in enumerate(short) if not number or each != short[number - 1]]
+
+
+def test_a_candidate_gets_traffic_in_steps_and_is_promoted(
+    install: Install, api: ApiServer, servers: dict[int, int]
+) -> None:
+    release = install(*GATEWAY, "--set", "podLabels.team=qa")
+    with traffic(api, servers):
+        tracks = rollout(release, limits=Limits(p95_factor=100)).move(TO_2)
+
+    assert shares(api) == [
+        {"stable": 100},
+        {"stable": 100, "candidate": 0},
+        {"stable": 50, "candidate": 50},
+        {"stable": 0, "candidate": 100},
+        {"stable": 100, "candidate": 0},
+        {"stable": 100},
+    ]
+    assert tracks == {"stable": {"version": 2, "weight": 100, "replicas": 1}}
+    values = release.values()
+    assert values["podLabels"] == {"team": "qa"}
+    assert values["gateway"]["enabled"] is True
+    assert {pod.version for pod in HelmCluster(release).pods()} == {"2"}
+
+
+def test_back_returns_to_the_version_before(install: Install, api: ApiServer) -> None:
+    release = install()
+    at_once = rollout(release, steps=(100,), pause_seconds=0)
+    at_once.move(TO_2)
+
+    assert at_once.back()["stable"]["version"] == 1
+    assert at_once.back()["stable"]["version"] == 2
+
+
+def test_a_split_stays_until_it_is_given_back(install: Install, api: ApiServer) -> None:
+    release = install(*GATEWAY)
+    split = rollout(release, pause_seconds=0)
+
+    tracks = split.move({1: 90.0, 2: 10.0})
+    assert {name: track["weight"] for name, track in tracks.items()} == {
+        "stable": 90,
+        "candidate": 10,
+    }
+
+    assert split.back() == {"stable": {"version": 1, "weight": 100, "replicas": 1}}
+
+
+def test_a_rollout_goes_on_where_it_ended(install: Install, api: ApiServer) -> None:
+    release = install(*GATEWAY)
+    rollout(release, pause_seconds=0).move({1: 50.0, 2: 50.0})
+    api.weights.clear()
+
+    rollout(release, pause_seconds=0).move(TO_2)
+
+    assert shares(api)[0] == {"stable": 0, "candidate": 100}
+
+
+def test_failing_requests_bring_the_stable_track_back(
+    install: Install, api: ApiServer, servers: dict[int, int]
+) -> None:
+    release = install(*GATEWAY)
+    with traffic(api, servers, broken=2), pytest.raises(RolledBackError) as caught:
+        rollout(release, pause_seconds=1).move(TO_2)
+
+    assert "Version 2 was rolled back, and stable has all traffic again" in str(caught.value)
+    assert "requests failed, and 1 % are allowed" in str(caught.value)
+    assert release.tracks() == {"stable": {"version": 1, "weight": 100, "replicas": 1}}
+
+
+def test_a_slow_candidate_is_rolled_back(
+    install: Install, api: ApiServer, servers: dict[int, int]
+) -> None:
+    release = install(*GATEWAY)
+    limits = Limits(p95_factor=0.001, requests=1)
+    with traffic(api, servers), pytest.raises(RolledBackError, match="95th percentile"):
+        rollout(release, pause_seconds=1, limits=limits).move(TO_2)
+    assert release.tracks()["stable"]["weight"] == 100
+
+
+def test_a_wrong_answer_is_found_before_there_is_any_traffic(
+    install: Install, api: ApiServer
+) -> None:
+    release = install(*GATEWAY)
+    smoke = type(SMOKE)("When?", "no 1932", "no 1")
+    with pytest.raises(RolledBackError, match="where 'no 1' is right"):
+        rollout(release, smoke=smoke).move(TO_2)
+    assert all(each.get("candidate", 0) == 0 for each in shares(api))
+    assert list(release.tracks()) == ["stable"]
+
+
+def test_tracks_that_disagree_too_often_are_not_mixed(install: Install, api: ApiServer) -> None:
+    release = install(*GATEWAY)
+    context = "The bridge over the river was designed by Anna Berg and opened in 1932."
+    words = context.split()[1:9]
+    questions = [
+        {"id": word, "question": f"{word}?", "answers": [{"text": "1932", "answer_start": 66}]}
+        for word in words
+    ]
+    document = {"data": [{"paragraphs": [{"context": context, "qas": questions}]}]}
+    with pytest.raises(RolledBackError, match=r"disagree on .* %, of the questions|disagree on"):
+        rollout(
+            release,
+            dataset=parse_squad(document, "eight questions"),
+            limits=Limits(disagreement_percent=0),
+        ).move(TO_2)
+
+
+def test_a_version_that_never_becomes_ready_is_taken_away(install: Install, api: ApiServer) -> None:
+    release = install(*GATEWAY)
+    with pytest.raises(RolledBackError, match="bert-qa-candidate did not roll out in 5 s"):
+        rollout(release).move({9: 100.0})
+    assert list(release.tracks()) == ["stable"]
+
+
+def test_the_same_version_is_refused(install: Install, api: ApiServer) -> None:
+    release = install(*GATEWAY)
+    with pytest.raises(NothingToDoError, match="Version 1 has all traffic already"):
+        rollout(release).move({1: 100.0})
+    with pytest.raises(NothingToDoError, match="nothing to go back to"):
+        rollout(release).back()
+    assert release.revisions() == [1]
+
+
+def test_weights_without_a_gateway_are_refused(install: Install, api: ApiServer) -> None:
+    release = install()
+    with pytest.raises(ClusterError, match="Without a gateway"):
+        rollout(release).move(TO_2)
+    assert release.revisions() == [1]
+
+
+def test_steps_that_do_not_ascend_are_refused(install: Install, api: ApiServer) -> None:
+    release = install()
+    for steps in ((), (50, 5), (0, 100), (50, 101)):
+        with pytest.raises(InvalidOptionError, match="steps"):
+            rollout(release, steps=steps)
+
+
+def test_a_release_that_is_not_there_is_named(install: Install, api: ApiServer) -> None:
+    release = install()
+    lost = Helm("other", NAMESPACE, release.chart, program=release.program)
+    with pytest.raises(ClusterError, match="no release other in the namespace ml"):
+        HelmCluster(lost)
+
+
+def test_another_chart_is_refused(install: Install, api: ApiServer, tmp_path: Path) -> None:
+    release = install()
+    (tmp_path / "Chart.yaml").write_text("version: 9.9.9\n", encoding="utf-8")
+    other = Helm(release.release, NAMESPACE, tmp_path, program=release.program)
+    with pytest.raises(ClusterError, match=r"chart version 0\.1\.0, and .* is 9\.9\.9"):
+        HelmCluster(other)
+
+
+@pytest.mark.parametrize(("what", "complaint"), [("secrets", "release"), ("pods", "look at pods")])
+def test_without_permission_nothing_is_done(
+    install: Install, api: ApiServer, what: str, complaint: str
+) -> None:
+    release = install()
+    api.forbidden.add(what)
+    with pytest.raises(ClusterError, match=f"You may not .*{complaint}"):
+        HelmCluster(release).pods()
+
+
+def test_a_cluster_that_is_away_is_named(
+    install: Install, api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = install()
+    kubeconfig = tmp_path / "elsewhere"
+    text = (tmp_path / "kubeconfig").read_text(encoding="utf-8")
+    here = text.partition("http://127.0.0.1:")[2].partition('"')[0]
+    kubeconfig.write_text(text.replace(here, str(free_port())), encoding="utf-8")
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    with pytest.raises(ClusterError, match="cluster cannot be reached"):
+        HelmCluster(release)
+
+
+def test_without_helm_it_is_said_so(install: Install, api: ApiServer) -> None:
+    release = install()
+    with pytest.raises(ClusterError, match="no helm-of-nowhere on PATH"):
+        Helm(release.release, NAMESPACE, release.chart, program="helm-of-nowhere").values()
