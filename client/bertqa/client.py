@@ -6,6 +6,7 @@ import contextvars
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
@@ -32,10 +33,15 @@ class QAClient(BaseClient[Transport]):
     """Asks questions; safe to use from several threads. `BaseClient` says what it takes."""
 
     def _open(self, url: str, options: TransportOptions) -> Transport:
-        return open_transport(url, options)
+        return self._own(open_transport(url, options))
 
     def _open_split(self, url: str, options: TransportOptions) -> Transport:
-        return open_split_transport(url, options)
+        return self._own(open_split_transport(url, options))
+
+    def _own(self, transport: Transport) -> Transport:
+        # A client that is forgotten, or open at exit, leaves no connection behind.
+        weakref.finalize(self, transport.close)
+        return transport
 
     def _start(self) -> None:
         # A pool starts its threads when they are needed, and not before.
