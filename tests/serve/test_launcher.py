@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bertqa_serve.command import EngineKind
+from bertqa_serve.command import EngineKind, plugin_config, usable_cores
 from bertqa_serve.errors import (
     EngineNotFoundError,
     ModelLoadError,
@@ -108,9 +108,10 @@ def test_a_server_is_ready_and_warm_inside_the_block_and_gone_after_it(repositor
     with running(options(repository), log=lines.append) as server:
         assert httpx.get(f"{server.rest_url}/v2/models/bert-qa/ready").status_code == 200
         metrics = httpx.get(f"{server.rest_url}/metrics").text
+        streams = int(plugin_config(usable_cores())["NUM_STREAMS"])
         for version in (1, 2):
-            asked = f'method="ModelInfer",name="bert-qa",version="{version}"}} {len(lengths(80))}'
-            assert asked in metrics
+            asked = f'method="ModelInfer",name="bert-qa",version="{version}"}} '
+            assert f"{asked}{streams * len(lengths(80))}" in metrics
     assert server.process.returncode == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.rest_url}/v2")
