@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -103,6 +104,16 @@ def test_a_body_that_does_not_come_is_not_waited_for_for_ever(
         assert connection.recv(4096).startswith(b"HTTP/1.1 408")
 
 
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Both ends of all connections are in this process: the usual 1024 files are too few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * CONNECTIONS)), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
 def test_500_connections_at_once_are_all_answered(server: LocalServer) -> None:
     request = b"GET /v2/models/bert-qa/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with contextlib.ExitStack() as stack:
