@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Sequence
@@ -110,20 +109,24 @@ def load_quantized(directory: Path) -> nn.Module:
 def _settle(model: nn.Module) -> nn.Module:
     """Make a quantised model fit to be saved and trained on.
 
-    NNCF gives one SmoothQuant factor to several products, which safetensors refuses, so each gets
-    its own; and none is trained, so that they stay equal and an engine multiplies once.
+    NNCF gives one SmoothQuant factor to several products. None is trained, so that an engine can
+    multiply once for all of them. They must stay one module, because NNCF finds the quantisers
+    behind them by its name; but safetensors refuses shared tensors, so the state holds copies.
     """
-    seen: set[int] = set()
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if not isinstance(module, SQMultiply):
-            continue
-        if id(module) in seen:
-            parent, _, child = name.rpartition(".")
-            module = copy.deepcopy(module)
-            setattr(model.get_submodule(parent), child, module)
-        seen.add(id(module))
-        module.requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, SQMultiply):
+            module.requires_grad_(False)
+    model.register_state_dict_post_hook(_unshare)
     return model.eval()
+
+
+def _unshare(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: object) -> None:
+    """Put a copy in the place of each tensor that `state` holds under another name already."""
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        if tensor.data_ptr() in seen:
+            state[name] = tensor.clone()
+        seen.add(tensor.data_ptr())
 
 
 def _inputs(window: dict[str, Any]) -> tuple[Tensor, ...]:
