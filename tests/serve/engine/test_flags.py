@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,14 @@ from bertqa_serve.engine.flags import parse, parser, server_from
 from bertqa_serve.errors import ConfigError, UsageError
 
 OWN = {"help", "tensorflow_serving_api"}
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Running the program configures logging for its process, which is this one."""
+    before = logging.root.handlers[:]
+    yield
+    logging.root.handlers[:] = before
 
 
 def test_every_flag_is_one_that_ovms_has() -> None:
