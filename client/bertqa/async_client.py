@@ -58,12 +58,13 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         """Give the best answers, at most `top_k` and at least one, best first."""
         settings = self._settings_of(options)
         begun = await self._set_out(question, context, top_k, settings)
-        deadline = time.monotonic() + settings.timeout
+        asked = time.monotonic()
+        deadline = asked + settings.timeout
         with stage("bertqa.answer"):
             outcome = await self._outcome(begun, settings.timeout, deadline)
         if isinstance(outcome, BertQAError):
             raise outcome
-        self._send_shadow(begun[0], outcome[0])
+        self._send_shadow(begun[0], outcome[0], time.monotonic() - asked)
         return outcome
 
     async def answer_many(
@@ -218,17 +219,23 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             for task in in_flight:
                 task.cancel()
 
-    def _send_shadow(self, question: Question, answer: Answer) -> None:
+    def _send_shadow(
+        self, question: Question, answer: Answer, seconds: float | None = None
+    ) -> None:
         """Ask the shadow version in the background, unless too many of these wait already."""
         begun = self._shadow_of(question)
         if begun is None:
+            self._record(question, answer, seconds)
             return
         if len(self._shadows) >= defaults.SHADOWS_WAITING:
             logger.debug("a shadow is left out: %d wait already", defaults.SHADOWS_WAITING)
             return
 
         async def ask() -> None:
-            self._report_shadow(answer, await self._outcome(begun, question.settings.timeout))
+            sent = time.monotonic()
+            outcome = await self._outcome(begun, question.settings.timeout)
+            took = time.monotonic() - sent
+            self._report_shadow(question, answer, seconds, outcome, took)
 
         task = asyncio.create_task(ask())
         self._shadows.add(task)

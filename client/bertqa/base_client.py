@@ -23,6 +23,7 @@ from bertqa.errors import (
     InvalidQuestionError,
 )
 from bertqa.options import Settings
+from bertqa.recording import Recorder
 from bertqa.repository import MODEL_NAME
 from bertqa.scheduling import Outcome
 from bertqa.split import FollowedTraffic, read_split_file
@@ -52,6 +53,7 @@ class BaseClient(Generic[TransportT]):
     lets the default version answer where the one chosen is gone, as it does with a split that is
     followed, which may just have changed. `shadow` is a version that gets a copy of each question;
     `on_shadow` is called with both best answers, or with the error in place of the second.
+    `recorder` writes answers, and those of the shadow, to a file; whoever opened it closes it.
 
     `tokenizer` (a file, a directory, a Hugging Face hub id, or a `QATokenizer`) takes the place of
     the one that the model brings. Where it is not given, a gRPC client learns the model once over
@@ -74,6 +76,7 @@ class BaseClient(Generic[TransportT]):
         fall_back: bool = False,
         shadow: int | None = None,
         on_shadow: OnShadow | None = None,
+        recorder: Recorder | None = None,
         tokenizer: str | Path | QATokenizer | None = None,
         metadata_url: str | None = None,
         timeout: float = defaults.TIMEOUT_SECONDS,
@@ -88,8 +91,12 @@ class BaseClient(Generic[TransportT]):
             )
         if version is not None and traffic is not None:
             raise InvalidOptionError("version= and traffic= cannot both be given.")
-        if (shadow is None) != (on_shadow is None):
-            raise InvalidOptionError("shadow= and on_shadow= have to be given together.")
+        if (shadow is None and on_shadow is not None) or (
+            shadow is not None and on_shadow is None and recorder is None
+        ):
+            raise InvalidOptionError(
+                "shadow= and on_shadow= have to be given together, or shadow= and recorder=."
+            )
         if isinstance(tokenizer, str | Path):
             tokenizer = QATokenizer.load(tokenizer)
         self._settings = Settings.of({"version": version}, timeout)
@@ -107,6 +114,7 @@ class BaseClient(Generic[TransportT]):
         self._fall_back = fall_back or self._followed is not None
         self._shadow_version = shadow
         self._on_shadow = on_shadow
+        self._recorder = recorder
         self._catalogue = Catalogue(tokenizer)
         self._process = os.getpid()
         self._closed = False
@@ -159,11 +167,29 @@ class BaseClient(Generic[TransportT]):
         asked = replace(question, top_k=1)
         return asked, asked.course(self._catalogue, self._shadow_version, fall_back=False)
 
-    def _report_shadow(self, answer: Answer, outcome: Outcome) -> None:
+    def _record(self, asked: Question, answer: Answer, seconds: float | None) -> None:
+        """Write an answer down that has no shadow."""
+        if self._recorder is not None:
+            self._recorder.record(asked.question, asked.context, answer, seconds)
+
+    def _report_shadow(
+        self,
+        asked: Question,
+        answer: Answer,
+        seconds: float | None,
+        outcome: Outcome,
+        shadow_seconds: float,
+    ) -> None:
         """Hand both answers to the user's callback, whose errors are its own affair."""
-        assert self._on_shadow is not None
+        shadow = outcome if isinstance(outcome, BertQAError) else outcome[0]
+        if self._recorder is not None:
+            self._recorder.record(
+                asked.question, asked.context, answer, seconds, shadow, shadow_seconds
+            )
+        if self._on_shadow is None:
+            return
         try:
-            self._on_shadow(answer, outcome if isinstance(outcome, BertQAError) else outcome[0])
+            self._on_shadow(answer, shadow)
         except Exception:
             logger.exception("on_shadow failed")
 

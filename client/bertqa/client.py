@@ -65,12 +65,13 @@ class QAClient(BaseClient[Transport]):
         """Give the best answers, at most `top_k` and at least one, best first."""
         settings = self._settings_of(options)
         begun = self._begin(question, context, top_k, settings)
-        deadline = time.monotonic() + settings.timeout
+        asked = time.monotonic()
+        deadline = asked + settings.timeout
         with stage("bertqa.answer"):
             outcome = self._outcome(begun, settings.timeout, deadline)
         if isinstance(outcome, BertQAError):
             raise outcome
-        self._send_shadow(begun[0], outcome[0])
+        self._send_shadow(begun[0], outcome[0], time.monotonic() - asked)
         return outcome
 
     def answer_many(
@@ -223,10 +224,13 @@ class QAClient(BaseClient[Transport]):
             for future in in_flight:
                 future.cancel()
 
-    def _send_shadow(self, question: Question, answer: Answer) -> None:
+    def _send_shadow(
+        self, question: Question, answer: Answer, seconds: float | None = None
+    ) -> None:
         """Ask the shadow version in the background, unless too many of these wait already."""
         begun = self._shadow_of(question)
         if begun is None:
+            self._record(question, answer, seconds)
             return
         if not self._shadows_waiting.acquire(blocking=False):
             logger.debug("a shadow is left out: %d wait already", defaults.SHADOWS_WAITING)
@@ -234,7 +238,10 @@ class QAClient(BaseClient[Transport]):
 
         def ask() -> None:
             try:
-                self._report_shadow(answer, self._outcome(begun, question.settings.timeout))
+                sent = time.monotonic()
+                outcome = self._outcome(begun, question.settings.timeout)
+                took = time.monotonic() - sent
+                self._report_shadow(question, answer, seconds, outcome, took)
             finally:
                 self._shadows_waiting.release()
 

@@ -18,11 +18,13 @@ PUBLIC = {
     "Answer": "(text: 'str', start: 'int', end: 'int', score: 'float', model_version: 'int') "
     "-> None",
     "AsyncQAClient": "(url, *, transport, model, version, traffic, fall_back, shadow, on_shadow, "
+    "recorder, "
     "tokenizer, metadata_url, timeout, tls, token, headers)",
     "BertQAError": "(message: 'str', *, detail: 'str | None' = None) -> 'None'",
     "PipelineDecoder": "(max_answer_len: 'int' = 15, align_to_words: 'bool' = True, "
     "handle_impossible_answer: 'bool' = False) -> None",
     "QAClient": "(url, *, transport, model, version, traffic, fall_back, shadow, on_shadow, "
+    "recorder, "
     "tokenizer, metadata_url, timeout, tls, token, headers)",
     "QATokenizer": "(tokenizer: 'Tokenizer') -> 'None'",
     "SquadDecoder": "(n_best: 'int' = 20, max_answer_len: 'int' = 30, "
