@@ -25,6 +25,7 @@ from bertqa_build.recipe import Distillation, Training
 _KEPT_CHECKPOINTS = 2
 _STATE_FILE = "trainer_state.json"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_REPLACED = ("forward", "_original_forward")  # by accelerate, for autocast, and for good
 _TARGETS = ("start_positions", "end_positions")
 
 
@@ -53,6 +54,7 @@ class QATrainer(Trainer):
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         super().__init__(model=student, args=args, **kwargs)
+        self.label_names = list(_TARGETS)
         self.distillation = distillation or Distillation()
         self.teacher = None if teacher is None else as_span_model(teacher).to(args.device)
         if self.teacher is not None:
@@ -84,7 +86,21 @@ class QATrainer(Trainer):
                 f"{self.state.max_steps}. Try a lower learning_rate or more warmup_steps; the "
                 f"checkpoints before are kept in {self.args.output_dir}."
             )
-        return (loss, tuple(logits)) if return_outputs else loss
+        if not return_outputs:
+            return loss
+        return loss, dict(zip(("start_logits", "end_logits"), logits, strict=True))
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as the Trainer does; the model then computes in FP32 again, not in bf16."""
+        assert self.model is not None
+        attributes = self.model.__dict__
+        own = {name: attributes[name] for name in _REPLACED if name in attributes}
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            for name in _REPLACED:
+                attributes.pop(name, None)
+            attributes.update(own)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = self.train_dataset if train_dataset is None else train_dataset

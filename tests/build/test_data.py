@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from tokenizers import Tokenizer
 
 from bertqa.errors import DataError
 from bertqa.squad import read_squad
@@ -47,7 +48,7 @@ def windows(
 
 def text_of(window: dict[str, object], start: int, end: int) -> str:
     ids = np.asarray(window["input_ids"])[start : end + 1]
-    return QATokenizer.from_json(tokenizer_json())._tokenizer.decode(ids.tolist())
+    return str(Tokenizer.from_str(tokenizer_json()).decode(ids.tolist()))
 
 
 def test_every_gold_answer_is_found_among_the_tokens(squad: Path) -> None:

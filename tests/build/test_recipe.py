@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from bertqa_build.errors import RecipeError
 from bertqa_build.recipe import (
@@ -142,7 +143,7 @@ def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
         load_recipe(tmp_path / "nowhere.yaml")
 
 
-SECTIONS = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "Top level": Recipe,
     "`model:`": Model,
     "`data:`": Data,

@@ -1,0 +1,151 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bertqa.errors import DataError
+from bertqa.squad import read_squad
+from bertqa_build.data import TrainingWindows, collate, training_windows
+from bertqa_build.errors import CheckpointError
+from bertqa_build.model import SpanModel
+from bertqa_build.quantization import load_quantized, quantize, save_quantized
+from bertqa_build.recipe import Quantization, Training
+from bertqa_build.training import QATrainer, freeze_embeddings, train, training_arguments
+from tests.support.checkpoints import tiny_bert, write_squad
+from tests.support.models import tokenizer_json
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+SETTINGS = Quantization(calibration_windows=4)
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory: pytest.TempPathFactory) -> TrainingWindows:
+    squad = write_squad(tmp_path_factory.mktemp("data") / "squad.json", copies=2)
+    return training_windows(
+        list(read_squad(squad)),
+        tokenizer_json(),
+        max_seq_len=96,
+        doc_stride=16,
+        max_question_len=32,
+        seed=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def quantized(windows: TrainingWindows) -> nn.Module:
+    return quantize(tiny_bert(), windows, SETTINGS)
+
+
+def logits(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    with torch.no_grad():
+        start, end = model(**{name: batch[name] for name in INPUTS})
+    return torch.stack([start, end])
+
+
+def quantizers(model: nn.Module) -> list[str]:
+    return [
+        name
+        for name, module in model.named_modules()
+        if type(module).__name__.endswith("Quantizer")
+    ]
+
+
+def test_the_copy_is_quantised_and_the_model_is_not(
+    windows: TrainingWindows, quantized: nn.Module
+) -> None:
+    model = tiny_bert()
+    batch = collate([windows[0], windows[1]])
+    before = logits(SpanModel(model), batch)
+    made = quantize(model, windows, SETTINGS)
+    assert torch.equal(logits(SpanModel(model), batch), before)
+    assert not quantizers(model)
+    after = logits(made, batch)
+    assert not torch.equal(after, before)
+    torch.testing.assert_close(after, before, atol=0.1, rtol=0.1)
+    for part in ("query", "key", "value", "output/dense", "intermediate", "word_embeddings"):
+        assert [name for name in quantizers(made) if part in name], part
+
+
+def test_padding_changes_nothing_and_gives_no_nan(
+    windows: TrainingWindows, quantized: nn.Module
+) -> None:
+    window = windows[0]
+    tokens = len(window["input_ids"])
+    alone = {name: torch.as_tensor(window[name], dtype=torch.int64)[None] for name in INPUTS}
+    padded = {
+        name: nn.functional.pad(torch.cat([tensor, tensor]), (0, 40))
+        for name, tensor in alone.items()
+    }
+    inside = logits(quantized, padded)[:, :, :tokens]
+    assert inside.isfinite().all()
+    for row in range(2):
+        torch.testing.assert_close(inside[:, row], logits(quantized, alone)[:, 0])
+
+
+def test_what_is_written_is_read_back(
+    windows: TrainingWindows, quantized: nn.Module, tmp_path: Path
+) -> None:
+    save_quantized(quantized, tmp_path, tokenizer_json())
+    loaded = load_quantized(tmp_path)
+    batch = collate([windows[0], windows[1]])
+    assert torch.equal(logits(loaded, batch), logits(quantized, batch))
+    assert quantizers(loaded) == quantizers(quantized)
+    assert not loaded.training
+    assert (tmp_path / "tokenizer.json").read_text(encoding="utf-8") == tokenizer_json()
+
+
+def test_what_is_read_back_trains_on(
+    windows: TrainingWindows, quantized: nn.Module, tmp_path: Path
+) -> None:
+    save_quantized(quantized, tmp_path / "before", tokenizer_json())
+    student = load_quantized(tmp_path / "before")
+    freeze_embeddings(student)
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    settings = Training(learning_rate=1e-2, batch_size=4, max_seq_len=96, doc_stride=16)
+    trainer = QATrainer(
+        student,
+        training_arguments(settings, tmp_path / "training", seed=0),
+        teacher=tiny_bert(),
+        train_dataset=windows,
+    )
+    train(trainer)
+    changed = {
+        name
+        for name, tensor in student.state_dict().items()
+        if not torch.equal(tensor, before[name])
+    }
+    assert [name for name in changed if "attention.self.query.weight" in name]
+    assert [name for name in changed if "__nncf_hooks" in name]
+    assert not [name for name in changed if "embeddings" in name]
+
+    save_quantized(student, tmp_path / "after", tokenizer_json())
+    batch = collate([windows[0], windows[1]])
+    student.eval()
+    assert torch.equal(logits(load_quantized(tmp_path / "after"), batch), logits(student, batch))
+
+
+def test_what_should_stay_in_floating_point_does(
+    windows: TrainingWindows, quantized: nn.Module
+) -> None:
+    settings = Quantization(calibration_windows=1, keep_floating_point=[".*qa_outputs.*"])
+    made = quantize(tiny_bert(), windows, settings)
+    assert [name for name in quantizers(quantized) if "qa_outputs" in name]
+    assert not [name for name in quantizers(made) if "qa_outputs" in name]
+
+
+def test_an_empty_calibration_set_is_refused() -> None:
+    nothing: list[dict[str, Any]] = []
+    with pytest.raises(DataError, match="The calibration set is empty"):
+        quantize(tiny_bert(), nothing)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "nncf.json", "config.json"])
+def test_a_directory_that_is_not_whole_is_refused(
+    quantized: nn.Module, tmp_path: Path, name: str
+) -> None:
+    save_quantized(quantized, tmp_path, tokenizer_json())
+    (tmp_path / name).write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="holds no quantised model that is whole"):
+        load_quantized(tmp_path)
