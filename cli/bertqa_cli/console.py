@@ -21,6 +21,15 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def headline(answer: Answer) -> Text:
+    """Say an answer, how sure the model is, and which version gave it."""
+    return Text.assemble(
+        (answer.text or "no answer", "bold"),
+        f"  (score {answer.score:.3f}, version {answer.model_version}, "
+        f"characters {answer.start}-{answer.end})",
+    )
+
+
 def highlighted(answer: Answer, context: str) -> Text:
     """Show an answer where it stands: some context on either side, the answer itself marked."""
     first = max(0, answer.start - CONTEXT_SHOWN)

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bertqa import Answer, QAClient
 from bertqa.repository import MODEL_NAME, Repository
-from bertqa_cli.console import highlighted, stderr, stdout
+from bertqa_cli.console import headline, highlighted, stderr, stdout
 from bertqa_cli.options import DEFAULT_REPOSITORY
 from bertqa_cli.sizes import directory_size, human_size
 
@@ -119,7 +119,7 @@ def _summary(url: str) -> None:
     stdout.print()
     stdout.print(table)
     for answer in answers:
-        stdout.print(f"[bold]version {answer.model_version}[/] answers with {answer.score:.3f}:")
+        stdout.print(headline(answer))
         stdout.print(highlighted(answer, CONTEXT))
 
 

@@ -11,7 +11,17 @@ from rich.markup import escape
 from bertqa.errors import BertQAError
 from bertqa_cli.console import stderr
 from bertqa_cli.errors import CommandError, Status, missing_extra, status_of
-from bertqa_cli.verbs import ask, bench, build, evaluate, inspect, serve, versions
+from bertqa_cli.verbs import (
+    ask,
+    bench,
+    build,
+    compare,
+    evaluate,
+    inspect,
+    serve,
+    switch,
+    versions,
+)
 
 app = typer.Typer(
     name="bert-qa",
@@ -21,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (build, serve, ask, evaluate, inspect, bench, versions):
+for verb in (build, serve, ask, evaluate, compare, switch, inspect, bench, versions):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 
 

@@ -1,4 +1,4 @@
-"""`bert-qa ask`: one question, answered from a text."""
+"""`bert-qa ask`: one question, answered from a text, or a file of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from bertqa import TLS, QAClient
-from bertqa_cli.console import highlighted, print_json, stdout
+from bertqa.batch import answer_file
+from bertqa_cli.console import headline, highlighted, print_json, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
     DEFAULT_MODEL,
@@ -24,12 +26,15 @@ from bertqa_cli.options import (
     Url,
     Version,
 )
+from bertqa_cli.progress import stages
 
 STANDARD_INPUT = "-"
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="The question.")],
+    question: Annotated[
+        str | None, typer.Argument(help="The question.", show_default=False)
+    ] = None,
     source: Annotated[
         str | None,
         typer.Argument(metavar="[-]", help="'-' reads the context from standard input."),
@@ -37,6 +42,13 @@ def ask(
     context: Annotated[str | None, typer.Option(help="The text that holds the answer.")] = None,
     context_file: Annotated[
         Path | None, typer.Option(help="A UTF-8 file with the text; '-' is standard input.")
+    ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option("--input", help="A CSV or JSON Lines file with questions and contexts."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where the answers to --input go: .csv or .jsonl.")
     ] = None,
     url: Url = DEFAULT_URL,
     model: Model = DEFAULT_MODEL,
@@ -53,8 +65,8 @@ def ask(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Ask a served model a question about a text."""
-    text = _context(source, context, context_file)
+    """Ask a served model a question about a text, or all questions of a file."""
+    one = _one_question(question, source, context, context_file, questions, output)
     with QAClient(
         url,
         model=model,
@@ -64,16 +76,63 @@ def ask(
         metadata_url=metadata_url,
         tls=TLS(ca=ca, certificate=certificate, key=key),
     ) as client:
-        answers = client.answers(question, text, top_k=top_k)
+        if one is None:
+            assert questions is not None
+            assert output is not None
+            _ask_file(client, questions, output, json=json)
+        else:
+            _ask_one(client, *one, top_k, json=json)
+
+
+def _ask_one(client: QAClient, question: str, text: str, top_k: int, *, json: bool) -> None:
+    answers = client.answers(question, text, top_k=top_k)
     if json:
         print_json([asdict(answer) for answer in answers])
         return
     for answer in answers:
-        stdout.print(
-            f"[bold]{answer.score:.3f}[/]  version {answer.model_version}, "
-            f"characters {answer.start}-{answer.end}"
-        )
+        stdout.print(headline(answer))
         stdout.print(highlighted(answer, text))
+
+
+def _ask_file(client: QAClient, questions: Path, output: Path, *, json: bool) -> None:
+    with stages() as show:
+        report = answer_file(
+            client,
+            questions,
+            output,
+            on_progress=lambda done, total: show(f"Answering {questions}", done, total, ""),
+        )
+    if json:
+        print_json(asdict(report))
+        return
+    resumed = f", {report.resumed} of them by an earlier run" if report.resumed else ""
+    stdout.print(f"{report.answered} questions answered in {escape(str(output))}{resumed}.")
+    if report.failed:
+        stdout.print(f"Bad rows: {report.failed}; their column 'error' says why.")
+
+
+def _one_question(
+    question: str | None,
+    source: str | None,
+    context: str | None,
+    context_file: Path | None,
+    questions: Path | None,
+    output: Path | None,
+) -> tuple[str, str] | None:
+    """Give the question and its context, or None where a file has them. Raises CommandError."""
+    if (questions is None) != (output is None):
+        raise CommandError("--input and --output have to be given together.", status=Status.USAGE)
+    if question is not None and questions is None:
+        return question, _context(source, context, context_file)
+    if question is not None or (context, context_file) != (None, None):
+        raise CommandError(
+            "Give either a QUESTION with its context, or --input.", status=Status.USAGE
+        )
+    if questions is None:
+        raise CommandError(
+            "Give a QUESTION, or --input and --output for a file of them.", status=Status.USAGE
+        )
+    return None
 
 
 def _context(source: str | None, context: str | None, context_file: Path | None) -> str:

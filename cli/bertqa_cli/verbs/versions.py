@@ -20,6 +20,7 @@ from bertqa_cli.options import (
     OptionalUrl,
 )
 from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.release_options import DEFAULT_NAMESPACE, Namespace, Release, helm_of
 from bertqa_cli.sizes import directory_size, human_size
 
 
@@ -28,10 +29,14 @@ def versions(
     url: OptionalUrl = None,
     metadata_url: MetadataUrl = None,
     model: Model = DEFAULT_MODEL,
+    release: Release = None,
+    namespace: Namespace = DEFAULT_NAMESPACE,
     json: Json = False,
 ) -> None:
-    """List published versions or, with --url, the versions that a server knows."""
-    if url is None:
+    """List published versions, those that a server knows (--url), or a release's tracks."""
+    if release is not None:
+        _tracks(release, namespace, json=json)
+    elif url is None:
         _published(Repository(repository), model, json=json)
     else:
         _served(served_versions(url, model, metadata_url=metadata_url), json=json)
@@ -63,7 +68,7 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
             _score(scores.get("exact_match")),
             _score(scores.get("f1")),
             human_size(row["size"]),
-            row["published"],
+            row["published"][:16].replace("T", " "),
             parent,
         )
     stdout.print(table)
@@ -84,6 +89,23 @@ def _served(served: list[ServedVersion], *, json: bool) -> None:
             _score(version.f1),
             version.source,
         )
+    stdout.print(table)
+
+
+def _tracks(release: str, namespace: str, *, json: bool) -> None:
+    helm = helm_of(release, namespace)
+
+    from bertqa_deploy.cluster.status import track_statuses
+
+    statuses = track_statuses(helm)
+    if json:
+        print_json([asdict(each) for each in statuses])
+        return
+    table = Table("track", "version", "weight", "ready", "pods")
+    for each in statuses:
+        names = ", ".join(pod.name if pod.ready else f"{pod.name} (not ready)" for pod in each.pods)
+        ready = f"{each.ready} of {len(each.pods)}"
+        table.add_row(each.track, each.version, f"{each.weight} %", ready, names)
     stdout.print(table)
 
 

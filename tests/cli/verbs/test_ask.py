@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sys
@@ -85,11 +86,13 @@ def test_a_context_comes_from_standard_input(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Missing argument 'QUESTION'"),
+        ([], "Give a QUESTION, or --input"),
         (["q"], "Give the context exactly once"),
         (["q", "-", "--context", "c"], "Give the context exactly once"),
         (["q", "surplus", "--context", "c"], "one argument too many: 'surplus'"),
         (["q", "--context-file", "absent.txt"], "absent.txt cannot be read"),
+        (["q", "--context", "c", "--input", "q.csv", "--output", "a.csv"], "either a QUESTION"),
+        (["--input", "q.csv"], "--input and --output have to be given together"),
         (["", "--context", "c"], "The question is empty"),
         (["q", "--context", "  "], "The context is empty"),
         (["q", "--context", "c", "--version", "0"], "Invalid value for '--version'"),
@@ -137,3 +140,37 @@ def test_a_model_or_version_that_is_not_there_is_named(
 
     assert result.status == 1
     assert said in result.err
+
+
+def test_a_file_of_questions_is_answered_and_its_bad_rows_are_told(
+    invoke: Invoke, served: Served, tmp_path: Path
+) -> None:
+    questions, answers = tmp_path / "questions.csv", tmp_path / "answers.csv"
+    with questions.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerows([["id", "question", "context"], ["a", QUESTION, CONTEXT], ["b", "", "c"]])
+
+    result = invoke(
+        "ask", "--input", str(questions), "--output", str(answers), "--url", served.rest_url
+    )
+
+    with answers.open(newline="", encoding="utf-8") as file:
+        good, bad = csv.DictReader(file)
+    assert result.status == 0
+    assert "Bad rows: 1;" in result.out
+    assert CONTEXT[int(good["start"]) : int(good["end"])] == good["answer"] != ""
+    assert (bad["id"], bad["error"]) == ("b", "The question is empty.")
+
+
+def test_a_file_of_questions_that_is_not_there_is_named(
+    invoke: Invoke, served: Served, tmp_path: Path
+) -> None:
+    absent = tmp_path / "absent.csv"
+
+    result = invoke(
+        *("ask", "--input", str(absent), "--output", str(tmp_path / "answers.csv")),
+        *("--url", served.rest_url),
+    )
+
+    assert result.status == 1
+    assert str(absent) in result.err

@@ -1,0 +1,247 @@
+"""`bert-qa compare`: two versions on the same questions, side by side."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from bertqa import QAClient
+from bertqa.repository import IR_FILE, ONNX_FILE, Repository
+from bertqa.squad import read_squad
+from bertqa_cli.console import highlighted, print_json, stderr, stdout
+from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.options import (
+    DEFAULT_MODEL,
+    DEFAULT_REPOSITORY,
+    Json,
+    MetadataUrl,
+    Model,
+    OptionalUrl,
+)
+from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import stages
+from bertqa_cli.release_options import DEFAULT_NAMESPACE, Namespace, Release, helm_of
+from bertqa_cli.sizes import directory_size
+
+if TYPE_CHECKING:
+    from bertqa_deploy.compare import Comparison, Side
+    from bertqa_deploy.log_report import LogReport
+
+DIFFERENCES_SHOWN = 5
+PORT = 8765
+
+
+def compare(
+    first: Annotated[
+        str | None,
+        typer.Argument(help="A version's number, or the path of a model that is not published."),
+    ] = None,
+    second: Annotated[str | None, typer.Argument(help="What to compare it with, likewise.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Questions: a SQuAD 1.1 or 2.0 JSON file.")
+    ] = None,
+    url: OptionalUrl = None,
+    metadata_url: MetadataUrl = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    model: Model = DEFAULT_MODEL,
+    release: Release = None,
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    html: Annotated[
+        Path | None, typer.Option(help="Write one self-contained HTML page here.")
+    ] = None,
+    from_log: Annotated[
+        Path | None, typer.Option(help="Report on recorded traffic instead: a JSONL file.")
+    ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Open a local page to ask both, until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")] = PORT,
+    json: Json = False,
+) -> None:
+    """Show which of two versions is better, by how much, and whether that is more than chance."""
+    if from_log is not None:
+        _from_log(from_log, json=json)
+        return
+    if first is None or second is None:
+        raise CommandError(
+            "Name two versions, as in bert-qa compare 1 2, or give --from-log.",
+            status=Status.USAGE,
+        )
+    if first == second:
+        raise CommandError(f"{first} cannot be compared with itself.", status=Status.USAGE)
+    if (data is None) != serve:
+        raise CommandError(
+            "Give --data with questions to compare on, or --serve for a page to ask on.",
+            status=Status.USAGE,
+        )
+
+    from bertqa_deploy.compare import compare as compare_sides
+    from bertqa_deploy.report import report_html
+
+    dataset = None if data is None else read_squad(data)
+    with ExitStack() as stack:
+        if release is not None:
+            sides = _tracks(stack, release, namespace, model, (first, second))
+        else:
+            served = None
+            if url is not None:
+                served = stack.enter_context(QAClient(url, model=model, metadata_url=metadata_url))
+            place = Repository(repository)
+            one = _side(stack, first, served, place, model)
+            sides = one, _side(stack, second, served, place, model)
+        if dataset is None:
+            _serve(*sides, port)
+            return
+        with stages() as show:
+            comparison = compare_sides(
+                *sides,
+                dataset,
+                on_progress=lambda stage, done, total: show(stage, done, total, ""),
+            )
+    if html is not None:
+        try:
+            html.write_text(report_html(comparison), encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"{html} cannot be written: {error.strerror}.") from error
+        stderr.print(f"wrote {escape(str(html))}")
+    if json:
+        print_json(comparison.to_dict())
+    else:
+        _show(comparison)
+
+
+def _side(
+    stack: ExitStack, name: str, served: QAClient | None, repository: Repository, model: str
+) -> Side:
+    """Give one side: a version that is served or published, or a model that is neither."""
+    from bertqa_deploy.compare import Side
+
+    if not name.isdecimal():
+        path = _model_file(Path(name))
+        client = stack.enter_context(QAClient(transport=_engine(path, 1)))
+        return Side(name, client, size=directory_size(path.parent))
+    version = int(name)
+    directory = repository.version_dir(version, model)
+    size = directory_size(directory) if directory.is_dir() else None
+    if served is not None:
+        return Side(f"version {version}", served, version, size)
+    path = _model_file(repository.require_version(version, model))
+    client = stack.enter_context(QAClient(transport=_engine(path, version)))
+    return Side(f"version {version}", client, size=size)
+
+
+def _model_file(path: Path) -> Path:
+    """Find the model in a directory. Raises CommandError."""
+    candidates = [path] if path.is_file() else [path / IR_FILE, path / ONNX_FILE]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise CommandError(
+        f"{path} is neither a version's number nor a model: looked for {IR_FILE} and {ONNX_FILE}.",
+        status=Status.USAGE,
+    )
+
+
+def _engine(path: Path, version: int) -> Any:
+    from bertqa_build.engines import OnnxRuntimeEngine, OpenVINOEngine
+
+    kind = OnnxRuntimeEngine if path.suffix == ".onnx" else OpenVINOEngine
+    return kind(path, version=version)
+
+
+def _tracks(
+    stack: ExitStack, release: str, namespace: str, model: str, names: tuple[str, str]
+) -> tuple[Side, Side]:
+    """Give two sides that are tracks of a release, or versions that tracks have."""
+    helm = helm_of(release, namespace)
+
+    from bertqa_deploy.cluster.pods import Pods
+    from bertqa_deploy.cluster.status import track_statuses
+    from bertqa_deploy.compare import Side
+
+    statuses = track_statuses(helm)
+    pods = Pods(release, namespace)
+    sides = []
+    for name in names:
+        found = [each for each in statuses if name in (each.track, each.version) and each.ready]
+        if not found:
+            known = ", ".join(f"{each.track} (version {each.version})" for each in statuses)
+            raise CommandError(
+                f"The release {release} has no ready track {name} (tracks: {known or 'none'})."
+            )
+        pod = next(pod for pod in found[0].pods if pod.ready)
+        address = stack.enter_context(pods.tunnel(pod))
+        client = stack.enter_context(QAClient(address, model=model))
+        sides.append(Side(f"version {found[0].version}", client))
+    return sides[0], sides[1]
+
+
+def _serve(first: Side, second: Side, port: int) -> None:
+    from bertqa_deploy.page import LOOPBACK, serve_page
+
+    stdout.print(f"Ask both at [bold]http://{LOOPBACK}:{port}[/] until Ctrl-C.")
+    serve_page(first, second, port)
+
+
+def _show(comparison: Comparison) -> None:
+    from bertqa_deploy.report import figures
+
+    first, second = comparison.sides
+    title = f"{comparison.questions} questions of {comparison.dataset}"
+    table = Table("", escape(first.name), escape(second.name), title=escape(title))
+    for row in figures(first, second):
+        table.add_row(*row)
+    stdout.print(table)
+    stdout.print(f"[bold]{escape(comparison.verdict)}[/]")
+    stdout.print(f"Both give the same answer to {comparison.agreement:.1f} % of the questions.")
+    for each in comparison.differences[:DIFFERENCES_SHOWN]:
+        stdout.print(f"\n[bold]{escape(each.question)}[/]  right: {escape(_right(each.golds))}")
+        for side, answer, f1 in zip(comparison.sides, each.answers, each.f1, strict=True):
+            stdout.print(f"{escape(side.name)}, F1 {100 * f1:.0f}:")
+            stdout.print(highlighted(answer, each.context))
+    more = len(comparison.differences) - DIFFERENCES_SHOWN
+    if more > 0:
+        stdout.print(f"\n[dim]and {more} more differences: --html and --json have them.[/]")
+
+
+def _right(golds: list[str]) -> str:
+    return " / ".join(dict.fromkeys(golds)) or "the text does not say"
+
+
+def _from_log(path: Path, *, json: bool) -> None:
+    from bertqa_deploy.log_report import report_on_log
+
+    report = report_on_log(path)
+    if json:
+        print_json(report.to_dict())
+    else:
+        _show_log(report)
+
+
+def _show_log(report: LogReport) -> None:
+    table = Table("version", "questions", "mean score", "no answer", "median", "95th percentile")
+    for each in report.versions:
+        table.add_row(
+            str(each.version),
+            str(each.questions),
+            f"{each.mean_score:.3f}",
+            f"{each.no_answer_percent:.1f} %",
+            _milliseconds(each.median_ms),
+            _milliseconds(each.p95_ms),
+        )
+    stdout.print(table)
+    for shadow in report.shadows:
+        stdout.print(f"[bold]{escape(shadow.verdict)}[/]")
+        for line in shadow.differences[:DIFFERENCES_SHOWN]:
+            stdout.print(f"  differs: {escape(line.question)} (score {line.answer.score:.3f})")
+    for name, count in sorted(report.shadow_errors.items()):
+        stdout.print(f"The shadow failed {count} times with {name}.")
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} ms"
