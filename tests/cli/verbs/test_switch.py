@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bertqa_serve.engine.server import LocalServer
+from tests.cli.conftest import Invoke, Served
+from tests.support.models import write_config, write_toy_version
+
+SMOKE = ["--smoke-question", "When?", "--smoke-context", "1932", "--smoke-answer", "1932"]
+
+
+@pytest.fixture
+def at_1(tmp_path: Path) -> Iterator[Served]:
+    """A server of its own, for a switch leaves nothing as it was."""
+    for version in (1, 2):
+        write_toy_version(tmp_path, version)
+    config = write_config(tmp_path, policy={"specific": {"versions": [1]}})
+    with LocalServer(config_path=config, poll_seconds=0) as server:
+        yield Served(
+            tmp_path, f"127.0.0.1:{server.grpc_port}", f"http://127.0.0.1:{server.rest_port}"
+        )
+
+
+def where(served: Served) -> list[str]:
+    return ["--repository", str(served.repository), "--url", served.rest_url, *SMOKE]
+
+
+def test_there_and_back(invoke: Invoke, at_1: Served) -> None:
+    there = invoke("switch", "--to", "2", *where(at_1))
+
+    assert there.status == 0, there.err
+    assert "Version 2 is the default" in there.out
+    assert "version 2 on trial" in there.err
+
+    back = invoke("switch", "--back", "--json", *where(at_1))
+
+    switched = json.loads(back.out)
+    assert (switched["default"], switched["split"], switched["retired"]) == (1, {"1": 100.0}, [2])
+
+
+def test_a_split_is_set_and_the_rest_retired(invoke: Invoke, at_1: Served) -> None:
+    result = invoke("switch", "--split", "1=90,2=10", "--json", *where(at_1))
+    assert json.loads(result.out)["split"] == {"1": 90.0, "2": 10.0}
+
+    result = invoke("switch", "--to", "2", "--retire", "--json", *where(at_1))
+    assert json.loads(result.out)["served"] == [2]
+
+
+def test_what_failed_the_gate_ends_with_the_gate_s_status(invoke: Invoke, at_1: Served) -> None:
+    card = {"model": "bert-qa", "version": 2, "precision": "int8", "format": "openvino"}
+    rest = {"source": "", "published": "", "files": {}, "gate": {"passed": False}}
+    path = at_1.repository / "bert-qa" / "2" / "card.json"
+    path.write_text(json.dumps({**card, **rest}), encoding="utf-8")
+
+    result = invoke("switch", "--to", "2", *where(at_1))
+
+    assert result.status == 3
+    assert "failed the quality gate" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        ([], 2, "exactly one of --to VERSION"),
+        (["--to", "2", "--back"], 2, "exactly one of --to VERSION"),
+        (["--split", "1=90,2=20"], 2, "sums to 110"),
+        (["--split", "half"], 2, "cannot be read"),
+        (["--to", "9"], 1, "no version 9 of bert-qa (published: 1, 2)"),
+        (["--back"], 1, "nothing to go back to"),
+        (["--to", "2", "--timeout", "soon"], 2, "The duration 'soon' cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_said_and_nothing_changes(
+    invoke: Invoke, at_1: Served, arguments: list[str], status: int, complaint: str
+) -> None:
+    before = (at_1.repository / "config.json").read_bytes()
+    result = invoke("switch", *arguments, *where(at_1))
+    assert (result.status, result.out) == (status, "")
+    assert complaint in result.err
+    assert "Traceback" not in result.err
+    assert (at_1.repository / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--smoke-question", "When?"], "lacks --smoke-context and --smoke-answer"),
+        (["--release", "bert-qa", "--url", "localhost"], "are for one server, not for a release"),
+        (["--release", "bert-qa", "--retire"], "are for one server, not for a release"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    invoke: Invoke, arguments: list[str], complaint: str
+) -> None:
+    result = invoke("switch", "--to", "2", *arguments)
+    assert result.status == 2
+    assert complaint in result.err
+
+
+def test_a_cluster_that_cannot_be_reached_is_named(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HELM", "helm-of-nowhere")
+    for verb in (["switch", "--to", "2"], ["versions"], ["compare", "1", "2", "--serve"]):
+        result = invoke(*verb, "--release", "bert-qa")
+        assert result.status == 1
+        assert "There is no helm-of-nowhere on PATH" in result.err
