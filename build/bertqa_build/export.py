@@ -51,10 +51,18 @@ def to_openvino(module: nn.Module, *, quantized: bool = False) -> ov.Model:
 
 
 def write_openvino(model: ov.Model, info: ModelInfo, path: Path) -> None:
-    """Write `path` (.xml) and its .bin, uncompressed, with `info` in `rt_info["model_info"]`."""
+    """Write `path` (.xml) and its .bin, uncompressed, with `info` in `rt_info["model_info"]`.
+
+    Raises BuildError where they cannot be written.
+    """
     for key, value in info.to_rt_info().items():
         model.set_rt_info(value, [MODEL_INFO, key])
-    ov.save_model(model, path, compress_to_fp16=False)
+    try:
+        ov.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise BuildError(
+            f"{path} cannot be written. Is the disk full?", detail=str(error)
+        ) from error
 
 
 def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:

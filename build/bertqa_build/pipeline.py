@@ -13,6 +13,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
 from transformers import BertForQuestionAnswering, TrainerCallback
 
@@ -93,11 +94,11 @@ def build(
     """
     try:
         return _Build(recipe, repository, work_dir, force, on_progress).run()
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+    except (OSError, SafetensorError) as error:
+        where = f"{error.filename}: " if getattr(error, "filename", None) else ""
         raise BuildError(
-            f"The build stopped: {where}{error.strerror or error}. What was published is whole, "
-            f"and the same command goes on from what {work_dir} holds."
+            f"The build stopped: {where}{getattr(error, 'strerror', None) or error}. What was "
+            f"published is whole, and the same command goes on from what {work_dir} holds."
         ) from error
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -168,3 +170,29 @@ def test_a_place_that_cannot_be_written_is_one_error(inputs: Path, tmp_path: Pat
     (tmp_path / "file").touch()
     with pytest.raises(BuildError, match=r"The build stopped: .*file.*Not a directory"):
         build(tiny(inputs), Repository(tmp_path / "repository"), tmp_path / "file")
+
+
+def test_a_full_disk_is_one_error_and_nothing_is_published(inputs: Path, tmp_path: Path) -> None:
+    """The largest size that a file may have, in a process of its own, stands for a full disk."""
+    script = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from bertqa.repository import Repository\n"
+        "from bertqa_build.errors import BuildError\n"
+        "from bertqa_build.pipeline import build\n"
+        "from bertqa_build.recipe import load_recipe\n"
+        "folder = Path(sys.argv[2])\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
+        "try:\n"
+        "    build(load_recipe(Path(sys.argv[1])), Repository(folder / 'repository'), folder)\n"
+        "except BuildError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(inputs / "tiny.yaml"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert "Is the disk full?" in done.stdout or "File too large" in done.stdout, done.stderr
+    assert Repository(tmp_path / "repository").versions() == []

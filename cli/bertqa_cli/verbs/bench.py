@@ -15,6 +15,7 @@ from bertqa_cli.progress import stages
 
 
 def bench(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Option(
@@ -77,8 +78,8 @@ def bench(
         return
     stdout.print(f"[bold]{escape(measurement.model)}[/]")
     stdout.print(
-        f"{escape(measurement.machine)}; {plan.threads} threads for each engine, median of "
-        f"{plan.repeats} repeats in turns"
+        f"{escape(measurement.machine)}; threads for each engine: {plan.threads}; medians of "
+        f"{plan.repeats} turns"
     )
     for shape in plan.shapes:
         table = Table(
