@@ -31,6 +31,11 @@ chart: $(INSTALLED) ## Check the chart and pack it into .work
 	$(BIN)/python -m pytest tests/deploy/helm
 	$(BIN)/python -m tests.deploy.tools helm package deploy/helm/bert-qa --destination .work
 
+bench: $(INSTALLED) ## Measure engines and precisions side by side, for three sizes of BERT
+	for model in minilm bert-base bert-large; do \
+		$(BIN)/bert-qa bench --model $$model --repeats 3 --plot .work/bench/$$model.svg || exit; \
+	done
+
 fuzz: $(INSTALLED) ## Send the local engine 100,000 damaged requests
 	$(BIN)/python -m tests.serve.fuzz
 
