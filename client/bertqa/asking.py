@@ -97,19 +97,18 @@ class Question:
                 raise
             logger.warning("falling back to the default version: %s", error)
             return (yield from self._ask_patiently(catalogue, None))
-        except ServerUnreachableError:
-            catalogue.forget()
-            raise
 
     def _ask_patiently(self, catalogue: Catalogue, version: int | None) -> Course:
-        """Ask again where a model is gone that was there: a server that restarts has to load it."""
+        """Ask again what was there and is gone: a server that restarts has to load its models."""
         waits = pauses(time.monotonic() + self.settings.timeout, patient=True)
         while True:
             try:
                 return (yield from self._ask(catalogue, version))
-            except (ModelNotReadyError, ModelNotFoundError):
+            except (ServerUnreachableError, ModelNotFoundError, ModelNotReadyError) as error:
+                if isinstance(error, ServerUnreachableError):
+                    catalogue.forget()
                 pause = next(waits, None)
-                if catalogue.get(version) is None or pause is None:
+                if pause is None or not catalogue.has_met(version):
                     raise
             yield NeedPause(pause)
 

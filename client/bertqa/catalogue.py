@@ -71,6 +71,7 @@ class Catalogue:
         self._tokenizer = tokenizer
         self._tokenizers: dict[str, QATokenizer] = {}
         self._descriptions: dict[int | None, Description] = {}
+        self._met: set[int | None] = set()
         self._lock = threading.Lock()
 
     def get(self, version: int | None) -> Description | None:
@@ -83,6 +84,11 @@ class Catalogue:
         with self._lock:
             self._descriptions.clear()
 
+    def has_met(self, version: int | None) -> bool:
+        """Whether a version was ever there; nothing makes this false again."""
+        with self._lock:
+            return version in self._met
+
     def learn(self, version: int | None, metadata: ModelMetadata) -> Description:
         """Remember what the server said of a version; the default one is the highest.
 
@@ -92,6 +98,7 @@ class Catalogue:
         description = self._describe(metadata)
         with self._lock:
             self._descriptions[version] = description
+            self._met.add(version)
             if version is None and metadata.versions:
                 self._descriptions[max(metadata.versions)] = description
         return description

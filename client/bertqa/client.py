@@ -117,8 +117,9 @@ class QAClient(BaseClient[Transport]):
             return
         self._closed = True
         self._shadows.shutdown()
-        self._requests.shutdown(cancel_futures=True)
+        # Calls of streams that were left end with their connection.
         self._transport.close()
+        self._requests.shutdown(cancel_futures=True)
         if self._split_transport is not None:
             self._split_transport.close()
 

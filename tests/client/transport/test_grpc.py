@@ -77,11 +77,25 @@ def test_nothing_else_is_tried_again(
 
 
 def test_what_stays_unavailable_is_given_up(open_client: Twins, gate: GrpcGate) -> None:
-    client = through(open_client, gate)
-    gate.obstacles = [grpc.StatusCode.UNAVAILABLE] * 50
+    gate.obstacles = [grpc.StatusCode.UNAVAILABLE] * 500
+    stranger = open_client(f"localhost:{gate.port}", tokenizer=TOKENIZER, timeout=60.0)
     with pytest.raises(ServerUnreachableError):
-        client.answer(QUESTION, CONTEXT)
+        stranger.answer(QUESTION, CONTEXT)
     assert len(gate.calls) == 5
+
+    gate.obstacles = []
+    client = through(open_client, gate)
+    gate.obstacles = [grpc.StatusCode.UNAVAILABLE] * 500
+    with pytest.raises((ServerUnreachableError, DeadlineExceededError)):
+        client.answer(QUESTION, CONTEXT, timeout=3.0)
+    assert len(gate.calls) > 5
+
+
+def test_a_call_that_the_server_cancels_is_made_again(open_client: Twins, gate: GrpcGate) -> None:
+    client = through(open_client, gate)
+    gate.obstacles = [grpc.StatusCode.CANCELLED]
+    client.answer(QUESTION, CONTEXT)
+    assert len(gate.calls) >= 2
 
 
 def test_a_slow_server_meets_the_deadline(open_client: Twins, gate: GrpcGate) -> None:
