@@ -52,6 +52,8 @@ def bench(
     Each engine runs in a process of its own on the same cores, and they take turns. A measurement
     that was interrupted goes on; one that is complete is shown again.
     """
+    if context.invoked_subcommand:
+        return
     from bertqa_build.bench.chart import draw
     from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
     from bertqa_build.bench.run import measure, plan_for_this_machine
