@@ -88,8 +88,9 @@ class Comparison:
             )
         else:
             sentence = (
-                f"No difference beyond chance: the F1 of {second} is {change.estimate:+.2f} points "
-                f"from that of {first} ({span}, which holds zero)."
+                f"No difference beyond chance: the F1 of {second} is {abs(change.estimate):.2f} "
+                f"points {'below' if change.estimate < 0 else 'above'} that of {first} ({span}, "
+                "which holds zero)."
             )
         if not test.only_first + test.only_second:
             return f"{sentence} Both have the same questions exactly right."

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -64,13 +66,19 @@ def page(first: Side, second: Side) -> Starlette:
     )
 
 
-def serve_page(first: Side, second: Side, port: int) -> None:
+def serve_page(
+    first: Side, second: Side, port: int, on_ready: Callable[[], None] = lambda: None
+) -> None:
     """Serve the page on loopback until the process is interrupted.
 
-    Raises DeployError where the port is taken.
+    Both sides are met before, so that the first latency shown is that of a question. Raises
+    DeployError where the port is taken, and what the clients raise.
     """
-    config = uvicorn.Config(page(first, second), host=LOOPBACK, port=port, log_level="warning")
-    server = uvicorn.Server(config)
+    smoke = Smoke()
+    for side in (first, second):
+        side.client.answer(smoke.question, smoke.context, version=side.version)
+    config = uvicorn.Config(page(first, second), host=LOOPBACK, port=port, log_level="critical")
+    server = _Server(config, on_ready)
     try:
         with contextlib.suppress(KeyboardInterrupt):
             server.run()
@@ -79,6 +87,20 @@ def serve_page(first: Side, second: Side, port: int) -> None:
             f"Port {port} on {LOOPBACK} cannot be used: another process listens there. "
             "Give another with --port."
         ) from error
+
+
+class _Server(uvicorn.Server):
+    """A server that tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server`."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
 
 
 async def _asked(request: Request) -> tuple[str, str]:

@@ -79,7 +79,9 @@ def test_the_same_model_twice_agrees_with_itself(client: QAClient, dataset: Squa
         comparison = compare(Side("one", client, 1), Side("other", other, 1), dataset)
     assert comparison.agreement == 100
     assert not comparison.differences
-    assert comparison.verdict.startswith("No difference beyond chance: the F1 of other is +0.00")
+    assert comparison.verdict.startswith(
+        "No difference beyond chance: the F1 of other is 0.00 points above"
+    )
     assert "Both have the same questions exactly right." in comparison.verdict
 
 

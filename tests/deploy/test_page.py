@@ -1,119 +1,25 @@
-"""The page in a real browser, without a network."""
-
 from __future__ import annotations
 
-import os
-import shutil
+import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
-import uvicorn
-from playwright.sync_api import Page, expect, sync_playwright
 
 from bertqa import QAClient
 from bertqa_deploy.compare import Side
-from bertqa_deploy.page import LOOPBACK, page
+from bertqa_deploy.errors import DeployError
+from bertqa_deploy.page import LOOPBACK, serve_page
 from tests.deploy.conftest import free_port
+from tests.deploy.page_server import serving_page
 from tests.support.in_process import InProcessTransport
-from tests.support.models import model_info
-
-CONTEXT = "The 🌉 bridge was designed by Anna Berg. It was opened in 1932."
-
-
-class _Server(uvicorn.Server):
-    def install_signal_handlers(self) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    port = free_port()
-    transport = InProcessTransport({1: model_info(), 2: model_info()})
-    with QAClient(transport=transport) as client:
-        sides = [Side(f"version {number}", client, number) for number in (1, 2)]
-        server = _Server(uvicorn.Config(page(*sides), host=LOOPBACK, port=port, log_level="error"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"http://{LOOPBACK}:{port}"
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser_page() -> Iterator[Callable[[], Page]]:
-    program = os.environ.get("CHROMIUM") or next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if program is None:
-        pytest.skip("there is no chromium on PATH, and CHROMIUM names none")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield lambda: browser.new_page(viewport={"width": 1200, "height": 900})
-        browser.close()
-
-
-def test_one_question_is_answered_by_both_by_keyboard_alone(
-    browser_page: Callable[[], Page], url: str
-) -> None:
-    page = browser_page()
-    requests: list[str] = []
-    problems: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text))
-    page.goto(url)
-    expect(page.get_by_label("Question")).to_be_focused()
-    page.keyboard.press("ControlOrMeta+A")
-    page.keyboard.type("Who designed it?")
-    page.keyboard.press("Tab")
-    page.keyboard.press("ControlOrMeta+A")
-    page.keyboard.insert_text(CONTEXT)
-    page.keyboard.press("Control+Enter")
-
-    for number in (1, 2):
-        card = page.get_by_label(f"version {number}")
-        expect(card).to_be_visible()
-        expect(card).to_contain_text(f"version {number}")
-        expect(card.locator(".context")).to_have_text(CONTEXT)
-        answer = card.locator(".answer").inner_text()
-        assert answer in CONTEXT
-        expect(card.locator("mark")).to_have_text(answer)
-        expect(card.locator(".figures")).to_contain_text(" ms · ")
-    expect(page.get_by_role("status")).to_contain_text("answer")
-    assert {request.removeprefix(url) for request in requests} == {"/", "/ask"}
-    assert not problems
-
-
-def test_what_is_typed_is_shown_and_not_run(browser_page: Callable[[], Page], url: str) -> None:
-    page = browser_page()
-    page.goto(url)
-    page.get_by_label("Text").fill("<img src=x onerror=\"document.title='run'\"> Anna & Berg")
-    page.get_by_label("Question").press("Enter")
-    expect(page.get_by_label("version 1").locator(".context")).to_contain_text("Anna & Berg")
-    assert page.locator("#answers img").count() == 0
-    assert page.title() == "version 1 and version 2"
-
-
-def test_an_empty_question_is_not_sent(browser_page: Callable[[], Page], url: str) -> None:
-    page = browser_page()
-    page.goto(url)
-    page.get_by_label("Question").fill("")
-    page.keyboard.press("Enter")
-    expect(page.get_by_label("version 1")).to_be_hidden()
-
-
-def test_the_slash_key_goes_to_the_question(browser_page: Callable[[], Page], url: str) -> None:
-    page = browser_page()
-    page.goto(url)
-    page.get_by_role("button").focus()
-    page.keyboard.press("/")
-    expect(page.get_by_label("Question")).to_be_focused()
+    with serving_page() as url:
+        yield url
 
 
 @pytest.mark.parametrize("body", [[], {"question": "Who?"}, {"question": 1, "context": "It."}])
@@ -132,3 +38,32 @@ def test_an_error_of_one_version_is_shown_in_its_place(url: str) -> None:
 def test_another_site_cannot_use_the_page(url: str) -> None:
     assert httpx.get(url, headers={"Host": "evil.example"}).status_code == 400
     assert "default-src 'none'" in httpx.get(url).headers["Content-Security-Policy"]
+
+
+def test_a_port_that_is_taken_is_named(url: str) -> None:
+    port = int(url.rpartition(":")[2])
+    with QAClient(transport=InProcessTransport()) as client:
+        side = Side("version 1", client, 1)
+        with pytest.raises(DeployError, match=f"Port {port} .* another process listens there"):
+            serve_page(side, side, port)
+
+
+def test_the_page_is_served_until_it_is_interrupted() -> None:
+    port = free_port()
+    answered: list[int] = []
+
+    def ask_and_interrupt() -> None:
+        answered.append(httpx.get(f"http://{LOOPBACK}:{port}").status_code)
+        signal.raise_signal(signal.SIGINT)
+
+    with QAClient(transport=InProcessTransport()) as client:
+        side = Side("version 1", client, 1)
+        threads = []
+
+        def on_ready() -> None:
+            threads.append(threading.Thread(target=ask_and_interrupt))
+            threads[0].start()
+
+        serve_page(side, side, port, on_ready)
+    threads[0].join()
+    assert answered == [200]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -184,8 +185,13 @@ def _tracks(
 def _serve(first: Side, second: Side, port: int) -> None:
     from bertqa_deploy.page import LOOPBACK, serve_page
 
-    stdout.print(f"Ask both at [bold]http://{LOOPBACK}:{port}[/] until Ctrl-C.")
-    serve_page(first, second, port)
+    def on_ready() -> None:
+        address = f"http://{LOOPBACK}:{port}"
+        stdout.print(f"Ask both at [bold]{address}[/] until Ctrl-C.")
+        if stdout.is_terminal:
+            webbrowser.open(address)
+
+    serve_page(first, second, port, on_ready)
 
 
 def _show(comparison: Comparison) -> None:
@@ -202,7 +208,8 @@ def _show(comparison: Comparison) -> None:
     for each in comparison.differences[:DIFFERENCES_SHOWN]:
         stdout.print(f"\n[bold]{escape(each.question)}[/]  right: {escape(_right(each.golds))}")
         for side, answer, f1 in zip(comparison.sides, each.answers, each.f1, strict=True):
-            stdout.print(f"{escape(side.name)}, F1 {100 * f1:.0f}:")
+            text = escape(answer.text) or "no answer"
+            stdout.print(f"{escape(side.name)}, F1 {100 * f1:.0f}: [bold]{text}[/]")
             stdout.print(highlighted(answer, each.context))
     more = len(comparison.differences) - DIFFERENCES_SHOWN
     if more > 0:
