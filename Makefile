@@ -32,6 +32,7 @@ chart: $(INSTALLED) ## Check the chart and pack it into .work
 	$(BIN)/python -m tests.deploy.tools helm package deploy/helm/bert-qa --destination .work
 
 bench: $(INSTALLED) ## Measure engines and precisions side by side, for three sizes of BERT
+	mkdir -p .work/bench
 	for model in minilm bert-base bert-large; do \
 		$(BIN)/bert-qa bench --model $$model --repeats 3 --plot .work/bench/$$model.svg || exit; \
 	done

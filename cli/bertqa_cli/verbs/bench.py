@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa_cli.console import print_json, stdout
+from bertqa_cli.errors import CommandError
 from bertqa_cli.options import Json
 from bertqa_cli.progress import stages
 
@@ -67,6 +68,8 @@ def bench(
         threads=threads,
         engines=engine or (),
     )
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise CommandError(f"{plot} cannot be written: there is no directory {plot.parent}.")
     with stages() as show:
 
         def on_progress(progress: Progress) -> None:

@@ -35,6 +35,10 @@ def test_what_cannot_be_measured_is_status_1(invoke: Invoke, tmp_path: Path) -> 
     assert result.status == 1
     assert "no engine 'abacus': choose of pytorch, onnx-runtime" in result.err
 
+    result = invoke("bench", "--plot", str(tmp_path / "absent" / "figure.svg"))
+    assert result.status == 1
+    assert "there is no directory" in result.err
+
     result = invoke("bench", "--model", str(tmp_path / "absent"), "--work-dir", str(tmp_path))
     assert result.status == 1
     assert "There is no directory" in result.err
