@@ -194,6 +194,9 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
                     more = await anext(begun, None)
                     if more is None:
                         exhausted = True
+                    elif len(more[0].context) > defaults.LONG_CONTEXT:
+                        # To tokenise it takes a while, in which the loop has other things to do.
+                        await asyncio.to_thread(scheduler.add, *more)
                     else:
                         scheduler.add(*more)
                 while len(in_flight) < defaults.REQUESTS_IN_FLIGHT:

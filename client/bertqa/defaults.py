@@ -23,6 +23,8 @@ REQUESTS_IN_FLIGHT: Final = 16
 # Windows that `answer_many` reads ahead to sort them by length.
 LOOK_AHEAD: Final = 512
 CONTEXTS_CACHED: Final = 8
+# Characters above which an event loop leaves tokenising to a thread.
+LONG_CONTEXT: Final = 50_000
 # Copies for the shadow version that wait to be sent; more are left out.
 SHADOWS_WAITING: Final = 64
 

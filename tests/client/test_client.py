@@ -69,9 +69,13 @@ def test_top_k_never_changes_the_type(open_client: Twins) -> None:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(question=st.text(max_size=60), context=st.text(max_size=400), squad=st.booleans())
+@given(
+    question=st.text(st.characters(), max_size=60),
+    context=st.text(st.characters(), max_size=400),
+    squad=st.booleans(),
+)
 def test_any_text_is_answered_or_refused_by_an_error_of_ours(
     question: str, context: str, squad: bool
 ) -> None:
@@ -85,6 +89,27 @@ def test_any_text_is_answered_or_refused_by_an_error_of_ours(
 
 
 ANY_TEXT_CLIENT = QAClient(transport=InProcessTransport())
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        "👩‍👩‍👧‍👦 moved to 🇫🇷 with 🏴󠁧󠁢󠁳󠁣󠁴󠁿 friends",
+        "e\u0301te\u0301 noe\u0308l Z\u0351\u036b\u0343alg\u0322o",
+        "انتقل النورمان إلى فرنسا في القرن العاشر",
+        "诺曼人在十世纪定居法国",
+        "zero\u200bwidth\u200djoined\ufefftext\u00ad",
+        "before\x00after \x01 NUL",
+        "first line\r\nsecond line\r\n\r\nthird",
+        "nospacesatall" * 300,
+        "ﬁne ligatures ½ ① Ⅳ ㎏ İstanbul ß",
+    ],
+)
+def test_offsets_hold_in_every_script(open_client: Twins, context: str) -> None:
+    client = open_client(transport=InProcessTransport())
+    for options in ({}, {"align_to_words": False}, {"decoder": SquadDecoder()}):
+        for answer in client.answers("Who? 谁؟", context, top_k=5, **options):
+            assert context[answer.start : answer.end] == answer.text
 
 
 def test_a_megabyte_is_answered(open_client: Twins) -> None:

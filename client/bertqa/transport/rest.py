@@ -45,7 +45,7 @@ class _Protocol:
         self._client_arguments: dict[str, Any] = {
             "base_url": str(address),
             "headers": dict(security.headers),
-            "verify": security.ssl_context() if address.is_secure else True,
+            "verify": security.ssl_context() if address.is_secure else False,
             "limits": httpx.Limits(max_connections=defaults.REST_CONNECTIONS),
         }
 
