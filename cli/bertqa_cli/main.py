@@ -14,6 +14,7 @@ from bertqa_cli.errors import CommandError, Status, missing_extra, status_of
 from bertqa_cli.verbs import (
     ask,
     bench,
+    bench_client,
     build,
     compare,
     evaluate,
@@ -31,8 +32,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (build, serve, ask, evaluate, compare, switch, inspect, bench, versions):
+for verb in (build, serve, ask, evaluate, compare, switch, inspect, versions):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
+benches = typer.Typer(invoke_without_command=True)
+benches.callback()(bench.bench)
+benches.command("client")(bench_client.bench_client)
+app.add_typer(benches, name="bench")
 
 
 def run() -> NoReturn:

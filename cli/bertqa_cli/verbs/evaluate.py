@@ -13,7 +13,6 @@ from rich.table import Table
 
 from bertqa import QAClient
 from bertqa.evaluation import evaluate as evaluate_version
-from bertqa.repository import IR_FILE, Repository
 from bertqa.squad import read_squad
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.options import (
@@ -27,6 +26,7 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
+from bertqa_cli.published import published_engine
 
 
 def evaluate(
@@ -73,11 +73,6 @@ def _client(
         with QAClient(url, model=model, metadata_url=metadata_url) as client:
             yield client, f"version {version or 'default'} at {url}"
         return
-    repository = Repository(root)
-    chosen = repository.latest_version(model) if version is None else version
-    path = repository.require_version(chosen, model) / IR_FILE
-
-    from bertqa_build.engines import OpenVINOEngine
-
-    with QAClient(transport=OpenVINOEngine(path, version=chosen)) as client:
-        yield client, f"version {chosen}"
+    engine = published_engine(root, model, version)
+    with QAClient(transport=engine) as client:
+        yield client, f"version {engine.version}"

@@ -1,0 +1,70 @@
+"""`bert-qa bench client`: where the time of a question goes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from bertqa.benchmark import time_questions, time_stream
+from bertqa.squad import read_squad
+from bertqa.transport.opening import open_transport
+from bertqa.transport.security import Security
+from bertqa_cli.console import print_json, stdout
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_URL, Json, MetadataUrl, Model, Url, Version
+from bertqa_cli.published import published_engine
+
+
+def bench_client(
+    data: Annotated[Path, typer.Option(help="Questions: a SQuAD 1.1 or 2.0 JSON file.")],
+    url: Url = DEFAULT_URL,
+    model: Model = DEFAULT_MODEL,
+    version: Version = None,
+    metadata_url: MetadataUrl = None,
+    questions: Annotated[int, typer.Option(min=1, help="Ask this many at most.")] = 500,
+    alone: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="REPOSITORY",
+            help="Run the same batches in this process too, with --version from this repository.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Time a question's steps one by one, and what a stream of questions reaches."""
+    pairs = [(each.question, each.context) for each in islice(read_squad(data), questions)]
+    engine = None if alone is None else published_engine(alone, model, version)
+    transport = open_transport(
+        url,
+        {
+            "model": model,
+            "metadata_url": metadata_url,
+            "learns": True,
+            "security": Security(),
+        },
+    )
+    try:
+        single = time_questions(transport, pairs, version=version)
+        stream = time_stream(transport, pairs, alone=engine, version=version)
+    finally:
+        transport.close()
+    if json:
+        print_json({"single": asdict(single), "stream": asdict(stream)})
+        return
+    steps = Table("step", "milliseconds", title=f"One question at a time, {single.questions} asked")
+    for name in ("tokenizing", "stacking", "transport", "decoding"):
+        steps.add_row(name, f"{getattr(single, name):.3f}")
+    stdout.print(steps)
+    stdout.print(
+        f"answer_many: {stream.windows_per_second:.1f} windows/s in {stream.batches} batches, "
+        f"{stream.padding:.1%} padding"
+    )
+    if stream.alone is not None:
+        stdout.print(
+            f"OpenVINO alone: {stream.alone:.1f} windows/s on the same batches; answer_many "
+            f"reaches {stream.windows_per_second / stream.alone:.0%} of it"
+        )
