@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bertqa import defaults
-from bertqa.errors import BertQAError, RepositoryError
+from bertqa.errors import BertQAError, RepositoryError, ServerUnreachableError
 from bertqa.repository import CARD_FILE, MODEL_NAME, Repository, sha256_of
 from bertqa.split import Split, format_split
 from bertqa.status import AVAILABLE
@@ -281,8 +281,11 @@ class _Run:
                 self._step(f"version {version} of {model} answers {answer!r}")
 
     def _undo(self, original: str) -> None:
-        with contextlib.suppress(BertQAError):
-            self.config.replace(original)
+        """Put the configuration back. Raises ConfigChangedError where it is not ours any more."""
+        if self.config.text == original:
+            return
+        self.config.replace(original)
+        with contextlib.suppress(ServerUnreachableError):
             self.server.reload()
 
     def _step(self, sentence: str) -> None:
