@@ -154,6 +154,7 @@ class _Build:
     def _make_int8(
         self, model: BertForQuestionAnswering, parent: BuiltVersion, fingerprint: str
     ) -> BuiltVersion:
+        self._say("Quantising, calibrated on the recipe's data")
         module = quantize_and_train(
             self.recipe,
             self.checkpoint,

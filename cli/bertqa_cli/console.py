@@ -18,7 +18,7 @@ CONTEXT_SHOWN = 160
 
 def print_json(value: Any) -> None:
     """Print one JSON document for machines, plain whatever the terminal is."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
 
 
 def headline(answer: Answer) -> Text:

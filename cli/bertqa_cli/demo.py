@@ -12,19 +12,19 @@ import sys
 import time
 from collections.abc import Iterator
 
-import httpx
 from rich.table import Table
 
-from bertqa import Answer, QAClient
+from bertqa import Answer, QAClient, defaults
 from bertqa.repository import MODEL_NAME, Repository
 from bertqa_cli.console import headline, highlighted, stderr, stdout
+from bertqa_cli.errors import CommandError
 from bertqa_cli.options import DEFAULT_REPOSITORY
 from bertqa_cli.sizes import directory_size, human_size
 
 RECIPE = "build/recipes/demo.yaml"
 VERSIONS = (1, 2)
 LATENCY_REPEATS = 30
-START_TIMEOUT = 120.0
+PORTS_TRIED = 100
 STOP_TIMEOUT = 30.0
 QUESTION = "How many miles per second does light travel?"
 CONTEXT = (
@@ -46,6 +46,9 @@ def main() -> int:
             _summary(grpc_url)
     except subprocess.CalledProcessError as error:
         return error.returncode
+    except CommandError as error:
+        stderr.print(f"[bold red]error:[/] {error}")
+        return error.status
     except KeyboardInterrupt:
         return 1
     return 0
@@ -59,44 +62,50 @@ def _run(*arguments: str) -> None:
 
 @contextlib.contextmanager
 def _server() -> Iterator[tuple[str, str]]:
-    grpc_port, rest_port = _free_port(9000), _free_port(8000)
-    rest_url = f"http://localhost:{rest_port}"
+    grpc_port = _free_grpc_port()
+    rest_port = grpc_port - defaults.REST_PORT_BELOW_GRPC
     arguments = ["serve", "--port", str(grpc_port), "--rest-port", str(rest_port)]
     stdout.print(f"\n[bold cyan]$ bert-qa {shlex.join(arguments)} &[/]")
-    process = subprocess.Popen([sys.executable, "-m", "bertqa_cli.main", *arguments])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bertqa_cli.main", *arguments], stdout=subprocess.PIPE, text=True
+    )
     try:
-        _wait_until_ready(process, f"{rest_url}/v2/models/{MODEL_NAME}/ready")
-        yield f"localhost:{grpc_port}", rest_url
+        _wait_until_ready(process)
+        yield f"localhost:{grpc_port}", f"http://localhost:{rest_port}"
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(STOP_TIMEOUT)
+            process.communicate(timeout=STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
-def _free_port(preferred: int) -> int:
-    """Give the preferred port of the loopback interface, or any other where it is taken."""
-    for port in (preferred, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise OSError("no port is free on 127.0.0.1")
+def _free_grpc_port() -> int:
+    """Give the first gRPC port from 9000 on that is free, as is its REST port, on loopback."""
+    for port in range(defaults.GRPC_PORT, defaults.GRPC_PORT + PORTS_TRIED):
+        if _is_free(port) and _is_free(port - defaults.REST_PORT_BELOW_GRPC):
+            return port
+    raise CommandError(
+        f"None of the ports {defaults.GRPC_PORT} to {port} is free, each with the one "
+        f"{defaults.REST_PORT_BELOW_GRPC} below it."
+    )
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    give_up = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < give_up:
-        status = process.poll()
-        if status is not None:
-            raise subprocess.CalledProcessError(status or 1, process.args)
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, timeout=1.0).is_success:
-                return
-        time.sleep(0.1)
-    stderr.print(f"[bold red]error:[/] the server did not become ready in {START_TIMEOUT:.0f} s")
-    raise subprocess.CalledProcessError(1, process.args)
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _wait_until_ready(process: subprocess.Popen[str]) -> None:
+    """Pass on what `bert-qa serve` says until it says that the model is ready."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        stdout.print(line.rstrip(), markup=False)
+        if f"{MODEL_NAME} is ready" in line:
+            return
+    raise subprocess.CalledProcessError(process.wait() or 1, process.args)
 
 
 def _summary(url: str) -> None:
