@@ -95,7 +95,8 @@ def build(
     try:
         return _Build(recipe, repository, work_dir, force, on_progress).run()
     except (OSError, SafetensorError) as error:
-        where = f"{error.filename}: " if getattr(error, "filename", None) else ""
+        filename = getattr(error, "filename", None)
+        where = f"{filename}: " if filename else ""
         raise BuildError(
             f"The build stopped: {where}{getattr(error, 'strerror', None) or error}. What was "
             f"published is whole, and the same command goes on from what {work_dir} holds."

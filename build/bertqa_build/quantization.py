@@ -116,7 +116,7 @@ def _settle(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, SQMultiply):
             module.requires_grad_(False)
-    model.register_state_dict_post_hook(_unshare)
+    model.register_state_dict_post_hook(_unshare)  # type: ignore[no-untyped-call]
     return model.eval()
 
 
