@@ -3,12 +3,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from bertqa_cli import main
-from bertqa_serve.engine.server import LocalServer
+from tests.support.engines import ENGINES, Served, engine_on
 from tests.support.models import write_config, write_toy_version
 
 CONTEXT = "Rouen is the capital of Normandy. The Normans came there in the 10th century."
@@ -25,13 +24,6 @@ class Result:
 Invoke = Callable[..., Result]
 
 
-@dataclass(frozen=True)
-class Served:
-    repository: Path
-    grpc_url: str
-    rest_url: str
-
-
 @pytest.fixture
 def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
     """Type a command: give its exit status and what it wrote."""
@@ -46,13 +38,14 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return invoke
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Two toy versions on the local engine."""
+@pytest.fixture(scope="session", params=ENGINES)
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """Two toy versions on every engine that there is."""
     repository = tmp_path_factory.mktemp("cli") / "model_repository"
     for version in (1, 2):
         write_toy_version(repository, version)
-    with LocalServer(config_path=write_config(repository)) as server:
-        yield Served(
-            repository, f"127.0.0.1:{server.grpc_port}", f"http://127.0.0.1:{server.rest_port}"
-        )
+    write_config(repository)
+    with engine_on(request.param, repository) as running:
+        yield running

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import CONTEXT, QUESTION, Invoke, Served
+from tests.cli.conftest import CONTEXT, QUESTION, Invoke
+from tests.support.engines import Served
 
 
 def grpc(served: Served) -> list[str]:

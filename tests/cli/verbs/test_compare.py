@@ -7,7 +7,8 @@ import pytest
 
 from bertqa import Answer
 from bertqa.recording import Recorder
-from tests.cli.conftest import Invoke, Served
+from tests.cli.conftest import Invoke
+from tests.support.engines import Served
 
 CONTEXT = "The bridge over the river was designed by Anna Berg and opened in 1932 by the king."
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bertqa.repository import Repository
-from tests.cli.conftest import Invoke, Served
+from tests.cli.conftest import Invoke
+from tests.support.engines import Served
 
 DATA = Path(__file__).parents[3] / "build" / "recipes" / "demo" / "evaluation-sample.json"
 

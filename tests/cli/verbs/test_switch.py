@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bertqa_serve.engine.server import LocalServer
-from tests.cli.conftest import Invoke, Served
+from tests.cli.conftest import Invoke
+from tests.support.engines import Served
 from tests.support.models import write_config, write_toy_version
 
 SMOKE = ["--smoke-question", "When?", "--smoke-context", "1932", "--smoke-answer", "1932"]

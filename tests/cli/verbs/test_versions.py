@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.cli.conftest import Invoke, Served
+from tests.cli.conftest import Invoke
+from tests.support.engines import Served
 
 
 def test_a_server_tells_its_versions_and_which_one_is_the_default(
