@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,16 +85,25 @@ def _show(before: Inspection, after: Inspection) -> None:
         operations.add_row(f"{kind} (ONNX)", str(old), str(new), f"{new - old:+d}")
     stdout.print(operations)
 
+    every = [product for each in (before, after) for product in each.products]
+    reasons = dict.fromkeys(product.reason for product in every if not product.int8)
+    notes = {reason: f"({number})" for number, reason in enumerate(reasons, start=1)}
+    runs_in: dict[str, dict[int, str]] = {}
+    for each in (before, after):
+        for product in each.products:
+            shown = f"{product.runs_in} {notes.get(product.reason, '')}"
+            runs_in.setdefault(product.name, {})[each.version] = shown
+    table = Table("matrix product", *(f"{each.version} runs it in" for each in (before, after)))
+    for place, by_version in runs_in.items():
+        table.add_row(
+            escape(place), *(by_version.get(each.version, "") for each in (before, after))
+        )
+    stdout.print(table)
     for each, name in zip((before, after), names, strict=True):
-        reasons = Counter(product.reason for product in each.products if not product.int8)
-        int8 = len(each.products) - reasons.total()
+        int8 = sum(product.int8 for product in each.products)
         stdout.print(f"[bold]{name}:[/] {int8} of {len(each.products)} matrix products in INT8")
-        for reason, count in reasons.items():
-            stdout.print(f"  {count} in floating point: {escape(reason)}")
-    layers = Table("matrix product", "runs in", "why not in INT8", title=names[1])
-    for product in after.products:
-        layers.add_row(escape(product.name), product.runs_in, escape(product.reason))
-    stdout.print(layers)
+    for reason, note in notes.items():
+        stdout.print(f"{note} {escape(reason)}")
 
 
 def start_netron(repository: Repository, *versions: int, browse: bool = True) -> list[str]:
