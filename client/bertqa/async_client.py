@@ -97,7 +97,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         """
         settings = self._settings_of(options)
         begun = (await self._set_out(*pair, 1, settings) async for pair in _each(pairs))
-        scheduler = Scheduler(look_ahead)
+        scheduler = Scheduler(settings.timeout, look_ahead)
         async for question, outcome in self._stream(begun, scheduler, timeout=settings.timeout):
             best = best_or_error(outcome)
             if isinstance(best, Answer):
@@ -143,7 +143,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             try:
                 followed.take(await self._read_split(), asked)
             except BertQAError as error:
-                followed.keep(error)
+                followed.keep(error, asked)
 
     async def _read_split(self) -> str:
         if self._split_transport is None:
@@ -156,7 +156,9 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         self, begun: tuple[Question, Course], timeout: float, deadline: float | None = None
     ) -> Outcome:
         """Drive one question to its outcome."""
-        stream = self._stream(_each([begun]), Scheduler(), timeout=timeout, deadline=deadline)
+        stream = self._stream(
+            _each([begun]), Scheduler(timeout), timeout=timeout, deadline=deadline
+        )
         (outcome,) = [outcome async for _, outcome in stream]
         return outcome
 
@@ -199,10 +201,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
                         await asyncio.to_thread(scheduler.add, *more)
                     else:
                         scheduler.add(*more)
-                while len(in_flight) < defaults.REQUESTS_IN_FLIGHT:
-                    request = scheduler.next_request(last=exhausted)
-                    if request is None:
-                        break
+                while (request := scheduler.next_request(last=exhausted)) is not None:
                     in_flight[asyncio.create_task(send(request))] = request
                 for question, outcome in scheduler.ready():
                     yield question, outcome

@@ -104,7 +104,7 @@ class QAClient(BaseClient[Transport]):
         """
         settings = self._settings_of(options)
         begun = (self._begin(*pair, 1, settings) for pair in pairs)
-        scheduler = Scheduler(look_ahead)
+        scheduler = Scheduler(settings.timeout, look_ahead)
         for question, outcome in self._stream(begun, scheduler, timeout=settings.timeout):
             best = best_or_error(outcome)
             if isinstance(best, Answer):
@@ -152,7 +152,7 @@ class QAClient(BaseClient[Transport]):
             try:
                 followed.take(self._read_split(), asked)
             except BertQAError as error:
-                followed.keep(error)
+                followed.keep(error, asked)
 
     def _read_split(self) -> str:
         if self._split_transport is None:
@@ -166,7 +166,7 @@ class QAClient(BaseClient[Transport]):
     ) -> Outcome:
         """Drive one question to its outcome."""
         ((_, outcome),) = self._stream(
-            iter([begun]), Scheduler(), timeout=timeout, deadline=deadline
+            iter([begun]), Scheduler(timeout), timeout=timeout, deadline=deadline
         )
         return outcome
 
@@ -203,10 +203,7 @@ class QAClient(BaseClient[Transport]):
                         exhausted = True
                     else:
                         scheduler.add(*more)
-                while len(in_flight) < defaults.REQUESTS_IN_FLIGHT:
-                    request = scheduler.next_request(last=exhausted)
-                    if request is None:
-                        break
+                while (request := scheduler.next_request(last=exhausted)) is not None:
                     if exhausted and not in_flight and not scheduler.has_requests:
                         # Nothing else to do meanwhile: no need of another thread.
                         scheduler.receive(request, send(request))

@@ -20,6 +20,7 @@ from bertqa.transport.base import ModelMetadata
 
 SPLIT_KEY = "split"
 WHOLE = 100.0
+_PATIENCE = 4
 
 Split = Mapping[int, float]
 
@@ -103,9 +104,13 @@ class FollowedTraffic:
         self._trouble = ""
         self._due = asked + defaults.FOLLOW_SECONDS
 
-    def keep(self, error: BertQAError) -> None:
-        """Go on with the last known split, for the source is away or wrong; logged once."""
-        self._due = time.monotonic() + defaults.FOLLOW_SECONDS
+    def keep(self, error: BertQAError, asked: float) -> None:
+        """Go on with the last known split, for the source is away or wrong; logged once.
+
+        The longer it took to find that out, the longer it is before the next try.
+        """
+        now = time.monotonic()
+        self._due = now + max(defaults.FOLLOW_SECONDS, _PATIENCE * (now - asked))
         if isinstance(error, ModelNotFoundError) and self._traffic is None:
             return
         if str(error) != self._trouble:

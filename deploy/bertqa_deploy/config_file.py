@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from bertqa.errors import RepositoryError
@@ -112,7 +112,8 @@ class ConfigFile:
 
 def beside(entry: Entry, model: str) -> str:
     """Give the `base_path` of another model that lies beside one, in the server's own terms."""
-    return str(PurePosixPath(entry["base_path"]).with_name(model))
+    parent, slash, _ = entry["base_path"].rstrip("/").rpartition("/")
+    return f"{parent}{slash}{model}"
 
 
 def specific(versions: set[int]) -> dict[str, Any]:

@@ -35,7 +35,10 @@ from bertqa_deploy.split_model import SplitModel
 DRAIN_SECONDS = 1.5 * defaults.FOLLOW_SECONDS
 ALL = 100.0
 
+LOADING = "LOADING"
 _GONE = ("END", "UNLOADING")
+# OpenVINO compiles anew for each length that it meets, and clients pad to multiples of 32.
+_WARM_UP_WORDS = range(8, 392, defaults.LENGTH_MULTIPLE)
 
 OnStep = Callable[[str], None]
 
@@ -158,10 +161,11 @@ class _Run:
             self._serve(served | wanted, check=wanted - served)
         except ConfigChangedError:
             raise
-        except (BertQAError, KeyboardInterrupt) as error:
+        except KeyboardInterrupt:
             self._undo(original)
-            if not isinstance(error, DeployError):
-                raise
+            raise
+        except BertQAError as error:
+            self._undo(original)
             raise SwitchUndoneError(
                 f"The switch to {format_split(split)} was undone, and everything is as it was: "
                 f"{_sentence(error)}",
@@ -231,6 +235,7 @@ class _Run:
         self._loaded(self.model, versions)
         if check:
             self._smoke(self.model, check)
+            self._warm_up(check)
 
     def _tell(self, split: Split, leaving: set[int]) -> None:
         """Publish the split, wait until the server tells it and all who follow have read it."""
@@ -252,7 +257,7 @@ class _Run:
         def reached() -> bool:
             states = self.server.states(model)
             for version in versions & states.keys():
-                if states[version].error:
+                if states[version].state == LOADING and states[version].error:
                     raise DeployError(
                         f"version {version} does not load (the server says "
                         f"{states[version].error}, its log says why)"
@@ -279,6 +284,14 @@ class _Run:
                         f"version {version} does not answer: {error}", detail=error.detail
                     ) from error
                 self._step(f"version {version} of {model} answers {answer!r}")
+
+    def _warm_up(self, versions: set[int] | frozenset[int]) -> None:
+        """Ask at every length, so that those who follow the split do not wait for kernels."""
+        with self.server.client(self.model) as client:
+            for version in versions:
+                for words in _WARM_UP_WORDS:
+                    context = " ".join(["a"] * words)
+                    client.answer(self.switch.smoke.question, context, version=version)
 
     def _undo(self, original: str) -> None:
         """Put the configuration back. Raises ConfigChangedError where it is not ours any more."""

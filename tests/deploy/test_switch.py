@@ -9,7 +9,7 @@ import pytest
 
 from bertqa.errors import BertQAError, RepositoryError, ServerUnreachableError
 from bertqa.repository import Card, sha256_of
-from bertqa_deploy.config_file import WORK_DIRECTORY, switching
+from bertqa_deploy.config_file import WORK_DIRECTORY, beside, switching
 from bertqa_deploy.errors import (
     ConfigChangedError,
     DeployError,
@@ -223,3 +223,17 @@ def test_a_configuration_that_is_none_of_ovms_is_named(serve: Serve, text: str) 
     served.repository.config_path.write_text(text, encoding="utf-8")
     with pytest.raises(RepositoryError, match="no configuration of OVMS"):
         served.switch.move(TO_2)
+
+
+@pytest.mark.parametrize(
+    ("base_path", "expected"),
+    [
+        ("bert-qa", "bert-qa-traffic"),
+        ("/models/bert-qa/", "/models/bert-qa-traffic"),
+        ("s3://bucket/models/bert-qa", "s3://bucket/models/bert-qa-traffic"),
+    ],
+)
+def test_the_split_lies_beside_the_model_wherever_the_server_has_it(
+    base_path: str, expected: str
+) -> None:
+    assert beside({"base_path": base_path}, "bert-qa-traffic") == expected

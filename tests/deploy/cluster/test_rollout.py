@@ -19,10 +19,10 @@ from tests.deploy.conftest import SMOKE, free_port
 TO_2 = {2: 100.0}
 
 
-def rollout(release: Helm, **options: Any) -> Rollout:
+def rollout(release: Helm, patience: float = 20, **options: Any) -> Rollout:
     steps: list[str] = []
     settings = {"smoke": SMOKE, "steps": (50, 100), "pause_seconds": 0.3, "on_step": steps.append}
-    return Rollout(HelmCluster(release, patience=5), **{**settings, **options})
+    return Rollout(HelmCluster(release, patience=patience), **{**settings, **options})
 
 
 def shares(api: ApiServer) -> list[dict[str, int]]:
@@ -59,7 +59,6 @@ def test_back_returns_to_the_version_before(install: Install, api: ApiServer) ->
     at_once.move(TO_2)
 
     assert at_once.back()["stable"]["version"] == 1
-    assert at_once.back()["stable"]["version"] == 2
 
 
 def test_a_split_stays_until_it_is_given_back(install: Install, api: ApiServer) -> None:
@@ -137,8 +136,8 @@ def test_tracks_that_disagree_too_often_are_not_mixed(install: Install, api: Api
 
 def test_a_version_that_never_becomes_ready_is_taken_away(install: Install, api: ApiServer) -> None:
     release = install(*GATEWAY)
-    with pytest.raises(RolledBackError, match="bert-qa-candidate did not roll out in 5 s"):
-        rollout(release).move({9: 100.0})
+    with pytest.raises(RolledBackError, match="bert-qa-candidate did not roll out in 2 s"):
+        rollout(release, patience=2).move({9: 100.0})
     assert list(release.tracks()) == ["stable"]
 
 
