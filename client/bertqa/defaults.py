@@ -19,7 +19,11 @@ SQUAD_MAX_ANSWER_LEN: Final = 30
 LENGTH_MULTIPLE: Final = 32
 # Tokens, padding included, that go into one request.
 TOKEN_BUDGET: Final = 2048
+# Requests that a client has on their way at most, and those that a stream begins with.
 REQUESTS_IN_FLIGHT: Final = 16
+REQUESTS_AT_FIRST: Final = 2
+# While requests take less of their timeout than this, more are sent at once.
+SOON_PART_OF_TIMEOUT: Final = 0.1
 # Windows that `answer_many` reads ahead to sort them by length.
 LOOK_AHEAD: Final = 512
 CONTEXTS_CACHED: Final = 8

@@ -138,13 +138,19 @@ class Scheduler:
     """Sorts windows by length within a look-ahead, and gives outcomes in the order of questions.
 
     `look_ahead` is in windows; three times that many may be under way before no more are wanted.
+    `timeout`, in seconds, is that of a request: how many are sent at once grows while they take a
+    small part of it, and shrinks when they take more, so that a slow server is not drowned.
     """
 
     def __init__(
         self,
+        timeout: float = defaults.TIMEOUT_SECONDS,
         look_ahead: int = defaults.LOOK_AHEAD,
         token_budget: int = defaults.TOKEN_BUDGET,
     ) -> None:
+        self._soon = timeout * defaults.SOON_PART_OF_TIMEOUT
+        self._at_once = defaults.REQUESTS_AT_FIRST
+        self._sent: dict[Request, float] = {}
         self._look_ahead = look_ahead
         self._token_budget = token_budget
         self._jobs: deque[_Job] = deque()
@@ -171,7 +177,11 @@ class Scheduler:
         """Give what to send next, if there is anything; `last` says that no question follows."""
         if not self._requests and self._unsorted and (last or not self.wants_more):
             self._plan()
-        return self._requests.popleft() if self._requests else None
+        if not self._requests or len(self._sent) >= self._at_once:
+            return None
+        request = self._requests.popleft()
+        self._sent[request] = time.monotonic()
+        return request
 
     @property
     def has_requests(self) -> bool:
@@ -185,6 +195,9 @@ class Scheduler:
 
     def receive(self, request: Request, response: Response) -> None:
         """Take what came back for a request, or why nothing did."""
+        taken = time.monotonic() - self._sent.pop(request)
+        step = 1 if taken < self._soon else -1
+        self._at_once = min(max(self._at_once + step, 1), defaults.REQUESTS_IN_FLIGHT)
         if isinstance(request, PauseRequest):
             self._advance(request.job, response)
         elif isinstance(request, MetadataRequest):

@@ -69,7 +69,7 @@ def test_top_k_never_changes_the_type(open_client: Twins) -> None:
 
 
 @settings(
-    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     question=st.text(st.characters(), max_size=60),
@@ -354,7 +354,7 @@ def test_an_error_of_the_server_ends_a_stream(open_client: Twins) -> None:
         def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
             raise ServerUnreachableError("It is gone.")
 
-    client = open_client(transport=Failing())
+    client = open_client(transport=Failing(), timeout=0.5)
     with pytest.raises(ServerUnreachableError, match="It is gone"):
         list(client.outcomes(pairs(100)))
 

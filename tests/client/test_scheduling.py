@@ -34,6 +34,8 @@ def respond(request: Request, transport: InProcessTransport) -> Response:
 
 
 def drain(scheduler: Scheduler) -> list[Request]:
+    """Take all that there is to send, as if nothing were too much at once."""
+    scheduler._at_once = 1000
     found = []
     while (request := scheduler.next_request(last=True)) is not None:
         found.append(request)
@@ -111,8 +113,24 @@ def test_more_is_wanted_until_enough_waits(catalogue: Catalogue) -> None:
         begin(scheduler, question(), catalogue, 1)
         added += 1
     assert added == 8
-    drained = []
-    while (request := scheduler.next_request(last=False)) is not None:
-        drained.append(request)
-    assert drained
+    assert scheduler.next_request(last=False) is not None
     assert scheduler.wants_more
+
+
+@pytest.mark.parametrize(("timeout", "at_once"), [(1e9, 16), (1e-9, 1)])
+def test_more_is_sent_at_once_while_answers_come_soon(
+    catalogue: Catalogue, timeout: float, at_once: int
+) -> None:
+    scheduler, transport = Scheduler(timeout, token_budget=64), InProcessTransport()
+    for _ in range(80):
+        begin(scheduler, question(2), catalogue, 1)
+    flying: list[Request] = []
+    most = 0
+    while not scheduler.is_empty:
+        while (request := scheduler.next_request(last=True)) is not None:
+            flying.append(request)
+        most = max(most, len(flying)) if len(scheduler._jobs) < 60 else 0
+        first = flying.pop(0)
+        scheduler.receive(first, respond(first, transport))
+        list(scheduler.ready())
+    assert most == at_once
