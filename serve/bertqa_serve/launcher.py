@@ -138,6 +138,7 @@ def serve(
     `log` gets each line that the server writes; `on_ready` is called when the model answers and is
     warm. Raises ServeError for what is wrong before or at the start, or if the server dies.
     """
+    # Nothing here may wait for the event: a handler that sets it would wait for its own thread.
     asked_to_end = threading.Event()
 
     def end(_: int, __: FrameType | None) -> None:
@@ -146,8 +147,8 @@ def serve(
     with _signals(end), running(options, log=log, asked_to_end=asked_to_end) as server:
         if not asked_to_end.is_set():
             on_ready(server)
-        while not asked_to_end.wait(_LOOK_SECONDS):
-            server.wait(timeout=0)
+        while not asked_to_end.is_set():
+            server.wait(timeout=_LOOK_SECONDS)
     return 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 
 from bertqa_serve.engine.flags import parse, parser, server_from
@@ -30,12 +29,11 @@ def main(arguments: Sequence[str]) -> int:
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         server = server_from(options)
         logging.warning("The local engine is for development: run OVMS in production.")
-        ended = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
+        ends = {signal.SIGTERM, signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
         server.start()
         logging.info("gRPC listens on port %s, REST on %s.", server.grpc_port, server.rest_port)
-        ended.wait()
+        signal.sigwait(ends)
         server.stop()
     except UsageError as error:
         print(f"{error} (--help lists the flags)", file=sys.stderr)
