@@ -119,7 +119,6 @@ class LoadedModel:
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(workers):
             self._idle.put(self._compiled.create_infer_request())
-        self._fits = functools.lru_cache(maxsize=1024)(self._takes)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="infer")
 
     def submit(self, arrays: Arrays) -> Future[Inference]:
