@@ -58,8 +58,7 @@ class SplitModel:
     def publish(self, split: Mapping[int, float], work_directory: Path) -> None:
         """Publish a split: staged on the same file system, then renamed into place.
 
-        The same text goes into `<model>.split`, for clients that mount the repository. Raises
-        DeployError.
+        Raises DeployError.
         """
         numbers = self._repository.versions(self.name)
         text = format_split(split)
@@ -78,7 +77,19 @@ class SplitModel:
                 shutil.rmtree(self._repository.version_dir(number, self.name))
         except OSError as error:
             raise DeployError(f"{target} cannot be written: {error.strerror}.") from error
-        write_whole(self._plain, f"{text}\n")
+
+    def write_file(self, split: Mapping[int, float]) -> None:
+        """Have `<model>.split` say the same, for clients that mount the repository.
+
+        Raises DeployError.
+        """
+        text = f"{format_split(split)}\n"
+        try:
+            present = self._plain.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            present = ""
+        if text != present:
+            write_whole(self._plain, text)
 
     def entry(self, model: Entry) -> Entry:
         """Give its configuration, beside that of the model that it is about."""

@@ -243,6 +243,7 @@ class _Run:
         if changed:
             self.split_model.publish(split, self.work_directory)
             self._step(f"the split is {format_split(split)}")
+        self.split_model.write_file(split)
         if not self.server.wait_until(lambda: self.server.split(self.model) == split):
             raise SwitchUnfinishedError(
                 f"{self.server.address} does not tell the split {format_split(split)} after "

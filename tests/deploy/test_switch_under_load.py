@@ -163,6 +163,7 @@ def test_a_killed_switch_is_finished_by_the_same_command(
         assert switched.served == [2]
         assert load.go_on()[0] == {2}
     assert "trial" not in at_version_1.repository.config_path.read_text(encoding="utf-8")
+    assert (at_version_1.repository.root / "bert-qa.split").read_text() == "2=100\n"
 
 
 _DIE = """

@@ -1,0 +1,43 @@
+"""docs/switching.md: its examples run, and its commands are commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from bertqa_cli.main import app
+from bertqa_serve.engine import LocalServer
+from tests.client.test_docs import free_pair
+from tests.support.models import write_config, write_toy_version
+
+PAGE = (Path(__file__).parents[2] / "docs" / "switching.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"(?:\$ |`)bert-qa ([a-z]+ [^`\n]+)", PAGE)
+
+
+def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for version in (1, 2):
+        write_toy_version(tmp_path, version)
+    grpc_port, rest_port = free_pair()
+    with LocalServer(write_config(tmp_path), grpc_port=grpc_port, rest_port=rest_port):
+        examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+        assert len(examples) == 2
+        for example in examples:
+            exec(example.replace("localhost:9000", f"localhost:{grpc_port}"), {})
+    assert Path("answers.jsonl").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_are_those_of_the_program(command: str) -> None:
+    verb, *arguments = shlex.split(command.replace("...", "localhost:9000"))
+    group = typer.main.get_command(app)
+    found = group.commands[verb]  # type: ignore[attr-defined]
+    found.make_context(verb, arguments)
+
+
+def test_the_page_shows_commands() -> None:
+    assert len(COMMANDS) > 10
