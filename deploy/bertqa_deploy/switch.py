@@ -15,14 +15,14 @@ from typing import Any
 
 from bertqa import defaults
 from bertqa.errors import BertQAError, RepositoryError, ServerUnreachableError
-from bertqa.repository import CARD_FILE, MODEL_NAME, Repository, sha256_of
+from bertqa.repository import MODEL_NAME, Repository
 from bertqa.split import Split, format_split
 from bertqa.status import AVAILABLE
+from bertqa_deploy.cards import check_card
 from bertqa_deploy.config_file import ConfigFile, specific, switching
 from bertqa_deploy.errors import (
     ConfigChangedError,
     DeployError,
-    GateFailedError,
     NothingToDoError,
     SwitchUndoneError,
     SwitchUnfinishedError,
@@ -94,7 +94,9 @@ class Switch:
         SwitchUndoneError, SwitchUnfinishedError and ServerUnreachableError.
         """
         with switching(self.repository.root) as work_directory:
-            self._check(set(split), force=force)
+            for version in sorted(split):
+                self.repository.require_version(version, self.model)
+                check_card(self.repository, version, self.model, force=force)
             run = _Run(self, ConfigFile(self.repository.config_path), work_directory)
             return run.to(
                 {version: percent for version, percent in split.items() if percent > 0},
@@ -119,25 +121,6 @@ class Switch:
                 )
             target = earlier[-1]
         return self.move(target, retire=retire, force=True)
-
-    def _check(self, versions: set[int], *, force: bool) -> None:
-        """Refuse versions that are not there, damaged, or failed the gate."""
-        for version in sorted(versions):
-            directory = self.repository.require_version(version, self.model)
-            if not (directory / CARD_FILE).exists():
-                continue
-            card = self.repository.card(version, self.model)
-            if card.gate and not card.gate.get("passed", True) and not force:
-                raise GateFailedError(
-                    f"Version {version} failed the quality gate, so its card says "
-                    f"({_gate(card.gate)}): nothing was changed. --force switches to it even so."
-                )
-            for name, digest in card.files.items():
-                if not (directory / name).is_file() or sha256_of(directory / name) != digest:
-                    raise RepositoryError(
-                        f"{directory / name} is not the file that was published as version "
-                        f"{version}, by the digest in its card: nothing was changed."
-                    )
 
 
 class _Run:
@@ -317,10 +300,3 @@ def _named(versions: set[int]) -> str:
     if len(numbers) == 1:
         return f"version {numbers[0]}"
     return f"versions {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
-
-
-def _gate(gate: Mapping[str, Any]) -> str:
-    drop, allowed = gate.get("f1_drop"), gate.get("max_f1_drop")
-    if not isinstance(drop, int | float) or not isinstance(allowed, int | float):
-        return "it gives no figures"
-    return f"F1 fell by {drop:.2f} points, {allowed:g} are allowed"

@@ -98,28 +98,24 @@ def switch(
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)
     patience = seconds_of(timeout)
 
+    from bertqa_deploy.cards import check_card
     from bertqa_deploy.errors import GateFailedError
 
+    place = Repository(repository)
     try:
         if release is None:
-            _on_server(
-                aim,
-                smoke,
-                Repository(repository),
-                url or DEFAULT_URL,
-                metadata_url,
-                model,
-                patience,
-                json=json,
-            )
+            address = url or DEFAULT_URL
+            _on_server(aim, smoke, place, address, metadata_url, model, patience, json=json)
             return
+        if url is not None or retire:
+            raise CommandError(
+                "--url and --retire are for one server, not for a release.", status=Status.USAGE
+            )
+        # The cluster's repository is out of reach; a copy of it here tells what its cards say.
+        for version in aim.split or ():
+            check_card(place, version, model, force=force)
     except GateFailedError as error:
         raise CommandError(str(error), status=Status.REFUSED) from error
-    if url is not None or retire or force:
-        raise CommandError(
-            "--url, --retire and --force are for one server, not for a release.",
-            status=Status.USAGE,
-        )
 
     from bertqa_deploy.cluster.rollout import HelmCluster, Limits, Rollout
 

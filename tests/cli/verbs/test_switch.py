@@ -57,10 +57,10 @@ def test_what_failed_the_gate_ends_with_the_gate_s_status(invoke: Invoke, at_1: 
     path = at_1.repository / "bert-qa" / "2" / "card.json"
     path.write_text(json.dumps({**card, **rest}), encoding="utf-8")
 
-    result = invoke("switch", "--to", "2", *where(at_1))
-
-    assert result.status == 3
-    assert "failed the quality gate" in result.err
+    for arguments in (where(at_1), ["--release", "r", "--repository", str(at_1.repository)]):
+        result = invoke("switch", "--to", "2", *arguments)
+        assert result.status == 3
+        assert "failed the quality gate" in result.err
 
 
 @pytest.mark.parametrize(
