@@ -16,6 +16,7 @@ import pytest
 from bertqa import AsyncQAClient, QAClient
 from bertqa.errors import (
     ModelNotFoundError,
+    ModelNotReadyError,
     NotAQAModelError,
     ServerUnreachableError,
     VersionNotFoundError,
@@ -190,7 +191,7 @@ def wait_for(client: Any) -> None:
     while True:
         try:
             client.answer(QUESTION, CONTEXT)
-        except ServerUnreachableError:
+        except (ServerUnreachableError, ModelNotReadyError):
             assert time.monotonic() < deadline
         else:
             return
