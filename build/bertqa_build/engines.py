@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from bertqa_build.errors import BuildError
 MODEL_INFO = "model_info"
 INPUTS = (INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS)
 OUTPUTS = (START_LOGITS, END_LOGITS)
+INTEGER = frozenset({"i8", "u8"})
 CPU_PROVIDER = "CPUExecutionProvider"
 OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
 
@@ -196,3 +198,33 @@ def read_ir_info(model: ov.Model) -> ModelInfo:
         )
     section = model.get_rt_info([MODEL_INFO]).value
     return ModelInfo.from_rt_info({key: str(value) for key, value in section.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """An operation as OpenVINO executes it: its kind, the precision that it computes in, and the
+    names of the graph's operations that it stands for.
+    """
+
+    kind: str
+    precision: str
+    names: tuple[str, ...]
+
+
+def executed_operations(compiled: ov.CompiledModel) -> list[Executed]:
+    """Read back what is executed.
+
+    What a runtime graph calls an operation's precision is that of its inputs, stored INT8 weights
+    among them; in which one it computes is told by the kernel that was chosen for it.
+    """
+    operations = []
+    for operation in compiled.get_runtime_model().get_ops():
+        info = operation.get_rt_info()
+        kind, inputs, kernel, names = (
+            info[key].astype(str)
+            for key in ("layerType", "runtimePrecision", "primitiveType", "originalLayersNames")
+        )
+        computed = kernel.rpartition("_")[2].lower()
+        precision = inputs if computed in INTEGER else computed
+        operations.append(Executed(kind, precision, tuple(names.split(","))))
+    return operations

@@ -16,11 +16,10 @@ import onnx
 import openvino as ov
 
 from bertqa.repository import IR_FILE, MODEL_NAME, ONNX_FILE, Card, Repository, onnx_model_name
-from bertqa_build.engines import INPUTS, OpenVINOEngine
+from bertqa_build.engines import INPUTS, INTEGER, OpenVINOEngine, executed_operations
 
 ATTENTION = "ScaledDotProductAttention"
 _ATTENTION_INPUTS = ("queries", "keys", "values")
-_INTEGER = {"i8", "u8"}
 _DEQUANTIZED = "/DequantizationMultiply"
 _PASSED_THROUGH = {"Transpose", "Reshape", "Convert", "Multiply", "Subtract", "Unsqueeze"}
 
@@ -185,7 +184,11 @@ def _onnx_operations(path: Path) -> dict[str, int]:
 
 
 def _products(graph: ov.Model, compiled: ov.CompiledModel, card: Card) -> Iterable[Product]:
-    runs_in = _runtime_precisions(compiled)
+    runs_in = {
+        name.removesuffix(_DEQUANTIZED): operation.precision
+        for operation in executed_operations(compiled)
+        for name in operation.names
+    }
     floating = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     quantised = any(operation.get_type_name() == "FakeQuantize" for operation in graph.get_ops())
     for operation in graph.get_ordered_ops():
@@ -208,7 +211,7 @@ def _products(graph: ov.Model, compiled: ov.CompiledModel, card: Card) -> Iterab
 def _product(
     name: str, inputs: list[ov.Output], precision: str, quantised: bool, card: Card
 ) -> Product:
-    if precision in _INTEGER:
+    if precision in INTEGER:
         return Product(name, True, precision)
     if not quantised:
         reason = NOT_QUANTISED
@@ -236,17 +239,6 @@ def _is_quantised(value: ov.Output) -> bool:
     if node.get_type_name() == "Constant":
         return node.get_output_element_type(0) in (ov.Type.i8, ov.Type.u8)
     return bool(node.get_type_name() == "FakeQuantize")
-
-
-def _runtime_precisions(compiled: ov.CompiledModel) -> dict[str, str]:
-    """Give the precision in which the operations of the graph are executed, by their names."""
-    precisions = {}
-    for operation in compiled.get_runtime_model().get_ops():
-        info = operation.get_rt_info()
-        precision = info["runtimePrecision"].astype(str)
-        for name in info["originalLayersNames"].astype(str).split(","):
-            precisions[name.removesuffix(_DEQUANTIZED)] = precision
-    return precisions
 
 
 def _ranges(graph: ov.Model) -> Iterable[ActivationRange]:

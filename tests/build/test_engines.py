@@ -7,9 +7,16 @@ import numpy as np
 import openvino as ov
 import pytest
 from onnx import TensorProto, helper, save
+from openvino import opset13 as ops
 
 from bertqa.errors import NotAQAModelError
-from bertqa_build.engines import CPU_PROVIDER, INPUTS, OnnxRuntimeEngine, OpenVINOEngine
+from bertqa_build.engines import (
+    CPU_PROVIDER,
+    INPUTS,
+    OnnxRuntimeEngine,
+    OpenVINOEngine,
+    executed_operations,
+)
 from bertqa_build.errors import BuildError
 from tests.support.models import model_info, toy_qa_model, write_toy_version
 
@@ -71,3 +78,16 @@ def test_a_provider_that_falls_back_is_refused(tmp_path: Path) -> None:
 def test_what_is_not_quantised_runs_in_fp32() -> None:
     compiled = OpenVINOEngine(toy_qa_model(), model_info()).compiled
     assert compiled.get_property("INFERENCE_PRECISION_HINT") == ov.Type.f32
+
+
+def test_stored_int8_weights_alone_do_not_make_an_int8_product() -> None:
+    values = ops.parameter([-1, 64], np.float32, name="x")
+    weights = ops.convert(ops.constant(np.ones((64, 64), dtype=np.int8)), "f32")
+    scaled = ops.multiply(weights, ops.constant(np.full((64, 1), 0.1, dtype=np.float32)))
+    product = ops.matmul(values, scaled, transpose_a=False, transpose_b=True)
+    product.set_friendly_name("product")
+    compiled = ov.Core().compile_model(
+        ov.Model([product], [values]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    (executed,) = [each for each in executed_operations(compiled) if "product" in each.names]
+    assert (executed.kind, executed.precision) == ("FullyConnected", "f32")

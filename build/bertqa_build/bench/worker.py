@@ -31,6 +31,7 @@ from bertqa_build.engines import (
     OnnxRuntimeEngine,
     OpenVINOEngine,
     TorchEngine,
+    executed_operations,
 )
 
 MINIMUM_SECONDS = 0.1
@@ -170,12 +171,11 @@ def _openvino_properties(precision: Precision, threads: int) -> dict[str, Any]:
 
 def _execution(compiled: ov.CompiledModel) -> dict[str, Any]:
     """Read back in which precision each kind of matrix product is executed."""
-    counts: Counter[str] = Counter()
-    for operation in compiled.get_runtime_model().get_ops():
-        info = operation.get_rt_info()
-        kind = info["layerType"].astype(str)
-        if kind in _PRODUCTS:
-            counts[f"{kind} {info['runtimePrecision'].astype(str)}"] += 1
+    counts = Counter(
+        f"{operation.kind} {operation.precision}"
+        for operation in executed_operations(compiled)
+        if operation.kind in _PRODUCTS
+    )
     return {
         "execution": dict(sorted(counts.items())),
         "hint": compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(),
