@@ -40,6 +40,7 @@ GROUPS = {
     "gateway.networking.k8s.io/v1": {"HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"},
 }
 KINDS = {plural: kind for kinds in GROUPS.values() for kind, plural in kinds.items()}
+MERGE_KEYS = ("name", "mountPath", "containerPort", "port")
 PROTOBUF = b"k8s\0"
 PROTOCOL = "v4.channel.k8s.io"
 
@@ -121,7 +122,8 @@ class ApiServer:
             case "PATCH", _ if "apply-patch" in request.headers["content-type"]:
                 self._put(key, content)
             case (("PUT" | "PATCH"), _):
-                self._put(key, merged(self._objects.get(key, {}), content))
+                strategic = "strategic" in request.headers["content-type"]
+                self._put(key, merged(self._objects.get(key, {}), content, strategic))
             case "DELETE", _:
                 gone = self._objects.pop(key, None)
                 if gone is not None:
@@ -321,16 +323,33 @@ def varint(stream: io.BytesIO) -> int:
         shift += 7
 
 
-def merged(before: Object, patch: Object) -> Object:
+def merged(before: Object, patch: Object, strategic: bool) -> Object:
+    """Apply a merge patch; a strategic one, Helm 3's, merges lists of named things too."""
     after = dict(before)
     for key, value in patch.items():
+        present = after.get(key)
         if value is None:
             after.pop(key, None)
-        elif isinstance(value, dict) and isinstance(after.get(key), dict):
-            after[key] = merged(after[key], value)
-        else:
+        elif isinstance(value, dict) and isinstance(present, dict):
+            after[key] = merged(present, value, strategic)
+        elif strategic and isinstance(value, list) and isinstance(present, list):
+            after[key] = merged_list(present, value)
+        elif not key.startswith("$"):
             after[key] = value
     return after
+
+
+def merged_list(before: list[Any], patch: list[Any]) -> list[Any]:
+    names = [name for name in MERGE_KEYS if all(isinstance(e, dict) and name in e for e in patch)]
+    if not names:
+        return patch
+    by_name = {each[names[0]]: each for each in before}
+    for each in patch:
+        if each.get("$patch") == "delete":
+            by_name.pop(each[names[0]], None)
+        else:
+            by_name[each[names[0]]] = merged(by_name.get(each[names[0]], {}), each, True)
+    return list(by_name.values())
 
 
 def failure(code: int, reason: str, message: str) -> Response:

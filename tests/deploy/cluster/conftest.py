@@ -66,11 +66,12 @@ def api(
 def install(api: ApiServer) -> Install:
     """Install the chart with version 1 and give the release."""
 
-    def install(*flags: str) -> Helm:
-        command = [str(helm()), "install", RELEASE, str(CHART), "--namespace", NAMESPACE]
+    def install(*flags: str, program: Path | None = None) -> Helm:
+        program = program or helm()
+        command = [str(program), "install", RELEASE, str(CHART), "--namespace", NAMESPACE]
         values = ["--set", "model.pvc.claimName=models", "--set", "tracks.stable.replicas=1"]
         subprocess.run([*command, *values, *flags], check=True, capture_output=True)
-        return Helm(RELEASE, NAMESPACE, CHART, program=str(helm()))
+        return Helm(RELEASE, NAMESPACE, CHART, program=str(program))
 
     return install
 

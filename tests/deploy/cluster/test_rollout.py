@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bertqa_deploy.errors import ClusterError, NothingToDoError, RolledBackError
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import GATEWAY, NAMESPACE, Install, traffic
 from tests.deploy.conftest import SMOKE, free_port
+from tests.deploy.tools import helm, older_helm
 
 TO_2 = {2: 100.0}
 
@@ -53,8 +55,11 @@ def test_a_candidate_gets_traffic_in_steps_and_is_promoted(
     assert {pod.version for pod in HelmCluster(release).pods()} == {"2"}
 
 
-def test_back_returns_to_the_version_before(install: Install, api: ApiServer) -> None:
-    release = install()
+@pytest.mark.parametrize("program", [helm, older_helm])
+def test_back_returns_to_the_version_before(
+    install: Install, api: ApiServer, program: Callable[[], Path]
+) -> None:
+    release = install(program=program())
     at_once = rollout(release, steps=(100,), pause_seconds=0)
     at_once.move(TO_2)
 
