@@ -98,9 +98,9 @@ class LoadedModel:
         path = model_file(directory)
         properties = {key: _property(value) for key, value in config.plugin_config.items()}
         try:
-            self._model = _core().read_model(path)
+            self._model = _CORE.read_model(path)
             _reshape(self._model, config)
-            self._compiled = _core().compile_model(
+            self._compiled = _CORE.compile_model(
                 self._model, config.target_device or "CPU", properties
             )
             self.streams = int(self._compiled.get_property("NUM_STREAMS"))
@@ -180,9 +180,23 @@ def model_file(directory: Path) -> Path:
     raise ModelLoadError(f"{directory} has no model in it (looked for {', '.join(_MODEL_FILES)}).")
 
 
-@functools.cache
-def _core() -> Any:
-    return ov.Core()
+def _make_core() -> Any:
+    """Run a first inference where no other thread can.
+
+    OpenVINO's Python bindings fill tables at their first use, with Python's lock held; two threads
+    that are both first wait for each other for ever.
+    """
+    core = ov.Core()
+    nothing = ov.op.Parameter(ov.Type.i64, ov.PartialShape([-1]))
+    compiled = core.compile_model(ov.Model([nothing.output(0)], [nothing]), "CPU")
+    request = compiled.create_infer_request()
+    request.start_async({0: np.zeros(1, dtype=np.int64)}, share_inputs=True)
+    request.wait()
+    request.get_output_tensor(0).data.copy()
+    return core
+
+
+_CORE = _make_core()
 
 
 def _specs(ports: list[Any]) -> tuple[TensorSpec, ...]:
