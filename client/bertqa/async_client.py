@@ -12,7 +12,7 @@ from typing import Self, TypeVar, Unpack
 from bertqa import defaults
 from bertqa.answer import Answer
 from bertqa.asking import Course, Question
-from bertqa.base_client import BaseClient, best_or_error, time_left, too_late
+from bertqa.base_client import BaseClient, best_or_error, both, or_raise, time_left, too_late
 from bertqa.errors import BertQAError
 from bertqa.options import AskOptions, Settings
 from bertqa.scheduling import Outcome, Request, Response, Scheduler
@@ -67,7 +67,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         self._send_shadow(begun[0], outcome[0], time.monotonic() - asked)
         return outcome
 
-    async def answer_many(
+    def answer_many(
         self,
         pairs: Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]],
         *,
@@ -79,12 +79,10 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         Reads ahead, `look_ahead` windows at a time, to send those of like length together. The
         first error ends it; `outcomes` goes on where a pair is bad by itself.
         """
-        async for outcome in self.outcomes(pairs, look_ahead=look_ahead, **options):
-            if isinstance(outcome, BertQAError):
-                raise outcome
-            yield outcome
+        outcomes = self.outcomes(pairs, look_ahead=look_ahead, **options)
+        return (or_raise(outcome) async for outcome in outcomes)
 
-    async def outcomes(
+    def outcomes(
         self,
         pairs: Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]],
         *,
@@ -96,8 +94,15 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         That is an InvalidQuestionError or an InvalidContextError; others are raised.
         """
         settings = self._settings_of(options)
-        begun = (await self._set_out(*pair, 1, settings) async for pair in _each(pairs))
-        scheduler = Scheduler(settings.timeout, look_ahead)
+        return self._outcomes(pairs, Scheduler(settings.timeout, look_ahead), settings)
+
+    async def _outcomes(
+        self,
+        pairs: Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]],
+        scheduler: Scheduler,
+        settings: Settings,
+    ) -> AsyncIterator[Answer | BertQAError]:
+        begun = (await self._set_out(*both(pair), 1, settings) async for pair in _each(pairs))
         async for question, outcome in self._stream(begun, scheduler, timeout=settings.timeout):
             best = best_or_error(outcome)
             if isinstance(best, Answer):
@@ -177,6 +182,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         async def send(request: Request) -> Response:
             until = deadline or time.monotonic() + timeout
             try:
+                self._check_usable()
                 try:
                     async with asyncio.timeout(time_left(until, timeout)):
                         await self._room.acquire()

@@ -246,3 +246,21 @@ def best_or_error(outcome: Outcome) -> Answer | BertQAError:
     if isinstance(outcome, BertQAError):
         raise outcome
     return outcome[0]
+
+
+def or_raise(outcome: Answer | BertQAError) -> Answer:
+    """Give an answer. Raises what is none."""
+    if isinstance(outcome, BertQAError):
+        raise outcome
+    return outcome
+
+
+def both(pair: tuple[str, str]) -> tuple[str, str]:
+    """Give the question and the context of a pair. Raises InvalidOptionError where it is none."""
+    try:
+        question, context = pair
+    except (TypeError, ValueError) as error:
+        raise InvalidOptionError(
+            f"Each of the pairs has to be a question and a context, but one is {pair!r:.100}."
+        ) from error
+    return question, context

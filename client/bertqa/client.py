@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Self, Unpack
@@ -15,7 +15,7 @@ from typing import Self, Unpack
 from bertqa import defaults
 from bertqa.answer import Answer
 from bertqa.asking import Course, Question
-from bertqa.base_client import BaseClient, best_or_error, time_left, too_late
+from bertqa.base_client import BaseClient, best_or_error, both, or_raise, time_left, too_late
 from bertqa.errors import BertQAError
 from bertqa.options import AskOptions, Settings
 from bertqa.scheduling import Outcome, Request, Response, Scheduler
@@ -86,10 +86,7 @@ class QAClient(BaseClient[Transport]):
         Reads ahead, `look_ahead` windows at a time, to send those of like length together. The
         first error ends it; `outcomes` goes on where a pair is bad by itself.
         """
-        for outcome in self.outcomes(pairs, look_ahead=look_ahead, **options):
-            if isinstance(outcome, BertQAError):
-                raise outcome
-            yield outcome
+        return map(or_raise, self.outcomes(pairs, look_ahead=look_ahead, **options))
 
     def outcomes(
         self,
@@ -103,8 +100,12 @@ class QAClient(BaseClient[Transport]):
         That is an InvalidQuestionError or an InvalidContextError; others are raised.
         """
         settings = self._settings_of(options)
-        begun = (self._begin(*pair, 1, settings) for pair in pairs)
-        scheduler = Scheduler(settings.timeout, look_ahead)
+        return self._outcomes(pairs, Scheduler(settings.timeout, look_ahead), settings)
+
+    def _outcomes(
+        self, pairs: Iterable[tuple[str, str]], scheduler: Scheduler, settings: Settings
+    ) -> Iterator[Answer | BertQAError]:
+        begun = (self._begin(*both(pair), 1, settings) for pair in pairs)
         for question, outcome in self._stream(begun, scheduler, timeout=settings.timeout):
             best = best_or_error(outcome)
             if isinstance(best, Answer):
@@ -117,9 +118,9 @@ class QAClient(BaseClient[Transport]):
             return
         self._closed = True
         self._shadows.shutdown()
-        # Calls of streams that were left end with their connection.
+        # Calls on their way end with their connection, and those that wait find this closed.
         self._transport.close()
-        self._requests.shutdown(cancel_futures=True)
+        self._requests.shutdown()
         if self._split_transport is not None:
             self._split_transport.close()
 
@@ -185,6 +186,7 @@ class QAClient(BaseClient[Transport]):
         def send(request: Request) -> Response:
             until = deadline or time.monotonic() + timeout
             try:
+                self._check_usable()
                 if not self._room.acquire(timeout=time_left(until, timeout)):
                     raise too_late(timeout)
                 try:
@@ -208,9 +210,7 @@ class QAClient(BaseClient[Transport]):
                         # Nothing else to do meanwhile: no need of another thread.
                         scheduler.receive(request, send(request))
                     else:
-                        # The thread works within the trace of this one.
-                        run = contextvars.copy_context().run
-                        in_flight[self._requests.submit(run, send, request)] = request
+                        in_flight[self._submit(send, request)] = request
                 yield from scheduler.ready()
                 if exhausted and not in_flight and scheduler.is_empty:
                     return
@@ -221,6 +221,14 @@ class QAClient(BaseClient[Transport]):
         finally:
             for future in in_flight:
                 future.cancel()
+
+    def _submit(self, send: Callable[[Request], Response], request: Request) -> Future[Response]:
+        """Send in a thread, which works within the trace of this one."""
+        try:
+            return self._requests.submit(contextvars.copy_context().run, send, request)
+        except RuntimeError:
+            self._check_usable()
+            raise
 
     def _send_shadow(
         self, question: Question, answer: Answer, seconds: float | None = None

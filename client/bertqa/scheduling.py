@@ -20,7 +20,7 @@ from bertqa.answer import Answer
 from bertqa.asking import Course, NeedMetadata, NeedPause, Question, WindowResult
 from bertqa.batching import padded_length, stack
 from bertqa.decoding import Logits
-from bertqa.errors import BertQAError, ProtocolError
+from bertqa.errors import BertQAError, InvalidOptionError, ProtocolError
 from bertqa.tokenization import Window
 from bertqa.transport.base import (
     END_LOGITS,
@@ -148,6 +148,8 @@ class Scheduler:
         look_ahead: int = defaults.LOOK_AHEAD,
         token_budget: int = defaults.TOKEN_BUDGET,
     ) -> None:
+        if look_ahead < 1:
+            raise InvalidOptionError(f"look_ahead is {look_ahead}, but it has to be 1 or more.")
         self._soon = timeout * defaults.SOON_PART_OF_TIMEOUT
         self._at_once = defaults.REQUESTS_AT_FIRST
         self._sent: dict[Request, float] = {}

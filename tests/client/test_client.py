@@ -399,6 +399,18 @@ def test_a_closed_client_says_so_and_closes_its_transport(open_client: Twins) ->
         client.answer(QUESTION, CONTEXT)
 
 
+def test_bad_options_are_refused_before_a_pair_is_read(open_client: Twins) -> None:
+    client = open_client(transport=InProcessTransport())
+    for options in ({"look_ahead": 0}, {"max_anwser_len": 3}, {"timeout": -1.0}):
+        with pytest.raises(InvalidOptionError):
+            client.answer_many(iter([(QUESTION, CONTEXT)]), **options)
+        with pytest.raises(InvalidOptionError):
+            client.outcomes(iter([(QUESTION, CONTEXT)]), **options)
+    for strange in (None, (QUESTION,), (QUESTION, CONTEXT, "more")):
+        with pytest.raises(InvalidOptionError, match="a question and a context"):
+            list(client.answer_many([strange]))
+
+
 def test_a_fork_is_noticed(open_client: Twins) -> None:
     client = open_client(transport=InProcessTransport())
     child = os.fork()
@@ -427,6 +439,34 @@ def test_threads_share_a_client() -> None:
         for thread in threads:
             thread.join()
     assert found == [expected] * 6
+
+
+def test_closing_ends_what_other_threads_ask() -> None:
+    working = threading.Event()
+
+    class Noting(InProcessTransport):
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            working.set()
+            return super().infer(inputs, version=version, timeout=timeout)
+
+    client = QAClient(transport=Noting())
+    ends: list[BertQAError] = []
+
+    def ask_for_ever() -> None:
+        try:
+            for _ in client.answer_many(itertools.repeat((QUESTION, CONTEXT)), look_ahead=4):
+                pass
+        except BertQAError as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=ask_for_ever) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert working.wait(60)
+    client.close()
+    for thread in threads:
+        thread.join(60)
+    assert [type(error) for error in ends] == [ClientStateError] * 3
 
 
 @pytest.mark.parametrize(

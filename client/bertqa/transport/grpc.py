@@ -11,7 +11,12 @@ from typing import Any
 import grpc
 
 from bertqa import defaults
-from bertqa.errors import DeadlineExceededError, ProtocolError, ServerUnreachableError
+from bertqa.errors import (
+    ClientStateError,
+    DeadlineExceededError,
+    ProtocolError,
+    ServerUnreachableError,
+)
 from bertqa.transport.address import Address
 from bertqa.transport.base import (
     AsyncTransport,
@@ -55,6 +60,8 @@ class _Connection:
             if code == "DEADLINE_EXCEEDED" and "connect" in detail.lower():
                 raise asked.unreachable(detail) from error
             raise asked.error(code, detail) from error
+        except (ValueError, grpc.aio.UsageError) as error:
+            raise ClientStateError(f"The connection to {self._address} is closed.") from error
         self._met = True
 
     def _there(self, response: Any) -> Any:

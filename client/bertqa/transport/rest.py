@@ -14,7 +14,12 @@ import httpx
 import numpy as np
 
 from bertqa import defaults
-from bertqa.errors import BertQAError, ProtocolError, ServerUnreachableError
+from bertqa.errors import (
+    BertQAError,
+    ClientStateError,
+    ProtocolError,
+    ServerUnreachableError,
+)
 from bertqa.transport.address import Address
 from bertqa.transport.base import END_LOGITS, START_LOGITS, InferResult, Inputs, ModelMetadata
 from bertqa.transport.failures import HTTP_CODES, Asked
@@ -155,6 +160,10 @@ class _Protocol:
             raise ProtocolError(
                 f"{self._address} does not speak HTTP: is it a gRPC port?", detail=str(error)
             ) from error
+        except RuntimeError as error:
+            if "closed" not in str(error):
+                raise
+            raise ClientStateError(f"The connection to {self._address} is closed.") from error
         except httpx.HTTPError as error:
             raise ProtocolError(
                 f"{self._address} sent no proper HTTP: {error}.", detail=str(error)
