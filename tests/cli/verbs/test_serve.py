@@ -25,7 +25,7 @@ CONTEXT = (
     "Rouen is the capital of Normandy. The Normans gave their name to the region in the 10th and "
     "11th centuries; they were descended from Norse raiders from Denmark, Iceland and Norway."
 )
-QUESTION = "In which centuries did the Normans give their name to the region?"
+QUESTION = "What is the capital of Normandy?"
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_both_versions_answer_alike_over_grpc_rest_curl_and_tritonclient(
         ):
             for version in (1, 2):
                 answer = over_grpc.answer(QUESTION, CONTEXT, version=version)
-                assert answer.text == "10th and 11th centuries"
+                assert answer.text == "Rouen"
                 assert answer.model_version == version
                 assert over_rest.answer(QUESTION, CONTEXT, version=version) == answer
                 logits = ask_with_tritonclient(grpc_url, version)
