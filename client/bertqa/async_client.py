@@ -115,6 +115,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             return
         self._closed = True
         await asyncio.gather(*self._shadows)
+        self._disconnected = True
         await self._transport.close()
         if self._split_transport is not None:
             await self._split_transport.close()
@@ -182,7 +183,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         async def send(request: Request) -> Response:
             until = deadline or time.monotonic() + timeout
             try:
-                self._check_usable()
+                self._check_connected()
                 try:
                     async with asyncio.timeout(time_left(until, timeout)):
                         await self._room.acquire()

@@ -117,7 +117,8 @@ class BaseClient(Generic[TransportT]):
         self._recorder = recorder
         self._catalogue = Catalogue(tokenizer)
         self._process = os.getpid()
-        self._closed = False
+        # No more questions are taken; those on their way end where the connection is given back.
+        self._closed = self._disconnected = False
         if transport is None:
             assert url is not None
             options: TransportOptions = {
@@ -196,6 +197,10 @@ class BaseClient(Generic[TransportT]):
     @property
     def _is_in_its_process(self) -> bool:
         return os.getpid() == self._process
+
+    def _check_connected(self) -> None:
+        if self._disconnected:
+            raise ClientStateError("This client is closed.")
 
     def _check_usable(self) -> None:
         if self._closed:

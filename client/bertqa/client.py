@@ -118,7 +118,7 @@ class QAClient(BaseClient[Transport]):
             return
         self._closed = True
         self._shadows.shutdown()
-        # Calls on their way end with their connection, and those that wait find this closed.
+        self._disconnected = True
         self._transport.close()
         self._requests.shutdown()
         if self._split_transport is not None:
@@ -186,7 +186,7 @@ class QAClient(BaseClient[Transport]):
         def send(request: Request) -> Response:
             until = deadline or time.monotonic() + timeout
             try:
-                self._check_usable()
+                self._check_connected()
                 if not self._room.acquire(timeout=time_left(until, timeout)):
                     raise too_late(timeout)
                 try:
@@ -227,7 +227,7 @@ class QAClient(BaseClient[Transport]):
         try:
             return self._requests.submit(contextvars.copy_context().run, send, request)
         except RuntimeError:
-            self._check_usable()
+            self._check_connected()
             raise
 
     def _send_shadow(
