@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
@@ -60,7 +61,11 @@ class _Connection:
             if code == "DEADLINE_EXCEEDED" and "connect" in detail.lower():
                 raise asked.unreachable(detail) from error
             raise asked.error(code, detail) from error
-        except (ValueError, grpc.aio.UsageError) as error:
+        except (ValueError, grpc.aio.UsageError, asyncio.CancelledError) as error:
+            # grpc.aio cancels who waits for a call when its channel is closed.
+            task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
+            if task is not None and task.cancelling():
+                raise
             raise ClientStateError(f"The connection to {self._address} is closed.") from error
         self._met = True
 

@@ -12,9 +12,10 @@ import grpc
 import pytest
 import trustme
 
-from bertqa import TLS, BertQAError, QATokenizer
+from bertqa import TLS, AsyncQAClient, BertQAError, QATokenizer
 from bertqa.errors import (
     AccessDeniedError,
+    ClientStateError,
     DeadlineExceededError,
     InvalidOptionError,
     ProtocolError,
@@ -195,3 +196,25 @@ def test_tls_files_that_cannot_be_used_are_named(open_client: Twins, tmp_path: P
             open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, tls=TLS(ca=missing))
     with pytest.raises(InvalidOptionError, match="together"):
         TLS(certificate=missing)
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+async def test_closing_ends_what_other_tasks_ask(
+    server: LocalServer, gate: GrpcGate, scheme: str
+) -> None:
+    heard: list[bytes] = []
+
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(1))
+        await reader.read()
+
+    gate.obstacles = [threading.Event() for _ in range(30)]
+    with tcp_server(silence) as silent_port:
+        port = gate.port if scheme == "grpc" else silent_port
+        client = AsyncQAClient(f"{scheme}://localhost:{port}", tokenizer=TOKENIZER, timeout=60.0)
+        tasks = [asyncio.create_task(client.answer(QUESTION, CONTEXT)) for _ in range(30)]
+        while not (gate.calls or heard):
+            await asyncio.sleep(0.01)
+        await client.close()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(error) for error in done} <= {ClientStateError, ServerUnreachableError}
