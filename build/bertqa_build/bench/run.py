@@ -29,6 +29,11 @@ from bertqa_build.bench.plan import (
 from bertqa_build.errors import BuildError
 from bertqa_build.progress import OnProgress, Progress, ignore
 
+# How many times its FP32 weights a model takes in memory, measured with BERT-large: ONNX Runtime's
+# OpenVINO provider alone holds them four times.
+ALL_AT_ONCE = 18
+ONE_ENGINE = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -138,19 +143,27 @@ def measure(
     What was measured before, by the same plan on the same machine, is not measured again.
 
     On each shape the variants take turns, so that whatever slows the machine down for a while slows
-    all of them; a shape is either measured for all of them or not at all. `again` forgets what was
-    measured before. Raises BuildError where an engine fails, with its last words.
+    all of them. Where the memory does not hold all at once, those of each engine take turns among
+    themselves. `again` forgets what was measured before. Raises BuildError where not even that
+    fits, or an engine fails, with its last words.
     """
     files, description = prepare(plan.model, work_dir, on_progress, max_seq_len=max(plan.lengths))
     record = files.root.with_name(f"{files.root.name}.json")
     key = {"plan": plan.to_dict(), "machine": machine()}
     kept = _empty(key) if again else _read(record, key)
-    missing = [shape for shape in plan.shapes if str(shape) not in kept["seconds"]]
-    if missing:
-        with _workers(plan, files, on_progress) as workers:
-            kept["proofs"] = {str(variant): worker.proof for variant, worker in workers.items()}
+    for group in groups(plan, files):
+        missing = [
+            shape
+            for shape in plan.shapes
+            if any(str(variant) not in kept["seconds"].get(str(shape), {}) for variant in group)
+        ]
+        if not missing:
+            continue
+        with _workers(plan, group, files, on_progress) as workers:
+            kept["proofs"] |= {str(variant): worker.proof for variant, worker in workers.items()}
             for shape in missing:
-                kept["seconds"][str(shape)] = _take_turns(plan, workers, shape, on_progress)
+                seconds = kept["seconds"].setdefault(str(shape), {})
+                seconds |= _take_turns(plan, workers, shape, on_progress)
                 _write(record, kept)
     cells = tuple(
         Cell(variant, shape, tuple(kept["seconds"][str(shape)][str(variant)]))
@@ -208,16 +221,36 @@ class _Worker:
         )
 
 
+def groups(plan: Plan, files: BenchFiles) -> list[tuple[Variant, ...]]:
+    """Give the variants that are alive at once: all, or one engine's where memory is short."""
+    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    available = int(fields["MemAvailable"].split()[0]) * 1024
+    weights = files.onnx(Precision.FP32).stat().st_size
+    if available > ALL_AT_ONCE * weights:
+        return [plan.variants]
+    if available < ONE_ENGINE * weights:
+        raise BuildError(
+            f"Memory has room for {available / 1e9:.1f} GB, and an engine with {plan.model} takes "
+            f"up to {ONE_ENGINE * weights / 1e9:.1f} GB. End something else, or choose a smaller "
+            "model."
+        )
+    engines = dict.fromkeys(variant.engine for variant in plan.variants)
+    return [
+        tuple(variant for variant in plan.variants if variant.engine is engine)
+        for engine in engines
+    ]
+
+
 @contextmanager
 def _workers(
-    plan: Plan, files: BenchFiles, on_progress: OnProgress
+    plan: Plan, group: tuple[Variant, ...], files: BenchFiles, on_progress: OnProgress
 ) -> Iterator[dict[Variant, _Worker]]:
     cores = sorted(os.sched_getaffinity(0))[: plan.threads]
     environment = {**os.environ, "OMP_NUM_THREADS": str(plan.threads)}
     with ExitStack() as stack:
         workers = {}
-        for done, variant in enumerate(plan.variants):
-            on_progress(Progress("Starting the engines", done, len(plan.variants), str(variant)))
+        for done, variant in enumerate(group):
+            on_progress(Progress("Starting the engines", done, len(group), str(variant)))
             log = stack.enter_context(tempfile.TemporaryFile("w+"))
             process = subprocess.Popen(
                 [sys.executable, "-m", "bertqa_build.bench.worker"],

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bertqa_build.bench import run
 from bertqa_build.bench.chart import draw
 from bertqa_build.bench.plan import BenchFiles, EngineName, Plan, Precision, Shape, Variant
 from bertqa_build.bench.run import machine, measure, plan_for_this_machine
@@ -73,3 +74,16 @@ def test_more_threads_than_cores_are_refused() -> None:
     cores = len(os.sched_getaffinity(0))
     with pytest.raises(BuildError, match=f"only {cores} cores"):
         plan_for_this_machine("minilm", threads=cores + 1)
+
+
+def test_where_memory_is_short_each_engine_is_measured_by_itself(
+    plan: Plan, files: BenchFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Variant(EngineName.PYTORCH, Precision.FP32)
+    plan = replace(plan, variants=(other, FP32, INT8))
+    assert run.groups(plan, files) == [(other, FP32, INT8)]
+    monkeypatch.setattr(run, "ALL_AT_ONCE", 10**9)
+    assert run.groups(plan, files) == [(other,), (FP32, INT8)]
+    monkeypatch.setattr(run, "ONE_ENGINE", 10**9)
+    with pytest.raises(BuildError, match=r"Memory has room for .* GB"):
+        run.groups(plan, files)
