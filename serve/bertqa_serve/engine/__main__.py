@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,11 +30,13 @@ def main(arguments: Sequence[str]) -> int:
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         server = server_from(options)
         logging.warning("The local engine is for development: run OVMS in production.")
-        ends = {signal.SIGTERM, signal.SIGINT}
-        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        # A handler must take no lock that its own thread may hold: a pipe has none.
+        asked_to_end, ask_to_end = os.pipe()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os.write(ask_to_end, b"."))
         server.start()
         logging.info("gRPC listens on port %s, REST on %s.", server.grpc_port, server.rest_port)
-        signal.sigwait(ends)
+        os.read(asked_to_end, 1)
         server.stop()
     except UsageError as error:
         print(f"{error} (--help lists the flags)", file=sys.stderr)
