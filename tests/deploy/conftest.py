@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from bertqa_deploy.switch import Switch
 from bertqa_serve.engine import LocalServer
 from bertqa_serve.launcher import ServeOptions, running
 from tests.support.models import write_config, write_toy_version
+from tests.support.ports import free_port
 
 # Toy models answer with whatever they find: the only word of a context is always right.
 SMOKE = Smoke("When?", "1932", "1932")
@@ -94,9 +94,3 @@ class ServerProcess:
 
     def stop(self) -> None:
         self._stack.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -12,9 +12,9 @@ import uvicorn
 from bertqa import QAClient
 from bertqa_deploy.compare import Side
 from bertqa_deploy.page import LOOPBACK, page
-from tests.deploy.conftest import free_port
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
+from tests.support.ports import free_port
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from bertqa import QAClient
 from bertqa_deploy.compare import Side
 from bertqa_deploy.errors import DeployError
 from bertqa_deploy.page import LOOPBACK, serve_page
-from tests.deploy.conftest import free_port
 from tests.deploy.page_server import serving_page
 from tests.support.in_process import InProcessTransport
+from tests.support.ports import free_port
 
 
 @pytest.fixture(scope="module")

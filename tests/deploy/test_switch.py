@@ -19,7 +19,8 @@ from bertqa_deploy.errors import (
 )
 from bertqa_deploy.server import Server
 from bertqa_deploy.switch import Switch
-from tests.deploy.conftest import ONLY_1, SMOKE, Served, free_port
+from tests.deploy.conftest import ONLY_1, SMOKE, Served
+from tests.support.ports import free_port
 
 Serve = Callable[..., Served]
 TO_2 = {2: 100.0}

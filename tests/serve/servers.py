@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 from bertqa_serve.engine import LocalServer
 from bertqa_serve.engine.flags import parse, server_from
+from tests.support.ports import free_port
 
 Step = Mapping[str, Any]
 
@@ -143,10 +143,3 @@ def local_engine(scenario: str) -> Start:
 
 def real_server(program: list[str]) -> Start:
     return lambda _, arguments: AsProcess(program, arguments)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

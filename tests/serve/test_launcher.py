@@ -23,8 +23,8 @@ from bertqa_serve.errors import (
 )
 from bertqa_serve.launcher import ServeOptions, choose_engine, dry_run, running
 from bertqa_serve.warm_up import lengths
-from tests.serve.servers import free_port
 from tests.support.models import model_info, write_config, write_toy_version
+from tests.support.ports import free_port
 
 ENGINE = f'exec {sys.executable} -m bertqa_serve.engine "$@"'
 

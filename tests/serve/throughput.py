@@ -29,7 +29,7 @@ from tritonclient.grpc import service_pb2
 from bertqa_serve.command import plugin_config, usable_cores
 from bertqa_serve.launcher import ServeOptions, running
 from tests.serve.fuzz import INPUTS
-from tests.serve.servers import free_port
+from tests.support.ports import free_port
 
 AT_LEAST = 0.9
 

@@ -12,7 +12,7 @@ import pytest
 from bertqa_serve.engine import LocalServer
 from bertqa_serve.errors import EngineNotFoundError
 from bertqa_serve.launcher import ServeOptions, choose_engine, running
-from tests.support.gates import free_port
+from tests.support.ports import free_port
 
 ENGINES = ["local", pytest.param("ovms", marks=pytest.mark.ovms)]
 """The parameters of a fixture that serves with `engine_on`."""

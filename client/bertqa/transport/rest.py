@@ -127,14 +127,7 @@ class _Protocol:
             yield
         except BertQAError:
             raise
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except _MISREADINGS as error:
             raise ProtocolError(
                 f"{self._address} sent what KServe v2 does not allow "
                 f"({type(error).__name__}: {error}): is another kind of server there?"

@@ -24,9 +24,9 @@ from bertqa.errors import (
 from bertqa.transport.opening import open_transport
 from bertqa.transport.security import Security
 from bertqa_serve.engine.server import LocalServer
-from tests.support.gates import free_port
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info, write_config, write_toy_version
+from tests.support.ports import free_port
 from tests.support.twins import Twins
 
 QUESTION = "Who gave their name to Normandy?"

@@ -15,8 +15,9 @@ from bertqa_deploy.cluster.rollout import HelmCluster, Limits, Rollout
 from bertqa_deploy.errors import ClusterError, NothingToDoError, RolledBackError
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import GATEWAY, NAMESPACE, Install, traffic
-from tests.deploy.conftest import SMOKE, free_port
+from tests.deploy.conftest import SMOKE
 from tests.deploy.tools import helm, older_helm
+from tests.support.ports import free_port
 
 TO_2 = {2: 100.0}
 
