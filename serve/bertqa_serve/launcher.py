@@ -291,9 +291,10 @@ def _wait_until_ready(
         while not asked_to_end.is_set():
             server.wait(timeout=_LOOK_SECONDS)
             with contextlib.suppress(httpx.TransportError):
-                if client.get(f"/v2/models/{options.model}/ready").status_code == 200:
-                    return
+                # A model is ready with its first version, the server when the first load is over.
                 if client.get("/v2/health/ready").status_code == 200:
+                    if client.get(f"/v2/models/{options.model}/ready").status_code == 200:
+                        return
                     status = client.get("/v1/config").json()
                     _refuse_what_cannot_become_ready(options, status, server.last_lines)
             if time.monotonic() > deadline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from bertqa_serve.warm_up import lengths
 from tests.support.models import model_info, write_config, write_toy_version
 from tests.support.ports import free_port
 
+MODELS = Path(__file__).parent / "ovms" / "models"
 ENGINE = f'exec {sys.executable} -m bertqa_serve.engine "$@"'
 
 
@@ -129,6 +131,13 @@ def test_a_real_ovms_gets_the_same_treatment(repository: Path, tmp_path: Path) -
     chosen = options(repository, engine="ovms", ovms_path=ovms, warm_up=False)
     with running(chosen, log=nothing) as server:
         assert server.engine.kind is EngineKind.OVMS
+        assert httpx.get(f"{server.rest_url}/v2/models/bert-qa").json()["versions"] == ["1", "2"]
+
+
+def test_a_server_is_ready_when_all_its_versions_are_and_not_with_the_first(tmp_path: Path) -> None:
+    write_toy_version(tmp_path, 1)
+    shutil.copytree(MODELS / "slowload" / "1", tmp_path / "bert-qa" / "2")
+    with running(options(tmp_path, warm_up=False), log=nothing) as server:
         assert httpx.get(f"{server.rest_url}/v2/models/bert-qa").json()["versions"] == ["1", "2"]
 
 
