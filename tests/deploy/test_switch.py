@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.errors import BertQAError, RepositoryError, ServerUnreachableError
+from bertqa.errors import (
+    BertQAError,
+    RepositoryError,
+    ServerUnreachableError,
+)
 from bertqa.repository import Card, sha256_of
 from bertqa_deploy.config_file import WORK_DIRECTORY, beside, switching
 from bertqa_deploy.errors import (
@@ -19,30 +23,30 @@ from bertqa_deploy.errors import (
 )
 from bertqa_deploy.server import Server
 from bertqa_deploy.switch import Switch
-from tests.deploy.conftest import ONLY_1, SMOKE, Served
+from tests.deploy.conftest import ONLY_1, SMOKE, Operated
 from tests.support.ports import free_port
 
-Serve = Callable[..., Served]
+Serve = Callable[..., Operated]
 TO_2 = {2: 100.0}
 
 
-def config(served: Served) -> str:
+def config(served: Operated) -> str:
     return served.repository.config_path.read_text(encoding="utf-8")
 
 
-def policies(served: Served) -> dict[str, object]:
+def policies(served: Operated) -> dict[str, object]:
     entries = [each["config"] for each in json.loads(config(served))["model_config_list"]]
     return {entry["name"]: entry["model_version_policy"] for entry in entries}
 
 
-def write_card(served: Served, version: int, **changes: object) -> None:
+def write_card(served: Operated, version: int, **changes: object) -> None:
     directory = served.repository.version_dir(version)
     digests = {name: sha256_of(directory / name) for name in ("model.xml", "model.bin")}
     card = Card("bert-qa", version, "int8", "openvino", "tests", "2026-01-01", digests)
     (directory / "card.json").write_text(replace(card, **changes).to_json(), encoding="utf-8")  # type: ignore[arg-type]
 
 
-def refused(served: Served, error: type[BertQAError], match: str, **options: object) -> None:
+def refused(served: Operated, error: type[BertQAError], match: str, **options: object) -> None:
     """A switch to 2 is refused, and neither the configuration nor what is served changes."""
     before, split = config(served), served.switch.server.split("bert-qa")
     available = served.switch.server.available("bert-qa")
