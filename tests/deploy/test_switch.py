@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bertqa import QAClient, defaults
 from bertqa.errors import (
     BertQAError,
+    DeadlineExceededError,
     RepositoryError,
     ServerUnreachableError,
 )
@@ -23,7 +26,8 @@ from bertqa_deploy.errors import (
 )
 from bertqa_deploy.server import Server
 from bertqa_deploy.switch import Switch
-from tests.deploy.conftest import ONLY_1, SMOKE, Operated
+from tests.deploy.conftest import ONLY_1, SMOKE, Operated, operate
+from tests.support.engines import toy_server
 from tests.support.ports import free_port
 
 Serve = Callable[..., Operated]
@@ -201,6 +205,39 @@ def test_a_server_that_is_away_changes_nothing(serve: Serve) -> None:
     with pytest.raises(ServerUnreachableError, match="Nobody answers"):
         away.move(TO_2)
     assert config(served) == before
+
+
+def test_a_switch_waits_for_followers_that_met_a_server_that_was_away(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "FOLLOW_SECONDS", 0.0)
+    monkeypatch.setattr(defaults, "FOLLOW_TIMEOUT_SECONDS", 0.5)
+    asked = {"question": "When?", "context": "It was in 1932.", "key": "user-17"}
+    starting: list[Future[None]] = []
+
+    def meet_it_away() -> None:
+        with pytest.raises((ServerUnreachableError, DeadlineExceededError)):
+            follower.answer(**asked, timeout=0.05)
+        server.start()
+
+    def on_step(step: str) -> None:
+        if step.startswith("the split is"):
+            server.stop()
+            starting.append(pool.submit(meet_it_away))
+
+    with (
+        toy_server(engine, tmp_path / "model_repository", 1, 2, policy=ONLY_1) as server,
+        QAClient(**server.address(), traffic="auto") as follower,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        switch = operate(server).switch
+        switch.move({1: 90.0, 2: 10.0})
+        assert follower.answer(**asked).model_version == 1
+
+        replace(switch, on_step=on_step).move(TO_2)
+
+        assert follower.answer(**asked).model_version == 2
+        starting[0].result()
 
 
 def test_a_repository_that_the_server_does_not_read_is_noticed(

@@ -1,4 +1,8 @@
-"""Eight clients ask without pause, over gRPC and REST: not one request may fail."""
+"""Eight clients ask without pause, over gRPC and REST.
+
+Not one request may fail where the server stays up, and none may be answered wrongly or by a version
+that it does not name; once a switch has returned, no version outside the split answers.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -15,9 +20,10 @@ import pytest
 
 from bertqa import QAClient
 from bertqa_deploy.errors import NothingToDoError, SwitchUndoneError
+from bertqa_deploy.server import Server
 from bertqa_deploy.switch import DRAIN_SECONDS
 from tests.deploy.conftest import ONLY_1, SMOKE, Operated, operate
-from tests.deploy.load import asking, eight_clients
+from tests.deploy.load import AWAY, asking, eight_clients
 from tests.support.engines import Served, toy_server
 from tests.support.models import write_toy_version
 
@@ -119,28 +125,32 @@ def test_a_version_that_answers_wrongly_is_never_asked(
         assert load.go_on() == ({1}, {1})
 
 
+@pytest.mark.parametrize("moment", ["on trial", "served", "the split is"])
 def test_a_server_may_restart_in_the_middle_of_a_switch(
-    server: Served, at_version_1: Operated
+    server: Served, at_version_1: Operated, clients: Clients, moment: str
 ) -> None:
-    on_trial = threading.Event()
+    begun, away = threading.Event(), threading.Event()
 
     def on_step(step: str) -> None:
-        if "on trial" in step:
-            on_trial.set()
+        if moment in step and not away.is_set():
+            begun.set()
+            away.wait(60)
 
-    switch = replace(at_version_1.switch, on_step=on_step)
-    outcome: list[object] = []
-    thread = threading.Thread(target=lambda: outcome.append(switch.move({2: 100.0})))
-    thread.start()
-    assert on_trial.wait(60)
-    server.stop()
-    server.start()
-    thread.join()
+    switch = replace(
+        at_version_1.with_drain(DRAIN_SECONDS),
+        server=Server(server.rest_url, patience=180),
+        on_step=on_step,
+    )
+    with asking(clients, may_fail=AWAY) as load, ThreadPoolExecutor(1) as pool:
+        switching = pool.submit(switch.move, {2: 100.0})
+        assert begun.wait(60)
+        server.stop()
+        away.set()
+        server.start()
 
-    assert outcome, "the switch did not survive the restart"
+        assert switching.result().default == 2
+        assert load.go_on() == ({2}, {2})
     assert switch.server.available("bert-qa") == {1, 2}
-    with QAClient(at_version_1.grpc_url, metadata_url=at_version_1.rest_url) as client:
-        assert client.answer("When?", "1932").model_version == 2
 
 
 @pytest.mark.parametrize("moment", ["on trial", "served", "the split is"])
@@ -161,6 +171,7 @@ _DIE = """
 import os, signal, sys
 from pathlib import Path
 from bertqa.repository import Repository
+from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.switch import Switch
 def on_step(step):
