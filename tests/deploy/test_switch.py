@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,7 +213,7 @@ def test_a_switch_waits_for_followers_that_met_a_server_that_was_away(
 ) -> None:
     monkeypatch.setattr(defaults, "FOLLOW_SECONDS", 0.0)
     monkeypatch.setattr(defaults, "FOLLOW_TIMEOUT_SECONDS", 0.5)
-    asked = {"question": "When?", "context": "It was in 1932.", "key": "user-17"}
+    asked: dict[str, Any] = {"question": "When?", "context": "It was in 1932.", "key": "user-17"}
     starting: list[Future[None]] = []
 
     def meet_it_away() -> None:

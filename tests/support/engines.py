@@ -6,7 +6,7 @@ import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -49,7 +49,7 @@ class Served:
             pytest.skip("OVMS speaks the TensorFlow Serving API up to 2026.2 only")
         return self.rest_port if scheme.startswith("http") else self.grpc_port
 
-    def address(self, scheme: str = "grpc") -> dict[str, str]:
+    def address(self, scheme: str = "grpc") -> dict[str, Any]:
         """What a client is opened with; the ports are not as far apart as they are by default."""
         url = _OF_THEIR_OWN.get(scheme, f"{scheme}://localhost:{{}}").format(self.port(scheme))
         return {"url": url, "metadata_url": self.rest_url}

@@ -99,16 +99,15 @@ def _served(served: list[ServedVersion], repository: Repository, model: str, *, 
     stdout.print(table)
 
 
-def _published_as(
-    served: ServedVersion, repository: Repository, model: str
-) -> dict[str, int | str | None]:
+def _published_as(served: ServedVersion, repository: Repository, model: str) -> dict[str, Any]:
     """Give what no server tells, from the repository, where that has the version that is served."""
+    unknown: dict[str, Any] = {"size": None, "published": None}
     try:
         card = repository.card(served.version, model)
     except RepositoryError:
-        card = None
-    if card is None or (card.precision, card.source) != (served.precision, served.source):
-        return {"size": None, "published": None}
+        return unknown
+    if (card.precision, card.source) != (served.precision, served.source):
+        return unknown
     size = directory_size(repository.version_dir(served.version, model))
     return {"size": size, "published": card.published}
 
