@@ -17,6 +17,18 @@ def _free_port() -> int:
     return free_port()
 
 
+@pytest.fixture(scope="module", params=["local", pytest.param("ovms", marks=pytest.mark.ovms)])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn: an end-to-end test is written once and holds for all that are there."""
+    from bertqa_serve.errors import EngineNotFoundError
+    from bertqa_serve.launcher import choose_engine
+
+    try:
+        return str(choose_engine(request.param).kind)
+    except EngineNotFoundError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(scope="session")
 def demo_build(tmp_path_factory: pytest.TempPathFactory) -> DemoBuild:
     """The demo's recipe without its training, built for real; to be read, not to be changed."""

@@ -76,6 +76,14 @@ def read_split_file(path: Path) -> str:
         raise InvalidOptionError(f"The split in {path} cannot be read: {error}.") from error
 
 
+def noticed_seconds() -> float:
+    """Give how long those who follow a source may take to notice that it is back, if it was away.
+
+    It is the longest that `FollowedTraffic.keep` puts the next try off, and the try itself.
+    """
+    return (1 + _PATIENCE) * defaults.FOLLOW_TIMEOUT_SECONDS
+
+
 class FollowedTraffic:
     """The split as it was read last; kept where it cannot be read again.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 
@@ -25,6 +24,7 @@ class Server:
     def __init__(self, url: str, metadata_url: str | None = None, *, patience: float = 300) -> None:
         self.address = rest_address(url, metadata_url)
         self.patience = patience
+        self.was_away = False
 
     def states(self, model: str) -> dict[int, VersionState]:
         """Give the state of each version; none where the server does not know the model."""
@@ -75,14 +75,16 @@ class Server:
     def wait_until(self, reached: Callable[[], bool]) -> bool:
         """Reload and look until a condition holds; gives False when patience has run out.
 
-        A server that is away meanwhile is waited for: it may be restarting.
+        A server that is away meanwhile is waited for: it may be restarting. `was_away` tells it.
         """
         give_up = time.monotonic() + self.patience
         while True:
-            with contextlib.suppress(ServerUnreachableError):
+            try:
                 self.reload()
                 if reached():
                     return True
+            except ServerUnreachableError:
+                self.was_away = True
             if time.monotonic() > give_up:
                 return False
             time.sleep(_LOOK_SECONDS)

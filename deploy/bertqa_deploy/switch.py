@@ -16,7 +16,7 @@ from typing import Any
 from bertqa import defaults
 from bertqa.errors import BertQAError, RepositoryError, ServerUnreachableError
 from bertqa.repository import MODEL_NAME, Repository
-from bertqa.split import Split, format_split
+from bertqa.split import Split, format_split, noticed_seconds
 from bertqa.status import AVAILABLE
 from bertqa_deploy.cards import check_card
 from bertqa_deploy.config_file import ConfigFile, specific, switching
@@ -233,7 +233,8 @@ class _Run:
                 f"{self.server.patience:g} s. The same command goes on from here."
             )
         if changed or leaving:
-            time.sleep(self.switch.drain_seconds)
+            noticing = noticed_seconds() if self.server.was_away else 0.0
+            time.sleep(self.switch.drain_seconds + noticing)
 
     def _loaded(self, model: str, versions: set[int]) -> None:
         """Wait until these versions of a model are available, and no others are."""

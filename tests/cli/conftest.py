@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from bertqa_cli import main
-from tests.support.engines import ENGINES, Served, engine_on
-from tests.support.models import write_config, write_toy_version
+from tests.support.engines import Served, toy_server
 
 CONTEXT = "Rouen is the capital of Normandy. The Normans came there in the 10th century."
 QUESTION = "What is the capital of Normandy?"
@@ -38,14 +37,9 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return invoke
 
 
-@pytest.fixture(scope="session", params=ENGINES)
-def served(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    """Two toy versions on every engine that there is."""
+@pytest.fixture(scope="module")
+def served(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Two toy versions on each engine."""
     repository = tmp_path_factory.mktemp("cli") / "model_repository"
-    for version in (1, 2):
-        write_toy_version(repository, version)
-    write_config(repository)
-    with engine_on(request.param, repository) as running:
-        yield running
+    with toy_server(engine, repository, 1, 2) as server:
+        yield server

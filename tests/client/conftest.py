@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from bertqa_serve.engine.server import LocalServer
-from tests.support.models import write_config, write_toy_version
+from tests.support.engines import Served, toy_server
 from tests.support.twins import Twins
 
 
@@ -17,11 +17,21 @@ def open_client(request: pytest.FixtureRequest) -> Iterator[Twins]:
     twins.close()
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
-    """The local engine with the toy versions 1 and 2, for tests that leave it as it is."""
-    repository = tmp_path_factory.mktemp("repository")
-    write_toy_version(repository, 1)
-    write_toy_version(repository, 2)
-    with LocalServer(config_path=write_config(repository), tensorflow_serving=True) as running:
-        yield running
+@pytest.fixture(scope="module")
+def server(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The toy versions 1 and 2 on each engine, for tests that leave them as they are."""
+    with toy_server(engine, tmp_path_factory.mktemp("repository"), 1, 2) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def local_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The same on the local engine, for tests of what comes between a client and any server."""
+    with toy_server("local", tmp_path_factory.mktemp("repository"), 1, 2) as server:
+        yield server
+
+
+@pytest.fixture
+def qa(open_client: Twins, server: Served) -> Any:
+    """A client of either kind, of each engine; version 2 is the default."""
+    return open_client(**server.address(), timeout=250)

@@ -9,23 +9,20 @@ import pytest
 
 from bertqa import AsyncQAClient
 from bertqa.transport.base import InferResult, Inputs
+from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
 from tests.support.twins import AsyncTransportFace
 
 CONTEXT = "The Normans were the people who gave their name to Normandy. "
 
 
-def opened() -> AsyncQAClient:
-    return AsyncQAClient(transport=AsyncTransportFace(InProcessTransport()))
-
-
-async def test_pairs_may_come_from_an_asynchronous_source() -> None:
+async def test_pairs_may_come_from_an_asynchronous_source(server: Served) -> None:
     async def source() -> AsyncIterator[tuple[str, str]]:
         for number in range(40):
             await asyncio.sleep(0)
             yield "Who?", CONTEXT * (1 + number % 3)
 
-    async with opened() as client:
+    async with AsyncQAClient(**server.address()) as client:
         streamed = [answer async for answer in client.answer_many(source(), look_ahead=8)]
         asked = [client.answer("Who?", CONTEXT * (1 + number % 3)) for number in range(40)]
         assert streamed == await asyncio.gather(*asked)
@@ -57,8 +54,8 @@ async def test_an_answer_that_is_cancelled_leaves_the_client_usable() -> None:
         assert (await client.answer("Who?", CONTEXT)).text
 
 
-async def test_a_stream_that_is_left_early_cancels_what_is_on_its_way() -> None:
-    async with opened() as client:
+async def test_a_stream_that_is_left_early_cancels_what_is_on_its_way(server: Served) -> None:
+    async with AsyncQAClient(**server.address()) as client:
         answers = client.answer_many([("Who?", CONTEXT)] * 500, look_ahead=8)
         assert (await anext(answers)).text
         await answers.aclose()  # type: ignore[attr-defined]
@@ -68,7 +65,9 @@ async def test_a_stream_that_is_left_early_cancels_what_is_on_its_way() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 400])
-async def test_the_event_loop_stays_free_while_the_server_works(length: int) -> None:
+async def test_the_event_loop_stays_free_while_the_server_works(
+    server: Served, length: int
+) -> None:
     ticks = 0
 
     async def tick() -> None:
@@ -77,7 +76,7 @@ async def test_the_event_loop_stays_free_while_the_server_works(length: int) -> 
             ticks += 1
             await asyncio.sleep(0)
 
-    async with opened() as client:
+    async with AsyncQAClient(**server.address()) as client:
         ticking = asyncio.create_task(tick())
         await client.answer("Who?", CONTEXT * length)
         ticking.cancel()

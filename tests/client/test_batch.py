@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bertqa import QAClient
 from bertqa.batch import BatchReport, answer_file
 from bertqa.errors import DataError, ServerUnreachableError
 from bertqa.transport.base import InferResult, Inputs
+from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
 
 CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France."
@@ -35,8 +37,9 @@ class Breaking(InProcessTransport):
 
 
 @pytest.fixture
-def client() -> QAClient:
-    return QAClient(transport=InProcessTransport())
+def client(server: Served) -> Iterator[QAClient]:
+    with QAClient(**server.address(), version=1) as client:
+        yield client
 
 
 def write_csv(path: Path, rows: list[dict[str, str]]) -> Path:

@@ -1,4 +1,8 @@
-"""What both clients do: each test runs for the synchronous and for the asynchronous one."""
+"""What both clients do: each test runs for the synchronous and for the asynchronous one.
+
+It runs on every engine where a server as it is will do, and in this process where the model has to
+misbehave, to change under the client's feet, or to tell what it was asked.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,7 @@ from bertqa.errors import (
 )
 from bertqa.model_info import ModelInfo
 from bertqa.transport.base import InferResult, Inputs, ModelMetadata
+from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info, tokenizer_json
 from tests.support.twins import Twins
@@ -50,22 +55,20 @@ def pairs(count: int) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("context", [CONTEXT, LONG_CONTEXT, "x", "日本の首都は東京です。" * 200])
-def test_an_answer_is_a_stretch_of_the_context(open_client: Twins, context: str) -> None:
-    client = open_client(transport=InProcessTransport())
-    answers = client.answers(QUESTION, context, top_k=4)
+def test_an_answer_is_a_stretch_of_the_context(qa: Any, context: str) -> None:
+    answers = qa.answers(QUESTION, context, top_k=4)
     assert 1 <= len(answers) <= 4
-    assert client.answer(QUESTION, context) in client.answers(QUESTION, context, top_k=1)
+    assert qa.answer(QUESTION, context) in qa.answers(QUESTION, context, top_k=1)
     for answer in answers:
         assert context[answer.start : answer.end] == answer.text != ""
         assert 0 <= answer.score <= 1
-        assert answer.model_version == 1
+        assert answer.model_version == 2
 
 
-def test_top_k_never_changes_the_type(open_client: Twins) -> None:
-    client = open_client(transport=InProcessTransport())
-    assert [len(client.answers(QUESTION, CONTEXT, top_k=k)) for k in (1, 2)] == [1, 2]
+def test_top_k_never_changes_the_type(qa: Any) -> None:
+    assert [len(qa.answers(QUESTION, CONTEXT, top_k=k)) for k in (1, 2)] == [1, 2]
     with pytest.raises(InvalidOptionError, match="top_k is 0"):
-        client.answers(QUESTION, CONTEXT, top_k=0)
+        qa.answers(QUESTION, CONTEXT, top_k=0)
 
 
 @settings(
@@ -105,17 +108,15 @@ ANY_TEXT_CLIENT = QAClient(transport=InProcessTransport())
         "ﬁne ligatures ½ ① Ⅳ ㎏ İstanbul ß",
     ],
 )
-def test_offsets_hold_in_every_script(open_client: Twins, context: str) -> None:
-    client = open_client(transport=InProcessTransport())
+def test_offsets_hold_in_every_script(qa: Any, context: str) -> None:
     for options in ({}, {"align_to_words": False}, {"decoder": SquadDecoder()}):
-        for answer in client.answers("Who? 谁؟", context, top_k=5, **options):
+        for answer in qa.answers("Who? 谁؟", context, top_k=5, **options):
             assert context[answer.start : answer.end] == answer.text
 
 
-def test_a_megabyte_is_answered(open_client: Twins) -> None:
-    client = open_client(transport=InProcessTransport(), timeout=250)
+def test_a_megabyte_is_answered(qa: Any) -> None:
     context = "The Normans gave their name. " * 36_000
-    answer = client.answer(QUESTION, context)
+    answer = qa.answer(QUESTION, context)
     assert context[answer.start : answer.end] == answer.text != ""
 
 
@@ -138,11 +139,10 @@ def test_no_question_gives_no_answer(open_client: Twins) -> None:
     assert list(open_client(transport=InProcessTransport()).answer_many([])) == []
 
 
-def test_an_endless_stream_is_read_only_as_far_as_needed(open_client: Twins) -> None:
-    client = open_client(transport=InProcessTransport())
+def test_an_endless_stream_is_read_only_as_far_as_needed(qa: Any) -> None:
     read = itertools.count()
     endless = ((QUESTION, CONTEXT) for _ in read)
-    answers = client.answer_many(endless, look_ahead=16)
+    answers = qa.answer_many(endless, look_ahead=16)
     first = [next(answers) for _ in range(40)]
     assert len(set(first)) == 1
     assert next(read) <= 40 + 3 * 16 + 1
@@ -166,12 +166,13 @@ def test_the_limits_of_the_model_hold(open_client: Twins) -> None:
         client.answer(QUESTION, CONTEXT, max_seq_len=65)
 
 
-def test_a_version_is_chosen_by_the_call_then_by_the_client(open_client: Twins) -> None:
-    transport = InProcessTransport({1: model_info(), 2: model_info(), 3: model_info()})
-    client = open_client(transport=transport, version=2)
-    assert client.answer(QUESTION, CONTEXT).model_version == 2
-    assert client.answer(QUESTION, CONTEXT, version=1).model_version == 1
-    assert open_client(transport=transport).answer(QUESTION, CONTEXT).model_version == 3
+def test_a_version_is_chosen_by_the_call_then_by_the_client(
+    open_client: Twins, server: Served
+) -> None:
+    client = open_client(**server.address(), version=1)
+    assert client.answer(QUESTION, CONTEXT).model_version == 1
+    assert client.answer(QUESTION, CONTEXT, version=2).model_version == 2
+    assert open_client(**server.address()).answer(QUESTION, CONTEXT).model_version == 2
 
 
 def test_a_new_default_version_is_noticed_and_asked_with_its_own_tokenizer(
@@ -244,9 +245,8 @@ def test_a_model_without_a_tokenizer_can_be_given_one(open_client: Twins) -> Non
     assert client.answer(QUESTION, CONTEXT) == expected
 
 
-def test_traffic_is_split_and_a_key_is_sticky(open_client: Twins) -> None:
-    transport = InProcessTransport({1: model_info(), 2: model_info()})
-    client = open_client(transport=transport, traffic={1: 50, 2: 50})
+def test_traffic_is_split_and_a_key_is_sticky(open_client: Twins, server: Served) -> None:
+    client = open_client(**server.address(), traffic={1: 50, 2: 50})
     answers = list(client.answer_many(pairs(80)))
     assert {answer.model_version for answer in answers} == {1, 2}
     keyed = {client.answer(QUESTION, CONTEXT, key="user-17").model_version for _ in range(8)}
@@ -255,22 +255,12 @@ def test_traffic_is_split_and_a_key_is_sticky(open_client: Twins) -> None:
     assert client.answer(QUESTION, CONTEXT, key="user-18", version=1).model_version == 1
 
 
-def test_a_version_that_is_gone_falls_back_only_if_that_is_allowed(open_client: Twins) -> None:
-    transport = InProcessTransport({1: model_info(), 2: model_info()})
-    strict = open_client(transport=transport, version=1)
-    lenient = open_client(transport=transport, version=1, fall_back=True)
-    assert lenient.answer(QUESTION, CONTEXT).model_version == 1
-    del transport.versions[1]
-    assert lenient.answer(QUESTION, CONTEXT).model_version == 2
-    with pytest.raises(VersionNotFoundError):
-        strict.answer(QUESTION, CONTEXT)
-
-
-def test_a_shadow_gets_a_copy_and_both_answers_are_handed_over(open_client: Twins) -> None:
+def test_a_shadow_gets_a_copy_and_both_answers_are_handed_over(
+    open_client: Twins, server: Served
+) -> None:
     seen: list[tuple[Answer, Answer | BertQAError]] = []
-    transport = InProcessTransport({1: model_info(), 2: model_info()})
     client = open_client(
-        transport=transport, version=1, shadow=2, on_shadow=lambda *both: seen.append(both)
+        **server.address(), version=1, shadow=2, on_shadow=lambda *both: seen.append(both)
     )
     answer = client.answer(QUESTION, CONTEXT)
     client.close()
@@ -281,14 +271,16 @@ def test_a_shadow_gets_a_copy_and_both_answers_are_handed_over(open_client: Twin
     assert second.model_version == 2
 
 
-def test_a_shadow_that_fails_or_a_callback_that_does_harm_nobody(open_client: Twins) -> None:
+def test_a_shadow_that_fails_or_a_callback_that_does_harm_nobody(
+    open_client: Twins, server: Served
+) -> None:
     seen: list[Answer | BertQAError] = []
 
     def on_shadow(answer: Answer, shadow: Answer | BertQAError) -> None:
         seen.append(shadow)
         raise RuntimeError("a mistake of the user's")
 
-    client = open_client(transport=InProcessTransport(), shadow=9, on_shadow=on_shadow)
+    client = open_client(**server.address(), shadow=9, on_shadow=on_shadow)
     assert len(list(client.answer_many(pairs(5)))) == 5
     client.close()
     assert [type(error) for error in seen] == [VersionNotFoundError] * 5
@@ -315,14 +307,13 @@ def test_a_shadow_does_not_delay_the_answer(open_client: Twins) -> None:
     assert seen == answers
 
 
-def test_a_bad_pair_is_reported_in_its_place(open_client: Twins) -> None:
-    client = open_client(transport=InProcessTransport())
+def test_a_bad_pair_is_reported_in_its_place(qa: Any) -> None:
     mixed = [(QUESTION, CONTEXT), ("", CONTEXT), (QUESTION, "a\ud800"), (QUESTION, CONTEXT)]
-    good, no_question, no_context, good_again = client.outcomes(mixed)
-    assert good == good_again == client.answer(QUESTION, CONTEXT)
+    good, no_question, no_context, good_again = qa.outcomes(mixed)
+    assert good == good_again == qa.answer(QUESTION, CONTEXT)
     assert isinstance(no_question, InvalidQuestionError)
     assert isinstance(no_context, InvalidContextError)
-    answers = client.answer_many(mixed)
+    answers = qa.answer_many(mixed)
     assert next(answers) == good
     with pytest.raises(InvalidQuestionError):
         next(answers)
@@ -425,8 +416,8 @@ def test_a_fork_is_noticed(open_client: Twins) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_threads_share_a_client() -> None:
-    with QAClient(transport=InProcessTransport()) as client:
+def test_threads_share_a_client(server: Served) -> None:
+    with QAClient(**server.address()) as client:
         asked = pairs(40)
         expected = [client.answer(*pair) for pair in asked]
         found: list[list[Answer]] = []

@@ -10,7 +10,7 @@ import pytest
 
 import bertqa
 from bertqa import errors
-from bertqa_serve.engine.server import LocalServer
+from tests.support.engines import Served
 
 PUBLIC = {
     "TLS": "(ca: 'str | Path | None' = None, certificate: 'str | Path | None' = None, "
@@ -117,12 +117,10 @@ print([name for name in {heavy!r} if name in sys.modules])
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
-def test_a_client_that_nobody_closes_ends_without_a_word(server: LocalServer, scheme: str) -> None:
-    rest = f"http://localhost:{server.rest_port}"
-    url = rest if scheme == "http" else f"localhost:{server.grpc_port}"
+def test_a_client_that_nobody_closes_ends_without_a_word(server: Served, scheme: str) -> None:
     code = f"""
 from bertqa import QAClient
-client = QAClient({url!r}, metadata_url={rest!r}, timeout=60)
+client = QAClient(**{server.address(scheme)!r}, timeout=60)
 print(len(list(client.answer_many([("Who?", "The Normans.")] * 50, look_ahead=4))))
 """
     assert run(code, "-W", "default", "-X", "dev") == "50\n"

@@ -13,7 +13,7 @@ from bertqa.errors import InvalidOptionError
 from bertqa.repository import Repository
 from bertqa.split import format_split, parse_split
 from bertqa_deploy.split_model import SplitModel
-from bertqa_serve.engine import LocalServer
+from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
 from tests.support.models import write_config, write_toy_version
 
@@ -101,34 +101,36 @@ def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalServer]:
+def server(engine: str, tmp_path: Path) -> Iterator[Served]:
     for version in (1, 2):
         write_toy_version(tmp_path, version)
     SplitModel(Repository(tmp_path), "bert-qa").publish({1: 100.0}, tmp_path)
-    with LocalServer(write_config(tmp_path, "bert-qa", "bert-qa-traffic")) as server:
+    write_config(tmp_path, "bert-qa", "bert-qa-traffic")
+    with Served(engine, tmp_path) as server:
         yield server
 
 
-def test_both_clients_follow_the_split_that_the_server_tells(server: LocalServer) -> None:
-    rest = f"http://127.0.0.1:{server.rest_port}"
-    for url in (rest, f"127.0.0.1:{server.grpc_port}"):
-        with QAClient(url, metadata_url=rest, traffic="auto") as client:
-            assert client.answer(*PAIR).model_version == 1
-            assert client.answer(*PAIR, version=2).model_version == 2
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_both_clients_follow_the_split_that_the_server_tells(server: Served, scheme: str) -> None:
+    address = server.address(scheme)
+    with QAClient(**address, traffic="auto") as client:
+        assert client.answer(*PAIR).model_version == 1
+        assert client.answer(*PAIR, version=2).model_version == 2
 
-        async def ask(url: str = url) -> list[int]:
-            async with AsyncQAClient(url, metadata_url=rest, traffic="auto") as client:
-                many = await asyncio.gather(*(client.answer(*PAIR) for _ in range(5)))
-                streamed = [answer async for answer in client.answer_many([PAIR] * 3)]
-                return [answer.model_version for answer in (*many, *streamed)]
+    async def ask() -> list[int]:
+        async with AsyncQAClient(**address, traffic="auto") as client:
+            many = await asyncio.gather(*(client.answer(*PAIR) for _ in range(5)))
+            streamed = [answer async for answer in client.answer_many([PAIR] * 3)]
+            return [answer.model_version for answer in (*many, *streamed)]
 
-        assert Counter(asyncio.run(ask())) == {1: 8}
+    assert Counter(asyncio.run(ask())) == {1: 8}
 
 
-def test_without_a_split_the_default_version_answers(tmp_path: Path) -> None:
+def test_without_a_split_the_default_version_answers(engine: str, tmp_path: Path) -> None:
     write_toy_version(tmp_path, 1)
+    write_config(tmp_path)
     with (
-        LocalServer(write_config(tmp_path)) as server,
-        QAClient(f"http://127.0.0.1:{server.rest_port}", traffic="auto") as client,
+        Served(engine, tmp_path) as server,
+        QAClient(**server.address("http"), traffic="auto") as client,
     ):
         assert client.answer(*PAIR).model_version == 1

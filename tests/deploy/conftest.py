@@ -11,10 +11,7 @@ from bertqa.repository import Repository
 from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.switch import Switch
-from bertqa_serve.engine import LocalServer
-from bertqa_serve.launcher import ServeOptions, running
-from tests.support.models import write_config, write_toy_version
-from tests.support.ports import free_port
+from tests.support.engines import Served, toy_server
 
 # Toy models answer with whatever they find: the only word of a context is always right.
 SMOKE = Smoke("When?", "1932", "1932")
@@ -22,7 +19,7 @@ ONLY_1 = {"specific": {"versions": [1]}}
 
 
 @dataclass
-class Served:
+class Operated:
     """A repository, and the switch that operates the server on it."""
 
     repository: Repository
@@ -35,62 +32,26 @@ class Served:
         return replace(self.switch, drain_seconds=seconds)
 
 
-def switch_for(root: Path, rest_url: str, steps: list[str]) -> Switch:
-    return Switch(
-        Repository(root),
-        Server(rest_url, patience=60),
+def operate(server: Served) -> Operated:
+    repository, steps = Repository(server.repository), list[str]()
+    switch = Switch(
+        repository,
+        Server(server.rest_url, patience=60),
         smoke=SMOKE,
         drain_seconds=0,
         on_step=steps.append,
     )
+    return Operated(repository, switch, steps, server.grpc_url, server.rest_url)
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Serve toy versions from this process; `policy` is OVMS's version policy."""
+def serve(engine: str, tmp_path: Path) -> Iterator[Callable[..., Operated]]:
+    """Serve toy versions on each engine; `policy` is OVMS's version policy."""
     with ExitStack() as stack:
 
-        def serve(*versions: int, policy: object = None) -> Served:
+        def serve(*versions: int, policy: object = None) -> Operated:
             root = tmp_path / "model_repository"
-            for version in versions:
-                write_toy_version(root, version)
-            server = stack.enter_context(
-                LocalServer(write_config(root, policy=policy), poll_seconds=0)
-            )
-            rest_url, steps = f"http://127.0.0.1:{server.rest_port}", list[str]()
-            return Served(
-                Repository(root),
-                switch_for(root, rest_url, steps),
-                steps,
-                f"127.0.0.1:{server.grpc_port}",
-                rest_url,
-            )
+            server = toy_server(engine, root, *versions, policy=policy)
+            return operate(stack.enter_context(server))
 
         yield serve
-
-
-class ServerProcess:
-    """A server in a process of its own, that can be restarted at the same ports."""
-
-    def __init__(self, root: Path, engine: str) -> None:
-        port, rest_port = free_port(), free_port()
-        self._options = ServeOptions(
-            root, engine=engine, port=port, rest_port=rest_port, warm_up=False
-        )
-        self._log: list[str] = []
-        self._stack = ExitStack()
-        steps: list[str] = []
-        rest_url = f"http://127.0.0.1:{rest_port}"
-        self.served = Served(
-            Repository(root),
-            switch_for(root, rest_url, steps),
-            steps,
-            f"127.0.0.1:{port}",
-            rest_url,
-        )
-
-    def start(self) -> None:
-        self._stack.enter_context(running(self._options, log=self._log.append))
-
-    def stop(self) -> None:
-        self._stack.close()

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from bertqa import BertQAError, QAClient
+from bertqa import Answer, BertQAError, QAClient
+from bertqa.errors import DeadlineExceededError, ModelNotReadyError, ServerUnreachableError
+from tests.support.in_process import InProcessTransport
+from tests.support.models import model_info
 
 QUESTION = "When was the bridge opened?"
 CONTEXT = "The bridge was opened in 1932 after four years of work."
 PATIENCE = 60.0
+AWAY = (ServerUnreachableError, ModelNotReadyError, DeadlineExceededError)
+"""What a client says of a server that is away longer than it waits."""
+
+
+@functools.cache
+def right_answers() -> dict[int, Answer]:
+    """What each toy version answers, which no other one does."""
+    versions = range(1, 5)
+    with QAClient(transport=InProcessTransport(dict.fromkeys(versions, model_info()))) as itself:
+        right = {v: itself.answer(QUESTION, CONTEXT, version=v) for v in versions}
+    assert len({(each.text, each.score) for each in right.values()}) == len(versions)
+    return right
 
 
 @dataclass
 class Load:
     """What the clients got: when each question was asked, and the version that answered.
 
-    `followed` are the answers of clients that follow the split, `default` those of the others.
+    `followed` are the answers of clients that follow the split, `default` those of the others. All
+    of them are what the version that they name answers: anything else is among the `errors`.
     """
 
     default: list[tuple[float, int]] = field(default_factory=list)
@@ -74,9 +91,11 @@ def eight_clients(grpc_url: str, rest_url: str) -> Iterator[list[tuple[QAClient,
 
 
 @contextmanager
-def asking(clients: Sequence[tuple[QAClient, bool]]) -> Iterator[Load]:
+def asking(
+    clients: Sequence[tuple[QAClient, bool]], may_fail: tuple[type[BertQAError], ...] = ()
+) -> Iterator[Load]:
     """Let every client ask without pause while the block runs; then nothing may have failed."""
-    found = Load()
+    found, right = Load(), right_answers()
     ended = threading.Event()
 
     def ask(client: QAClient, follows: bool) -> None:
@@ -84,7 +103,12 @@ def asking(clients: Sequence[tuple[QAClient, bool]]) -> Iterator[Load]:
         while not ended.is_set():
             asked = time.monotonic()
             try:
-                answers.append((asked, client.answer(QUESTION, CONTEXT).model_version))
+                answer = client.answer(QUESTION, CONTEXT)
+                if answer != right[answer.model_version]:
+                    found.errors.append(f"version {answer.model_version} did not say {answer}")
+                answers.append((asked, answer.model_version))
+            except may_fail:
+                continue
             except BertQAError as error:
                 found.errors.append(f"{type(error).__name__}: {error} ({error.detail})")
 

@@ -2,12 +2,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bertqa.errors import BertQAError, RepositoryError, ServerUnreachableError
+from bertqa import QAClient, defaults
+from bertqa.errors import (
+    BertQAError,
+    DeadlineExceededError,
+    RepositoryError,
+    ServerUnreachableError,
+)
 from bertqa.repository import Card, sha256_of
 from bertqa_deploy.config_file import WORK_DIRECTORY, beside, switching
 from bertqa_deploy.errors import (
@@ -19,30 +27,31 @@ from bertqa_deploy.errors import (
 )
 from bertqa_deploy.server import Server
 from bertqa_deploy.switch import Switch
-from tests.deploy.conftest import ONLY_1, SMOKE, Served
+from tests.deploy.conftest import ONLY_1, SMOKE, Operated, operate
+from tests.support.engines import toy_server
 from tests.support.ports import free_port
 
-Serve = Callable[..., Served]
+Serve = Callable[..., Operated]
 TO_2 = {2: 100.0}
 
 
-def config(served: Served) -> str:
+def config(served: Operated) -> str:
     return served.repository.config_path.read_text(encoding="utf-8")
 
 
-def policies(served: Served) -> dict[str, object]:
+def policies(served: Operated) -> dict[str, object]:
     entries = [each["config"] for each in json.loads(config(served))["model_config_list"]]
     return {entry["name"]: entry["model_version_policy"] for entry in entries}
 
 
-def write_card(served: Served, version: int, **changes: object) -> None:
+def write_card(served: Operated, version: int, **changes: object) -> None:
     directory = served.repository.version_dir(version)
     digests = {name: sha256_of(directory / name) for name in ("model.xml", "model.bin")}
     card = Card("bert-qa", version, "int8", "openvino", "tests", "2026-01-01", digests)
     (directory / "card.json").write_text(replace(card, **changes).to_json(), encoding="utf-8")  # type: ignore[arg-type]
 
 
-def refused(served: Served, error: type[BertQAError], match: str, **options: object) -> None:
+def refused(served: Operated, error: type[BertQAError], match: str, **options: object) -> None:
     """A switch to 2 is refused, and neither the configuration nor what is served changes."""
     before, split = config(served), served.switch.server.split("bert-qa")
     available = served.switch.server.available("bert-qa")
@@ -197,6 +206,39 @@ def test_a_server_that_is_away_changes_nothing(serve: Serve) -> None:
     with pytest.raises(ServerUnreachableError, match="Nobody answers"):
         away.move(TO_2)
     assert config(served) == before
+
+
+def test_a_switch_waits_for_followers_that_met_a_server_that_was_away(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "FOLLOW_SECONDS", 0.0)
+    monkeypatch.setattr(defaults, "FOLLOW_TIMEOUT_SECONDS", 0.5)
+    asked: dict[str, Any] = {"question": "When?", "context": "It was in 1932.", "key": "user-17"}
+    starting: list[Future[None]] = []
+
+    def meet_it_away() -> None:
+        with pytest.raises((ServerUnreachableError, DeadlineExceededError)):
+            follower.answer(**asked, timeout=0.05)
+        server.start()
+
+    def on_step(step: str) -> None:
+        if step.startswith("the split is"):
+            server.stop()
+            starting.append(pool.submit(meet_it_away))
+
+    with (
+        toy_server(engine, tmp_path / "model_repository", 1, 2, policy=ONLY_1) as server,
+        QAClient(**server.address(), traffic="auto") as follower,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        switch = operate(server).switch
+        switch.move({1: 90.0, 2: 10.0})
+        assert follower.answer(**asked).model_version == 1
+
+        replace(switch, on_step=on_step).move(TO_2)
+
+        assert follower.answer(**asked).model_version == 2
+        starting[0].result()
 
 
 def test_a_repository_that_the_server_does_not_read_is_noticed(

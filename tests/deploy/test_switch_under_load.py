@@ -1,4 +1,8 @@
-"""Eight clients ask without pause, over gRPC and REST: not one request may fail."""
+"""Eight clients ask without pause, over gRPC and REST.
+
+Not one request may fail where the server stays up, and none may be answered wrongly or by a version
+that it does not name; once a switch has returned, no version outside the split answers.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -15,50 +20,40 @@ import pytest
 
 from bertqa import QAClient
 from bertqa_deploy.errors import NothingToDoError, SwitchUndoneError
+from bertqa_deploy.server import Server
 from bertqa_deploy.switch import DRAIN_SECONDS
-from bertqa_serve.errors import EngineNotFoundError
-from bertqa_serve.launcher import choose_engine
-from tests.deploy.conftest import ONLY_1, SMOKE, Served, ServerProcess
-from tests.deploy.load import asking, eight_clients
-from tests.support.models import write_config, write_toy_version
+from tests.deploy.conftest import ONLY_1, SMOKE, Operated, operate
+from tests.deploy.load import AWAY, asking, eight_clients
+from tests.support.engines import Served, toy_server
+from tests.support.models import write_toy_version
 
 Clients = Sequence[tuple[QAClient, bool]]
 
 
-@pytest.fixture(scope="module", params=["local", pytest.param("ovms", marks=pytest.mark.ovms)])
-def process(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServerProcess]:
-    try:
-        choose_engine(request.param)
-    except EngineNotFoundError as error:
-        pytest.skip(str(error))
+@pytest.fixture(scope="module")
+def server(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     root = tmp_path_factory.mktemp("switching") / "model_repository"
-    for version in (1, 2):
-        write_toy_version(root, version)
-    write_config(root, policy=ONLY_1)
-    server = ServerProcess(root, request.param)
-    server.start()
-    yield server
-    server.stop()
+    with toy_server(engine, root, 1, 2, policy=ONLY_1, own_process=True) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def clients(process: ServerProcess) -> Iterator[Clients]:
-    with eight_clients(process.served.grpc_url, process.served.rest_url) as clients:
+def clients(server: Served) -> Iterator[Clients]:
+    with eight_clients(server.grpc_url, server.rest_url) as clients:
         yield clients
 
 
 @pytest.fixture
-def at_version_1(process: ServerProcess) -> Served:
+def at_version_1(server: Served) -> Operated:
+    operated = operate(server)
     with suppress(NothingToDoError):
-        process.served.switch.move({1: 100.0}, retire=True)
-    process.served.steps.clear()
-    return process.served
+        operated.switch.move({1: 100.0}, retire=True)
+    operated.steps.clear()
+    return operated
 
 
 def test_a_new_version_takes_over_and_the_old_one_comes_back(
-    at_version_1: Served, clients: Clients
+    at_version_1: Operated, clients: Clients
 ) -> None:
     switch = at_version_1.with_drain(DRAIN_SECONDS)
     with asking(clients) as load:
@@ -71,7 +66,9 @@ def test_a_new_version_takes_over_and_the_old_one_comes_back(
         assert load.go_on() == ({1}, {1})
 
 
-def test_a_split_is_followed_by_those_who_follow_it(at_version_1: Served, clients: Clients) -> None:
+def test_a_split_is_followed_by_those_who_follow_it(
+    at_version_1: Operated, clients: Clients
+) -> None:
     switch = at_version_1.with_drain(DRAIN_SECONDS)
     with asking(clients) as load:
         switch.move({1: 50.0, 2: 50.0})
@@ -82,7 +79,7 @@ def test_a_split_is_followed_by_those_who_follow_it(at_version_1: Served, client
     assert switch.server.available("bert-qa") == {2}
 
 
-def test_ten_switches_in_a_row(at_version_1: Served, clients: Clients) -> None:
+def test_ten_switches_in_a_row(at_version_1: Operated, clients: Clients) -> None:
     with asking(clients) as load:
         for turn in range(10):
             version = 2 - turn % 2
@@ -92,7 +89,7 @@ def test_ten_switches_in_a_row(at_version_1: Served, clients: Clients) -> None:
 
 
 def test_publishing_changes_nothing_until_the_switch(
-    at_version_1: Served, clients: Clients
+    at_version_1: Operated, clients: Clients
 ) -> None:
     root = at_version_1.repository.root
     with asking(clients) as load:
@@ -106,7 +103,7 @@ def test_publishing_changes_nothing_until_the_switch(
     shutil.rmtree(directory)
 
 
-def test_a_broken_version_is_never_asked(at_version_1: Served, clients: Clients) -> None:
+def test_a_broken_version_is_never_asked(at_version_1: Operated, clients: Clients) -> None:
     directory = write_toy_version(at_version_1.repository.root, 4)
     (directory / "model.xml").write_text("<net", encoding="utf-8")
     before = at_version_1.repository.config_path.read_text(encoding="utf-8")
@@ -119,7 +116,7 @@ def test_a_broken_version_is_never_asked(at_version_1: Served, clients: Clients)
 
 
 def test_a_version_that_answers_wrongly_is_never_asked(
-    at_version_1: Served, clients: Clients
+    at_version_1: Operated, clients: Clients
 ) -> None:
     with asking(clients) as load:
         wrong = replace(at_version_1.switch, smoke=replace(SMOKE, context="no 1932", answer="no 1"))
@@ -128,33 +125,37 @@ def test_a_version_that_answers_wrongly_is_never_asked(
         assert load.go_on() == ({1}, {1})
 
 
+@pytest.mark.parametrize("moment", ["on trial", "served", "the split is"])
 def test_a_server_may_restart_in_the_middle_of_a_switch(
-    process: ServerProcess, at_version_1: Served
+    server: Served, at_version_1: Operated, clients: Clients, moment: str
 ) -> None:
-    on_trial = threading.Event()
+    begun, away = threading.Event(), threading.Event()
 
     def on_step(step: str) -> None:
-        if "on trial" in step:
-            on_trial.set()
+        if moment in step and not away.is_set():
+            begun.set()
+            away.wait(60)
 
-    switch = replace(at_version_1.switch, on_step=on_step)
-    outcome: list[object] = []
-    thread = threading.Thread(target=lambda: outcome.append(switch.move({2: 100.0})))
-    thread.start()
-    assert on_trial.wait(60)
-    process.stop()
-    process.start()
-    thread.join()
+    switch = replace(
+        at_version_1.with_drain(DRAIN_SECONDS),
+        server=Server(server.rest_url, patience=180),
+        on_step=on_step,
+    )
+    with asking(clients, may_fail=AWAY) as load, ThreadPoolExecutor(1) as pool:
+        switching = pool.submit(switch.move, {2: 100.0})
+        assert begun.wait(60)
+        server.stop()
+        away.set()
+        server.start()
 
-    assert outcome, "the switch did not survive the restart"
+        assert switching.result().default == 2
+        assert load.go_on() == ({2}, {2})
     assert switch.server.available("bert-qa") == {1, 2}
-    with QAClient(at_version_1.grpc_url, metadata_url=at_version_1.rest_url) as client:
-        assert client.answer("When?", "1932").model_version == 2
 
 
 @pytest.mark.parametrize("moment", ["on trial", "served", "the split is"])
 def test_a_killed_switch_is_finished_by_the_same_command(
-    at_version_1: Served, clients: Clients, moment: str
+    at_version_1: Operated, clients: Clients, moment: str
 ) -> None:
     with asking(clients) as load:
         _move_and_die(at_version_1, moment)
@@ -186,7 +187,7 @@ Switch(
 """
 
 
-def _move_and_die(served: Served, moment: str) -> None:
+def _move_and_die(served: Operated, moment: str) -> None:
     arguments = [str(served.repository.root), served.rest_url, moment]
     killed = subprocess.run([sys.executable, "-c", _DIE, *arguments], check=False)
     assert killed.returncode == -signal.SIGKILL

@@ -1,47 +1,117 @@
-"""The engines that end-to-end tests run against: the local one, and a real OVMS if there is one."""
+"""A server on a repository, for tests that hold for the local engine and for a real OVMS."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import subprocess
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
+import httpx
 import pytest
 
 from bertqa_serve.engine import LocalServer
-from bertqa_serve.errors import EngineNotFoundError
-from bertqa_serve.launcher import ServeOptions, choose_engine, running
+from bertqa_serve.launcher import ServeOptions, running
+from tests.support.models import write_config, write_toy_version
 from tests.support.ports import free_port
 
-ENGINES = ["local", pytest.param("ovms", marks=pytest.mark.ovms)]
-"""The parameters of a fixture that serves with `engine_on`."""
+_OF_THEIR_OWN = {"grpc": "localhost:{}", "dns": "dns:///localhost:{}"}
 
 
-@dataclass(frozen=True)
 class Served:
-    repository: Path
-    grpc_url: str
-    rest_url: str
+    """A repository with a `config.json`, and one of the engines on it, at the same ports always.
+
+    As a context manager it answers inside the block. The local engine runs in this process, where
+    it also speaks the TensorFlow Serving API and looks for changes only when told to reload;
+    `own_process` has it as it is for a user. OVMS is always a process.
+    """
+
+    def __init__(self, engine: str, repository: Path, *, own_process: bool = False) -> None:
+        self.engine = engine
+        self.repository = repository
+        self.grpc_port, self.rest_port = free_port(), free_port()
+        self._own_process = own_process or engine != "local"
+        self._process: subprocess.Popen[str] | None = None
+        self._running = ExitStack()
+
+    @property
+    def grpc_url(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def rest_url(self) -> str:
+        return f"http://127.0.0.1:{self.rest_port}"
+
+    def port(self, scheme: str) -> int:
+        """The port for a scheme of the client's; skips the test where nothing speaks it there."""
+        if scheme.startswith("tfs") and self.engine != "local":
+            pytest.skip("OVMS speaks the TensorFlow Serving API up to 2026.2 only")
+        return self.rest_port if scheme.startswith("http") else self.grpc_port
+
+    def address(self, scheme: str = "grpc") -> dict[str, Any]:
+        """What a client is opened with; the ports are not as far apart as they are by default."""
+        url = _OF_THEIR_OWN.get(scheme, f"{scheme}://localhost:{{}}").format(self.port(scheme))
+        return {"url": url, "metadata_url": self.rest_url}
+
+    def start(self) -> None:
+        """Start, and wait until the model answers."""
+        if not self._own_process:
+            config = self.repository / "config.json"
+            server = LocalServer(
+                config,
+                grpc_port=self.grpc_port,
+                rest_port=self.rest_port,
+                poll_seconds=0,
+                tensorflow_serving=True,
+            )
+            self._running.enter_context(server)
+            return
+        options = ServeOptions(
+            self.repository,
+            engine=self.engine,
+            port=self.grpc_port,
+            rest_port=self.rest_port,
+            warm_up=False,
+        )
+        self._process = self._running.enter_context(running(options, log=lambda _: None)).process
+
+    def stop(self) -> None:
+        """End as it is ended by its user: requests in flight are answered."""
+        self._running.close()
+
+    def kill(self) -> None:
+        """End at once, which only a process of its own can."""
+        assert self._process is not None
+        self._process.kill()
+        self.stop()
+
+    def reload(self) -> None:
+        """Have it look at its configuration and repository now, and wait until it is done."""
+        httpx.post(f"{self.rest_url}/v1/config/reload", timeout=60).raise_for_status()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
 
 
-@contextmanager
-def engine_on(kind: str, repository: Path) -> Iterator[Served]:
-    """Serve a repository that has a `config.json`; skips the test where there is no such engine."""
-    if kind == "local":
-        with LocalServer(config_path=repository / "config.json") as server:
-            yield _served(repository, server.grpc_port, server.rest_port or 0)
-        return
-    try:
-        choose_engine(kind)
-    except EngineNotFoundError as error:
-        pytest.skip(str(error))
-    options = ServeOptions(
-        repository, engine=kind, port=free_port(), rest_port=free_port(), warm_up=False
-    )
-    with running(options):
-        yield _served(repository, options.port, options.rest_port)
-
-
-def _served(repository: Path, grpc_port: int, rest_port: int) -> Served:
-    return Served(repository, f"127.0.0.1:{grpc_port}", f"http://127.0.0.1:{rest_port}")
+def toy_server(
+    engine: str,
+    repository: Path,
+    *versions: int,
+    policy: object = None,
+    own_process: bool = False,
+) -> Served:
+    """Write toy versions into a repository, and give a server for it that is not started yet."""
+    for version in versions:
+        write_toy_version(repository, version)
+    write_config(repository, policy=policy)
+    return Served(engine, repository, own_process=own_process)

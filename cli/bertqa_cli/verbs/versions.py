@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from bertqa.errors import RepositoryError
 from bertqa.repository import Repository
 from bertqa.status import ServedVersion, served_versions
 from bertqa_cli.console import print_json, stdout
@@ -39,7 +40,8 @@ def versions(
     elif url is None:
         _published(Repository(repository), model, json=json)
     else:
-        _served(served_versions(url, model, metadata_url=metadata_url), json=json)
+        served = served_versions(url, model, metadata_url=metadata_url)
+        _served(served, Repository(repository), model, json=json)
 
 
 def _published(repository: Repository, model: str, *, json: bool) -> None:
@@ -68,18 +70,21 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
             _score(scores.get("exact_match")),
             _score(scores.get("f1")),
             human_size(row["size"]),
-            row["published"][:16].replace("T", " "),
+            _minute(row["published"]),
             parent,
         )
     stdout.print(table)
 
 
-def _served(served: list[ServedVersion], *, json: bool) -> None:
+def _served(served: list[ServedVersion], repository: Repository, model: str, *, json: bool) -> None:
+    published = [_published_as(version, repository, model) for version in served]
     if json:
-        print_json([asdict(version) for version in served])
+        print_json([asdict(one) | other for one, other in zip(served, published, strict=True)])
         return
-    table = Table("version", "state", "default", "precision", "exact match", "F1", "made from")
-    for version in served:
+    table = Table("version", "state", "default", "precision", "exact match", "F1")
+    for column in ("size", "published", "made from"):
+        table.add_column(column)
+    for version, known in zip(served, published, strict=True):
         table.add_row(
             str(version.version),
             version.state if version.error is None else f"{version.state} ({version.error})",
@@ -87,9 +92,24 @@ def _served(served: list[ServedVersion], *, json: bool) -> None:
             version.precision,
             _score(version.exact_match),
             _score(version.f1),
+            human_size(known["size"]) if known["size"] else "",
+            _minute(known["published"] or ""),
             version.source,
         )
     stdout.print(table)
+
+
+def _published_as(served: ServedVersion, repository: Repository, model: str) -> dict[str, Any]:
+    """Give what no server tells, from the repository, where that has the version that is served."""
+    unknown: dict[str, Any] = {"size": None, "published": None}
+    try:
+        card = repository.card(served.version, model)
+    except RepositoryError:
+        return unknown
+    if (card.precision, card.source) != (served.precision, served.source):
+        return unknown
+    size = directory_size(repository.version_dir(served.version, model))
+    return {"size": size, "published": card.published}
 
 
 def _tracks(release: str, namespace: str, *, json: bool) -> None:
@@ -107,6 +127,10 @@ def _tracks(release: str, namespace: str, *, json: bool) -> None:
         ready = f"{each.ready} of {len(each.pods)}"
         table.add_row(each.track, each.version, f"{each.weight} %", ready, names)
     stdout.print(table)
+
+
+def _minute(moment: str) -> str:
+    return moment[:16].replace("T", " ")
 
 
 def _score(value: float | None) -> str:

@@ -198,7 +198,10 @@ class Rollout:
     def _checked_tracks(self) -> Tracks:
         values, tracks = self.cluster.values(), self.cluster.tracks()
         if values.get("kserve", {}).get("enabled"):
-            raise ClusterError("KServe moves the traffic of this release: use its own canary.")
+            raise ClusterError(
+                "KServe moves the traffic of this release: its canary is the weight of the newest "
+                "track, and `helm upgrade` changes that."
+            )
         if len(tracks) > 2:
             raise ClusterError(
                 f"The release has the tracks {', '.join(tracks)}: a switch is between two."

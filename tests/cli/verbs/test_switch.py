@@ -6,24 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from bertqa_serve.engine.server import LocalServer
 from tests.cli.conftest import Invoke
-from tests.support.engines import Served
-from tests.support.models import write_config, write_toy_version
+from tests.support.engines import Served, toy_server
 
 SMOKE = ["--smoke-question", "When?", "--smoke-context", "1932", "--smoke-answer", "1932"]
 
 
 @pytest.fixture
-def at_1(tmp_path: Path) -> Iterator[Served]:
+def at_1(engine: str, tmp_path: Path) -> Iterator[Served]:
     """A server of its own, for a switch leaves nothing as it was."""
-    for version in (1, 2):
-        write_toy_version(tmp_path, version)
-    config = write_config(tmp_path, policy={"specific": {"versions": [1]}})
-    with LocalServer(config_path=config, poll_seconds=0) as server:
-        yield Served(
-            tmp_path, f"127.0.0.1:{server.grpc_port}", f"http://127.0.0.1:{server.rest_port}"
-        )
+    with toy_server(engine, tmp_path, 1, 2, policy={"specific": {"versions": [1]}}) as server:
+        yield server
 
 
 def where(served: Served) -> list[str]:

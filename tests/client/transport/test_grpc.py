@@ -24,7 +24,7 @@ from bertqa.errors import (
 )
 from bertqa.transport.address import Address
 from bertqa.transport.grpc import channel_arguments
-from bertqa_serve.engine.server import LocalServer
+from tests.support.engines import Served
 from tests.support.gates import GrpcGate, pipe_to, tcp_server
 from tests.support.models import tokenizer_json
 from tests.support.twins import Twins
@@ -35,8 +35,8 @@ TOKENIZER = QATokenizer.from_json(tokenizer_json())
 
 
 @pytest.fixture
-def gate(server: LocalServer) -> Iterator[GrpcGate]:
-    with GrpcGate(server.grpc_port) as opened:
+def gate(local_server: Served) -> Iterator[GrpcGate]:
+    with GrpcGate(local_server.grpc_port) as opened:
         yield opened
 
 
@@ -163,7 +163,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[trustme.CA, dic
 )
 def test_tls_is_spoken_and_the_server_is_checked(
     open_client: Twins,
-    server: LocalServer,
+    server: Served,
     authority: tuple[trustme.CA, dict[str, Path]],
     scheme: str,
     mutual: bool,
@@ -175,10 +175,8 @@ def test_tls_is_spoken_and_the_server_is_checked(
     if mutual:
         context.verify_mode = ssl.CERT_REQUIRED
         ca.configure_trust(context)
-    plain_port = server.rest_port if scheme == "https" else server.grpc_port
-    assert plain_port is not None
     own = {"certificate": files["certificate"], "key": files["key"]} if mutual else {}
-    with tcp_server(pipe_to(plain_port), context) as port:
+    with tcp_server(pipe_to(server.port(scheme)), context) as port:
         options = {"tokenizer": TOKENIZER, "timeout": 60.0}
         client = open_client(
             f"{scheme}://localhost:{port}", tls=TLS(ca=files["ca"], **own), **options
@@ -199,9 +197,7 @@ def test_tls_files_that_cannot_be_used_are_named(open_client: Twins, tmp_path: P
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
-async def test_closing_ends_what_other_tasks_ask(
-    server: LocalServer, gate: GrpcGate, scheme: str
-) -> None:
+async def test_closing_ends_what_other_tasks_ask(gate: GrpcGate, scheme: str) -> None:
     heard: list[bytes] = []
 
     async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -22,7 +22,7 @@ from bertqa.errors import (
 from bertqa.transport.address import Address
 from bertqa.transport.rest import JSON_LENGTH, RestTransport
 from bertqa.transport.security import Security
-from bertqa_serve.engine.server import LocalServer
+from tests.support.engines import Served
 from tests.support.gates import pipe_to, tcp_server
 from tests.support.models import tokenizer_json
 from tests.support.twins import Twins
@@ -185,9 +185,8 @@ def test_a_body_without_end_does_not_fill_the_memory(
 
 
 def test_a_connection_is_used_again_and_headers_are_sent(
-    open_client: Twins, server: LocalServer
+    open_client: Twins, server: Served
 ) -> None:
-    assert server.rest_port is not None
     connections: list[int] = []
     seen = bytearray()
     pipe = pipe_to(server.rest_port, seen)
@@ -272,10 +271,9 @@ def test_any_json_is_read_or_refused_by_an_error_of_ours(body: object) -> None:
 TRANSPORT = RestTransport(Address.parse("http://localhost:1"), "bert-qa", Security())
 
 
-def test_a_model_name_with_any_characters_stays_one_part_of_the_path(server: LocalServer) -> None:
-    url = f"http://localhost:{server.rest_port}"
+def test_a_model_name_with_any_characters_stays_one_part_of_the_path(server: Served) -> None:
     with (
-        QAClient(url, model="../a b/ü", timeout=60.0) as client,
+        QAClient(server.rest_url, model="../a b/ü", timeout=60.0) as client,
         pytest.raises(BertQAError, match=r"'\.\./a b/ü'"),
     ):
         client.answer(QUESTION, CONTEXT)

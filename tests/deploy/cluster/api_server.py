@@ -38,6 +38,7 @@ GROUPS = {
     "networking.k8s.io/v1": {"NetworkPolicy": "networkpolicies"},
     "policy/v1": {"PodDisruptionBudget": "poddisruptionbudgets"},
     "gateway.networking.k8s.io/v1": {"HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"},
+    "serving.kserve.io/v1beta1": {"InferenceService": "inferenceservices"},
 }
 KINDS = {plural: kind for kinds in GROUPS.values() for kind, plural in kinds.items()}
 MERGE_KEYS = ("name", "mountPath", "containerPort", "port")

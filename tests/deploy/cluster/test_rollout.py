@@ -163,6 +163,25 @@ def test_weights_without_a_gateway_are_refused(install: Install, api: ApiServer)
     assert release.revisions() == [1]
 
 
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (("kserve.enabled=true",), "KServe moves the traffic of this release"),
+        (
+            ("tracks.a.version=1,tracks.a.weight=0", "tracks.b.version=2,tracks.b.weight=0"),
+            "has the tracks a, b, stable: a switch is between two",
+        ),
+    ],
+)
+def test_a_release_of_another_kind_is_refused(
+    install: Install, api: ApiServer, flags: tuple[str, ...], complaint: str
+) -> None:
+    release = install(*(part for flag in flags for part in ("--set", flag)))
+    with pytest.raises(ClusterError, match=complaint):
+        rollout(release, steps=(100,)).move(TO_2)
+    assert release.revisions() == [1]
+
+
 def test_steps_that_do_not_ascend_are_refused(install: Install, api: ApiServer) -> None:
     release = install()
     for steps in ((), (50, 5), (0, 100), (50, 101)):
