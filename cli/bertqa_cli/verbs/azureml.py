@@ -255,8 +255,11 @@ def delete(
     name = plan_endpoint(Files(files), endpoint).name
     deployment = None if version is None else deployment_name(version)
     target = {"endpoint": name, "deployment": deployment}
-    if dry_run:
+    if dry_run and json:
         print_json({"delete": target})
+        return
+    if dry_run:
+        print(f"delete: {deployment or 'everything'} of the endpoint {name}")
         return
     from bertqa_deploy.azureml import endpoints
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from bertqa_deploy.errors import AzureError, AzureNotFoundError, NothingToDoErro
 SUCCEEDED = "Succeeded"
 _UNDER_WAY = ("Creating", "Updating", "Scaling", "Deleting")
 _LOOK_SECONDS = 15.0
+_LOG_LINES = 30
 
 OnStep = Callable[[str], None]
 
@@ -63,16 +64,22 @@ def deploy(
     _register_model(client, plan, on_step)
     ensure(client.environments, plan.environment, anew=False, on_step=on_step)
     if present is None:
-        with _or_not_at_all(lambda: delete_endpoint(client, name)):
+        try:
             _put(client.online_endpoints, endpoint, f"make the endpoint {name}")
+        except AzureError:
+            with contextlib.suppress(AzureError):
+                delete_endpoint(client, name)
+            raise
         on_step(f"the endpoint {name} is there")
     on_step(f"{deployment} is being made, which takes minutes, more where Azure builds the image")
-    with (
-        contextlib.nullcontext()
-        if state == SUCCEEDED
-        else _or_not_at_all(lambda: _take_away(client, name, deployment))
-    ):
+    try:
         _put(client.online_deployments, wanted, f"make the deployment {deployment}")
+    except AzureError as error:
+        log = _log(client, name, deployment)
+        if state != SUCCEEDED:
+            with contextlib.suppress(AzureError):
+                _take_away(client, name, deployment)
+        raise AzureError(str(error), detail=f"{error.detail}\n{log}".strip()) from error
     on_step(f"{deployment} is ready")
     return _told(_there(client, name))
 
@@ -181,15 +188,13 @@ def _put(operations: Any, entity: Any, doing: str) -> None:
         operations.begin_create_or_update(entity).result()
 
 
-@contextlib.contextmanager
-def _or_not_at_all(undo: Callable[[], object]) -> Iterator[None]:
-    """Take away again what could not be made; that it cannot be taken away is not the news."""
+def _log(client: MLClient, name: str, deployment: str) -> str:
+    """Give the end of the server's log, which is gone with the deployment; empty without one."""
     try:
-        yield
+        with explained(f"read the log of {deployment}"):
+            return client.online_deployments.get_logs(deployment, name, _LOG_LINES)
     except AzureError:
-        with contextlib.suppress(AzureError):
-            undo()
-        raise
+        return ""
 
 
 def _settled(

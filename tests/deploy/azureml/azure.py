@@ -114,6 +114,8 @@ class Azure:
                 return JSONResponse(self.datastore(below))
             case "POST" if below.endswith("/startPendingUpload"):
                 return JSONResponse(self.pending_upload(rest))
+            case "POST" if below.removesuffix("/getLogs") in self.failures:
+                return JSONResponse({"content": "the end of the server's log"})
             case "GET" if below in self.objects:
                 return JSONResponse(self.objects[below])
             case "GET" if below.endswith(("/versions", "/deployments")):

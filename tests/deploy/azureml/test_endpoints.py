@@ -88,8 +88,9 @@ def test_no_quota_is_one_error_and_leaves_no_deployment(
     client: MLClient, azure: Azure, files: Files
 ) -> None:
     azure.failures[f"{ENDPOINT}/deployments/version-1"] = QUOTA
-    with pytest.raises(AzureError, match="There is no quota to make the deployment version-1"):
+    with pytest.raises(AzureError, match="no quota to make the deployment version-1") as raised:
         deploy(client, plan_serving(files, 1))
+    assert "the end of the server's log" in str(raised.value.detail)
     assert f"{ENDPOINT}/deployments/version-1" not in azure.objects
 
     azure.failures.clear()
