@@ -50,8 +50,8 @@ def deploy(
 ) -> Endpoint:
     """Put a version behind the endpoint, without traffic.
 
-    One that is there already is left alone, unless `update` brings it to what the plan says; one
-    that is being made is waited for. What cannot be made is taken away again, so that the same
+    One that is there already is left alone, unless `update` brings it to what the plan says now;
+    one that is being made is waited for. What cannot be made is taken away again, so that the same
     command begins it anew. Raises AzureError.
     """
     name, deployment = plan.endpoint.name, plan.deployment.name
@@ -62,7 +62,7 @@ def deploy(
         on_step(f"{deployment} is there already")
         return _told(present)
     _register_model(client, plan, on_step)
-    ensure(client.environments, plan.environment, anew=False, on_step=on_step)
+    ensure(client.environments, plan.environment, anew=update, on_step=on_step)
     if present is None:
         try:
             _put(client.online_endpoints, endpoint, f"make the endpoint {name}")
@@ -98,23 +98,22 @@ def switch(
     AzureError where a version is not deployed or not ready: nothing was changed then.
     """
     endpoint = _there(client, name)
-    traffic = dict(endpoint.traffic or {}) if split is None else to_traffic(split)
-    asked = dict(endpoint.mirror_traffic or {}) if mirror is None else dict(mirror)
-    mirrored = {each: percent for each, percent in asked.items() if not traffic.get(each)}
+    now, copied = _without_zeros(endpoint.traffic), _without_zeros(endpoint.mirror_traffic)
+    traffic = now if split is None else to_traffic(split)
+    asked = copied if mirror is None else mirror
+    mirrored = {each: percent for each, percent in asked.items() if each not in traffic}
     if mirror and not mirrored:
         (both,) = mirror
         raise InvalidOptionError(
             f"{both} gets traffic, and Azure does not copy requests to it as well: nothing was "
             "changed."
         )
-    _require_ready(client, name, [*traffic, *(mirror or {})])
-    before = to_split(endpoint.traffic)
-    if _without_zeros(endpoint.traffic) == _without_zeros(traffic) and _without_zeros(
-        endpoint.mirror_traffic
-    ) == _without_zeros(mirrored):
+    if (traffic, mirrored) == (now, copied):
         on_step("the traffic is as it was asked for already")
         return _told(endpoint)
-    if split is not None and sum(before.values()) == WHOLE and before != to_split(traffic):
+    _require_ready(client, name, [*(() if split is None else traffic), *(mirror or {})])
+    before = to_split(now)
+    if traffic != now and sum(before.values()) == WHOLE:
         endpoint.tags = {**(endpoint.tags or {}), BEFORE: format_split(before)}
     endpoint.traffic, endpoint.mirror_traffic = traffic, mirrored
     _put(client.online_endpoints, endpoint, f"move the traffic of {name}")

@@ -111,8 +111,8 @@ def explained(doing: str) -> Iterator[None]:
         raise AzureError(_refusal(doing, error), detail=_said(error)) from error
     except (ServiceRequestError, ServiceResponseError) as error:
         raise AzureError(
-            f"Azure cannot be reached to {doing}: is there a network, and is the cloud the right "
-            "one? The same command goes on.",
+            f"Azure cannot be reached, or does not answer (to {doing}): is there a network? The "
+            "same command goes on.",
             detail=_said(error),
         ) from error
     except (AzureCoreError, MlException) as error:

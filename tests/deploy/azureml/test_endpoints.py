@@ -60,7 +60,10 @@ def test_what_is_there_is_not_made_again_unless_it_is_to_be_updated(
     plan = plan_serving(files, 2)
     plan.deployment.content["instance_count"] = 3
     deploy(both, plan, update=True)
-    assert azure.changes == [("PUT", f"{ENDPOINT}/deployments/version-2")]
+    assert azure.changes == [
+        ("PUT", "environments/bert-qa-serve/versions/2"),
+        ("PUT", f"{ENDPOINT}/deployments/version-2"),
+    ]
     assert azure.objects[f"{ENDPOINT}/deployments/version-2"]["sku"]["capacity"] == 3
 
 

@@ -30,5 +30,4 @@ def test_the_chart_serves_from_the_workspace_s_storage() -> None:
     (pods,) = [each["spec"] for each in objects if each["kind"] == "Deployment"]
     assert pods["replicas"] == 2
     server = next(each for each in pods["template"]["spec"]["containers"] if each["name"] == "ovms")
-    secret = server["env"][0]["valueFrom"]["secretKeyRef"]
-    assert secret == {"name": "bert-qa-storage", "key": "AZURE_STORAGE_CONNECTION_STRING"}
+    assert server["envFrom"] == [{"secretRef": {"name": "bert-qa-storage"}}]
