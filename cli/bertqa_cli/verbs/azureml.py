@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bertqa_deploy.azureml.endpoints import Endpoint as EndpointState
     from bertqa_deploy.azureml.files import Document
+    from bertqa_deploy.azureml.plans import Training
 
 Folder = Annotated[Path, typer.Option("--files", help="The folder with Azure's YAML files.")]
 Endpoint = Annotated[
@@ -86,7 +87,7 @@ def submit(
 
     place = Files(files)
 
-    def plan(after: int) -> Any:
+    def plan(after: int) -> Training:
         return plan_training(
             place,
             sweep=sweep,
@@ -106,13 +107,7 @@ def submit(
     client = _connect(subscription, resource_group, workspace)
     if after is None:
         planned = plan(jobs.highest_version(client, place.read("model").name))
-    submitted = jobs.submit(
-        client,
-        planned,
-        new_data=data is not None,
-        new_environment=new_environment,
-        on_step=_show_step,
-    )
+    submitted = jobs.submit(client, planned, new_environment=new_environment, on_step=_show_step)
     if wait:
         submitted = jobs.wait(client, submitted, on_step=_show_step)
     if json:

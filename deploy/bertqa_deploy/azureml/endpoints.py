@@ -177,6 +177,7 @@ def _register_model(client: MLClient, plan: Serving, on_step: OnStep) -> None:
         with explained(f"read the model {model.name}"):
             client.models.get(model.name, version=model.version)
     except AzureNotFoundError:
+        plan.model.check_path()
         with explained(f"register version {model.version} of {model.name}"):
             client.models.create_or_update(model)
         on_step(f"version {model.version} of {model.name} is registered")

@@ -47,6 +47,12 @@ class Document:
         """What the object is called."""
         return str(self.content["name"])
 
+    def check_path(self) -> None:
+        """Raise AzureFileError where what is to be uploaded is not there."""
+        path = str(self.content.get("path", ""))
+        if path and ":" not in path and not Path(path).exists():
+            raise AzureFileError(f"There is no {path}, which is to be uploaded as {self.name}.")
+
     def to_yaml(self) -> str:
         """Give the text that `az ml` takes."""
         return yaml.safe_dump(self.content, sort_keys=False, width=100, allow_unicode=True)

@@ -48,15 +48,14 @@ def submit(
     client: MLClient,
     plan: Training,
     *,
-    new_data: bool = False,
     new_environment: bool = False,
     on_step: OnStep = lambda _: None,
 ) -> Submitted:
     """Register what the workspace lacks, then submit the job, or find the one of that name.
 
-    `new_data` and `new_environment` register the next version of what is there already. A job that
-    has the name and is under way or done is the one that was asked for; one that failed is an
-    error. Raises AzureError.
+    A new folder of data is the next version of the data asset, and `new_environment` builds the
+    next version of the image. A job that has the name and is under way or done is the one that was
+    asked for; one that failed is an error. Raises AzureError.
     """
     named = plan.job.content.get("name")
     if named is not None:
@@ -64,9 +63,9 @@ def submit(
         if present is not None:
             return _taken(present)
     job = plan.job.load()
-    ensure(client.environments, plan.environment, anew=new_environment, on_step=on_step)
     if _uses(plan.job, plan.data):
-        ensure(client.data, plan.data, anew=new_data, on_step=on_step)
+        ensure(client.data, plan.data, anew=plan.new_data, on_step=on_step)
+    ensure(client.environments, plan.environment, anew=new_environment, on_step=on_step)
     with explained("submit the job"):
         created = client.jobs.create_or_update(job)
     on_step(f"the job {created.name} is submitted")
@@ -78,6 +77,7 @@ def ensure(operations: Any, document: Document, *, anew: bool, on_step: OnStep) 
     entity = document.load()
     if not anew and _versions(operations, document.name):
         return
+    document.check_path()
     with explained(f"register {document.name}"):
         registered = operations.create_or_update(entity)
     on_step(f"{document.name} is registered, version {registered.version}")

@@ -15,11 +15,12 @@ AZURE_SCHEME = "azureml:"
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A job or a sweep, and what it takes."""
+    """A job or a sweep, and what it takes; `new_data` where `data` is a folder of the user's."""
 
     environment: Document
     data: Document
     job: Document
+    new_data: bool = False
 
     @property
     def documents(self) -> tuple[Document, ...]:
@@ -77,6 +78,7 @@ def plan_training(
         environment=files.read("environment-build"),
         data=files.read("data", {} if folder is None else {"path": str(folder.absolute())}),
         job=files.read("sweep" if sweep else "job", changes),
+        new_data=folder is not None,
     )
 
 

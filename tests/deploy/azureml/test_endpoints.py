@@ -13,7 +13,7 @@ from bertqa_deploy.azureml.endpoints import (
 )
 from bertqa_deploy.azureml.files import Files
 from bertqa_deploy.azureml.plans import plan_serving
-from bertqa_deploy.errors import AzureError, NothingToDoError
+from bertqa_deploy.errors import AzureError, AzureFileError, NothingToDoError
 from tests.deploy.azureml.azure import WORKSPACE_ID, Azure
 
 ENDPOINT = "onlineEndpoints/bert-qa"
@@ -84,6 +84,14 @@ def test_a_deployment_that_is_being_made_is_waited_for(
         "version-2 is being made already: waiting for it",
         "version-2 is there already",
     ]
+    assert azure.changes == []
+
+
+def test_a_version_that_is_nowhere_is_said_before_anything_is_made(
+    client: MLClient, azure: Azure, files: Files
+) -> None:
+    with pytest.raises(AzureFileError, match=r"There is no .*model_repository/bert-qa/7"):
+        deploy(client, plan_serving(files, 7))
     assert azure.changes == []
 
 

@@ -31,6 +31,12 @@ def test_azure_s_own_loaders_take_every_file() -> None:
             assert loaded.name == content["name"]
 
 
+def test_the_documentation_names_every_file() -> None:
+    page = (PROJECT / "docs" / "azureml.md").read_text(encoding="utf-8")
+    for path in AZUREML.glob("*.y*ml"):
+        assert f"`{path.name}`" in page
+
+
 def test_what_is_printed_is_what_is_loaded_from_anywhere(tmp_path: Path) -> None:
     plan = plan_serving(Files(AZUREML), 3, endpoint="our-qa", job="great_cat")
     path = tmp_path / "deployment.yml"

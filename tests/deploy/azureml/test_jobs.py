@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from azure.ai.ml import MLClient
 from bertqa_deploy.azureml.files import Files
 from bertqa_deploy.azureml.jobs import highest_version, output_of, submit, wait
 from bertqa_deploy.azureml.plans import plan_training
-from bertqa_deploy.errors import AzureError
+from bertqa_deploy.errors import AzureError, AzureFileError
 from tests.deploy.azureml.azure import WORKSPACE_ID, Azure
 
 
@@ -54,10 +55,19 @@ def test_another_folder_of_data_is_the_asset_s_next_version(
     submit(client, plan_training(files, name="first"))
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "train.json").write_text("{}", encoding="utf-8")
-    submit(client, plan_training(files, name="second", data=str(tmp_path / "more")), new_data=True)
+    submit(client, plan_training(files, name="second", data=str(tmp_path / "more")))
 
     uri = azure.properties("jobs/second")["inputs"]["data"]["uri"]
     assert uri == f"{WORKSPACE_ID}/data/bert-qa-squad/versions/2"
+
+
+def test_data_that_are_not_there_are_said_before_anything_is_registered(
+    client: MLClient, azure: Azure, files: Files
+) -> None:
+    shutil.rmtree(files.folder.parents[1] / "data")
+    with pytest.raises(AzureFileError, match=r"There is no .*data/squad, which is to be uploaded"):
+        submit(client, plan_training(files, name="first"))
+    assert azure.changes == []
 
 
 def test_a_name_finds_the_job_that_it_was_given_to(
