@@ -13,8 +13,8 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any
 
+import azure.ai.ml as ml  # before yaml, which comes with it: what is missing is the extra azure
 import yaml
-from azure.ai import ml
 from azure.ai.ml.exceptions import MlException
 
 from bertqa_deploy.azureml.quiet import quiet
