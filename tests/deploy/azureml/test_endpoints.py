@@ -61,7 +61,7 @@ def test_what_is_there_is_not_made_again_unless_it_is_to_be_updated(
     plan.deployment.content["instance_count"] = 3
     deploy(both, plan, update=True)
     assert azure.changes == [
-        ("PUT", "environments/bert-qa-serve/versions/2"),
+        ("PUT", "environments/bert-qa-serve/versions/1"),  # unchanged, it stays that version
         ("PUT", f"{ENDPOINT}/deployments/version-2"),
     ]
     assert azure.objects[f"{ENDPOINT}/deployments/version-2"]["sku"]["capacity"] == 3
