@@ -16,6 +16,7 @@ from typing import Any
 import azure.ai.ml as ml  # before yaml, which comes with it: what is missing is the extra azure
 import yaml
 from azure.ai.ml.exceptions import MlException
+from marshmallow import ValidationError
 
 from bertqa_deploy.azureml.quiet import quiet
 from bertqa_deploy.errors import AzureFileError
@@ -64,7 +65,7 @@ class Document:
                 return _LOADERS[self.origin.stem](
                     io.StringIO(self.to_yaml()), relative_origin=str(self.origin)
                 )
-        except (MlException, ValueError, TypeError) as error:
+        except (MlException, ValidationError, ValueError, TypeError) as error:
             raise AzureFileError(
                 f"{self.origin} is not what Azure ML's schema allows.", detail=str(error).strip()
             ) from error

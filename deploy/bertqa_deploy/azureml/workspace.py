@@ -63,7 +63,10 @@ def connect(place: Place) -> MLClient:
         "resource_group_name": place.resource_group or os.environ.get(RESOURCE_GROUP),
         "workspace_name": place.workspace or os.environ.get(WORKSPACE),
     }
-    missing = [name for name, value in given.items() if not value]
+    options_of = dict(
+        zip(given, ("--subscription", "--resource-group", "--workspace"), strict=True)
+    )
+    missing = [options_of[name] for name, value in given.items() if not value]
     options: dict[str, Any] = {"show_progress": False, "enable_telemetry": False, **_PATIENCE}
     credential = DefaultAzureCredential(retry_total=1)
     with explained("reach the workspace"):
@@ -74,7 +77,7 @@ def connect(place: Place) -> MLClient:
         else:
             raise InvalidOptionError(
                 "A workspace needs --subscription, --resource-group and --workspace together: "
-                f"{' and '.join(missing)} is missing."
+                f"missing {' and '.join(missing)}."
             )
         client.workspaces.get(client.workspace_name)
     return client

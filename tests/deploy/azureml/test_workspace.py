@@ -47,7 +47,7 @@ def test_the_workspace_is_said_by_options_variables_or_azure_s_own_file(
 def test_a_workspace_that_is_not_or_half_said_is_wrong_usage(nowhere: Path) -> None:
     with pytest.raises(InvalidOptionError, match=r"Which workspace\? Give --subscription"):
         connect(Place())
-    with pytest.raises(InvalidOptionError, match="--resource-group and --workspace is missing"):
+    with pytest.raises(InvalidOptionError, match="missing --resource-group and --workspace"):
         connect(Place(subscription=SUBSCRIPTION))
 
 
