@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.cli.conftest import Invoke
-from tests.deploy.azureml.azure import Azure, serving
+from tests.deploy.azureml.azure import WORKSPACE_ID, Azure, serving
 from tests.support.ports import free_port
 
 
@@ -97,7 +97,7 @@ def test_from_deploying_to_deleting_nothing_but_the_result_is_printed(
     invoke: Invoke, azure: Azure
 ) -> None:
     azure.objects["models/bert-qa/versions/1"] = {
-        "id": "x",
+        "id": f"{WORKSPACE_ID}/models/bert-qa/versions/1",
         "name": "1",
         "properties": {"flavors": {}, "modelUri": "azureml://x"},
     }

@@ -107,7 +107,7 @@ def test_the_command_publishes_a_version_and_logs_its_scores(
 
 def test_what_the_gate_refuses_fails_the_job(inputs: dict[str, Any], tmp_path: Path) -> None:
     inputs["inputs.recipe"].write_text(RECIPE.format(allowed=0.1), encoding="utf-8")
-    done = run({**inputs, "inputs.learning_rate": 0.5}, tmp_path / "job")
+    done = run({**inputs, "inputs.learning_rate": 0.05}, tmp_path / "job")
 
     assert done.returncode == 3, done.stderr
     assert Repository(tmp_path / "repository").versions() == [AFTER + 1]
