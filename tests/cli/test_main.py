@@ -7,7 +7,10 @@ import pytest
 
 from tests.cli.conftest import Invoke
 
-HEAVY = ("torch", "openvino", "transformers", "nncf", "onnx", "starlette", "kubernetes")
+HEAVY = (
+    *("torch", "openvino", "transformers", "nncf", "onnx"),
+    *("starlette", "kubernetes", "azure"),
+)
 
 
 def test_every_verb_speaks_json(invoke: Invoke) -> None:
