@@ -1,0 +1,116 @@
+"""The notebooks, run from top to bottom in a checkout of their own, with a shorter training."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+
+from notebooks.run import FOLDER, notebooks, outputs, run
+
+ROOT = FOLDER.parent
+RECIPE = Path("build/recipes/demo.yaml")
+SHORTER: dict[str, dict[str, Any]] = {
+    "quantization": {"calibration_windows": 8},
+    "qat": {"max_windows": 16, "warmup_steps": 0},
+    "gate": {"max_f1_drop": 100},
+}
+PATHS = notebooks()
+NAMES = [path.name for path in PATHS]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The notebooks in a place of their own, with all that they read and a recipe that is quick."""
+    root = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(FOLDER, root / "notebooks", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / RECIPE).parent.mkdir(parents=True)
+    (root / RECIPE.parent / "demo").symlink_to(ROOT / RECIPE.parent / "demo")
+    recipe = yaml.safe_load((ROOT / RECIPE).read_text(encoding="utf-8"))
+    for section, settings in SHORTER.items():
+        recipe[section] |= settings
+    (root / RECIPE).write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return root
+
+
+def files(root: Path) -> set[Path]:
+    """What lies in a checkout, but for where the notebooks may write, and what Python caches."""
+    return {
+        path.relative_to(root)
+        for path in root.rglob("*")
+        if not {".work", "__pycache__"} & set(path.relative_to(root).parts)
+    }
+
+
+def text_of(notebook: nbformat.NotebookNode) -> str:
+    """All that a notebook's outputs say."""
+    parts: list[str] = []
+    for output in outputs(notebook):
+        shown = output.get("data", {})
+        parts += [output.get("text", ""), shown.get("text/plain", ""), shown.get("text/html", "")]
+    return "\n".join(parts)
+
+
+FACTS = {
+    "01_from_checkpoint_to_int8.ipynb": (
+        r"│ 2 +│ INT8 +│",
+        r"TorchEngine +186,282 miles",
+        r"'FakeQuantize': 0.*\n.*'FakeQuantize': [1-9]",
+    ),
+    "02_serve_and_ask.ipynb": (
+        r"Answer\(text='186,282 miles', start=185, end=198, score=0\.\d+, model_version=2\)",
+        r"<mark [^>]*>186,282 miles</mark>",
+        r"2 questions answered in .*\nBad rows: 1",
+        r"VersionNotFoundError: .* does not serve version 99",
+        r"error: Nobody answers at",
+    ),
+    "03_ab_switching.ipynb": (
+        r"Version 1 is the default",
+        r"the split is 1=90,2=10",
+        r"version 1 answered [1-9]\d* times\nversion 2 answered [1-9]\d* times\n",
+        r"Version 2 agrees with version 1 on",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs_from_top_to_bottom(name: str, checkout: Path) -> None:
+    before = files(checkout)
+
+    notebook = run(checkout / "notebooks" / name)
+
+    assert files(checkout) == before
+    said = text_of(notebook)
+    for fact in FACTS[name]:
+        assert re.search(fact, said), f"{fact} is not in:\n{said}"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_the_kept_outputs_are_those_of_a_whole_run(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    said = text_of(notebook)
+    for fact in FACTS[path.name]:
+        assert re.search(fact, said), fact
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_no_kept_output_tells_of_the_machine_or_of_a_library(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+
+    kinds = {output.get("name", output.output_type) for output in outputs(notebook)}
+    assert kinds <= {"stdout", "execute_result", "display_data"}
+    said = text_of(notebook)
+    for pattern in (
+        r"(?<![\w.>])/(?:home|root|tmp|usr|work|opt|mnt|var|Users)/",
+        r"\x1b|\r|\x08",
+        "Warning",
+    ):
+        assert not re.search(pattern, said), pattern
