@@ -12,6 +12,7 @@ from bertqa.errors import (
 )
 
 EXTRA_OF_MODULE = {
+    "azure": "azure",
     "jsonschema": "serve",
     "openvino": "serve",
     "prometheus_client": "serve",

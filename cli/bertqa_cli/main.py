@@ -13,6 +13,7 @@ from bertqa_cli.console import stderr
 from bertqa_cli.errors import CommandError, Status, missing_extra, status_of
 from bertqa_cli.verbs import (
     ask,
+    azureml,
     bench,
     bench_client,
     build,
@@ -38,6 +39,7 @@ benches = typer.Typer(invoke_without_command=True)
 benches.callback()(bench.bench)
 benches.command("client")(bench_client.bench_client)
 app.add_typer(benches, name="bench")
+app.add_typer(azureml.app, name="azureml")
 
 
 def run() -> NoReturn:

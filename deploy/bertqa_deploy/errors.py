@@ -35,3 +35,15 @@ class ClusterError(DeployError):
 
 class RolledBackError(DeployError):
     """The candidate crossed a limit; the stable track has all traffic again."""
+
+
+class AzureError(DeployError):
+    """Azure ML cannot be reached, refuses, or lacks what was asked for."""
+
+
+class AzureFileError(AzureError):
+    """A file of `deploy/azureml/` is missing, or not what Azure's schema allows."""
+
+
+class AzureNotFoundError(AzureError):
+    """The workspace has no such thing."""

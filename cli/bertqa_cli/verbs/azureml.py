@@ -1,0 +1,329 @@
+"""`bert-qa azureml`: train, publish, serve and switch in Azure Machine Learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from bertqa.repository import Repository
+from bertqa.split import Split, parse_split
+from bertqa_cli.console import print_json, stderr, stdout
+from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.options import Json
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+    from bertqa_deploy.azureml.endpoints import Endpoint as EndpointState
+    from bertqa_deploy.azureml.files import Document
+
+Folder = Annotated[Path, typer.Option("--files", help="The folder with Azure's YAML files.")]
+Endpoint = Annotated[
+    str | None, typer.Option(help="The endpoint's name; that of endpoint.yml if left out.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what Azure would be given, and ask it nothing.")
+]
+Subscription = Annotated[str | None, typer.Option(help="The id of the Azure subscription.")]
+ResourceGroup = Annotated[str | None, typer.Option(help="The workspace's resource group.")]
+Workspace = Annotated[
+    str | None,
+    typer.Option(help="The workspace. Azure's config.json or variables say all three as well."),
+]
+
+DEFAULT_FOLDER = Path("deploy/azureml")
+ALL = 100.0
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Train, publish, serve and switch in Azure Machine Learning.",
+)
+
+
+@app.command()
+def submit(
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Try learning rates and the teacher's share.")
+    ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(help="The job's name; the same command then finds the job that it made."),
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="The recipe; that of the job's file if left out.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="A folder with SQuAD JSON, or an asset, azureml:NAME:VERSION."),
+    ] = None,
+    compute: Annotated[str | None, typer.Option(help="The compute cluster's name.")] = None,
+    after: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="The highest version so far; that of the workspace's models if left out.",
+        ),
+    ] = None,
+    new_environment: Annotated[
+        bool,
+        typer.Option("--new-environment", help="Build the image anew, after a change of the code."),
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the job to its end.")] = False,
+    files: Folder = DEFAULT_FOLDER,
+    subscription: Subscription = None,
+    resource_group: ResourceGroup = None,
+    workspace: Workspace = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Train: a recipe and questions become a model repository, the job's output."""
+    from bertqa_deploy.azureml.files import Files
+    from bertqa_deploy.azureml.plans import plan_training
+
+    place = Files(files)
+
+    def plan(after: int) -> Any:
+        return plan_training(
+            place,
+            sweep=sweep,
+            name=name,
+            recipe=recipe,
+            data=data,
+            compute=compute,
+            after=after,
+        )
+
+    planned = plan(after or 0)
+    if dry_run:
+        _show(planned.documents, json=json)
+        return
+    from bertqa_deploy.azureml import jobs
+
+    client = _connect(subscription, resource_group, workspace)
+    if after is None:
+        planned = plan(jobs.highest_version(client, place.read("model").name))
+    submitted = jobs.submit(
+        client,
+        planned,
+        new_data=data is not None,
+        new_environment=new_environment,
+        on_step=_show_step,
+    )
+    if wait:
+        submitted = jobs.wait(client, submitted, on_step=_show_step)
+    if json:
+        print_json(submitted.to_dict())
+        return
+    stdout.print(f"[bold]{escape(submitted.name)}[/] is {escape(submitted.status)}")
+    stdout.print(escape(submitted.studio_url))
+    first = planned.job.content["inputs"]["after"] + 1
+    stdout.print(
+        f"[dim]Its versions are {first} (FP32) and {first + 1} (INT8). Next: bert-qa azureml "
+        f"deploy --version {first + 1} --job {escape(submitted.name)}[/]"
+    )
+
+
+@app.command()
+def deploy(
+    version: Annotated[int, typer.Option(min=1, help="The version to serve.")],
+    job: Annotated[
+        str | None, typer.Option(help="The job, or sweep, whose output holds the version.")
+    ] = None,
+    repository: Annotated[
+        Path | None,
+        typer.Option(help="A local model repository that holds it; that of model.yml if left out."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take even a version that failed the quality gate.")
+    ] = False,
+    endpoint: Endpoint = None,
+    files: Folder = DEFAULT_FOLDER,
+    subscription: Subscription = None,
+    resource_group: ResourceGroup = None,
+    workspace: Workspace = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Publish and serve a version behind the endpoint, beside the others, without traffic yet."""
+    if job is not None and repository is not None:
+        raise CommandError(
+            "The version is in --job or in --repository, not in both.", status=Status.USAGE
+        )
+    from bertqa_deploy.azureml.files import Files
+    from bertqa_deploy.azureml.plans import plan_serving
+
+    place = Files(files)
+    planned = plan_serving(place, version, endpoint=endpoint, job=job, repository=repository)
+    if dry_run:
+        _show(planned.documents, json=json)
+        return
+    if job is None:
+        _check_card(planned.model, version, force=force)
+    from bertqa_deploy.azureml import endpoints, jobs
+
+    client = _connect(subscription, resource_group, workspace)
+    if job is not None:
+        best = jobs.output_of(client, job)
+        planned = plan_serving(place, version, endpoint=endpoint, job=best)
+    deployed = endpoints.deploy(client, planned, on_step=_show_step)
+    _tell(deployed, json=json)
+    if not json:
+        stdout.print(f"[dim]Next: bert-qa azureml switch --to {version}[/]")
+
+
+@app.command()
+def switch(
+    to: Annotated[int | None, typer.Option(min=1, help="The version that gets it all.")] = None,
+    back: Annotated[bool, typer.Option("--back", help="Return to what was before.")] = False,
+    split: Annotated[
+        str | None, typer.Option(metavar="1=90,2=10", help="Percents of the traffic by version.")
+    ] = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            metavar="2=10",
+            help="A version without traffic, and the percent of requests it gets a copy of.",
+        ),
+    ] = None,
+    endpoint: Endpoint = None,
+    files: Folder = DEFAULT_FOLDER,
+    subscription: Subscription = None,
+    resource_group: ResourceGroup = None,
+    workspace: Workspace = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Move traffic between deployed versions; --back returns to the split before."""
+    wanted = _split(to, back, split, mirror)
+
+    from bertqa_deploy.azureml.files import Files
+    from bertqa_deploy.azureml.plans import plan_endpoint
+    from bertqa_deploy.azureml.versions import parse_mirror, to_traffic
+
+    copies = None if mirror is None else parse_mirror(mirror)
+    traffic = None if wanted is None else to_traffic(wanted)
+    planned = plan_endpoint(Files(files), endpoint, traffic, copies)
+    if dry_run and not back:
+        _show([planned], json=json)
+        return
+    from bertqa_deploy.azureml import endpoints
+
+    client = _connect(subscription, resource_group, workspace)
+    if back:
+        wanted = endpoints.split_before(client, planned.name)
+        if dry_run:
+            _show([plan_endpoint(Files(files), endpoint, to_traffic(wanted), copies)], json=json)
+            return
+    _tell(
+        endpoints.switch(client, planned.name, wanted, copies, on_step=_show_step),
+        json=json,
+    )
+    if not json:
+        stdout.print("[dim]bert-qa azureml switch --back returns to what was before.[/]")
+
+
+@app.command()
+def delete(
+    version: Annotated[int | None, typer.Option(min=1, help="The version to take away.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="The endpoint, with all its versions.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Delete even what gets traffic.")] = False,
+    endpoint: Endpoint = None,
+    files: Folder = DEFAULT_FOLDER,
+    subscription: Subscription = None,
+    resource_group: ResourceGroup = None,
+    workspace: Workspace = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Take a version's deployment away, or the whole endpoint; models and jobs stay."""
+    if everything == (version is not None):
+        raise CommandError("Say what: one of --version N and --all.", status=Status.USAGE)
+    from bertqa_deploy.azureml.files import Files
+    from bertqa_deploy.azureml.plans import plan_endpoint
+    from bertqa_deploy.azureml.versions import deployment_name
+
+    name = plan_endpoint(Files(files), endpoint).name
+    deployment = None if version is None else deployment_name(version)
+    target = {"endpoint": name, "deployment": deployment}
+    if dry_run:
+        print_json({"delete": target})
+        return
+    from bertqa_deploy.azureml import endpoints
+
+    client = _connect(subscription, resource_group, workspace)
+    deleted = (
+        endpoints.delete_endpoint(client, name, force=force)
+        if deployment is None
+        else endpoints.delete_deployment(client, name, deployment, force=force)
+    )
+    if json:
+        print_json({**target, "deleted": deleted})
+        return
+    what = deployment or name
+    stdout.print(f"{escape(what)} {'is deleted' if deleted else 'was not there'}")
+
+
+def _connect(
+    subscription: str | None, resource_group: str | None, workspace: str | None
+) -> MLClient:
+    from bertqa_deploy.azureml.workspace import Place, connect
+
+    return connect(Place(subscription, resource_group, workspace))
+
+
+def _split(to: int | None, back: bool, split: str | None, mirror: str | None) -> Split | None:
+    ways = sum((to is not None, back, split is not None))
+    if ways > 1 or (ways == 0 and mirror is None):
+        raise CommandError(
+            "Say where to: exactly one of --to VERSION, --split 1=90,2=10 and --back, or "
+            "--mirror 2=10 with or without one.",
+            status=Status.USAGE,
+        )
+    if to is not None:
+        return {to: ALL}
+    return None if split is None else parse_split(split)
+
+
+def _check_card(model: Document, version: int, *, force: bool) -> None:
+    from bertqa_deploy.cards import check_card
+    from bertqa_deploy.errors import GateFailedError
+
+    directory = Path(model.content["path"])
+    repository = Repository(directory.parents[1])
+    if not repository.root.is_dir():
+        return
+    try:
+        check_card(repository, version, directory.parent.name, force=force)
+    except GateFailedError as error:
+        raise CommandError(str(error), status=Status.REFUSED) from error
+
+
+def _show(documents: Sequence[Document], *, json: bool) -> None:
+    """Print documents that the SDK has loaded, and so found valid."""
+    for document in documents:
+        document.load()
+    if json:
+        print_json([document.content for document in documents])
+        return
+    print("---\n".join(document.to_yaml() for document in documents), end="")
+
+
+def _tell(endpoint: EndpointState, *, json: bool) -> None:
+    if json:
+        print_json(endpoint.to_dict())
+        return
+    stdout.print(f"[bold]{escape(endpoint.name)}[/]: {escape(endpoint.scoring_uri)}")
+    for name, percent in sorted(endpoint.traffic.items()):
+        stdout.print(f"{escape(name)}: {percent} %")
+    for name, percent in sorted(endpoint.mirror.items()):
+        stdout.print(f"{escape(name)}: a copy of {percent} %")
+
+
+def _show_step(sentence: str) -> None:
+    stderr.print(f"[cyan]•[/] {escape(sentence)}")

@@ -1,0 +1,1 @@
+"""Azure Machine Learning: training jobs, and versions behind a managed online endpoint."""

@@ -1,0 +1,143 @@
+"""The workspace: finding it, connecting to it, and saying what Azure says in one sentence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from azure.ai.ml import MLClient
+from azure.ai.ml.exceptions import MlException, ValidationException
+from azure.core.exceptions import (
+    AzureError as AzureCoreError,
+)
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.identity import DefaultAzureCredential
+
+from bertqa.errors import InvalidOptionError
+from bertqa_deploy.errors import AzureError, AzureNotFoundError
+
+SUBSCRIPTION = "AZUREML_ARM_SUBSCRIPTION"
+RESOURCE_GROUP = "AZUREML_ARM_RESOURCEGROUP"
+WORKSPACE = "AZUREML_ARM_WORKSPACE_NAME"
+"""The variables that Azure ML sets on its own machines."""
+
+_PATIENCE = {
+    "retry_total": 3,
+    "retry_backoff_factor": 0.5,
+    "retry_backoff_max": 5,
+    "connection_timeout": 10,
+    "read_timeout": 60,
+}
+_QUOTA_CODES = ("quota", "outofcapacity", "skunotavailable")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which workspace; what is None is in Azure's variables or in its `config.json`."""
+
+    subscription: str | None = None
+    resource_group: str | None = None
+    workspace: str | None = None
+
+
+def connect(place: Place) -> MLClient:
+    """Give the SDK's client of a workspace that is known to be there. Raises AzureError.
+
+    Whoever is signed in asks: by `az login`, a managed identity, or Azure's variables.
+    """
+    given = {
+        "subscription_id": place.subscription or os.environ.get(SUBSCRIPTION),
+        "resource_group_name": place.resource_group or os.environ.get(RESOURCE_GROUP),
+        "workspace_name": place.workspace or os.environ.get(WORKSPACE),
+    }
+    missing = [name for name, value in given.items() if not value]
+    options: dict[str, Any] = {"show_progress": False, "enable_telemetry": False, **_PATIENCE}
+    credential = DefaultAzureCredential(retry_total=1)
+    with explained("reach the workspace"):
+        if not missing:
+            client = MLClient(credential, **given, **options)
+        elif len(missing) == len(given):
+            client = _from_file(credential, options)
+        else:
+            raise InvalidOptionError(
+                "A workspace needs --subscription, --resource-group and --workspace together: "
+                f"{' and '.join(missing)} is missing."
+            )
+        client.workspaces.get(client.workspace_name)
+    return client
+
+
+def _from_file(credential: DefaultAzureCredential, options: dict[str, Any]) -> MLClient:
+    try:
+        return MLClient.from_config(credential, **options)
+    except ValidationException as error:
+        raise InvalidOptionError(
+            "Which workspace? Give --subscription, --resource-group and --workspace, or put the "
+            "config.json that Azure ML studio offers for download into this directory."
+        ) from error
+
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn what the SDK raises into an AzureError; `doing` completes "Azure does not ..."."""
+    try:
+        yield
+    except ClientAuthenticationError as error:
+        raise AzureError(
+            "Azure does not know who asks: run `az login`, or set AZURE_CLIENT_ID, "
+            "AZURE_TENANT_ID and AZURE_CLIENT_SECRET.",
+            detail=_said(error),
+        ) from error
+    except ResourceNotFoundError as error:
+        raise AzureNotFoundError(
+            f"Azure cannot {doing}, for it finds no such thing: {_reason(error)}",
+            detail=_said(error),
+        ) from error
+    except HttpResponseError as error:
+        raise AzureError(_refusal(doing, error), detail=_said(error)) from error
+    except (ServiceRequestError, ServiceResponseError) as error:
+        raise AzureError(
+            f"Azure cannot be reached to {doing}: is there a network, and is the cloud the right "
+            "one? The same command goes on.",
+            detail=_said(error),
+        ) from error
+    except (AzureCoreError, MlException) as error:
+        raise AzureError(f"Azure cannot {doing}: {_reason(error)}", detail=_said(error)) from error
+
+
+def _refusal(doing: str, error: HttpResponseError) -> str:
+    code = f"{getattr(error.error, 'code', '')} {error.message}".lower().replace(" ", "")
+    reason = _reason(error)
+    if error.status_code == 401:
+        return "Azure does not know who asks: the sign-in has expired. Run `az login`."
+    if error.status_code == 403:
+        return f"You may not {doing}: {reason}"
+    if any(word in code for word in _QUOTA_CODES):
+        return (
+            f"There is no quota to {doing}: {reason} Ask for more in Azure's portal, or take "
+            "another --instance-type; the same command goes on."
+        )
+    if error.status_code == 409:
+        return f"Azure cannot {doing}, for something of that name is there already: {reason}"
+    return f"Azure does not {doing}: {reason}"
+
+
+def _reason(error: Exception) -> str:
+    """Give the first sentence of what Azure says, ended by a full stop."""
+    inner = getattr(error, "error", None)
+    text = getattr(inner, "message", None) or getattr(error, "message", None) or str(error)
+    lines = text.strip().splitlines()
+    return f"{lines[0].strip().rstrip('.')}." if lines else f"{type(error).__name__}."
+
+
+def _said(error: Exception) -> str:
+    return str(error).strip()
