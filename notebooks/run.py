@@ -14,6 +14,7 @@ from rich.console import Console
 FOLDER = Path(__file__).parent
 WORK = FOLDER.parent / ".work" / "notebooks"
 CELL_SECONDS = 600
+CHECKOUT = "/path/to/bert-qa"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -28,6 +29,7 @@ def notebooks(folder: Path = FOLDER) -> list[Path]:
 def run(path: Path) -> nbformat.NotebookNode:
     """Run a notebook where it lies, as Jupyter would, and give it with its outputs.
 
+    What commands say of the checkout's place is replaced by `CHECKOUT`.
     Raises nbclient's CellExecutionError where a cell fails.
     """
     notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
@@ -40,10 +42,11 @@ def run(path: Path) -> nbformat.NotebookNode:
         resources={"metadata": {"path": str(path.parent)}},
     ).execute()
     notebook.metadata = nbformat.from_dict(METADATA)
+    here = str(path.absolute().parents[1])
     for output in outputs(notebook):
         if output.output_type == "stream":
-            # A shell command's output comes as a terminal has it.
-            output.text = output.text.replace("\r\n", "\n")
+            # A command writes lines as a terminal has them, and its paths are this checkout's.
+            output.text = output.text.replace("\r\n", "\n").replace(here, CHECKOUT)
     return notebook
 
 
