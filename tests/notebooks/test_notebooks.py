@@ -64,12 +64,12 @@ def text_of(notebook: nbformat.NotebookNode) -> str:
 FACTS = {
     "01_from_checkpoint_to_int8.ipynb": (
         r"│ 2 +│ INT8 +│ .* (published|was there already) +│",
-        r"TorchEngine +186,282 miles",
+        r"OpenVINOEngine +\S.*\nOnnxRuntimeEngine +\S.*\nTorchEngine +\S",
         r"'FakeQuantize': 0.*\n.*'FakeQuantize': [1-9]",
     ),
     "02_serve_and_ask.ipynb": (
-        r"Answer\(text='186,282 miles', start=185, end=198, score=0\.\d+, model_version=2\)",
-        r"<mark [^>]*>186,282 miles</mark>",
+        r"Answer\(text='Léon Foucault', start=8, end=21, score=0\.9\d+, model_version=2\)",
+        r"<mark [^>]*>[^<]+</mark>",
         r"2 questions answered in .*\nBad rows: 1",
         r"VersionNotFoundError: .* does not serve version 99",
         r"error: Nobody answers at",
@@ -93,6 +93,19 @@ FACTS = {
 }
 
 
+KEPT = {
+    "01_from_checkpoint_to_int8.ipynb": (
+        r"│ 1 +│ FP32 .* published +│\n│ 2 +│ INT8 .* published +│",
+        r"OpenVINOEngine +186,282 miles .*\nOnnxRuntimeEngine +186,282 .*\nTorchEngine +186,282 ",
+    ),
+    "02_serve_and_ask.ipynb": (
+        r"Answer\(text='186,282 miles', start=185, end=198, score=0\.\d+, model_version=2\)",
+        r"<mark [^>]*>186,282 miles</mark>",
+    ),
+}
+"""What holds of the real recipe's versions alone."""
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_from_top_to_bottom(name: str, checkout: Path) -> None:
     before = files(checkout)
@@ -112,7 +125,7 @@ def test_the_kept_outputs_are_those_of_a_whole_run(path: Path) -> None:
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     said = text_of(notebook)
-    for fact in FACTS[path.name]:
+    for fact in FACTS[path.name] + KEPT.get(path.name, ()):
         assert re.search(fact, said), fact
 
 
