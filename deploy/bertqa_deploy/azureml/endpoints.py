@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,14 +11,17 @@ from typing import Any
 from azure.ai.ml import MLClient
 
 from bertqa.errors import InvalidOptionError
-from bertqa.split import Split, format_split, parse_split
+from bertqa.split import WHOLE, Split, format_split, parse_split
 from bertqa_deploy.azureml.jobs import ensure
 from bertqa_deploy.azureml.plans import Serving
 from bertqa_deploy.azureml.versions import BEFORE, to_split, to_traffic
-from bertqa_deploy.azureml.workspace import explained
+from bertqa_deploy.azureml.workspace import explained, plain
 from bertqa_deploy.errors import AzureError, AzureNotFoundError, NothingToDoError
 
 SUCCEEDED = "Succeeded"
+_UNDER_WAY = ("Creating", "Updating", "Scaling", "Deleting")
+_LOOK_SECONDS = 15.0
+_LOG_LINES = 30
 
 OnStep = Callable[[str], None]
 
@@ -36,35 +40,47 @@ class Endpoint:
         return asdict(self)
 
 
-def deploy(client: MLClient, plan: Serving, *, on_step: OnStep = lambda _: None) -> Endpoint:
-    """Put a version behind the endpoint, without traffic; what is there already is left alone.
+def deploy(
+    client: MLClient,
+    plan: Serving,
+    *,
+    update: bool = False,
+    look_seconds: float = _LOOK_SECONDS,
+    on_step: OnStep = lambda _: None,
+) -> Endpoint:
+    """Put a version behind the endpoint, without traffic.
 
-    A deployment that cannot be made is taken away again, so that the same command begins it anew.
-    Raises AzureError.
+    One that is there already is left alone, unless `update` brings it to what the plan says; one
+    that is being made is waited for. What cannot be made is taken away again, so that the same
+    command begins it anew. Raises AzureError.
     """
     name, deployment = plan.endpoint.name, plan.deployment.name
     endpoint, wanted = plan.endpoint.load(), plan.deployment.load()
     present = _present(client, name)
-    if present is not None and _states(client, name).get(deployment) == SUCCEEDED:
+    state = None if present is None else _settled(client, name, deployment, look_seconds, on_step)
+    if state == SUCCEEDED and not update:
         on_step(f"{deployment} is there already")
         return _told(present)
     _register_model(client, plan, on_step)
     ensure(client.environments, plan.environment, anew=False, on_step=on_step)
     if present is None:
-        with explained(f"make the endpoint {name}"):
-            client.online_endpoints.begin_create_or_update(endpoint).result()
+        try:
+            _put(client.online_endpoints, endpoint, f"make the endpoint {name}")
+        except AzureError:
+            with contextlib.suppress(AzureError):
+                delete_endpoint(client, name)
+            raise
         on_step(f"the endpoint {name} is there")
-    on_step(
-        f"{deployment} is being made, which takes minutes: the first time Azure builds an image"
-    )
+    on_step(f"{deployment} is being made, which takes minutes, more where Azure builds the image")
     try:
-        with explained(f"make the deployment {deployment}"):
-            client.online_deployments.begin_create_or_update(wanted).result()
-    except AzureError:
-        with contextlib.suppress(AzureError):
-            _take_away(client, name, deployment)
-        raise
-    on_step(f"{deployment} is ready, without traffic")
+        _put(client.online_deployments, wanted, f"make the deployment {deployment}")
+    except AzureError as error:
+        log = _log(client, name, deployment)
+        if state != SUCCEEDED:
+            with contextlib.suppress(AzureError):
+                _take_away(client, name, deployment)
+        raise AzureError(str(error), detail=f"{error.detail}\n{log}".strip()) from error
+    on_step(f"{deployment} is ready")
     return _told(_there(client, name))
 
 
@@ -98,11 +114,10 @@ def switch(
     ) == _without_zeros(mirrored):
         on_step("the traffic is as it was asked for already")
         return _told(endpoint)
-    if split is not None and before and before != to_split(traffic):
+    if split is not None and sum(before.values()) == WHOLE and before != to_split(traffic):
         endpoint.tags = {**(endpoint.tags or {}), BEFORE: format_split(before)}
     endpoint.traffic, endpoint.mirror_traffic = traffic, mirrored
-    with explained(f"move the traffic of {name}"):
-        client.online_endpoints.begin_create_or_update(endpoint).result()
+    _put(client.online_endpoints, endpoint, f"move the traffic of {name}")
     return _told(_there(client, name))
 
 
@@ -119,23 +134,21 @@ def split_before(client: MLClient, name: str) -> Split:
 def delete_deployment(client: MLClient, name: str, deployment: str, *, force: bool = False) -> bool:
     """Delete a version's deployment; tells whether there was one.
 
-    One that gets traffic is refused, unless `force` takes the traffic away first. Raises
-    AzureError.
+    One that gets traffic is refused; with `force`, one that gets it all is not. Raises AzureError.
     """
     endpoint = _there(client, name)
     if deployment not in _states(client, name):
         return False
-    share = (endpoint.traffic or {}).get(deployment, 0)
-    if share and not force:
+    traffic = _without_zeros(endpoint.traffic)
+    share = traffic.get(deployment, 0)
+    if share and not (force and len(traffic) == 1):
         raise AzureError(
-            f"{deployment} gets {share} % of the traffic of {name}: switch first, or say --force."
+            f"{deployment} gets {share} % of the traffic of {name}: switch to another version "
+            "first. (--force takes the only one away.)"
         )
-    copies = (endpoint.mirror_traffic or {}).get(deployment, 0)
-    if share or copies:
-        endpoint.traffic = _without(endpoint.traffic, deployment)
-        endpoint.mirror_traffic = _without(endpoint.mirror_traffic, deployment)
-        with explained(f"take the traffic away from {deployment}"):
-            client.online_endpoints.begin_create_or_update(endpoint).result()
+    if share or (endpoint.mirror_traffic or {}).get(deployment):
+        endpoint.traffic, endpoint.mirror_traffic = ({}, {}) if share else (traffic, {})
+        _put(client.online_endpoints, endpoint, f"take the traffic away from {deployment}")
     _take_away(client, name, deployment)
     return True
 
@@ -170,6 +183,33 @@ def _register_model(client: MLClient, plan: Serving, on_step: OnStep) -> None:
         on_step(f"version {model.version} of {model.name} is registered")
 
 
+def _put(operations: Any, entity: Any, doing: str) -> None:
+    with explained(doing):
+        operations.begin_create_or_update(entity).result()
+
+
+def _log(client: MLClient, name: str, deployment: str) -> str:
+    """Give the end of the server's log, which is gone with the deployment; empty without one."""
+    try:
+        with explained(f"read the log of {deployment}"):
+            return client.online_deployments.get_logs(deployment, name, _LOG_LINES)
+    except AzureError:
+        return ""
+
+
+def _settled(
+    client: MLClient, name: str, deployment: str, look_seconds: float, on_step: OnStep
+) -> str | None:
+    """Wait until nobody is at work on a deployment, and give its state, if there is one."""
+    state = _states(client, name).get(deployment)
+    if state in _UNDER_WAY:
+        on_step(f"{deployment} is being made already: waiting for it")
+    while state in _UNDER_WAY:
+        time.sleep(look_seconds)
+        state = _states(client, name).get(deployment)
+    return state
+
+
 def _present(client: MLClient, name: str) -> Any | None:
     try:
         return _there(client, name)
@@ -185,7 +225,7 @@ def _there(client: MLClient, name: str) -> Any:
 def _states(client: MLClient, name: str) -> dict[str, str]:
     with explained(f"list the deployments of {name}"):
         deployments = list(client.online_deployments.list(endpoint_name=name))
-    return {str(each.name): str(each.provisioning_state) for each in deployments}
+    return {str(each.name): plain(each.provisioning_state) for each in deployments}
 
 
 def _require_ready(client: MLClient, name: str, deployments: list[str]) -> None:
@@ -205,10 +245,6 @@ def _require_ready(client: MLClient, name: str, deployments: list[str]) -> None:
 def _take_away(client: MLClient, name: str, deployment: str) -> None:
     with explained(f"delete the deployment {deployment}"):
         client.online_deployments.begin_delete(name=deployment, endpoint_name=name).result()
-
-
-def _without(traffic: Mapping[str, int] | None, deployment: str) -> dict[str, int]:
-    return {name: percent for name, percent in (traffic or {}).items() if name != deployment}
 
 
 def _without_zeros(traffic: Mapping[str, int] | None) -> dict[str, int]:

@@ -7,7 +7,6 @@ Local paths in it are absolute: `az ml ... create --file` takes it from any dire
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os.path import normpath
@@ -15,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from azure.ai import ml
+from azure.ai.ml.exceptions import MlException
 
+from bertqa_deploy.azureml.quiet import quiet
 from bertqa_deploy.errors import AzureFileError
-
-logging.getLogger("azure").setLevel(logging.ERROR)  # it warns of each of its own experiments
-
-from azure.ai import ml  # noqa: E402
-from azure.ai.ml.exceptions import MlException  # noqa: E402
 
 _LOADERS: Mapping[str, Callable[..., Any]] = {
     "environment-build": ml.load_environment,
@@ -57,14 +54,14 @@ class Document:
     def load(self) -> Any:
         """Give the SDK's object. Raises AzureFileError where Azure's schema does not allow it."""
         try:
-            loaded = _LOADERS[self.origin.stem](
-                io.StringIO(self.to_yaml()), relative_origin=str(self.origin)
-            )
+            with quiet():
+                return _LOADERS[self.origin.stem](
+                    io.StringIO(self.to_yaml()), relative_origin=str(self.origin)
+                )
         except (MlException, ValueError, TypeError) as error:
             raise AzureFileError(
                 f"{self.origin} is not what Azure ML's schema allows.", detail=str(error).strip()
             ) from error
-        return loaded
 
 
 @dataclass(frozen=True, slots=True)

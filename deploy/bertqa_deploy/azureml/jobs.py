@@ -11,7 +11,7 @@ from azure.ai.ml import MLClient
 
 from bertqa_deploy.azureml.files import Document
 from bertqa_deploy.azureml.plans import Training
-from bertqa_deploy.azureml.workspace import explained
+from bertqa_deploy.azureml.workspace import explained, plain
 from bertqa_deploy.errors import AzureError, AzureNotFoundError
 
 COMPLETED = "Completed"
@@ -23,11 +23,15 @@ OnStep = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A job as Azure has it; `studio_url` is where a browser shows it."""
+    """A job as Azure has it; `studio_url` is where a browser shows it.
+
+    Its repository's first version, FP32, is `after` + 1, and INT8 the one behind it.
+    """
 
     name: str
     status: str
     studio_url: str
+    after: int
 
     def to_dict(self) -> dict[str, Any]:
         """Give it for JSON."""
@@ -36,13 +40,7 @@ class Submitted:
 
 def highest_version(client: MLClient, model: str) -> int:
     """Give the highest version of a model asset, 0 where there is none. Raises AzureError."""
-    with explained(f"list the versions of {model}"):
-        try:
-            numbers = [str(found.version) for found in client.models.list(name=model)]
-        except Exception as error:
-            if getattr(error, "status_code", None) == 404:
-                return 0
-            raise
+    numbers = _versions(client.models, model)
     return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
@@ -78,14 +76,8 @@ def submit(
 def ensure(operations: Any, document: Document, *, anew: bool, on_step: OnStep) -> None:
     """Register an environment or data asset where the workspace has none, or its next version."""
     entity = document.load()
-    if not anew:
-        try:
-            with explained(f"read {document.name}"):
-                operations.get(document.name, label="latest")
-        except AzureNotFoundError:
-            pass
-        else:
-            return
+    if not anew and _versions(operations, document.name):
+        return
     with explained(f"register {document.name}"):
         registered = operations.create_or_update(entity)
     on_step(f"{document.name} is registered, version {registered.version}")
@@ -123,13 +115,21 @@ def output_of(client: MLClient, name: str) -> str:
         return name
     best = (job.properties or {}).get("best_child_run_id")
     if not best:
-        raise AzureError(f"The sweep {name} has no best trial yet: it is {job.status}.")
+        raise AzureError(f"The sweep {name} has no best trial yet: it is {plain(job.status)}.")
     return str(best)
+
+
+def _versions(operations: Any, name: str) -> list[str]:
+    try:
+        with explained(f"list the versions of {name}"):
+            return [str(found.version) for found in operations.list(name=name)]
+    except AzureNotFoundError:
+        return []
 
 
 def _uses(job: Document, data: Document) -> bool:
     path = str(job.content["inputs"]["data"]["path"])
-    return path.split(":")[1:2] == [data.name]
+    return path in (f"azureml:{data.name}@latest", f"azureml:{data.name}")
 
 
 def _find(client: MLClient, name: str) -> Submitted | None:
@@ -150,4 +150,7 @@ def _taken(present: Submitted) -> Submitted:
 
 
 def _submitted(job: Any) -> Submitted:
-    return Submitted(str(job.name), str(job.status), str(job.studio_url))
+    after = (job.inputs or {}).get("after", 0)
+    return Submitted(
+        str(job.name), plain(job.status), str(job.studio_url), int(getattr(after, "_data", after))
+    )

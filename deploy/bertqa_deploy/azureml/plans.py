@@ -121,6 +121,9 @@ def plan_endpoint(
     traffic: dict[str, int] | None = None,
     mirror: dict[str, int] | None = None,
 ) -> Document:
-    """Plan the endpoint, with its traffic by deployment where that is said. Raises AzureFileError."""
+    """Plan the endpoint, with its traffic by deployment where that is said.
+
+    Raises AzureFileError.
+    """
     said = {"name": name, "traffic": traffic, "mirror_traffic": mirror}
     return files.read("endpoint", {key: value for key, value in said.items() if value is not None})

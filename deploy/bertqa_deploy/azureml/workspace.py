@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from azure.core.exceptions import (
 from azure.identity import DefaultAzureCredential
 
 from bertqa.errors import InvalidOptionError
+from bertqa_deploy.azureml.quiet import quiet
 from bertqa_deploy.errors import AzureError, AzureNotFoundError
 
 SUBSCRIPTION = "AZUREML_ARM_SUBSCRIPTION"
@@ -37,6 +39,8 @@ _PATIENCE = {
     "connection_timeout": 10,
     "read_timeout": 60,
 }
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_MARKED = re.compile(r"^\(x\) (.+)$", re.MULTILINE)  # how the SDK lists what it found wrong
 _QUOTA_CODES = ("quota", "outofcapacity", "skunotavailable")
 
 
@@ -90,7 +94,8 @@ def _from_file(credential: DefaultAzureCredential, options: dict[str, Any]) -> M
 def explained(doing: str) -> Iterator[None]:
     """Turn what the SDK raises into an AzureError; `doing` completes "Azure does not ..."."""
     try:
-        yield
+        with quiet():
+            yield
     except ClientAuthenticationError as error:
         raise AzureError(
             "Azure does not know who asks: run `az login`, or set AZURE_CLIENT_ID, "
@@ -114,6 +119,11 @@ def explained(doing: str) -> Iterator[None]:
         raise AzureError(f"Azure cannot {doing}: {_reason(error)}", detail=_said(error)) from error
 
 
+def plain(value: Any) -> str:
+    """Give the text of a state, which the SDK has as an enumeration here and as text there."""
+    return str(getattr(value, "value", value))
+
+
 def _refusal(doing: str, error: HttpResponseError) -> str:
     code = f"{getattr(error.error, 'code', '')} {error.message}".lower().replace(" ", "")
     reason = _reason(error)
@@ -123,8 +133,8 @@ def _refusal(doing: str, error: HttpResponseError) -> str:
         return f"You may not {doing}: {reason}"
     if any(word in code for word in _QUOTA_CODES):
         return (
-            f"There is no quota to {doing}: {reason} Ask for more in Azure's portal, or take "
-            "another --instance-type; the same command goes on."
+            f"There is no quota to {doing}: {reason} Ask for more in Azure's portal, or write "
+            "another instance_type into deployment.yml; the same command goes on."
         )
     if error.status_code == 409:
         return f"Azure cannot {doing}, for something of that name is there already: {reason}"
@@ -132,12 +142,17 @@ def _refusal(doing: str, error: HttpResponseError) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Give the first sentence of what Azure says, ended by a full stop."""
+    """Give the first sentence of what Azure, or the SDK, says, ended by a full stop."""
     inner = getattr(error, "error", None)
-    text = getattr(inner, "message", None) or getattr(error, "message", None) or str(error)
-    lines = text.strip().splitlines()
-    return f"{lines[0].strip().rstrip('.')}." if lines else f"{type(error).__name__}."
+    text = _plain(getattr(inner, "message", None) or getattr(error, "message", None) or str(error))
+    marked = _MARKED.search(text)
+    first = marked[1] if marked else text.partition("\n")[0]
+    return f"{first.strip().rstrip('.') or type(error).__name__}."
 
 
 def _said(error: Exception) -> str:
-    return str(error).strip()
+    return _plain(str(error))
+
+
+def _plain(text: str) -> str:
+    return _COLOUR.sub("", text).strip()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy.tools import MLFLOW
+
 ROOT = Path(__file__).parents[3]
 DOCKERFILES = {
     path.name.removesuffix(".Dockerfile"): path
@@ -41,8 +43,8 @@ def let_in(image: str) -> list[str]:
     return [line[1:] for line in lines if line.startswith("!")]
 
 
-def test_the_images_are_those_of_the_chart() -> None:
-    assert set(DOCKERFILES) == {"build", "client", "model"}
+def test_the_images_are_those_of_the_chart_and_of_azure_ml() -> None:
+    assert set(DOCKERFILES) == {"build", "client", "model", "azureml-build", "azureml-serve"}
 
 
 @images
@@ -52,13 +54,19 @@ def test_all_that_is_copied_is_let_in_by_the_ignore_file(image: str) -> None:
 
 
 @images
-def test_each_runs_as_the_user_that_the_chart_asks_for(image: str) -> None:
-    assert instructions(image, "USER") == ["5000:5000"]
+def test_each_runs_as_the_user_that_the_chart_or_azure_asks_for(image: str) -> None:
+    user = "root" if image == "azureml-build" else "5000:5000"
+    assert instructions(image, "USER") == [user]
 
 
-def test_both_images_with_the_distribution_copy_the_same_sources() -> None:
+def test_all_images_with_the_distribution_copy_the_same_sources() -> None:
     recipes = "build/recipes"
     assert [source for source in copied("build") if source != recipes] == copied("client")
+    assert copied("azureml-build") == copied("client")
+
+
+def test_the_image_of_azure_ml_has_the_mlflow_that_is_tested() -> None:
+    assert MLFLOW in " ".join(instructions("azureml-build", "RUN"))
 
 
 def test_what_is_copied_is_enough_to_build_the_distribution(tmp_path: Path) -> None:

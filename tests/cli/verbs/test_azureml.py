@@ -1,0 +1,115 @@
+"""`bert-qa azureml`, as far as it asks Azure nothing, and once against one on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import Invoke
+from tests.deploy.azureml.azure import Azure, serving
+from tests.support.ports import free_port
+
+
+@pytest.fixture
+def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azure]:
+    port = free_port()
+    azure = Azure(f"https://127.0.0.1:{port}")
+    with serving(azure, port, tmp_path) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AZUREML_CURRENT_CLOUD", "TestCloud")
+        yield azure
+
+
+def test_a_dry_run_prints_the_objects_and_asks_nobody(invoke: Invoke) -> None:
+    result = invoke("azureml", "submit", "--dry-run", "--compute", "cpus", "--after", "2")
+    assert (result.status, result.err) == (0, "")
+    environment, data, job = yaml.safe_load_all(result.out)
+    assert (environment["name"], data["name"]) == ("bert-qa-build", "bert-qa-squad")
+    assert (job["compute"], job["inputs"]["after"]) == ("azureml:cpus", 2)
+    assert "bert-qa build ${{inputs.recipe}}" in job["command"]
+
+    result = invoke("azureml", "submit", "--dry-run", "--sweep", "--json")
+    assert json.loads(result.out)[2]["objective"]["primary_metric"] == "f1"
+
+    result = invoke("azureml", "deploy", "--version", "3", "--job", "x", "--dry-run", "--json")
+    _, model, endpoint, deployment = json.loads(result.out)
+    assert model["path"] == "azureml://jobs/x/outputs/repository/paths/bert-qa/3"
+    assert (model["version"], endpoint["name"]) == ("3", "bert-qa")
+    assert (deployment["name"], deployment["model"]) == ("version-3", "azureml:bert-qa:3")
+
+    result = invoke(
+        *("azureml", "switch", "--split", "1=90,2=10", "--mirror", "3=5", "--dry-run"),
+        *("--endpoint", "ours"),
+    )
+    endpoint = yaml.safe_load(result.out)
+    assert endpoint["name"] == "ours"
+    assert endpoint["traffic"] == {"version-1": 90, "version-2": 10}
+    assert endpoint["mirror_traffic"] == {"version-3": 5}
+
+    result = invoke("azureml", "delete", "--version", "2", "--dry-run", "--json")
+    assert json.loads(result.out) == {"delete": {"endpoint": "bert-qa", "deployment": "version-2"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        (["switch"], 2, "exactly one of --to VERSION"),
+        (["switch", "--to", "2", "--back"], 2, "exactly one of --to VERSION"),
+        (["switch", "--split", "1=90,2=20"], 2, "sums to 110"),
+        (["switch", "--split", "1=99.5,2=0.5"], 2, "whole percents"),
+        (["switch", "--mirror", "2=60"], 2, "at most 50 percent"),
+        (["deploy", "--version", "1", "--job", "x", "--repository", "."], 2, "not in both"),
+        (["delete"], 2, "one of --version N and --all"),
+        (["delete", "--all", "--version", "1"], 2, "one of --version N and --all"),
+        (["submit", "--recipe", "no.yaml"], 2, "There is no recipe no.yaml"),
+        (["submit", "--data", "nowhere"], 2, "There is no folder nowhere"),
+        (["submit", "--files", "nowhere"], 1, "--files says where"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_azure_is_asked(
+    invoke: Invoke, arguments: list[str], status: int, complaint: str
+) -> None:
+    result = invoke("azureml", *arguments, "--dry-run")
+    assert (result.status, result.out) == (status, "")
+    assert complaint in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_version_that_failed_the_gate_is_refused_by_its_card(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    card = {"model": "bert-qa", "version": 2, "precision": "INT8", "format": "openvino"}
+    rest = {"source": "", "published": "", "files": {}, "gate": {"passed": False}}
+    directory = tmp_path / "bert-qa" / "2"
+    directory.mkdir(parents=True)
+    (directory / "card.json").write_text(json.dumps({**card, **rest}), encoding="utf-8")
+    result = invoke("azureml", "deploy", "--version", "2", "--repository", str(tmp_path))
+    assert result.status == 3
+    assert "failed the quality gate" in result.err
+
+
+def test_from_deploying_to_deleting_nothing_but_the_result_is_printed(
+    invoke: Invoke, azure: Azure
+) -> None:
+    azure.objects["models/bert-qa/versions/1"] = {
+        "id": "x",
+        "name": "1",
+        "properties": {"flavors": {}, "modelUri": "azureml://x"},
+    }
+    deployed = invoke("azureml", "deploy", "--version", "1", "--json")
+    assert deployed.status == 0, deployed.err
+    assert json.loads(deployed.out)["traffic"] == {}
+    assert [line[:2] for line in deployed.err.splitlines()] == ["• "] * 4
+
+    switched = invoke("azureml", "switch", "--to", "1")
+    assert (switched.status, switched.err) == (0, "")
+    assert "version-1: 100 %" in switched.out
+
+    assert invoke("azureml", "delete", "--all").status == 1
+    deleted = invoke("azureml", "delete", "--all", "--force")
+    assert (deleted.status, deleted.out) == (0, "bert-qa is deleted\n")

@@ -1,0 +1,114 @@
+"""The deployment's container: the image's own command and arguments, on each engine there is."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bertqa import QAClient
+from bertqa_deploy.azureml.files import Files
+from bertqa_serve.command import EngineKind, local_program
+from bertqa_serve.errors import EngineNotFoundError
+from bertqa_serve.launcher import choose_engine
+from tests.deploy.azureml.conftest import AZUREML, PROJECT
+from tests.support.engines import ENGINES
+from tests.support.models import tokenizer_json, write_toy_version
+from tests.support.ports import free_port
+
+DOCKERFILE = PROJECT / "deploy" / "docker" / "azureml-serve.Dockerfile"
+VERSION = 2
+
+
+def program(kind: str) -> str:
+    if kind == EngineKind.LOCAL:
+        return f"{local_program()} -m bertqa_serve.engine"
+    try:
+        return str(choose_engine(kind).program)
+    except EngineNotFoundError as error:
+        pytest.skip(str(error))
+
+
+@contextmanager
+def container(kind: str, model_directory: Path, log: Path) -> Iterator[dict[str, str]]:
+    """Run the image's entry point with the deployment's environment; give its routes' URLs.
+
+    The program and the two ports are this machine's; all else is as it is written.
+    """
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    found = re.search(r"^ENTRYPOINT (.+)$", text, re.MULTILINE)
+    assert found
+    shell, flag, command = json.loads(found[1])
+    command = command.replace("/ovms/bin/ovms", program(kind))
+    files, port = Files(AZUREML), free_port()
+    deployment = files.read("deployment").content
+    arguments = deployment["environment_variables"]["OVMS_ARGUMENTS"]
+    arguments = arguments.replace("--rest_port=8000", f"--rest_port={port}")
+    arguments = arguments.replace("--port=9000", f"--port={free_port()}")
+    environment = {
+        **os.environ,
+        "AZUREML_MODEL_DIR": str(model_directory),
+        "OVMS_ARGUMENTS": arguments,
+    }
+    routes = files.read("environment-serve").content["inference_config"]
+    assert {route["port"] for route in routes.values()} == {8000}
+    with (
+        log.open("w") as output,
+        subprocess.Popen([shell, flag, command], env=environment, stderr=output) as server,
+    ):
+        try:
+            yield {
+                name.removesuffix("_route"): f"http://127.0.0.1:{port}{route['path']}"
+                for name, route in routes.items()
+            }
+        finally:
+            server.terminate()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_endpoint_s_routes_answer(
+    engine: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Azure mounts a model at <mount>/<name>/<version>/<its directory>, and lets one route out."""
+    mounted = tmp_path / "models" / "bert-qa" / str(VERSION)
+    written = write_toy_version(tmp_path / "repository", VERSION)
+    mounted.mkdir(parents=True)
+    written.rename(mounted / written.name)
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
+    with container(engine, mounted, tmp_path / "log") as routes:
+        until_ready(routes["readiness"], tmp_path / "log")
+        assert httpx.get(routes["liveness"]).status_code == 200
+
+        address = routes["scoring"].removesuffix("/v2/models/bert-qa/infer")
+        assert address != routes["scoring"]
+        with (
+            caplog.at_level(logging.INFO, "httpx"),
+            QAClient(address, tokenizer=tmp_path / "tokenizer.json", token="key") as qa,
+        ):
+            caplog.clear()
+            answer = qa.answer("When?", "1932")
+        assert (answer.text, answer.model_version) == ("1932", VERSION)
+        asked = [record.getMessage().split()[3] for record in caplog.records]
+        assert asked == [routes["scoring"]], "nothing but the scoring route is asked"
+
+
+def until_ready(url: str, log: Path) -> None:
+    """Ask as Azure's probe does, until the model is loaded."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(url).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(log.read_text(encoding="utf-8"))
