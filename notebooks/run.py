@@ -26,13 +26,21 @@ def notebooks(folder: Path = FOLDER) -> list[Path]:
     return sorted(folder.glob("*.ipynb"))
 
 
+def read(path: Path) -> nbformat.NotebookNode:
+    """Read a notebook as it is kept."""
+    notebook: nbformat.NotebookNode = nbformat.read(  # type: ignore[no-untyped-call]
+        path, as_version=nbformat.NO_CONVERT
+    )
+    return notebook
+
+
 def run(path: Path) -> nbformat.NotebookNode:
     """Run a notebook where it lies, as Jupyter would, and give it with its outputs.
 
     What commands say of the checkout's place is replaced by `CHECKOUT`.
     Raises nbclient's CellExecutionError where a cell fails.
     """
-    notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    notebook = read(path)
     NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
@@ -41,7 +49,7 @@ def run(path: Path) -> nbformat.NotebookNode:
         record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},
     ).execute()
-    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.metadata = METADATA
     here = str(path.absolute().parents[1])
     for output in outputs(notebook):
         if output.output_type == "stream":
@@ -68,7 +76,7 @@ def main() -> int:
         except CellExecutionError as error:
             console.print(str(error), markup=False)
             return 1
-        nbformat.write(notebook, path)
+        nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
     return 0
 
 
