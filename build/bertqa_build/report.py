@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from bertqa_build import figures
 from bertqa_build.inspection import Inspection, Speed, operation_changes
-from bertqa_build.svg import STYLE, Bar, Group, Range, bar_chart, range_chart
+from bertqa_build.svg import STYLE
 
 _PAGE_STYLE = """
 :root { color-scheme: light; }
@@ -94,17 +95,6 @@ def _accuracy(before: Inspection, after: Inspection) -> str:
     scores = after.card.scores
     if not scores or not before.card.scores:
         return _section("Accuracy", "<p>These versions were published without scores.</p>")
-    bars = [
-        Group(
-            name,
-            [
-                Bar(_name(each), value, f"{value:.2f} %", kind)
-                for each, kind in ((before, "base"), (after, "best"))
-                if (value := (each.card.scores or {}).get(key)) is not None
-            ],
-        )
-        for key, name in (("f1", "F1"), ("exact_match", "Exact match"))
-    ]
     gate = after.card.gate
     verdict = ""
     if gate:
@@ -115,16 +105,13 @@ def _accuracy(before: Inspection, after: Inspection) -> str:
             f"of {gate['max_f1_drop']:g} is allowed.</p>"
         )
     where = f"Measured on the {scores['questions']} questions of {escape(str(scores['dataset']))}."
-    return _section("Accuracy", f'{verdict}<p class="quiet">{where}</p>{bar_chart(bars)}')
+    return _section(
+        "Accuracy", f'{verdict}<p class="quiet">{where}</p>{figures.scores(before, after)}'
+    )
 
 
 def _size(before: Inspection, after: Inspection) -> str:
-    bars = [
-        Bar(f"{_name(each)}, {name}", size / 1e6, f"{size / 1e6:.1f} MB", kind)
-        for each, kind in ((before, "base"), (after, "best"))
-        for name, size in each.sizes.items()
-    ]
-    return _section("Size", bar_chart([Group("Files in MB", bars)]))
+    return _section("Size", figures.sizes(before, after))
 
 
 def _speed(
@@ -133,36 +120,24 @@ def _speed(
     speeds: Mapping[int, Sequence[Speed]],
     machine: str,
 ) -> str:
-    groups = []
-    for first, second in zip(speeds[before.version], speeds[after.version], strict=True):
-        bars = [
-            Bar(
-                _name(each),
-                speed.windows_per_second,
-                f"{speed.windows_per_second:.1f} (spread {speed.spread:.0%})",
-                kind,
-            )
-            for each, speed, kind in ((before, first, "base"), (after, second, "best"))
-        ]
-        title = f"{first.tokens} tokens, batch {first.batch}: windows per second"
-        groups.append(Group(title, bars))
     note = (
         "OpenVINO in one process, both versions in turns, medians; what is not INT8 runs in FP32. "
         f"{escape(machine)}. <code>bert-qa bench</code> measures more engines."
     )
-    return _section("Speed", f'<p class="quiet">{note}</p>{bar_chart(groups)}')
+    chart = figures.speeds(before, after, speeds)
+    return _section("Speed", f'<p class="quiet">{note}</p>{chart}')
 
 
 def _operations(before: Inspection, after: Inspection) -> str:
     quantizers = _table(
-        ("", _name(before), _name(after)),
+        ("", figures.title(before), figures.title(after)),
         [
             (kind, str(count), str(after.quantizers[kind]))
             for kind, count in before.quantizers.items()
         ],
     )
     changed = _table(
-        ("operation", _name(before), _name(after), "change"),
+        ("operation", figures.title(before), figures.title(after), "change"),
         [
             (kind, str(old), str(new), f"{new - old:+d}" if new != old else "")
             for kind, old, new in operation_changes(before, after)
@@ -191,19 +166,20 @@ def _products(inspection: Inspection) -> str:
         [(product.name, product.runs_in, product.reason) for product in inspection.products],
     )
     return _section(
-        f"Matrix products of {_name(inspection)}",
-        f"{summary}<details><summary>Each of them</summary>{every}</details>",
+        f"Matrix products of {figures.title(inspection)}",
+        f"{figures.products(inspection)}{summary}"
+        f"<details><summary>Each of them</summary>{every}</details>",
     )
 
 
 def _ranges(inspection: Inspection) -> str:
     if not inspection.ranges:
         return ""
-    chart = range_chart([Range(each.name, each.low, each.high) for each in inspection.ranges])
     return _section(
-        f"Activation ranges of {_name(inspection)}",
+        f"Activation ranges of {figures.title(inspection)}",
         '<p class="quiet">What the quantiser in front of each product covers, in '
-        f"{inspection.ranges[0].levels} levels; what lies outside is clipped.</p>{chart}",
+        f"{inspection.ranges[0].levels} levels; what lies outside is clipped.</p>"
+        f"{figures.ranges(inspection)}",
     )
 
 
@@ -221,11 +197,9 @@ def _origin(before: Inspection, after: Inspection) -> str:
             for tool, number in before.card.toolchain.items()
         ),
     ]
-    return _section("Where they are from", _table(("", _name(before), _name(after)), rows))
-
-
-def _name(inspection: Inspection) -> str:
-    return f"{inspection.version} ({inspection.card.precision})"
+    return _section(
+        "Where they are from", _table(("", figures.title(before), figures.title(after)), rows)
+    )
 
 
 def _section(title: str, body: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -23,6 +23,7 @@ svg.chart .base { fill: #9ca3af; }
 svg.chart .middle { fill: #60a5fa; }
 svg.chart .best { fill: #059669; }
 svg.chart .axis { stroke: #9ca3af; stroke-dasharray: 2 3; }
+svg.chart .on { fill: white; text-anchor: middle; }
 svg.small { font-size: 11px; }
 """
 
@@ -70,12 +71,7 @@ def bar_chart(groups: Sequence[Group], *, standalone: bool = False) -> str:
             )
             y += _ROW
         y += _GAP
-    style = f"<style>{STYLE}</style>" if standalone else ""
-    background = '<rect width="100%" height="100%" fill="white"/>' if standalone else ""
-    return (
-        f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" '
-        f'viewBox="0 0 {WIDTH} {y}" role="img">{style}{background}{"".join(parts)}</svg>'
-    )
+    return _svg(parts, y, standalone=standalone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ class Range:
     high: float
 
 
-def range_chart(ranges: Sequence[Range]) -> str:
+def range_chart(ranges: Sequence[Range], *, standalone: bool = False) -> str:
     """Draw each range as a line on one axis, with a mark at zero."""
     row, room = 17, WIDTH - _LABEL_WIDTH - _NOTE_WIDTH
     least = min((each.low for each in ranges), default=0.0)
@@ -105,7 +101,67 @@ def range_chart(ranges: Sequence[Range]) -> str:
             f'height="8" rx="4"/><text class="note" x="{left + width + 8:.1f}" y="{y + 4}">'
             f"{each.low:.3g} to {each.high:.3g}</text>"
         )
+    return _svg(parts, height, small=True, standalone=standalone)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a grid: what it says, and its `kind` as for a `Bar`."""
+
+    text: str
+    kind: str = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Rows of cells by the rows' and the columns' names, under a title."""
+
+    title: str
+    rows: Mapping[str, Mapping[str, Cell]]
+
+
+def grid_chart(grid: Grid, *, standalone: bool = False) -> str:
+    """Draw coloured cells; a row need not have every column, and its own come in its order."""
+    columns = list(dict.fromkeys(column for row in grid.rows.values() for column in row))
+    label, head = 120, _TITLE + 34
+    width = (WIDTH - label) / max(1, len(columns))
+    parts = [f'<text class="title" x="0" y="16">{escape(grid.title)}</text>']
+    for index, column in enumerate(columns):
+        for line, text in enumerate(_two_lines(column)):
+            parts.append(
+                f'<text class="note" x="{label + width * (index + 0.5):.1f}" '
+                f'y="{_TITLE + 12 + 14 * line}" text-anchor="middle">{escape(text)}</text>'
+            )
+    for number, (row_name, row) in enumerate(grid.rows.items()):
+        y = head + _ROW * number
+        parts.append(
+            f'<text x="{label - 10}" y="{y + 16}" text-anchor="end">{escape(row_name)}</text>'
+        )
+        for column, cell in row.items():
+            x = label + width * columns.index(column)
+            parts.append(
+                f'<rect class="{cell.kind}" x="{x + 1:.1f}" y="{y}" width="{width - 2:.1f}" '
+                f'height="{_ROW - 3}" rx="3"/><text class="on" x="{x + width / 2:.1f}" '
+                f'y="{y + 16}">{escape(cell.text)}</text>'
+            )
+    return _svg(parts, head + _ROW * len(grid.rows) + 8, small=True, standalone=standalone)
+
+
+def _two_lines(text: str) -> tuple[str, str]:
+    """Break a name at its last dot or space before its middle."""
+    place = max(text.rfind(mark, 0, len(text) // 2 + 4) for mark in ". ")
+    if place < 0:
+        return text, ""
+    return text[: place + 1].rstrip(), text[place + 1 :]
+
+
+def _svg(
+    parts: Sequence[str], height: float, *, small: bool = False, standalone: bool = False
+) -> str:
+    style = f"<style>{STYLE}</style>" if standalone else ""
+    background = '<rect width="100%" height="100%" fill="white"/>' if standalone else ""
     return (
-        f'<svg class="chart small" xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" '
-        f'height="{height}" viewBox="0 0 {WIDTH} {height}" role="img">{"".join(parts)}</svg>'
+        f'<svg class="chart{" small" if small else ""}" xmlns="http://www.w3.org/2000/svg" '
+        f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img">'
+        f"{style}{background}{''.join(parts)}</svg>"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -14,17 +13,18 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from bertqa import Answer, QAClient, defaults
+from bertqa import Answer, QAClient
 from bertqa.repository import MODEL_NAME, Repository
 from bertqa_cli.console import headline, highlighted, stderr, stdout
-from bertqa_cli.errors import CommandError
+from bertqa_cli.errors import Status
 from bertqa_cli.options import DEFAULT_REPOSITORY
 from bertqa_cli.sizes import directory_size, human_size
+from bertqa_serve.errors import PortInUseError
+from bertqa_serve.ports import free_ports
 
 RECIPE = "build/recipes/demo.yaml"
 VERSIONS = (1, 2)
 LATENCY_REPEATS = 30
-PORTS_TRIED = 100
 STOP_TIMEOUT = 30.0
 QUESTION = "How many miles per second does light travel?"
 CONTEXT = (
@@ -46,9 +46,9 @@ def main() -> int:
             _summary(grpc_url)
     except subprocess.CalledProcessError as error:
         return error.returncode
-    except CommandError as error:
+    except PortInUseError as error:
         stderr.print(f"[bold red]error:[/] {error}")
-        return error.status
+        return Status.FAILED
     except KeyboardInterrupt:
         return 1
     return 0
@@ -62,8 +62,7 @@ def _run(*arguments: str) -> None:
 
 @contextlib.contextmanager
 def _server() -> Iterator[tuple[str, str]]:
-    grpc_port = _free_grpc_port()
-    rest_port = grpc_port - defaults.REST_PORT_BELOW_GRPC
+    grpc_port, rest_port = free_ports()
     arguments = ["serve", "--port", str(grpc_port), "--rest-port", str(rest_port)]
     stdout.print(f"\n[bold cyan]$ bert-qa {shlex.join(arguments)} &[/]")
     process = subprocess.Popen(
@@ -79,23 +78,6 @@ def _server() -> Iterator[tuple[str, str]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-
-
-def _free_grpc_port() -> int:
-    """Give the first gRPC port from 9000 on that is free, as is its REST port, on loopback."""
-    for port in range(defaults.GRPC_PORT, defaults.GRPC_PORT + PORTS_TRIED):
-        if _is_free(port) and _is_free(port - defaults.REST_PORT_BELOW_GRPC):
-            return port
-    raise CommandError(
-        f"None of the ports {defaults.GRPC_PORT} to {port} is free, each with the one "
-        f"{defaults.REST_PORT_BELOW_GRPC} below it."
-    )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _wait_until_ready(process: subprocess.Popen[str]) -> None:

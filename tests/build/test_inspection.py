@@ -111,4 +111,4 @@ def test_the_report_is_one_whole_page(
         assert version.card.scores is not None
         assert f"{version.card.scores['f1']:.2f} %" in text
     assert f"of {PRODUCTS}" in text
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 5

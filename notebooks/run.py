@@ -1,0 +1,84 @@
+"""`make notebooks`: runs every notebook from top to bottom, and keeps what came out."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from rich.console import Console
+
+FOLDER = Path(__file__).parent
+WORK = FOLDER.parent / ".work" / "notebooks"
+CELL_SECONDS = 600
+CHECKOUT = "/path/to/bert-qa"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def notebooks(folder: Path = FOLDER) -> list[Path]:
+    """Give the notebooks of a folder, in the order in which they are read."""
+    return sorted(folder.glob("*.ipynb"))
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """Read a notebook as it is kept."""
+    notebook: nbformat.NotebookNode = nbformat.read(  # type: ignore[no-untyped-call]
+        path, as_version=nbformat.NO_CONVERT
+    )
+    return notebook
+
+
+def run(path: Path) -> nbformat.NotebookNode:
+    """Run a notebook where it lies, as Jupyter would, and give it with its outputs.
+
+    What commands say of the checkout's place is replaced by `CHECKOUT`.
+    Raises nbclient's CellExecutionError where a cell fails.
+    """
+    notebook = read(path)
+    NotebookClient(
+        notebook,
+        timeout=CELL_SECONDS,
+        kernel_name="python3",
+        coalesce_streams=True,
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
+    notebook.metadata = METADATA
+    here = str(path.absolute().parents[1])
+    for output in outputs(notebook):
+        if output.output_type == "stream":
+            # A command writes lines as a terminal has them, and its paths are this checkout's.
+            output.text = output.text.replace("\r\n", "\n").replace(here, CHECKOUT)
+    return notebook
+
+
+def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Give the outputs of all cells."""
+    return [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    ]
+
+
+def main() -> int:
+    """Run them as a first reader would, with nothing made before; give the exit status."""
+    console = Console(highlight=False, soft_wrap=True)
+    shutil.rmtree(WORK, ignore_errors=True)
+    for path in notebooks():
+        console.print(f"Running {path.name}")
+        try:
+            notebook = run(path)
+        except CellExecutionError as error:
+            console.print(str(error), markup=False)
+            return 1
+        nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from bertqa.repository import Repository
+from bertqa_build import figures
+from bertqa_build.inspection import Inspection, Speed, inspect
+
+SVG = "{http://www.w3.org/2000/svg}"
+LAYERS = 6
+
+
+@pytest.fixture(scope="module")
+def versions(demo_repository: Repository) -> tuple[Inspection, Inspection]:
+    return inspect(demo_repository, 1), inspect(demo_repository, 2)
+
+
+def boxes(svg: str) -> list[str]:
+    """The kinds of the coloured boxes; the figure has to be well-formed."""
+    rectangles = ElementTree.fromstring(svg).iter(f"{SVG}rect")
+    return [kind for each in rectangles if (kind := each.get("class"))]
+
+
+def texts(svg: str) -> list[str]:
+    return [each.text or "" for each in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def test_products_are_drawn_in_what_they_run_in_layer_by_layer(
+    versions: tuple[Inspection, Inspection],
+) -> None:
+    fp32, int8 = (figures.products(each) for each in versions)
+
+    assert boxes(fp32) == ["base"] * len(versions[0].products)
+    in_int8 = sum(product.int8 for product in versions[1].products)
+    assert boxes(int8).count("best") == in_int8
+    assert len(boxes(int8)) == len(versions[1].products)
+    assert {f"layer {number}" for number in range(LAYERS)} <= set(texts(int8))
+    assert texts(int8).count("f32") == len(versions[1].products) - in_int8
+    assert "Version 2 (INT8)" in texts(int8)
+
+
+def test_no_two_products_of_a_layer_share_a_place(versions: tuple[Inspection, Inspection]) -> None:
+    rectangles = list(ElementTree.fromstring(figures.products(versions[1])).iter(f"{SVG}rect"))
+
+    places = {(each.get("x"), each.get("y")) for each in rectangles}
+    assert len(places) == len(rectangles)
+
+
+def test_scores_and_sizes_are_those_of_the_versions(
+    versions: tuple[Inspection, Inspection],
+) -> None:
+    scores, sizes = texts(figures.scores(*versions)), texts(figures.sizes(*versions))
+
+    for version in versions:
+        assert version.card.scores is not None
+        assert f"{version.card.scores['f1']:.2f} %" in scores
+        for size in version.sizes.values():
+            assert f"{size / 1e6:.1f} MB" in sizes
+
+
+def test_speeds_are_drawn_by_shape(versions: tuple[Inspection, Inspection]) -> None:
+    measured = {1: [Speed(128, 1, 0.1, 0.02)], 2: [Speed(128, 1, 0.05, 0.01)]}
+
+    svg = figures.speeds(*versions, measured)
+
+    assert boxes(svg) == ["base", "best"]
+    assert {"10.0 (spread 2%)", "20.0 (spread 1%)"} <= set(texts(svg))
+
+
+def test_a_standalone_figure_brings_its_style(versions: tuple[Inspection, Inspection]) -> None:
+    alone = figures.ranges(versions[1], standalone=True)
+
+    assert "<style>" in alone
+    assert "<style>" not in figures.ranges(versions[1])
+    assert len(re.findall(r" to [-\d.]", alone)) == len(versions[1].ranges)
