@@ -1,4 +1,4 @@
-"""What can go wrong while traffic moves from one version to another."""
+"""What can go wrong while versions are published elsewhere and traffic moves between them."""
 
 from __future__ import annotations
 
@@ -35,3 +35,11 @@ class ClusterError(DeployError):
 
 class RolledBackError(DeployError):
     """The candidate crossed a limit; the stable track has all traffic again."""
+
+
+class TakenError(DeployError):
+    """Where a version was to go, there is another already."""
+
+
+class PlaceError(DeployError):
+    """A directory or store cannot be reached, read or written; the same command goes on."""
