@@ -28,7 +28,7 @@ class Directory:
         self.root = root
 
     def missing(self, files: VersionFiles, on_progress: OnProgress) -> list[str]:
-        """Name the files that have to be sent. Raises TakenError and PlaceError."""
+        """Name the files that neither are there nor are staged. Raises TakenError, PlaceError."""
         target = self.root / files.path
         with self._explained():
             if not target.exists():
@@ -53,6 +53,8 @@ class Directory:
     def send(self, files: VersionFiles, names: list[str], on_progress: OnProgress) -> None:
         """Copy and verify these files, then let the version appear. Raises as `missing` does."""
         target = self.root / files.path
+        if target.exists() and not names:
+            return
         staged = self._staged(files)
         with self._explained(), self._alone():
             staged.mkdir(parents=True, exist_ok=True)

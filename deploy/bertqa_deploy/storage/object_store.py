@@ -80,6 +80,7 @@ class ObjectStore:
                 path,
                 mode="create",
                 callback=_callback(f"Sending {files.path}/{name}", total, on_progress),
+                **self._store.sending,
             )
         except FileExistsError:
             created = False  # Somebody else's, or our own of which the answer got lost.
@@ -133,7 +134,7 @@ class ObjectStore:
             case Failure.UNREACHABLE:
                 message = f"Nobody answers for {where}. The same command goes on from here."
             case Failure.OTHER:
-                message = f"{where} fails. The same command goes on from here."
+                return PlaceError(f"{where} cannot be used: {_first_line(error)}")
         return PlaceError(message, detail=_first_line(error))
 
 

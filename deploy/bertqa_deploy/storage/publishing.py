@@ -73,8 +73,7 @@ def publish(
     )
     missing = [place.missing(part, on_progress) for part in parts]
     for part, names in zip(parts, missing, strict=True):
-        if names:
-            place.send(part, names, on_progress)
+        place.send(part, names, on_progress)
     files = [
         PublishedFile(f"{part.path}/{name}", part.size(name), digest, name in names)
         for part, names in zip(parts, missing, strict=True)

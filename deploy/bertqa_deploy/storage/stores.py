@@ -10,14 +10,17 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
 from bertqa_deploy.storage.address import AZURE, GOOGLE, S3
 
-CONNECTIONS = 4
-_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+_CONNECTIONS = 4
+_PART_BYTES = 8 * 2**20
+# The time for an answer runs while a part is being sent, and a slow line sends four of them.
+_CONNECT_SECONDS, _ANSWER_SECONDS = 10, 120
+_AZURE_SCOPE = "https://storage.azure.com/.default"
 _LOGGERS = ("azure", "gcsfs", "s3fs", "aiobotocore", "botocore", "google")
 
 _NO_CREDENTIALS = {
@@ -27,6 +30,7 @@ _NO_CREDENTIALS = {
     "CredentialUnavailableError",
     "DefaultCredentialsError",
 }
+_NO_CREDENTIALS_SAID = ("Must provide either a connection_string", "failed to retrieve a token")
 _UNREACHABLE = {
     "ServiceRequestError",
     "ServiceResponseError",
@@ -55,11 +59,15 @@ class Failure(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """One kind of store: how its file system is opened, and its own words for things."""
+    """One kind of store: how its file system is opened, and its own words for things.
+
+    `sending` are options of its `put_file`.
+    """
 
     open: Callable[[], Any]
     container: str
     credentials: str
+    sending: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _open_azure() -> Any:
@@ -67,17 +75,21 @@ def _open_azure() -> Any:
     from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 
     filesystem = AzureBlobFileSystem(
-        max_concurrency=CONNECTIONS,
+        max_concurrency=_CONNECTIONS,
         connection_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
+        read_timeout=_ANSWER_SECONDS,
         use_listings_cache=False,
         skip_instance_cache=True,
     )
+    if filesystem.sync_credential is not None:
+        filesystem.sync_credential.get_token(_AZURE_SCOPE)  # Each request would try many times.
     # Its own waits 15 seconds and more before each retry, and adlfs has no setting for that.
     client = filesystem.service_client
     filesystem.service_client = BlobServiceClient(
         client.url,
         credential=client.credential,
+        max_single_put_size=_PART_BYTES,
+        max_block_size=_PART_BYTES,
         retry_policy=ExponentialRetry(
             initial_backoff=1, increment_base=2, retry_total=3, random_jitter_range=1
         ),
@@ -90,11 +102,11 @@ def _open_s3() -> Any:
 
     region = os.environ.get("AWS_REGION")  # OVMS reads this one, and botocore another.
     filesystem = S3FileSystem(
-        max_concurrency=CONNECTIONS,
+        max_concurrency=_CONNECTIONS,
         client_kwargs={"region_name": region} if region else {},
         config_kwargs={
             "connect_timeout": _CONNECT_SECONDS,
-            "read_timeout": _READ_SECONDS,
+            "read_timeout": _ANSWER_SECONDS,
             "retries": {"mode": "standard", "total_max_attempts": 3},
         },
         use_listings_cache=False,
@@ -132,12 +144,14 @@ STORES: Mapping[str, Store] = {
         "bucket",
         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; AWS_ENDPOINT_URL names "
         "a store that is not Amazon's",
+        {"chunksize": _PART_BYTES},
     ),
     GOOGLE: Store(
         _open_google,
         "bucket",
         "set GOOGLE_APPLICATION_CREDENTIALS to a service account's key file, or sign in with "
         "gcloud auth application-default login",
+        {"chunksize": _PART_BYTES},
     ),
 }
 
@@ -154,7 +168,7 @@ def failure_of(error: BaseException) -> Failure:
     names = {type(cause).__name__ for cause in causes}
     statuses = {status for cause in causes if (status := _status(cause))}
     codes = {_code(cause) for cause in causes}
-    if names & _NO_CREDENTIALS or "Must provide either a connection_string" in str(error):
+    if names & _NO_CREDENTIALS or any(said in str(error) for said in _NO_CREDENTIALS_SAID):
         return Failure.NO_CREDENTIALS
     if codes & {"ContainerNotFound", "NoSuchBucket"} or isinstance(error, FileNotFoundError):
         return Failure.NO_CONTAINER
