@@ -120,6 +120,10 @@ def test_what_arrives_damaged_is_taken_away_and_sent_again(
         return content[:-1] + b"?" if read and len(content) > 200_000 else content
 
     proxy.after = falsify
+    if store.scheme == "s3":  # Its library checks what it reads, and leaves no doubt to settle.
+        with pytest.raises(PlaceError, match="Expected checksum"):
+            send(published, store)
+        return
     with pytest.raises(PlaceError, match=r"bert-qa/2/model\.bin did not arrive as it was sent"):
         send(published, store)
     assert {path for path in store.contents() if "onnx" not in path} == {"bert-qa/2/card.json"}
