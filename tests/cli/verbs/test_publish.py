@@ -142,7 +142,11 @@ def test_an_interrupted_publish_says_how_it_goes_on(
         store.use(monkeypatch, url)
         command = (sys.executable, "-m", "bertqa_cli.main", "publish", "--to", store.url)
         process = subprocess.Popen(
-            [*command, "--repository", str(root)], stderr=subprocess.PIPE, text=True
+            [*command, "--repository", str(root)],
+            stderr=subprocess.PIPE,
+            text=True,
+            # Tests that run in the background of a shell have the signal ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert reached.wait(240)
         process.send_signal(signal.SIGINT)
