@@ -3,10 +3,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fuzz format bench chart clean
+.PHONY: help setup demo test lint fuzz format bench chart notebooks clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -36,6 +36,9 @@ bench: $(INSTALLED) ## Measure engines and precisions side by side, for three si
 	for model in minilm bert-base bert-large; do \
 		$(BIN)/bert-qa bench --model $$model --repeats 3 --plot .work/bench/$$model.svg || exit; \
 	done
+
+notebooks: $(INSTALLED) ## Run the notebooks from the start and keep what comes out
+	$(BIN)/python -m notebooks.run
 
 fuzz: $(INSTALLED) ## Send the local engine 100,000 damaged requests
 	$(BIN)/python -m tests.serve.fuzz

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.support.demo import DemoBuild
+    from tests.support.stores import Store, Stores
 
 
 @pytest.fixture(name="free_port")
@@ -41,3 +43,21 @@ def demo_build(tmp_path_factory: pytest.TempPathFactory) -> DemoBuild:
 def demo_repository(demo_build: DemoBuild) -> Repository:
     """The repository of `demo_build`: version 1 in FP32 and version 2 in INT8."""
     return demo_build.repository
+
+
+@pytest.fixture(scope="session")
+def stores() -> Iterator[Stores]:
+    """Azurite, an S3 and a Google store on loopback, each started when it is first asked for."""
+    from tests.support.stores import Stores
+
+    started = Stores()
+    yield started
+    started.close()
+
+
+@pytest.fixture(params=["az", "s3", "gs"])
+def store(request: pytest.FixtureRequest, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty container of each kind of store, to which the environment leads."""
+    made = stores.store(request.param)
+    made.use(monkeypatch)
+    return made

@@ -20,6 +20,7 @@ from bertqa_cli.verbs import (
     compare,
     evaluate,
     inspect,
+    publish,
     serve,
     switch,
     versions,
@@ -33,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (build, serve, ask, evaluate, compare, switch, inspect, versions):
+for verb in (build, serve, ask, evaluate, compare, publish, switch, inspect, versions):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 benches = typer.Typer(invoke_without_command=True)
 benches.callback()(bench.bench)

@@ -24,7 +24,7 @@ def check_card(
     if card.gate and not card.gate.get("passed", True) and not force:
         raise GateFailedError(
             f"Version {version} failed the quality gate, so its card says "
-            f"({_figures(card.gate)}): nothing was changed. --force switches to it even so."
+            f"({_figures(card.gate)}): nothing was changed. --force takes it even so."
         )
     for name, digest in card.files.items():
         if not (directory / name).is_file() or sha256_of(directory / name) != digest:

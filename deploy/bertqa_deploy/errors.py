@@ -1,4 +1,4 @@
-"""What can go wrong while traffic moves from one version to another."""
+"""What can go wrong while versions are published elsewhere and traffic moves between them."""
 
 from __future__ import annotations
 
@@ -47,3 +47,11 @@ class AzureFileError(AzureError):
 
 class AzureNotFoundError(AzureError):
     """The workspace has no such thing."""
+
+
+class TakenError(DeployError):
+    """Where a version was to go, there is another already."""
+
+
+class PlaceError(DeployError):
+    """A directory or store cannot be reached, read or written; the same command goes on."""

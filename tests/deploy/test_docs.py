@@ -1,4 +1,4 @@
-"""docs/switching.md: its examples run, and its commands are commands."""
+"""docs/switching.md and docs/publishing.md: examples run, and commands are commands."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from bertqa_serve.engine import LocalServer
 from tests.client.test_docs import free_pair
 from tests.support.models import write_config, write_toy_version
 
-PAGE = (Path(__file__).parents[2] / "docs" / "switching.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"(?:\$ |`)bert-qa ([a-z]+ [^`\n]+)", PAGE)
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "switching.md").read_text(encoding="utf-8")
+PUBLISHING = (DOCS / "publishing.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"(?:\$ |`)bert-qa ([a-z]+ [^`\n]+)", PAGE + PUBLISHING)
 
 
 def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

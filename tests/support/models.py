@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import openvino as ov
 from openvino import opset13 as ops
 
 from bertqa.model_info import ModelInfo
+from bertqa.repository import Card, onnx_model_name, sha256_of
 
 VOCABULARY_SIZE = 30_522
 
@@ -82,6 +84,32 @@ def write_toy_version(
     directory.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(staged, directory)
     return directory
+
+
+def write_card(directory: Path, **changes: object) -> Card:
+    """Write the `card.json` of a version from the files that it has, and give it."""
+    files = {path.name: sha256_of(path) for path in directory.iterdir() if path.suffix != ".json"}
+    card = Card(
+        model=directory.parent.name,
+        version=int(directory.name),
+        precision="int8",
+        format="openvino" if "model.xml" in files else "onnx",
+        source="tests",
+        published="2026-01-01T00:00:00+00:00",
+        files=files,
+    )
+    card = replace(card, **changes)  # type: ignore[arg-type]
+    (directory / "card.json").write_text(card.to_json(), encoding="utf-8")
+    return card
+
+
+def write_published_version(repository: Path, version: int, model: str = "bert-qa") -> None:
+    """Put a toy version with its card into a repository, and an ONNX twin that nothing loads."""
+    write_card(write_toy_version(repository, version, model=model))
+    twin = repository / onnx_model_name(model) / str(version)
+    twin.mkdir(parents=True)
+    (twin / "model.onnx").write_bytes(f"the ONNX of version {version}".encode())
+    write_card(twin)
 
 
 def write_config(repository: Path, *models: str, policy: object = None) -> Path:

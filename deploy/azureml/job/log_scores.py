@@ -21,6 +21,6 @@ if __name__ == "__main__":
     }
     print(json.dumps(scores))
     if "MLFLOW_TRACKING_URI" in os.environ:
-        import mlflow  # type: ignore[import-not-found]
+        import mlflow
 
         mlflow.log_metrics(scores)

@@ -1,0 +1,74 @@
+"""`bert-qa publish`: copy a published version to a store or directory that servers read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from bertqa.repository import Repository
+from bertqa_cli.console import print_json, stderr, stdout
+from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
+from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import stages
+from bertqa_cli.sizes import human_size
+
+MEGABYTE = 10**6
+
+
+def publish(
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", help="az://container/path, s3://bucket/path, gs://..., or a directory."
+        ),
+    ],
+    version: Annotated[
+        int | None, typer.Argument(min=1, help="The version; the latest if left out.")
+    ] = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    model: Model = DEFAULT_MODEL,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish even a version that failed the quality gate.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Copy a version to where servers read it: whole or not at all; the same command resumes it."""
+    from bertqa_deploy.errors import GateFailedError
+    from bertqa_deploy.storage.address import Address
+    from bertqa_deploy.storage.publishing import publish as publish_version
+
+    address, place = Address.parse(to), Repository(repository)
+    chosen = place.latest_version(model) if version is None else version
+    try:
+        with stages() as show:
+
+            def on_progress(stage: str, done: int, total: int) -> None:
+                show(stage, done // MEGABYTE, total // MEGABYTE, "MB")
+
+            published = publish_version(
+                place, chosen, address, model, force=force, on_progress=on_progress
+            )
+    except GateFailedError as error:
+        raise CommandError(str(error), status=Status.REFUSED) from error
+    except KeyboardInterrupt:
+        stderr.print("[dim]The same command goes on from here.[/]")
+        raise
+    if json:
+        print_json(published.to_dict())
+        return
+    sent = [file for file in published.files if file.sent]
+    size = human_size(sum(file.size for file in sent))
+    there = len(published.files) - len(sent)
+    if not sent:
+        summary = f"all {there} files were there already, and are the same: nothing was sent."
+    elif there:
+        summary = f"{len(sent)} files sent ({size}), {there} were there already."
+    else:
+        summary = f"{len(sent)} files sent ({size})."
+    stdout.print(
+        f"[bold]Version {chosen} of {escape(model)} is at {escape(published.to)}[/]: {summary} "
+        f"Each was read back and is what its card says. {published.seconds:.1f} s."
+    )

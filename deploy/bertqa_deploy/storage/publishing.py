@@ -1,0 +1,82 @@
+"""Publishing a version of a repository elsewhere, under the same number.
+
+What is there already and right is left as it is, so that the same command goes on where one was
+cut off; what is there and different is refused before anything is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bertqa.repository import MODEL_NAME, Repository, onnx_model_name
+from bertqa_deploy.cards import check_card
+from bertqa_deploy.storage.address import Address
+from bertqa_deploy.storage.directory import Directory
+from bertqa_deploy.storage.object_store import ANSWER_SECONDS, ObjectStore
+from bertqa_deploy.storage.version import OnProgress, VersionFiles
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """One file at its place: its path from the root, its size in bytes, and if it was sent now."""
+
+    path: str
+    size: int
+    sha256: str
+    sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version that is whole at its place."""
+
+    version: int
+    model: str
+    to: str
+    files: list[PublishedFile]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it for JSON."""
+        return asdict(self)
+
+
+def publish(
+    repository: Repository,
+    version: int,
+    to: Address,
+    model: str = MODEL_NAME,
+    *,
+    force: bool = False,
+    answer_seconds: float = ANSWER_SECONDS,
+    on_progress: OnProgress = lambda *_: None,
+) -> Published:
+    """Copy a version, with its ONNX twin where there is one, and verify what arrived.
+
+    `force` takes a version that failed the gate; a store has to answer the first look within
+    `answer_seconds`. Raises RepositoryError, GateFailedError, TakenError, PlaceError, and
+    ModuleNotFoundError where the store's extra is not installed.
+    """
+    begun = time.monotonic()
+    repository.require_version(version, model)
+    twin = onnx_model_name(model)
+    # The twin first: who sees the IR may count on it.
+    models = [twin, model] if repository.version_dir(version, twin).is_dir() else [model]
+    parts = [VersionFiles.of(repository, version, each) for each in models]
+    for part in parts:
+        check_card(repository, version, part.model, force=force)
+    place = (
+        ObjectStore(to, answer_seconds=answer_seconds) if to.scheme else Directory(Path(to.path))
+    )
+    missing = [place.missing(part, on_progress) for part in parts]
+    for part, names in zip(parts, missing, strict=True):
+        place.send(part, names, on_progress)
+    files = [
+        PublishedFile(f"{part.path}/{name}", part.size(name), digest, name in names)
+        for part, names in zip(parts, missing, strict=True)
+        for name, digest in part.digests.items()
+    ]
+    return Published(version, model, str(to), files, round(time.monotonic() - begun, 3))

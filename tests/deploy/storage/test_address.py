@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from bertqa.errors import InvalidOptionError
+from bertqa_deploy.storage.address import Address
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "container"),
+    [
+        ("az://models/qa", "az", "models"),
+        ("s3://my.bucket-1/a/b", "s3", "my.bucket-1"),
+        ("gs://models/", "gs", "models"),
+    ],
+)
+def test_the_forms_of_ovms_are_read(text: str, scheme: str, container: str) -> None:
+    address = Address.parse(text)
+    assert (address.scheme, address.container) == (scheme, container)
+    assert str(address) == text.rstrip("/")
+
+
+@pytest.mark.parametrize("text", ["elsewhere", "/srv/models", "../models", "a:b"])
+def test_what_is_no_url_is_a_directory(text: str) -> None:
+    assert Address.parse(text) == Address("", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "is empty: write az://container/path"),
+        ("az:models", "lacks its //"),
+        ("az:/models", "lacks its //"),
+        ("abfs://models/qa", "write az:// for 'abfs://models/qa'"),
+        ("azure://models/qa", "write az://"),
+        ("azfs://share/qa", "write az://"),
+        ("s3a://models", "write s3://"),
+        ("gcs://models", "write gs://"),
+        ("ftp://models", "ftp:// is no place for a repository"),
+        ("https://a.blob.core.windows.net/models", "https:// is no place"),
+        ("file:///srv/models", "file:// is no place"),
+        ("az://", "names no container"),
+        ("s3:///models", "names no container"),
+        ("s3://localhost:9000/models", "the endpoint come from the environment"),
+        ("az://models@account.dfs.core.windows.net/qa", "The account"),
+        ("az://Models/qa", "lower-case"),
+        ("az://models/../qa", r"'\.\.' should be letters"),
+        ("az://models//qa", "'' should be letters"),
+        ("gs://models/qa?x=1", "should be letters"),
+        ("s3://models/a b", "should be letters"),
+    ],
+)
+def test_what_ovms_would_not_read_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(InvalidOptionError, match=complaint):
+        Address.parse(text)
