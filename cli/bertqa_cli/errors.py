@@ -19,7 +19,6 @@ EXTRA_OF_MODULE = {
     "starlette": "serve",
     "uvicorn": "serve",
     "adlfs": "azure",
-    "azure": "azure",
     "fsspec": "deploy",
     "gcsfs": "gs",
     "jinja2": "deploy",

@@ -192,7 +192,7 @@ def _log(client: MLClient, name: str, deployment: str) -> str:
     """Give the end of the server's log, which is gone with the deployment; empty without one."""
     try:
         with explained(f"read the log of {deployment}"):
-            return client.online_deployments.get_logs(deployment, name, _LOG_LINES)
+            return str(client.online_deployments.get_logs(deployment, name, _LOG_LINES))
     except AzureError:
         return ""
 

@@ -50,8 +50,10 @@ def test_what_is_printed_is_what_is_loaded_from_anywhere(tmp_path: Path) -> None
         encoding="utf-8",
     )
     context = ml.load_environment(path).build
-    assert Path(context.path).samefile(PROJECT)
-    assert (Path(context.path) / context.dockerfile_path).is_file()
+    assert context is not None
+    folder = Path(str(context.path))
+    assert folder.samefile(PROJECT)
+    assert (folder / str(context.dockerfile_path)).is_file()
 
 
 def test_the_sweep_runs_the_job_s_own_command() -> None:
