@@ -242,6 +242,7 @@ def serving(azure: Azure, port: int, folder: Path) -> Iterator[dict[str, str]]:
         port=port,
         log_level="error",
         ssl_certfile=str(chain),
+        timeout_graceful_shutdown=1,  # Clients keep their connections open.
     )
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run)
