@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bertqa import Answer, BertQAError, QAClient
@@ -72,22 +72,6 @@ def since(answers: list[tuple[float, int]], moment: float) -> list[int]:
 
 def since_versions(answers: list[tuple[float, int]], moment: float) -> set[int]:
     return set(since(answers, moment))
-
-
-@contextmanager
-def eight_clients(grpc_url: str, rest_url: str) -> Iterator[list[tuple[QAClient, bool]]]:
-    """Four clients over gRPC and four over REST; every other one follows the split."""
-    with ExitStack() as stack:
-        yield [
-            (
-                stack.enter_context(
-                    QAClient(url, metadata_url=rest_url, traffic="auto" if follows else None)
-                ),
-                follows,
-            )
-            for url in (grpc_url, rest_url)
-            for follows in (False, True, False, True)
-        ]
 
 
 @contextmanager

@@ -22,8 +22,9 @@ from bertqa import QAClient
 from bertqa_deploy.errors import NothingToDoError, SwitchUndoneError
 from bertqa_deploy.server import Server
 from bertqa_deploy.switch import DRAIN_SECONDS
+from tests.deploy.clients import eight_clients
 from tests.deploy.conftest import ONLY_1, SMOKE, Operated, operate
-from tests.deploy.load import AWAY, asking, eight_clients
+from tests.deploy.load import AWAY, asking
 from tests.support.engines import Served, toy_server
 from tests.support.models import write_toy_version
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bertqa.repository import Card
 from tests.cli.conftest import Invoke
+from tests.cli.test_main import HEAVY
 from tests.support.engines import Served
 from tests.support.models import write_config
 
@@ -149,3 +152,18 @@ def test_a_configuration_that_ovms_would_refuse_is_named(
     assert result.status == 1
     assert str(tmp_path / "config.json") in result.err.replace("\n", "")
     assert complaint in result.err.replace("\n", " ")
+
+
+def test_the_light_install_tells_a_repository_s_versions(tmp_path: Path) -> None:
+    publish(tmp_path, "fp32")
+    write_config(tmp_path)
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({(*HEAVY, "jsonschema", "yaml")!r}))
+sys.argv = ["bert-qa", "versions", "--repository", {str(tmp_path)!r}, "--json"]
+from bertqa_cli import main
+main.run()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert json.loads(ended.stdout)[0]["state"] == "served"
