@@ -6,6 +6,7 @@ import functools
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -96,14 +97,13 @@ def asking(
             except BertQAError as error:
                 found.errors.append(f"{type(error).__name__}: {error} ({error.detail})")
 
-    threads = [threading.Thread(target=ask, args=each) for each in clients]
-    for thread in threads:
-        thread.start()
-    try:
-        found.go_on(8)
-        yield found
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(len(clients)) as pool:
+        asked = [pool.submit(ask, *each) for each in clients]
+        try:
+            found.go_on(8)
+            yield found
+        finally:
+            ended.set()
+    for each in asked:
+        each.result()
     assert not found.errors, found.errors[:3]
