@@ -33,10 +33,11 @@ class Operated:
 
 
 def operate(server: Served) -> Operated:
+    """Give the switch of a server; one that restarts may wait a minute for its port."""
     repository, steps = Repository(server.repository), list[str]()
     switch = Switch(
         repository,
-        Server(server.rest_url, patience=60),
+        Server(server.rest_url, patience=180),
         smoke=SMOKE,
         drain_seconds=0,
         on_step=steps.append,

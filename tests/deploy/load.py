@@ -6,7 +6,8 @@ import functools
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bertqa import Answer, BertQAError, QAClient
@@ -75,22 +76,6 @@ def since_versions(answers: list[tuple[float, int]], moment: float) -> set[int]:
 
 
 @contextmanager
-def eight_clients(grpc_url: str, rest_url: str) -> Iterator[list[tuple[QAClient, bool]]]:
-    """Four clients over gRPC and four over REST; every other one follows the split."""
-    with ExitStack() as stack:
-        yield [
-            (
-                stack.enter_context(
-                    QAClient(url, metadata_url=rest_url, traffic="auto" if follows else None)
-                ),
-                follows,
-            )
-            for url in (grpc_url, rest_url)
-            for follows in (False, True, False, True)
-        ]
-
-
-@contextmanager
 def asking(
     clients: Sequence[tuple[QAClient, bool]], may_fail: tuple[type[BertQAError], ...] = ()
 ) -> Iterator[Load]:
@@ -112,14 +97,13 @@ def asking(
             except BertQAError as error:
                 found.errors.append(f"{type(error).__name__}: {error} ({error.detail})")
 
-    threads = [threading.Thread(target=ask, args=each) for each in clients]
-    for thread in threads:
-        thread.start()
-    try:
-        found.go_on(8)
-        yield found
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(len(clients)) as pool:
+        asked = [pool.submit(ask, *each) for each in clients]
+        try:
+            found.go_on(8)
+            yield found
+        finally:
+            ended.set()
+    for each in asked:
+        each.result()
     assert not found.errors, found.errors[:3]

@@ -20,10 +20,10 @@ import pytest
 
 from bertqa import QAClient
 from bertqa_deploy.errors import NothingToDoError, SwitchUndoneError
-from bertqa_deploy.server import Server
 from bertqa_deploy.switch import DRAIN_SECONDS
+from tests.deploy.clients import eight_clients
 from tests.deploy.conftest import ONLY_1, SMOKE, Operated, operate
-from tests.deploy.load import AWAY, asking, eight_clients
+from tests.deploy.load import AWAY, asking
 from tests.support.engines import Served, toy_server
 from tests.support.models import write_toy_version
 
@@ -136,11 +136,7 @@ def test_a_server_may_restart_in_the_middle_of_a_switch(
             begun.set()
             away.wait(60)
 
-    switch = replace(
-        at_version_1.with_drain(DRAIN_SECONDS),
-        server=Server(server.rest_url, patience=180),
-        on_step=on_step,
-    )
+    switch = replace(at_version_1.with_drain(DRAIN_SECONDS), on_step=on_step)
     with asking(clients, may_fail=AWAY) as load, ThreadPoolExecutor(1) as pool:
         switching = pool.submit(switch.move, {2: 100.0})
         assert begun.wait(60)

@@ -49,10 +49,16 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
         raise CommandError(
             f"There is no model repository {repository.root}. `bert-qa build` makes one."
         )
+    versions = repository.versions(model)
+    served = _configured(repository, model, versions)
     rows: list[dict[str, Any]] = [
         asdict(repository.card(version, model))
-        | {"size": directory_size(repository.version_dir(version, model))}
-        for version in repository.versions(model)
+        | {
+            "state": "served" if version in served else "not served",
+            "is_default": version == max(served, default=None),
+            "size": directory_size(repository.version_dir(version, model)),
+        }
+        for version in versions
     ]
     if json:
         print_json(rows)
@@ -60,12 +66,14 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
     if not rows:
         stdout.print(f"{repository.root} has no version of {model} yet.")
         return
-    table = Table("version", "precision", "exact match", "F1", "size", "published", "made from")
+    table = _version_table()
     for row in rows:
         scores = row["scores"] or {}
         parent = f"version {row['parent']}" if row["parent"] else row["source"]
         table.add_row(
             str(row["version"]),
+            row["state"],
+            "yes" if row["is_default"] else "",
             row["precision"],
             _score(scores.get("exact_match")),
             _score(scores.get("f1")),
@@ -76,14 +84,32 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
     stdout.print(table)
 
 
+def _configured(repository: Repository, model: str, versions: list[int]) -> list[int]:
+    """Give those versions that OVMS would serve by the repository's `config.json`.
+
+    Where there is none, all of them: `bert-qa serve` writes one that says so.
+    """
+    from bertqa_deploy.config_file import ConfigFile
+    from bertqa_serve.errors import ConfigError
+    from bertqa_serve.version_policy import VersionPolicy
+
+    if not repository.config_path.exists():
+        return versions
+    config = ConfigFile(repository.config_path)
+    if not config.has(model):
+        return []
+    try:
+        return VersionPolicy.parse(config.entry(model).get("model_version_policy")).choose(versions)
+    except ConfigError as error:
+        raise CommandError(f"{repository.config_path}: {error}") from error
+
+
 def _served(served: list[ServedVersion], repository: Repository, model: str, *, json: bool) -> None:
     published = [_published_as(version, repository, model) for version in served]
     if json:
         print_json([asdict(one) | other for one, other in zip(served, published, strict=True)])
         return
-    table = Table("version", "state", "default", "precision", "exact match", "F1")
-    for column in ("size", "published", "made from"):
-        table.add_column(column)
+    table = _version_table()
     for version, known in zip(served, published, strict=True):
         table.add_row(
             str(version.version),
@@ -127,6 +153,13 @@ def _tracks(release: str, namespace: str, *, json: bool) -> None:
         ready = f"{each.ready} of {len(each.pods)}"
         table.add_row(each.track, each.version, f"{each.weight} %", ready, names)
     stdout.print(table)
+
+
+def _version_table() -> Table:
+    table = Table("version", "state", "default", "precision", "exact match", "F1")
+    for column in ("size", "published", "made from"):
+        table.add_column(column)
+    return table
 
 
 def _minute(moment: str) -> str:

@@ -217,6 +217,8 @@ class RestTransport(_Protocol):
         self, request: dict[str, Any], deadline: float, asked: Asked
     ) -> tuple[bytes, Mapping[str, str]]:
         left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
         with self._client.stream(**request, timeout=left) as response:
             body = bytearray()
             for chunk in response.iter_bytes():

@@ -26,6 +26,7 @@ from bertqa_deploy.errors import ClusterError, DeployError, NothingToDoError, Ro
 from bertqa_deploy.smoke import Smoke
 
 CANDIDATE = "candidate"
+LATEST = "latest"
 ALL = 100
 STEPS = (5, 25, 50, ALL)
 _LOOK_SECONDS = 5.0
@@ -51,7 +52,7 @@ class Cluster(Protocol):
         ...
 
     def former_versions(self) -> Iterator[int]:
-        """Give the versions that once had all traffic, the latest first."""
+        """Give the versions that once had all traffic by their numbers, the last one first."""
         ...
 
     def set_tracks(
@@ -90,8 +91,9 @@ class HelmCluster:
     def former_versions(self) -> Iterator[int]:
         """See `Cluster`."""
         for revision in self._helm.revisions():
-            tracks = self._helm.tracks(revision).values()
-            yield from (int(t["version"]) for t in tracks if t.get("weight") == ALL)
+            for track in self._helm.tracks(revision).values():
+                if track.get("weight") == ALL and track["version"] != LATEST:
+                    yield int(track["version"])
 
     def set_tracks(
         self, tracks: Mapping[str, dict[str, Any] | None], wait_for: Collection[str]
@@ -206,7 +208,7 @@ class Rollout:
             raise ClusterError(
                 f"The release has the tracks {', '.join(tracks)}: a switch is between two."
             )
-        following = [name for name, track in tracks.items() if track["version"] == "latest"]
+        following = [name for name, track in tracks.items() if track["version"] == LATEST]
         if following:
             raise ClusterError(
                 f"The track {following[0]} follows the latest version: give it a number first."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 
 from bertqa_serve.errors import ConfigError
+from bertqa_serve.version_policy import VersionPolicy
 
 _NOT_SUPPORTED = {
     "pipeline_config_list": "pipelines",
@@ -21,33 +22,6 @@ _NOT_SUPPORTED = {
     "custom_node_library_config_list": "custom nodes",
 }
 _NOT_SUPPORTED_OF_A_MODEL = ("layout", "graph_path", "subconfig", "custom_loader_options")
-
-
-@dataclass(frozen=True, slots=True)
-class VersionPolicy:
-    """Which of the versions on disk are served: all, the `latest` so many, or `specific` ones."""
-
-    latest: int | None = 1
-    specific: frozenset[int] | None = None
-
-    @classmethod
-    def parse(cls, policy: Mapping[str, Any] | None) -> VersionPolicy:
-        """Read `model_version_policy`, which has passed the schema; without one, `latest` 1."""
-        match policy:
-            case None:
-                return cls()
-            case {"all": _}:
-                return cls(latest=None)
-            case {"latest": {"num_versions": int(number)}}:
-                return cls(latest=number)
-            case {"specific": {"versions": versions}}:
-                return cls(latest=None, specific=frozenset(versions))
-        raise ConfigError(f"model_version_policy is none that OVMS knows: {policy}.")
-
-    def choose(self, versions: Sequence[int]) -> list[int]:
-        """Give those of the versions that are to be served, in ascending order."""
-        chosen = sorted(v for v in versions if self.specific is None or v in self.specific)
-        return chosen if self.latest is None else chosen[-self.latest :]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,27 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from bertqa.repository import Card
 from tests.cli.conftest import Invoke
+from tests.cli.test_main import HEAVY
 from tests.support.engines import Served
+from tests.support.models import write_config
+
+
+def publish(root: Path, *precisions: str, size: int = 3) -> None:
+    """Publish a version of each precision, which is all that a repository is asked for here."""
+    for version, precision in enumerate(precisions, start=1):
+        directory = root / "bert-qa" / str(version)
+        directory.mkdir(parents=True)
+        card = Card("bert-qa", version, precision, "openvino", "tests", "2026-08-21T10:30:00Z", {})
+        (directory / "card.json").write_text(card.to_json(), encoding="utf-8")
+        (directory / "model.bin").write_bytes(bytes(size))
 
 
 def test_a_server_tells_its_versions_and_which_one_is_the_default(
@@ -23,12 +39,7 @@ def test_a_server_tells_its_versions_and_which_one_is_the_default(
 def test_a_server_s_versions_have_the_size_and_the_date_that_their_own_cards_tell(
     invoke: Invoke, served: Served, tmp_path: Path
 ) -> None:
-    for version, precision in ((1, "fp32"), (2, "int8")):
-        directory = tmp_path / "bert-qa" / str(version)
-        directory.mkdir(parents=True)
-        card = Card("bert-qa", version, precision, "openvino", "tests", "2026-08-21T10:30:00Z", {})
-        (directory / "card.json").write_text(card.to_json(), encoding="utf-8")
-        (directory / "model.bin").write_bytes(bytes(3_000_000))
+    publish(tmp_path, "fp32", "int8", size=3_000_000)
     asked = ("versions", "--url", served.rest_url, "--repository", str(tmp_path))
 
     ours, of_another_repository = json.loads(invoke(*asked, "--json").out)
@@ -64,3 +75,95 @@ def test_a_repository_that_is_not_there_is_status_1(invoke: Invoke, tmp_path: Pa
 
 def test_an_empty_repository_has_no_versions(invoke: Invoke, tmp_path: Path) -> None:
     assert json.loads(invoke("versions", "--repository", str(tmp_path), "--json").out) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "served", "default"),
+    [
+        ({"all": {}}, [1, 2, 3], 3),
+        ({"latest": {"num_versions": 2}}, [2, 3], 3),
+        ({"specific": {"versions": [1, 2]}}, [1, 2], 2),
+        ({"specific": {"versions": [9]}}, [], None),
+    ],
+)
+def test_a_repository_tells_what_is_served_by_its_configuration_and_which_is_the_default(
+    invoke: Invoke, tmp_path: Path, policy: object, served: list[int], default: int | None
+) -> None:
+    publish(tmp_path, "fp32", "int8", "int8")
+    write_config(tmp_path, policy=policy)
+
+    result = invoke("versions", "--repository", str(tmp_path), "--json")
+
+    assert result.status == 0
+    assert [(each["state"], each["is_default"]) for each in json.loads(result.out)] == [
+        ("served" if version in served else "not served", version == default)
+        for version in (1, 2, 3)
+    ]
+
+
+def test_without_a_policy_the_latest_version_is_served_and_without_a_configuration_all_are(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    publish(tmp_path, "fp32", "int8")
+    asked = ("versions", "--repository", str(tmp_path), "--json")
+    assert [each["state"] for each in json.loads(invoke(*asked).out)] == ["served", "served"]
+
+    entries = [{"config": {"name": "bert-qa", "base_path": "bert-qa"}}]
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"model_config_list": entries}), encoding="utf-8")
+    assert [each["state"] for each in json.loads(invoke(*asked).out)] == ["not served", "served"]
+
+    write_config(tmp_path, "other")
+    assert [each["state"] for each in json.loads(invoke(*asked).out)] == ["not served"] * 2
+
+
+def test_the_table_of_a_repository_has_state_and_default(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    publish(tmp_path, "fp32", "int8")
+    write_config(tmp_path, policy={"specific": {"versions": [1]}})
+
+    lines = invoke("versions", "--repository", str(tmp_path)).out.splitlines()
+
+    cells = [[cell.strip() for cell in line.split("│")] for line in lines]
+    rows = [row[1:4] for row in cells if len(row) > 3 and row[1].isdigit()]
+    assert rows == [["1", "served", "yes"], ["2", "not served", ""]]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "is no configuration of OVMS"),
+        (
+            '{"model_config_list": [{"config": {"name": "bert-qa", "model_version_policy": {}}}]}',
+            "model_version_policy is none that OVMS knows: {}",
+        ),
+    ],
+)
+def test_a_configuration_that_ovms_would_refuse_is_named(
+    invoke: Invoke, tmp_path: Path, text: str, complaint: str
+) -> None:
+    publish(tmp_path, "fp32")
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+
+    result = invoke("versions", "--repository", str(tmp_path))
+
+    assert result.status == 1
+    assert str(tmp_path / "config.json") in result.err.replace("\n", "")
+    assert complaint in result.err.replace("\n", " ")
+
+
+def test_the_light_install_tells_a_repository_s_versions(tmp_path: Path) -> None:
+    publish(tmp_path, "fp32")
+    write_config(tmp_path)
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({(*HEAVY, "jsonschema", "yaml")!r}))
+sys.argv = ["bert-qa", "versions", "--repository", {str(tmp_path)!r}, "--json"]
+from bertqa_cli import main
+main.run()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert json.loads(ended.stdout)[0]["state"] == "served"

@@ -20,11 +20,12 @@ from bertqa.errors import (
     ServerUnreachableError,
 )
 from bertqa.transport.address import Address
-from bertqa.transport.rest import JSON_LENGTH, RestTransport
+from bertqa.transport.rest import JSON_LENGTH, AsyncRestTransport, RestTransport
 from bertqa.transport.security import Security
 from tests.support.engines import Served
 from tests.support.gates import pipe_to, tcp_server
 from tests.support.models import tokenizer_json
+from tests.support.ports import free_port
 from tests.support.twins import Twins
 
 QUESTION = "Who gave their name to Normandy?"
@@ -167,6 +168,17 @@ def test_a_silent_server_meets_the_deadline(open_client: Twins) -> None:
 
     with tcp_server(nothing) as port, pytest.raises(DeadlineExceededError):
         ask(open_client, port, timeout=0.3)
+
+
+async def test_a_deadline_that_is_over_is_told_as_such() -> None:
+    where = (Address.parse(f"http://127.0.0.1:{free_port()}"), "bert-qa", Security())
+    transport, twin = RestTransport(*where), AsyncRestTransport(*where)
+    with pytest.raises(DeadlineExceededError):
+        transport.metadata(version=None, timeout=0)
+    with pytest.raises(DeadlineExceededError):
+        await twin.metadata(version=None, timeout=0)
+    transport.close()
+    await twin.close()
 
 
 def test_a_body_without_end_does_not_fill_the_memory(

@@ -49,10 +49,14 @@ Object = dict[str, Any]
 
 
 class ApiServer:
-    """`servers` maps a version to the port of the server that its pods stand for."""
+    """`servers` maps a version to the port of the server that its pods stand for.
+
+    Pods that follow `latest` stand for the highest version's.
+    """
 
     def __init__(self, servers: Mapping[int, int]) -> None:
-        self.servers = dict(servers)
+        self.servers = {str(version): port for version, port in servers.items()}
+        self.servers["latest"] = servers[max(servers)]
         self.forbidden: set[str] = set()
         self.weights: list[dict[str, int]] = []
         self._objects: dict[tuple[str, str, str], Object] = {}
@@ -162,7 +166,7 @@ class ApiServer:
             if plural != "deployments":
                 continue
             template = deployment["spec"]["template"]
-            ready = int(template["metadata"]["annotations"]["bert-qa/version"]) in self.servers
+            ready = template["metadata"]["annotations"]["bert-qa/version"] in self.servers
             count = deployment["spec"]["replicas"]
             deployment["status"] = {
                 "observedGeneration": deployment["metadata"]["generation"],
@@ -192,7 +196,7 @@ class ApiServer:
         await websocket.accept(PROTOCOL)
         for channel in (0, 1):
             await websocket.send_bytes(bytes([channel]) + struct.pack("<H", port))
-        version = int(pod["metadata"]["annotations"]["bert-qa/version"])
+        version = pod["metadata"]["annotations"]["bert-qa/version"]
         reader, writer = await asyncio.open_connection("127.0.0.1", self.servers[version])
 
         async def back() -> None:

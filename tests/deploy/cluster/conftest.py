@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -105,10 +106,10 @@ def traffic(
                         version = api.version_of(name)
                         ask(clients[version], version)
 
-    thread = threading.Thread(target=go)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(go)
+        try:
+            yield
+        finally:
+            ended.set()
+    asked.result()

@@ -168,6 +168,10 @@ def test_weights_without_a_gateway_are_refused(install: Install, api: ApiServer)
     [
         (("kserve.enabled=true",), "KServe moves the traffic of this release"),
         (
+            ("tracks.stable.version=latest",),
+            "The track stable follows the latest version: give it a number first",
+        ),
+        (
             ("tracks.a.version=1,tracks.a.weight=0", "tracks.b.version=2,tracks.b.weight=0"),
             "has the tracks a, b, stable: a switch is between two",
         ),
@@ -180,6 +184,18 @@ def test_a_release_of_another_kind_is_refused(
     with pytest.raises(ClusterError, match=complaint):
         rollout(release, steps=(100,)).move(TO_2)
     assert release.revisions() == [1]
+
+
+def test_back_passes_over_a_time_when_the_track_followed_the_latest_version(
+    install: Install, api: ApiServer
+) -> None:
+    release = install()
+    for version in ("latest", 2):
+        release.set_tracks({"stable": {**release.tracks()["stable"], "version": version}})
+
+    back = rollout(release, steps=(100,), pause_seconds=0).back()
+
+    assert back["stable"]["version"] == 1
 
 
 def test_steps_that_do_not_ascend_are_refused(install: Install, api: ApiServer) -> None:

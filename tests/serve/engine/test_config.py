@@ -1,4 +1,4 @@
-"""Reading `config.json`: OVMS's schema and version policies, and what the engine lacks."""
+"""Reading `config.json`: OVMS's schema, and what the engine lacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bertqa_serve.engine.config import ServerConfig, VersionPolicy
+from bertqa_serve.engine.config import ServerConfig
 from bertqa_serve.errors import ConfigError
 
 ROOT = Path("/repository")
@@ -17,21 +17,6 @@ ROOT = Path("/repository")
 def parse(entry: dict[str, Any], **others: object) -> ServerConfig:
     content = {"model_config_list": [{"config": {"name": "m", **entry}}], **others}
     return ServerConfig.parse(json.dumps(content), ROOT)
-
-
-@pytest.mark.parametrize(
-    ("policy", "chosen"),
-    [
-        (None, [7]),
-        ({"all": {}}, [1, 2, 7]),
-        ({"latest": {"num_versions": 2}}, [2, 7]),
-        ({"latest": {"num_versions": 9}}, [1, 2, 7]),
-        ({"specific": {"versions": [2, 9]}}, [2]),
-        ({"specific": {"versions": []}}, []),
-    ],
-)
-def test_policies_choose_versions(policy: dict[str, Any] | None, chosen: list[int]) -> None:
-    assert VersionPolicy.parse(policy).choose([1, 2, 7]) == chosen
 
 
 def test_a_relative_base_path_starts_where_the_file_is() -> None:
