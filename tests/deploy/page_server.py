@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import uvicorn
 
 from bertqa import QAClient
 from bertqa_deploy.compare import Side
@@ -15,6 +11,7 @@ from bertqa_deploy.page import LOOPBACK, page
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
 from tests.support.ports import free_port
+from tests.support.web import serving_application
 
 
 @contextmanager
@@ -24,13 +21,5 @@ def serving_page() -> Iterator[str]:
     transport = InProcessTransport({1: model_info(), 2: model_info()})
     with QAClient(transport=transport) as client:
         first, second = (Side(f"version {number}", client, number) for number in (1, 2))
-        config = uvicorn.Config(page(first, second), host=LOOPBACK, port=port, log_level="error")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"http://{LOOPBACK}:{port}"
-        server.should_exit = True
-        thread.join()
+        with serving_application(page(first, second), port):
+            yield f"http://{LOOPBACK}:{port}"

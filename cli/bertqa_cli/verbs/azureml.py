@@ -10,10 +10,11 @@ import typer
 from rich.markup import escape
 
 from bertqa.repository import Repository
-from bertqa.split import Split, parse_split
+from bertqa.split import Split
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import Json
+from bertqa_cli.traffic_options import Back, Force, Percents, To, split_of
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -37,7 +38,6 @@ Workspace = Annotated[
 ]
 
 DEFAULT_FOLDER = Path("deploy/azureml")
-ALL = 100.0
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -136,9 +136,7 @@ def deploy(
         bool,
         typer.Option("--update", help="Bring what is there to what deployment.yml says now."),
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Take even a version that failed the quality gate.")
-    ] = False,
+    force: Force = False,
     endpoint: Endpoint = None,
     files: Folder = DEFAULT_FOLDER,
     subscription: Subscription = None,
@@ -176,11 +174,9 @@ def deploy(
 
 @app.command()
 def switch(
-    to: Annotated[int | None, typer.Option(min=1, help="The version that gets it all.")] = None,
-    back: Annotated[bool, typer.Option("--back", help="Return to what was before.")] = False,
-    split: Annotated[
-        str | None, typer.Option(metavar="1=90,2=10", help="Percents of the traffic by version.")
-    ] = None,
+    to: To = None,
+    back: Back = False,
+    split: Percents = None,
     mirror: Annotated[
         str | None,
         typer.Option(
@@ -287,9 +283,7 @@ def _split(to: int | None, back: bool, split: str | None, mirror: str | None) ->
             "--mirror 2=10 with or without one.",
             status=Status.USAGE,
         )
-    if to is not None:
-        return {to: ALL}
-    return None if split is None else parse_split(split)
+    return split_of(to, split)
 
 
 def _check_card(model: Document, version: int, *, force: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from bertqa.repository import Repository
-from bertqa.split import Split, format_split, parse_split
+from bertqa.split import Split, format_split
 from bertqa.squad import read_squad
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.durations import seconds_of
@@ -33,11 +33,10 @@ from bertqa_cli.release_options import (
     Release,
     helm_of,
 )
+from bertqa_cli.traffic_options import Back, Force, Percents, To, split_of
 
 if TYPE_CHECKING:
     from bertqa_deploy.smoke import Smoke
-
-ALL = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +49,13 @@ class _Aim:
 
 
 def switch(
-    to: Annotated[int | None, typer.Option(min=1, help="The version that gets it all.")] = None,
-    back: Annotated[bool, typer.Option("--back", help="Return to what was before.")] = False,
-    split: Annotated[
-        str | None, typer.Option(metavar="1=90,2=10", help="Percents of the traffic by version.")
-    ] = None,
+    to: To = None,
+    back: Back = False,
+    split: Percents = None,
     retire: Annotated[
         bool, typer.Option("--retire", help="Stop serving the versions that get no traffic.")
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Take even a version that failed the quality gate.")
-    ] = False,
+    force: Force = False,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     url: OptionalUrl = None,
     metadata_url: MetadataUrl = None,
@@ -179,9 +174,7 @@ def _split(to: int | None, back: bool, split: str | None) -> Split | None:
             "Say where to: exactly one of --to VERSION, --split 1=90,2=10 and --back.",
             status=Status.USAGE,
         )
-    if to is not None:
-        return {to: ALL}
-    return None if split is None else parse_split(split)
+    return split_of(to, split)
 
 
 def _smoke(question: str | None, context: str | None, answer: str | None) -> Smoke:

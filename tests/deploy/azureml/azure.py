@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from tests.support.web import serving_application
 
 SUBSCRIPTION, GROUP, WORKSPACE = "00000000-0000-0000-0000-000000000001", "qa", "bert"
 WORKSPACE_ID = (
@@ -236,21 +236,7 @@ def serving(azure: Azure, port: int, folder: Path) -> Iterator[dict[str, str]]:
     trusted, chain = folder / "ca.pem", folder / "server.pem"
     authority.cert_pem.write_to_path(str(trusted))
     certificate.private_key_and_cert_chain_pem.write_to_path(str(chain))
-    settings = uvicorn.Config(
-        azure.application(),
-        host="127.0.0.1",
-        port=port,
-        log_level="error",
-        ssl_certfile=str(chain),
-        timeout_graceful_shutdown=1,  # Clients keep their connections open.
-    )
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
+    with serving_application(azure.application(), port, ssl_certfile=str(chain)):
         yield {
             "REQUESTS_CA_BUNDLE": str(trusted),
             "ARM_CLOUD_METADATA_URL": f"{azure.url}/metadata/endpoints",
@@ -261,6 +247,3 @@ def serving(azure: Azure, port: int, folder: Path) -> Iterator[dict[str, str]]:
             "AZUREML_ARM_RESOURCEGROUP": GROUP,
             "AZUREML_ARM_WORKSPACE_NAME": WORKSPACE,
         }
-    finally:
-        server.should_exit = True
-        thread.join()

@@ -12,19 +12,19 @@ import io
 import json
 import struct
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 import yaml
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from tests.support.web import serving_application
 
 GROUPS = {
     "v1": {
@@ -379,15 +379,5 @@ def running(api: ApiServer, port: int, kubeconfig: Path) -> Iterator[None]:
         ),
         encoding="utf-8",
     )
-    settings = uvicorn.Config(
-        api.application(), host="127.0.0.1", port=port, log_level="error", ws="websockets-sansio"
-    )
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield
-    server.should_exit = True
-    thread.join()
+    with serving_application(api.application(), port, ws="websockets-sansio"):
+        yield
