@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -188,6 +189,8 @@ def _fake_gcs() -> Iterator[str]:
     before = os.environ.get("STORAGE_EMULATOR_HOST")
     server.start()
     os.environ.pop("STORAGE_EMULATOR_HOST")
+    # It logs into a pipe, and would stop answering when that is full.
+    threading.Thread(target=deque, args=(server._process.stderr, 0), daemon=True).start()
     try:
         yield server.url
     finally:

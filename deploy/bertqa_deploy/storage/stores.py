@@ -119,6 +119,7 @@ def _open_s3() -> Any:
 def _open_google() -> Any:
     # The class that gcsfs exports asks every bucket for its kind over gRPC first, which emulators
     # do not answer, and which takes minutes where a network does not let it through.
+    from aiohttp import ClientTimeout
     from gcsfs.core import GCSFileSystem
 
     emulated = bool(os.environ.get("STORAGE_EMULATOR_HOST"))
@@ -126,6 +127,9 @@ def _open_google() -> Any:
         warnings.filterwarnings("ignore", "GCS project not set")
         return GCSFileSystem(
             token="anon" if emulated else "google_default",
+            requests_timeout=ClientTimeout(
+                sock_connect=_CONNECT_SECONDS, sock_read=_ANSWER_SECONDS
+            ),
             use_listings_cache=False,
             skip_instance_cache=True,
         )
