@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 from bertqa.errors import (
@@ -57,6 +59,15 @@ class CommandError(Exception):
         super().__init__(message)
         self.status = status
         self.detail = detail
+
+
+@contextmanager
+def refused_by(gate: type[BertQAError]) -> Iterator[None]:
+    """Let what the quality gate refuses end the command with its own status."""
+    try:
+        yield
+    except gate as error:
+        raise CommandError(str(error), status=Status.REFUSED, detail=error.detail) from error
 
 
 def status_of(error: BertQAError | CommandError) -> Status:

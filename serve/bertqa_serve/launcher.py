@@ -37,6 +37,7 @@ from bertqa_serve.errors import (
     ServeError,
     ServerDiedError,
 )
+from bertqa_serve.ports import GRPC_PORT, REST_PORT
 from bertqa_serve.repository import complete_config
 from bertqa_serve.warm_up import warm_up
 
@@ -63,8 +64,8 @@ class ServeOptions:
     ovms_path: Path | None = None
     model: str = "bert-qa"
     host: str = "127.0.0.1"
-    port: int = 9000
-    rest_port: int = 8000
+    port: int = GRPC_PORT
+    rest_port: int = REST_PORT
     warm_up: bool = True
     log_level: str = "INFO"
     image: str = CONTAINER_IMAGE

@@ -12,7 +12,7 @@ from rich.markup import escape
 from bertqa.repository import Repository
 from bertqa.split import Split
 from bertqa_cli.console import print_json, stderr, stdout
-from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.errors import CommandError, Status, refused_by
 from bertqa_cli.options import Json
 from bertqa_cli.traffic_options import Back, Force, Percents, To, split_of
 
@@ -294,10 +294,8 @@ def _check_card(model: Document, version: int, *, force: bool) -> None:
     repository = Repository(directory.parents[1])
     if not repository.root.is_dir():
         return
-    try:
+    with refused_by(GateFailedError):
         check_card(repository, version, directory.parent.name, force=force)
-    except GateFailedError as error:
-        raise CommandError(str(error), status=Status.REFUSED) from error
 
 
 def _show(documents: Sequence[Document], *, json: bool) -> None:

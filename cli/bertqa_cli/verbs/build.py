@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bertqa.repository import Repository
 from bertqa_cli.console import print_json, stdout
-from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.errors import refused_by
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
@@ -45,12 +45,10 @@ def build(
         def on_progress(progress: Progress) -> None:
             show(progress.stage, progress.done, progress.total, progress.note)
 
-        try:
+        with refused_by(GateRefusedError):
             result = build_versions(
                 loaded, Repository(repository), work_dir, force=force, on_progress=on_progress
             )
-        except GateRefusedError as error:
-            raise CommandError(str(error), status=Status.REFUSED, detail=error.detail) from error
     if json:
         print_json(result.to_dict())
         return

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from bertqa.repository import Repository
 from bertqa_cli.console import print_json, stderr, stdout
-from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.errors import refused_by
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
@@ -43,7 +43,7 @@ def publish(
     address, place = Address.parse(to), Repository(repository)
     chosen = place.latest_version(model) if version is None else version
     try:
-        with stages() as show:
+        with refused_by(GateFailedError), stages() as show:
 
             def on_progress(stage: str, done: int, total: int) -> None:
                 show(stage, done // MEGABYTE, total // MEGABYTE, "MB")
@@ -51,8 +51,6 @@ def publish(
             published = publish_version(
                 place, chosen, address, model, force=force, on_progress=on_progress
             )
-    except GateFailedError as error:
-        raise CommandError(str(error), status=Status.REFUSED) from error
     except KeyboardInterrupt:
         stderr.print("[dim]The same command goes on from here.[/]")
         raise

@@ -14,7 +14,7 @@ from bertqa.split import Split, format_split
 from bertqa.squad import read_squad
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.durations import seconds_of
-from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.errors import CommandError, Status, refused_by
 from bertqa_cli.options import (
     DEFAULT_MODEL,
     DEFAULT_REPOSITORY,
@@ -97,7 +97,7 @@ def switch(
     from bertqa_deploy.errors import GateFailedError
 
     place = Repository(repository)
-    try:
+    with refused_by(GateFailedError):
         if release is None:
             address = url or DEFAULT_URL
             _on_server(aim, smoke, place, address, metadata_url, model, patience, json=json)
@@ -109,8 +109,6 @@ def switch(
         # The cluster's repository is out of reach; a copy of it here tells what its cards say.
         for version in aim.split or ():
             check_card(place, version, model, force=force)
-    except GateFailedError as error:
-        raise CommandError(str(error), status=Status.REFUSED) from error
 
     from bertqa_deploy.cluster.rollout import HelmCluster, Limits, Rollout
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from azure.ai.ml import MLClient
 
 from bertqa.errors import InvalidOptionError
 from bertqa.split import WHOLE, Split, format_split, parse_split
-from bertqa_deploy.azureml.jobs import ensure
+from bertqa_deploy.azureml.jobs import OnStep, ensure
 from bertqa_deploy.azureml.plans import Serving
 from bertqa_deploy.azureml.versions import BEFORE, to_split, to_traffic
 from bertqa_deploy.azureml.workspace import explained, plain
@@ -22,8 +22,6 @@ SUCCEEDED = "Succeeded"
 _UNDER_WAY = ("Creating", "Updating", "Scaling", "Deleting")
 _LOOK_SECONDS = 15.0
 _LOG_LINES = 30
-
-OnStep = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
