@@ -25,11 +25,12 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 chart: $(INSTALLED) ## Check the chart and pack it into .work
-	$(BIN)/python deploy/helm/generate.py --check
+	$(BIN)/python -m tools.chart --check
 	$(BIN)/python -m pytest tests/deploy/helm
-	$(BIN)/python -m tests.deploy.tools helm package deploy/helm/bert-qa --destination .work
+	$(BIN)/python -m tools.programs helm package deploy/helm/bert-qa --destination .work
 
 bench: $(INSTALLED) ## Measure engines and precisions side by side, for three sizes of BERT
 	mkdir -p .work/bench
@@ -41,7 +42,7 @@ notebooks: $(INSTALLED) ## Run the notebooks from the start and keep what comes 
 	$(BIN)/python -m notebooks.run
 
 fuzz: $(INSTALLED) ## Send the local engine 100,000 damaged requests
-	$(BIN)/python -m tests.serve.fuzz
+	$(BIN)/python -m tools.fuzz
 
 format: $(INSTALLED) ## Mend style in place
 	$(BIN)/ruff check --fix .

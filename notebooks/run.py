@@ -22,7 +22,7 @@ METADATA = {
 
 
 def notebooks(folder: Path = FOLDER) -> list[Path]:
-    """Give the notebooks of a folder, in the order in which they are read."""
+    """Return the notebooks of a folder, in the order in which they are read."""
     return sorted(folder.glob("*.ipynb"))
 
 
@@ -59,7 +59,7 @@ def run(path: Path) -> nbformat.NotebookNode:
 
 
 def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    """Give the outputs of all cells."""
+    """Return the outputs of all cells."""
     return [
         output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
     ]

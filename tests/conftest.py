@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:

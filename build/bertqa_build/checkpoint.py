@@ -152,7 +152,7 @@ def _require_bert(folder: Path, source: str, max_seq_len: int) -> None:
 
 
 def _load_model(folder: Path, source: str) -> tuple[BertForQuestionAnswering, set[str]]:
-    """Give the model, and the names of the tensors that the checkpoint lacks."""
+    """Return the model, and the names of the tensors that the checkpoint lacks."""
     try:
         with quiet():
             loaded: Any = BertForQuestionAnswering.from_pretrained(

@@ -17,8 +17,8 @@ from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
 from bertqa.errors import DataError
-from bertqa.squad import SquadDataset, SquadQuestion, parse_squad, read_squad
-from bertqa.tokenization import QATokenizer
+from bertqa.evaluation import SquadDataset, SquadQuestion, parse_squad, read_squad
+from bertqa.qa import QATokenizer
 from bertqa_build.recipe import DataSource, Recipe
 
 NO_ANSWER = (0, 0)
@@ -70,7 +70,7 @@ class TrainingWindows(Dataset[dict[str, Any]]):
         self.epoch = epoch
 
     def sampler(self, batch_size: int) -> LengthGroupedSampler:
-        """Give the order in which to train on these windows."""
+        """Return the order in which to train on these windows."""
         return LengthGroupedSampler(self, batch_size)
 
     def _draw(self, spans: tuple[tuple[int, int], ...], index: int) -> tuple[int, int]:
@@ -232,7 +232,7 @@ def _require_short_questions(
 
 
 def _spans(question: SquadQuestion, offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Give first and last token of each gold answer that lies wholly among `offsets`."""
+    """Return first and last token of each gold answer that lies wholly among `offsets`."""
     tokens = np.flatnonzero(offsets[:, 0] >= 0)
     if not len(tokens):
         return

@@ -21,5 +21,5 @@ class TrainingError(BuildError):
     """Training had to stop."""
 
 
-class GateRefusedError(BuildError):
+class QualityGateError(BuildError):
     """A version lost more than the gate allows, and was not published."""

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bertqa.model_info import ModelInfo
-from bertqa_build.engines import INPUTS, MODEL_INFO, OUTPUTS
+from bertqa.artifact import INPUTS, OUTPUTS, ModelInfo
+from bertqa.runtime.openvino import MODEL_INFO
 from bertqa_build.errors import BuildError
 from bertqa_build.onnx_folding import fold_quantized_weights
 from bertqa_build.quiet import quiet

@@ -17,7 +17,7 @@ _OTHER = "outside the layers"
 
 def title(inspection: Inspection) -> str:
     """What to call a version: its number and its precision."""
-    return f"{inspection.version} ({inspection.card.precision})"
+    return f"{inspection.version} ({inspection.manifest.precision})"
 
 
 def scores(before: Inspection, after: Inspection, *, standalone: bool = False) -> str:
@@ -28,7 +28,7 @@ def scores(before: Inspection, after: Inspection, *, standalone: bool = False) -
             [
                 Bar(title(each), value, f"{value:.2f} %", kind)
                 for each, kind in ((before, "base"), (after, "best"))
-                if (value := (each.card.scores or {}).get(key)) is not None
+                if (value := (each.manifest.scores or {}).get(key)) is not None
             ],
         )
         for key, heading in (("f1", "F1"), ("exact_match", "Exact match"))

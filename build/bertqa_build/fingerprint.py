@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from bertqa.repository import sha256_of
+from bertqa.artifact import sha256_of
 from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.recipe import DataSource, Recipe
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bertqa_build.errors import BuildError, GateRefusedError
+from bertqa_build.errors import BuildError, QualityGateError
 
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateResult:
     """What the gate found; F1 and exact match are in percent, on `dataset`."""
 
     dataset: str
@@ -33,7 +33,7 @@ class Verdict:
         return self.f1_drop <= self.max_f1_drop + _ROUNDING
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what goes into `card.json`."""
+        """Return what goes into `manifest.json`."""
         return {
             "passed": self.passed,
             "forced": self.forced and not self.passed,
@@ -46,7 +46,7 @@ class Verdict:
 
 def judge(
     scores: dict[str, Any], parent: dict[str, Any], *, max_f1_drop: float, force: bool
-) -> Verdict:
+) -> GateResult:
     """Compare two versions' scores, as `Scores.to_dict` gives them.
 
     Raises BuildError where they were not measured on the same questions.
@@ -56,7 +56,7 @@ def judge(
             f"The versions were scored on different questions: {scores['questions']} of "
             f"{scores['dataset']}, and {parent['questions']} of {parent['dataset']}."
         )
-    return Verdict(
+    return GateResult(
         dataset=scores["dataset"],
         parent_f1=parent["f1"],
         parent_exact_match=parent["exact_match"],
@@ -67,11 +67,11 @@ def judge(
     )
 
 
-def require_passed(verdict: Verdict, kept_in: object) -> None:
-    """Raise GateRefusedError, with both scores, unless the verdict is good or was overruled."""
+def require_passed(verdict: GateResult, kept_in: object) -> None:
+    """Raise QualityGateError, with both scores, unless the verdict is good or was overruled."""
     if verdict.passed or verdict.forced:
         return
-    raise GateRefusedError(
+    raise QualityGateError(
         f"The quantised version is not published: on {verdict.dataset} its F1 is {verdict.f1:.2f}, "
         f"{verdict.f1_drop:.2f} below the {verdict.parent_f1:.2f} of the version that it is made "
         f"from, and gate.max_f1_drop allows {verdict.max_f1_drop:g} (exact match "

@@ -15,8 +15,16 @@ import numpy as np
 import onnx
 import openvino as ov
 
-from bertqa.repository import IR_FILE, MODEL_NAME, ONNX_FILE, Card, Repository, onnx_model_name
-from bertqa_build.engines import INPUTS, INTEGER, OpenVINOEngine, executed_operations
+from bertqa.artifact import (
+    INPUTS,
+    IR_FILE,
+    MODEL_NAME,
+    ONNX_FILE,
+    Repository,
+    VersionManifest,
+    onnx_model_name,
+)
+from bertqa.runtime.openvino import INTEGER, OpenVINOEngine, executed_operations
 
 ATTENTION = "ScaledDotProductAttention"
 _ATTENTION_INPUTS = ("queries", "keys", "values")
@@ -70,10 +78,10 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One version: its card, its sizes in bytes by file, and what its graphs hold."""
+    """One version: its manifest, its sizes in bytes by file, and what its graphs hold."""
 
     version: int
-    card: Card
+    manifest: VersionManifest
     sizes: Mapping[str, int]
     operations: Mapping[str, int]
     onnx_operations: Mapping[str, int]
@@ -94,11 +102,11 @@ class Inspection:
         return counts
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what goes into JSON."""
+        """Return what goes into JSON."""
         return {
             "version": self.version,
-            "precision": self.card.precision,
-            "scores": self.card.scores,
+            "precision": self.manifest.precision,
+            "scores": self.manifest.scores,
             "sizes": dict(self.sizes),
             "operations": dict(self.operations),
             "onnx_operations": dict(self.onnx_operations),
@@ -114,23 +122,23 @@ def inspect(repository: Repository, version: int) -> Inspection:
     Raises RepositoryError where there is no such version, BuildError where it cannot be loaded.
     """
     directory = repository.require_version(version)
-    card = repository.card(version)
+    manifest = repository.manifest(version)
     engine = OpenVINOEngine(directory / IR_FILE, version=version)
     graph = ov.Core().read_model(directory / IR_FILE)
     onnx_path = repository.version_dir(version, onnx_model_name(MODEL_NAME)) / ONNX_FILE
     return Inspection(
         version=version,
-        card=card,
+        manifest=manifest,
         sizes=_sizes(directory, onnx_path),
         operations=_count(operation.get_type_name() for operation in graph.get_ops()),
         onnx_operations=_onnx_operations(onnx_path),
-        products=tuple(_products(graph, engine.compiled, card)),
+        products=tuple(_products(graph, engine.compiled, manifest)),
         ranges=tuple(_ranges(graph)),
     )
 
 
 def operation_changes(before: Inspection, after: Inspection) -> list[tuple[str, int, int]]:
-    """Give each type of operation with its number in both IRs; those that changed come first."""
+    """Return each type of operation with its number in both IRs; those that changed come first."""
     kinds = sorted(before.operations.keys() | after.operations.keys())
     rows = [(kind, before.operations.get(kind, 0), after.operations.get(kind, 0)) for kind in kinds]
     return sorted(rows, key=lambda row: -abs(row[2] - row[1]))
@@ -183,7 +191,9 @@ def _onnx_operations(path: Path) -> dict[str, int]:
     return _count(node.op_type for node in onnx.load(path, load_external_data=False).graph.node)
 
 
-def _products(graph: ov.Model, compiled: ov.CompiledModel, card: Card) -> Iterable[Product]:
+def _products(
+    graph: ov.Model, compiled: ov.CompiledModel, manifest: VersionManifest
+) -> Iterable[Product]:
     runs_in = {
         name.removesuffix(_DEQUANTIZED): operation.precision
         for operation in executed_operations(compiled)
@@ -196,10 +206,12 @@ def _products(graph: ov.Model, compiled: ov.CompiledModel, card: Card) -> Iterab
         precision = runs_in.get(name, floating)
         inputs = list(operation.input_values()[:2])
         if kind == "MatMul":
-            yield _product(_short(name), inputs, precision, quantised, card)
+            yield _product(_short(name), inputs, precision, quantised, manifest)
         elif kind == ATTENTION:
             # What a fused attention takes decides on its first product; the second stays as it is.
-            yield _product(f"{_short(name)} (queries x keys)", inputs, precision, quantised, card)
+            yield _product(
+                f"{_short(name)} (queries x keys)", inputs, precision, quantised, manifest
+            )
             yield Product(
                 f"{_short(name)} (probabilities x values)",
                 False,
@@ -209,13 +221,13 @@ def _products(graph: ov.Model, compiled: ov.CompiledModel, card: Card) -> Iterab
 
 
 def _product(
-    name: str, inputs: list[ov.Output], precision: str, quantised: bool, card: Card
+    name: str, inputs: list[ov.Output], precision: str, quantised: bool, manifest: VersionManifest
 ) -> Product:
     if precision in INTEGER:
         return Product(name, True, precision)
     if not quantised:
         reason = NOT_QUANTISED
-    elif any(re.search(pattern, name) for pattern in _kept_patterns(card)):
+    elif any(re.search(pattern, name) for pattern in _kept_patterns(manifest)):
         reason = KEPT
     elif inputs[0].get_node().get_type_name() == "Softmax":
         reason = PROBABILITIES
@@ -226,8 +238,8 @@ def _product(
     return Product(name, False, precision, reason)
 
 
-def _kept_patterns(card: Card) -> list[str]:
-    patterns: list[str] = card.recipe.get("quantization", {}).get("keep_floating_point", [])
+def _kept_patterns(manifest: VersionManifest) -> list[str]:
+    patterns: list[str] = manifest.recipe.get("quantization", {}).get("keep_floating_point", [])
     return patterns
 
 

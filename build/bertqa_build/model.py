@@ -37,5 +37,5 @@ class SpanModel(nn.Module):
 
 
 def as_span_model(model: nn.Module) -> nn.Module:
-    """Give `model` the project's inputs and outputs, unless it has them already."""
+    """Return `model` the project's inputs and outputs, unless it has them already."""
     return SpanModel(model) if isinstance(model, BertForQuestionAnswering) else model

@@ -17,23 +17,22 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import BertForQuestionAnswering, TrainerCallback
 
+from bertqa.artifact import IR_FILE, MODEL_NAME, ONNX_FILE, ModelInfo, Repository, VersionManifest
 from bertqa.client import QAClient
 from bertqa.errors import RepositoryError
 from bertqa.evaluation import evaluate
-from bertqa.model_info import ModelInfo
-from bertqa.repository import IR_FILE, MODEL_NAME, ONNX_FILE, Card, Repository
+from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.data import load_dataset, load_questions
-from bertqa_build.engines import OpenVINOEngine
 from bertqa_build.errors import BuildError
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint
 from bertqa_build.gate import judge, require_passed
 from bertqa_build.model import SpanModel
-from bertqa_build.phases import finetune, quantize_and_train
 from bertqa_build.progress import OnProgress, Progress, ProgressCallback, ignore
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
+from bertqa_build.stages import finetune, quantize_and_train
 
 FP32 = "FP32"
 INT8 = "INT8"
@@ -57,7 +56,7 @@ class BuiltVersion:
     present: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what goes into JSON output."""
+        """Return what goes into JSON output."""
         return {**asdict(self), "directory": str(self.directory)}
 
 
@@ -70,7 +69,7 @@ class BuildResult:
     gate: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what goes into JSON output."""
+        """Return what goes into JSON output."""
         return {
             "versions": [self.fp32.to_dict(), self.int8.to_dict()],
             "gate": dict(self.gate),
@@ -99,7 +98,7 @@ def build(
         where = f"{filename}: " if filename else ""
         raise BuildError(
             f"The build stopped: {where}{getattr(error, 'strerror', None) or error}. What was "
-            f"published is whole, and the same command goes on from what {work_dir} holds."
+            f"published is whole. Run the same command again to resume from {work_dir}."
         ) from error
 
 
@@ -140,7 +139,7 @@ class _Build:
                 model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
                 fp32 = fp32 or self._make_fp32(model, fp32_print)
                 int8 = int8 or self._make_int8(model, fp32, int8_print)
-        return BuildResult(fp32, int8, self.repository.card(int8.version).gate or {})
+        return BuildResult(fp32, int8, self.repository.manifest(int8.version).gate or {})
 
     def _fp32_model(self, folder: Path) -> BertForQuestionAnswering:
         if self.recipe.finetune is None:
@@ -214,7 +213,7 @@ class _Build:
         gate: dict[str, Any] | None = None,
     ) -> BuiltVersion:
         self._say(f"Publishing {version.precision}")
-        card = Card(
+        manifest = VersionManifest(
             model=MODEL_NAME,
             version=0,
             precision=version.precision,
@@ -229,28 +228,28 @@ class _Build:
             toolchain=toolchain(),
             inputs_sha256=version.fingerprint,
         )
-        number = publish(self.repository, artefacts, card)
+        number = publish(self.repository, artefacts, manifest)
         shutil.rmtree(artefacts.ir.parent)
         return self._built(number, present=False)
 
     def _find(self, fingerprint: str) -> BuiltVersion | None:
-        """Give the newest version that was made of the same inputs."""
+        """Return the newest version that was made of the same inputs."""
         for number in reversed(self.repository.versions()):
             try:
-                card = self.repository.card(number)
+                manifest = self.repository.manifest(number)
             except RepositoryError as error:
                 logger.warning("Version %d was passed over: %s", number, error)
                 continue
-            if card.inputs_sha256 == fingerprint:
+            if manifest.inputs_sha256 == fingerprint:
                 return self._built(number, present=True)
         return None
 
     def _built(self, number: int, *, present: bool) -> BuiltVersion:
-        card = self.repository.card(number)
+        manifest = self.repository.manifest(number)
         return BuiltVersion(
             version=number,
-            precision=card.precision,
-            scores=card.scores or {},
+            precision=manifest.precision,
+            scores=manifest.scores or {},
             directory=self.repository.version_dir(number),
             present=present,
         )
@@ -297,5 +296,5 @@ class _Version:
 
 
 def toolchain() -> dict[str, str]:
-    """Give the versions of the tools that decide what comes out of a build."""
+    """Return the versions of the tools that decide what comes out of a build."""
     return {"python": platform.python_version()} | {name: package_version(name) for name in TOOLS}

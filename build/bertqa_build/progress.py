@@ -69,7 +69,7 @@ class ProgressCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Tell of the step."""
+        """Report of the step."""
         taken = state.global_step - self._first_step
         left = (time.monotonic() - self._begun) / taken * (state.max_steps - state.global_step)
         loss = "" if self._loss is None else f"loss {self._loss:.3f}, "

@@ -19,17 +19,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bertqa.errors import RepositoryError
-from bertqa.repository import (
-    CARD_FILE,
+from bertqa.artifact import (
     IR_FILE,
+    MANIFEST_FILE,
     MODEL_NAME,
     ONNX_FILE,
-    Card,
     Repository,
+    VersionManifest,
     onnx_model_name,
     sha256_of,
 )
+from bertqa.errors import RepositoryError
 
 STAGING = ".staging"
 _LOCK = "lock"
@@ -54,10 +54,10 @@ class Artefacts:
         return self.ir.with_suffix(".bin")
 
 
-def publish(repository: Repository, artefacts: Artefacts, card: Card) -> int:
+def publish(repository: Repository, artefacts: Artefacts, manifest: VersionManifest) -> int:
     """Publish a version and give its number, which is one above the highest ever given.
 
-    `card` says all but what is only known now: `model`, `version`, `format`, `files` and
+    `manifest` says all but what is only known now: `model`, `version`, `format`, `files` and
     `published` are filled in. A `config.json` that serves all versions of the IR is written where
     there is none. Safe against other publishers and against being killed at any moment. Raises
     RepositoryError where the repository cannot be written, and leaves nothing behind.
@@ -66,7 +66,7 @@ def publish(repository: Repository, artefacts: Artefacts, card: Card) -> int:
         with _staging(repository) as staging:
             version = _next_version(repository, staging)
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            draft = replace(card, version=version, published=now)
+            draft = replace(manifest, version=version, published=now)
             onnx = _stage(
                 staging,
                 replace(draft, model=onnx_model_name(MODEL_NAME), format="onnx"),
@@ -129,14 +129,14 @@ def _next_version(repository: Repository, staging: Path) -> int:
     return 1 + max(given, default=0)
 
 
-def _stage(staging: Path, card: Card, files: dict[str, Path]) -> Path:
-    directory = staging / card.model
+def _stage(staging: Path, manifest: VersionManifest, files: dict[str, Path]) -> Path:
+    directory = staging / manifest.model
     directory.mkdir()
     for name, source in files.items():
         shutil.copyfile(source, directory / name)
         _sync(directory / name)
     digests = {name: sha256_of(directory / name) for name in files}
-    _write(directory, CARD_FILE, replace(card, files=digests).to_json())
+    _write(directory, MANIFEST_FILE, replace(manifest, files=digests).to_json())
     return directory
 
 

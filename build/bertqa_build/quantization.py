@@ -38,7 +38,7 @@ def quantize(
     calibration: TrainingWindows | Sequence[dict[str, Any]],
     settings: Quantization | None = None,
 ) -> nn.Module:
-    """Give a copy of `model` with INT8 quantisers, calibrated, ready to export or to train on.
+    """Return a copy of `model` with INT8 quantisers, calibrated, ready to export or to train on.
 
     `model` is a `BertForQuestionAnswering` with eager attention, or a `SpanModel`; the copy has the
     inputs and outputs of a `SpanModel`. `calibration` holds windows with `input_ids`,

@@ -228,7 +228,7 @@ class Recipe(_Section):
         return self._directory / self.data.directory.expanduser() / source
 
     def in_directory(self, directory: Path) -> Recipe:
-        """Give the same recipe with its relative paths starting from `directory`."""
+        """Return the same recipe with its relative paths starting from `directory`."""
         recipe = self.model_copy()
         recipe._directory = directory
         return recipe
@@ -257,9 +257,11 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"The recipe {path} cannot be read: {error}.") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RecipeError(f"{path}, line {line}: this is no YAML: {error.problem}.") from error
+        raise RecipeError(
+            f"{path}, line {line}: this is not valid YAML: {error.problem}."
+        ) from error
     except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is no YAML: {error}.") from error
+        raise RecipeError(f"{path} is not valid YAML: {error}.") from error
     if not isinstance(root, yaml.MappingNode) or not isinstance(values, dict):
         raise RecipeError(f"{path} should hold keys and values, such as `source: ...`.")
     _refuse_repeated_keys(path, root)
@@ -291,7 +293,7 @@ def _override(values: dict[str, Any], text: str) -> Loc:
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise RecipeError(f"{text!r}: the value is no YAML: {error}.") from error
+        raise RecipeError(f"{text!r}: the value is not valid YAML: {error}.") from error
     holder = values
     for part in loc[:-1]:
         if not isinstance(holder.get(part), dict):
@@ -354,7 +356,7 @@ def _problem(
 
 
 def _find(root: yaml.MappingNode, loc: Loc) -> tuple[int, str]:
-    """Give the line of what `loc` points to, or of what holds it, and its dotted key."""
+    """Return the line of what `loc` points to, or of what holds it, and its dotted key."""
     node: yaml.Node = root
     line, names = 1, []
     for part in loc:
@@ -373,7 +375,7 @@ def _find(root: yaml.MappingNode, loc: Loc) -> tuple[int, str]:
 
 
 def _known_keys(loc: Loc) -> list[str]:
-    """Give the keys of the section at `loc`."""
+    """Return the keys of the section at `loc`."""
     section: type[BaseModel] = Recipe
     for part in loc:
         if isinstance(part, str) and part in section.model_fields:
@@ -382,7 +384,7 @@ def _known_keys(loc: Loc) -> list[str]:
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Give the sections that an annotation speaks of, however deep."""
+    """Return the sections that an annotation speaks of, however deep."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):

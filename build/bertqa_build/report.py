@@ -41,7 +41,7 @@ code { font-size: 12px; }
 def render(
     before: Inspection, after: Inspection, speeds: Mapping[int, Sequence[Speed]], machine: str
 ) -> str:
-    """Give the page as HTML; `speeds` are by version, for the same shapes in the same order."""
+    """Return the page as HTML; `speeds` are by version, for the same shapes in the same order."""
     title = f"Version {before.version} and version {after.version}"
     sections = [
         _accuracy(before, after),
@@ -58,16 +58,17 @@ def render(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{_PAGE_STYLE}{STYLE}</style></head><body><main>"
         f"<h1>{title}</h1>"
-        f'<p class="quiet">{escape(before.card.precision)} and {escape(after.card.precision)} of '
-        f"{escape(after.card.source)}, published {escape(after.card.published)}</p>"
+        f'<p class="quiet">{escape(before.manifest.precision)} and '
+        f"{escape(after.manifest.precision)} of "
+        f"{escape(after.manifest.source)}, published {escape(after.manifest.published)}</p>"
         f"{_tiles(before, after, speeds)}{''.join(sections)}</main></body></html>\n"
     )
 
 
 def _tiles(before: Inspection, after: Inspection, speeds: Mapping[int, Sequence[Speed]]) -> str:
     tiles = []
-    if before.card.scores and after.card.scores:
-        change = after.card.scores["f1"] - before.card.scores["f1"]
+    if before.manifest.scores and after.manifest.scores:
+        change = after.manifest.scores["f1"] - before.manifest.scores["f1"]
         tiles.append(("F1", f"{change:+.2f}", change >= -_allowed(after), "points"))
     ratio = after.ir_size / before.ir_size
     tiles.append(("Size on disk", f"{ratio:.0%}", ratio < 1, "of what it was"))
@@ -88,14 +89,14 @@ def _tiles(before: Inspection, after: Inspection, speeds: Mapping[int, Sequence[
 
 
 def _allowed(inspection: Inspection) -> float:
-    return float((inspection.card.gate or {}).get("max_f1_drop", 0.0))
+    return float((inspection.manifest.gate or {}).get("max_f1_drop", 0.0))
 
 
 def _accuracy(before: Inspection, after: Inspection) -> str:
-    scores = after.card.scores
-    if not scores or not before.card.scores:
+    scores = after.manifest.scores
+    if not scores or not before.manifest.scores:
         return _section("Accuracy", "<p>These versions were published without scores.</p>")
-    gate = after.card.gate
+    gate = after.manifest.gate
     verdict = ""
     if gate:
         how = "passed" if gate["passed"] else "was overruled by force"
@@ -185,16 +186,16 @@ def _ranges(inspection: Inspection) -> str:
 
 def _origin(before: Inspection, after: Inspection) -> str:
     rows = [
-        ("source", before.card.source, after.card.source),
-        ("made from version", str(before.card.parent or ""), str(after.card.parent or "")),
-        ("published", before.card.published, after.card.published),
+        ("source", before.manifest.source, after.manifest.source),
+        ("made from version", str(before.manifest.parent or ""), str(after.manifest.parent or "")),
+        ("published", before.manifest.published, after.manifest.published),
         *(
-            (f"sha256 of {name}", digest[:16], after.card.files.get(name, "")[:16])
-            for name, digest in before.card.files.items()
+            (f"sha256 of {name}", digest[:16], after.manifest.files.get(name, "")[:16])
+            for name, digest in before.manifest.files.items()
         ),
         *(
-            (tool, number, after.card.toolchain.get(tool, ""))
-            for tool, number in before.card.toolchain.items()
+            (tool, number, after.manifest.toolchain.get(tool, ""))
+            for tool, number in before.manifest.toolchain.items()
         ),
     ]
     return _section(

@@ -67,7 +67,7 @@ class QATrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Give the loss of a batch, a scalar, and with `return_outputs` the logits too."""
+        """Return the loss of a batch, a scalar, and with `return_outputs` the logits too."""
         batch = {name: inputs[name] for name in _INPUTS}
         mask = batch["attention_mask"].bool()
         logits = [_masked(each, mask) for each in model(**batch)]
@@ -113,7 +113,7 @@ class QATrainer(Trainer):
 
 
 def distillation_loss(student: list[Tensor], teacher: list[Tensor], temperature: float) -> Tensor:
-    """Give `temperature**2 * KL(teacher || student)`, the mean over the outputs and the batch.
+    """Return `temperature**2 * KL(teacher || student)`, the mean over the outputs and the batch.
 
     Logits are `[batch, tokens]`; positions that both mask have no share in it.
     """
@@ -132,7 +132,7 @@ def distillation_loss(student: list[Tensor], teacher: list[Tensor], temperature:
 def training_arguments(
     settings: Training, output_dir: Path, *, seed: int, bf16: bool | None = None
 ) -> TrainingArguments:
-    """Give the Trainer's arguments for a recipe's settings; bf16 where the machine has it."""
+    """Return the Trainer's arguments for a recipe's settings; bf16 where the machine has it."""
     return TrainingArguments(
         output_dir=str(output_dir),
         num_train_epochs=settings.epochs,
@@ -164,7 +164,7 @@ def has_bf16() -> bool:
 
 
 def last_checkpoint(directory: Path) -> Path | None:
-    """Give the newest checkpoint that was written to its end, or None."""
+    """Return the newest checkpoint that was written to its end, or None."""
     checkpoints = {
         int(match[1]): path
         for path in directory.glob("checkpoint-*")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from bertqa import Answer, QAClient
-from bertqa.repository import MODEL_NAME, Repository
+from bertqa.artifact import MODEL_NAME, Repository
 from bertqa_cli.console import headline, highlighted, stderr, stdout
 from bertqa_cli.errors import Status
 from bertqa_cli.options import DEFAULT_REPOSITORY
@@ -97,11 +97,11 @@ def _summary(url: str) -> None:
     with QAClient(url) as client:
         for version in VERSIONS:
             answers.append(client.answer(QUESTION, CONTEXT, version=version))
-            card = repository.card(version)
-            scores = card.scores or {}
+            manifest = repository.manifest(version)
+            scores = manifest.scores or {}
             table.add_row(
                 str(version),
-                card.precision,
+                manifest.precision,
                 human_size(directory_size(repository.version_dir(version))),
                 f"{scores['exact_match']:.2f}",
                 f"{scores['f1']:.2f}",

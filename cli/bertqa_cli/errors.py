@@ -71,7 +71,7 @@ def refused_by(gate: type[BertQAError]) -> Iterator[None]:
 
 
 def status_of(error: BertQAError | CommandError) -> Status:
-    """Tell a mistake in what was typed from a failure to do it."""
+    """Report a mistake in what was typed from a failure to do it."""
     if isinstance(error, CommandError):
         return error.status
     if isinstance(error, InvalidQuestionError | InvalidContextError | InvalidOptionError):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bertqa.repository import MODEL_NAME
+from bertqa.artifact import MODEL_NAME
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Model = Annotated[str, typer.Option(help="The model's name on the server.")]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bertqa.repository import IR_FILE, Repository
+from bertqa.artifact import IR_FILE, Repository
 
 if TYPE_CHECKING:
-    from bertqa_build.engines import OpenVINOEngine
+    from bertqa.runtime.openvino import OpenVINOEngine
 
 
 def published_engine(root: Path, model: str, version: int | None) -> OpenVINOEngine:
@@ -17,6 +17,6 @@ def published_engine(root: Path, model: str, version: int | None) -> OpenVINOEng
     chosen = repository.latest_version(model) if version is None else version
     path = repository.require_version(chosen, model) / IR_FILE
 
-    from bertqa_build.engines import OpenVINOEngine
+    from bertqa.runtime.openvino import OpenVINOEngine
 
     return OpenVINOEngine(path, version=chosen)

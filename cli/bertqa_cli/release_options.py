@@ -23,7 +23,7 @@ HELM = "HELM"
 
 
 def helm_of(release: str, namespace: str, chart: Path = DEFAULT_CHART) -> Helm:
-    """Give the release; HELM names the program where it is not on PATH."""
+    """Return the release; HELM names the program where it is not on PATH."""
     try:
         from bertqa_deploy.cluster.helm import Helm
     except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bertqa.split import Split, parse_split
+from bertqa.artifact import Split, parse_split
 
 To = Annotated[int | None, typer.Option(min=1, help="The version that gets it all.")]
 Back = Annotated[bool, typer.Option("--back", help="Return to what was before.")]
@@ -21,7 +21,7 @@ _ALL = 100.0
 
 
 def split_of(to: int | None, split: str | None) -> Split | None:
-    """Give the split that was asked for, None where none was. Raises InvalidOptionError."""
+    """Return the split that was asked for, None where none was. Raises InvalidOptionError."""
     if to is not None:
         return {to: _ALL}
     return None if split is None else parse_split(split)

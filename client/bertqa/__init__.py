@@ -1,12 +1,9 @@
 """Ask questions of a BERT model served by OpenVINO Model Server."""
 
-from bertqa.answer import Answer
-from bertqa.async_client import AsyncQAClient
-from bertqa.client import QAClient
-from bertqa.decoding import PipelineDecoder, SquadDecoder
+from bertqa.client import AsyncQAClient, QAClient
 from bertqa.errors import BertQAError
-from bertqa.tokenization import QATokenizer
-from bertqa.transport.security import TLS
+from bertqa.qa import Answer, PipelineDecoder, QATokenizer, SquadDecoder
+from bertqa.transport import TLS
 
 __all__ = [
     "TLS",

@@ -31,7 +31,7 @@ class ClientStateError(BertQAError):
 
 
 class ServerUnreachableError(BertQAError):
-    """Nobody answers at the address, or the connection broke."""
+    """Cannot connect to the address, or the connection broke."""
 
 
 class ServerOverloadedError(BertQAError):
@@ -76,3 +76,11 @@ class DataError(BertQAError):
 
 class RepositoryError(BertQAError):
     """A model repository is missing, damaged, or cannot be written."""
+
+
+class ConfigError(RepositoryError):
+    """`config.json` cannot be read, or asks for what the server cannot do."""
+
+
+class ModelLoadError(BertQAError):
+    """A model version is missing, damaged, or not a model that the engine can load."""

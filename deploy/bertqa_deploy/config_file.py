@@ -39,7 +39,7 @@ class ConfigFile:
         return self._text
 
     def entry(self, model: str) -> Entry:
-        """Give a copy of a model's configuration. Raises RepositoryError where it has none."""
+        """Return a copy of a model's configuration. Raises RepositoryError where it has none."""
         for entry in self._entries(self._content):
             if entry.get("name") == model:
                 return copy.deepcopy(entry)
@@ -111,13 +111,13 @@ class ConfigFile:
 
 
 def beside(entry: Entry, model: str) -> str:
-    """Give the `base_path` of another model that lies beside one, in the server's own terms."""
+    """Return the `base_path` of another model that lies beside one, in the server's own terms."""
     parent, slash, _ = entry["base_path"].rstrip("/").rpartition("/")
     return f"{parent}{slash}{model}"
 
 
 def specific(versions: set[int]) -> dict[str, Any]:
-    """Give the policy that serves these versions and no others."""
+    """Return the policy that serves these versions and no others."""
     return {"specific": {"versions": sorted(versions)}}
 
 

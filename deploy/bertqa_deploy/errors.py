@@ -13,20 +13,20 @@ class NothingToDoError(DeployError):
     """Everything is already as it was asked to be."""
 
 
-class GateFailedError(DeployError):
-    """The version's card says that it failed the quality gate."""
+class QualityGateError(DeployError):
+    """The version's manifest says that it failed the quality gate."""
 
 
 class ConfigChangedError(DeployError):
     """Somebody else changed config.json meanwhile; `detail` shows the difference."""
 
 
-class SwitchUndoneError(DeployError):
+class SwitchRolledBackError(DeployError):
     """The new version did not prove itself; everything is as it was before."""
 
 
 class SwitchUnfinishedError(DeployError):
-    """The server is away or too slow; the same command goes on where this one ended."""
+    """The server is away or too slow; run the same command again to resume where this one ended."""
 
 
 class ClusterError(DeployError):
@@ -54,4 +54,4 @@ class TakenError(DeployError):
 
 
 class PlaceError(DeployError):
-    """A directory or store cannot be reached, read or written; the same command goes on."""
+    """A directory or store cannot be reached, read or written."""

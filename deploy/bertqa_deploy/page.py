@@ -18,8 +18,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from bertqa.errors import BertQAError
-from bertqa.scoring import normalize
-from bertqa_deploy.compare import Side
+from bertqa.evaluation import System
+from bertqa.qa import normalize
 from bertqa_deploy.errors import DeployError
 from bertqa_deploy.report import templates
 from bertqa_deploy.smoke import Smoke
@@ -36,8 +36,8 @@ _HEADERS = {
 }
 
 
-def page(first: Side, second: Side) -> Starlette:
-    """Give the page as an application; it answers only to names of this machine."""
+def page(first: System, second: System) -> Starlette:
+    """Return the page as an application; it answers only to names of this machine."""
     html = (
         templates()
         .get_template("page.html")
@@ -67,7 +67,7 @@ def page(first: Side, second: Side) -> Starlette:
 
 
 def serve_page(
-    first: Side, second: Side, port: int, on_ready: Callable[[], None] = lambda: None
+    first: System, second: System, port: int, on_ready: Callable[[], None] = lambda: None
 ) -> None:
     """Serve the page on loopback until the process is interrupted.
 
@@ -117,7 +117,7 @@ async def _asked(request: Request) -> tuple[str, str]:
     return question, context
 
 
-def _answer(side: Side, question: str, context: str) -> dict[str, Any]:
+def _answer(side: System, question: str, context: str) -> dict[str, Any]:
     begun = time.perf_counter()
     try:
         answer = side.client.answer(question, context, version=side.version)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bertqa_deploy.compare import Comparison, Measured
+from bertqa.evaluation import Comparison, Metrics
 
 DIFFERENCES_SHOWN = 200
 
 
 def templates() -> Environment:
-    """Give the templates of this room; what they show is escaped."""
+    """Return the templates of this room; what they show is escaped."""
     environment = Environment(
         loader=PackageLoader("bertqa_deploy"), autoescape=True, undefined=StrictUndefined
     )
@@ -25,9 +25,9 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def figures(first: Measured, second: Measured) -> list[tuple[str, str, str]]:
-    """Give the rows of the table of figures: what it is, the first side's, the second side's."""
-    names: dict[str, Callable[[Measured], str]] = {
+def figures(first: Metrics, second: Metrics) -> list[tuple[str, str, str]]:
+    """Return the rows of the table of figures: what it is, the first side's, the second side's."""
+    names: dict[str, Callable[[Metrics], str]] = {
         "exact match": lambda side: f"{side.exact_match:.2f}",
         "F1": lambda side: f"{side.f1:.2f}",
         "median latency": lambda side: f"{side.median_ms:.1f} ms",
@@ -40,7 +40,7 @@ def figures(first: Measured, second: Measured) -> list[tuple[str, str, str]]:
 
 
 def report_html(comparison: Comparison) -> str:
-    """Give the page."""
+    """Return the page."""
     first, second = comparison.sides
     shown = comparison.differences[:DIFFERENCES_SHOWN]
     return (

@@ -8,11 +8,17 @@ from collections.abc import Callable
 import httpx
 
 from bertqa import QAClient
+from bertqa.artifact import parse_split, split_model_name
+from bertqa.client import split_of
 from bertqa.errors import BertQAError, ModelNotFoundError, ServerUnreachableError
-from bertqa.split import parse_split, split_model_name, split_of
-from bertqa.status import AVAILABLE, VersionState, rest_address, version_states
-from bertqa.transport.rest import RestTransport
-from bertqa.transport.security import Security
+from bertqa.transport import (
+    AVAILABLE,
+    RestTransport,
+    Security,
+    VersionState,
+    rest_address,
+    version_states,
+)
 
 _LOOK_SECONDS = 0.1
 _ANSWER_SECONDS = 10.0
@@ -27,20 +33,20 @@ class Server:
         self.was_away = False
 
     def states(self, model: str) -> dict[int, VersionState]:
-        """Give the state of each version; none where the server does not know the model."""
+        """Return the state of each version; none where the server does not know the model."""
         try:
             return version_states(self.address, model, _ANSWER_SECONDS)
         except ModelNotFoundError:
             return {}
 
     def available(self, model: str) -> set[int]:
-        """Give the versions that answer now."""
+        """Return the versions that answer now."""
         return {
             version for version, found in self.states(model).items() if found.state == AVAILABLE
         }
 
     def split(self, model: str) -> dict[int, float] | None:
-        """Give the split that clients are told now, None where there is none."""
+        """Return the split that clients are told now, None where there is none."""
         transport = RestTransport(self.address, split_model_name(model), Security())
         try:
             return parse_split(split_of(transport.metadata(version=None, timeout=_ANSWER_SECONDS)))
@@ -66,7 +72,7 @@ class Server:
             response = httpx.post(url, timeout=self.patience)
         except httpx.TransportError as error:
             raise ServerUnreachableError(
-                f"Nobody answers at {self.address}: is the server running, and is this its "
+                f"Cannot connect to {self.address}: is the server running, and is this its "
                 "REST address?",
                 detail=str(error),
             ) from error

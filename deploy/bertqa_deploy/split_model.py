@@ -12,8 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from bertqa.repository import IR_FILE, Repository
-from bertqa.split import SPLIT_KEY, format_split, parse_split, split_model_name
+from bertqa.artifact import (
+    IR_FILE,
+    SPLIT_KEY,
+    Repository,
+    format_split,
+    parse_split,
+    split_model_name,
+)
 from bertqa_deploy.config_file import Entry, beside, write_whole
 from bertqa_deploy.errors import DeployError
 
@@ -52,7 +58,7 @@ class SplitModel:
         self._plain = repository.root / f"{model}.split"
 
     def history(self) -> list[dict[int, float]]:
-        """Give the splits that are kept, the newest last."""
+        """Return the splits that are kept, the newest last."""
         return [self._split_of(number) for number in self._repository.versions(self.name)]
 
     def publish(self, split: Mapping[int, float], work_directory: Path) -> None:
@@ -92,7 +98,7 @@ class SplitModel:
             write_whole(self._plain, text)
 
     def entry(self, model: Entry) -> Entry:
-        """Give its configuration, beside that of the model that it is about."""
+        """Return its configuration, beside that of the model that it is about."""
         settings = {"plugin_config": model["plugin_config"]} if "plugin_config" in model else {}
         return {
             "name": self.name,

@@ -13,32 +13,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bertqa import defaults
+from bertqa import _defaults
+from bertqa.artifact import MODEL_NAME, Repository, Split, format_split
+from bertqa.client import noticed_seconds
 from bertqa.errors import BertQAError, RepositoryError, ServerUnreachableError
-from bertqa.repository import MODEL_NAME, Repository
-from bertqa.split import Split, format_split, noticed_seconds
-from bertqa.status import AVAILABLE
-from bertqa_deploy.cards import check_card
+from bertqa.transport import AVAILABLE
 from bertqa_deploy.config_file import ConfigFile, specific, switching
 from bertqa_deploy.errors import (
     ConfigChangedError,
     DeployError,
     NothingToDoError,
-    SwitchUndoneError,
+    SwitchRolledBackError,
     SwitchUnfinishedError,
 )
+from bertqa_deploy.manifests import check_manifest
 from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.split_model import SplitModel
 
 # By then every client that follows the split has read it anew and asks by it.
-DRAIN_SECONDS = 1.5 * defaults.FOLLOW_SECONDS
+DRAIN_SECONDS = 1.5 * _defaults.FOLLOW_SECONDS
 ALL = 100.0
 
 LOADING = "LOADING"
 _GONE = ("END", "UNLOADING")
 # OpenVINO compiles anew for each length that it meets, and clients pad to multiples of 32.
-_WARM_UP_WORDS = range(8, 392, defaults.LENGTH_MULTIPLE)
+_WARM_UP_WORDS = range(8, 392, _defaults.LENGTH_MULTIPLE)
 
 OnStep = Callable[[str], None]
 
@@ -59,7 +59,7 @@ class Switched:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it for JSON."""
+        """Return it for JSON."""
         return asdict(self)
 
 
@@ -90,13 +90,13 @@ class Switch:
         """Send traffic where `split` (percents) says, and its highest version by default.
 
         `retire` stops serving the versions outside the split; `force` takes a version that failed
-        the gate. Raises NothingToDoError, GateFailedError, RepositoryError, ConfigChangedError,
-        SwitchUndoneError, SwitchUnfinishedError and ServerUnreachableError.
+        the gate. Raises NothingToDoError, QualityGateError, RepositoryError, ConfigChangedError,
+        SwitchRolledBackError, SwitchUnfinishedError and ServerUnreachableError.
         """
         with switching(self.repository.root) as work_directory:
             for version in sorted(split):
                 self.repository.require_version(version, self.model)
-                check_card(self.repository, version, self.model, force=force)
+                check_manifest(self.repository, version, self.model, force=force)
             run = _Run(self, ConfigFile(self.repository.config_path), work_directory)
             return run.to(
                 {version: percent for version, percent in split.items() if percent > 0},
@@ -149,7 +149,7 @@ class _Run:
             raise
         except BertQAError as error:
             self._undo(original)
-            raise SwitchUndoneError(
+            raise SwitchRolledBackError(
                 f"The switch to {format_split(split)} was undone, and everything is as it was: "
                 f"{_sentence(error)}",
                 detail=error.detail,
@@ -230,7 +230,7 @@ class _Run:
         if not self.server.wait_until(lambda: self.server.split(self.model) == split):
             raise SwitchUnfinishedError(
                 f"{self.server.address} does not tell the split {format_split(split)} after "
-                f"{self.server.patience:g} s. The same command goes on from here."
+                f"{self.server.patience:g} s. Run the same command again to resume."
             )
         if changed or leaving:
             noticing = noticed_seconds() if self.server.was_away else 0.0

@@ -69,7 +69,7 @@ def plugin_config(cores: int) -> dict[str, str]:
 
 
 def server_flags(listening: Listening) -> list[str]:
-    """Give the flags of a server, for whichever engine: all have those of `ovms`."""
+    """Return the flags of a server, for whichever engine: all have those of `ovms`."""
     return [
         *("--config_path", str(listening.config_path)),
         *("--port", str(listening.port)),
@@ -83,7 +83,7 @@ def server_flags(listening: Listening) -> list[str]:
 
 
 def command_line(engine: Engine, listening: Listening) -> list[str]:
-    """Give the whole command that serves the models of a `config.json`."""
+    """Return the whole command that serves the models of a `config.json`."""
     match engine.kind:
         case EngineKind.OVMS:
             return [str(engine.program), *server_flags(listening)]
@@ -113,7 +113,7 @@ def _container_command(engine: Engine, listening: Listening) -> list[str]:
 
 @cache
 def known_flags() -> Mapping[str, frozenset[str]]:
-    """Give the flags that each supported version of OVMS knows, by version, without dashes."""
+    """Return the flags that each supported version of OVMS knows, by version, without dashes."""
     text = (resources.files("bertqa_serve") / "ovms_flags.json").read_text(encoding="utf-8")
     return {version: frozenset(flags) for version, flags in json.loads(text)["versions"].items()}
 
@@ -132,5 +132,5 @@ def unknown_flags(arguments: Sequence[str]) -> dict[str, list[str]]:
 
 
 def local_program() -> Path:
-    """Give the Python that runs this, which has the local engine installed."""
+    """Return the Python that runs this, which has the local engine installed."""
     return Path(sys.executable)

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
+from bertqa.errors import BertQAError
 
-class ServeError(Exception):
-    """The root of the errors that this package raises on purpose.
 
-    `detail` keeps what the server or a library said, word for word, where there is such a text.
-    """
-
-    def __init__(self, message: str, *, detail: str | None = None) -> None:
-        super().__init__(message)
-        self.detail = detail
+class ServeError(BertQAError):
+    """A server cannot be started, or ended by itself."""
 
 
 class UsageError(ServeError):
     """The command line or an option is wrong."""
-
-
-class ConfigError(ServeError):
-    """`config.json` cannot be read, or says what the server cannot do."""
-
-
-class ModelLoadError(ServeError):
-    """A model version is missing, damaged, or no model that OpenVINO can load."""
 
 
 class RepositoryMissingError(ServeError):

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from bertqa.errors import ModelLoadError
 from bertqa_serve.command import (
     CONTAINER_IMAGE,
     Engine,
@@ -31,7 +32,6 @@ from bertqa_serve.command import (
 )
 from bertqa_serve.errors import (
     EngineNotFoundError,
-    ModelLoadError,
     PortInUseError,
     RepositoryMissingError,
     ServeError,
@@ -123,7 +123,7 @@ def choose_engine(
 
 
 def dry_run(options: ServeOptions) -> list[str]:
-    """Give the command that `serve` would run; nothing is started or written. Raises ServeError."""
+    """Return the command that `serve` would run; starts and writes nothing. Raises ServeError."""
     engine = choose_engine(options.engine, options.ovms_path, image=options.image)
     return command_line(engine, _listening(options, dry_run=True))
 

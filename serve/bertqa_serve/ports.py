@@ -13,7 +13,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 def free_ports() -> tuple[int, int]:
-    """Give a gRPC and a REST port of loopback that are free: 9000 and 8000, or the next above.
+    """Return a gRPC and a REST port of loopback that are free: 9000 and 8000, or the next above.
 
     They are as far apart as clients expect, who are told one of them. Raises PortInUseError.
     """

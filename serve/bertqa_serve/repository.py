@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bertqa.errors import ConfigError
 from bertqa_serve.command import plugin_config
-from bertqa_serve.errors import ConfigError, RepositoryMissingError
+from bertqa_serve.errors import RepositoryMissingError
 
 CONFIG_FILE = "config.json"
 _VERSION = re.compile(r"[1-9][0-9]*")
@@ -24,7 +25,7 @@ def complete_config(repository: Path, model: str, cores: int, *, dry_run: bool =
     there stays as it is. `dry_run` writes nothing.
 
     Raises RepositoryMissingError for a repository that is missing or has nothing to serve, and
-    ConfigError for a file that is no JSON.
+    ConfigError for a file that is not valid JSON.
     """
     path = repository.absolute() / CONFIG_FILE
     if not repository.is_dir():

@@ -42,7 +42,7 @@ def warm_up(rest_url: str, model: str, log: Callable[[str], None]) -> int:
 
 
 def lengths(limit: int) -> list[int]:
-    """Give the multiples of 32 up to a limit, and the limit itself."""
+    """Return the multiples of 32 up to a limit, and the limit itself."""
     return sorted({*range(LENGTH_STEP, limit + 1, LENGTH_STEP), limit})
 
 

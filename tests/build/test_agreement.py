@@ -17,14 +17,17 @@ from optimum.intel import OVModelForQuestionAnswering
 from tokenizers import Tokenizer
 from transformers import BertConfig
 
+from bertqa.artifact import IR_FILE, ONNX_FILE
 from bertqa.client import QAClient
-from bertqa.evaluation import predict
-from bertqa.repository import IR_FILE, ONNX_FILE
-from bertqa.scoring import score
-from bertqa.squad import SquadDataset, read_squad
-from bertqa_build.engines import Engine, OnnxRuntimeEngine, OpenVINOEngine, TorchEngine
-from bertqa_build.phases import INT8_PYTORCH
+from bertqa.evaluation import SquadDataset, read_squad
+from bertqa.evaluation._evaluate import predict
+from bertqa.evaluation._metrics import score
+from bertqa.runtime import Engine
+from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
+from bertqa.runtime.openvino import OpenVINOEngine
+from bertqa.runtime.torch import TorchEngine
 from bertqa_build.quantization import load_quantized
+from bertqa_build.stages import INT8_PYTORCH
 from tests.support.demo import DemoBuild
 
 QUESTION = "How many miles per second does light travel?"

@@ -8,8 +8,8 @@ from datasets import Dataset
 from tokenizers import Tokenizer
 
 from bertqa.errors import DataError
-from bertqa.squad import read_squad
-from bertqa.tokenization import QATokenizer
+from bertqa.evaluation import read_squad
+from bertqa.qa import QATokenizer
 from bertqa_build.data import (
     NO_ANSWER,
     TrainingWindows,

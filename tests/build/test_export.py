@@ -11,8 +11,9 @@ import torch
 from onnx import TensorProto
 from torch import Tensor, nn
 
-from bertqa.transport.base import Inputs
-from bertqa_build.engines import OPENVINO_PROVIDER, OnnxRuntimeEngine, OpenVINOEngine
+from bertqa.runtime.onnxruntime import OPENVINO_PROVIDER, OnnxRuntimeEngine
+from bertqa.runtime.openvino import OpenVINOEngine
+from bertqa.transport import Inputs
 from bertqa_build.errors import BuildError
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.model import SpanModel

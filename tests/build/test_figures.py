@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from bertqa_build import figures
 from bertqa_build.inspection import Inspection, Speed, inspect
 
@@ -55,8 +55,8 @@ def test_scores_and_sizes_are_those_of_the_versions(
     scores, sizes = texts(figures.scores(*versions)), texts(figures.sizes(*versions))
 
     for version in versions:
-        assert version.card.scores is not None
-        assert f"{version.card.scores['f1']:.2f} %" in scores
+        assert version.manifest.scores is not None
+        assert f"{version.manifest.scores['f1']:.2f} %" in scores
         for size in version.sizes.values():
             assert f"{size / 1e6:.1f} MB" in sizes
 

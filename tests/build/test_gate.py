@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bertqa_build.errors import BuildError, GateRefusedError
+from bertqa_build.errors import BuildError, QualityGateError
 from bertqa_build.gate import judge, require_passed
 
 
@@ -21,7 +21,7 @@ def test_a_drop_up_to_the_limit_passes(f1: float, passed: bool) -> None:
     if passed:
         require_passed(verdict, "work")
     else:
-        with pytest.raises(GateRefusedError, match=r"79\.40.*80\.00.*allows 0\.5.*kept in work"):
+        with pytest.raises(QualityGateError, match=r"79\.40.*80\.00.*allows 0\.5.*kept in work"):
             require_passed(verdict, "work")
 
 

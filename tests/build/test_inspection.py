@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bertqa.artifact import Repository
 from bertqa.errors import RepositoryError
-from bertqa.repository import Repository
 from bertqa_build.inspection import (
     NOT_QUANTISED,
     PROBABILITIES,
@@ -108,7 +108,7 @@ def test_the_report_is_one_whole_page(
         assert heading in text
     assert "a <small> machine" in text
     for version in versions:
-        assert version.card.scores is not None
-        assert f"{version.card.scores['f1']:.2f} %" in text
+        assert version.manifest.scores is not None
+        assert f"{version.manifest.scores['f1']:.2f} %" in text
     assert f"of {PRODUCTS}" in text
     assert html.count("<svg") == 5

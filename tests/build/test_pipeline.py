@@ -9,14 +9,12 @@ import onnx
 import openvino as ov
 import pytest
 
+from bertqa.artifact import ModelInfo, Repository, sha256_of
 from bertqa.client import QAClient
 from bertqa.errors import DataError
-from bertqa.evaluation import evaluate
-from bertqa.model_info import ModelInfo
-from bertqa.repository import Repository, sha256_of
-from bertqa.squad import read_squad
-from bertqa_build.engines import OpenVINOEngine
-from bertqa_build.errors import BuildError, GateRefusedError
+from bertqa.evaluation import evaluate, read_squad
+from bertqa.runtime.openvino import OpenVINOEngine
+from bertqa_build.errors import BuildError, QualityGateError
 from bertqa_build.pipeline import build
 from bertqa_build.progress import Progress
 from bertqa_build.recipe import Recipe, load_recipe
@@ -75,12 +73,12 @@ def test_the_demo_becomes_two_versions_that_describe_themselves(demo_build: Demo
     assert repository.versions() == repository.versions("bert-qa-onnx") == [1, 2]
     core = ov.Core()
     for built, precision in ((result.fp32, "FP32"), (result.int8, "INT8")):
-        card = repository.card(built.version)
-        assert (card.precision, card.scores) == (precision, built.scores)
-        assert card.scores is not None
-        assert card.recipe["name"] == demo_build.recipe.name
-        assert card.toolchain["openvino"]
-        for name, digest in card.files.items():
+        manifest = repository.manifest(built.version)
+        assert (manifest.precision, manifest.scores) == (precision, built.scores)
+        assert manifest.scores is not None
+        assert manifest.recipe["name"] == demo_build.recipe.name
+        assert manifest.toolchain["openvino"]
+        for name, digest in manifest.files.items():
             assert sha256_of(built.directory / name) == digest
         model = core.read_model(built.directory / "model.xml")
         section = model.get_rt_info(["model_info"]).value
@@ -89,10 +87,10 @@ def test_the_demo_becomes_two_versions_that_describe_themselves(demo_build: Demo
         properties = onnx.load(path).metadata_props
         assert in_ir == ModelInfo.from_rt_info({each.key: each.value for each in properties})
         assert (in_ir.precision, in_ir.dataset) == (precision, "evaluation-sample.json")
-        assert in_ir.f1 == pytest.approx(card.scores["f1"], abs=1e-4)
-        assert in_ir.exact_match == pytest.approx(card.scores["exact_match"], abs=1e-4)
-    assert repository.card(2).parent == 1
-    assert repository.card(2).gate is not None
+        assert in_ir.f1 == pytest.approx(manifest.scores["f1"], abs=1e-4)
+        assert in_ir.exact_match == pytest.approx(manifest.scores["exact_match"], abs=1e-4)
+    assert repository.manifest(2).parent == 1
+    assert repository.manifest(2).gate is not None
 
 
 def test_int8_is_small_and_nearly_as_good(demo_build: DemoBuild) -> None:
@@ -112,7 +110,7 @@ def test_a_published_version_scores_what_its_card_says(built: Path, inputs: Path
     engine = OpenVINOEngine(repository.version_dir(2) / "model.xml")
     with QAClient(transport=engine) as qa:
         scores = evaluate(qa, read_squad(inputs / "evaluation.json"))
-    assert scores.to_dict() == repository.card(2).scores
+    assert scores.to_dict() == repository.manifest(2).scores
 
 
 def test_what_is_there_is_not_made_again(copy: Path, inputs: Path) -> None:
@@ -137,13 +135,13 @@ def test_another_way_of_quantising_makes_a_version_of_the_same_parent(
     result = build(recipe, repository, copy / "work")
     assert (result.fp32.version, result.fp32.present) == (1, True)
     assert (result.int8.version, result.int8.present) == (3, False)
-    assert repository.card(3).parent == 1
+    assert repository.manifest(3).parent == 1
 
 
 def test_the_gate_refuses_keeps_and_can_be_overruled(copy: Path, inputs: Path) -> None:
     repository = Repository(copy / "repository")
     recipe = tiny(inputs, *RUINOUS_TRAINING)
-    with pytest.raises(GateRefusedError, match=r"F1 is .* below the 100\.00 .* allows 0\.5"):
+    with pytest.raises(QualityGateError, match=r"F1 is .* below the 100\.00 .* allows 0\.5"):
         build(recipe, repository, copy / "work")
     assert repository.versions() == [1, 2]
     kept = [path.name for path in (copy / "work" / "tiny").glob("int8-*/exported/*")]
@@ -151,7 +149,7 @@ def test_the_gate_refuses_keeps_and_can_be_overruled(copy: Path, inputs: Path) -
 
     result = build(recipe, repository, copy / "work", force=True)
     assert result.int8.version == 3
-    gate = repository.card(3).gate
+    gate = repository.manifest(3).gate
     assert gate is not None
     assert (gate["passed"], gate["forced"]) == (False, True)
     assert gate["f1_drop"] > 0.5
@@ -177,7 +175,7 @@ def test_a_full_disk_is_one_error_and_nothing_is_published(inputs: Path, tmp_pat
     script = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
-        "from bertqa.repository import Repository\n"
+        "from bertqa.artifact import Repository\n"
         "from bertqa_build.errors import BuildError\n"
         "from bertqa_build.pipeline import build\n"
         "from bertqa_build.recipe import load_recipe\n"

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from bertqa.artifact import Repository, VersionManifest, sha256_of
 from bertqa.errors import RepositoryError
-from bertqa.repository import Card, Repository, sha256_of
 from bertqa_build.publish import STAGING, Artefacts, publish
 
 MODELS = ("bert-qa", "bert-qa-onnx")
-CARD = Card(
+CARD = VersionManifest(
     model="",
     version=0,
     precision="int8",
@@ -45,14 +45,14 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def assert_whole(repository: Repository) -> None:
-    """Every version that is there has all its files, with the digests that its card gives."""
+    """Every version that is there has all its files, with the digests that its manifest gives."""
     for model in MODELS:
         for version in repository.versions(model):
-            card = repository.card(version, model)
+            manifest = repository.manifest(version, model)
             directory = repository.version_dir(version, model)
-            assert (card.model, card.version) == (model, version)
-            assert {path.name for path in directory.iterdir()} == {"card.json", *card.files}
-            for name, digest in card.files.items():
+            assert (manifest.model, manifest.version) == (model, version)
+            assert {path.name for path in directory.iterdir()} == {"manifest.json", *manifest.files}
+            for name, digest in manifest.files.items():
                 assert sha256_of(directory / name) == digest
     if repository.config_path.exists():
         json.loads(repository.config_path.read_text())
@@ -69,10 +69,10 @@ def test_publishes_both_formats_with_cards_and_a_config(
         ("bert-qa-onnx", {"model.onnx"}, "onnx"),
     ):
         assert repository.versions(model) == [1, 2]
-        card = repository.card(2, model)
-        assert (set(card.files), card.format) == (files, kind)
-        assert (card.precision, card.parent, card.scores) == ("int8", 1, CARD.scores)
-        assert card.published.endswith("+00:00")
+        manifest = repository.manifest(2, model)
+        assert (set(manifest.files), manifest.format) == (files, kind)
+        assert (manifest.precision, manifest.parent, manifest.scores) == ("int8", 1, CARD.scores)
+        assert manifest.published.endswith("+00:00")
     config = json.loads(repository.config_path.read_text())
     assert config == {
         "model_config_list": [
@@ -192,7 +192,7 @@ def test_a_failure_is_one_error_and_leaves_nothing(
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
         "from bertqa.errors import RepositoryError\n"
-        "from bertqa.repository import Repository\n"
+        "from bertqa.artifact import Repository\n"
         "from bertqa_build.publish import Artefacts, publish\n"
         "from tests.build.test_publish import CARD\n"
         "made = Path(sys.argv[2])\n"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bertqa.errors import DataError
-from bertqa.squad import read_squad
+from bertqa.evaluation import read_squad
 from bertqa_build.data import TrainingWindows, collate, training_windows
 from bertqa_build.errors import CheckpointError
 from bertqa_build.model import SpanModel

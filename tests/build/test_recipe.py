@@ -106,7 +106,7 @@ def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
         ),
         (MINIMAL + "model: {max_seq_len: 128}\n", 4, "doc_stride 128 leaves no way forward"),
         ("name: x\nname: z\n", 2, "name is there twice, first in line 1"),
-        ("name: x\nsource: [y\n", 3, "this is no YAML"),
+        ("name: x\nsource: [y\n", 3, "this is not valid YAML"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, told: str) -> None:

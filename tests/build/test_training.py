@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import TrainerCallback, TrainingArguments
 
-from bertqa.squad import read_squad
+from bertqa.evaluation import read_squad
 from bertqa_build.data import TrainingWindows, training_windows
 from bertqa_build.errors import TrainingError
 from bertqa_build.model import SpanModel

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from bertqa import defaults
+from bertqa import _defaults
 from bertqa_serve.engine.server import LocalServer
 from tests.support.models import tokenizer_json, write_config, write_toy_version
 
@@ -23,7 +23,7 @@ def free_pair() -> tuple[int, int]:
     """A gRPC and a REST port, as far apart as they are by convention."""
     while True:
         grpc_port = random.randrange(20_000, 60_000)
-        rest_port = grpc_port - defaults.REST_PORT_BELOW_GRPC
+        rest_port = grpc_port - _defaults.REST_PORT_BELOW_GRPC
         with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
             one.bind(("127.0.0.1", grpc_port))
             other.bind(("127.0.0.1", rest_port))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.switch import Switch
@@ -33,7 +33,7 @@ class Operated:
 
 
 def operate(server: Served) -> Operated:
-    """Give the switch of a server; one that restarts may wait a minute for its port."""
+    """Return the switch of a server; one that restarts may wait a minute for its port."""
     repository, steps = Repository(server.repository), list[str]()
     switch = Switch(
         repository,

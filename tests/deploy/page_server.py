@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bertqa import QAClient
-from bertqa_deploy.compare import Side
+from bertqa.evaluation import System
 from bertqa_deploy.page import LOOPBACK, page
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
@@ -16,10 +16,10 @@ from tests.support.web import serving_application
 
 @contextmanager
 def serving_page() -> Iterator[str]:
-    """Give the page's address while the block runs."""
+    """Return the page's address while the block runs."""
     port = free_port()
     transport = InProcessTransport({1: model_info(), 2: model_info()})
     with QAClient(transport=transport) as client:
-        first, second = (Side(f"version {number}", client, number) for number in (1, 2))
+        first, second = (System(f"version {number}", client, number) for number in (1, 2))
         with serving_application(page(first, second), port):
             yield f"http://{LOOPBACK}:{port}"

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from bertqa import QAClient
-from bertqa_deploy.compare import Side
+from bertqa.evaluation import System
 from bertqa_deploy.errors import DeployError
 from bertqa_deploy.page import LOOPBACK, serve_page
 from tests.deploy.page_server import serving_page
@@ -43,7 +43,7 @@ def test_another_site_cannot_use_the_page(url: str) -> None:
 def test_a_port_that_is_taken_is_named(url: str) -> None:
     port = int(url.rpartition(":")[2])
     with QAClient(transport=InProcessTransport()) as client:
-        side = Side("version 1", client, 1)
+        side = System("version 1", client, 1)
         with pytest.raises(DeployError, match=f"Port {port} .* another process listens there"):
             serve_page(side, side, port)
 
@@ -57,7 +57,7 @@ def test_the_page_is_served_until_it_is_interrupted() -> None:
         signal.raise_signal(signal.SIGINT)
 
     with QAClient(transport=InProcessTransport()) as client:
-        side = Side("version 1", client, 1)
+        side = System("version 1", client, 1)
         threads = []
 
         def on_ready() -> None:

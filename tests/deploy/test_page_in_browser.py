@@ -52,14 +52,14 @@ def test_one_question_is_answered_by_both_by_keyboard_alone(
     page.keyboard.press("Control+Enter")
 
     for number in (1, 2):
-        card = page.get_by_label(f"version {number}")
-        expect(card).to_be_visible()
-        expect(card).to_contain_text(f"version {number}")
-        expect(card.locator(".context")).to_have_text(CONTEXT)
-        answer = card.locator(".answer").inner_text()
+        manifest = page.get_by_label(f"version {number}")
+        expect(manifest).to_be_visible()
+        expect(manifest).to_contain_text(f"version {number}")
+        expect(manifest.locator(".context")).to_have_text(CONTEXT)
+        answer = manifest.locator(".answer").inner_text()
         assert answer in CONTEXT
-        expect(card.locator("mark")).to_have_text(answer)
-        expect(card.locator(".figures")).to_contain_text(" ms · ")
+        expect(manifest.locator("mark")).to_have_text(answer)
+        expect(manifest.locator(".figures")).to_contain_text(" ms · ")
     expect(page.get_by_role("status")).to_contain_text("answer")
     assert {request.removeprefix(url) for request in requests} == {"/", "/ask"}
     assert not problems

@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from bertqa import QAClient, defaults
+from bertqa import QAClient, _defaults
+from bertqa.artifact import VersionManifest, sha256_of
 from bertqa.errors import (
     BertQAError,
     DeadlineExceededError,
     RepositoryError,
     ServerUnreachableError,
 )
-from bertqa.repository import Card, sha256_of
 from bertqa_deploy.config_file import WORK_DIRECTORY, beside, switching
 from bertqa_deploy.errors import (
     ConfigChangedError,
     DeployError,
-    GateFailedError,
     NothingToDoError,
-    SwitchUndoneError,
+    QualityGateError,
+    SwitchRolledBackError,
 )
 from bertqa_deploy.server import Server
 from bertqa_deploy.switch import Switch
@@ -44,11 +44,14 @@ def policies(served: Operated) -> dict[str, object]:
     return {entry["name"]: entry["model_version_policy"] for entry in entries}
 
 
-def write_card(served: Operated, version: int, **changes: object) -> None:
+def write_manifest(served: Operated, version: int, **changes: object) -> None:
     directory = served.repository.version_dir(version)
     digests = {name: sha256_of(directory / name) for name in ("model.xml", "model.bin")}
-    card = Card("bert-qa", version, "int8", "openvino", "tests", "2026-01-01", digests)
-    (directory / "card.json").write_text(replace(card, **changes).to_json(), encoding="utf-8")  # type: ignore[arg-type]
+    manifest = VersionManifest(
+        "bert-qa", version, "int8", "openvino", "tests", "2026-01-01", digests
+    )
+    changed = replace(manifest, **changes)  # type: ignore[arg-type]
+    (directory / "manifest.json").write_text(changed.to_json(), encoding="utf-8")
 
 
 def refused(served: Operated, error: type[BertQAError], match: str, **options: object) -> None:
@@ -146,29 +149,29 @@ def test_an_unknown_version_is_refused(serve: Serve) -> None:
 def test_a_version_that_failed_the_gate_is_refused_unless_forced(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     gate = {"passed": False, "forced": True, "f1_drop": 2.5, "max_f1_drop": 1.0}
-    write_card(served, 2, gate=gate)
+    write_manifest(served, 2, gate=gate)
 
-    refused(served, GateFailedError, r"F1 fell by 2\.50 points, 1 are allowed")
+    refused(served, QualityGateError, r"F1 fell by 2\.50 points, 1 are allowed")
 
     assert served.switch.move(TO_2, force=True).default == 2
 
 
 def test_a_version_with_another_file_than_was_published_is_refused(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    write_card(served, 2, files={"model.xml": "0" * 64})
+    write_manifest(served, 2, files={"model.xml": "0" * 64})
     refused(served, RepositoryError, "not the file that was published as version 2")
 
 
 def test_a_version_that_does_not_load_is_undone_and_explained(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     (served.repository.version_dir(2) / "model.xml").write_text("<net", encoding="utf-8")
-    refused(served, SwitchUndoneError, "was undone.*version 2 does not load")
+    refused(served, SwitchRolledBackError, "was undone.*version 2 does not load")
 
 
 def test_a_wrong_answer_is_undone_and_explained(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     smoke = replace(SMOKE, context="no 1932", answer="no 1")
-    refused(served, SwitchUndoneError, "'no 1' is right", smoke=smoke)
+    refused(served, SwitchRolledBackError, "'no 1' is right", smoke=smoke)
 
 
 def test_a_change_by_somebody_else_is_left_and_shown(serve: Serve) -> None:
@@ -203,7 +206,7 @@ def test_a_server_that_is_away_changes_nothing(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     before = config(served)
     away = replace(served.switch, server=Server(f"http://127.0.0.1:{free_port()}"))
-    with pytest.raises(ServerUnreachableError, match="Nobody answers"):
+    with pytest.raises(ServerUnreachableError, match="Cannot connect"):
         away.move(TO_2)
     assert config(served) == before
 
@@ -211,8 +214,8 @@ def test_a_server_that_is_away_changes_nothing(serve: Serve) -> None:
 def test_a_switch_waits_for_followers_that_met_a_server_that_was_away(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(defaults, "FOLLOW_SECONDS", 0.0)
-    monkeypatch.setattr(defaults, "FOLLOW_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(_defaults, "FOLLOW_SECONDS", 0.0)
+    monkeypatch.setattr(_defaults, "FOLLOW_TIMEOUT_SECONDS", 0.5)
     asked: dict[str, Any] = {"question": "When?", "context": "It was in 1932.", "key": "user-17"}
     starting: list[Future[None]] = []
 
@@ -255,7 +258,7 @@ def test_a_repository_that_the_server_does_not_read_is_noticed(
     lost: Switch = replace(
         served.switch, repository=replace(served.repository, root=other), server=impatient
     )
-    with pytest.raises(SwitchUndoneError, match=r"is .*config\.json the file that it reads"):
+    with pytest.raises(SwitchRolledBackError, match=r"is .*config\.json the file that it reads"):
         lost.move(TO_2)
     assert (other / "config.json").read_text(encoding="utf-8") == config(served)
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 import pytest
 
 from bertqa import QAClient
-from bertqa_deploy.errors import NothingToDoError, SwitchUndoneError
+from bertqa_deploy.errors import NothingToDoError, SwitchRolledBackError
 from bertqa_deploy.switch import DRAIN_SECONDS
 from tests.deploy.clients import eight_clients
 from tests.deploy.conftest import ONLY_1, SMOKE, Operated, operate
@@ -108,7 +108,7 @@ def test_a_broken_version_is_never_asked(at_version_1: Operated, clients: Client
     (directory / "model.xml").write_text("<net", encoding="utf-8")
     before = at_version_1.repository.config_path.read_text(encoding="utf-8")
     with asking(clients) as load:
-        with pytest.raises(SwitchUndoneError, match="version 4 does not load"):
+        with pytest.raises(SwitchRolledBackError, match="version 4 does not load"):
             at_version_1.switch.move({4: 100.0})
         assert load.go_on() == ({1}, {1})
     assert at_version_1.repository.config_path.read_text(encoding="utf-8") == before
@@ -120,7 +120,7 @@ def test_a_version_that_answers_wrongly_is_never_asked(
 ) -> None:
     with asking(clients) as load:
         wrong = replace(at_version_1.switch, smoke=replace(SMOKE, context="no 1932", answer="no 1"))
-        with pytest.raises(SwitchUndoneError, match="where 'no 1' is right"):
+        with pytest.raises(SwitchRolledBackError, match="where 'no 1' is right"):
             wrong.move({2: 100.0})
         assert load.go_on() == ({1}, {1})
 
@@ -166,7 +166,7 @@ def test_a_killed_switch_is_finished_by_the_same_command(
 _DIE = """
 import os, signal, sys
 from pathlib import Path
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.switch import Switch

@@ -72,7 +72,7 @@ FACTS = {
         r"<mark [^>]*>[^<]+</mark>",
         r"2 questions answered in .*\nBad rows: 1",
         r"VersionNotFoundError: .* does not serve version 99",
-        r"error: Nobody answers at",
+        r"error: Cannot connect to",
     ),
     "03_ab_switching.ipynb": (
         r"Version 1 is the default",

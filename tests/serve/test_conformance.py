@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.serve.replay import Replay, deviations, parts, replay, scenarios
+from tools.replay import Replay, deviations, parts, replay, scenarios
 
 AT_LEAST = 0.9
 AT_ONCE = 6  # Mostly they wait.

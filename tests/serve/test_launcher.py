@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bertqa.errors import ModelLoadError
 from bertqa_serve.command import EngineKind, plugin_config, usable_cores
 from bertqa_serve.errors import (
     EngineNotFoundError,
-    ModelLoadError,
     PortInUseError,
     RepositoryMissingError,
     ServerDiedError,

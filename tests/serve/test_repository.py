@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bertqa_serve.errors import ConfigError, RepositoryMissingError
+from bertqa.errors import ConfigError
+from bertqa_serve.errors import RepositoryMissingError
 from bertqa_serve.repository import complete_config
 
 CORES = 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from bertqa_build.pipeline import BuildResult, build
 from bertqa_build.recipe import Recipe, load_recipe
 

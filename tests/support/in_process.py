@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import openvino as ov
 
+from bertqa.artifact import ModelInfo
 from bertqa.errors import VersionNotFoundError
-from bertqa.model_info import ModelInfo
-from bertqa.transport.base import InferResult, Inputs, ModelMetadata
+from bertqa.transport import InferResult, Inputs, ModelMetadata
 from tests.support.models import model_info, toy_qa_model
 
 

@@ -13,8 +13,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from bertqa.model_info import ModelInfo
-from bertqa.repository import Card, onnx_model_name, sha256_of
+from bertqa.artifact import ModelInfo, VersionManifest, onnx_model_name, sha256_of
 
 VOCABULARY_SIZE = 30_522
 
@@ -86,10 +85,10 @@ def write_toy_version(
     return directory
 
 
-def write_card(directory: Path, **changes: object) -> Card:
-    """Write the `card.json` of a version from the files that it has, and give it."""
+def write_manifest(directory: Path, **changes: object) -> VersionManifest:
+    """Write the `manifest.json` of a version from the files that it has, and give it."""
     files = {path.name: sha256_of(path) for path in directory.iterdir() if path.suffix != ".json"}
-    card = Card(
+    manifest = VersionManifest(
         model=directory.parent.name,
         version=int(directory.name),
         precision="int8",
@@ -98,18 +97,18 @@ def write_card(directory: Path, **changes: object) -> Card:
         published="2026-01-01T00:00:00+00:00",
         files=files,
     )
-    card = replace(card, **changes)  # type: ignore[arg-type]
-    (directory / "card.json").write_text(card.to_json(), encoding="utf-8")
-    return card
+    manifest = replace(manifest, **changes)  # type: ignore[arg-type]
+    (directory / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
+    return manifest
 
 
 def write_published_version(repository: Path, version: int, model: str = "bert-qa") -> None:
-    """Put a toy version with its card into a repository, and an ONNX twin that nothing loads."""
-    write_card(write_toy_version(repository, version, model=model))
+    """Put a toy version with its manifest into a repository, and an ONNX twin not loaded."""
+    write_manifest(write_toy_version(repository, version, model=model))
     twin = repository / onnx_model_name(model) / str(version)
     twin.mkdir(parents=True)
     (twin / "model.onnx").write_bytes(f"the ONNX of version {version}".encode())
-    write_card(twin)
+    write_manifest(twin)
 
 
 def write_config(repository: Path, *models: str, policy: object = None) -> Path:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from bertqa.client import QAClient
-from bertqa.decoding import SquadDecoder
-from bertqa_build.engines import TorchEngine
+from bertqa.qa import SquadDecoder
+from bertqa.runtime.torch import TorchEngine
 from bertqa_build.model import SpanModel
 from tests.support.checkpoints import tiny_bert
 from tests.support.models import model_info

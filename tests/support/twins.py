@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, TypeVar
 
 from bertqa import Answer, AsyncQAClient, BertQAError, QAClient
-from bertqa.transport.base import InferResult, Inputs, ModelMetadata, Transport
+from bertqa.transport import InferResult, Inputs, ModelMetadata, Transport
 
 T = TypeVar("T")
 Pairs = Iterable[tuple[str, str]]
@@ -79,7 +79,7 @@ class Twins:
         self._opened: list[QAClient | AsyncFace] = []
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Give a `QAClient`, or what looks like one."""
+        """Return a `QAClient`, or what looks like one."""
         if self.kind == "sync":
             client = QAClient(*arguments, **options)
             self._opened.append(client)

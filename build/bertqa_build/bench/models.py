@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
-from bertqa.model_info import ModelInfo
+from bertqa.artifact import ModelInfo
 from bertqa_build.bench.plan import BenchFiles, Precision
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino

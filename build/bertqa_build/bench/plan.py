@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from bertqa.repository import IR_FILE, ONNX_FILE
+from bertqa.artifact import IR_FILE, ONNX_FILE
 
 
 class EngineName(StrEnum):
@@ -85,7 +85,7 @@ class Plan:
         return [Shape(*pair) for pair in itertools.product(self.lengths, self.batches)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what goes into JSON."""
+        """Return what goes into JSON."""
         return asdict(self)
 
 
@@ -110,7 +110,7 @@ class BenchFiles:
 def variants(
     engines: Sequence[EngineName] = tuple(EngineName), *, has_bf16: bool
 ) -> tuple[Variant, ...]:
-    """Give every combination that exists; bf16 only where the CPU computes in it."""
+    """Return every combination that exists; bf16 only where the CPU computes in it."""
     return tuple(
         Variant(engine, precision)
         for engine in engines

@@ -79,7 +79,7 @@ class Measurement:
         return fp32.median / cell.median
 
     def to_dict(self) -> dict[str, Any]:
-        """Give what goes into JSON."""
+        """Return what goes into JSON."""
         return {
             "model": self.model,
             "machine": self.machine,
@@ -222,7 +222,7 @@ class _Worker:
 
 
 def groups(plan: Plan, files: BenchFiles) -> list[tuple[Variant, ...]]:
-    """Give the variants that are alive at once: all, or one engine's where memory is short."""
+    """Return the variants that are alive at once: all, or one engine's where memory is short."""
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(fields["MemAvailable"].split()[0]) * 1024
     weights = files.onnx(Precision.FP32).stat().st_size

@@ -21,18 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bertqa.model_info import ModelInfo
+from bertqa.artifact import INPUTS, ModelInfo
+from bertqa.runtime import Engine
+from bertqa.runtime.onnxruntime import CPU_PROVIDER, OPENVINO_PROVIDER, OnnxRuntimeEngine
+from bertqa.runtime.openvino import OpenVINOEngine, executed_operations
+from bertqa.runtime.torch import TorchEngine
 from bertqa_build.bench.plan import BenchFiles, EngineName, Precision
-from bertqa_build.engines import (
-    CPU_PROVIDER,
-    INPUTS,
-    OPENVINO_PROVIDER,
-    Engine,
-    OnnxRuntimeEngine,
-    OpenVINOEngine,
-    TorchEngine,
-    executed_operations,
-)
 
 MINIMUM_SECONDS = 0.1
 """A sample calls a small model as often as it takes to fill this time."""
@@ -69,7 +63,7 @@ def _inputs(tokens: int, batch: int) -> dict[str, NDArray[np.int64]]:
 
 
 def _time(engine: Engine, inputs: dict[str, NDArray[np.int64]]) -> float:
-    """Give the seconds that one call takes."""
+    """Return the seconds that one call takes."""
     calls = 0
     begun = time.perf_counter()
     while True:

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from bertqa import TLS, QAClient
-from bertqa.batch import answer_file
+from bertqa.client import answer_file
 from bertqa_cli.console import headline, highlighted, print_json, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
@@ -119,7 +119,7 @@ def _one_question(
     questions: Path | None,
     output: Path | None,
 ) -> tuple[str, str] | None:
-    """Give the question and its context, or None where a file has them. Raises CommandError."""
+    """Return the question and its context, or None where a file has them. Raises CommandError."""
     if (questions is None) != (output is None):
         raise CommandError("--input and --output have to be given together.", status=Status.USAGE)
     if question is not None and questions is None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from bertqa.repository import Repository
-from bertqa.split import Split
+from bertqa.artifact import Repository, Split
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError, Status, refused_by
 from bertqa_cli.options import Json
@@ -159,7 +158,7 @@ def deploy(
         _show(planned.documents, json=json)
         return
     if job is None:
-        _check_card(planned.model, version, force=force)
+        _check_manifest(planned.model, version, force=force)
     from bertqa_deploy.azureml import endpoints, jobs
 
     client = _connect(subscription, resource_group, workspace)
@@ -286,16 +285,16 @@ def _split(to: int | None, back: bool, split: str | None, mirror: str | None) ->
     return split_of(to, split)
 
 
-def _check_card(model: Document, version: int, *, force: bool) -> None:
-    from bertqa_deploy.cards import check_card
-    from bertqa_deploy.errors import GateFailedError
+def _check_manifest(model: Document, version: int, *, force: bool) -> None:
+    from bertqa_deploy.errors import QualityGateError
+    from bertqa_deploy.manifests import check_manifest
 
     directory = Path(model.content["path"])
     repository = Repository(directory.parents[1])
     if not repository.root.is_dir():
         return
-    with refused_by(GateFailedError):
-        check_card(repository, version, directory.parent.name, force=force)
+    with refused_by(QualityGateError):
+        check_manifest(repository, version, directory.parent.name, force=force)
 
 
 def _show(documents: Sequence[Document], *, json: bool) -> None:

@@ -10,10 +10,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from bertqa.benchmark import time_questions, time_stream
-from bertqa.squad import read_squad
-from bertqa.transport.opening import open_transport
-from bertqa.transport.security import Security
+from bertqa.evaluation import read_squad, time_questions, time_stream
+from bertqa.transport import Security, open_transport
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_URL, Json, MetadataUrl, Model, Url, Version
 from bertqa_cli.published import published_engine

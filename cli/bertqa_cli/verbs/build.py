@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import refused_by
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
@@ -34,7 +34,7 @@ def build(
     json: Json = False,
 ) -> None:
     """Make a checkpoint into an FP32 and an INT8 version, score them, and publish them."""
-    from bertqa_build.errors import GateRefusedError
+    from bertqa_build.errors import QualityGateError
     from bertqa_build.pipeline import build as build_versions
     from bertqa_build.progress import Progress
     from bertqa_build.recipe import load_recipe
@@ -45,7 +45,7 @@ def build(
         def on_progress(progress: Progress) -> None:
             show(progress.stage, progress.done, progress.total, progress.note)
 
-        with refused_by(GateRefusedError):
+        with refused_by(QualityGateError):
             result = build_versions(
                 loaded, Repository(repository), work_dir, force=force, on_progress=on_progress
             )

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa import QAClient
-from bertqa.repository import IR_FILE, ONNX_FILE, Repository
-from bertqa.squad import read_squad
+from bertqa.artifact import IR_FILE, ONNX_FILE, Repository
+from bertqa.evaluation import read_squad
 from bertqa_cli.console import highlighted, print_json, stderr, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
@@ -30,8 +30,7 @@ from bertqa_cli.release_options import DEFAULT_NAMESPACE, Namespace, Release, he
 from bertqa_cli.sizes import directory_size
 
 if TYPE_CHECKING:
-    from bertqa_deploy.compare import Comparison, Side
-    from bertqa_deploy.log_report import LogReport
+    from bertqa.evaluation import Comparison, LogReport, System
 
 DIFFERENCES_SHOWN = 5
 PORT = 8765
@@ -81,7 +80,7 @@ def compare(
             status=Status.USAGE,
         )
 
-    from bertqa_deploy.compare import compare as compare_sides
+    from bertqa.evaluation import compare as compare_sides
     from bertqa_deploy.report import report_html
 
     dataset = None if data is None else read_squad(data)
@@ -118,22 +117,22 @@ def compare(
 
 def _side(
     stack: ExitStack, name: str, served: QAClient | None, repository: Repository, model: str
-) -> Side:
-    """Give one side: a version that is served or published, or a model that is neither."""
-    from bertqa_deploy.compare import Side
+) -> System:
+    """Return one side: a version that is served or published, or a model that is neither."""
+    from bertqa.evaluation import System
 
     if not name.isdecimal():
         path = _model_file(Path(name))
         client = stack.enter_context(QAClient(transport=_engine(path, 1)))
-        return Side(name, client, size=directory_size(path.parent))
+        return System(name, client, size=directory_size(path.parent))
     version = int(name)
     directory = repository.version_dir(version, model)
     size = directory_size(directory) if directory.is_dir() else None
     if served is not None:
-        return Side(f"version {version}", served, version, size)
+        return System(f"version {version}", served, version, size)
     path = _model_file(repository.require_version(version, model))
     client = stack.enter_context(QAClient(transport=_engine(path, version)))
-    return Side(f"version {version}", client, size=size)
+    return System(f"version {version}", client, size=size)
 
 
 def _model_file(path: Path) -> Path:
@@ -149,7 +148,8 @@ def _model_file(path: Path) -> Path:
 
 
 def _engine(path: Path, version: int) -> Any:
-    from bertqa_build.engines import OnnxRuntimeEngine, OpenVINOEngine
+    from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
+    from bertqa.runtime.openvino import OpenVINOEngine
 
     kind = OnnxRuntimeEngine if path.suffix == ".onnx" else OpenVINOEngine
     return kind(path, version=version)
@@ -157,13 +157,13 @@ def _engine(path: Path, version: int) -> Any:
 
 def _tracks(
     stack: ExitStack, release: str, namespace: str, model: str, names: tuple[str, str]
-) -> tuple[Side, Side]:
-    """Give two sides that are tracks of a release, or versions that tracks have."""
+) -> tuple[System, System]:
+    """Return two sides that are tracks of a release, or versions that tracks have."""
     helm = helm_of(release, namespace)
 
+    from bertqa.evaluation import System
     from bertqa_deploy.cluster.pods import Pods
     from bertqa_deploy.cluster.status import track_statuses
-    from bertqa_deploy.compare import Side
 
     statuses = track_statuses(helm)
     pods = Pods(release, namespace)
@@ -178,11 +178,11 @@ def _tracks(
         pod = next(pod for pod in found[0].pods if pod.ready)
         address = stack.enter_context(pods.tunnel(pod))
         client = stack.enter_context(QAClient(address, model=model))
-        sides.append(Side(f"version {found[0].version}", client))
+        sides.append(System(f"version {found[0].version}", client))
     return sides[0], sides[1]
 
 
-def _serve(first: Side, second: Side, port: int) -> None:
+def _serve(first: System, second: System, port: int) -> None:
     from bertqa_deploy.page import LOOPBACK, serve_page
 
     def on_ready() -> None:
@@ -221,7 +221,7 @@ def _right(golds: list[str]) -> str:
 
 
 def _from_log(path: Path, *, json: bool) -> None:
-    from bertqa_deploy.log_report import report_on_log
+    from bertqa.evaluation import report_on_log
 
     report = report_on_log(path)
     if json:

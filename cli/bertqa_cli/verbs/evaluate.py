@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bertqa import QAClient
 from bertqa.evaluation import evaluate as evaluate_version
-from bertqa.squad import read_squad
+from bertqa.evaluation import read_squad
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.options import (
     DEFAULT_MODEL,
@@ -68,7 +68,7 @@ def evaluate(
 def _client(
     url: str | None, metadata_url: str | None, root: Path, model: str, version: int | None
 ) -> Iterator[tuple[QAClient, str]]:
-    """Give a client of a served or a published version, and what to call that version."""
+    """Return a client of a served or a published version, and what to call that version."""
     if url is not None:
         with QAClient(url, model=model, metadata_url=metadata_url) as client:
             yield client, f"version {version or 'default'} at {url}"

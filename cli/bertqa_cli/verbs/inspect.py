@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa.repository import IR_FILE, Repository
+from bertqa.artifact import IR_FILE, Repository
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
@@ -65,7 +65,7 @@ def inspect(
 def _show(before: Inspection, after: Inspection) -> None:
     from bertqa_build.inspection import operation_changes
 
-    names = [f"version {each.version} ({each.card.precision})" for each in (before, after)]
+    names = [f"version {each.version} ({each.manifest.precision})" for each in (before, after)]
     sizes = Table("", *names, title="On disk")
     for file in dict.fromkeys([*before.sizes, *after.sizes]):
         sizes.add_row(

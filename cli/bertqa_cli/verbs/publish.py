@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import refused_by
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
@@ -35,15 +35,15 @@ def publish(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Copy a version to where servers read it: whole or not at all; the same command resumes it."""
-    from bertqa_deploy.errors import GateFailedError
+    """Copy a version to where servers read it, whole or not at all; run it again to resume."""
+    from bertqa_deploy.errors import QualityGateError
     from bertqa_deploy.storage.address import Address
     from bertqa_deploy.storage.publishing import publish as publish_version
 
     address, place = Address.parse(to), Repository(repository)
     chosen = place.latest_version(model) if version is None else version
     try:
-        with refused_by(GateFailedError), stages() as show:
+        with refused_by(QualityGateError), stages() as show:
 
             def on_progress(stage: str, done: int, total: int) -> None:
                 show(stage, done // MEGABYTE, total // MEGABYTE, "MB")
@@ -52,7 +52,7 @@ def publish(
                 place, chosen, address, model, force=force, on_progress=on_progress
             )
     except KeyboardInterrupt:
-        stderr.print("[dim]The same command goes on from here.[/]")
+        stderr.print("[dim]Run the same command again to resume.[/]")
         raise
     if json:
         print_json(published.to_dict())
@@ -68,5 +68,5 @@ def publish(
         summary = f"{len(sent)} files sent ({size})."
     stdout.print(
         f"[bold]Version {chosen} of {escape(model)} is at {escape(published.to)}[/]: {summary} "
-        f"Each was read back and is what its card says. {published.seconds:.1f} s."
+        f"Each was read back and is what its manifest says. {published.seconds:.1f} s."
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bertqa_cli.console import print_json, stderr, stdout
-from bertqa_cli.errors import CommandError
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 
@@ -42,7 +41,6 @@ def serve(
     json: Json = False,
 ) -> None:
     """Serve a model repository until interrupted: OVMS where there is one, else a local engine."""
-    from bertqa_serve.errors import ServeError
     from bertqa_serve.launcher import ServeOptions
     from bertqa_serve.launcher import dry_run as command_of
     from bertqa_serve.launcher import serve as serve_repository
@@ -75,13 +73,8 @@ def serve(
                 f"REST at {server.rest_url}. Ctrl-C ends it."
             )
 
-    try:
-        if dry_run:
-            command = command_of(options)
-            print_json(command) if json else print(shlex.join(command))
-            return
-        serve_repository(
-            options, log=lambda line: stderr.print(line, markup=False), on_ready=on_ready
-        )
-    except ServeError as error:
-        raise CommandError(str(error), detail=error.detail) from error
+    if dry_run:
+        command = command_of(options)
+        print_json(command) if json else print(shlex.join(command))
+        return
+    serve_repository(options, log=lambda line: stderr.print(line, markup=False), on_ready=on_ready)

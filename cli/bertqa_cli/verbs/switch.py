@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from bertqa.repository import Repository
-from bertqa.split import Split, format_split
-from bertqa.squad import read_squad
+from bertqa.artifact import Repository, Split, format_split
+from bertqa.evaluation import read_squad
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.durations import seconds_of
 from bertqa_cli.errors import CommandError, Status, refused_by
@@ -88,16 +87,16 @@ def switch(
     smoke_answer: Annotated[str | None, typer.Option(help="What the answer contains.")] = None,
     json: Json = False,
 ) -> None:
-    """Move traffic to another version without a failed request; the same command resumes it."""
+    """Move traffic to another version without a failed request; run it again to resume."""
     aim = _Aim(_split(to, back, split), retire, force)
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)
     patience = seconds_of(timeout)
 
-    from bertqa_deploy.cards import check_card
-    from bertqa_deploy.errors import GateFailedError
+    from bertqa_deploy.errors import QualityGateError
+    from bertqa_deploy.manifests import check_manifest
 
     place = Repository(repository)
-    with refused_by(GateFailedError):
+    with refused_by(QualityGateError):
         if release is None:
             address = url or DEFAULT_URL
             _on_server(aim, smoke, place, address, metadata_url, model, patience, json=json)
@@ -106,9 +105,9 @@ def switch(
             raise CommandError(
                 "--url and --retire are for one server, not for a release.", status=Status.USAGE
             )
-        # The cluster's repository is out of reach; a copy of it here tells what its cards say.
+        # The cluster's repository is out of reach; a copy of it here tells what its manifests say.
         for version in aim.split or ():
-            check_card(place, version, model, force=force)
+            check_manifest(place, version, model, force=force)
 
     from bertqa_deploy.cluster.rollout import HelmCluster, Limits, Rollout
 

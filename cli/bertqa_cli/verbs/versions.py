@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
+from bertqa.artifact import Repository
 from bertqa.errors import RepositoryError
-from bertqa.repository import Repository
-from bertqa.status import ServedVersion, served_versions
+from bertqa.transport import ServedVersion, served_versions
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import CommandError
 from bertqa_cli.options import (
@@ -52,7 +52,7 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
     versions = repository.versions(model)
     served = _configured(repository, model, versions)
     rows: list[dict[str, Any]] = [
-        asdict(repository.card(version, model))
+        asdict(repository.manifest(version, model))
         | {
             "state": "served" if version in served else "not served",
             "is_default": version == max(served, default=None),
@@ -85,13 +85,13 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
 
 
 def _configured(repository: Repository, model: str, versions: list[int]) -> list[int]:
-    """Give those versions that OVMS would serve by the repository's `config.json`.
+    """Return those versions that OVMS would serve by the repository's `config.json`.
 
     Where there is none, all of them: `bert-qa serve` writes one that says so.
     """
+    from bertqa.artifact import VersionPolicy
+    from bertqa.errors import ConfigError
     from bertqa_deploy.config_file import ConfigFile
-    from bertqa_serve.errors import ConfigError
-    from bertqa_serve.version_policy import VersionPolicy
 
     if not repository.config_path.exists():
         return versions
@@ -126,16 +126,16 @@ def _served(served: list[ServedVersion], repository: Repository, model: str, *, 
 
 
 def _published_as(served: ServedVersion, repository: Repository, model: str) -> dict[str, Any]:
-    """Give what no server tells, from the repository, where that has the version that is served."""
+    """Return what no server reports, from the repository, if that has the served version."""
     unknown: dict[str, Any] = {"size": None, "published": None}
     try:
-        card = repository.card(served.version, model)
+        manifest = repository.manifest(served.version, model)
     except RepositoryError:
         return unknown
-    if (card.precision, card.source) != (served.precision, served.source):
+    if (manifest.precision, manifest.source) != (served.precision, served.source):
         return unknown
     size = directory_size(repository.version_dir(served.version, model))
-    return {"size": size, "published": card.published}
+    return {"size": size, "published": manifest.published}
 
 
 def _tracks(release: str, namespace: str, *, json: bool) -> None:

@@ -1,1 +1,52 @@
 """Ways to reach a model: one contract, one module each."""
+
+from bertqa.transport._admin import (
+    AVAILABLE,
+    ServedVersion,
+    VersionState,
+    rest_address,
+    served_versions,
+    version_states,
+)
+from bertqa.transport._contract import (
+    AsyncTransport,
+    InferResult,
+    Inputs,
+    ModelMetadata,
+    Outputs,
+    Transport,
+)
+from bertqa.transport._factory import (
+    TransportOptions,
+    open_async_split_transport,
+    open_async_transport,
+    open_split_transport,
+    open_transport,
+)
+from bertqa.transport._rest import RestTransport
+from bertqa.transport._retries import pauses
+from bertqa.transport._security import TLS, Security
+
+__all__ = [
+    "AVAILABLE",
+    "TLS",
+    "AsyncTransport",
+    "InferResult",
+    "Inputs",
+    "ModelMetadata",
+    "Outputs",
+    "RestTransport",
+    "Security",
+    "ServedVersion",
+    "Transport",
+    "TransportOptions",
+    "VersionState",
+    "open_async_split_transport",
+    "open_async_transport",
+    "open_split_transport",
+    "open_transport",
+    "pauses",
+    "rest_address",
+    "served_versions",
+    "version_states",
+]

@@ -10,8 +10,8 @@ from typing import Any
 
 from azure.ai.ml import MLClient
 
+from bertqa.artifact import WHOLE, Split, format_split, parse_split
 from bertqa.errors import InvalidOptionError
-from bertqa.split import WHOLE, Split, format_split, parse_split
 from bertqa_deploy.azureml.jobs import OnStep, ensure
 from bertqa_deploy.azureml.plans import Serving
 from bertqa_deploy.azureml.versions import BEFORE, to_split, to_traffic
@@ -34,7 +34,7 @@ class Endpoint:
     mirror: Mapping[str, int]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it for JSON."""
+        """Return it for JSON."""
         return asdict(self)
 
 
@@ -119,7 +119,7 @@ def switch(
 
 
 def split_before(client: MLClient, name: str) -> Split:
-    """Give the split before the last switch. Raises NothingToDoError where none was made."""
+    """Return the split before the last switch. Raises NothingToDoError where none was made."""
     text = (_there(client, name).tags or {}).get(BEFORE)
     if not text:
         raise NothingToDoError(
@@ -187,7 +187,7 @@ def _put(operations: Any, entity: Any, doing: str) -> None:
 
 
 def _log(client: MLClient, name: str, deployment: str) -> str:
-    """Give the end of the server's log, which is gone with the deployment; empty without one."""
+    """Return the end of the server's log, which is gone with the deployment; empty without one."""
     try:
         with explained(f"read the log of {deployment}"):
             return str(client.online_deployments.get_logs(deployment, name, _LOG_LINES))

@@ -55,11 +55,11 @@ class Document:
             raise AzureFileError(f"There is no {path}, which is to be uploaded as {self.name}.")
 
     def to_yaml(self) -> str:
-        """Give the text that `az ml` takes."""
+        """Return the text that `az ml` takes."""
         return yaml.safe_dump(self.content, sort_keys=False, width=100, allow_unicode=True)
 
     def load(self) -> Any:
-        """Give the SDK's object. Raises AzureFileError where Azure's schema does not allow it."""
+        """Return the SDK's object. Raises AzureFileError where Azure's schema does not allow it."""
         try:
             with quiet():
                 return _LOADERS[self.origin.stem](
@@ -80,7 +80,7 @@ class Files:
     def read(self, kind: str, changes: Mapping[str, Any] | None = None) -> Document:
         """Read `<kind>.yml` and say some of it otherwise, keys like `inputs.recipe.path`.
 
-        Raises AzureFileError where there is no such file or it is no YAML mapping.
+        Raises AzureFileError where there is no such file or it is not valid YAML mapping.
         """
         origin = (self.folder / f"{kind}.yml").absolute()
         try:
@@ -91,7 +91,7 @@ class Files:
                 "says where the files of deploy/azureml/ are."
             ) from error
         except yaml.YAMLError as error:
-            raise AzureFileError(f"{origin} is no YAML.", detail=str(error)) from error
+            raise AzureFileError(f"{origin} is not valid YAML.", detail=str(error)) from error
         if not isinstance(content, dict):
             raise AzureFileError(f"{origin} says nothing: it has to be a mapping.")
         content = _absolute(content, origin.parent)

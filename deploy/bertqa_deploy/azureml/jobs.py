@@ -34,12 +34,12 @@ class Submitted:
     after: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it for JSON."""
+        """Return it for JSON."""
         return asdict(self)
 
 
 def highest_version(client: MLClient, model: str) -> int:
-    """Give the highest version of a model asset, 0 where there is none. Raises AzureError."""
+    """Return the highest version of a model asset, 0 where there is none. Raises AzureError."""
     numbers = _versions(client.models, model)
     return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
@@ -108,7 +108,7 @@ def wait(
 
 
 def output_of(client: MLClient, name: str) -> str:
-    """Give the job whose output holds the versions: of a sweep, its best trial's."""
+    """Return the job whose output holds the versions: of a sweep, its best trial's."""
     with explained(f"read the job {name}"):
         job = client.jobs.get(name)
     if job.type != "sweep":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from bertqa.artifact import Split
 from bertqa.errors import InvalidOptionError
-from bertqa.split import Split
 
 MIRROR_LIMIT = 50
 BEFORE = "bert-qa-split-before"
@@ -22,7 +22,7 @@ def deployment_name(version: int) -> str:
 
 
 def version_of(deployment: str) -> int | None:
-    """Give the version that a deployment serves; None where it is not one of ours."""
+    """Return the version that a deployment serves; None where it is not one of ours."""
     match = _DEPLOYMENT.fullmatch(deployment)
     return None if match is None else int(match[1])
 

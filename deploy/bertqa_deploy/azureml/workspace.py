@@ -54,7 +54,7 @@ class Place:
 
 
 def connect(place: Place) -> MLClient:
-    """Give the SDK's client of a workspace that is known to be there. Raises AzureError.
+    """Return the SDK's client of a workspace that is known to be there. Raises AzureError.
 
     Whoever is signed in asks: by `az login`, a managed identity, or Azure's variables.
     """
@@ -123,7 +123,7 @@ def explained(doing: str) -> Iterator[None]:
 
 
 def plain(value: Any) -> str:
-    """Give the text of a state, which the SDK has as an enumeration here and as text there."""
+    """Return the text of a state, which the SDK has as an enumeration here and as text there."""
     return str(getattr(value, "value", value))
 
 
@@ -137,7 +137,7 @@ def _refusal(doing: str, error: HttpResponseError) -> str:
     if any(word in code for word in _QUOTA_CODES):
         return (
             f"There is no quota to {doing}: {reason} Ask for more in Azure's portal, or write "
-            "another instance_type into deployment.yml; the same command goes on."
+            "another instance_type into deployment.yml; run the same command again to resume."
         )
     if error.status_code == 409:
         return f"Azure cannot {doing}, for something of that name is there already: {reason}"
@@ -145,7 +145,7 @@ def _refusal(doing: str, error: HttpResponseError) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Give the first sentence of what Azure, or the SDK, says, ended by a full stop."""
+    """Return the first sentence of what Azure, or the SDK, says, ended by a full stop."""
     inner = getattr(error, "error", None)
     text = _plain(getattr(inner, "message", None) or getattr(error, "message", None) or str(error))
     marked = _MARKED.search(text)

@@ -31,11 +31,11 @@ class Helm:
     program: str = "helm"
 
     def values(self, revision: int | None = None) -> Values:
-        """Give all values of the release, defaults included. Raises ClusterError."""
+        """Return all values of the release, defaults included. Raises ClusterError."""
         return self._values("--all", revision=revision)
 
     def tracks(self, revision: int | None = None) -> Tracks:
-        """Give the tracks of the release, those that were taken away left out."""
+        """Return the tracks of the release, those that were taken away left out."""
         tracks = self.values(revision).get("tracks") or {}
         return {name: track for name, track in tracks.items() if track}
 
@@ -68,7 +68,7 @@ class Helm:
             )
 
     def revisions(self) -> list[int]:
-        """Give the numbers of the release's revisions that were deployed, the newest first."""
+        """Return the numbers of the release's revisions that were deployed, the newest first."""
         history = self._json("history", self.release, "--max", str(_HISTORY))
         deployed = [each for each in history if each["status"] in ("deployed", "superseded")]
         return sorted((int(each["revision"]) for each in deployed), reverse=True)

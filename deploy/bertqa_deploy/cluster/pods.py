@@ -57,7 +57,7 @@ class Pods:
         self._opening = threading.Lock()
 
     def list(self) -> list[Pod]:
-        """Give the pods that are not on their way out. Raises ClusterError."""
+        """Return the pods that are not on their way out. Raises ClusterError."""
         with _explaining(self.namespace):
             found: Any = self._core.list_namespaced_pod(self.namespace, label_selector=self._labels)
         return [
@@ -100,7 +100,7 @@ class Pods:
 
     @contextmanager
     def tunnel(self, pod: Pod) -> Iterator[str]:
-        """Give a URL on loopback that leads to the pod's own OVMS while the block runs."""
+        """Return a URL on loopback that leads to the pod's own OVMS while the block runs."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             accepting = threading.Thread(target=self._accept, args=(listener, pod), daemon=True)
             accepting.start()

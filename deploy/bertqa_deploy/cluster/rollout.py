@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import httpx
 
 from bertqa import QAClient
+from bertqa.artifact import Split
 from bertqa.errors import BertQAError, InvalidOptionError
-from bertqa.scoring import normalize
-from bertqa.split import Split
-from bertqa.squad import SquadDataset
+from bertqa.evaluation import SquadDataset
+from bertqa.qa import normalize
 from bertqa_deploy.cluster.helm import Helm, Tracks
 from bertqa_deploy.cluster.metrics import Counts, read_metrics, total
 from bertqa_deploy.cluster.pods import Pod, Pods
@@ -44,15 +44,15 @@ class Cluster(Protocol):
     model: str
 
     def values(self) -> Mapping[str, Any]:
-        """Give all values of the release."""
+        """Return all values of the release."""
         ...
 
     def tracks(self) -> Tracks:
-        """Give the release's tracks."""
+        """Return the release's tracks."""
         ...
 
     def former_versions(self) -> Iterator[int]:
-        """Give the versions that once had all traffic by their numbers, the last one first."""
+        """Return the versions that once had all traffic by their numbers, the last one first."""
         ...
 
     def set_tracks(
@@ -62,11 +62,11 @@ class Cluster(Protocol):
         ...
 
     def pods(self) -> list[Pod]:
-        """Give the server pods of all tracks."""
+        """Return the server pods of all tracks."""
         ...
 
     def connect(self, pod: Pod) -> Any:
-        """Give a context manager with a URL of the pod's own server."""
+        """Return a context manager with a URL of the pod's own server."""
         ...
 
 
@@ -182,7 +182,7 @@ class Rollout:
         return self.cluster.tracks()
 
     def back(self) -> Tracks:
-        """Give all traffic back: to the stable track while there is a candidate, else to the
+        """Return all traffic back: to the stable track while there is a candidate, else to the
         version that had it before.
         """
         tracks = self._checked_tracks()
@@ -221,7 +221,7 @@ class Rollout:
         return tracks
 
     def _stable_of(self, tracks: Tracks, wanted: Mapping[int, int]) -> str:
-        """Give the track that traffic comes from: of two, the one that is no candidate."""
+        """Return the track that traffic comes from: of two, the one that is no candidate."""
         if len(tracks) == 1:
             return next(iter(tracks))
         return min(
@@ -324,7 +324,7 @@ class Rollout:
         self._only_stable(self.cluster.tracks(), stable)
 
     def _only_stable(self, tracks: Tracks, stable: str) -> Tracks:
-        """Give one track all traffic, then take the other away."""
+        """Return one track all traffic, then take the other away."""
         others = [name for name in tracks if name != stable]
         if not others:
             raise NothingToDoError(

@@ -24,7 +24,7 @@ class TrackStatus:
 
 
 def track_statuses(helm: Helm) -> list[TrackStatus]:
-    """Give the tracks of a release, in the order of their names. Raises ClusterError."""
+    """Return the tracks of a release, in the order of their names. Raises ClusterError."""
     tracks = helm.tracks()
     pods = Pods(helm.release, helm.namespace).list()
     return [

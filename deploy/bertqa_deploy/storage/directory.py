@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertqa.repository import CARD_FILE
+from bertqa.artifact import MANIFEST_FILE
 from bertqa_deploy.errors import PlaceError, TakenError
 from bertqa_deploy.storage.version import (
     CHUNK_BYTES,
@@ -73,7 +73,7 @@ class Directory:
             _sync(self.root)
 
     def _staged(self, files: VersionFiles) -> Path:
-        identity = files.digests[CARD_FILE][:12]
+        identity = files.digests[MANIFEST_FILE][:12]
         return self.root / STAGING / f"{files.model}-{files.version}-{identity}"
 
     @contextmanager
@@ -97,7 +97,7 @@ class Directory:
         except OSError as error:
             raise PlaceError(
                 f"{self.root} cannot be written: {error.strerror or error}. No version appeared "
-                "there, and the same command goes on."
+                "there, and run the same command again to resume."
             ) from error
 
 

@@ -132,7 +132,7 @@ class ObjectStore:
                     "make it first."
                 )
             case Failure.UNREACHABLE:
-                message = f"Nobody answers for {where}. The same command goes on from here."
+                message = f"Cannot connect to {where}. Run the same command again to resume."
             case Failure.OTHER:
                 return PlaceError(f"{where} cannot be used: {_first_line(error)}")
         return PlaceError(message, detail=_first_line(error))

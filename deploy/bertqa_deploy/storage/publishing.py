@@ -1,7 +1,7 @@
 """Publishing a version of a repository elsewhere, under the same number.
 
-What is there already and right is left as it is, so that the same command goes on where one was
-cut off; what is there and different is refused before anything is sent.
+What is there already and right is left as it is, so that the same command resumes where one was cut
+off; what is there and different is refused before anything is sent.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bertqa.repository import MODEL_NAME, Repository, onnx_model_name
-from bertqa_deploy.cards import check_card
+from bertqa.artifact import MODEL_NAME, Repository, onnx_model_name
+from bertqa_deploy.manifests import check_manifest
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.directory import Directory
 from bertqa_deploy.storage.object_store import ANSWER_SECONDS, ObjectStore
@@ -40,7 +40,7 @@ class Published:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it for JSON."""
+        """Return it for JSON."""
         return asdict(self)
 
 
@@ -57,7 +57,7 @@ def publish(
     """Copy a version, with its ONNX twin where there is one, and verify what arrived.
 
     `force` takes a version that failed the gate; a store has to answer the first look within
-    `answer_seconds`. Raises RepositoryError, GateFailedError, TakenError, PlaceError, and
+    `answer_seconds`. Raises RepositoryError, QualityGateError, TakenError, PlaceError, and
     ModuleNotFoundError where the store's extra is not installed.
     """
     begun = time.monotonic()
@@ -67,7 +67,7 @@ def publish(
     models = [twin, model] if repository.version_dir(version, twin).is_dir() else [model]
     parts = [VersionFiles.of(repository, version, each) for each in models]
     for part in parts:
-        check_card(repository, version, part.model, force=force)
+        check_manifest(repository, version, part.model, force=force)
     place = (
         ObjectStore(to, answer_seconds=answer_seconds) if to.scheme else Directory(Path(to.path))
     )

@@ -1,7 +1,7 @@
 """Opening the stores that OVMS reads, and telling their failures apart.
 
 Each library takes credentials and endpoints from the environment in its own way; what they need
-is said in `Store.credentials`. They are told to give up soon: the same command goes on.
+is said in `Store.credentials`. They are told to give up soon: the same command resumes.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def hush() -> None:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Tell why a store failed, from an error of its library or what that was made from."""
+    """Report why a store failed, from an error of its library or what that was made from."""
     causes = list(_causes(error))
     names = {type(cause).__name__ for cause in causes}
     statuses = {status for cause in causes if (status := _status(cause))}
@@ -194,7 +194,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    """Give the HTTP status that azure-core, botocore or gcsfs keep in an error."""
+    """Return the HTTP status that azure-core, botocore or gcsfs keep in an error."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")

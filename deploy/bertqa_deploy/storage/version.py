@@ -1,4 +1,4 @@
-"""The files of a version, as its card lists them, and how what a place holds compares."""
+"""The files of a version, as its manifest lists them, and how what a place holds compares."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from bertqa.artifact import IR_FILE, MANIFEST_FILE, ONNX_FILE, Repository, sha256_of
 from bertqa.errors import RepositoryError
-from bertqa.repository import CARD_FILE, IR_FILE, ONNX_FILE, Repository, sha256_of
 from bertqa_deploy.errors import TakenError
 
 CHUNK_BYTES = 8 * 2**20
@@ -22,7 +22,7 @@ OnProgress = Callable[[str, int, int], None]
 class VersionFiles:
     """One version of one model: its directory here, and its files' sha256 by their names.
 
-    The names are in the order in which they are sent: the card claims the number, and the file
+    The names are in the order in which they are sent: the manifest claims the number, and the file
     that makes the directory a model is the last.
     """
 
@@ -37,24 +37,31 @@ class VersionFiles:
         return f"{self.model}/{self.version}"
 
     def size(self, name: str) -> int:
-        """Give a file's size in bytes."""
+        """Return a file's size in bytes."""
         return (self.source / name).stat().st_size
 
     @classmethod
     def of(cls, repository: Repository, version: int, model: str) -> VersionFiles:
-        """List a version's files. Raises RepositoryError where its card does not say which."""
+        """List a version's files. Raises RepositoryError where its manifest does not say which."""
         directory = repository.require_version(version, model)
-        card = repository.card(version, model)
-        model_file = next((name for name in (IR_FILE, ONNX_FILE) if name in card.files), None)
+        manifest = repository.manifest(version, model)
+        model_file = next((name for name in (IR_FILE, ONNX_FILE) if name in manifest.files), None)
         if model_file is None:
-            raise RepositoryError(f"{directory / CARD_FILE} lists no {IR_FILE} and no {ONNX_FILE}.")
-        for name in card.files:
-            if name in (CARD_FILE, ".", "..") or Path(name).name != name:
-                raise RepositoryError(f"{directory / CARD_FILE} lists {name!r}: no file's name.")
-        others = sorted(name for name in card.files if name != model_file)
-        digests = {name: card.files[name] for name in (*others, model_file)}
+            raise RepositoryError(
+                f"{directory / MANIFEST_FILE} lists no {IR_FILE} and no {ONNX_FILE}."
+            )
+        for name in manifest.files:
+            if name in (MANIFEST_FILE, ".", "..") or Path(name).name != name:
+                raise RepositoryError(
+                    f"{directory / MANIFEST_FILE} lists {name!r}: no file's name."
+                )
+        others = sorted(name for name in manifest.files if name != model_file)
+        digests = {name: manifest.files[name] for name in (*others, model_file)}
         return cls(
-            directory, model, version, {CARD_FILE: sha256_of(directory / CARD_FILE), **digests}
+            directory,
+            model,
+            version,
+            {MANIFEST_FILE: sha256_of(directory / MANIFEST_FILE), **digests},
         )
 
     def missing(
@@ -85,7 +92,7 @@ def taken(path: str) -> TakenError:
 
 
 def digest_of(file: BinaryIO, on_bytes: Callable[[int], None]) -> str:
-    """Give the sha256 of an open file, telling how many bytes have been read."""
+    """Return the sha256 of an open file, telling how many bytes have been read."""
     digest, done = hashlib.sha256(), 0
     while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)

@@ -8,8 +8,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from bertqa.errors import BertQAError
 from bertqa_serve.engine.flags import parse, parser, server_from
-from bertqa_serve.errors import ServeError, UsageError
+from bertqa_serve.errors import UsageError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 64
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     except UsageError as error:
         print(f"{error} (--help lists the flags)", file=sys.stderr)
         return EXIT_USAGE
-    except ServeError as error:
+    except BertQAError as error:
         print(" ".join(filter(None, (str(error), error.detail))), file=sys.stderr)
         return EXIT_FAILED
     return 0

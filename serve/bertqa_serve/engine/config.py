@@ -12,8 +12,8 @@ from typing import Any
 
 import jsonschema
 
-from bertqa_serve.errors import ConfigError
-from bertqa_serve.version_policy import VersionPolicy
+from bertqa.artifact import VersionPolicy
+from bertqa.errors import ConfigError
 
 _NOT_SUPPORTED = {
     "pipeline_config_list": "pipelines",
@@ -83,8 +83,8 @@ class ServerConfig:
     def parse(cls, text: str, root: Path) -> ServerConfig:
         """Read the text of a `config.json`; `root` is where relative paths start.
 
-        Raises ConfigError where it is no JSON, breaks OVMS's schema, or asks for what only OVMS
-        has.
+        Raises ConfigError where it is not valid JSON, breaks OVMS's schema, or asks for what
+        only OVMS has.
         """
         try:
             content = json.loads(text)

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bertqa.errors import ConfigError
 from bertqa_serve.engine.config import ServerConfig
 from bertqa_serve.engine.metrics import Metrics
 from bertqa_serve.engine.server import VERSION, LocalServer
-from bertqa_serve.errors import ConfigError, UsageError
+from bertqa_serve.errors import UsageError
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 _SINGLE_MODEL = (

@@ -48,7 +48,7 @@ class KServeGrpc:
         self._version = version
 
     def handler(self) -> Any:
-        """Give the handler that a gRPC server takes."""
+        """Return the handler that a gRPC server takes."""
         methods: dict[str, tuple[Method, Any]] = {
             "ServerLive": (self._server_live, pb.ServerLiveRequest),
             "ServerReady": (self._server_ready, pb.ServerReadyRequest),

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from grpc import StatusCode
 
+from bertqa.errors import ConfigError, ModelLoadError
 from bertqa_serve.engine.config import ModelConfig, ServerConfig
 from bertqa_serve.engine.metrics import Metrics
 from bertqa_serve.engine.model import LoadedModel
 from bertqa_serve.engine.request_error import RequestError, not_found
-from bertqa_serve.errors import ConfigError, ModelLoadError
 
 logger = logging.getLogger("bertqa_serve")
 
@@ -59,7 +59,7 @@ class Version:
         }
 
     def in_memory(self) -> LoadedModel:
-        """Give the model that answers. Raises RequestError where it is loading or retired."""
+        """Return the model that answers. Raises RequestError where it is loading or retired."""
         if self.state is State.LOADING:
             raise RequestError(StatusCode.UNAVAILABLE, VERSION_NOT_LOADED)
         if self.loaded is None:

@@ -16,7 +16,7 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from bertqa_serve.errors import ConfigError
+from bertqa.errors import ConfigError
 
 DEFAULT = (
     "ovms_current_requests",
@@ -159,7 +159,7 @@ class Metrics:
         self._inference_time.labels(name, str(version)).observe(took * 1e6)
 
     def text(self) -> str:
-        """Give all that is shown in Prometheus's text format."""
+        """Return all that is shown in Prometheus's text format."""
         # OVMS's counters do not end in "_total", as prometheus_client would have them.
         return generate_latest(self._registry).decode().replace("_total ", " ")
 

@@ -17,9 +17,9 @@ import openvino as ov
 from grpc import StatusCode
 from numpy.typing import NDArray
 
+from bertqa.errors import ModelLoadError
 from bertqa_serve.engine.config import ModelConfig
 from bertqa_serve.engine.request_error import RequestError
-from bertqa_serve.errors import ModelLoadError
 
 Arrays = Mapping[str, NDArray[Any]]
 

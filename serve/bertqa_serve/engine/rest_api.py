@@ -75,7 +75,7 @@ class KServeRest:
         ]
 
     def application(self) -> ASGIApp:
-        """Give the application, which compresses long answers for those who ask for it."""
+        """Return the application, which compresses long answers for those who ask for it."""
         return GZipMiddleware(self._serve, minimum_size=_GZIP_FROM_BYTES, compresslevel=1)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -58,7 +58,7 @@ def read_infer_body(body: bytes, header_length: str | None) -> InferBody:
 
 
 def write_infer_answer(name: str, body: InferBody, answer: Answer) -> tuple[bytes, int | None]:
-    """Give the body of an answer, and where its JSON ends if bytes follow it."""
+    """Return the body of an answer, and where its JSON ends if bytes follow it."""
     outputs: list[dict[str, Any]] = []
     blobs: list[bytes] = []
     for spec, array in answer.outputs:
@@ -205,7 +205,7 @@ class _Inputs:
 
 
 def _flat(data: list[Any], types: tuple[type, ...]) -> Iterator[Any]:
-    """Give the single values of data nested in any way, as OVMS takes them."""
+    """Return the single values of data nested in any way, as OVMS takes them."""
     stack = [iter(data)]
     while stack:
         for item in stack[-1]:

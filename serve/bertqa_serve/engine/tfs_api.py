@@ -51,7 +51,7 @@ class TensorFlowServingGrpc:
         self._service = service
 
     def handlers(self) -> tuple[Any, ...]:
-        """Give the handlers that a gRPC server takes."""
+        """Return the handlers that a gRPC server takes."""
         return (
             generic_handler(
                 "tensorflow.serving.PredictionService",

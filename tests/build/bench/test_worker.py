@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bertqa.artifact import INPUTS
 from bertqa_build.bench.plan import BenchFiles, EngineName, Precision, Variant, variants
 from bertqa_build.bench.worker import LOADERS
-from bertqa_build.engines import INPUTS
 
 EVERY = variants(has_bf16=True)
 

@@ -124,7 +124,7 @@ def test_nobody_at_the_address_is_status_1(invoke: Invoke, free_port: int) -> No
     result = invoke("ask", QUESTION, "--context", CONTEXT, "--url", f"http://127.0.0.1:{free_port}")
 
     assert result.status == 1
-    assert f"Nobody answers at http://127.0.0.1:{free_port}" in result.err
+    assert f"Cannot connect to http://127.0.0.1:{free_port}" in result.err
 
 
 @pytest.mark.parametrize(

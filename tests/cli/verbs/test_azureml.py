@@ -83,11 +83,11 @@ def test_what_cannot_be_is_refused_before_azure_is_asked(
 def test_a_version_that_failed_the_gate_is_refused_by_its_card(
     invoke: Invoke, tmp_path: Path
 ) -> None:
-    card = {"model": "bert-qa", "version": 2, "precision": "INT8", "format": "openvino"}
+    manifest = {"model": "bert-qa", "version": 2, "precision": "INT8", "format": "openvino"}
     rest = {"source": "", "published": "", "files": {}, "gate": {"passed": False}}
     directory = tmp_path / "bert-qa" / "2"
     directory.mkdir(parents=True)
-    (directory / "card.json").write_text(json.dumps({**card, **rest}), encoding="utf-8")
+    (directory / "manifest.json").write_text(json.dumps({**manifest, **rest}), encoding="utf-8")
     result = invoke("azureml", "deploy", "--version", "2", "--repository", str(tmp_path))
     assert result.status == 3
     assert "failed the quality gate" in result.err

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from tests.cli.conftest import Invoke
 from tests.support.engines import Served
 
@@ -30,11 +30,11 @@ def test_a_published_version_gets_the_scores_of_its_card(
         *("--repository", str(demo_repository.root)),
     )
 
-    scores, card = json.loads(result.out), demo_repository.card(2)
-    assert card.scores is not None
-    assert scores["questions"] == card.scores["questions"]
-    assert scores["f1"] == pytest.approx(card.scores["f1"], abs=0.2)
-    assert scores["exact_match"] == pytest.approx(card.scores["exact_match"], abs=0.6)
+    scores, manifest = json.loads(result.out), demo_repository.manifest(2)
+    assert manifest.scores is not None
+    assert scores["questions"] == manifest.scores["questions"]
+    assert scores["f1"] == pytest.approx(manifest.scores["f1"], abs=0.2)
+    assert scores["exact_match"] == pytest.approx(manifest.scores["exact_match"], abs=0.6)
 
 
 def test_a_served_version_scores_as_the_published_one(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from bertqa_cli.verbs.inspect import start_netron
 from tests.cli.conftest import Invoke
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Invoke
-from tests.support.models import write_card, write_published_version
+from tests.support.models import write_manifest, write_published_version
 from tests.support.stores import CutError, Proxy, Request, Store, only
 
 
@@ -49,9 +49,9 @@ def test_what_was_published_is_listed_as_json(invoke: Invoke, root: Path, tmp_pa
         str(tmp_path),
     )
     assert [(file["path"], file["sent"]) for file in published["files"]] == [
-        ("bert-qa-onnx/1/card.json", True),
+        ("bert-qa-onnx/1/manifest.json", True),
         ("bert-qa-onnx/1/model.onnx", True),
-        ("bert-qa/1/card.json", True),
+        ("bert-qa/1/manifest.json", True),
         ("bert-qa/1/model.bin", True),
         ("bert-qa/1/model.xml", True),
     ]
@@ -104,7 +104,7 @@ def test_what_cannot_be_is_said_before_anything_is_made(
 
 def test_what_failed_the_gate_ends_with_the_gate_s_status(invoke: Invoke, tmp_path: Path) -> None:
     write_published_version(tmp_path / "from", 1)
-    write_card(tmp_path / "from" / "bert-qa" / "1", gate={"passed": False})
+    write_manifest(tmp_path / "from" / "bert-qa" / "1", gate={"passed": False})
     arguments = ("--repository", str(tmp_path / "from"), "--to", str(tmp_path / "to"))
 
     refused = invoke("publish", *arguments)
@@ -154,6 +154,6 @@ def test_an_interrupted_publish_says_how_it_goes_on(
         ended.set()
 
     assert process.returncode not in (0, 2, 3)
-    assert "The same command goes on from here." in err
+    assert "Run the same command again to resume." in err
     assert "Traceback" not in err
     assert "bert-qa/2/model.xml" not in store.contents()

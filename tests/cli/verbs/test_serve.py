@@ -16,8 +16,8 @@ import pytest
 from tritonclient import grpc as triton
 
 from bertqa import QAClient
-from bertqa.repository import Repository
-from bertqa.tokenization import QATokenizer
+from bertqa.artifact import Repository
+from bertqa.qa import QATokenizer
 from tests.cli.conftest import Invoke, Result
 from tests.support.models import tokenizer_json, write_config, write_toy_version
 

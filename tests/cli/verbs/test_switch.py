@@ -45,10 +45,10 @@ def test_a_split_is_set_and_the_rest_retired(invoke: Invoke, at_1: Served) -> No
 
 
 def test_what_failed_the_gate_ends_with_the_gate_s_status(invoke: Invoke, at_1: Served) -> None:
-    card = {"model": "bert-qa", "version": 2, "precision": "int8", "format": "openvino"}
+    manifest = {"model": "bert-qa", "version": 2, "precision": "int8", "format": "openvino"}
     rest = {"source": "", "published": "", "files": {}, "gate": {"passed": False}}
-    path = at_1.repository / "bert-qa" / "2" / "card.json"
-    path.write_text(json.dumps({**card, **rest}), encoding="utf-8")
+    path = at_1.repository / "bert-qa" / "2" / "manifest.json"
+    path.write_text(json.dumps({**manifest, **rest}), encoding="utf-8")
 
     for arguments in (where(at_1), ["--release", "r", "--repository", str(at_1.repository)]):
         result = invoke("switch", "--to", "2", *arguments)

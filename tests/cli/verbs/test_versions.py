@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.repository import Card
+from bertqa.artifact import VersionManifest
 from tests.cli.conftest import Invoke
 from tests.cli.test_main import HEAVY
 from tests.support.engines import Served
@@ -19,8 +19,10 @@ def publish(root: Path, *precisions: str, size: int = 3) -> None:
     for version, precision in enumerate(precisions, start=1):
         directory = root / "bert-qa" / str(version)
         directory.mkdir(parents=True)
-        card = Card("bert-qa", version, precision, "openvino", "tests", "2026-08-21T10:30:00Z", {})
-        (directory / "card.json").write_text(card.to_json(), encoding="utf-8")
+        manifest = VersionManifest(
+            "bert-qa", version, precision, "openvino", "tests", "2026-08-21T10:30:00Z", {}
+        )
+        (directory / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         (directory / "model.bin").write_bytes(bytes(size))
 
 
@@ -63,7 +65,7 @@ def test_a_server_that_is_not_there_is_status_1(invoke: Invoke, free_port: int) 
     result = invoke("versions", "--url", f"http://127.0.0.1:{free_port}")
 
     assert result.status == 1
-    assert f"Nobody answers at http://127.0.0.1:{free_port}" in result.err
+    assert f"Cannot connect to http://127.0.0.1:{free_port}" in result.err
 
 
 def test_a_repository_that_is_not_there_is_status_1(invoke: Invoke, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bertqa.errors import InvalidOptionError
-from bertqa.transport.address import Address
+from bertqa.transport._address import Address
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from bertqa.errors import (
     ServerOverloadedError,
     ServerUnreachableError,
 )
-from bertqa.transport.address import Address
-from bertqa.transport.grpc import channel_arguments
+from bertqa.transport._address import Address
+from bertqa.transport._grpc import channel_arguments
 from tests.support.engines import Served
 from tests.support.gates import GrpcGate, pipe_to, tcp_server
 from tests.support.models import tokenizer_json

@@ -13,11 +13,11 @@ from google.protobuf import json_format
 from ovmsclient.tfs_compat.protos.tensorflow_serving.apis import predict_pb2
 from tritonclient.grpc import service_pb2
 
-from bertqa.transport.address import Address
-from bertqa.transport.kserve import KServeMessages
-from bertqa.transport.rest import JSON_LENGTH, RestTransport
-from bertqa.transport.security import Security
-from bertqa.transport.tfs import TfsMessages
+from bertqa.transport import RestTransport, Security
+from bertqa.transport._address import Address
+from bertqa.transport._rest import JSON_LENGTH
+from bertqa.transport.codecs._kserve import KServeCodec
+from bertqa.transport.codecs._tfs import TFServingCodec
 
 TRANSCRIPTS = Path(__file__).parents[2] / "serve" / "ovms" / "transcripts"
 # The recorded models compute these from `input_ids`, by version: start and end logits.
@@ -59,12 +59,12 @@ def test_kserve_messages_are_written_and_read_as_ovms_does() -> None:
             continue
         inputs = arrays(request)
         version = int(request.model_version) if request.model_version else None
-        messages = KServeMessages(request.model_name)
-        written = messages.infer_request(inputs, version)
+        codec = KServeCodec(request.model_name)
+        written = codec.infer_request(inputs, version)
         if not (request.id or request.parameters or request.outputs or version == 0):
             assert written == request
         response = json_format.ParseDict(step["response"], service_pb2.ModelInferResponse())
-        result = messages.infer_result(response, version)
+        result = codec.infer_result(response, version)
         if request.model_name == "bert-qa":
             assert_computed(result.outputs, result.model_version, inputs["input_ids"])
         met += 1
@@ -79,7 +79,7 @@ def test_kserve_metadata_is_read_over_grpc_and_rest() -> None:
         if step.get("method") == "ModelMetadata" and step["request"] == {"name": "bert-qa"}
     )
     rest_step = next(step for step in recorded if step.get("path") == "/v2/models/bert-qa")
-    over_grpc = KServeMessages("bert-qa").model_metadata(
+    over_grpc = KServeCodec("bert-qa").model_metadata(
         json_format.ParseDict(grpc_step["response"], service_pb2.ModelMetadataResponse())
     )
     transport = RestTransport(Address.parse("http://localhost:1"), "bert-qa", Security())
@@ -130,11 +130,11 @@ def test_tensorflow_serving_is_spoken_as_ovms_2026_2_does() -> None:
             )
             for name, tensor in request.inputs.items()
         }
-        messages = TfsMessages("bert-qa")
+        codec = TFServingCodec("bert-qa")
         if request.model_spec.HasField("version") == (version is not None):
-            assert messages.infer_request(inputs, version) == request
+            assert codec.infer_request(inputs, version) == request
         response = json_format.ParseDict(step["response"], predict_pb2.PredictResponse())
-        result = messages.infer_result(response, version or 2)
+        result = codec.infer_result(response, version or 2)
         assert_computed(result.outputs, version or 2, inputs["input_ids"])
         met += 1
     assert met >= 4

@@ -19,9 +19,9 @@ from bertqa.errors import (
     ServerOverloadedError,
     ServerUnreachableError,
 )
-from bertqa.transport.address import Address
-from bertqa.transport.rest import JSON_LENGTH, AsyncRestTransport, RestTransport
-from bertqa.transport.security import Security
+from bertqa.transport import RestTransport, Security
+from bertqa.transport._address import Address
+from bertqa.transport._rest import JSON_LENGTH, AsyncRestTransport
 from tests.support.engines import Served
 from tests.support.gates import pipe_to, tcp_server
 from tests.support.models import tokenizer_json
@@ -36,7 +36,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 
 
 def answering(*responses: bytes, keep: int = 1) -> Handler:
-    """Give the raw responses one after the other, the last one again and again."""
+    """Return the raw responses one after the other, the last one again and again."""
     rest = list(responses)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -191,7 +191,7 @@ def test_a_body_without_end_does_not_fill_the_memory(
             writer.write(b" " * 65536)
             await writer.drain()
 
-    monkeypatch.setattr("bertqa.defaults.RESPONSE_LIMIT_BYTES", 1_000_000)
+    monkeypatch.setattr("bertqa._defaults.RESPONSE_LIMIT_BYTES", 1_000_000)
     with tcp_server(flood) as port, pytest.raises(ProtocolError, match="more than 1000000 bytes"):
         ask(open_client, port)
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from bertqa_deploy.azureml.files import Files
 from tests.deploy.azureml.conftest import AZUREML
-from tests.deploy.tools import mlflow
 from tests.support.checkpoints import write_checkpoint, write_squad
 from tests.support.self_taught import write_own_answers
+from tools.programs import mlflow
 
 AFTER = 6
 RECIPE = """
@@ -91,18 +91,18 @@ def test_the_command_publishes_a_version_and_logs_its_scores(
     assert done.returncode == 0, done.stderr
     repository = Repository(tmp_path / "repository")
     assert repository.versions() == [AFTER + 1, AFTER + 2]
-    card = repository.card(AFTER + 2)
-    assert card.precision == "INT8"
-    assert card.recipe["qat"]["learning_rate"] == 5.0e-6
-    assert card.recipe["qat"]["distillation"]["weight"] == 0.9
-    assert card.scores is not None
+    manifest = repository.manifest(AFTER + 2)
+    assert manifest.precision == "INT8"
+    assert manifest.recipe["qat"]["learning_rate"] == 5.0e-6
+    assert manifest.recipe["qat"]["distillation"]["weight"] == 0.9
+    assert manifest.scores is not None
     logged = {
         path.name: float(path.read_text(encoding="utf-8").split()[1])
         for path in (tmp_path / "job" / "runs").glob("*/*/metrics/*")
     }
     assert set(logged) == {"f1", "exact_match", "fp32_f1", "fp32_exact_match"}
-    assert logged["f1"] == pytest.approx(card.scores["f1"])
-    assert json.loads(done.stdout.splitlines()[-1])["f1"] == pytest.approx(card.scores["f1"])
+    assert logged["f1"] == pytest.approx(manifest.scores["f1"])
+    assert json.loads(done.stdout.splitlines()[-1])["f1"] == pytest.approx(manifest.scores["f1"])
 
 
 def test_what_the_gate_refuses_fails_the_job(inputs: dict[str, Any], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import yaml
 
 from tests.deploy.azureml.conftest import AZUREML
 from tests.deploy.helm.chart import CHART
-from tests.deploy.tools import helm
+from tools.programs import helm
 
 
 def test_the_chart_serves_from_the_workspace_s_storage() -> None:

@@ -15,9 +15,9 @@ from bertqa_deploy.cluster.helm import Helm
 from bertqa_serve.engine import LocalServer
 from bertqa_serve.engine.metrics import Metrics
 from tests.deploy.cluster.api_server import ApiServer, running
-from tests.deploy.tools import helm
 from tests.support.models import write_config, write_toy_version
 from tests.support.ports import free_port
+from tools.programs import helm
 
 CHART = Path(__file__).parents[3] / "deploy" / "helm" / "bert-qa"
 RELEASE, NAMESPACE = "bert-qa", "ml"

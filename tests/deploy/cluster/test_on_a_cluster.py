@@ -14,7 +14,7 @@ from bertqa_deploy.cluster.status import track_statuses
 from tests.deploy import clients
 from tests.deploy.helm.chart import CHART
 from tests.deploy.helm.test_cluster import Release, pytestmark, release, run, values
-from tests.deploy.tools import helm, kubectl
+from tools.programs import helm, kubectl
 
 __all__ = ["pytestmark", "release"]
 
@@ -71,7 +71,7 @@ class Asking:
         release.kubectl("wait", "--for=condition=Ready", "pod/asking", "--timeout=5m")
 
     def told(self, newest: int = -1) -> list[dict[str, Any]]:
-        """Give so many of the newest answers, or all of them. None of them may be a failure."""
+        """Return so many of the newest answers, or all of them. None of them may be a failure."""
         log = self._release.kubectl("logs", "asking", f"--tail={newest}")
         told = [json.loads(line) for line in log.splitlines()]
         errors = [each["error"] for each in told if "error" in each]

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from bertqa.errors import InvalidOptionError
-from bertqa.squad import parse_squad
+from bertqa.evaluation import parse_squad
 from bertqa_deploy.cluster.helm import Helm
 from bertqa_deploy.cluster.rollout import HelmCluster, Limits, Rollout
 from bertqa_deploy.errors import ClusterError, NothingToDoError, RolledBackError
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import GATEWAY, NAMESPACE, Install, traffic
 from tests.deploy.conftest import SMOKE
-from tests.deploy.tools import helm, older_helm
 from tests.support.ports import free_port
+from tools.programs import helm, older_helm
 
 TO_2 = {2: 100.0}
 

@@ -11,7 +11,7 @@ import pytest
 from bertqa_cli import main
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import GATEWAY, NAMESPACE, RELEASE, Install
-from tests.deploy.tools import helm
+from tools.programs import helm
 
 CANDIDATE = ("--set", "tracks.candidate.version=2", "--set", "tracks.candidate.weight=10")
 STABLE = ("--set", "tracks.stable.weight=90")

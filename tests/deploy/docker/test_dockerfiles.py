@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.tools import MLFLOW
+from tools.programs import MLFLOW
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILES = {

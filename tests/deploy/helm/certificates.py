@@ -21,7 +21,7 @@ class Authority:
         )
 
     def issue(self, name: str) -> dict[str, bytes]:
-        """Give tls.crt and tls.key for a name, as a Secret of that type holds them."""
+        """Return tls.crt and tls.key for a name, as a Secret of that type holds them."""
         certificate, key = self._directory / "issued.crt", self._directory / "issued.key"
         signer = ("-CA", str(self.certificate), "-CAkey", str(self._key))
         self._openssl(

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.tools import helm
+from tools.programs import helm
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "deploy" / "helm" / "bert-qa"

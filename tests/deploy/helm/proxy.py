@@ -19,7 +19,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from bertqa_serve.engine.server import LocalServer
 from tests.deploy.helm.certificates import Authority
 from tests.deploy.helm.chart import render
-from tests.deploy.tools import envoy
+from tools.programs import envoy
 
 LISTENERS = {"grpc": 9000, "rest": 8000, "probe": 8081}
 CLUSTERS = {"ovms_grpc": 9001, "ovms_rest": 8001}

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.helm.chart import CHART
-from tests.deploy.tools import helm, kubectl
+from tools.programs import helm, kubectl
 
 pytestmark = [
     pytest.mark.cluster,

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from tests.deploy.helm.chart import CHART, ROOT, Manifest
-from tests.deploy.tools import helm
+from tools.programs import helm
 
 DOCUMENT = ROOT / "docs" / "kubernetes.md"
 UPGRADE = "helm upgrade bert-qa deploy/helm/bert-qa --reuse-values"

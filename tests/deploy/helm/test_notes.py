@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 from tests.deploy.helm.chart import CHART, NAMESPACE, SCENARIOS
-from tests.deploy.tools import helm
+from tools.programs import helm
 
 
 def notes(scenario: str, values: dict[str, Any] | None = None, release: str = "answers") -> str:

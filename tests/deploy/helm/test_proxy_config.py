@@ -19,7 +19,7 @@ from bertqa_serve.engine.server import LocalServer
 from tests.deploy.helm.certificates import Authority
 from tests.deploy.helm.chart import Manifest, container, render, server_pod
 from tests.deploy.helm.proxy import CLUSTERS, LISTENERS, Proxy, files, mount_secret, running_proxy
-from tests.deploy.tools import ENVOY
+from tools.programs import ENVOY
 
 
 def bootstrap(scenario: str = "pvc", values: dict[str, Any] | None = None) -> Manifest:

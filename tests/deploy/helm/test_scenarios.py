@@ -17,7 +17,7 @@ from referencing import Registry, Resource
 
 from tests.deploy.helm.chart import CHART, SCENARIOS, pod_specs, render
 from tests.deploy.helm.golden import GOLDEN, golden_path
-from tests.deploy.tools import checkov, helm, older_helm
+from tools.programs import checkov, helm, older_helm
 
 KUBERNETES_VERSIONS = ("1.29", "1.37")
 CUSTOM = yaml.safe_load(

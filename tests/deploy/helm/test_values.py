@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.deploy.helm.chart import CHART, ROOT, refusal
-from tests.deploy.tools import helm
+from tools.programs import helm
 
 
 def test_the_generated_files_are_up_to_date() -> None:
-    command = [sys.executable, str(ROOT / "deploy" / "helm" / "generate.py"), "--check"]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tools.chart", "--check"]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
 
 
@@ -49,5 +49,5 @@ def test_the_chart_may_be_part_of_another(tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text("bert-qa: {model: {pvc: {claimName: models}}}")
     shutil.copytree(CHART, tmp_path / "charts" / "bert-qa")
     command = [str(helm()), "template", "whole", str(tmp_path)]
-    rendered = subprocess.run(command, capture_output=True, text=True, check=True)
+    rendered = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "name: whole-bert-qa-stable" in rendered.stdout

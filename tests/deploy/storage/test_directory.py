@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from bertqa_deploy.errors import PlaceError, TakenError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import publish
@@ -38,7 +38,7 @@ def stages_of(repository: Repository, to: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("stage", "then"),
     [
-        ("Sending bert-qa/2/card.json", ["model.bin", "model.xml"]),
+        ("Sending bert-qa/2/manifest.json", ["model.bin", "model.xml"]),
         ("Reading back bert-qa/2/model.bin", ["model.xml"]),
         ("Reading back bert-qa/2/model.xml", []),
     ],
@@ -75,7 +75,7 @@ def test_what_is_staged_and_damaged_is_sent_again(published: Repository, tmp_pat
 def test_half_a_version_of_somebody_else_is_named(published: Repository, tmp_path: Path) -> None:
     half = tmp_path / "elsewhere" / "bert-qa" / "2"
     half.mkdir(parents=True)
-    (half / "card.json").write_bytes((published.version_dir(2) / "card.json").read_bytes())
+    (half / "manifest.json").write_bytes((published.version_dir(2) / "manifest.json").read_bytes())
 
     with pytest.raises(TakenError, match=r"bert-qa/2 is there without model\.bin"):
         publish(published, 2, Address("", str(tmp_path / "elsewhere")))

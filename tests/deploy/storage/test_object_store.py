@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.repository import Repository
+from bertqa.artifact import Repository
 from bertqa_deploy.errors import PlaceError, TakenError
 from bertqa_deploy.server import Server
 from bertqa_deploy.storage.address import Address
@@ -21,8 +21,8 @@ from tests.support.models import write_config
 from tests.support.ports import free_port
 from tests.support.stores import CutError, Proxy, Request, Store, Stores, only
 
-IR = ["card.json", "model.bin", "model.xml"]
-ALL = ["card.json", "model.onnx", *IR]  # The twin goes first.
+IR = ["manifest.json", "model.bin", "model.xml"]
+ALL = ["manifest.json", "model.onnx", *IR]  # The twin goes first.
 
 
 @pytest.fixture
@@ -66,9 +66,9 @@ def test_no_server_ever_finds_a_model_that_lacks_something(
         look(Request("PUT", "/the end", b""))
 
     assert seen == [
-        ("card.json", "absent"),
+        ("manifest.json", "absent"),
         ("model.onnx", "absent"),
-        ("card.json", "absent"),
+        ("manifest.json", "absent"),
         ("model.bin", "LOADING"),
         ("model.xml", "LOADING"),
         ("the end", "AVAILABLE"),
@@ -126,7 +126,7 @@ def test_what_arrives_damaged_is_taken_away_and_sent_again(
         return
     with pytest.raises(PlaceError, match=r"bert-qa/2/model\.bin did not arrive as it was sent"):
         send(published, store)
-    assert {path for path in store.contents() if "onnx" not in path} == {"bert-qa/2/card.json"}
+    assert {path for path in store.contents() if "onnx" not in path} == {"bert-qa/2/manifest.json"}
 
     proxy.after = lambda _, content: content
     send(published, store)
@@ -176,7 +176,7 @@ def test_a_store_that_is_away_is_said_to_be(
     published: Repository, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.use(monkeypatch, f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(PlaceError, match=f"Nobody answers for {store.url}"):
+    with pytest.raises(PlaceError, match=f"Cannot connect to {store.url}"):
         publish(published, 2, Address.parse(store.url), answer_seconds=0.5)
 
 

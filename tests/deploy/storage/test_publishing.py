@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from bertqa.artifact import Repository
 from bertqa.errors import BertQAError, RepositoryError
-from bertqa.repository import Repository
-from bertqa_deploy.errors import GateFailedError, TakenError
+from bertqa_deploy.errors import QualityGateError, TakenError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import Published, publish
-from tests.support.models import write_card
+from tests.support.models import write_manifest
 from tests.support.stores import Stores
 
 WHOLE = {
-    *("bert-qa/2/card.json", "bert-qa/2/model.bin", "bert-qa/2/model.xml"),
-    *("bert-qa-onnx/2/card.json", "bert-qa-onnx/2/model.onnx"),
+    *("bert-qa/2/manifest.json", "bert-qa/2/model.bin", "bert-qa/2/model.xml"),
+    *("bert-qa-onnx/2/manifest.json", "bert-qa-onnx/2/model.onnx"),
 }
 
 
@@ -121,9 +121,11 @@ def test_another_version_of_that_number_is_never_overwritten(
     publish(repository, 2, place.address)
     weights = repository.version_dir(2) / "model.bin"
     weights.write_bytes(weights.read_bytes()[::-1])
-    write_card(weights.parent)
+    write_manifest(weights.parent)
 
-    refused(repository, place, TakenError, r"bert-qa/2/(card\.json|model\.bin) is there already")
+    refused(
+        repository, place, TakenError, r"bert-qa/2/(manifest\.json|model\.bin) is there already"
+    )
 
 
 def test_somebody_else_s_half_is_not_made_whole(published: Repository, place: Place) -> None:
@@ -150,9 +152,9 @@ def test_what_stands_in_the_twin_s_way_is_seen_before_anything_is_sent(
 
 def test_a_version_that_failed_the_gate_needs_force(repository: Repository, place: Place) -> None:
     gate = {"passed": False, "f1_drop": 3.2, "max_f1_drop": 1.0}
-    write_card(repository.version_dir(2), gate=gate)
+    write_manifest(repository.version_dir(2), gate=gate)
 
-    refused(repository, place, GateFailedError, r"F1 fell by 3\.20 points.*--force takes it")
+    refused(repository, place, QualityGateError, r"F1 fell by 3\.20 points.*--force takes it")
     assert sent(publish(repository, 2, place.address, force=True)) == WHOLE
 
 
@@ -166,14 +168,14 @@ def test_a_damaged_file_is_not_sent(repository: Repository, place: Place) -> Non
     ("changes", "match"),
     [
         ({"files": {"../../secret": "0" * 64, "model.xml": "0" * 64}}, "no file's name"),
-        ({"files": {"card.json": "0" * 64, "model.xml": "0" * 64}}, "no file's name"),
+        ({"files": {"manifest.json": "0" * 64, "model.xml": "0" * 64}}, "no file's name"),
         ({"files": {"model.bin": "0" * 64}}, r"lists no model\.xml and no model\.onnx"),
     ],
 )
 def test_a_card_that_cannot_be_is_refused(
     repository: Repository, tmp_path: Path, changes: dict[str, object], match: str
 ) -> None:
-    write_card(repository.version_dir(2), **changes)
+    write_manifest(repository.version_dir(2), **changes)
     to = tmp_path / "elsewhere"
 
     with pytest.raises(RepositoryError, match=match):
@@ -182,7 +184,7 @@ def test_a_card_that_cannot_be_is_refused(
 
 
 def test_without_a_card_nothing_can_be_verified(repository: Repository, tmp_path: Path) -> None:
-    (repository.version_dir(2) / "card.json").unlink()
+    (repository.version_dir(2) / "manifest.json").unlink()
 
-    with pytest.raises(RepositoryError, match=r"There is no .*card\.json"):
+    with pytest.raises(RepositoryError, match=r"There is no .*manifest\.json"):
         publish(repository, 2, Address.parse(str(tmp_path / "elsewhere")))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from bertqa.errors import ConfigError
 from bertqa_serve.engine.config import ServerConfig
-from bertqa_serve.errors import ConfigError
 
 ROOT = Path("/repository")
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bertqa.errors import ConfigError
 from bertqa_serve.command import known_flags
 from bertqa_serve.engine.__main__ import EXIT_FAILED, EXIT_USAGE, main
 from bertqa_serve.engine.flags import parse, parser, server_from
-from bertqa_serve.errors import ConfigError, UsageError
+from bertqa_serve.errors import UsageError
 
 OWN = {"help", "tensorflow_serving_api"}
 

@@ -17,8 +17,8 @@ import pytest
 
 from bertqa_serve.engine import LocalServer, rest_api
 from bertqa_serve.engine.rest_api import MAX_BODY_BYTES
-from tests.serve.fuzz import INPUTS, fuzz
 from tests.support.models import write_config, write_toy_version
+from tools.fuzz import INPUTS, fuzz
 
 CONNECTIONS = 500
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
+from bertqa.errors import ConfigError
 from bertqa_serve.engine import LocalServer
-from bertqa_serve.errors import ConfigError, PortInUseError
+from bertqa_serve.errors import PortInUseError
 from tests.support.models import model_info, write_config, write_toy_version
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")

@@ -1,0 +1,51 @@
+"""The split of traffic between versions that an operator sets, and how clients follow it.
+
+A server tells it as `rt_info` of a tiny model of its own, beside the model that it is about: so it
+is read from the very server that answers, whether that is OVMS or the local engine.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from bertqa.errors import InvalidOptionError
+
+SPLIT_KEY = "split"
+WHOLE = 100.0
+
+Split = Mapping[int, float]
+
+_PART = re.compile(r"\s*([1-9][0-9]*)\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*%?\s*", re.ASCII)
+
+
+def split_model_name(model: str) -> str:
+    """Name the model that tells the split of another one's traffic."""
+    return f"{model}-traffic"
+
+
+def parse_split(text: str) -> dict[int, float]:
+    """Read `1=90,2=10`: versions, and percents that sum to 100. Raises InvalidOptionError."""
+    split: dict[int, float] = {}
+    for part in text.strip().split(","):
+        match = _PART.fullmatch(part)
+        if match is None:
+            raise InvalidOptionError(
+                f"The split {text.strip()!r} cannot be read: write versions with their percents, "
+                "as in 1=90,2=10."
+            )
+        version, percent = int(match[1]), float(match[2])
+        if version in split:
+            raise InvalidOptionError(f"The split {text.strip()!r} names version {version} twice.")
+        split[version] = percent
+    if not math.isclose(sum(split.values()), WHOLE, abs_tol=1e-6):
+        raise InvalidOptionError(
+            f"The split {text.strip()!r} sums to {sum(split.values()):g}, but it has to be 100."
+        )
+    return split
+
+
+def format_split(split: Split) -> str:
+    """Write a split as `parse_split` reads it, versions in ascending order."""
+    return ",".join(f"{version}={split[version]:g}" for version in sorted(split))

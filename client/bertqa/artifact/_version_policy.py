@@ -1,0 +1,36 @@
+"""OVMS's `model_version_policy`: which of a model's versions are served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bertqa.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPolicy:
+    """Which of the versions on disk are served: all, the `latest` so many, or `specific` ones."""
+
+    latest: int | None = 1
+    specific: frozenset[int] | None = None
+
+    @classmethod
+    def parse(cls, policy: Mapping[str, Any] | None) -> VersionPolicy:
+        """Read a `model_version_policy`; without one, `latest` 1. Raises ConfigError."""
+        match policy:
+            case None:
+                return cls()
+            case {"all": _}:
+                return cls(latest=None)
+            case {"latest": {"num_versions": int(number)}} if number > 0:
+                return cls(latest=number)
+            case {"specific": {"versions": [*numbers]}} if all(type(n) is int for n in numbers):
+                return cls(latest=None, specific=frozenset(numbers))
+        raise ConfigError(f"model_version_policy is none that OVMS knows: {policy}.")
+
+    def choose(self, versions: Sequence[int]) -> list[int]:
+        """Return those of the versions that are to be served, in ascending order."""
+        chosen = sorted(v for v in versions if self.specific is None or v in self.specific)
+        return chosen if self.latest is None else chosen[-self.latest :]

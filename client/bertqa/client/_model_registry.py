@@ -1,0 +1,142 @@
+"""What is known of the versions that a server serves."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from bertqa import _defaults
+from bertqa.artifact import (
+    ATTENTION_MASK,
+    END_LOGITS,
+    INPUT_IDS,
+    START_LOGITS,
+    TOKEN_TYPE_IDS,
+    ModelInfo,
+)
+from bertqa.errors import InvalidOptionError, NotAQAModelError
+from bertqa.qa import QATokenizer, Window
+from bertqa.transport import ModelMetadata
+
+_INPUT_TYPES = dict.fromkeys((INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS), "INT64")
+_OUTPUT_TYPES = dict.fromkeys((START_LOGITS, END_LOGITS), "FP32")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """How to put a question to a model; equal for two versions that are asked alike.
+
+    `limit` is the greatest `max_seq_len` that the model takes, None where that is not known.
+    """
+
+    tokenizer: QATokenizer
+    max_seq_len: int
+    doc_stride: int
+    limit: int | None
+
+    def windows(
+        self,
+        question: str,
+        context: str,
+        *,
+        max_seq_len: int | None,
+        doc_stride: int | None,
+        max_question_len: int,
+    ) -> list[Window]:
+        """Make windows; None stands for the model's own lengths."""
+        if max_seq_len is None:
+            max_seq_len = self.max_seq_len
+        elif self.limit is not None and max_seq_len > self.limit:
+            raise InvalidOptionError(
+                f"max_seq_len is {max_seq_len}, but this model takes at most {self.limit} tokens."
+            )
+        if doc_stride is None:
+            doc_stride = min(self.doc_stride, max_seq_len // 2)
+        return self.tokenizer.windows(
+            question,
+            context,
+            max_seq_len=max_seq_len,
+            doc_stride=doc_stride,
+            max_question_len=max_question_len,
+        )
+
+
+class ModelRegistry:
+    """Remembers versions' descriptions; tokenizers are kept once each, by their digest.
+
+    With a `tokenizer` of the user's, all versions are asked with that one. Thread-safe.
+    """
+
+    def __init__(self, tokenizer: QATokenizer | None = None) -> None:
+        self._tokenizer = tokenizer
+        self._tokenizers: dict[str, QATokenizer] = {}
+        self._specs: dict[int | None, ModelSpec] = {}
+        self._met: set[int | None] = set()
+        self._lock = threading.Lock()
+
+    def get(self, version: int | None) -> ModelSpec | None:
+        """Return what is known of a version, or of the default one."""
+        with self._lock:
+            return self._specs.get(version)
+
+    def forget(self) -> None:
+        """Take nothing for granted any more: the server may be another one now."""
+        with self._lock:
+            self._specs.clear()
+
+    def has_met(self, version: int | None) -> bool:
+        """Whether a version was ever there; nothing makes this false again."""
+        with self._lock:
+            return version in self._met
+
+    def learn(self, version: int | None, metadata: ModelMetadata) -> ModelSpec:
+        """Remember what the server said of a version; the default one is the highest.
+
+        Raises NotAQAModelError where the model lacks something that a QA model has.
+        """
+        _check_signature(metadata)
+        spec = self._describe(metadata)
+        with self._lock:
+            self._specs[version] = spec
+            self._met.add(version)
+            if version is None and metadata.versions:
+                self._specs[max(metadata.versions)] = spec
+        return spec
+
+    def make_default(self, spec: ModelSpec) -> None:
+        """Note that the server's default version is this one now."""
+        with self._lock:
+            self._specs[None] = spec
+
+    def _describe(self, metadata: ModelMetadata) -> ModelSpec:
+        if self._tokenizer is not None:
+            return ModelSpec(
+                self._tokenizer, _defaults.MAX_SEQ_LEN, _defaults.DOC_STRIDE, limit=None
+            )
+        info = ModelInfo.from_rt_info(metadata.rt_info)
+        digest = info.tokenizer_sha256
+        with self._lock:
+            tokenizer = self._tokenizers.get(digest)
+        if tokenizer is None:
+            tokenizer = QATokenizer.from_json(info.tokenizer_json)
+        with self._lock:
+            tokenizer = self._tokenizers.setdefault(digest, tokenizer)
+        return ModelSpec(tokenizer, info.max_seq_len, info.doc_stride, limit=info.max_seq_len)
+
+
+def _check_signature(metadata: ModelMetadata) -> None:
+    for kind, wanted, found in (
+        ("input", _INPUT_TYPES, metadata.inputs),
+        ("output", _OUTPUT_TYPES, metadata.outputs),
+    ):
+        for name, datatype in wanted.items():
+            if name not in found:
+                raise NotAQAModelError(
+                    f"The model {metadata.name!r} is no question-answering model: it has no {kind} "
+                    f"{name!r}, only {', '.join(sorted(found)) or 'none'}."
+                )
+            if found[name] != datatype:
+                raise NotAQAModelError(
+                    f"The model {metadata.name!r} is no question-answering model: its {kind} "
+                    f"{name!r} is {found[name]}, but it has to be {datatype}."
+                )

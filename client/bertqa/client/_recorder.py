@@ -1,0 +1,110 @@
+"""Writing down what versions answer in production, as evidence for the next switch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bertqa.errors import BertQAError, InvalidOptionError
+from bertqa.qa import Answer, normalize
+
+_HASH_BYTES = 16
+_SAMPLE_BITS = 32
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Appends a line of JSON for each answer, or for each pair of an answer and its shadow's.
+
+    `sample` is the share of questions that are recorded, from 0 to 1; the same questions wherever
+    they are asked. Texts are hashed (BLAKE2b) unless `clear` is true; contexts always are. A hash
+    hides a text from readers, not from those who can guess it, unless `key` is kept secret.
+
+    Safe to use from several threads and, as each line is one write, processes. Raises
+    InvalidOptionError where the file cannot be opened. What goes wrong later is logged, once, and
+    never gets in the way of an answer.
+    """
+
+    def __init__(
+        self, path: str | Path, *, sample: float = 1.0, clear: bool = False, key: bytes = b""
+    ) -> None:
+        if not 0 <= sample <= 1:
+            raise InvalidOptionError(f"sample is {sample}, but it has to be from 0 to 1.")
+        if len(key) > hashlib.blake2b.MAX_KEY_SIZE:
+            raise InvalidOptionError(
+                f"key has {len(key)} bytes, but {hashlib.blake2b.MAX_KEY_SIZE} are the most."
+            )
+        self._sample = sample
+        self._clear = clear
+        self._key = key
+        self._lock = threading.Lock()
+        self._failed = False
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise InvalidOptionError(f"{path} cannot be written: {error.strerror}.") from error
+
+    def record(
+        self,
+        question: str,
+        context: str,
+        answer: Answer,
+        seconds: float | None = None,
+        shadow: Answer | BertQAError | None = None,
+        shadow_seconds: float | None = None,
+    ) -> None:
+        """Write down an answer, with its shadow's if there is one, if the question is sampled."""
+        digest = self._hash(f"{question}\0{context}")
+        if int(digest[: _SAMPLE_BITS // 4], 16) >= self._sample * 2**_SAMPLE_BITS:
+            return
+        line: dict[str, Any] = {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "question": question if self._clear else self._hash(question),
+            "context": self._hash(context),
+            "answer": self._described(answer, seconds),
+        }
+        if shadow is not None:
+            line["shadow"] = self._described(shadow, shadow_seconds)
+        self._write(json.dumps(line) + "\n")
+
+    def close(self) -> None:
+        """Close the file; what is recorded afterwards is dropped."""
+        with self._lock:
+            if self._file >= 0:
+                os.close(self._file)
+            self._file = -1
+
+    def _described(self, outcome: Answer | BertQAError, seconds: float | None) -> dict[str, Any]:
+        if isinstance(outcome, BertQAError):
+            return {"error": type(outcome).__name__}
+        text = outcome.text if self._clear else self._hash(normalize(outcome.text))
+        described: dict[str, Any] = {
+            "version": outcome.model_version,
+            "text": text if outcome.text else "",
+            "score": round(outcome.score, 6),
+        }
+        if seconds is not None:
+            described["seconds"] = round(seconds, 6)
+        return described
+
+    def _hash(self, text: str) -> str:
+        data = text.encode(errors="surrogatepass")
+        return hashlib.blake2b(data, digest_size=_HASH_BYTES, key=self._key).hexdigest()
+
+    def _write(self, line: str) -> None:
+        with self._lock:
+            if self._file < 0:
+                return
+            try:
+                os.write(self._file, line.encode())
+            except OSError as error:
+                if not self._failed:
+                    logger.warning("answers are not recorded: %s", error)
+                self._failed = True

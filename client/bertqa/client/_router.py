@@ -1,0 +1,41 @@
+"""Which version a question goes to, where several share the traffic."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Mapping
+
+from bertqa.errors import InvalidOptionError
+
+
+class WeightedRouter:
+    """Splits questions between versions by weight, and keeps a key with its version.
+
+    A key goes where weighted rendezvous hashing sends it (Schindelhauer and Schomaker, "Weighted
+    distributed hash tables", 2005), so that a change of weights moves as few keys as can be.
+    """
+
+    def __init__(self, weights: Mapping[int, float]) -> None:
+        for version, weight in weights.items():
+            if version < 1 or not (0 <= weight < math.inf):
+                raise InvalidOptionError(
+                    f"traffic gives version {version} the weight {weight}, but versions begin at 1 "
+                    "and weights are finite numbers from 0 on."
+                )
+        self._weights = {version: weight for version, weight in weights.items() if weight > 0}
+        if not self._weights:
+            raise InvalidOptionError("traffic gives no version a weight above 0.")
+
+    def pick(self, key: str | None) -> int:
+        """Return the version for a key; without one, any version by its weight."""
+        versions = list(self._weights)
+        if key is None:
+            return random.choices(versions, weights=list(self._weights.values()))[0]
+        return max(versions, key=lambda version: self._rank(key, version))
+
+    def _rank(self, key: str, version: int) -> float:
+        digest = hashlib.sha256(f"{version}:{key}".encode(errors="surrogatepass")).digest()
+        uniform = ((int.from_bytes(digest[:8]) >> 12) + 0.5) / 2**52
+        return -self._weights[version] / math.log(uniform)

@@ -1,0 +1,69 @@
+"""Exact match and F1 as the official SQuAD scripts define them.
+
+The rules are those of the SQuAD 2.0 script (Rajpurkar et al. 2018, `evaluate-v2.0.py`), which on
+answerable questions are those of SQuAD 1.1, but for a gold answer made of articles and punctuation
+alone. One rule is the SQuAD 1.1 script's for both: a question without a prediction counts as zero.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from bertqa.artifact import Scores
+from bertqa.evaluation._squad import SquadDataset
+from bertqa.qa import normalize
+
+
+def exact_match(prediction: str, golds: Sequence[str]) -> float:
+    """1.0 where the normalised prediction is one of the golds, else 0.0; no golds: no answer."""
+    return float(normalize(prediction) in _normalized_golds(golds))
+
+
+def f1(prediction: str, golds: Sequence[str]) -> float:
+    """The best F1, from 0 to 1, over words shared with any gold; no golds: no answer."""
+    words = normalize(prediction).split()
+    return max(_words_f1(words, gold.split()) for gold in _normalized_golds(golds))
+
+
+def score(predictions: Mapping[str, str], dataset: SquadDataset) -> Scores:
+    """Score answers, by question id; the empty text says that there is no answer."""
+    pairs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for question in dataset:
+        golds = [gold.text for gold in question.answers]
+        prediction = predictions.get(question.id)
+        result = (
+            (0.0, 0.0)
+            if prediction is None
+            else (exact_match(prediction, golds), f1(prediction, golds))
+        )
+        pairs[question.is_impossible].append(result)
+    unanswerable, answerable = pairs[True], pairs[False]
+    both = answerable + unanswerable
+    split = bool(answerable and unanswerable)
+    return Scores(
+        dataset=dataset.name,
+        questions=len(dataset),
+        exact_match=_percent(em for em, _ in both),
+        f1=_percent(best for _, best in both),
+        missing=sum(question.id not in predictions for question in dataset),
+        answerable_exact_match=_percent(em for em, _ in answerable) if split else None,
+        answerable_f1=_percent(best for _, best in answerable) if split else None,
+        unanswerable=_percent(em for em, _ in unanswerable) if split else None,
+    )
+
+
+def _percent(values: Iterable[float]) -> float:
+    return 100.0 * fmean(values)
+
+
+def _normalized_golds(golds: Sequence[str]) -> list[str]:
+    return [text for text in map(normalize, golds) if text] or [""]
+
+
+def _words_f1(prediction: list[str], gold: list[str]) -> float:
+    if not prediction or not gold:
+        return float(prediction == gold)
+    shared = (Counter(prediction) & Counter(gold)).total()
+    return 2 * shared / (len(prediction) + len(gold))

@@ -1,0 +1,25 @@
+"""From a question and a context to windows, and from logits to an answer."""
+
+from bertqa.qa._answer import Answer
+from bertqa.qa._collation import collate, padded_length
+from bertqa.qa._decoding import Decoder, Logits, PipelineDecoder, Span, SquadDecoder
+from bertqa.qa._highlight import Highlight, highlight
+from bertqa.qa._normalize import normalize
+from bertqa.qa._tokenization import QATokenizer, Window, check_text
+
+__all__ = [
+    "Answer",
+    "Decoder",
+    "Highlight",
+    "Logits",
+    "PipelineDecoder",
+    "QATokenizer",
+    "Span",
+    "SquadDecoder",
+    "Window",
+    "check_text",
+    "collate",
+    "highlight",
+    "normalize",
+    "padded_length",
+]

@@ -1,0 +1,213 @@
+"""From start and end logits to spans of the context: two decoders, each after a reference.
+
+`PipelineDecoder` follows the `question-answering` pipeline of transformers 5.2.0, `SquadDecoder`
+the `postprocess_qa_predictions` of its examples. docs/client.md lists what they do better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertqa import _defaults
+from bertqa.errors import InvalidOptionError
+from bertqa.qa._tokenization import OUTSIDE, Window
+
+FloatArray = NDArray[np.float32]
+
+
+class Span(NamedTuple):
+    """A stretch of the context, in characters, and how likely it is the answer, 0 to 1.
+
+    The span from 0 to 0 says that the context holds no answer.
+    """
+
+    start: int
+    end: int
+    score: float
+
+
+class Logits(NamedTuple):
+    """What the model says of one window: two FP32 arrays `[tokens]`, padding cut off."""
+
+    start: FloatArray
+    end: FloatArray
+
+
+class Decoder(Protocol):
+    """Chooses spans of a context, given what the model says of its windows."""
+
+    def decode(
+        self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
+    ) -> list[Span]:
+        """Return the best spans, at most `top_k` and at least one, best first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineDecoder:
+    """Decodes as the `question-answering` pipeline of transformers 5.2.0 does.
+
+    `max_answer_len` is in tokens; `align_to_words` widens an answer to whole words;
+    `handle_impossible_answer` lets "no answer" compete with the spans.
+
+    Each window is scored by itself: a span's score is the product of its start's and its end's
+    probability, and spans of one text, case aside, are added up. Over windows the best score of a
+    text counts, so that no score is above 1.
+    """
+
+    max_answer_len: int = _defaults.MAX_ANSWER_LEN
+    align_to_words: bool = True
+    handle_impossible_answer: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least_one("max_answer_len", self.max_answer_len)
+
+    def decode(
+        self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
+    ) -> list[Span]:
+        """Return the best spans, at most `top_k` and at least one, best first."""
+        best: dict[str, Span] = {}
+        no_answer = 1.0
+        for window, window_logits in zip(windows, logits, strict=True):
+            spans, window_no_answer = self._decode_window(context, window, window_logits, top_k)
+            no_answer = min(no_answer, window_no_answer)
+            for text, span in spans.items():
+                if text not in best or span.score > best[text].score:
+                    best[text] = span
+        spans_found = list(best.values())
+        if self.handle_impossible_answer or not spans_found:
+            spans_found.append(Span(0, 0, no_answer))
+        return sorted(spans_found, key=lambda span: -span.score)[:top_k]
+
+    def _decode_window(
+        self, context: str, window: Window, logits: Logits, top_k: int
+    ) -> tuple[dict[str, Span], float]:
+        """Return the window's spans by their lower-cased text, and its score of "no answer"."""
+        inside = np.flatnonzero(window.offsets[:, 0] != OUTSIDE)
+        first, last = int(inside[0]), int(inside[-1])
+        start_null, start = _probabilities(logits.start, first, last)
+        end_null, end = _probabilities(logits.end, first, last)
+
+        # Row i, column j is the span from token i to token i + j: a band beside the diagonal.
+        width = min(self.max_answer_len, len(end))
+        padded_end = np.concatenate([end, np.zeros(width - 1, dtype=end.dtype)])
+        scores = start[:, None] * np.lib.stride_tricks.sliding_window_view(padded_end, width)
+        candidates = top_k * 2 + 10 if self.align_to_words else top_k
+        offsets = window.word_offsets if self.align_to_words else window.offsets
+
+        spans: dict[str, Span] = {}
+        for index in _largest(scores.ravel(), candidates):
+            token, more = divmod(index, width)
+            if token + more >= len(end):
+                continue
+            begin = int(offsets[first + token, 0])
+            stop = int(offsets[first + token + more, 1])
+            if begin >= stop:
+                continue
+            score = float(scores[token, more])
+            text = context[begin:stop].lower()
+            if text in spans:
+                seen = spans[text]
+                spans[text] = seen._replace(score=min(seen.score + score, 1.0))
+            else:
+                spans[text] = Span(begin, stop, score)
+        return spans, start_null * end_null
+
+
+@dataclass(frozen=True, slots=True)
+class SquadDecoder:
+    """Decodes as the standard SQuAD post-processing does; evaluation uses it.
+
+    Spans pair the `n_best` best starts with the `n_best` best ends of a window, are at most
+    `max_answer_len` tokens long, and rank by the sum of their logits; scores are the softmax over
+    the `n_best` best. With a `null_score_threshold` "no answer" wins where its logits, the least
+    over all windows, are above the best span's by more than that. Without one there is always an
+    answer, as SQuAD 1.1 has it, unless no pair makes a span.
+    """
+
+    n_best: int = _defaults.SQUAD_N_BEST
+    max_answer_len: int = _defaults.SQUAD_MAX_ANSWER_LEN
+    null_score_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        _at_least_one("n_best", self.n_best)
+        _at_least_one("max_answer_len", self.max_answer_len)
+
+    def decode(
+        self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
+    ) -> list[Span]:
+        """Return the best spans, at most `top_k` and at least one, best first."""
+        found = [
+            self._decode_window(window, window_logits)
+            for window, window_logits in zip(windows, logits, strict=True)
+        ]
+        offsets = np.concatenate([window_offsets for window_offsets, _ in found])
+        scores = np.concatenate([window_scores for _, window_scores in found])
+        order = np.argsort(-scores, kind="stable")[: self.n_best]
+        offsets, scores = offsets[order], scores[order]
+        null_score = min(each.start[0] + each.end[0] for each in logits)
+        if not len(scores):
+            return [Span(0, 0, 1.0)]
+        best, winner = scores[0], 0
+        if self.null_score_threshold is not None:
+            # "No answer" ranks among the n best, or comes after them.
+            rank = int(np.count_nonzero(scores >= null_score))
+            kept = max(self.n_best, rank + 1)
+            offsets = np.insert(offsets, rank, 0, axis=0)[:kept]
+            scores = np.insert(scores, rank, null_score)[:kept]
+            no_answer_wins = null_score - best > self.null_score_threshold
+            winner = rank if no_answer_wins else int(rank == 0)
+        weights = np.exp(scores - scores.max())
+        weights /= weights.sum()
+        spans = [
+            Span(int(begin), int(end), float(weight))
+            for (begin, end), weight in zip(offsets, weights, strict=True)
+        ]
+        spans.insert(0, spans.pop(winner))
+        return spans[:top_k]
+
+    def _decode_window(
+        self, window: Window, logits: Logits
+    ) -> tuple[NDArray[np.int64], FloatArray]:
+        """Return the offsets `[spans, 2]` and scores `[spans]` of a window's spans."""
+        starts = np.argsort(logits.start)[: -self.n_best - 1 : -1]
+        ends = np.argsort(logits.end)[: -self.n_best - 1 : -1]
+        starts, ends = np.repeat(starts, len(ends)), np.tile(ends, len(starts))
+        valid = (
+            (window.offsets[starts, 0] != OUTSIDE)
+            & (window.offsets[ends, 0] != OUTSIDE)
+            & (ends >= starts)
+            & (ends - starts < self.max_answer_len)
+        )
+        starts, ends = starts[valid], ends[valid]
+        offsets = np.stack([window.offsets[starts, 0], window.offsets[ends, 1]], axis=1)
+        return offsets, logits.start[starts] + logits.end[ends]
+
+
+def _probabilities(logits: FloatArray, first: int, last: int) -> tuple[float, FloatArray]:
+    """Softmax over the first token, which stands for "no answer", and the context's tokens."""
+    kept = np.concatenate([logits[:1], logits[first : last + 1]])
+    weights = np.exp(kept - kept.max())
+    weights /= weights.sum()
+    return float(weights[0]), weights[1:]
+
+
+def _largest(values: FloatArray, count: int) -> list[int]:
+    """Return the indices of the largest values, largest first, the first of equals first."""
+    if count < len(values):
+        least = np.partition(values, -count)[-count]
+        indices = np.flatnonzero(values >= least)
+    else:
+        indices = np.arange(len(values))
+    order = np.argsort(-values[indices], kind="stable")[:count]
+    return [int(index) for index in indices[order]]
+
+
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise InvalidOptionError(f"{name} is {value}, but it has to be 1 or more.")

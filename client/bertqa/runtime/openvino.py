@@ -1,0 +1,91 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from bertqa.artifact import OUTPUTS, ModelInfo
+from bertqa.errors import ModelLoadError, NotAQAModelError
+from bertqa.runtime._engine import Engine
+from bertqa.transport import Inputs, Outputs
+
+MODEL_INFO = "model_info"
+INTEGER = frozenset({"i8", "u8"})
+
+
+class OpenVINOEngine(Engine):
+    """OpenVINO on the CPU."""
+
+    def __init__(
+        self,
+        model: ov.Model | Path,
+        info: ModelInfo | None = None,
+        *,
+        version: int = 1,
+        properties: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Compile `model`; without `info` it is read from the model's `rt_info`.
+
+        Raises NotAQAModelError where the model says nothing of itself, ModelLoadError where
+        OpenVINO cannot read it.
+        """
+        core = ov.Core()
+        try:
+            read = model if isinstance(model, ov.Model) else core.read_model(model)
+            self.compiled = core.compile_model(
+                read, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **(properties or {})}
+            )
+        except RuntimeError as error:
+            raise ModelLoadError(f"OpenVINO cannot load {model}.", detail=str(error)) from error
+        super().__init__(info or read_ir_info(read), version)
+        self._request = self.compiled.create_infer_request()
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Return the logits."""
+        results = self._request.infer(dict(inputs))
+        return {name: results[name].copy() for name in OUTPUTS}
+
+
+def read_ir_info(model: ov.Model) -> ModelInfo:
+    """Read what an IR says of itself. Raises NotAQAModelError where that is nothing."""
+    if not model.has_rt_info([MODEL_INFO]):
+        raise NotAQAModelError(
+            "The IR has no model_info in its rt_info: it was not published by `bert-qa build`."
+        )
+    section = model.get_rt_info([MODEL_INFO]).value
+    return ModelInfo.from_rt_info({key: str(value) for key, value in section.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """An operation as OpenVINO executes it: its kind, the precision that it computes in, and the
+    names of the graph's operations that it stands for.
+    """
+
+    kind: str
+    precision: str
+    names: tuple[str, ...]
+
+
+def executed_operations(compiled: ov.CompiledModel) -> list[Executed]:
+    """Read back what is executed.
+
+    What a runtime graph calls an operation's precision is that of its inputs, stored INT8 weights
+    among them; in which one it computes is told by the kernel that was chosen for it.
+    """
+    operations = []
+    for operation in compiled.get_runtime_model().get_ops():
+        info = operation.get_rt_info()
+        kind, inputs, kernel, names = (
+            info[key].astype(str)
+            for key in ("layerType", "runtimePrecision", "primitiveType", "originalLayersNames")
+        )
+        computed = kernel.rpartition("_")[2].lower()
+        precision = inputs if computed in INTEGER else computed
+        operations.append(Executed(kind, precision, tuple(names.split(","))))
+    return operations

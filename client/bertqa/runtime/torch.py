@@ -1,0 +1,29 @@
+"""A torch module as an engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from bertqa.artifact import OUTPUTS, ModelInfo
+from bertqa.runtime._engine import Engine
+from bertqa.transport import Inputs, Outputs
+
+
+class TorchEngine(Engine):
+    """A torch module with the inputs and outputs of `SpanModel`, without gradients."""
+
+    def __init__(self, module: nn.Module, info: ModelInfo, *, version: int = 1) -> None:
+        super().__init__(info, version)
+        self.module = module.eval()
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """Return the logits."""
+        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        with torch.inference_mode():
+            logits = self.module(**tensors)
+        return {
+            name: np.asarray(tensor.float().numpy())
+            for name, tensor in zip(OUTPUTS, logits, strict=True)
+        }

@@ -1,0 +1,86 @@
+"""Reading a server's address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from bertqa import _defaults
+from bertqa.errors import InvalidOptionError
+
+_DEFAULT_PORTS = {
+    "grpc": _defaults.GRPC_PORT,
+    "grpcs": _defaults.GRPC_PORT,
+    "dns": _defaults.GRPC_PORT,
+    "tfs": _defaults.GRPC_PORT,
+    "tfss": _defaults.GRPC_PORT,
+    "http": _defaults.REST_PORT,
+    "https": _defaults.REST_PORT,
+}
+_REST_SCHEMES = {"grpc": "http", "dns": "http", "tfs": "http", "grpcs": "https", "tfss": "https"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is: `str()` of it is what a message shows and what an HTTP client takes.
+
+    `host` has no brackets where it is an IPv6 address; `path` is empty or begins with a slash.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+    def __str__(self) -> str:
+        slashes = ":///" if self.scheme == "dns" else "://"
+        return f"{self.scheme}{slashes}{self.location}{self.path}"
+
+    @property
+    def location(self) -> str:
+        """Return `host:port`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.scheme in ("grpcs", "tfss", "https")
+
+    @property
+    def rest(self) -> Address:
+        """The REST address of the same server, by convention. Raises InvalidOptionError."""
+        port = self.port - _defaults.REST_PORT_BELOW_GRPC
+        if port < 1:
+            raise InvalidOptionError(
+                f"{self} has no REST port by convention (its own less "
+                f"{_defaults.REST_PORT_BELOW_GRPC}): pass metadata_url= or tokenizer=."
+            )
+        return replace(self, scheme=_REST_SCHEMES[self.scheme], port=port)
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read a URL, or `host:port`, which means gRPC. Raises InvalidOptionError."""
+        text = url.strip()
+        if "://" not in text:
+            text = f"grpc://{text}"
+        text = text.replace("dns:///", "dns://", 1)
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError as error:
+            raise InvalidOptionError(f"The address {url!r} cannot be read: {error}.") from error
+        if parts.scheme not in _DEFAULT_PORTS:
+            raise InvalidOptionError(
+                f"The address {url!r} begins with {parts.scheme}://, but it has to be host:port or "
+                f"begin with one of {', '.join(f'{name}://' for name in _DEFAULT_PORTS)}."
+            )
+        path = parts.path.rstrip("/")
+        if not parts.hostname or parts.username or parts.query or parts.fragment:
+            raise InvalidOptionError(
+                f"The address {url!r} cannot be read: it has to be like localhost:9000 or "
+                "http://localhost:8000."
+            )
+        if path and parts.scheme not in ("http", "https"):
+            raise InvalidOptionError(f"The address {url!r} has a path, but gRPC has none.")
+        return cls(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], path)

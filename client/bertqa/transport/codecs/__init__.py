@@ -1,0 +1,1 @@
+"""The messages of each protocol: one codec a file."""

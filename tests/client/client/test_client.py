@@ -1,0 +1,493 @@
+"""What both clients do: each test runs for the synchronous and for the asynchronous one.
+
+It runs on every engine where a server as it is will do, and in this process where the model has to
+misbehave, to change under the client's feet, or to tell what it was asked.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bertqa import Answer, AsyncQAClient, BertQAError, QAClient, SquadDecoder
+from bertqa.artifact import ModelInfo
+from bertqa.errors import (
+    ClientStateError,
+    DeadlineExceededError,
+    InvalidContextError,
+    InvalidOptionError,
+    InvalidQuestionError,
+    ModelNotReadyError,
+    NotAQAModelError,
+    ProtocolError,
+    ServerUnreachableError,
+    VersionNotFoundError,
+)
+from bertqa.transport import InferResult, Inputs, ModelMetadata
+from tests.support.engines import Served
+from tests.support.in_process import InProcessTransport
+from tests.support.models import model_info, tokenizer_json
+from tests.support.twins import Twins
+
+QUESTION = "Who gave their name to Normandy?"
+CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France. " * 3
+LONG_CONTEXT = CONTEXT * 20
+
+
+def cased_info() -> ModelInfo:
+    """A model whose tokenizer differs: it keeps the case, so other tokens come out."""
+    tokenizer = json.loads(tokenizer_json())
+    tokenizer["normalizer"]["lowercase"] = False
+    return ModelInfo(json.dumps(tokenizer), max_seq_len=384, doc_stride=128)
+
+
+def pairs(count: int) -> list[tuple[str, str]]:
+    return [(QUESTION, CONTEXT[number % 50 :] * (1 + number % 7)) for number in range(count)]
+
+
+@pytest.mark.parametrize("context", [CONTEXT, LONG_CONTEXT, "x", "日本の首都は東京です。" * 200])
+def test_an_answer_is_a_stretch_of_the_context(qa: Any, context: str) -> None:
+    answers = qa.answers(QUESTION, context, top_k=4)
+    assert 1 <= len(answers) <= 4
+    assert qa.answer(QUESTION, context) in qa.answers(QUESTION, context, top_k=1)
+    for answer in answers:
+        assert context[answer.start : answer.end] == answer.text != ""
+        assert 0 <= answer.score <= 1
+        assert answer.model_version == 2
+
+
+def test_top_k_never_changes_the_type(qa: Any) -> None:
+    assert [len(qa.answers(QUESTION, CONTEXT, top_k=k)) for k in (1, 2)] == [1, 2]
+    with pytest.raises(InvalidOptionError, match="top_k is 0"):
+        qa.answers(QUESTION, CONTEXT, top_k=0)
+
+
+@settings(
+    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    question=st.text(st.characters(), max_size=60),
+    context=st.text(st.characters(), max_size=400),
+    squad=st.booleans(),
+)
+def test_any_text_is_answered_or_refused_by_an_error_of_ours(
+    question: str, context: str, squad: bool
+) -> None:
+    decoder: dict[str, Any] = {"decoder": SquadDecoder(null_score_threshold=0.0)} if squad else {}
+    try:
+        answers = ANY_TEXT_CLIENT.answers(question, context, top_k=3, max_seq_len=96, **decoder)
+    except (InvalidQuestionError, InvalidContextError):
+        return
+    for answer in answers:
+        assert context[answer.start : answer.end] == answer.text
+
+
+ANY_TEXT_CLIENT = QAClient(transport=InProcessTransport())
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        "👩‍👩‍👧‍👦 moved to 🇫🇷 with 🏴󠁧󠁢󠁳󠁣󠁴󠁿 friends",
+        "e\u0301te\u0301 noe\u0308l Z\u0351\u036b\u0343alg\u0322o",
+        "انتقل النورمان إلى فرنسا في القرن العاشر",
+        "诺曼人在十世纪定居法国",
+        "zero\u200bwidth\u200djoined\ufefftext\u00ad",
+        "before\x00after \x01 NUL",
+        "first line\r\nsecond line\r\n\r\nthird",
+        "nospacesatall" * 300,
+        "ﬁne ligatures ½ ① Ⅳ ㎏ İstanbul ß",
+    ],
+)
+def test_offsets_hold_in_every_script(qa: Any, context: str) -> None:
+    for options in ({}, {"align_to_words": False}, {"decoder": SquadDecoder()}):
+        for answer in qa.answers("Who? 谁؟", context, top_k=5, **options):
+            assert context[answer.start : answer.end] == answer.text
+
+
+def test_a_megabyte_is_answered(qa: Any) -> None:
+    context = "The Normans gave their name. " * 36_000
+    answer = qa.answer(QUESTION, context)
+    assert context[answer.start : answer.end] == answer.text != ""
+
+
+def test_many_questions_get_their_own_answers_in_order(open_client: Twins) -> None:
+    transport = InProcessTransport()
+    client = open_client(transport=transport)
+    asked = pairs(150)
+    expected = [client.answer(*pair) for pair in asked]
+    transport.requests.clear()
+
+    assert list(client.answer_many(iter(asked), look_ahead=64)) == expected
+
+    assert len(transport.requests) < len(asked) / 3
+    for _, (windows, tokens) in transport.requests:
+        assert tokens % 32 == 0
+        assert windows * tokens <= 2048 or windows == 1
+
+
+def test_no_question_gives_no_answer(open_client: Twins) -> None:
+    assert list(open_client(transport=InProcessTransport()).answer_many([])) == []
+
+
+def test_an_endless_stream_is_read_only_as_far_as_needed(qa: Any) -> None:
+    read = itertools.count()
+    endless = ((QUESTION, CONTEXT) for _ in read)
+    answers = qa.answer_many(endless, look_ahead=16)
+    first = [next(answers) for _ in range(40)]
+    assert len(set(first)) == 1
+    assert next(read) <= 40 + 3 * 16 + 1
+
+
+def test_the_model_is_learnt_once(open_client: Twins) -> None:
+    transport = InProcessTransport({1: model_info(), 2: model_info()})
+    client = open_client(transport=transport)
+    list(client.answer_many(pairs(60)))
+    client.answer(QUESTION, CONTEXT, version=2)
+    client.answer(QUESTION, CONTEXT, version=1)
+    assert transport.described == [None, 1]
+
+
+def test_the_limits_of_the_model_hold(open_client: Twins) -> None:
+    transport = InProcessTransport({1: model_info(max_seq_len=64, doc_stride=16)})
+    client = open_client(transport=transport)
+    client.answer(QUESTION, LONG_CONTEXT)
+    assert max(tokens for _, (_, tokens) in transport.requests) == 64
+    with pytest.raises(InvalidOptionError, match="takes at most 64 tokens"):
+        client.answer(QUESTION, CONTEXT, max_seq_len=65)
+
+
+def test_a_version_is_chosen_by_the_call_then_by_the_client(
+    open_client: Twins, server: Served
+) -> None:
+    client = open_client(**server.address(), version=1)
+    assert client.answer(QUESTION, CONTEXT).model_version == 1
+    assert client.answer(QUESTION, CONTEXT, version=2).model_version == 2
+    assert open_client(**server.address()).answer(QUESTION, CONTEXT).model_version == 2
+
+
+def test_a_new_default_version_is_noticed_and_asked_with_its_own_tokenizer(
+    open_client: Twins,
+) -> None:
+    transport = InProcessTransport()
+    client = open_client(transport=transport)
+    client.answer(QUESTION, CONTEXT)
+    transport.versions[2] = cased_info()
+
+    answer = client.answer(QUESTION, CONTEXT)
+
+    assert answer.model_version == 2
+    assert answer == open_client(transport=transport).answer(QUESTION, CONTEXT)
+    assert transport.described.count(2) == 1
+
+
+def test_a_default_version_that_keeps_changing_is_given_up(open_client: Twins) -> None:
+    class Restless(InProcessTransport):
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            latest = max(self.versions)
+            self.versions[latest + 1] = cased_info() if latest % 2 else model_info()
+            return super().infer(inputs, version=version, timeout=timeout)
+
+    with pytest.raises(ProtocolError, match="changed 3 times"):
+        open_client(transport=Restless()).answer(QUESTION, CONTEXT)
+
+
+def test_a_stream_goes_on_through_a_version_switch(open_client: Twins) -> None:
+    transport = InProcessTransport()
+    client = open_client(transport=transport)
+
+    def switching() -> Iterator[tuple[str, str]]:
+        for number, pair in enumerate(pairs(120)):
+            if number == 60:
+                transport.versions[2] = cased_info()
+            yield pair
+
+    answers = list(client.answer_many(switching(), look_ahead=16))
+
+    fresh = open_client(transport=transport)
+    for answer, pair in zip(answers, pairs(120), strict=True):
+        assert answer == fresh.answer(*pair, version=answer.model_version)
+    assert {answer.model_version for answer in answers} == {1, 2}
+
+
+def test_a_model_that_is_none_for_questions_is_refused_by_what_it_lacks(
+    open_client: Twins,
+) -> None:
+    class Other(InProcessTransport):
+        def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+            return ModelMetadata("resnet", (1,), {"image": "FP32"}, {"class": "FP32"}, {})
+
+    with pytest.raises(NotAQAModelError, match=r"'resnet' .* no input 'input_ids', only image"):
+        open_client(transport=Other()).answer(QUESTION, CONTEXT)
+
+
+def test_a_model_without_a_tokenizer_can_be_given_one(open_client: Twins) -> None:
+    class Silent(InProcessTransport):
+        def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+            told = super().metadata(version=version, timeout=timeout)
+            return ModelMetadata(told.name, told.versions, told.inputs, told.outputs, {})
+
+    with pytest.raises(NotAQAModelError, match="lacks tokenizer_json"):
+        open_client(transport=Silent()).answer(QUESTION, CONTEXT)
+    from bertqa import QATokenizer
+
+    client = open_client(transport=Silent(), tokenizer=QATokenizer.from_json(tokenizer_json()))
+    expected = open_client(transport=InProcessTransport()).answer(QUESTION, CONTEXT)
+    assert client.answer(QUESTION, CONTEXT) == expected
+
+
+def test_traffic_is_split_and_a_key_is_sticky(open_client: Twins, server: Served) -> None:
+    client = open_client(**server.address(), traffic={1: 50, 2: 50})
+    answers = list(client.answer_many(pairs(80)))
+    assert {answer.model_version for answer in answers} == {1, 2}
+    keyed = {client.answer(QUESTION, CONTEXT, key="user-17").model_version for _ in range(8)}
+    assert keyed == {1}
+    assert client.answer(QUESTION, CONTEXT, key="user-18").model_version == 2
+    assert client.answer(QUESTION, CONTEXT, key="user-18", version=1).model_version == 1
+
+
+def test_a_shadow_gets_a_copy_and_both_answers_are_handed_over(
+    open_client: Twins, server: Served
+) -> None:
+    seen: list[tuple[Answer, Answer | BertQAError]] = []
+    client = open_client(
+        **server.address(), version=1, shadow=2, on_shadow=lambda *both: seen.append(both)
+    )
+    answer = client.answer(QUESTION, CONTEXT)
+    client.close()
+    assert answer.model_version == 1
+    ((first, second),) = seen
+    assert first == answer
+    assert isinstance(second, Answer)
+    assert second.model_version == 2
+
+
+def test_a_shadow_that_fails_or_a_callback_that_does_harm_nobody(
+    open_client: Twins, server: Served
+) -> None:
+    seen: list[Answer | BertQAError] = []
+
+    def on_shadow(answer: Answer, shadow: Answer | BertQAError) -> None:
+        seen.append(shadow)
+        raise RuntimeError("a mistake of the user's")
+
+    client = open_client(**server.address(), shadow=9, on_shadow=on_shadow)
+    assert len(list(client.answer_many(pairs(5)))) == 5
+    client.close()
+    assert [type(error) for error in seen] == [VersionNotFoundError] * 5
+
+
+def test_a_shadow_does_not_delay_the_answer(open_client: Twins) -> None:
+    gate = threading.Event()
+
+    class Slow(InProcessTransport):
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            if version == 2:
+                gate.wait(60)
+            return super().infer(inputs, version=version, timeout=timeout)
+
+    seen: list[Answer] = []
+    transport = Slow({1: model_info(), 2: model_info()})
+    client = open_client(
+        transport=transport, version=1, shadow=2, on_shadow=lambda answer, _: seen.append(answer)
+    )
+    answers = [client.answer(QUESTION, CONTEXT) for _ in range(3)]
+    assert not seen
+    gate.set()
+    client.close()
+    assert seen == answers
+
+
+def test_a_bad_pair_is_reported_in_its_place(qa: Any) -> None:
+    mixed = [(QUESTION, CONTEXT), ("", CONTEXT), (QUESTION, "a\ud800"), (QUESTION, CONTEXT)]
+    good, no_question, no_context, good_again = qa.outcomes(mixed)
+    assert good == good_again == qa.answer(QUESTION, CONTEXT)
+    assert isinstance(no_question, InvalidQuestionError)
+    assert isinstance(no_context, InvalidContextError)
+    answers = qa.answer_many(mixed)
+    assert next(answers) == good
+    with pytest.raises(InvalidQuestionError):
+        next(answers)
+
+
+def test_a_model_that_is_loaded_again_is_waited_for(open_client: Twins) -> None:
+    class Restarting(InProcessTransport):
+        refusals = 0
+
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            if self.refusals:
+                self.refusals -= 1
+                raise ModelNotReadyError("It is loading.")
+            return super().infer(inputs, version=version, timeout=timeout)
+
+    transport = Restarting()
+    client = open_client(transport=transport)
+    transport.refusals = 1
+    expected = client.answer(QUESTION, CONTEXT)
+    transport.refusals = 3
+    assert list(client.answer_many([(QUESTION, CONTEXT)] * 3, look_ahead=1)) == [expected] * 3
+    transport.refusals = 1000
+    with pytest.raises(ModelNotReadyError, match="It is loading"):
+        client.answer(QUESTION, CONTEXT, timeout=0.5)
+
+
+def test_an_error_of_the_server_ends_a_stream(open_client: Twins) -> None:
+    class Failing(InProcessTransport):
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            raise ServerUnreachableError("It is gone.")
+
+    client = open_client(transport=Failing(), timeout=0.5)
+    with pytest.raises(ServerUnreachableError, match="It is gone"):
+        list(client.outcomes(pairs(100)))
+
+
+@pytest.mark.parametrize("bad", ["missing", "shape", "nan"])
+def test_strange_outputs_are_refused(open_client: Twins, bad: str) -> None:
+    class Strange(InProcessTransport):
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            result = super().infer(inputs, version=version, timeout=timeout)
+            logits = result.outputs["end_logits"]
+            changed = {"shape": logits[:, 1:], "nan": logits * float("nan")}.get(bad)
+            outputs = {**result.outputs, "end_logits": changed}
+            kept = {name: array for name, array in outputs.items() if array is not None}
+            return InferResult(kept, result.model_version)
+
+    with pytest.raises(ProtocolError):
+        open_client(transport=Strange()).answer(QUESTION, CONTEXT)
+
+
+def test_a_deadline_holds_for_the_whole_answer(open_client: Twins) -> None:
+    release = threading.Event()
+
+    class Stuck(InProcessTransport):
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            assert 0 < timeout <= 0.2
+            release.wait(timeout)
+            return super().infer(inputs, version=version, timeout=timeout)
+
+    client = open_client(transport=Stuck())
+    with pytest.raises(DeadlineExceededError, match=r"within 0\.2 s"):
+        client.answer(QUESTION, LONG_CONTEXT * 40, timeout=0.2)
+
+
+def test_a_closed_client_says_so_and_closes_its_transport(open_client: Twins) -> None:
+    transport = InProcessTransport()
+    client = open_client(transport=transport)
+    client.answer(QUESTION, CONTEXT)
+    client.close()
+    client.close()
+    assert transport.closed
+    with pytest.raises(ClientStateError, match="closed"):
+        client.answer(QUESTION, CONTEXT)
+
+
+def test_bad_options_are_refused_before_a_pair_is_read(open_client: Twins) -> None:
+    client = open_client(transport=InProcessTransport())
+    for options in ({"look_ahead": 0}, {"max_anwser_len": 3}, {"timeout": -1.0}):
+        with pytest.raises(InvalidOptionError):
+            client.answer_many(iter([(QUESTION, CONTEXT)]), **options)
+        with pytest.raises(InvalidOptionError):
+            client.outcomes(iter([(QUESTION, CONTEXT)]), **options)
+    for strange in (None, (QUESTION,), (QUESTION, CONTEXT, "more")):
+        with pytest.raises(InvalidOptionError, match="a question and a context"):
+            list(client.answer_many([strange]))
+
+
+def test_a_fork_is_noticed(open_client: Twins) -> None:
+    client = open_client(transport=InProcessTransport())
+    child = os.fork()
+    if child == 0:
+        try:
+            client.answer(QUESTION, CONTEXT)
+        except ClientStateError as error:
+            os._exit(0 if "survive a fork" in str(error) else 2)
+        except BaseException:
+            os._exit(3)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_threads_share_a_client(server: Served) -> None:
+    with QAClient(**server.address()) as client:
+        asked = pairs(40)
+        expected = [client.answer(*pair) for pair in asked]
+        found: list[list[Answer]] = []
+        threads = [
+            threading.Thread(target=lambda: found.append(list(client.answer_many(asked))))
+            for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == [expected] * 6
+
+
+def test_closing_ends_what_other_threads_ask() -> None:
+    working = threading.Event()
+
+    class Noting(InProcessTransport):
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            working.set()
+            return super().infer(inputs, version=version, timeout=timeout)
+
+    client = QAClient(transport=Noting())
+    ends: list[BertQAError] = []
+
+    def ask_for_ever() -> None:
+        try:
+            for _ in client.answer_many(itertools.repeat((QUESTION, CONTEXT)), look_ahead=4):
+                pass
+        except BertQAError as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=ask_for_ever) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert working.wait(60)
+    client.close()
+    for thread in threads:
+        thread.join(60)
+    assert [type(error) for error in ends] == [ClientStateError] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({}, "address of a server"),
+        ({"url": "localhost:1", "transport": InProcessTransport()}, "not both"),
+        ({"url": "localhost:1", "version": 1, "traffic": {1: 1}}, "cannot both"),
+        ({"url": "localhost:1", "shadow": 1}, "together"),
+        ({"url": "localhost:1", "timeout": -1}, "timeout is -1"),
+        ({"url": "localhost:9000", "metadata_url": "localhost:1"}, "metadata_url"),
+        ({"url": "localhost:500"}, "no REST port by convention"),
+        ({"url": "ftp://localhost"}, "begins with ftp://"),
+    ],
+)
+def test_a_client_that_cannot_be_is_refused(
+    open_client: Twins, arguments: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(InvalidOptionError, match=text):
+        open_client(**arguments)
+
+
+def test_the_twins_have_the_same_public_methods_with_the_same_parameters() -> None:
+    def public(client: type) -> dict[str, list[str]]:
+        return {
+            name: [
+                str(each).split(":")[0] for each in inspect.signature(method).parameters.values()
+            ]
+            for name, method in inspect.getmembers(client, callable)
+            if not name.startswith("_") or name == "__init__"
+        }
+
+    assert public(QAClient) == public(AsyncQAClient)

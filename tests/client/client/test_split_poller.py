@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bertqa import AsyncQAClient, QAClient, _defaults
+from bertqa.artifact import Repository, format_split, parse_split
+from bertqa.errors import InvalidOptionError
+from bertqa_deploy.split_model import SplitModel
+from tests.support.engines import Served
+from tests.support.in_process import InProcessTransport
+from tests.support.models import write_config, write_toy_version
+
+PAIR = ("When?", "It was in 1932.")
+
+
+@pytest.mark.parametrize(
+    ("text", "split"),
+    [
+        ("1=90,2=10", {1: 90.0, 2: 10.0}),
+        (" 2 = 100 %\n", {2: 100.0}),
+        ("1=33.4,2=33.3,3=33.3", {1: 33.4, 2: 33.3, 3: 33.3}),
+    ],
+)
+def test_a_split_is_versions_and_percents(text: str, split: dict[int, float]) -> None:
+    assert parse_split(text) == split
+    assert parse_split(format_split(split)) == split
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("1=90,2=20", "sums to 110, but it has to be 100"),
+        ("1=50,1=50", "names version 1 twice"),
+        ("0=100", "cannot be read"),
+        ("1:100", "cannot be read"),
+        ("1=-5,2=105", "cannot be read"),
+        ("", "cannot be read"),
+    ],
+)
+def test_a_wrong_split_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(InvalidOptionError, match=complaint):
+        parse_split(text)
+
+
+def test_a_file_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_defaults, "FOLLOW_SECONDS", 0.0)
+    path = tmp_path / "split"
+    path.write_text("1=100\n", encoding="utf-8")
+    transport = InProcessTransport(dict.fromkeys((1, 2), InProcessTransport().versions[1]))
+    with QAClient(transport=transport, traffic=path) as client:
+        assert client.answer(*PAIR).model_version == 1
+        path.write_text("2=100\n", encoding="utf-8")
+        assert client.answer(*PAIR).model_version == 2
+
+
+def test_the_last_known_split_outlives_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_defaults, "FOLLOW_SECONDS", 0.0)
+    path = tmp_path / "split"
+    path.write_text("1=100", encoding="utf-8")
+    transport = InProcessTransport(dict.fromkeys((1, 2), InProcessTransport().versions[1]))
+    with QAClient(transport=transport, traffic=path) as client:
+        client.answer(*PAIR)
+        path.unlink()
+        with caplog.at_level(logging.WARNING, "bertqa"):
+            assert [client.answer(*PAIR).model_version for _ in range(3)] == [1, 1, 1]
+        path.write_text("2=999", encoding="utf-8")
+        assert client.answer(*PAIR).model_version == 1
+    kept = [each.message for each in caplog.records if "keeping the split '1=100'" in each.message]
+    assert len(kept) == 2, "once for the missing file, once for the wrong one"
+
+
+def test_a_split_is_not_read_for_every_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_defaults, "FOLLOW_SECONDS", 3600.0)
+    path = tmp_path / "split"
+    path.write_text("1=100", encoding="utf-8")
+    transport = InProcessTransport(dict.fromkeys((1, 2), InProcessTransport().versions[1]))
+    with QAClient(transport=transport, traffic=path) as client:
+        client.answer(*PAIR)
+        path.write_text("2=100", encoding="utf-8")
+        assert client.answer(*PAIR).model_version == 1
+
+
+def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidOptionError, match="needs url="):
+        QAClient(transport=InProcessTransport(), traffic="auto")
+    with pytest.raises(InvalidOptionError, match="traffic is '1=100'"):
+        QAClient(transport=InProcessTransport(), traffic="1=100")  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match="cannot be read"):
+        QAClient(transport=InProcessTransport(), traffic=tmp_path / "missing")
+
+
+@pytest.fixture
+def server(engine: str, tmp_path: Path) -> Iterator[Served]:
+    for version in (1, 2):
+        write_toy_version(tmp_path, version)
+    SplitModel(Repository(tmp_path), "bert-qa").publish({1: 100.0}, tmp_path)
+    write_config(tmp_path, "bert-qa", "bert-qa-traffic")
+    with Served(engine, tmp_path) as server:
+        yield server
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_both_clients_follow_the_split_that_the_server_tells(server: Served, scheme: str) -> None:
+    address = server.address(scheme)
+    with QAClient(**address, traffic="auto") as client:
+        assert client.answer(*PAIR).model_version == 1
+        assert client.answer(*PAIR, version=2).model_version == 2
+
+    async def ask() -> list[int]:
+        async with AsyncQAClient(**address, traffic="auto") as client:
+            many = await asyncio.gather(*(client.answer(*PAIR) for _ in range(5)))
+            streamed = [answer async for answer in client.answer_many([PAIR] * 3)]
+            return [answer.model_version for answer in (*many, *streamed)]
+
+    assert Counter(asyncio.run(ask())) == {1: 8}
+
+
+def test_without_a_split_the_default_version_answers(engine: str, tmp_path: Path) -> None:
+    write_toy_version(tmp_path, 1)
+    write_config(tmp_path)
+    with (
+        Served(engine, tmp_path) as server,
+        QAClient(**server.address("http"), traffic="auto") as client,
+    ):
+        assert client.answer(*PAIR).model_version == 1

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from bertqa import Answer, QAClient
+from bertqa.errors import InvalidOptionError
+from bertqa.evaluation import (
+    Comparison,
+    Metrics,
+    SquadDataset,
+    System,
+    compare,
+    evaluate,
+    parse_squad,
+)
+from bertqa.evaluation._compare import Disagreement
+from bertqa.evaluation._statistics import Interval, McNemar
+from bertqa.qa import normalize
+from bertqa_deploy.report import report_html
+from tests.support.in_process import InProcessTransport
+from tests.support.models import model_info
+
+CONTEXT = "The bridge over the river was designed by Anna Berg and opened in 1932 by the king."
+WORDS = CONTEXT.replace(".", "").split()
+
+
+@pytest.fixture(scope="module")
+def dataset() -> SquadDataset:
+    questions = [
+        {
+            "id": f"q{number}",
+            "question": f"What about {word}?",
+            "answers": [{"text": word, "answer_start": CONTEXT.index(word)}],
+        }
+        for number, word in enumerate(WORDS)
+    ]
+    document = {"data": [{"paragraphs": [{"context": CONTEXT, "qas": questions}]}]}
+    return parse_squad(document, "words.json")
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[QAClient]:
+    versions = dict.fromkeys((1, 2, 3), model_info())
+    with QAClient(transport=InProcessTransport(versions)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def comparison(client: QAClient, dataset: SquadDataset) -> Comparison:
+    return compare(
+        System("version 1", client, 1, size=10_000_000), System("version 2", client, 2), dataset
+    )
+
+
+def test_the_scores_are_those_of_an_evaluation(
+    comparison: Comparison, client: QAClient, dataset: SquadDataset
+) -> None:
+    for version, side in zip((1, 2), comparison.sides, strict=True):
+        scores = evaluate(client, dataset, version=version)
+        assert (side.f1, side.exact_match) == pytest.approx((scores.f1, scores.exact_match))
+        assert 0 < side.median_ms <= side.p95_ms
+        assert side.questions_per_second > 0
+    first, second = comparison.sides
+    assert comparison.f1_difference.estimate == pytest.approx(second.f1 - first.f1)
+    assert (first.size, second.size) == (10_000_000, None)
+
+
+def test_what_differs_is_listed_worst_first(comparison: Comparison, dataset: SquadDataset) -> None:
+    changes = [each.f1[1] - each.f1[0] for each in comparison.differences]
+    assert changes == sorted(changes)
+    for each in comparison.differences:
+        one, other = each.answers
+        assert normalize(one.text) != normalize(other.text)
+        assert each.context[one.start : one.end] == one.text
+        assert (one.model_version, other.model_version) == (1, 2)
+    share = 1 - len(comparison.differences) / len(dataset)
+    assert comparison.agreement == pytest.approx(100 * share)
+
+
+def test_the_same_model_twice_agrees_with_itself(client: QAClient, dataset: SquadDataset) -> None:
+    with QAClient(transport=InProcessTransport({1: model_info()})) as other:
+        comparison = compare(System("one", client, 1), System("other", other, 1), dataset)
+    assert comparison.agreement == 100
+    assert not comparison.differences
+    assert comparison.verdict.startswith(
+        "No difference beyond chance: the F1 of other is 0.00 points above"
+    )
+    assert "Both have the same questions exactly right." in comparison.verdict
+
+
+def test_a_version_is_not_compared_with_itself(client: QAClient, dataset: SquadDataset) -> None:
+    with pytest.raises(InvalidOptionError, match="Version 1 cannot be compared with itself"):
+        compare(System("version 1", client, 1), System("version 1", client, 1), dataset)
+
+
+def test_the_verdict_says_which_is_better_and_how_sure_that_is(comparison: Comparison) -> None:
+    better = replace(
+        comparison,
+        f1_difference=Interval(2.5, 1.25, 3.75),
+        exact_match_test=McNemar(1, 20, 0.00002),
+    )
+    assert better.verdict == (
+        "Version 2 is better than version 1: its F1 is 2.50 points higher (95 % interval +1.25 to "
+        "+3.75). Version 1 alone is exactly right on 1 question, version 2 alone on 20; chance "
+        "makes that as uneven in less than 0.1 % of cases (McNemar's exact test)."
+    )
+    worse = replace(better, f1_difference=Interval(-2.5, -3.75, -1.25))
+    assert worse.verdict.startswith(
+        "Version 2 is worse than version 1: its F1 is 2.50 points lower"
+    )
+
+
+def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
+    evil = "<script>alert(1)</script> & co"
+    answers = Answer("<script>", 0, 8, 0.5, 1), Answer("", 0, 0, 0.25, 2)
+    side = Metrics("version <1>", 50.0, 60.0, 1.0, 2.0, 3.0, None)
+    page = report_html(
+        Comparison(
+            "data & more.json",
+            1,
+            (side, replace(side, name="version 2")),
+            0.0,
+            Interval(-1.0, -2.0, 0.5),
+            McNemar(1, 0, 1.0),
+            [Disagreement("q", evil, evil, [], answers, (1.0, 0.0))],
+        )
+    )
+    assert "<script" not in page
+    assert "<mark>&lt;script&gt;</mark>alert(1)&lt;/script&gt; &amp; co" in page
+    assert "Version 2: no answer" in page
+    assert "the text does not say" in page
+    assert not re.findall(r"(?:src|href)=|url\(|@import", page)

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from bertqa.errors import (
+    BertQAError,
+    InvalidContextError,
+    InvalidOptionError,
+    InvalidQuestionError,
+    TokenizerError,
+)
+from bertqa.qa import QATokenizer, Window
+from bertqa.qa._tokenization import OUTSIDE
+from tests.support.models import tokenizer_json
+
+QUESTION = "Who gave their name to Normandy?"
+CONTEXT = "The Normans gave their name to Normandy, a region in northern France. " * 40
+
+TOKENIZER = QATokenizer.from_json(tokenizer_json())
+
+
+def windows(question: str = QUESTION, context: str = CONTEXT, **lengths: Any) -> list[Window]:
+    return TOKENIZER.windows(question, context, **lengths)
+
+
+@pytest.mark.parametrize(
+    ("max_seq_len", "doc_stride", "context"),
+    [
+        (384, 128, CONTEXT),
+        (64, 16, CONTEXT),
+        (64, 0, CONTEXT),
+        (384, 128, "Normans."),
+        (14, 2, CONTEXT),
+    ],
+)
+def test_windows_are_those_of_the_tokenizers_library(
+    max_seq_len: int, doc_stride: int, context: str
+) -> None:
+    reference = Tokenizer.from_str(tokenizer_json())
+    reference.no_padding()
+    reference.enable_truncation(max_seq_len, stride=doc_stride, strategy="only_second")
+    encoding = reference.encode(QUESTION, context)
+
+    found = windows(context=context, max_seq_len=max_seq_len, doc_stride=doc_stride)
+
+    expected = [encoding, *encoding.overflowing]
+    assert len(found) == len(expected)
+    for window, each in zip(found, expected, strict=True):
+        assert window.input_ids.tolist() == each.ids
+        assert window.token_type_ids.tolist() == each.type_ids
+        assert window.attention_mask.tolist() == each.attention_mask
+        inside = [index for index, sequence in enumerate(each.sequence_ids) if sequence == 1]
+        assert np.flatnonzero(window.offsets[:, 0] != OUTSIDE).tolist() == inside
+        assert window.offsets[inside].tolist() == [list(each.offsets[index]) for index in inside]
+
+
+def test_word_offsets_span_the_whole_word_even_where_a_window_cuts_it() -> None:
+    context = "antidisestablishmentarianism " * 3
+    (_, second, *_) = windows(context=context, max_seq_len=16, doc_stride=0)
+    inside = second.offsets[:, 0] != OUTSIDE
+    words = {context[start:end] for start, end in second.word_offsets[inside]}
+    assert words == {"antidisestablishmentarianism"}
+
+
+def test_a_question_longer_than_allowed_is_cut() -> None:
+    (window,) = windows("what " * 500, "Normans.", max_question_len=10)
+    assert window.token_type_ids.tolist().index(1) == 12
+
+
+def test_a_long_question_leaves_a_smaller_overlap_and_no_error() -> None:
+    found = windows("what " * 500, max_seq_len=80, doc_stride=40)
+    assert len(found) > 1
+    covered = {int(start) for window in found for start in window.offsets[:, 0]}
+    (whole,) = windows(max_seq_len=10_000)
+    assert covered == set(whole.offsets[:, 0].tolist())
+
+
+def test_text_that_spells_special_tokens_stays_text() -> None:
+    (window,) = windows("Is [SEP] a token?", "A [CLS] and a [SEP] and a [PAD].")
+    special = {101, 102, 0}
+    assert [token for token in window.input_ids.tolist() if token in special] == [101, 102, 102]
+
+
+def test_characters_outside_the_basic_plane_count_as_one() -> None:
+    context = "😀😀 é́ 日本 Normans"
+    (window,) = windows(context=context)
+    start, end = window.offsets[-2]
+    assert context[end - 1] == "s"
+    assert context[start:].startswith(context[start:end])
+
+
+@pytest.mark.parametrize(
+    ("question", "context", "error", "text"),
+    [
+        ("", CONTEXT, InvalidQuestionError, "question is empty"),
+        (" \n", CONTEXT, InvalidQuestionError, "question is empty"),
+        (None, CONTEXT, InvalidQuestionError, "type NoneType"),
+        (QUESTION, "", InvalidContextError, "context is empty"),
+        (QUESTION, b"bytes", InvalidContextError, "type bytes"),
+        (QUESTION, "ab\ud800c", InvalidContextError, r"U\+D800, at character 2"),
+        ("\udfff", CONTEXT, InvalidQuestionError, r"U\+DFFF, at character 0"),
+        (QUESTION, "\x00\u200b", InvalidContextError, "nothing that the tokenizer"),
+        ("\x00", CONTEXT, InvalidQuestionError, "nothing that the tokenizer"),
+    ],
+)
+def test_what_is_no_text_is_refused(
+    question: str, context: str, error: type[BertQAError], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        windows(question, context)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "text"),
+    [
+        ({"max_seq_len": 0}, "max_seq_len is 0"),
+        ({"doc_stride": -1}, "doc_stride is -1"),
+        ({"max_question_len": 0}, "max_question_len is 0"),
+        ({"max_seq_len": 64, "doc_stride": 65}, r"doc_stride \(65\) is larger"),
+        ({"max_seq_len": 10, "doc_stride": 2}, "no room for the context"),
+    ],
+)
+def test_lengths_that_cannot_be_are_refused(lengths: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidOptionError, match=text):
+        windows(**lengths)
+
+
+def test_a_megabyte_is_cut_into_windows_that_reach_its_end() -> None:
+    context = "The Normans. " * 80_000
+    found = windows(context=context)
+    assert len(found) > 500
+    assert found[-1].offsets.max() == len(context) - 1
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    question=st.text(st.characters(), max_size=80),
+    context=st.text(st.characters(), max_size=300),
+    max_seq_len=st.integers(1, 80),
+    doc_stride=st.integers(0, 90),
+)
+def test_any_text_gives_windows_or_an_error_of_ours(
+    question: str, context: str, max_seq_len: int, doc_stride: int
+) -> None:
+    try:
+        found = windows(question, context, max_seq_len=max_seq_len, doc_stride=doc_stride)
+    except BertQAError:
+        return
+    for window in found:
+        assert len(window) <= max_seq_len
+        inside = window.offsets[:, 0] != OUTSIDE
+        assert inside.any()
+        for offsets in (window.offsets[inside], window.word_offsets[inside]):
+            assert (offsets[:, 0] >= 0).all()
+            assert (offsets[:, 0] <= offsets[:, 1]).all()
+            assert (offsets[:, 1] <= len(context)).all()
+        assert (window.offsets[~inside] == OUTSIDE).all()
+
+
+def test_a_tokenizer_is_read_from_a_file_or_a_directory(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.json"
+    file.write_text(tokenizer_json(), encoding="utf-8")
+    expected = windows()[0].input_ids.tolist()
+    for source in (file, tmp_path, str(file)):
+        assert QATokenizer.load(source).windows(QUESTION, CONTEXT)[0].input_ids.tolist() == expected
+
+
+def test_truncation_and_padding_in_a_file_are_ignored() -> None:
+    baked = Tokenizer.from_str(tokenizer_json())
+    baked.enable_truncation(16)
+    baked.enable_padding(length=16)
+    (window,) = QATokenizer.from_json(baked.to_str()).windows("Who?", "a b c " * 20)
+    assert len(window) == 65
+
+
+@pytest.mark.parametrize("source", ["no such tokenizer!", "also/no/tokenizer"])
+def test_a_source_that_is_nowhere_is_named(source: str) -> None:
+    with pytest.raises(TokenizerError, match="no file or directory"):
+        QATokenizer.load(source)
+
+
+def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.json"
+    file.write_text("{}", encoding="utf-8")
+    with pytest.raises(TokenizerError, match=r"no tokenizer\.json"):
+        QATokenizer.from_path(file)
+    with pytest.raises(TokenizerError, match="cannot be read"):
+        QATokenizer.from_path(tmp_path / "missing.json")
+
+
+def test_a_tokenizer_that_does_not_join_pairs_is_refused() -> None:
+    plain = json.loads(tokenizer_json())
+    plain["post_processor"] = None
+    with pytest.raises(TokenizerError, match="no special token between"):
+        QATokenizer.from_json(json.dumps(plain))

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+from onnx import TensorProto, helper, save
+from openvino import opset13 as ops
+
+from bertqa.artifact import INPUTS
+from bertqa.errors import ModelLoadError, NotAQAModelError
+from bertqa.runtime.onnxruntime import CPU_PROVIDER, OnnxRuntimeEngine
+from bertqa.runtime.openvino import OpenVINOEngine, executed_operations
+from tests.support.models import model_info, toy_qa_model, write_toy_version
+
+
+def inputs(ids: list[int]) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
+    return {name: np.array([ids]) for name in INPUTS}
+
+
+def test_the_ir_describes_itself(tmp_path: Path) -> None:
+    directory = write_toy_version(tmp_path, 3)
+    engine = OpenVINOEngine(directory / "model.xml", version=3)
+    metadata = engine.metadata(version=None, timeout=1)
+    assert metadata.versions == (3,)
+    assert metadata.rt_info == model_info().to_rt_info()
+    assert engine.infer(inputs([1, 2]), version=None, timeout=1).model_version == 3
+
+
+def test_threads_do_not_mix_up_their_results() -> None:
+    engine = OpenVINOEngine(toy_qa_model(), model_info())
+    alone = {token: engine.run(inputs([token] * 50))["start_logits"] for token in range(1000, 1040)}
+    with ThreadPoolExecutor(8) as pool:
+        for token, result in zip(
+            alone,
+            pool.map(
+                lambda token: engine.infer(inputs([token] * 50), version=None, timeout=1), alone
+            ),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(result.outputs["start_logits"], alone[token])
+
+
+def test_what_says_nothing_of_itself_is_refused(tmp_path: Path) -> None:
+    directory = write_toy_version(tmp_path, 1, describe=False)
+    with pytest.raises(NotAQAModelError, match="no model_info in its rt_info"):
+        OpenVINOEngine(directory / "model.xml")
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for engine, name in ((OpenVINOEngine, "model.xml"), (OnnxRuntimeEngine, "model.onnx")):
+        (tmp_path / name).write_text("nothing")
+        with pytest.raises(ModelLoadError, match=f"cannot load .*{name}") as raised:
+            engine(tmp_path / name)
+        assert raised.value.detail
+
+
+def test_a_provider_that_falls_back_is_refused(tmp_path: Path) -> None:
+    """ONNX Runtime leaves to its CPU provider, in silence, what OpenVINO does not know."""
+    texts = [helper.make_tensor_value_info(name, TensorProto.STRING, ["n"]) for name in "xy"]
+    node = helper.make_node("StringConcat", ["x", "x"], ["y"])
+    graph = helper.make_graph([node], "text", texts[:1], texts[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    save(model, tmp_path / "text.onnx")
+    with pytest.raises(ModelLoadError, match=rf"OpenVINOExecutionProvider alone.*{CPU_PROVIDER}"):
+        OnnxRuntimeEngine(
+            tmp_path / "text.onnx", model_info(), provider="OpenVINOExecutionProvider"
+        )
+
+
+def test_what_is_not_quantised_runs_in_fp32() -> None:
+    compiled = OpenVINOEngine(toy_qa_model(), model_info()).compiled
+    assert compiled.get_property("INFERENCE_PRECISION_HINT") == ov.Type.f32
+
+
+def test_stored_int8_weights_alone_do_not_make_an_int8_product() -> None:
+    values = ops.parameter([-1, 64], np.float32, name="x")
+    weights = ops.convert(ops.constant(np.ones((64, 64), dtype=np.int8)), "f32")
+    scaled = ops.multiply(weights, ops.constant(np.full((64, 1), 0.1, dtype=np.float32)))
+    product = ops.matmul(values, scaled, transpose_a=False, transpose_b=True)
+    product.set_friendly_name("product")
+    compiled = ov.Core().compile_model(
+        ov.Model([product], [values]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    (executed,) = [each for each in executed_operations(compiled) if "product" in each.names]
+    assert (executed.kind, executed.precision) == ("FullyConnected", "f32")

@@ -1,0 +1,79 @@
+"""The texts are those that OVMS 2026.2.1 and main of 2026-08 really send."""
+
+from __future__ import annotations
+
+import pytest
+
+from bertqa import errors
+from bertqa.transport._error_mapping import HTTP_CODES, ErrorMapper
+
+
+@pytest.mark.parametrize(
+    ("code", "detail", "version", "expected"),
+    [
+        ("NOT_FOUND", "Model with requested name is not found", None, errors.ModelNotFoundError),
+        ("NOT_FOUND", "Pipeline with requested name is not found", 1, errors.ModelNotFoundError),
+        (
+            "NOT_FOUND",
+            "Mediapipe graph definition with requested name is not found",
+            None,
+            errors.ModelNotFoundError,
+        ),
+        ("NOT_FOUND", "Model with requested version is not found", 9, errors.VersionNotFoundError),
+        ("NOT_FOUND", "Model with requested version is retired", 1, errors.VersionNotFoundError),
+        (
+            "NOT_FOUND",
+            "Model with requested version is not found",
+            None,
+            errors.ModelNotReadyError,
+        ),
+        (
+            "NOT_FOUND",
+            "Model with requested version is not loaded yet",
+            1,
+            errors.ModelNotReadyError,
+        ),
+        (
+            "UNAVAILABLE",
+            "Model with requested version is not loaded yet",
+            1,
+            errors.ModelNotReadyError,
+        ),
+        ("UNAVAILABLE", "Cancelling all calls", None, errors.ServerUnreachableError),
+        ("UNAVAILABLE", "failed to connect to all addresses", 1, errors.ServerUnreachableError),
+        (
+            "UNAVAILABLE",
+            "Stream removed (RST_STREAM (Received RST_STREAM with error code 7))",
+            None,
+            errors.ServerOverloadedError,
+        ),
+        ("RESOURCE_EXHAUSTED", "", None, errors.ServerOverloadedError),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", None, errors.DeadlineExceededError),
+        ("UNAUTHENTICATED", "", None, errors.AccessDeniedError),
+        ("PERMISSION_DENIED", "RBAC: access denied", None, errors.AccessDeniedError),
+        ("INTERNAL", "Internal inference error", None, errors.ProtocolError),
+        ("UNKNOWN", "Unknown error", None, errors.ProtocolError),
+        ("INVALID_ARGUMENT", "Invalid number of inputs", None, errors.ProtocolError),
+        ("UNIMPLEMENTED", "", None, errors.ProtocolError),
+        ("NOT_FOUND", "no such page", None, errors.ProtocolError),
+    ],
+)
+def test_what_a_server_says_becomes_one_error_with_its_text_kept(
+    code: str, detail: str, version: int | None, expected: type[errors.BertQAError]
+) -> None:
+    error = ErrorMapper("grpc://models:9000", "bert-qa", version).error(code, detail)
+    assert type(error) is expected
+    assert error.detail == detail
+    assert "grpc://models:9000" in str(error)
+
+
+def test_a_message_names_the_model_and_the_version() -> None:
+    asked = ErrorMapper("grpc://models:9000", "bert-qa", 7)
+    missing = asked.error("NOT_FOUND", "Model with requested version is not found")
+    assert "version 7 of the model 'bert-qa'" in str(missing)
+
+
+def test_http_statuses_stand_for_grpc_codes() -> None:
+    assert HTTP_CODES[404] == "NOT_FOUND"
+    assert HTTP_CODES[429] == "RESOURCE_EXHAUSTED"
+    assert HTTP_CODES[503] == "UNAVAILABLE"

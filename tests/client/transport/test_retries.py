@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import Any
+
+from bertqa import _defaults
+from bertqa.transport import pauses
+from bertqa.transport._retries import service_config
+
+
+def test_grpc_repeats_what_is_unavailable_alone() -> None:
+    config: Any = service_config(round_robin=False)
+    (method,) = config["methodConfig"]
+    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert method["retryPolicy"]["maxAttempts"] == _defaults.ATTEMPTS
+
+
+def test_a_first_contact_is_tried_a_few_times_with_growing_pauses() -> None:
+    waits = list(pauses(time.monotonic() + 1000, patient=False))
+    assert len(waits) == _defaults.ATTEMPTS - 1
+    for number, pause in enumerate(waits):
+        expected = _defaults.BACKOFF_SECONDS * _defaults.BACKOFF_FACTOR**number
+        assert 0.8 * expected <= pause <= 1.2 * expected
+
+
+def test_a_server_that_was_met_is_waited_for_with_bounded_pauses() -> None:
+    waits = list(islice(pauses(time.monotonic() + 1000, patient=True), 50))
+    assert len(waits) == 50
+    assert max(waits) <= 1.2 * _defaults.BACKOFF_LIMIT_SECONDS
+    assert len(set(waits)) > 10
+
+
+def test_no_pause_goes_past_the_deadline() -> None:
+    assert list(pauses(time.monotonic(), patient=True)) == []

@@ -1,0 +1,1 @@
+"""What a developer runs: programs to fetch, and tools that check and measure."""

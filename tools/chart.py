@@ -1,0 +1,113 @@
+"""Write values.yaml, values.schema.json and the README's table from `values.source.yaml`.
+
+The source is a JSON Schema: its `description`s become comments, its `default`s the values.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parents[1] / "deploy" / "helm"
+SOURCE = HERE / "values.source.yaml"
+CHART = HERE / "bert-qa"
+TABLE_BEGIN = "<!-- values: begin -->"
+TABLE_END = "<!-- values: end -->"
+
+Schema = dict[str, Any]
+
+
+def values_schema(source: Schema) -> str:
+    """Return the text of values.schema.json."""
+    return json.dumps(source, indent=2, ensure_ascii=False) + "\n"
+
+
+def values_yaml(source: Schema) -> str:
+    """Return the text of values.yaml: every key with its description above and its default."""
+    lines = [
+        "# Made from ../values.source.yaml by `python -m tools.chart`: change that, not this.",
+        *_yaml_lines(source, indent=0),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _yaml_lines(schema: Schema, indent: int) -> Iterator[str]:
+    space = " " * indent
+    for name, property_ in schema["properties"].items():
+        if indent == 0:
+            yield ""
+        for line in textwrap.wrap(_description(property_), 98 - indent, break_on_hyphens=False):
+            yield f"{space}# {line}"
+        if "default" not in property_:
+            yield f"{space}{name}:"
+            yield from _yaml_lines(property_, indent + 2)
+            continue
+        text = yaml.safe_dump({name: property_["default"]}, sort_keys=False, width=1000)
+        yield from (space + line for line in text.splitlines())
+
+
+def values_table(source: Schema) -> str:
+    """Return the README's table: one row for every key that can be set."""
+    rows = ["| Key | Default | What it is |", "|---|---|---|"]
+    for path, property_ in _leaves(source, ()):
+        default = json.dumps(property_["default"], ensure_ascii=False)
+        description = _description(property_)
+        if "enum" in property_:
+            description += (
+                f" One of {', '.join(f'`{word}`' for word in property_['enum'] if word)}."
+            )
+        rows.append(f"| `{'.'.join(path)}` | `{default}` | {description} |")
+    return "\n".join(rows)
+
+
+def _leaves(schema: Schema, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Schema]]:
+    for name, property_ in schema["properties"].items():
+        if "default" in property_:
+            yield (*path, name), property_
+        else:
+            yield from _leaves(property_, (*path, name))
+
+
+def _description(property_: Schema) -> str:
+    return str(property_["description"]).strip()
+
+
+def readme(source: Schema, text: str) -> str:
+    """Return the README's text with its table replaced."""
+    head, _, rest = text.partition(TABLE_BEGIN)
+    tail = rest.partition(TABLE_END)[2]
+    return f"{head}{TABLE_BEGIN}\n{values_table(source)}\n{TABLE_END}{tail}"
+
+
+def generated() -> dict[Path, str]:
+    """Return every generated file with the text that it should have."""
+    source = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
+    readme_path = CHART / "README.md"
+    return {
+        CHART / "values.yaml": values_yaml(source),
+        CHART / "values.schema.json": values_schema(source),
+        readme_path: readme(source, readme_path.read_text(encoding="utf-8")),
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the files, or with `--check` tell which are out of date; give the exit status."""
+    files = generated()
+    if list(arguments) == ["--check"]:
+        stale = [path.name for path, text in files.items() if path.read_text("utf-8") != text]
+        if stale:
+            print(f"Out of date: {', '.join(stale)}. Run `python -m tools.chart`.", file=sys.stderr)
+        return int(bool(stale))
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,148 @@
+"""Compares the local engine over gRPC with OpenVINO itself, on the same model, in the same run.
+
+    python -m tools.throughput REPOSITORY [--version 2] [--length 384] [--concurrency 8]
+
+Both take turns, so that what else the machine does meets both; what counts is the ratio. Where the
+machine does much else, the ratio of the processor time that each needs for a window says more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import numpy as np
+import openvino as ov
+from tritonclient.grpc import service_pb2
+
+from bertqa_serve.command import plugin_config, usable_cores
+from bertqa_serve.launcher import ServeOptions, running
+from tests.support.ports import free_port
+from tools.fuzz import INPUTS
+
+AT_LEAST = 0.9
+
+Measure = Callable[[float], int]
+
+
+def in_process(model: Path, length: int, concurrency: int) -> Measure:
+    """Run a model in this process, so many requests at once; counts windows."""
+    core = ov.Core()
+    compiled = core.compile_model(core.read_model(model), "CPU", plugin_config(usable_cores()))
+    requests = ov.AsyncInferQueue(compiled, concurrency)
+    arrays = {name: np.ones((1, length), dtype=np.int64) for name in INPUTS}
+
+    def measure(seconds: float) -> int:
+        started, done = time.perf_counter(), 0
+        while time.perf_counter() - started < seconds:
+            requests.start_async(arrays)
+            done += 1
+        requests.wait_all()
+        return done
+
+    return measure
+
+
+def served(url: str, length: int, concurrency: int) -> Measure:
+    """Ask a server over one channel, so many requests at once; counts windows."""
+    request = service_pb2.ModelInferRequest(model_name="bert-qa")
+    for name in INPUTS:
+        request.inputs.add(name=name, datatype="INT64", shape=[1, length])
+        request.raw_input_contents.append(np.ones(length, dtype=np.int64).tobytes())
+    body = request.SerializeToString()
+    infer = grpc.insecure_channel(url).unary_unary("/inference.GRPCInferenceService/ModelInfer")
+
+    def measure(seconds: float) -> int:
+        started = time.perf_counter()
+        done = [0] * concurrency
+
+        def ask(index: int) -> None:
+            while time.perf_counter() - started < seconds:
+                infer(body, timeout=60)
+                done[index] += 1
+
+        threads = [threading.Thread(target=ask, args=(index,)) for index in range(concurrency)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sum(done)
+
+    return measure
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Windows per second, and processor seconds per window."""
+
+    rate: float
+    cost: float
+
+
+def speed(measure: Measure, seconds: float, server: int) -> Speed:
+    """Measure once; `server` is a process whose time counts too."""
+    started, spent = time.perf_counter(), _processor_seconds(server) + time.process_time()
+    windows = measure(seconds)
+    spent = _processor_seconds(server) + time.process_time() - spent
+    return Speed(windows / (time.perf_counter() - started), spent / windows)
+
+
+def _processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> int:
+    """Measure, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("repository", type=Path)
+    parser.add_argument("--version", type=int, default=2)
+    parser.add_argument("--length", type=int, default=384)
+    parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        model = Path(directory) / "bert-qa" / str(options.version)
+        shutil.copytree(options.repository / "bert-qa" / str(options.version), model)
+        settings = ServeOptions(
+            Path(directory), engine="local", port=free_port(), rest_port=free_port()
+        )
+        with running(settings, log=lambda _: None) as server:
+            one = in_process(model / "model.xml", options.length, options.concurrency)
+            other = served(server.grpc_url, options.length, options.concurrency)
+            for measure in (one, other):
+                measure(2.0)
+            rounds = [
+                tuple(
+                    speed(measure, options.seconds, server.process.pid) for measure in (one, other)
+                )
+                for _ in range(options.rounds)
+            ]
+    median = statistics.median
+    ratio = median(engine.rate / openvino.rate for openvino, engine in rounds)
+    result = {
+        "openvino_windows_per_second": median(openvino.rate for openvino, _ in rounds),
+        "engine_windows_per_second": median(engine.rate for _, engine in rounds),
+        "ratio": ratio,
+        "ratio_by_processor_time": median(
+            openvino.cost / engine.cost for openvino, engine in rounds
+        ),
+    }
+    print(json.dumps({key: round(value, 3) for key, value in result.items()}))
+    return int(ratio < AT_LEAST)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
