@@ -28,7 +28,8 @@ def scores(before: Inspection, after: Inspection, *, standalone: bool = False) -
             [
                 Bar(title(each), value, f"{value:.2f} %", kind)
                 for each, kind in ((before, "base"), (after, "best"))
-                if (value := (each.manifest.scores or {}).get(key)) is not None
+                if each.manifest.scores
+                for value in [getattr(each.manifest.scores, key)]
             ],
         )
         for key, heading in (("f1", "F1"), ("exact_match", "Exact match"))

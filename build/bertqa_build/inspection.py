@@ -106,7 +106,7 @@ class Inspection:
         return {
             "version": self.version,
             "precision": self.manifest.precision,
-            "scores": self.manifest.scores,
+            "scores": self.manifest.scores and self.manifest.scores.to_dict(),
             "sizes": dict(self.sizes),
             "operations": dict(self.operations),
             "onnx_operations": dict(self.onnx_operations),

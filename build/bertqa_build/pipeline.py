@@ -6,7 +6,7 @@ import fcntl
 import logging
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as package_version
@@ -17,7 +17,16 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import BertForQuestionAnswering, TrainerCallback
 
-from bertqa.artifact import IR_FILE, MODEL_NAME, ONNX_FILE, ModelInfo, Repository, VersionManifest
+from bertqa.artifact import (
+    IR_FILE,
+    MODEL_NAME,
+    ONNX_FILE,
+    GateResult,
+    ModelInfo,
+    Repository,
+    Scores,
+    VersionManifest,
+)
 from bertqa.client import QAClient
 from bertqa.errors import RepositoryError
 from bertqa.evaluation import evaluate
@@ -51,13 +60,13 @@ class BuiltVersion:
 
     version: int
     precision: str
-    scores: Mapping[str, Any]
+    scores: Scores
     directory: Path
     present: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON output."""
-        return {**asdict(self), "directory": str(self.directory)}
+        return {**asdict(self), "scores": self.scores.to_dict(), "directory": str(self.directory)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +75,13 @@ class BuildResult:
 
     fp32: BuiltVersion
     int8: BuiltVersion
-    gate: Mapping[str, Any]
+    gate: GateResult | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON output."""
         return {
             "versions": [self.fp32.to_dict(), self.int8.to_dict()],
-            "gate": dict(self.gate),
+            "gate": self.gate and self.gate.to_dict(),
         }
 
 
@@ -139,7 +148,7 @@ class _Build:
                 model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
                 fp32 = fp32 or self._make_fp32(model, fp32_print)
                 int8 = int8 or self._make_int8(model, fp32, int8_print)
-        return BuildResult(fp32, int8, self.repository.manifest(int8.version).gate or {})
+        return BuildResult(fp32, int8, self.repository.manifest(int8.version).gate)
 
     def _fp32_model(self, folder: Path) -> BertForQuestionAnswering:
         if self.recipe.finetune is None:
@@ -164,18 +173,16 @@ class _Build:
         )
         version = _Version(INT8, fingerprint, module, quantized=True)
         artefacts, scores = self._export(version)
-        verdict = judge(
+        gate = judge(
             scores,
-            dict(parent.scores),
+            parent.scores,
             max_f1_drop=self.recipe.gate.max_f1_drop,
             force=self.force,
         )
-        require_passed(verdict, artefacts.ir.parent)
-        return self._publish(
-            version, artefacts, scores, parent=parent.version, gate=verdict.to_dict()
-        )
+        require_passed(gate, scores, artefacts.ir.parent)
+        return self._publish(version, artefacts, scores, parent=parent.version, gate=gate)
 
-    def _export(self, version: _Version) -> tuple[Artefacts, dict[str, Any]]:
+    def _export(self, version: _Version) -> tuple[Artefacts, Scores]:
         """Export, score the IR, and write both formats, which then know their scores."""
         self._say(f"Exporting {version.precision} to OpenVINO IR and ONNX")
         ir = to_openvino(version.module, quantized=version.quantized)
@@ -201,16 +208,16 @@ class _Build:
         folder.mkdir(parents=True, exist_ok=True)
         write_openvino(ir, info, folder / IR_FILE)
         write_onnx(onnx, info, folder / ONNX_FILE)
-        return Artefacts(folder / IR_FILE, folder / ONNX_FILE), scores.to_dict()
+        return Artefacts(folder / IR_FILE, folder / ONNX_FILE), scores
 
     def _publish(
         self,
         version: _Version,
         artefacts: Artefacts,
-        scores: dict[str, Any],
+        scores: Scores,
         *,
         parent: int | None = None,
-        gate: dict[str, Any] | None = None,
+        gate: GateResult | None = None,
     ) -> BuiltVersion:
         self._say(f"Publishing {version.precision}")
         manifest = VersionManifest(
@@ -246,10 +253,12 @@ class _Build:
 
     def _built(self, number: int, *, present: bool) -> BuiltVersion:
         manifest = self.repository.manifest(number)
+        if manifest.scores is None:
+            raise RepositoryError(f"Version {number} was published without scores.")
         return BuiltVersion(
             version=number,
             precision=manifest.precision,
-            scores=manifest.scores or {},
+            scores=manifest.scores,
             directory=self.repository.version_dir(number),
             present=present,
         )

@@ -68,7 +68,7 @@ def render(
 def _tiles(before: Inspection, after: Inspection, speeds: Mapping[int, Sequence[Speed]]) -> str:
     tiles = []
     if before.manifest.scores and after.manifest.scores:
-        change = after.manifest.scores["f1"] - before.manifest.scores["f1"]
+        change = after.manifest.scores.f1 - before.manifest.scores.f1
         tiles.append(("F1", f"{change:+.2f}", change >= -_allowed(after), "points"))
     ratio = after.ir_size / before.ir_size
     tiles.append(("Size on disk", f"{ratio:.0%}", ratio < 1, "of what it was"))
@@ -89,7 +89,8 @@ def _tiles(before: Inspection, after: Inspection, speeds: Mapping[int, Sequence[
 
 
 def _allowed(inspection: Inspection) -> float:
-    return float((inspection.manifest.gate or {}).get("max_f1_drop", 0.0))
+    gate = inspection.manifest.gate
+    return (gate.max_f1_drop if gate else None) or 0.0
 
 
 def _accuracy(before: Inspection, after: Inspection) -> str:
@@ -98,14 +99,14 @@ def _accuracy(before: Inspection, after: Inspection) -> str:
         return _section("Accuracy", "<p>These versions were published without scores.</p>")
     gate = after.manifest.gate
     verdict = ""
-    if gate:
-        how = "passed" if gate["passed"] else "was overruled by force"
-        moved = "fell" if gate["f1_drop"] > 0 else "rose"
+    if gate and gate.f1_drop is not None:
+        how = "passed" if gate.passed else "was overruled by force"
+        moved = "fell" if gate.f1_drop > 0 else "rose"
         verdict = (
-            f"<p>The quality gate {how}: F1 {moved} by {abs(gate['f1_drop']):.2f} points; a fall "
-            f"of {gate['max_f1_drop']:g} is allowed.</p>"
+            f"<p>The quality gate {how}: F1 {moved} by {abs(gate.f1_drop):.2f} points; a fall "
+            f"of {gate.max_f1_drop:g} is allowed.</p>"
         )
-    where = f"Measured on the {scores['questions']} questions of {escape(str(scores['dataset']))}."
+    where = f"Measured on the {scores.questions} questions of {escape(scores.dataset)}."
     return _section(
         "Accuracy", f'{verdict}<p class="quiet">{where}</p>{figures.scores(before, after)}'
     )

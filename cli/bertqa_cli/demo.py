@@ -98,13 +98,14 @@ def _summary(url: str) -> None:
         for version in VERSIONS:
             answers.append(client.answer(QUESTION, CONTEXT, version=version))
             manifest = repository.manifest(version)
-            scores = manifest.scores or {}
+            scores = manifest.scores
+            assert scores is not None
             table.add_row(
                 str(version),
                 manifest.precision,
                 human_size(directory_size(repository.version_dir(version))),
-                f"{scores['exact_match']:.2f}",
-                f"{scores['f1']:.2f}",
+                f"{scores.exact_match:.2f}",
+                f"{scores.f1:.2f}",
                 f"{_median_latency(client, version) * 1000:.1f} ms",
             )
     stdout.print()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from bertqa.artifact import MANIFEST_FILE, MODEL_NAME, Repository, sha256_of
+from bertqa.artifact import MANIFEST_FILE, MODEL_NAME, GateResult, Repository, sha256_of
 from bertqa.errors import RepositoryError
 from bertqa_deploy.errors import QualityGateError
 
@@ -21,7 +18,7 @@ def check_manifest(
     if not (directory / MANIFEST_FILE).exists():
         return
     manifest = repository.manifest(version, model)
-    if manifest.gate and not manifest.gate.get("passed", True) and not force:
+    if manifest.gate and not manifest.gate.passed and not force:
         raise QualityGateError(
             f"Version {version} failed the quality gate, so its manifest says "
             f"({_figures(manifest.gate)}): nothing was changed. --force takes it even so."
@@ -34,8 +31,7 @@ def check_manifest(
             )
 
 
-def _figures(gate: Mapping[str, Any]) -> str:
-    drop, allowed = gate.get("f1_drop"), gate.get("max_f1_drop")
-    if not isinstance(drop, int | float) or not isinstance(allowed, int | float):
+def _figures(gate: GateResult) -> str:
+    if gate.f1_drop is None or gate.max_f1_drop is None:
         return "it gives no figures"
-    return f"F1 fell by {drop:.2f} points, {allowed:g} are allowed"
+    return f"F1 fell by {gate.f1_drop:.2f} points, {gate.max_f1_drop:g} are allowed"

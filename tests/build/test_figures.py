@@ -56,7 +56,7 @@ def test_scores_and_sizes_are_those_of_the_versions(
 
     for version in versions:
         assert version.manifest.scores is not None
-        assert f"{version.manifest.scores['f1']:.2f} %" in scores
+        assert f"{version.manifest.scores.f1:.2f} %" in scores
         for size in version.sizes.values():
             assert f"{size / 1e6:.1f} MB" in sizes
 

@@ -109,6 +109,6 @@ def test_the_report_is_one_whole_page(
     assert "a <small> machine" in text
     for version in versions:
         assert version.manifest.scores is not None
-        assert f"{version.manifest.scores['f1']:.2f} %" in text
+        assert f"{version.manifest.scores.f1:.2f} %" in text
     assert f"of {PRODUCTS}" in text
     assert html.count("<svg") == 5

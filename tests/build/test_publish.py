@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.artifact import Repository, VersionManifest, sha256_of
+from bertqa.artifact import Repository, Scores, VersionManifest, sha256_of
 from bertqa.errors import RepositoryError
 from bertqa_build.publish import STAGING, Artefacts, publish
 
@@ -25,7 +25,7 @@ CARD = VersionManifest(
     source="tests",
     published="",
     files={},
-    scores={"f1": 80.0, "exact_match": 70.0},
+    scores=Scores("dev.json", 10, exact_match=70.0, f1=80.0),
     parent=1,
 )
 

@@ -58,12 +58,12 @@ def build(
             str(built.version),
             built.precision,
             human_size(directory_size(built.directory)),
-            f"{built.scores['exact_match']:.2f}",
-            f"{built.scores['f1']:.2f}",
+            f"{built.scores.exact_match:.2f}",
+            f"{built.scores.f1:.2f}",
             "was there already" if built.present else "published",
         )
     stdout.print(table)
     stdout.print(
-        f"Scored on {result.fp32.scores['questions']} questions of "
-        f"{escape(result.fp32.scores['dataset'])}. Next: bert-qa serve --repository {repository}"
+        f"Scored on {result.fp32.scores.questions} questions of "
+        f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository {repository}"
     )

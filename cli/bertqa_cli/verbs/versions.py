@@ -52,7 +52,7 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
     versions = repository.versions(model)
     served = _configured(repository, model, versions)
     rows: list[dict[str, Any]] = [
-        asdict(repository.manifest(version, model))
+        repository.manifest(version, model).to_dict()
         | {
             "state": "served" if version in served else "not served",
             "is_default": version == max(served, default=None),
@@ -68,8 +68,8 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
         return
     table = _version_table()
     for row in rows:
-        scores = row["scores"] or {}
-        parent = f"version {row['parent']}" if row["parent"] else row["source"]
+        scores = row.get("scores") or {}
+        parent = f"version {row['parent']}" if row.get("parent") else row["source"]
         table.add_row(
             str(row["version"]),
             row["state"],

@@ -1,6 +1,6 @@
 """What a published version is, and the repository that holds it."""
 
-from bertqa.artifact._manifest import MANIFEST_FILE, Scores, VersionManifest
+from bertqa.artifact._manifest import MANIFEST_FILE, GateResult, Scores, VersionManifest
 from bertqa.artifact._model_info import ModelInfo
 from bertqa.artifact._repository import (
     IR_FILE,
@@ -43,6 +43,7 @@ __all__ = [
     "START_LOGITS",
     "TOKEN_TYPE_IDS",
     "WHOLE",
+    "GateResult",
     "ModelInfo",
     "Repository",
     "Scores",

@@ -1,19 +1,24 @@
-"""The manifest of a published version."""
+"""The manifest of a published version: `manifest.json`, read and written in one place."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from bertqa.errors import RepositoryError
 
 MANIFEST_FILE = "manifest.json"
+SCHEMA_VERSION = 1
+
+_READING = ConfigDict(extra="ignore")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=_READING)
 class Scores:
     """How well a version answers, in percent, on the `questions` questions of `dataset`.
 
@@ -31,19 +36,40 @@ class Scores:
     unanswerable: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what goes into manifests and JSON output."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        """Return the scores for JSON output, without the parts that there are not."""
+        return _plain(Scores, self)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=_READING)
+class GateResult:
+    """What the quality gate found; F1 and exact match are in percent.
+
+    `f1_drop` is how far F1 fell against the parent, in points, below zero where it rose, and
+    `max_f1_drop` how far it may. `forced` says that a refused version was published all the same.
+    """
+
+    passed: bool
+    forced: bool = False
+    f1_drop: float | None = None
+    max_f1_drop: float | None = None
+    parent_f1: float | None = None
+    parent_exact_match: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result for JSON output."""
+        return _plain(GateResult, self)
+
+
+@dataclass(frozen=True, slots=True, config=_READING)
 class VersionManifest:
     """What `manifest.json` says of one published version.
 
-    `files` maps a file's name to its sha256; `scores` holds `f1` and `exact_match` in percent with
-    the `dataset` and number of `questions` that gave them; `parent` is the version that this one
-    was made from; `published` is ISO 8601 in UTC; `gate` says how the quality gate judged;
-    `inputs_sha256` is the digest of all that decides what a build makes, by which one that was
-    made already is found.
+    `files` maps a file's name to its sha256; `scores` were measured on these very files, None
+    where they were not; `parent` is the version that this one was made from; `published` is ISO
+    8601 in UTC; `inputs_sha256` is the digest of all that decides what a build makes, by which a
+    version that was built before is found.
+
+    Keys that this release does not know are ignored, so that a newer one can add some.
     """
 
     model: str
@@ -53,23 +79,50 @@ class VersionManifest:
     source: str
     published: str
     files: Mapping[str, str]
-    scores: Mapping[str, Any] | None = None
+    scores: Scores | None = None
     parent: int | None = None
-    gate: Mapping[str, Any] | None = None
+    gate: GateResult | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     toolchain: Mapping[str, str] = field(default_factory=dict)
     inputs_sha256: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the manifest for JSON output."""
+        return _plain(VersionManifest, self)
 
     def to_json(self) -> str:
         """Return the text of `manifest.json`."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        adapter = TypeAdapter(VersionManifest)
+        return adapter.dump_json(self, indent=2, exclude_none=True).decode() + "\n"
 
     @classmethod
     def read(cls, path: Path) -> VersionManifest:
-        """Read a `manifest.json`. Raises RepositoryError where it is missing or damaged."""
+        """Read a `manifest.json`.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The manifest that it holds.
+
+        Raises:
+            RepositoryError: The file is missing, cannot be read, or is not a manifest.
+        """
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            return TypeAdapter(cls).validate_json(path.read_bytes())
         except FileNotFoundError as error:
             raise RepositoryError(f"There is no {path}.") from error
-        except (OSError, ValueError, TypeError) as error:
-            raise RepositoryError(f"{path} cannot be read: {error}.") from error
+        except OSError as error:
+            raise RepositoryError(f"{path} cannot be read: {error.strerror}.") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RepositoryError(
+                f"{path} is not a version manifest: {f'{where}: ' if where else ''}{first['msg']}."
+            ) from error
+
+
+def _plain(kind: Any, value: object) -> dict[str, Any]:
+    plain: dict[str, Any] = TypeAdapter(kind).dump_python(value, mode="json", exclude_none=True)
+    return plain

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.artifact import Repository, VersionManifest, onnx_model_name, sha256_of
+from bertqa.artifact import Repository, Scores, VersionManifest, onnx_model_name, sha256_of
 from bertqa.errors import RepositoryError
 
 CARD = VersionManifest(
@@ -15,7 +15,7 @@ CARD = VersionManifest(
     source="tests",
     published="2026-01-01T00:00:00+00:00",
     files={"model.bin": "0" * 64},
-    scores={"f1": 75.0, "exact_match": 64.0, "dataset": "sample.json", "questions": 200},
+    scores=Scores("sample.json", 200, exact_match=64.0, f1=75.0),
     parent=1,
 )
 
@@ -49,7 +49,7 @@ def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert repository.manifest(2) == CARD
     for damage in ("{", "[]", '{"model": "bert-qa", "colour": "red"}'):
         (directory / "manifest.json").write_text(damage, encoding="utf-8")
-        with pytest.raises(RepositoryError, match="cannot be read"):
+        with pytest.raises(RepositoryError, match="is not a version manifest"):
             repository.manifest(2)
 
 

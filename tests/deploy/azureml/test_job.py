@@ -101,8 +101,8 @@ def test_the_command_publishes_a_version_and_logs_its_scores(
         for path in (tmp_path / "job" / "runs").glob("*/*/metrics/*")
     }
     assert set(logged) == {"f1", "exact_match", "fp32_f1", "fp32_exact_match"}
-    assert logged["f1"] == pytest.approx(manifest.scores["f1"])
-    assert json.loads(done.stdout.splitlines()[-1])["f1"] == pytest.approx(manifest.scores["f1"])
+    assert logged["f1"] == pytest.approx(manifest.scores.f1)
+    assert json.loads(done.stdout.splitlines()[-1])["f1"] == pytest.approx(manifest.scores.f1)
 
 
 def test_what_the_gate_refuses_fails_the_job(inputs: dict[str, Any], tmp_path: Path) -> None:
