@@ -16,7 +16,12 @@ from typing import Any
 from bertqa import _defaults
 from bertqa.artifact import MODEL_NAME, Repository, Split, format_split
 from bertqa.client import noticed_seconds
-from bertqa.errors import BertQAError, RepositoryError, ServerUnreachableError
+from bertqa.errors import (
+    BertQAError,
+    DeadlineExceededError,
+    RepositoryError,
+    ServerUnreachableError,
+)
 from bertqa.transport import AVAILABLE
 from bertqa_deploy.config_file import ConfigFile, specific, switching
 from bertqa_deploy.errors import (
@@ -37,8 +42,6 @@ ALL = 100.0
 
 LOADING = "LOADING"
 _GONE = ("END", "UNLOADING")
-# OpenVINO compiles anew for each length that it meets, and clients pad to multiples of 32.
-_WARM_UP_WORDS = range(8, 392, _defaults.LENGTH_MULTIPLE)
 
 OnStep = Callable[[str], None]
 
@@ -271,19 +274,15 @@ class _Run:
                 self._step(f"version {version} of {model} answers {answer!r}")
 
     def _warm_up(self, versions: set[int] | frozenset[int]) -> None:
-        """Ask at every length, so that those who follow the split do not wait for kernels."""
-        with self.server.client(self.model) as client:
-            for version in versions:
-                for words in _WARM_UP_WORDS:
-                    context = " ".join(["a"] * words)
-                    client.answer(self.switch.smoke.question, context, version=version)
+        """Run each length, so that those who follow the split do not wait for kernels."""
+        self.server.warm_up(self.model, versions)
 
     def _undo(self, original: str) -> None:
         """Put the configuration back. Raises ConfigChangedError where it is not ours any more."""
         if self.config.text == original:
             return
         self.config.replace(original)
-        with contextlib.suppress(ServerUnreachableError):
+        with contextlib.suppress(ServerUnreachableError, DeadlineExceededError):
             self.server.reload()
 
     def _step(self, sentence: str) -> None:

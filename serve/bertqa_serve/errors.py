@@ -1,4 +1,4 @@
-"""Everything that can go wrong when a server is started, as one small tree with one root."""
+"""The errors of starting and running a server."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class UsageError(ServeError):
 
 
 class RepositoryMissingError(ServeError):
-    """There is no model repository at the path, or nothing in it that can be served."""
+    """The model repository is missing, or has nothing that can be served."""
 
 
 class PortInUseError(ServeError):
-    """Another process listens where the server should."""
+    """Another process listens on the server's port."""
 
 
 class EngineNotFoundError(ServeError):
-    """The engine that was asked for is not on this machine."""
+    """The requested engine is not on this machine."""
 
 
 class ServerDiedError(ServeError):

@@ -2,11 +2,12 @@
 
 from bertqa.transport._admin import (
     AVAILABLE,
+    AdminClient,
     ServedVersion,
+    VersionMetadata,
     VersionState,
     rest_address,
     served_versions,
-    version_states,
 )
 from bertqa.transport._contract import (
     AsyncTransport,
@@ -26,10 +27,12 @@ from bertqa.transport._factory import (
 from bertqa.transport._rest import RestTransport
 from bertqa.transport._retries import pauses
 from bertqa.transport._security import TLS, Security
+from bertqa.transport._warm_up import warm_up
 
 __all__ = [
     "AVAILABLE",
     "TLS",
+    "AdminClient",
     "AsyncTransport",
     "InferResult",
     "Inputs",
@@ -40,6 +43,7 @@ __all__ = [
     "ServedVersion",
     "Transport",
     "TransportOptions",
+    "VersionMetadata",
     "VersionState",
     "open_async_split_transport",
     "open_async_transport",
@@ -48,5 +52,5 @@ __all__ = [
     "pauses",
     "rest_address",
     "served_versions",
-    "version_states",
+    "warm_up",
 ]

@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import quote
 
@@ -17,13 +18,13 @@ from bertqa import _defaults
 from bertqa.artifact import END_LOGITS, START_LOGITS
 from bertqa.errors import (
     BertQAError,
-    ClientStateError,
     ProtocolError,
     ServerUnreachableError,
 )
 from bertqa.transport._address import Address
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
-from bertqa.transport._error_mapping import HTTP_CODES, ErrorMapper
+from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._http import client_arguments, error_of_response, translated_errors
 from bertqa.transport._retries import pauses
 from bertqa.transport._security import Security
 from bertqa.transport.codecs._tensors import check_output, output_array, version_number
@@ -49,9 +50,7 @@ class _Protocol:
         self._model = model
         self._met = False
         self._client_arguments: dict[str, Any] = {
-            "base_url": str(address),
-            "headers": dict(security.headers),
-            "verify": security.ssl_context() if address.is_secure else False,
+            **client_arguments(address, security),
             "limits": httpx.Limits(max_connections=_defaults.REST_CONNECTIONS),
         }
 
@@ -140,38 +139,14 @@ class _Protocol:
                 f"{self._address} sent more than {_defaults.RESPONSE_LIMIT_BYTES} bytes."
             )
 
-    @contextlib.contextmanager
-    def _translating(self, mapper: ErrorMapper) -> Iterator[None]:
-        try:
-            yield
-        except (httpx.TimeoutException, TimeoutError) as error:
-            raise mapper.error("DEADLINE_EXCEEDED", str(error)) from error
-        except httpx.NetworkError as error:
-            raise mapper.unreachable(str(error)) from error
-        except httpx.RemoteProtocolError as error:
-            if "disconnected" in str(error):
-                raise mapper.unreachable(str(error)) from error
-            raise ProtocolError(
-                f"{self._address} does not speak HTTP: is it a gRPC port?", detail=str(error)
-            ) from error
-        except RuntimeError as error:
-            if "closed" not in str(error):
-                raise
-            raise ClientStateError(f"The connection to {self._address} is closed.") from error
-        except httpx.HTTPError as error:
-            raise ProtocolError(
-                f"{self._address} sent no proper HTTP: {error}.", detail=str(error)
-            ) from error
+    def _translating(self, mapper: ErrorMapper) -> AbstractContextManager[None]:
+        return translated_errors(self._address, mapper)
 
     def _check_status(self, response: httpx.Response, body: bytes, mapper: ErrorMapper) -> None:
         if response.status_code == httpx.codes.OK:
             self._met = True
             return
-        text = body.decode(errors="replace")
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            text = str(json.loads(text)["error"])
-        code = HTTP_CODES.get(response.status_code, f"HTTP status {response.status_code}")
-        raise mapper.error(code, text)
+        raise error_of_response(response.status_code, body, mapper)
 
 
 class RestTransport(_Protocol):
