@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import httpx
-
 from bertqa import QAClient
 from bertqa.artifact import Split
 from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa.evaluation import SquadDataset
 from bertqa.qa import normalize
+from bertqa.transport import AdminClient, rest_address
 from bertqa_deploy.cluster.helm import Helm, Tracks
-from bertqa_deploy.cluster.metrics import Counts, read_metrics, total
+from bertqa_deploy.cluster.metrics import Counts, TrackCounts, counts_of
 from bertqa_deploy.cluster.pods import Pod, Pods
 from bertqa_deploy.errors import ClusterError, DeployError, NothingToDoError, RolledBackError
 from bertqa_deploy.smoke import Smoke
@@ -285,10 +284,10 @@ class Rollout:
     def _hold(self, stable: str, candidate: str, weight: int) -> None:
         """Watch the metrics until the pause is over. Raises DeployError at a crossed limit."""
         begun = time.monotonic()
-        first = {name: self._counts(name) for name in (stable, candidate)}
+        tracks = {name: TrackCounts(self._counts(name)) for name in (stable, candidate)}
         while True:
             time.sleep(min(_LOOK_SECONDS, max(0, begun + self.pause_seconds - time.monotonic())))
-            since = {name: self._counts(name) - before for name, before in first.items()}
+            since = {name: counted.add(self._counts(name)) for name, counted in tracks.items()}
             self._judge(since[stable], since[candidate])
             if time.monotonic() >= begun + self.pause_seconds:
                 break
@@ -366,16 +365,21 @@ class Rollout:
         ):
             yield client, int(pods[0].version)
 
-    def _counts(self, track: str) -> Counts:
-        found = []
+    def _counts(self, track: str) -> dict[str, Counts]:
+        """Read what each ready pod of a track has counted since it started, by its name."""
+        found = {}
         for pod in self.cluster.pods():
             if pod.track == track and pod.ready:
-                with self.cluster.connect(pod) as url:
+                with (
+                    self.cluster.connect(pod) as url,
+                    AdminClient(rest_address(url), timeout=_METRICS_SECONDS) as admin,
+                ):
                     try:
-                        text = httpx.get(f"{url}/metrics", timeout=_METRICS_SECONDS).text
-                    except httpx.HTTPError as error:
+                        samples = admin.metrics()
+                    except BertQAError as error:
                         raise ClusterError(
-                            f"The metrics of the pod {pod.name} cannot be read.", detail=str(error)
+                            f"The metrics of the pod {pod.name} cannot be read: {error}",
+                            detail=error.detail,
                         ) from error
-                found.append(read_metrics(text, self.cluster.model, pod.version))
-        return total(found)
+                found[pod.name] = counts_of(samples, self.cluster.model, pod.version)
+        return found
