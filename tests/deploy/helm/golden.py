@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.helm.chart import CHART, SCENARIOS, Manifest, render
+from tests.support.chart import CHART, SCENARIOS, Manifest, render
 
 HERE = Path(__file__).parent
 GOLDEN = ("pvc", "tracks", "training", "mutual-tls", "kserve")

@@ -10,8 +10,8 @@ from typing import Any
 
 from bertqa import TLS, QAClient
 from bertqa_serve.engine.server import LocalServer
-from tests.deploy.helm.chart import Manifest, container, render
 from tests.deploy.helm.proxy import Proxy, mount_secret, running_proxy
+from tests.support.chart import Manifest, container, render
 
 
 def asking(scenario: str, values: dict[str, Any] | None = None) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from tests.deploy.helm.chart import Manifest, render, server_config
+from tests.support.chart import Manifest, render, server_config
 
 
 def dashboard() -> Manifest:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm.chart import (
+from tests.support.chart import (
     Manifest,
     container,
     pod_specs,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm.chart import Manifest, container, render
+from tests.support.chart import Manifest, container, render
 
 
 def predictor(values: dict[str, Any] | None = None) -> Manifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.deploy.helm.chart import Manifest, render, server_config
+from tests.support.chart import Manifest, render, server_config
 
 
 def alerts(values: Manifest | None = None) -> dict[str, Manifest]:

@@ -16,9 +16,16 @@ import yaml
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bertqa_serve.engine.server import LocalServer
-from tests.deploy.helm.certificates import Authority
-from tests.deploy.helm.chart import Manifest, container, render, server_pod
-from tests.deploy.helm.proxy import CLUSTERS, LISTENERS, Proxy, files, mount_secret, running_proxy
+from tests.deploy.helm.proxy import (
+    CLUSTERS,
+    LISTENERS,
+    Authority,
+    Proxy,
+    files,
+    mount_secret,
+    running_proxy,
+)
+from tests.support.chart import Manifest, container, render, server_pod
 from tools.programs import ENVOY
 
 

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from referencing import Registry, Resource
 
-from tests.deploy.helm.chart import CHART, SCENARIOS, pod_specs, render
 from tests.deploy.helm.golden import GOLDEN, golden_path
+from tests.support.chart import CHART, SCENARIOS, pod_specs, render
 from tools.programs import checkov, helm, older_helm
 
 KUBERNETES_VERSIONS = ("1.29", "1.37")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.deploy.helm.chart import SCENARIOS, Manifest, Rendering, render
+from tests.support.chart import SCENARIOS, Manifest, Rendering, render
 
 
 def selected(rendering: Rendering, service: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deploy.helm.chart import render
+from tests.support.chart import render
 
 
 def test_the_claim_that_is_made_outlives_the_release() -> None:

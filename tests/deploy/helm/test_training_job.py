@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm.chart import Manifest, container, render
+from tests.support.chart import Manifest, container, render
 
 
 def job(values: dict[str, Any] | None = None) -> Manifest:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.helm.chart import SCENARIOS, render
 from tests.deploy.helm.golden import RELEASED, chart_version, immutable_fields
+from tests.support.chart import SCENARIOS, render
 
 VERSIONS = sorted(path.stem for path in RELEASED.glob("*.yaml"))
 
