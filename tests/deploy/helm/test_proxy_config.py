@@ -82,6 +82,17 @@ def test_probes_and_metrics_never_speak_tls() -> None:
     assert encrypted == {"grpc", "rest"}
 
 
+@pytest.mark.parametrize("scenario", ["tls", "mutual-tls"])
+def test_users_speak_tls_1_2_at_least(scenario: str) -> None:
+    listeners = {one["name"]: one for one in bootstrap(scenario)["static_resources"]["listeners"]}
+    for name in ("grpc", "rest"):
+        socket = listeners[name]["filter_chains"][0]["transport_socket"]["typed_config"]
+        context = socket["common_tls_context"]
+        assert context["tls_params"] == {"tls_minimum_protocol_version": "TLSv1_2"}
+        assert context["alpn_protocols"] == ["h2", "http/1.1"]
+        assert socket.get("require_client_certificate", False) is (scenario == "mutual-tls")
+
+
 @pytest.fixture(scope="module")
 def plain(engine: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     with running_proxy("pvc", engine, tmp_path_factory.mktemp("plain")) as proxy:

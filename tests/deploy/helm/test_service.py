@@ -52,10 +52,14 @@ def test_services_for_users_have_the_ports_of_grpc_and_rest_and_no_other(scenari
 
 
 def test_gateways_are_told_the_protocol() -> None:
-    for scenario, grpc in (("pvc", "kubernetes.io/h2c"), ("tls", "https")):
-        for port in render(scenario).one("Service", "bert-qa")["spec"]["ports"]:
-            if port["name"] == "grpc":
-                assert port["appProtocol"] == grpc
+    for scenario, expected in (
+        ("pvc", {"grpc": "kubernetes.io/h2c", "rest": "http"}),
+        ("tls", {"grpc": "https", "rest": "https"}),
+        ("mutual-tls", {"grpc": "https", "rest": "https"}),
+    ):
+        for name in ("bert-qa", "bert-qa-stable", "bert-qa-headless"):
+            service = render(scenario).one("Service", name)["spec"]
+            assert {port["name"]: port["appProtocol"] for port in service["ports"]} == expected
 
 
 def test_the_service_may_be_a_load_balancer_with_annotations() -> None:
