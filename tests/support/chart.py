@@ -109,6 +109,7 @@ def pod_specs(rendering: Rendering) -> dict[str, Manifest]:
                 specs[label] = found["spec"]["template"]["spec"]
             case "InferenceService":
                 specs[label] = found["spec"]["predictor"]
+    assert specs, "no pod is in the rendering"
     return specs
 
 

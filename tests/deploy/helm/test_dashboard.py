@@ -13,6 +13,8 @@ def dashboard() -> Manifest:
     assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
     (content,) = config["data"].values()
     loaded: Manifest = json.loads(content)
+    assert len(loaded["panels"]) >= 4
+    assert all(panel["targets"] for panel in loaded["panels"])
     return loaded
 
 

@@ -46,9 +46,10 @@ def test_the_headless_service_gives_the_addresses_of_the_pods() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_services_for_users_have_the_ports_of_grpc_and_rest_and_no_other(scenario: str) -> None:
-    for service in render(scenario).all("Service"):
-        if service["metadata"]["name"] != "bert-qa-metrics":
-            assert ports(service) == {"grpc": 9000, "rest": 8000}
+    services = {one["metadata"]["name"]: ports(one) for one in render(scenario).all("Service")}
+    services.pop("bert-qa-metrics", None)
+    assert ("bert-qa" in services) is (scenario != "kserve")
+    assert all(found == {"grpc": 9000, "rest": 8000} for found in services.values())
 
 
 def test_gateways_are_told_the_protocol() -> None:
