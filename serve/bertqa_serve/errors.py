@@ -13,10 +13,6 @@ class UsageError(ServeError):
     """The command line or an option is wrong."""
 
 
-class RepositoryMissingError(ServeError):
-    """The model repository is missing, or has nothing that can be served."""
-
-
 class PortInUseError(ServeError):
     """Another process listens on the server's port."""
 

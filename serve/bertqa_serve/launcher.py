@@ -16,12 +16,20 @@ from pathlib import Path
 from types import FrameType
 
 from bertqa._progress import OnProgress, Progress, ignore
-from bertqa.artifact import MODEL_NAME
+from bertqa.artifact import (
+    GRPC_PORT,
+    MODEL_NAME,
+    REST_PORT,
+    Repository,
+    complete_config,
+    usable_cores,
+)
 from bertqa.errors import (
     BertQAError,
     DeadlineExceededError,
     ModelLoadError,
     ProtocolError,
+    RepositoryError,
     ServerUnreachableError,
 )
 from bertqa.transport import AdminClient, rest_address, warm_up
@@ -31,11 +39,9 @@ from bertqa_serve.command import (
     EngineKind,
     Listening,
     command_line,
-    usable_cores,
 )
-from bertqa_serve.errors import RepositoryMissingError, ServeError, ServerDiedError
-from bertqa_serve.ports import GRPC_PORT, REST_PORT, require_free, wait_until_released
-from bertqa_serve.repository import complete_config
+from bertqa_serve.errors import ServeError, ServerDiedError
+from bertqa_serve.ports import require_free, wait_until_released
 from bertqa_serve.selection import AUTO, choose_engine
 
 _LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -108,11 +114,12 @@ def dry_run(options: ServeOptions) -> list[str]:
     """Return the command that `serve` would run; starts and writes nothing.
 
     Raises:
-        ServeError: The engine or the repository is missing.
-        ConfigError: The repository's `config.json` cannot be read.
+        ServeError: The engine is missing.
+        RepositoryError: There is no repository, or nothing in it to serve, or its `config.json`
+            cannot be read.
     """
     engine = choose_engine(options.engine, options.ovms_path, image=options.image)
-    return command_line(engine, _listening(options, dry_run=True))
+    return command_line(engine, _listening(options, print, dry_run=True))
 
 
 def serve(
@@ -135,7 +142,8 @@ def serve(
 
     Raises:
         ServeError: The server cannot be started, or ended by itself.
-        ConfigError: The repository's `config.json` cannot be read.
+        RepositoryError: There is no repository, or nothing in it to serve, or its `config.json`
+            cannot be read or written.
         ModelLoadError: No version of the model could be loaded.
     """
     # Nothing here may wait for the event: a handler that sets it would wait for its own thread.
@@ -173,12 +181,13 @@ def running(
 
     Raises:
         ServeError: The server cannot be started, or ended by itself.
-        ConfigError: The repository's `config.json` cannot be read.
+        RepositoryError: There is no repository, or nothing in it to serve, or its `config.json`
+            cannot be read or written.
         ModelLoadError: No version of the model could be loaded.
     """
     stop = stop or threading.Event()
     engine = choose_engine(options.engine, options.ovms_path, image=options.image)
-    listening = _listening(options)
+    listening = _listening(options, log)
     for port in (options.port, options.rest_port):
         require_free(options.host, port)
         if engine.kind is EngineKind.OVMS:
@@ -210,9 +219,14 @@ def running(
         reader.join(_STOP_SECONDS)
 
 
-def _listening(options: ServeOptions, *, dry_run: bool = False) -> Listening:
+def _listening(options: ServeOptions, log: Log, *, dry_run: bool = False) -> Listening:
     config_path = complete_config(
-        options.repository, options.model, usable_cores(), dry_run=dry_run
+        Repository(options.repository),
+        options.model,
+        usable_cores(),
+        dry_run=dry_run,
+        log=log,
+        on_progress=lambda progress: log(progress.stage),
     )
     return Listening(config_path, options.port, options.rest_port, options.host, options.log_level)
 
@@ -262,12 +276,12 @@ def _refuse_what_cannot_become_ready(
     models = admin.models()
     if options.model not in models:
         known = ", ".join(models) or "none"
-        raise RepositoryMissingError(
+        raise RepositoryError(
             f"The config.json of {options.repository} has no {options.model} (it has: {known})."
         )
     versions = models[options.model]
     if not versions:
-        raise RepositoryMissingError(
+        raise RepositoryError(
             f"{options.repository} has no version of {options.model} to serve. "
             "`bert-qa build` makes one."
         )

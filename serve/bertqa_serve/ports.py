@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 import time
 
+from bertqa.artifact import GRPC_PORT, REST_PORT
 from bertqa_serve.errors import PortInUseError
 
-GRPC_PORT = 9000
-REST_PORT = 8000
 _PAIRS_TRIED = 100
 _LOOPBACK = "127.0.0.1"
 _LINGER_SECONDS = 70.0

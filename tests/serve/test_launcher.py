@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from bertqa._progress import Progress
-from bertqa.errors import ModelLoadError
-from bertqa_serve.command import CONTAINER_IMAGE, EngineKind, plugin_config, usable_cores
+from bertqa.artifact import plugin_config, usable_cores
+from bertqa.errors import ModelLoadError, RepositoryError
+from bertqa_serve.command import CONTAINER_IMAGE, EngineKind
 from bertqa_serve.errors import (
     EngineNotFoundError,
     PortInUseError,
-    RepositoryMissingError,
     ServerDiedError,
 )
 from bertqa_serve.launcher import ServeOptions, dry_run, running
@@ -153,7 +153,7 @@ def test_a_configuration_without_the_model_is_named(repository: Path) -> None:
     write_config(repository)
     wanted = options(repository, model="other")
     with (
-        pytest.raises(RepositoryMissingError, match=r"no other \(it has: bert-qa\)"),
+        pytest.raises(RepositoryError, match=r"no other \(it has: bert-qa\)"),
         running(wanted, log=nothing),
     ):
         pass
