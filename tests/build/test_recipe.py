@@ -46,7 +46,7 @@ def test_a_shipped_recipe_is_right(path: Path) -> None:
 def test_the_demo_brings_its_files_along() -> None:
     recipe = load_recipe(next(path for path in RECIPES if path.stem == "demo"))
     assert recipe.adapter_path is not None
-    assert recipe.adapter_path.is_file()
+    assert (recipe.adapter_path / "adapter_config.json").is_file()
     for source in (*recipe.data.train, recipe.data.evaluation):
         assert isinstance(source, str)
         assert recipe.data_path(source).is_file()
@@ -55,12 +55,12 @@ def test_the_demo_brings_its_files_along() -> None:
 def test_paths_start_from_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "recipes"
     folder.mkdir()
-    (folder / "recipe.yaml").write_text(MINIMAL + "adapter: c.safetensors\n", encoding="utf-8")
+    (folder / "recipe.yaml").write_text(MINIMAL + "adapter: adapter\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe(Path("recipes/recipe.yaml"), ["data.directory=../data"])
     monkeypatch.chdir("/")
     assert recipe.data_path("a.json") == folder / "../data/a.json"
-    assert recipe.adapter_path == folder / "c.safetensors"
+    assert recipe.adapter_path == folder / "adapter"
 
 
 def test_an_override_wins_and_may_make_its_section(tmp_path: Path) -> None:
