@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import BertForQuestionAnswering, TrainerCallback
 
+from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import (
     IR_FILE,
     MODEL_NAME,
@@ -38,7 +39,7 @@ from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint
 from bertqa_build.gate import judge, require_passed
 from bertqa_build.model import SpanModel
-from bertqa_build.progress import OnProgress, Progress, ProgressCallback, ignore
+from bertqa_build.progress import ProgressCallback
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
 from bertqa_build.stages import finetune, quantize_and_train

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from bertqa._progress import OnProgress, Progress, ignore
 from bertqa_build.bench.models import prepare
 from bertqa_build.bench.plan import (
     BATCHES,
@@ -27,7 +28,6 @@ from bertqa_build.bench.plan import (
     variants,
 )
 from bertqa_build.errors import BuildError
-from bertqa_build.progress import OnProgress, Progress, ignore
 
 # How many times its FP32 weights a model takes in memory, measured with BERT-large: ONNX Runtime's
 # OpenVINO provider alone holds them four times.
