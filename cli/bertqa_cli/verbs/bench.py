@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._progress import Progress
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import CommandError
 from bertqa_cli.options import Json
@@ -58,7 +59,7 @@ def bench(
     from bertqa_build.bench.chart import draw
     from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
     from bertqa_build.bench.run import measure, plan_for_this_machine
-    from bertqa_build.progress import Progress
+    from bertqa_build.progress import Progress as BuildProgress
 
     plan: Plan = plan_for_this_machine(
         model,
@@ -72,8 +73,8 @@ def bench(
         raise CommandError(f"{plot} cannot be written: there is no directory {plot.parent}.")
     with stages() as show:
 
-        def on_progress(progress: Progress) -> None:
-            show(progress.stage, progress.done, progress.total, progress.note)
+        def on_progress(progress: BuildProgress) -> None:
+            show(Progress(progress.stage, progress.done, progress.total, note=progress.note))
 
         measurement = measure(plan, work_dir, on_progress, again=again)
     if plot is not None:
