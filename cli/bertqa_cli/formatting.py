@@ -26,11 +26,6 @@ def score(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def percent(value: float) -> str:
-    """Return a part of a hundred; whole numbers have no decimals."""
-    return f"{value:g} %"
-
-
 def milliseconds(value: float | None) -> str:
     """Return a latency, empty where it is not known."""
     return "" if value is None else f"{value:.1f} ms"

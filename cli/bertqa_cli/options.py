@@ -64,9 +64,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Model = Annotated[str, typer.Option(help="The model's name.")]
 Repository = Annotated[Path, typer.Option(help="The model repository, in the layout of OVMS.")]
 Version = Annotated[
-    int | None, typer.Option(min=1, help="The model version; the server's default if left out.")
+    int | None,
+    typer.Option(min=1, metavar="N", help="The model version; the server's default if left out."),
 ]
-To = Annotated[int | None, typer.Option(min=1, help="The version that gets all traffic.")]
+To = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="The version that gets all traffic.")
+]
 Back = Annotated[bool, typer.Option("--back", help="Return to the split before the last one.")]
 Percents = Annotated[
     str | None, typer.Option(metavar="1=90,2=10", help="Percents of the traffic by version.")
