@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +11,13 @@ PLACEHOLDER = "…"
 
 
 def error_texts(*roots: Path) -> Iterator[tuple[str, str]]:
-    """Yield where an error is made and its text, for every error class that is called.
+    """Yield where an error of ours is made, and its text.
 
-    What an f-string puts in becomes a placeholder.
+    Python's own errors never reach a user. What an f-string puts in becomes a placeholder.
     """
     for path, tree in _trees(roots):
         for node in ast.walk(tree):
-            if not isinstance(node, ast.Call) or not _name(node.func).endswith("Error"):
+            if not isinstance(node, ast.Call) or not _is_ours(_name(node.func)):
                 continue
             for text in filter(None, map(_text, node.args[:1])):
                 yield f"{path}:{node.lineno}", text
@@ -45,6 +46,10 @@ def _name(function: ast.expr) -> str:
     if isinstance(function, ast.Attribute):
         return function.attr
     return function.id if isinstance(function, ast.Name) else ""
+
+
+def _is_ours(name: str) -> bool:
+    return name.endswith("Error") and not hasattr(builtins, name)
 
 
 def _text(node: ast.expr) -> str:

@@ -40,13 +40,15 @@ def ask(
         typer.Option("--input", help="A CSV or JSON Lines file with questions and contexts."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Where the answers to --input go: .csv or .jsonl.")
+        Path | None, typer.Option(help="The file for the answers to --input: .csv or .jsonl.")
     ] = None,
     version: Version = None,
-    top_k: Annotated[int, typer.Option(min=1, help="How many answers, best first.")] = 1,
+    top_k: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many answers, best first.")
+    ] = 1,
     tokenizer: Annotated[
         str | None,
-        typer.Option(help="A tokenizer file, directory or hub id instead of the model's own."),
+        typer.Option(help="A tokenizer file, directory or hub id in place of the model's own."),
     ] = None,
     *,
     connection: DefaultConnectionOptions,
@@ -107,11 +109,13 @@ def _one_question(
         return question, _context(source, context, context_file)
     if question is not None or (context, context_file) != (None, None):
         raise CommandError(
-            "Give either a QUESTION with its context, or --input.", status=Status.USAGE
+            "Either a QUESTION with its context or --input is needed, not both.",
+            status=Status.USAGE,
         )
     if questions is None:
         raise CommandError(
-            "Give a QUESTION, or --input and --output for a file of them.", status=Status.USAGE
+            "There is no question: type a QUESTION, or --input and --output for a file of them.",
+            status=Status.USAGE,
         )
     return None
 
@@ -119,14 +123,14 @@ def _one_question(
 def _context(source: str | None, context: str | None, context_file: Path | None) -> str:
     if source not in (None, STANDARD_INPUT):
         raise CommandError(
-            f"There is one argument too many: {source!r}. Give the context as "
+            f"There is one argument too many: {source!r}. Pass the context as "
             "--context TEXT, --context-file FILE, or '-' for standard input.",
             status=Status.USAGE,
         )
     given = [value is not None for value in (source, context, context_file)]
     if sum(given) != 1:
         raise CommandError(
-            "Give the context exactly once: --context TEXT, --context-file FILE, "
+            "Pass the context exactly once: --context TEXT, --context-file FILE, "
             "or '-' for standard input.",
             status=Status.USAGE,
         )

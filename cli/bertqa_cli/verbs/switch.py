@@ -93,6 +93,7 @@ def switch(
         typer.Option(
             min=0,
             max=100,
+            metavar="PERCENT",
             help="Failed requests of the new track in percent, at most.",
             rich_help_panel="Cluster",
         ),
@@ -101,6 +102,7 @@ def switch(
         float,
         typer.Option(
             min=0,
+            metavar="FACTOR",
             help="Its 95th percentile of latency divided by the stable track's, at most.",
             rich_help_panel="Cluster",
         ),
@@ -110,6 +112,7 @@ def switch(
         typer.Option(
             min=0,
             max=100,
+            metavar="PERCENT",
             help="Answers that differ between the tracks in percent, at most.",
             rich_help_panel="Cluster",
         ),
@@ -126,7 +129,10 @@ def switch(
     connection: ConnectionOptions,
     json: Json = False,
 ) -> None:
-    """Move traffic to another version without a failed request; run it again to resume."""
+    """Move traffic to another version without a failed request.
+
+    Run the same command again to resume an interrupted switch.
+    """
     aim = _Aim(_split(to, back, split), retire, force)
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)
     published = Repository(repository)
@@ -208,7 +214,7 @@ def _on_server(
 def _split(to: int | None, back: bool, split: str | None) -> Split | None:
     if sum((to is not None, back, split is not None)) != 1:
         raise CommandError(
-            "Say where to: exactly one of --to VERSION, --split 1=90,2=10 and --back.",
+            "Name the target: exactly one of --to VERSION, --split 1=90,2=10 and --back.",
             status=Status.USAGE,
         )
     return split_of(to, split)
