@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
+from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, BertForQuestionAnswering
@@ -174,9 +175,6 @@ def _merge_adapter(
             raise CheckpointError(
                 f"{adapter} is not the directory of a peft adapter: it has no {name}."
             )
-    # Imported where it is used: most checkpoints have no adapter.
-    from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict
-
     try:
         config = PeftConfig.from_pretrained(str(adapter))
     except (OSError, ValueError, KeyError, TypeError) as error:
