@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, BertForQuestionAnswering
 
@@ -189,8 +190,7 @@ def _merge_adapter(
             "can be merged."
         )
     try:
-        with safe_open(adapter / _ADAPTER_FILES[1], "pt") as file:
-            found = set(file.keys())
+        found = set(load_file(adapter / _ADAPTER_FILES[1]))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"The adapter {adapter} cannot be read: its {_ADAPTER_FILES[1]} is damaged.",

@@ -60,7 +60,7 @@ def finetune(
     if not finished.is_dir():
         model = checkpoint.model
         _train(recipe, settings, checkpoint, model, work_dir / "finetuning", callbacks)
-        with _whole(finished) as staged, quiet():
+        with _appearing(finished) as staged, quiet():
             model.save_pretrained(staged)
             (staged / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json, encoding="utf-8")
     with quiet():
@@ -107,7 +107,7 @@ def quantize_and_train(
                 doc_stride=recipe.model.doc_stride,
                 max_windows=recipe.quantization.calibration_windows,
             )
-            with _whole(calibrated) as staged:
+            with _appearing(calibrated) as staged:
                 quantized = quantize(model, windows, recipe.quantization)
                 save_quantized(quantized, staged, checkpoint.tokenizer_json)
         student = load_quantized(calibrated)
@@ -116,7 +116,7 @@ def quantize_and_train(
             _train(
                 recipe, recipe.qat, checkpoint, student, work_dir / "training", callbacks, teacher
             )
-        with _whole(finished) as staged:
+        with _appearing(finished) as staged:
             save_quantized(student, staged, checkpoint.tokenizer_json)
     return load_quantized(finished)
 
@@ -175,8 +175,12 @@ def _windows(
 
 
 @contextmanager
-def _whole(directory: Path) -> Iterator[Path]:
-    """Let a directory appear with all that it holds, or not at all."""
+def _appearing(directory: Path) -> Iterator[Path]:
+    """Let a directory appear with its complete contents, or not at all.
+
+    Yields:
+        The directory to write to, which is renamed at the end of the block.
+    """
     staged = directory.with_name(f".{directory.name}")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)

@@ -83,7 +83,7 @@ def read_yaml(text: str, place: str) -> YamlDocument:
 
 
 class _RefusedError(Exception):
-    def __init__(self, message: str, mark: yaml.Mark) -> None:
+    def __init__(self, message: str, mark: Any) -> None:
         super().__init__(message)
         self.line = mark.line + 1
 
@@ -94,7 +94,7 @@ class _Loader(yaml.SafeLoader):
         self.depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event: Any = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             raise _RefusedError(
                 f"*{event.anchor} is an alias, which is not allowed here: write the value out",
