@@ -82,5 +82,13 @@ class ConfigError(RepositoryError):
     """`config.json` cannot be read, or asks for what the server cannot do."""
 
 
+class ConfigChangedError(ConfigError):
+    """Another program changed `config.json` meanwhile; `detail` shows the difference."""
+
+
+class RepositoryBusyError(RepositoryError):
+    """Another process writes to the model repository."""
+
+
 class ModelLoadError(BertQAError):
     """A model version is missing, damaged, or not a model that the engine can load."""

@@ -55,10 +55,10 @@ def bench(
     """
     if context.invoked_subcommand:
         return
+    from bertqa._progress import Progress
     from bertqa_build.bench.chart import draw
     from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
     from bertqa_build.bench.run import measure, plan_for_this_machine
-    from bertqa_build.progress import Progress
 
     plan: Plan = plan_for_this_machine(
         model,

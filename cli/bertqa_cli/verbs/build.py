@@ -34,9 +34,9 @@ def build(
     json: Json = False,
 ) -> None:
     """Make a checkpoint into an FP32 and an INT8 version, score them, and publish them."""
+    from bertqa._progress import Progress
     from bertqa_build.errors import QualityGateError
     from bertqa_build.pipeline import build as build_versions
-    from bertqa_build.progress import Progress
     from bertqa_build.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from bertqa._progress import Progress
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import refused_by
@@ -45,8 +46,9 @@ def publish(
     try:
         with refused_by(QualityGateError), stages() as show:
 
-            def on_progress(stage: str, done: int, total: int) -> None:
-                show(stage, done // MEGABYTE, total // MEGABYTE, "MB")
+            def on_progress(progress: Progress) -> None:
+                total = progress.total and progress.total // MEGABYTE
+                show(progress.stage, progress.done // MEGABYTE, total, "MB" if total else "")
 
             published = publish_version(
                 place, chosen, address, model, force=force, on_progress=on_progress
