@@ -236,20 +236,17 @@ class _Build:
             toolchain=toolchain(),
             inputs_sha256=version.fingerprint,
         )
-        number = publish(self.repository, artefacts, manifest)
+        number = publish(self.repository, artefacts, manifest, on_progress=self.on_progress)
         shutil.rmtree(artefacts.ir.parent)
         return self._built(number, present=False)
 
     def _find(self, fingerprint: str) -> BuiltVersion | None:
         """Return the newest version that was made of the same inputs."""
-        for number in reversed(self.repository.versions()):
-            try:
-                manifest = self.repository.manifest(number)
-            except RepositoryError as error:
-                logger.warning("Version %d was passed over: %s", number, error)
-                continue
-            if manifest.inputs_sha256 == fingerprint:
-                return self._built(number, present=True)
+        for entry in reversed(self.repository.entries()):
+            if entry.manifest is None:
+                logger.warning("Version %d is passed over: %s", entry.number, entry.remarks[0])
+            elif entry.manifest.inputs_sha256 == fingerprint:
+                return self._built(entry.number, present=True)
         return None
 
     def _built(self, number: int, *, present: bool) -> BuiltVersion:

@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from bertqa._progress import Progress
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import BYTES, stages
+from bertqa_cli.progress import stages
 
 
 def publish(
@@ -41,12 +40,8 @@ def publish(
     chosen = place.latest_version(model) if version is None else version
     try:
         with stages() as show:
-
-            def on_progress(stage: str, done: int, total: int) -> None:
-                show(Progress(stage, done, total, BYTES))
-
             published = publish_version(
-                place, chosen, address, model, force=force, on_progress=on_progress
+                place, chosen, address, model, force=force, on_progress=show
             )
     except KeyboardInterrupt:
         stderr.print("[dim]Run the same command again to resume.[/]")
