@@ -89,6 +89,14 @@ Chart = Annotated[
     typer.Option(help="The chart that the release was installed from.", rich_help_panel=_CLUSTER),
 ]
 
+_Url = Annotated[
+    str | None,
+    typer.Option(
+        help="The server: host:port, grpc://, grpcs://, http:// or https://.",
+        rich_help_panel=_CONNECTION,
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
@@ -99,13 +107,7 @@ class ConnectionOptions:
         CommandError: The token or a header is not one that can be sent.
     """
 
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="The server: host:port, grpc://, grpcs://, http:// or https://.",
-            rich_help_panel=_CONNECTION,
-        ),
-    ] = None
+    url: _Url = None
     metadata_url: Annotated[
         str | None,
         typer.Option(
@@ -247,13 +249,7 @@ class ConnectionOptions:
 class DefaultConnectionOptions(ConnectionOptions):
     """The same, for verbs that always ask a server."""
 
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="The server: host:port, grpc://, grpcs://, http:// or https://.",
-            rich_help_panel=_CONNECTION,
-        ),
-    ] = DEFAULT_URL
+    url: _Url = DEFAULT_URL
 
 
 def grouped_options(verb: Callable[..., None]) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from bertqa._progress import Progress
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import CommandError
 from bertqa_cli.options import Json
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import resumable, stages
 
 
 def bench(
@@ -74,7 +74,7 @@ def bench(
     )
     if plot is not None and not plot.absolute().parent.is_dir():
         raise CommandError(f"{plot} cannot be written: there is no directory {plot.parent}.")
-    with stages() as show:
+    with resumable(), stages() as show:
 
         def on_progress(progress: BuildProgress) -> None:
             show(Progress(progress.stage, progress.done, progress.total, note=progress.note))

@@ -15,7 +15,7 @@ from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import directory_size, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import resumable, stages
 
 
 def build(
@@ -39,7 +39,7 @@ def build(
     from bertqa_build.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
-    with stages() as show:
+    with resumable(), stages() as show:
 
         def on_progress(progress: BuildProgress) -> None:
             show(Progress(progress.stage, progress.done, progress.total, note=progress.note))

@@ -9,11 +9,11 @@ from rich.markup import escape
 
 from bertqa._progress import Progress
 from bertqa.artifact import Repository
-from bertqa_cli.console import print_json, stderr, stdout
+from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import BYTES, stages
+from bertqa_cli.progress import BYTES, resumable, stages
 
 
 def publish(
@@ -39,18 +39,14 @@ def publish(
 
     address, place = Address.parse(to), Repository(repository)
     chosen = place.latest_version(model) if version is None else version
-    try:
-        with stages() as show:
+    with resumable(), stages() as show:
 
-            def on_progress(stage: str, done: int, total: int) -> None:
-                show(Progress(stage, done, total, BYTES))
+        def on_progress(stage: str, done: int, total: int) -> None:
+            show(Progress(stage, done, total, BYTES))
 
-            published = publish_version(
-                place, chosen, address, model, force=force, on_progress=on_progress
-            )
-    except KeyboardInterrupt:
-        stderr.print("[dim]Run the same command again to resume.[/]")
-        raise
+        published = publish_version(
+            place, chosen, address, model, force=force, on_progress=on_progress
+        )
     if json:
         print_json(published.to_dict())
         return
