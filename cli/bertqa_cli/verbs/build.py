@@ -9,9 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa._progress import Progress
 from bertqa.artifact import Repository
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.formatting import directory_size, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
@@ -35,17 +34,12 @@ def build(
 ) -> None:
     """Make a checkpoint into an FP32 and an INT8 version, score them, and publish them."""
     from bertqa_build.pipeline import build as build_versions
-    from bertqa_build.progress import Progress as BuildProgress
     from bertqa_build.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
     with resumable(), stages() as show:
-
-        def on_progress(progress: BuildProgress) -> None:
-            show(Progress(progress.stage, progress.done, progress.total, note=progress.note))
-
         result = build_versions(
-            loaded, Repository(repository), work_dir, force=force, on_progress=on_progress
+            loaded, Repository(repository), work_dir, force=force, on_progress=show
         )
     if json:
         print_json(result.to_dict())
@@ -60,7 +54,7 @@ def build(
             f"{built.scores.f1:.2f}",
             "was there already" if built.present else "published",
         )
-    stdout.print(table)
+    print_table(table)
     stdout.print(
         f"Scored on {result.fp32.scores.questions} questions of "
         f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository {repository}"

@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from bertqa._progress import Progress
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import BYTES, resumable, stages
+from bertqa_cli.progress import resumable, stages
 
 
 def publish(
@@ -40,13 +39,7 @@ def publish(
     address, place = Address.parse(to), Repository(repository)
     chosen = place.latest_version(model) if version is None else version
     with resumable(), stages() as show:
-
-        def on_progress(stage: str, done: int, total: int) -> None:
-            show(Progress(stage, done, total, BYTES))
-
-        published = publish_version(
-            place, chosen, address, model, force=force, on_progress=on_progress
-        )
+        published = publish_version(place, chosen, address, model, force=force, on_progress=show)
     if json:
         print_json(published.to_dict())
         return
