@@ -58,9 +58,12 @@ def bench(
     """
     if context.invoked_subcommand:
         return
-    from bertqa_build.bench.chart import draw
-    from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
-    from bertqa_build.bench.run import measure, plan_for_this_machine
+    from bertqa_build.quiet import quiet
+
+    with quiet():
+        from bertqa_build.bench.chart import draw
+        from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
+        from bertqa_build.bench.run import measure, plan_for_this_machine
 
     plan: Plan = plan_for_this_machine(
         model,
