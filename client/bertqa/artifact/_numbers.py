@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import field
 from pathlib import Path
 
@@ -94,5 +95,6 @@ class NumberRecord:
 
 def _enter(given: _Given, version: int, manifest: Path) -> None:
     given.highest = max(given.highest, version)
-    if version not in given.manifests and manifest.is_file():
-        given.manifests[version] = sha256_of(manifest)
+    if version not in given.manifests:
+        with contextlib.suppress(FileNotFoundError):
+            given.manifests[version] = sha256_of(manifest)

@@ -112,7 +112,7 @@ class WorkFolder:
         if not target.parent.is_dir():
             # Made aside, it is never seen with another mode, not even after a kill.
             empty = self.staged / f"empty-{move.model}"
-            empty.mkdir(parents=True)
+            empty.mkdir(parents=True, exist_ok=True)
             empty.chmod(DIRECTORY_MODE)
             empty.rename(target.parent)
             sync(target.parent.parent)
