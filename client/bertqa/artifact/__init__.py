@@ -18,6 +18,7 @@ from bertqa.artifact._split import (
     parse_split,
     split_model_name,
 )
+from bertqa.artifact._synthetic import synthetic_inputs
 from bertqa.artifact._tensors import (
     ATTENTION_MASK,
     END_LOGITS,
@@ -55,4 +56,5 @@ __all__ = [
     "parse_split",
     "sha256_of",
     "split_model_name",
+    "synthetic_inputs",
 ]
