@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bertqa import Answer
+from bertqa.qa import cut_around
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -32,12 +33,9 @@ def headline(answer: Answer) -> Text:
 
 def highlighted(answer: Answer, context: str) -> Text:
     """Show an answer where it stands: some context on either side, the answer itself marked."""
-    first = max(0, answer.start - CONTEXT_SHOWN)
-    last = min(len(context), answer.end + CONTEXT_SHOWN)
     return Text.assemble(
-        "…" if first else "",
-        (context[first : answer.start], "dim"),
-        (context[answer.start : answer.end], "bold black on green"),
-        (context[answer.end : last], "dim"),
-        "…" if last < len(context) else "",
+        *(
+            (piece.text, "dim" if piece.answer is None else "bold black on green")
+            for piece in cut_around(context, [answer], CONTEXT_SHOWN)
+        )
     )
