@@ -26,9 +26,8 @@ import grpc
 import openvino as ov
 from tritonclient.grpc import service_pb2
 
-from bertqa.artifact import synthetic_inputs
+from bertqa.artifact import plugin_config, synthetic_inputs, usable_cores
 from bertqa.evaluation import take_turns
-from bertqa_serve.command import plugin_config, usable_cores
 from bertqa_serve.launcher import ServeOptions, running
 from tests.support.ports import free_port
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bertqa._progress import OnProgress, Progress, ignore
+from bertqa.artifact import write_whole
 from bertqa.evaluation import Samples, take_turns
 from bertqa_build.bench.models import prepare
 from bertqa_build.bench.plan import (
@@ -318,6 +319,4 @@ def _empty(key: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(record: Path, kept: dict[str, Any]) -> None:
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    partial.rename(record)
+    write_whole(record, json.dumps(kept, indent=1))
