@@ -36,6 +36,7 @@ class Server:
         url: The server, by its gRPC or its REST address.
         metadata_url: Its REST address, where that does not follow from `url`.
         security: TLS files, and headers to send with each request.
+        timeout: Seconds that each request may take.
         patience: Seconds to wait for the server to do what a changed configuration asks for.
 
     Attributes:
@@ -52,9 +53,11 @@ class Server:
         metadata_url: str | None = None,
         *,
         security: Security | None = None,
+        timeout: float = _ANSWER_SECONDS,
         patience: float = 300,
     ) -> None:
         self.address = rest_address(url, metadata_url)
+        self.timeout = timeout
         self.patience = patience
         self.was_away = False
         self._security = security or Security()
@@ -66,7 +69,7 @@ class Server:
             ServerUnreachableError: Cannot connect to the server.
             ProtocolError: The server does not report its versions as OVMS does.
         """
-        with self._admin(_ANSWER_SECONDS) as admin:
+        with self._admin(self.timeout) as admin:
             try:
                 return admin.states(model)
             except ModelNotFoundError:
@@ -86,7 +89,7 @@ class Server:
         """
         transport = RestTransport(self.address, split_model_name(model), self._security)
         try:
-            return parse_split(split_of(transport.metadata(version=None, timeout=_ANSWER_SECONDS)))
+            return parse_split(split_of(transport.metadata(version=None, timeout=self.timeout)))
         except ServerUnreachableError:
             raise
         except BertQAError:
@@ -98,7 +101,11 @@ class Server:
         """Open a client of one of the server's models."""
         security = self._security
         return QAClient(
-            str(self.address), model=model, tls=security.tls, headers=dict(security.headers)
+            str(self.address),
+            model=model,
+            timeout=self.timeout,
+            tls=security.tls,
+            headers=security.headers,
         )
 
     def warm_up(
