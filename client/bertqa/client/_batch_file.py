@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Unpack
 
-from bertqa.client._client import QAClient
 from bertqa.client._options import AskOptions
+from bertqa.client._sync.client import QAClient
 from bertqa.errors import BertQAError, DataError
 from bertqa.qa import Answer
 
@@ -118,7 +118,7 @@ def _answers(
             row = waiting.popleft()
             yield _line(row, None, row.problem)
 
-    for outcome in client.outcomes(pairs(), **options):
+    for outcome in client.answer_many(pairs(), return_errors=True, **options):
         yield from bad_rows()
         row = waiting.popleft()
         if isinstance(outcome, Answer):

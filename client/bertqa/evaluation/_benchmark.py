@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from bertqa import _defaults
 from bertqa.artifact import ATTENTION_MASK, INPUT_IDS
-from bertqa.client import ModelRegistry, QAClient, split_logits
+from bertqa.client import ModelRegistry, QAClient
 from bertqa.errors import DataError
-from bertqa.qa import PipelineDecoder, QATokenizer, collate
+from bertqa.qa import PipelineDecoder, QATokenizer, collate, split_logits
 from bertqa.transport import InferResult, Inputs, ModelMetadata, Transport
 
 Pairs = Sequence[tuple[str, str]]
@@ -89,7 +89,7 @@ def time_questions(
         with _timed(seconds, "send"):
             result = transport.infer(inputs, version=version, timeout=timeout)
         with _timed(seconds, "decode"):
-            decoder.decode(context, windows, split_logits(result, windows), 1)
+            decoder.decode(context, windows, split_logits(result.outputs, windows), 1)
         if number:
             windows_met += len(windows)
             for name, taken in seconds.items():
