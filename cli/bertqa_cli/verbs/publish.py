@@ -9,13 +9,10 @@ from rich.markup import escape
 
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stderr, stdout
-from bertqa_cli.errors import refused_by
+from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
-from bertqa_cli.sizes import human_size
-
-MEGABYTE = 10**6
 
 
 def publish(
@@ -36,20 +33,15 @@ def publish(
     json: Json = False,
 ) -> None:
     """Copy a version to where servers read it, whole or not at all; run it again to resume."""
-    from bertqa_deploy.errors import QualityGateError
     from bertqa_deploy.storage.address import Address
     from bertqa_deploy.storage.publishing import publish as publish_version
 
     address, place = Address.parse(to), Repository(repository)
     chosen = place.latest_version(model) if version is None else version
     try:
-        with refused_by(QualityGateError), stages() as show:
-
-            def on_progress(stage: str, done: int, total: int) -> None:
-                show(stage, done // MEGABYTE, total // MEGABYTE, "MB")
-
+        with stages() as show:
             published = publish_version(
-                place, chosen, address, model, force=force, on_progress=on_progress
+                place, chosen, address, model, force=force, on_progress=show
             )
     except KeyboardInterrupt:
         stderr.print("[dim]Run the same command again to resume.[/]")

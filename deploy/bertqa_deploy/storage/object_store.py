@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
+from bertqa._progress import OnProgress, Progress
 from bertqa.errors import BertQAError
 from bertqa_deploy.errors import PlaceError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.stores import STORES, Failure, failure_of, hush
 from bertqa_deploy.storage.version import (
     CHUNK_BYTES,
-    OnProgress,
     VersionFiles,
     digest_of,
     taken,
@@ -101,7 +101,10 @@ class ObjectStore:
             self._path(files, name), "rb", block_size=CHUNK_BYTES, cache_type="none"
         ) as file:
             return digest_of(
-                file, lambda done: on_progress(f"Reading back {files.path}/{name}", done, total)
+                file,
+                lambda done: on_progress(
+                    Progress(f"Reading back {files.path}/{name}", done, total, "bytes")
+                ),
             )
 
     def _path(self, files: VersionFiles, *name: str) -> str:
@@ -143,7 +146,7 @@ def _callback(stage: str, total: int, on_progress: OnProgress) -> Any:
 
     class Bar(Callback):  # type: ignore[misc]
         def call(self, *_: Any, **__: Any) -> None:
-            on_progress(stage, min(self.value, total), total)
+            on_progress(Progress(stage, min(self.value, total), total, "bytes"))
 
     return Bar(size=total)
 
