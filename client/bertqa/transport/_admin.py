@@ -17,8 +17,8 @@ from bertqa.errors import (
     ServerUnreachableError,
 )
 from bertqa.transport._address import Address
-from bertqa.transport._rest import RestTransport
 from bertqa.transport._security import Security
+from bertqa.transport._sync.rest import RestTransport
 
 AVAILABLE = "AVAILABLE"
 _NO_ERROR = "OK"
