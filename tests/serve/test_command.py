@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from bertqa_serve.command import (
+    CONTAINER_IMAGE,
     Engine,
     EngineKind,
     Listening,
@@ -45,8 +47,20 @@ def test_a_container_is_published_on_the_address_and_sees_the_repository_at_its_
     assert before[:2] == ["/usr/bin/podman", "run"]
     assert "127.0.0.1:9000:9000" in before
     assert "127.0.0.1:8000:8000" in before
-    assert "/models:/models:ro" in before
+    assert "/models:/models:ro,z" in before
     assert after[after.index("--grpc_bind_address") + 1] == "0.0.0.0"
+
+
+def test_a_container_is_published_on_an_ipv6_address_in_brackets() -> None:
+    engine = Engine(EngineKind.CONTAINER, Path("/usr/bin/docker"), "")
+    command = command_line(engine, replace(LISTENING, host="::1"))
+    assert "[::1]:9000:9000" in command
+    assert "[::1]:8000:8000" in command
+
+
+def test_the_container_s_image_is_of_a_version_whose_flags_are_known() -> None:
+    _, _, tag = CONTAINER_IMAGE.rpartition(":")
+    assert any(tag.startswith(version.split()[0]) for version in known_flags())
 
 
 def test_the_local_engine_takes_the_same_flags() -> None:
