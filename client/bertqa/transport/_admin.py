@@ -20,8 +20,9 @@ from bertqa.errors import (
 )
 from bertqa.transport._address import Address
 from bertqa.transport._error_mapping import ErrorMapper
-from bertqa.transport._http import client_arguments, error_of_response, translated_errors
+from bertqa.transport._http import client_arguments, mapped_errors
 from bertqa.transport._security import Security
+from bertqa.transport.codecs import RestCodec
 
 if TYPE_CHECKING:
     from prometheus_client.samples import Sample
@@ -243,7 +244,7 @@ class AdminClient:
         return response
 
     def _send(self, method: str, path: str, body: object = None) -> httpx.Response:
-        with translated_errors(self.address, self._mapper()):
+        with mapped_errors(self.address, self._mapper()):
             return self._client.request(method, path, json=body)
 
     def _is_ok(self, path: str) -> bool:
@@ -253,7 +254,8 @@ class AdminClient:
         self, response: httpx.Response, model: str = "", version: int | None = None
     ) -> BertQAError:
         mapper = self._mapper(model, version)
-        return error_of_response(response.status_code, response.content, mapper)
+        detail = RestCodec(model).error_detail(response.content)
+        return mapper.from_http(response.status_code, detail)
 
     def _mapper(self, model: str = "", version: int | None = None) -> ErrorMapper:
         return ErrorMapper(str(self.address), model, version)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
-from bertqa.errors import BertQAError, ClientStateError, ProtocolError
+from bertqa.errors import ClientStateError, ProtocolError
 from bertqa.transport._address import Address
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._security import Security
@@ -44,7 +43,7 @@ def client_arguments(
 
 
 @contextlib.contextmanager
-def translated_errors(address: Address, mapper: ErrorMapper) -> Iterator[None]:
+def mapped_errors(address: Address, mapper: ErrorMapper) -> Iterator[None]:
     """Raise what httpx raises in the block as errors of `bertqa.errors`."""
     try:
         yield
@@ -64,16 +63,8 @@ def translated_errors(address: Address, mapper: ErrorMapper) -> Iterator[None]:
         raise ClientStateError(f"The connection to {address} is closed.") from error
     except httpx.HTTPError as error:
         raise ProtocolError(
-            f"{address} did not send valid HTTP: {error}.", detail=str(error)
+            f"{address} sent HTTP that is not valid: {error}.", detail=str(error)
         ) from error
-
-
-def error_of_response(status: int, body: bytes, mapper: ErrorMapper) -> BertQAError:
-    """Return the error for a response with a status that is not 200, and its body."""
-    text = body.decode(errors="replace")
-    with contextlib.suppress(LookupError, RecursionError, TypeError, ValueError):
-        text = str(json.loads(text)["error"])
-    return mapper.from_http(status, text)
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from bertqa import _defaults
 from bertqa.errors import ProtocolError
 from bertqa.transport._address import Address
 from bertqa.transport._error_mapping import ErrorMapper
-from bertqa.transport._http import client_arguments, error_of_response
+from bertqa.transport._http import client_arguments, mapped_errors
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import RestCodec
 
@@ -43,8 +44,12 @@ class RestConnection:
 
     def _check_status(self, status: int, body: bytes, mapper: ErrorMapper) -> None:
         if status != httpx.codes.OK:
-            raise error_of_response(status, body, mapper)
+            raise mapper.from_http(status, self._codec.error_detail(body))
         self._met = True
+
+    def _mapping_errors(self, mapper: ErrorMapper) -> AbstractContextManager[None]:
+        """Raise what a failed call means as an error of `bertqa.errors`."""
+        return mapped_errors(self._address, mapper)
 
 
 @contextlib.asynccontextmanager

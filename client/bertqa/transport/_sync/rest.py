@@ -13,7 +13,6 @@ from bertqa.errors import ServerUnreachableError
 from bertqa.transport._address import Address
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
-from bertqa.transport._http import translated_errors
 from bertqa.transport._rest import RestConnection, sync_time_limit
 from bertqa.transport._retries import pauses
 from bertqa.transport._security import Security
@@ -61,7 +60,7 @@ class RestTransport(RestConnection):
         waits = pauses(deadline, patient=self._met)
         while True:
             try:
-                with translated_errors(self._address, mapper):
+                with self._mapping_errors(mapper):
                     return self._attempt(request, deadline, mapper)
             except ServerUnreachableError:
                 pause = next(waits, None)

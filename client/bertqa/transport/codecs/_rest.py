@@ -154,6 +154,13 @@ class RestCodec:
                 rt_info={key: value for key, value in model_info.items() if isinstance(value, str)},
             )
 
+    def error_detail(self, body: bytes) -> str:
+        """Return what the body of an error says: the text below `error`, or all of it."""
+        text = body.decode(errors="replace")
+        with contextlib.suppress(*_MISREADINGS):
+            return str(json.loads(text)["error"])
+        return text
+
     def _path(self, version: int | None) -> str:
         versions = "" if version is None else f"/versions/{version}"
         return f"/v2/models/{self._model}{versions}"
