@@ -7,10 +7,16 @@ import pytest
 
 from bertqa.artifact import Repository
 from tests.support.ports import free_port
+from tests.support.processes import end_with_this_process
 
 if TYPE_CHECKING:
     from tests.support.demo import DemoBuild
     from tests.support.stores import Store, Stores
+
+
+def pytest_configure() -> None:
+    """Whatever tests start ends with the run, or with each worker of pytest-xdist."""
+    end_with_this_process()
 
 
 @pytest.fixture(name="free_port")
