@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from bertqa._progress import Progress
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import refused_by
@@ -40,16 +41,17 @@ def publish(
     from bertqa_deploy.storage.address import Address
     from bertqa_deploy.storage.publishing import publish as publish_version
 
-    address, place = Address.parse(to), Repository(repository)
-    chosen = place.latest_version(model) if version is None else version
+    address, source = Address.parse(to), Repository(repository)
+    chosen = source.latest_version(model) if version is None else version
     try:
         with refused_by(QualityGateError), stages() as show:
 
-            def on_progress(stage: str, done: int, total: int) -> None:
-                show(stage, done // MEGABYTE, total // MEGABYTE, "MB")
+            def on_progress(event: Progress) -> None:
+                total = (event.total or 0) // MEGABYTE
+                show(event.stage, event.done // MEGABYTE, total, "MB")
 
             published = publish_version(
-                place, chosen, address, model, force=force, on_progress=on_progress
+                source, chosen, address, model, force=force, on_progress=on_progress
             )
     except KeyboardInterrupt:
         stderr.print("[dim]Run the same command again to resume.[/]")
@@ -68,5 +70,5 @@ def publish(
         summary = f"{len(sent)} files sent ({size})."
     stdout.print(
         f"[bold]Version {chosen} of {escape(model)} is at {escape(published.to)}[/]: {summary} "
-        f"Each was read back and is what its manifest says. {published.seconds:.1f} s."
+        f"Each was read back and matches its manifest. {published.seconds:.1f} s."
     )

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bertqa._progress import OnProgress, Progress
 from bertqa.artifact import MANIFEST_FILE
 from bertqa_deploy.errors import PlaceError, TakenError
 from bertqa_deploy.storage.version import (
     CHUNK_BYTES,
-    OnProgress,
     VersionFiles,
     digest_of,
 )
@@ -106,17 +106,15 @@ def _copy(files: VersionFiles, staged: Path, name: str, on_progress: OnProgress)
     with (files.source / name).open("rb") as source, (staged / name).open("wb") as copy:
         while chunk := source.read(CHUNK_BYTES):
             done += copy.write(chunk)
-            on_progress(f"Sending {files.path}/{name}", done, total)
+            on_progress(Progress(f"Sending {files.path}/{name}", done, total, "bytes"))
         copy.flush()
         os.fsync(copy.fileno())
 
 
 def _read_back(files: VersionFiles, directory: Path, name: str, on_progress: OnProgress) -> str:
-    total = files.size(name)
+    stage, total = f"Reading back {files.path}/{name}", files.size(name)
     with (directory / name).open("rb") as file:
-        return digest_of(
-            file, lambda done: on_progress(f"Reading back {files.path}/{name}", done, total)
-        )
+        return digest_of(file, lambda done: on_progress(Progress(stage, done, total, "bytes")))
 
 
 def _sync(path: Path) -> None:

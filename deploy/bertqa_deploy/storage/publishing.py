@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bertqa._progress import OnProgress, ignore
 from bertqa.artifact import MODEL_NAME, Repository, onnx_model_name
 from bertqa_deploy.manifests import check_manifest
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.directory import Directory
 from bertqa_deploy.storage.object_store import ANSWER_SECONDS, ObjectStore
-from bertqa_deploy.storage.version import OnProgress, VersionFiles
+from bertqa_deploy.storage.version import VersionFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def publish(
     *,
     force: bool = False,
     answer_seconds: float = ANSWER_SECONDS,
-    on_progress: OnProgress = lambda *_: None,
+    on_progress: OnProgress = ignore,
 ) -> Published:
     """Copy a version, with its ONNX twin where there is one, and verify what arrived.
 

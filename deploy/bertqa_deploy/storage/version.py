@@ -14,9 +14,6 @@ from bertqa_deploy.errors import TakenError
 
 CHUNK_BYTES = 8 * 2**20
 
-OnProgress = Callable[[str, int, int], None]
-"""Told what is being done, how many bytes of it are done, and of how many."""
-
 
 @dataclass(frozen=True, slots=True)
 class VersionFiles:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bertqa._progress import Progress
 from bertqa.artifact import Repository
 from bertqa_deploy.errors import PlaceError, TakenError
 from bertqa_deploy.storage.address import Address
@@ -18,8 +19,8 @@ class KilledError(Exception):
 def killed_at(stage: str, repository: Repository, to: Path) -> None:
     """Publish, and end when it comes to a stage such as `Sending bert-qa/2/model.bin`."""
 
-    def on_progress(name: str, done: int, total: int) -> None:
-        if name == stage:
+    def on_progress(progress: Progress) -> None:
+        if progress.stage == stage:
             raise KilledError
 
     with pytest.raises(KilledError):
@@ -30,7 +31,10 @@ def stages_of(repository: Repository, to: Path) -> list[str]:
     """Publish and give what was done, in order."""
     stages: dict[str, None] = {}
     publish(
-        repository, 2, Address("", str(to)), on_progress=lambda stage, *_: stages.setdefault(stage)
+        repository,
+        2,
+        Address("", str(to)),
+        on_progress=lambda progress: stages.setdefault(progress.stage),
     )
     return list(stages)
 
