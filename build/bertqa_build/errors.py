@@ -19,7 +19,3 @@ class CheckpointError(BuildError):
 
 class TrainingError(BuildError):
     """Training had to stop."""
-
-
-class QualityGateError(BuildError):
-    """A version lost more than the gate allows, and was not published."""

@@ -82,5 +82,9 @@ class ConfigError(RepositoryError):
     """`config.json` cannot be read, or asks for what the server cannot do."""
 
 
+class QualityGateError(BertQAError):
+    """A version lost more than the quality gate allows: it is not published or gets no traffic."""
+
+
 class ModelLoadError(BertQAError):
     """A model version is missing, damaged, or not a model that the engine can load."""

@@ -13,10 +13,6 @@ class NothingToDoError(DeployError):
     """Everything is already as it was asked to be."""
 
 
-class QualityGateError(DeployError):
-    """The version's manifest says that it failed the quality gate."""
-
-
 class ConfigChangedError(DeployError):
     """Somebody else changed config.json meanwhile; `detail` shows the difference."""
 

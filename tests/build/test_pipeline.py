@@ -11,10 +11,10 @@ import pytest
 
 from bertqa.artifact import ModelInfo, Repository, sha256_of
 from bertqa.client import QAClient
-from bertqa.errors import DataError
+from bertqa.errors import DataError, QualityGateError
 from bertqa.evaluation import evaluate, read_squad
 from bertqa.runtime.openvino import OpenVINOEngine
-from bertqa_build.errors import BuildError, QualityGateError
+from bertqa_build.errors import BuildError
 from bertqa_build.pipeline import build
 from bertqa_build.progress import Progress
 from bertqa_build.recipe import Recipe, load_recipe

@@ -58,6 +58,7 @@ ERRORS = {
     "ModelNotReadyError",
     "NotAQAModelError",
     "ProtocolError",
+    "QualityGateError",
     "RepositoryError",
     "ServerOverloadedError",
     "ServerUnreachableError",

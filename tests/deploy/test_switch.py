@@ -14,6 +14,7 @@ from bertqa.artifact import VersionManifest, sha256_of
 from bertqa.errors import (
     BertQAError,
     DeadlineExceededError,
+    QualityGateError,
     RepositoryError,
     ServerUnreachableError,
 )
@@ -22,7 +23,6 @@ from bertqa_deploy.errors import (
     ConfigChangedError,
     DeployError,
     NothingToDoError,
-    QualityGateError,
     SwitchRolledBackError,
 )
 from bertqa_deploy.server import Server

@@ -11,18 +11,15 @@ import typer
 from rich.table import Table
 
 from bertqa.evaluation import read_squad, time_questions, time_stream
-from bertqa.transport import Security, open_transport
 from bertqa_cli.console import print_json, stdout
-from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_URL, Json, MetadataUrl, Model, Url, Version
+from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
 from bertqa_cli.published import published_engine
 
 
+@grouped_options
 def bench_client(
     data: Annotated[Path, typer.Option(help="Questions: a SQuAD 1.1 or 2.0 JSON file.")],
-    url: Url = DEFAULT_URL,
-    model: Model = DEFAULT_MODEL,
     version: Version = None,
-    metadata_url: MetadataUrl = None,
     questions: Annotated[int, typer.Option(min=1, help="Ask this many at most.")] = 500,
     alone: Annotated[
         Path | None,
@@ -31,20 +28,14 @@ def bench_client(
             help="Run the same batches in this process too, with --version from this repository.",
         ),
     ] = None,
+    *,
+    connection: DefaultConnectionOptions,
     json: Json = False,
 ) -> None:
     """Time a question's steps one by one, and what a stream of questions reaches."""
     pairs = [(each.question, each.context) for each in islice(read_squad(data), questions)]
-    engine = None if alone is None else published_engine(alone, model, version)
-    transport = open_transport(
-        url,
-        {
-            "model": model,
-            "metadata_url": metadata_url,
-            "learns": True,
-            "security": Security(),
-        },
-    )
+    engine = None if alone is None else published_engine(alone, connection.model, version)
+    transport = connection.open_transport()
     try:
         single = time_questions(transport, pairs, version=version)
         stream = time_stream(transport, pairs, alone=engine, version=version)

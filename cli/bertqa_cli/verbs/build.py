@@ -9,13 +9,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._progress import Progress
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stdout
-from bertqa_cli.errors import refused_by
+from bertqa_cli.formatting import directory_size, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
-from bertqa_cli.sizes import directory_size, human_size
+from bertqa_cli.progress import resumable, stages
 
 
 def build(
@@ -34,21 +34,19 @@ def build(
     json: Json = False,
 ) -> None:
     """Make a checkpoint into an FP32 and an INT8 version, score them, and publish them."""
-    from bertqa_build.errors import QualityGateError
     from bertqa_build.pipeline import build as build_versions
-    from bertqa_build.progress import Progress
+    from bertqa_build.progress import Progress as BuildProgress
     from bertqa_build.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
-    with stages() as show:
+    with resumable(), stages() as show:
 
-        def on_progress(progress: Progress) -> None:
-            show(progress.stage, progress.done, progress.total, progress.note)
+        def on_progress(progress: BuildProgress) -> None:
+            show(Progress(progress.stage, progress.done, progress.total, note=progress.note))
 
-        with refused_by(QualityGateError):
-            result = build_versions(
-                loaded, Repository(repository), work_dir, force=force, on_progress=on_progress
-            )
+        result = build_versions(
+            loaded, Repository(repository), work_dir, force=force, on_progress=on_progress
+        )
     if json:
         print_json(result.to_dict())
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,22 +13,24 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa import QAClient
+from bertqa._progress import Progress
 from bertqa.artifact import IR_FILE, ONNX_FILE, Repository
 from bertqa.evaluation import read_squad
-from bertqa_cli.console import highlighted, print_json, stderr, stdout
+from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.formatting import directory_size, highlighted, milliseconds
 from bertqa_cli.options import (
-    DEFAULT_MODEL,
+    DEFAULT_NAMESPACE,
     DEFAULT_REPOSITORY,
+    ConnectionOptions,
     Json,
-    MetadataUrl,
-    Model,
-    OptionalUrl,
+    Namespace,
+    Release,
+    grouped_options,
+    helm_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
-from bertqa_cli.release_options import DEFAULT_NAMESPACE, Namespace, Release, helm_of
-from bertqa_cli.sizes import directory_size
 
 if TYPE_CHECKING:
     from bertqa.evaluation import Comparison, LogReport, System
@@ -36,6 +39,7 @@ DIFFERENCES_SHOWN = 5
 PORT = 8765
 
 
+@grouped_options
 def compare(
     first: Annotated[
         str | None,
@@ -45,10 +49,7 @@ def compare(
     data: Annotated[
         Path | None, typer.Option(help="Questions: a SQuAD 1.1 or 2.0 JSON file.")
     ] = None,
-    url: OptionalUrl = None,
-    metadata_url: MetadataUrl = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
-    model: Model = DEFAULT_MODEL,
     release: Release = None,
     namespace: Namespace = DEFAULT_NAMESPACE,
     html: Annotated[
@@ -61,6 +62,8 @@ def compare(
         bool, typer.Option("--serve", help="Open a local page to ask both, until Ctrl-C.")
     ] = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")] = PORT,
+    *,
+    connection: ConnectionOptions,
     json: Json = False,
 ) -> None:
     """Show which of two versions is better, by how much, and whether that is more than chance."""
@@ -86,12 +89,12 @@ def compare(
     dataset = None if data is None else read_squad(data)
     with ExitStack() as stack:
         if release is not None:
-            sides = _tracks(stack, release, namespace, model, (first, second))
+            sides = _tracks(stack, release, namespace, connection, (first, second))
         else:
             served = None
-            if url is not None:
-                served = stack.enter_context(QAClient(url, model=model, metadata_url=metadata_url))
-            place = Repository(repository)
+            if connection.url is not None:
+                served = stack.enter_context(connection.open_client())
+            place, model = Repository(repository), connection.model
             one = _side(stack, first, served, place, model)
             sides = one, _side(stack, second, served, place, model)
         if dataset is None:
@@ -101,7 +104,9 @@ def compare(
             comparison = compare_sides(
                 *sides,
                 dataset,
-                on_progress=lambda stage, done, total: show(stage, done, total, ""),
+                on_progress=lambda stage, done, total: show(
+                    Progress(stage, done, total, "questions")
+                ),
             )
     if html is not None:
         try:
@@ -156,7 +161,11 @@ def _engine(path: Path, version: int) -> Any:
 
 
 def _tracks(
-    stack: ExitStack, release: str, namespace: str, model: str, names: tuple[str, str]
+    stack: ExitStack,
+    release: str,
+    namespace: str,
+    connection: ConnectionOptions,
+    names: tuple[str, str],
 ) -> tuple[System, System]:
     """Return two sides that are tracks of a release, or versions that tracks have."""
     helm = helm_of(release, namespace)
@@ -177,7 +186,8 @@ def _tracks(
             )
         pod = next(pod for pod in found[0].pods if pod.ready)
         address = stack.enter_context(pods.tunnel(pod))
-        client = stack.enter_context(QAClient(address, model=model))
+        to_pod = replace(connection, url=address, metadata_url=None)
+        client = stack.enter_context(to_pod.open_client())
         sides.append(System(f"version {found[0].version}", client))
     return sides[0], sides[1]
 
@@ -238,8 +248,8 @@ def _show_log(report: LogReport) -> None:
             str(each.questions),
             f"{each.mean_score:.3f}",
             f"{each.no_answer_percent:.1f} %",
-            _milliseconds(each.median_ms),
-            _milliseconds(each.p95_ms),
+            milliseconds(each.median_ms),
+            milliseconds(each.p95_ms),
         )
     stdout.print(table)
     for shadow in report.shadows:
@@ -248,7 +258,3 @@ def _show_log(report: LogReport) -> None:
             stdout.print(f"  differs: {escape(line.question)} (score {line.answer.score:.3f})")
     for name, count in sorted(report.shadow_errors.items()):
         stdout.print(f"The shadow failed {count} times with {name}.")
-
-
-def _milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f} ms"

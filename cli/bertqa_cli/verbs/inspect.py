@@ -13,9 +13,9 @@ from rich.table import Table
 from bertqa.artifact import IR_FILE, Repository
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError
+from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.sizes import human_size
 
 if TYPE_CHECKING:
     from bertqa_build.inspection import Inspection

@@ -12,35 +12,43 @@ from bertqa.errors import RepositoryError
 from bertqa.transport import ServedVersion, served_versions
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import CommandError
+from bertqa_cli.formatting import directory_size, human_size, minute, score
 from bertqa_cli.options import (
-    DEFAULT_MODEL,
+    DEFAULT_NAMESPACE,
     DEFAULT_REPOSITORY,
+    ConnectionOptions,
     Json,
-    MetadataUrl,
-    Model,
-    OptionalUrl,
+    Namespace,
+    Release,
+    grouped_options,
+    helm_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.release_options import DEFAULT_NAMESPACE, Namespace, Release, helm_of
-from bertqa_cli.sizes import directory_size, human_size
 
 
+@grouped_options
 def versions(
     repository: RepositoryOption = DEFAULT_REPOSITORY,
-    url: OptionalUrl = None,
-    metadata_url: MetadataUrl = None,
-    model: Model = DEFAULT_MODEL,
     release: Release = None,
     namespace: Namespace = DEFAULT_NAMESPACE,
+    *,
+    connection: ConnectionOptions,
     json: Json = False,
 ) -> None:
     """List published versions, those that a server knows (--url), or a release's tracks."""
+    model = connection.model
     if release is not None:
         _tracks(release, namespace, json=json)
-    elif url is None:
+    elif connection.url is None:
         _published(Repository(repository), model, json=json)
     else:
-        served = served_versions(url, model, metadata_url=metadata_url)
+        served = served_versions(
+            connection.url,
+            model,
+            metadata_url=connection.metadata_url,
+            timeout=connection.timeout,
+            security=connection.security(),
+        )
         _served(served, Repository(repository), model, json=json)
 
 
@@ -75,10 +83,10 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
             row["state"],
             "yes" if row["is_default"] else "",
             row["precision"],
-            _score(scores.get("exact_match")),
-            _score(scores.get("f1")),
+            score(scores.get("exact_match")),
+            score(scores.get("f1")),
             human_size(row["size"]),
-            _minute(row["published"]),
+            minute(row["published"]),
             parent,
         )
     stdout.print(table)
@@ -116,10 +124,10 @@ def _served(served: list[ServedVersion], repository: Repository, model: str, *, 
             version.state if version.error is None else f"{version.state} ({version.error})",
             "yes" if version.is_default else "",
             version.precision,
-            _score(version.exact_match),
-            _score(version.f1),
+            score(version.exact_match),
+            score(version.f1),
             human_size(known["size"]) if known["size"] else "",
-            _minute(known["published"] or ""),
+            minute(known["published"]),
             version.source,
         )
     stdout.print(table)
@@ -160,11 +168,3 @@ def _version_table() -> Table:
     for column in ("size", "published", "made from"):
         table.add_column(column)
     return table
-
-
-def _minute(moment: str) -> str:
-    return moment[:16].replace("T", " ")
-
-
-def _score(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"

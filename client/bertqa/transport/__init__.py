@@ -5,6 +5,7 @@ from bertqa.transport._admin import (
     ServedVersion,
     VersionState,
     rest_address,
+    rest_request,
     served_versions,
     version_states,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "open_transport",
     "pauses",
     "rest_address",
+    "rest_request",
     "served_versions",
     "version_states",
 ]

@@ -1,0 +1,58 @@
+"""How figures, moments and answers are written for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.text import Text
+
+from bertqa import Answer
+
+CONTEXT_SHOWN = 160
+
+
+def directory_size(directory: Path) -> int:
+    """Return the sum of the sizes of all files in a directory, in bytes."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def human_size(size: int) -> str:
+    """Return a number of bytes in decimal megabytes."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def score(value: float | None) -> str:
+    """Return an exact match or F1, empty where it is not known."""
+    return "" if value is None else f"{value:.2f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a latency, empty where it is not known."""
+    return "" if value is None else f"{value:.1f} ms"
+
+
+def minute(moment: str | None) -> str:
+    """Return an ISO 8601 moment without seconds and time zone, empty where it is not known."""
+    return (moment or "")[:16].replace("T", " ")
+
+
+def headline(answer: Answer) -> Text:
+    """Return an answer with its score, version and position."""
+    return Text.assemble(
+        (answer.text or "no answer", "bold"),
+        f"  (score {answer.score:.3f}, version {answer.model_version}, "
+        f"characters {answer.start}-{answer.end})",
+    )
+
+
+def highlighted(answer: Answer, context: str) -> Text:
+    """Return an answer, marked, with some of its context on either side."""
+    first = max(0, answer.start - CONTEXT_SHOWN)
+    last = min(len(context), answer.end + CONTEXT_SHOWN)
+    return Text.assemble(
+        "…" if first else "",
+        (context[first : answer.start], "dim"),
+        (context[answer.start : answer.end], "bold black on green"),
+        (context[answer.end : last], "dim"),
+        "…" if last < len(context) else "",
+    )
