@@ -1,6 +1,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# A worker a core; a test that needs a program which is not there yet waits for the fetching.
+PYTEST := $(BIN)/python -m tools.programs >/dev/null & $(BIN)/python -m pytest -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint fuzz format bench chart notebooks clean
@@ -19,7 +21,7 @@ demo: $(INSTALLED) ## A checkpoint becomes two versions, served and asked
 	$(BIN)/python -m bertqa_cli.demo
 
 test: $(INSTALLED) ## Run the tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check .
@@ -29,7 +31,7 @@ lint: $(INSTALLED) ## Check style and types
 
 chart: $(INSTALLED) ## Check the chart and pack it into .work
 	$(BIN)/python -m tools.chart --check
-	$(BIN)/python -m pytest tests/deploy/helm
+	$(PYTEST) tests/deploy/helm
 	$(BIN)/python -m tools.programs helm package deploy/helm/bert-qa --destination .work
 
 bench: $(INSTALLED) ## Measure engines and precisions side by side, for three sizes of BERT

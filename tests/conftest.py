@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+import pickle
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 from bertqa.artifact import Repository
+from tests.support.kinds import KINDS, kind_of, rank
 from tests.support.ports import free_port
 from tests.support.processes import end_with_this_process
 
@@ -14,9 +19,29 @@ if TYPE_CHECKING:
     from tests.support.stores import Store, Stores
 
 
+TESTS = Path(__file__).parent
+
+pytest_plugins = ["pytester"]
+
+
 def pytest_configure() -> None:
     """Whatever tests start ends with the run, or with each worker of pytest-xdist."""
     end_with_this_process()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test its kind; workers of pytest-xdist begin with the kinds that take longest."""
+    ranks = {}
+    for item in items:
+        marks = [mark.name for mark in item.iter_markers() if mark.name in KINDS]
+        if not marks:
+            path = item.path.relative_to(TESTS) if item.path.is_relative_to(TESTS) else item.path
+            marks = [kind_of(path, getattr(item, "fixturenames", ()))]
+            item.add_marker(marks[0])
+        ranks[item] = rank(marks[0])
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: -ranks[item])
 
 
 @pytest.fixture(name="free_port")
@@ -39,10 +64,22 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def demo_build(tmp_path_factory: pytest.TempPathFactory) -> DemoBuild:
-    """The demo's recipe without its training, built for real; to be read, not to be changed."""
+    """The demo's recipe without its training, built for real; to be read, not to be changed.
+
+    It is built once for all workers of pytest-xdist.
+    """
     from tests.support.demo import build_demo
 
-    return build_demo(tmp_path_factory.mktemp("demo"))
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    kept = root / "demo.pickle"
+    with FileLock(root / "demo.lock"):
+        if not kept.exists():
+            built = build_demo(root / "demo")
+            kept.write_bytes(pickle.dumps(built))
+        found: DemoBuild = pickle.loads(kept.read_bytes())
+    return found
 
 
 @pytest.fixture(scope="session")

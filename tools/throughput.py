@@ -26,7 +26,7 @@ import numpy as np
 import openvino as ov
 from tritonclient.grpc import service_pb2
 
-from bertqa_serve.command import plugin_config, usable_cores
+from bertqa.artifact import plugin_config, usable_cores
 from bertqa_serve.launcher import ServeOptions, running
 from tests.support.ports import free_port
 from tools.fuzz import INPUTS

@@ -1,4 +1,4 @@
-"""From a torch module to OpenVINO IR and to ONNX, each checked against the module itself."""
+"""Exporting a torch module to OpenVINO IR and to ONNX, each checked against the module."""
 
 from __future__ import annotations
 
@@ -25,16 +25,24 @@ ONNX_OPSET = 17
 
 FP32_TOLERANCE = 1e-3
 INT8_TOLERANCE = 0.25
-"""Root mean square error of logits over their standard deviation. Where a value falls on the edge
-between two levels, engines round it to different sides, and INT8 logits differ a little."""
+"""Largest root mean square error of logits, divided by their standard deviation. Where a value
+falls on the edge between two levels, engines round it to different sides, and INT8 logits differ a
+little."""
 
 
 def to_openvino(module: nn.Module, *, quantized: bool = False) -> ov.Model:
-    """Convert a module with the inputs and outputs of `SpanModel` into IR, in memory.
+    """Convert a module to OpenVINO IR, in memory.
 
-    A quantised module is one that NNCF made: its FakeQuantize operations and INT8 weights, also
-    those of the embeddings, come along. Raises BuildError where the IR's logits are not the
-    module's.
+    Args:
+        module: A `SpanModel`, or what `quantize` made of one.
+        quantized: Whether NNCF quantised the module. The IR then has its FakeQuantize operations
+            and INT8 weights, also those of the embeddings.
+
+    Returns:
+        The IR, with the inputs and outputs of the tensor contract; both dimensions are dynamic.
+
+    Raises:
+        BuildError: The IR's logits differ from the module's.
     """
     with quiet(), torch.no_grad():
         model = ov.convert_model(module.eval(), example_input=_example(2, 16))
@@ -51,9 +59,15 @@ def to_openvino(module: nn.Module, *, quantized: bool = False) -> ov.Model:
 
 
 def write_openvino(model: ov.Model, info: ModelInfo, path: Path) -> None:
-    """Write `path` (.xml) and its .bin, uncompressed, with `info` in `rt_info["model_info"]`.
+    """Write an IR to disk, uncompressed.
 
-    Raises BuildError where they cannot be written.
+    Args:
+        model: The IR.
+        info: What the model says of itself, in `rt_info["model_info"]`.
+        path: The .xml file; the .bin file is written beside it.
+
+    Raises:
+        BuildError: The files cannot be written.
     """
     for key, value in info.to_rt_info().items():
         model.set_rt_info(value, [MODEL_INFO, key])
@@ -66,11 +80,19 @@ def write_openvino(model: ov.Model, info: ModelInfo, path: Path) -> None:
 
 
 def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
-    """Convert a module with the inputs and outputs of `SpanModel` into ONNX, in memory.
+    """Convert a module to ONNX, in memory.
 
-    A quantised module is one that NNCF made; its quantisers become QuantizeLinear and
-    DequantizeLinear of the standard domain, and its weights are stored in INT8. Raises BuildError
-    where the logits that stock ONNX Runtime gives are not the module's.
+    Args:
+        module: A `SpanModel`, or what `quantize` made of one.
+        quantized: Whether NNCF quantised the module. Its quantisers then become QuantizeLinear and
+            DequantizeLinear of the standard domain, and its weights are stored in INT8.
+
+    Returns:
+        The ONNX model, with the inputs and outputs of the tensor contract; both dimensions are
+        dynamic.
+
+    Raises:
+        BuildError: In ONNX Runtime, the model's logits differ from the module's.
     """
     example = _example(2, 16)
     with quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as directory:
@@ -111,7 +133,13 @@ def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
 
 
 def write_onnx(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
-    """Write one .onnx file with `info` in its metadata properties."""
+    """Write an ONNX model to disk.
+
+    Args:
+        model: The model. Its metadata properties are set.
+        info: What the model says of itself, in the metadata properties.
+        path: The .onnx file.
+    """
     onnx.helper.set_model_props(model, info.to_rt_info())
     onnx.save(model, path)
 
@@ -148,12 +176,12 @@ def _require_same_logits(
             logits, reference = outputs[name], tensor.numpy()
             if logits.shape != (batch, tokens) or logits.dtype != np.float32:
                 raise BuildError(
-                    f"{what} gives {name} as {logits.dtype}{list(logits.shape)}; it should be "
+                    f"{what} returns {name} as {logits.dtype}{list(logits.shape)}; it should be "
                     f"float32[{batch}, {tokens}]."
                 )
             error = float(np.sqrt(np.mean((logits - reference) ** 2)) / np.std(reference))
             if not error <= tolerance:
                 raise BuildError(
                     f"{what} is not the model that was exported: its {name} differ by {error:.2g} "
-                    f"standard deviations, and {tolerance:g} are allowed."
+                    f"standard deviations, and at most {tolerance:g} are allowed."
                 )

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import BertForQuestionAnswering, TrainerCallback
 
+from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import (
     IR_FILE,
     MODEL_NAME,
@@ -38,7 +39,7 @@ from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint
 from bertqa_build.gate import judge, require_passed
 from bertqa_build.model import SpanModel
-from bertqa_build.progress import OnProgress, Progress, ProgressCallback, ignore
+from bertqa_build.progress import ProgressCallback
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
 from bertqa_build.stages import finetune, quantize_and_train
@@ -235,20 +236,17 @@ class _Build:
             toolchain=toolchain(),
             inputs_sha256=version.fingerprint,
         )
-        number = publish(self.repository, artefacts, manifest)
+        number = publish(self.repository, artefacts, manifest, on_progress=self.on_progress)
         shutil.rmtree(artefacts.ir.parent)
         return self._built(number, present=False)
 
     def _find(self, fingerprint: str) -> BuiltVersion | None:
         """Return the newest version that was made of the same inputs."""
-        for number in reversed(self.repository.versions()):
-            try:
-                manifest = self.repository.manifest(number)
-            except RepositoryError as error:
-                logger.warning("Version %d was passed over: %s", number, error)
-                continue
-            if manifest.inputs_sha256 == fingerprint:
-                return self._built(number, present=True)
+        for entry in reversed(self.repository.entries()):
+            if entry.manifest is None:
+                logger.warning("Version %d is passed over: %s", entry.number, entry.remarks[0])
+            elif entry.manifest.inputs_sha256 == fingerprint:
+                return self._built(entry.number, present=True)
         return None
 
     def _built(self, number: int, *, present: bool) -> BuiltVersion:

@@ -1,37 +1,22 @@
-"""How a build says what it is doing, so that any front end can show it."""
+"""The progress of a training, as events that any front end can show."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What is being done; of a countable stage also how far it is, and a short note.
-
-    Events of one stage come in a row. `total` is None where there is nothing to count.
-    """
-
-    stage: str
-    done: int = 0
-    total: int | None = None
-    note: str = ""
-
-
-OnProgress = Callable[[Progress], None]
-
-
-def ignore(progress: Progress) -> None:
-    """Show nothing."""
+from bertqa._progress import OnProgress, Progress
 
 
 class ProgressCallback(TrainerCallback):
-    """Tells of a training: its steps, its loss, and the time that is left."""
+    """Reports a training's steps, its loss, and the time that is left.
+
+    Args:
+        stage: The name of the training.
+        on_progress: Called at the start and after each step.
+    """
 
     def __init__(self, stage: str, on_progress: OnProgress) -> None:
         self.stage = stage
@@ -47,9 +32,9 @@ class ProgressCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Start the clock; a training that goes on does not begin at step 0."""
+        """Start the clock; a training that is resumed does not begin at step 0."""
         self._begun, self._first_step = time.monotonic(), state.global_step
-        self.on_progress(Progress(self.stage, state.global_step, state.max_steps))
+        self.on_progress(Progress(self.stage, state.global_step, state.max_steps, unit="steps"))
 
     def on_log(
         self,
@@ -69,12 +54,12 @@ class ProgressCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Report of the step."""
+        """Report the step."""
         taken = state.global_step - self._first_step
         left = (time.monotonic() - self._begun) / taken * (state.max_steps - state.global_step)
         loss = "" if self._loss is None else f"loss {self._loss:.3f}, "
         note = f"{loss}{_duration(left)} left"
-        self.on_progress(Progress(self.stage, state.global_step, state.max_steps, note))
+        self.on_progress(Progress(self.stage, state.global_step, state.max_steps, "steps", note))
 
 
 def _duration(seconds: float) -> str:

@@ -1,39 +1,25 @@
-"""Putting a finished version into a model repository: whole, or not at all.
-
-Everything is staged in `<repository>/.staging/`, which is on the same file system and which OVMS
-never looks into (it reads a directory called `2.tmp` as version 2). One lock serialises publishers;
-the system drops it when its holder dies, so whatever is found in staging is left over from one who
-did. Numbers are written down before they are used: none is given out twice, not even after its
-version was deleted.
-"""
+"""Publishing a finished version: IR and ONNX under one number, each with its own manifest."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
+from bertqa._progress import OnProgress, ignore
 from bertqa.artifact import (
     IR_FILE,
-    MANIFEST_FILE,
     MODEL_NAME,
     ONNX_FILE,
+    WEIGHTS_FILE,
+    Draft,
+    OvmsConfig,
     Repository,
+    RepositoryWriter,
+    Scores,
     VersionManifest,
     onnx_model_name,
-    sha256_of,
 )
 from bertqa.errors import RepositoryError
-
-STAGING = ".staging"
-_LOCK = "lock"
-_HIGHEST = "highest-version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +30,7 @@ class Artefacts:
     onnx: Path
 
     def __post_init__(self) -> None:
-        for path in (self.ir, self.ir.with_suffix(".bin"), self.onnx):
+        for path in (self.ir, self.weights, self.onnx):
             if not path.is_file():
                 raise RepositoryError(f"There is no {path} to publish.")
 
@@ -54,121 +40,40 @@ class Artefacts:
         return self.ir.with_suffix(".bin")
 
 
-def publish(repository: Repository, artefacts: Artefacts, manifest: VersionManifest) -> int:
-    """Publish a version and give its number, which is one above the highest ever given.
+def publish(
+    repository: Repository,
+    artefacts: Artefacts,
+    manifest: VersionManifest,
+    *,
+    onnx_scores: Scores | None = None,
+    on_progress: OnProgress = ignore,
+) -> int:
+    """Publish a version, and a `config.json` that serves all versions where there is none.
 
-    `manifest` says all but what is only known now: `model`, `version`, `format`, `files` and
-    `published` are filled in. A `config.json` that serves all versions of the IR is written where
-    there is none. Safe against other publishers and against being killed at any moment. Raises
-    RepositoryError where the repository cannot be written, and leaves nothing behind.
+    Args:
+        repository: Where it is published.
+        artefacts: Its files.
+        manifest: What is known of the IR; `model`, `version`, `format`, `files` and `published` are
+            filled in.
+        onnx_scores: The scores of the ONNX model, None where it was not scored.
+        on_progress: Called when there is another writer to wait for.
+
+    Returns:
+        The version's number: one above the highest ever used.
+
+    Raises:
+        RepositoryError: The repository cannot be written, or another process does not stop writing
+            to it. What was published before is as it was, and nothing is left behind.
     """
-    try:
-        with _staging(repository) as staging:
-            version = _next_version(repository, staging)
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            draft = replace(manifest, version=version, published=now)
-            onnx = _stage(
-                staging,
-                replace(draft, model=onnx_model_name(MODEL_NAME), format="onnx"),
-                {ONNX_FILE: artefacts.onnx},
-            )
-            ir = _stage(
-                staging,
-                replace(draft, model=MODEL_NAME, format="openvino"),
-                {IR_FILE: artefacts.ir, Path(IR_FILE).with_suffix(".bin").name: artefacts.weights},
-            )
-            _write(staging, _HIGHEST, f"{version}\n")
-            _move(onnx, repository.version_dir(version, onnx_model_name(MODEL_NAME)))
-            _move(ir, repository.version_dir(version))
-            if not repository.config_path.exists():
-                _write_config(repository, staging)
-    except OSError as error:
-        raise RepositoryError(
-            f"{repository.root} cannot be written: {error.strerror or error}. "
-            "What was published before is as it was."
-        ) from error
-    return version
-
-
-@contextmanager
-def _staging(repository: Repository) -> Iterator[Path]:
-    staging = repository.root / STAGING
-    staging.mkdir(parents=True, exist_ok=True)
-    with (staging / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _clear(staging)
-        try:
-            yield staging
-        finally:
-            _clear(staging)
-
-
-def _clear(staging: Path) -> None:
-    for entry in staging.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name not in (_LOCK, _HIGHEST):
-            entry.unlink()
-
-
-def _next_version(repository: Repository, staging: Path) -> int:
-    given = [
-        version
-        for model in (MODEL_NAME, onnx_model_name(MODEL_NAME))
-        for version in repository.versions(model)
+    ir = replace(manifest, model=MODEL_NAME, format="openvino")
+    onnx = replace(ir, model=onnx_model_name(MODEL_NAME), format="onnx", scores=onnx_scores)
+    drafts = [
+        Draft(onnx, {ONNX_FILE: artefacts.onnx}),
+        Draft(ir, {IR_FILE: artefacts.ir, WEIGHTS_FILE: artefacts.weights}),
     ]
-    record = staging / _HIGHEST
-    if record.exists():
-        text = record.read_text(encoding="ascii", errors="replace").strip()
-        if not text.isdecimal():
-            raise RepositoryError(
-                f"{record} should hold the highest version number ever given, and holds {text!r}. "
-                "Write the number there."
-            )
-        given.append(int(text))
-    return 1 + max(given, default=0)
-
-
-def _stage(staging: Path, manifest: VersionManifest, files: dict[str, Path]) -> Path:
-    directory = staging / manifest.model
-    directory.mkdir()
-    for name, source in files.items():
-        shutil.copyfile(source, directory / name)
-        _sync(directory / name)
-    digests = {name: sha256_of(directory / name) for name in files}
-    _write(directory, MANIFEST_FILE, replace(manifest, files=digests).to_json())
-    return directory
-
-
-def _move(staged: Path, target: Path) -> None:
-    """Let a version appear. `os.rename` refuses a target that holds anything."""
-    target.parent.mkdir(exist_ok=True)
-    staged.rename(target)
-    _sync(target.parent)
-    _sync(target.parent.parent)
-
-
-def _write_config(repository: Repository, staging: Path) -> None:
-    """OVMS takes a relative `base_path` from where `config.json` is: the repository can move."""
-    model = {"name": MODEL_NAME, "base_path": MODEL_NAME, "model_version_policy": {"all": {}}}
-    text = json.dumps({"model_config_list": [{"config": model}]}, indent=2) + "\n"
-    _write(staging, repository.config_path.name, text)
-    (staging / repository.config_path.name).rename(repository.config_path)
-    _sync(repository.root)
-
-
-def _write(directory: Path, name: str, text: str) -> None:
-    """Write a small file so that it is there as a whole, and stays after a loss of power."""
-    partial = directory / f"{name}.partial"
-    partial.write_text(text, encoding="utf-8")
-    _sync(partial)
-    partial.rename(directory / name)
-    _sync(directory)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with RepositoryWriter(repository, on_progress=on_progress) as writer:
+        version = writer.publish(drafts)
+        if not repository.config_path.exists():
+            config = OvmsConfig.default(repository.config_path, MODEL_NAME)
+            writer.replace_config(config, config.new_text)
+    return version

@@ -31,9 +31,9 @@ def milliseconds(value: float | None) -> str:
     return "" if value is None else f"{value:.1f} ms"
 
 
-def minute(moment: str | None) -> str:
-    """Return an ISO 8601 moment without seconds and time zone, empty where it is not known."""
-    return (moment or "")[:16].replace("T", " ")
+def day(moment: str | None) -> str:
+    """Return the day of an ISO 8601 moment, empty where it is not known."""
+    return (moment or "")[:10]
 
 
 def headline(answer: Answer) -> Text:

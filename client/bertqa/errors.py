@@ -82,6 +82,14 @@ class ConfigError(RepositoryError):
     """`config.json` cannot be read, or asks for what the server cannot do."""
 
 
+class ConfigChangedError(ConfigError):
+    """Another program changed `config.json` meanwhile; `detail` shows the difference."""
+
+
+class RepositoryBusyError(RepositoryError):
+    """Another process writes to the model repository."""
+
+
 class QualityGateError(BertQAError):
     """A version lost more than the quality gate allows: it is not published or gets no traffic."""
 

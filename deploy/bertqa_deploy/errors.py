@@ -13,10 +13,6 @@ class NothingToDoError(DeployError):
     """Everything is already as it was asked to be."""
 
 
-class ConfigChangedError(DeployError):
-    """Somebody else changed config.json meanwhile; `detail` shows the difference."""
-
-
 class SwitchRolledBackError(DeployError):
     """The new version did not prove itself; everything is as it was before."""
 

@@ -9,9 +9,20 @@ from bertqa.errors import QualityGateError, RepositoryError
 def check_manifest(
     repository: Repository, version: int, model: str = MODEL_NAME, *, force: bool = False
 ) -> None:
-    """Refuse a version that failed the gate, unless `force`, or whose files are not its manifest's.
+    """Refuse a version that failed the quality gate, or whose files are not those published.
 
-    A version without a manifest says nothing. Raises QualityGateError and RepositoryError.
+    A version without a manifest, as OVMS users have them, passes.
+
+    Args:
+        repository: The repository that has the version.
+        version: Its number.
+        model: The model's name.
+        force: Whether a version passes that failed the gate.
+
+    Raises:
+        QualityGateError: The version failed the gate.
+        RepositoryError: A file is missing or has another digest than the manifest says, or the
+            manifest cannot be read.
     """
     directory = repository.version_dir(version, model)
     if not (directory / MANIFEST_FILE).exists():
@@ -19,8 +30,8 @@ def check_manifest(
     manifest = repository.manifest(version, model)
     if manifest.gate and not manifest.gate.passed and not force:
         raise QualityGateError(
-            f"Version {version} failed the quality gate, so its manifest says "
-            f"({_figures(manifest.gate)}): nothing was changed. --force takes it even so."
+            f"Version {version} failed the quality gate, as its manifest says "
+            f"({_figures(manifest.gate)}): nothing was changed. --force takes it nevertheless."
         )
     for name, digest in manifest.files.items():
         if not (directory / name).is_file() or sha256_of(directory / name) != digest:
@@ -32,5 +43,5 @@ def check_manifest(
 
 def _figures(gate: GateResult) -> str:
     if gate.f1_drop is None or gate.max_f1_drop is None:
-        return "it gives no figures"
+        return "it has no figures"
     return f"F1 fell by {gate.f1_drop:.2f} points, {gate.max_f1_drop:g} are allowed"

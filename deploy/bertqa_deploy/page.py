@@ -18,10 +18,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from bertqa.errors import BertQAError
-from bertqa.evaluation import System
+from bertqa.evaluation import System, render_page
 from bertqa.qa import normalize
 from bertqa_deploy.errors import DeployError
-from bertqa_deploy.report import templates
 from bertqa_deploy.smoke import Smoke
 
 LOOPBACK = "127.0.0.1"
@@ -38,10 +37,8 @@ _HEADERS = {
 
 def page(first: System, second: System) -> Starlette:
     """Return the page as an application; it answers only to names of this machine."""
-    html = (
-        templates()
-        .get_template("page.html")
-        .render(first=first.name, second=second.name, smoke=Smoke())
+    html = render_page(
+        "page.html", "bertqa_deploy", first=first.name, second=second.name, smoke=Smoke()
     )
 
     async def show(_: Request) -> Response:

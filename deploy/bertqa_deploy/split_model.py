@@ -1,26 +1,29 @@
-"""Publishing a split of traffic as a model: the way to tell it on the server's own port.
+"""Publishing a split of traffic as a model: the way to report it on the server's own port.
 
-The model is two operations that nobody runs; what counts is its `rt_info`, which OVMS and the local
-engine give to whoever asks. A change is a new version, since edits of a loaded one go unnoticed.
-The versions that stay are the history of what was asked for.
+The model is two operations that are never run; what counts is its `rt_info`, which OVMS and the
+local engine return with the metadata. A change is a new version, since edits of a loaded one go
+unnoticed. The versions that stay are the history of the splits.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from bertqa.artifact import (
     IR_FILE,
+    LATEST_VERSION,
     SPLIT_KEY,
+    WEIGHTS_FILE,
+    Arrival,
+    Entry,
     Repository,
+    RepositoryWriter,
     format_split,
     parse_split,
+    sibling_base_path,
     split_model_name,
 )
-from bertqa_deploy.config_file import Entry, beside, write_whole
 from bertqa_deploy.errors import DeployError
 
 VERSIONS_KEPT = 10
@@ -53,41 +56,54 @@ class SplitModel:
     """The splits that were published for one model of a repository."""
 
     def __init__(self, repository: Repository, model: str) -> None:
+        """Look at one model's splits.
+
+        Args:
+            repository: The repository that holds them.
+            model: The model whose traffic they split.
+        """
         self.name = split_model_name(model)
         self._repository = repository
         self._plain = repository.root / f"{model}.split"
 
     def history(self) -> list[dict[int, float]]:
-        """Return the splits that are kept, the newest last."""
+        """Return the splits that are kept, the newest last.
+
+        Raises:
+            DeployError: One of them cannot be read.
+        """
         return [self._split_of(number) for number in self._repository.versions(self.name)]
 
-    def publish(self, split: Mapping[int, float], work_directory: Path) -> None:
-        """Publish a split: staged on the same file system, then renamed into place.
+    def publish(self, split: Mapping[int, float], writer: RepositoryWriter) -> None:
+        """Publish a split as a new version, and remove the oldest of those that are kept.
 
-        Raises DeployError.
+        Args:
+            split: Percents by version.
+            writer: The writer of the repository.
+
+        Raises:
+            RepositoryError: The repository cannot be written.
         """
         numbers = self._repository.versions(self.name)
-        text = format_split(split)
-        staged = work_directory / "split"
-        target = self._repository.version_dir(max(numbers, default=0) + 1, self.name)
-        try:
-            shutil.rmtree(staged, ignore_errors=True)
-            staged.mkdir()
-            ir = _IR.format(name=quoteattr(self.name), key=SPLIT_KEY, split=quoteattr(text))
-            write_whole(staged / IR_FILE, ir)
-            # OVMS looks for both files of an IR, and this one has no weights.
-            write_whole(staged / Path(IR_FILE).with_suffix(".bin").name, "\0")
-            target.parent.mkdir(exist_ok=True)
-            staged.rename(target)
-            for number in numbers[: 1 - VERSIONS_KEPT]:
-                shutil.rmtree(self._repository.version_dir(number, self.name))
-        except OSError as error:
-            raise DeployError(f"{target} cannot be written: {error.strerror}.") from error
+        number = writer.next_number(self.name)
+        ir = _IR.format(
+            name=quoteattr(self.name), key=SPLIT_KEY, split=quoteattr(format_split(split))
+        )
+        # OVMS looks for both files of an IR, and this one has no weights.
+        staged = writer.stage(f"{self.name}-{number}", {IR_FILE: ir, WEIGHTS_FILE: "\0"})
+        writer.appear([Arrival(staged, self.name, number)])
+        for old in numbers[: 1 - VERSIONS_KEPT]:
+            writer.remove(self._repository.version_dir(old, self.name))
 
-    def write_file(self, split: Mapping[int, float]) -> None:
+    def write_file(self, split: Mapping[int, float], writer: RepositoryWriter) -> None:
         """Have `<model>.split` say the same, for clients that mount the repository.
 
-        Raises DeployError.
+        Args:
+            split: Percents by version.
+            writer: The writer of the repository.
+
+        Raises:
+            RepositoryError: The file cannot be written.
         """
         text = f"{format_split(split)}\n"
         try:
@@ -95,15 +111,19 @@ class SplitModel:
         except (OSError, UnicodeDecodeError):
             present = ""
         if text != present:
-            write_whole(self._plain, text)
+            writer.write(self._plain, text)
 
     def entry(self, model: Entry) -> Entry:
-        """Return its configuration, beside that of the model that it is about."""
+        """Return its configuration, beside that of the model that it is about.
+
+        Args:
+            model: The model's entry in `config.json`.
+        """
         settings = {"plugin_config": model["plugin_config"]} if "plugin_config" in model else {}
         return {
             "name": self.name,
-            "base_path": beside(model, self.name),
-            "model_version_policy": {"latest": {"num_versions": 1}},
+            "base_path": sibling_base_path(model, self.name),
+            "model_version_policy": LATEST_VERSION,
             **settings,
         }
 

@@ -14,13 +14,25 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bertqa import _defaults
-from bertqa.artifact import MODEL_NAME, Repository, Split, format_split
+from bertqa.artifact import (
+    MODEL_NAME,
+    Entry,
+    OvmsConfig,
+    Repository,
+    RepositoryWriter,
+    Split,
+    format_split,
+    specific_versions,
+)
 from bertqa.client import noticed_seconds
-from bertqa.errors import BertQAError, RepositoryError, ServerUnreachableError
-from bertqa.transport import AVAILABLE
-from bertqa_deploy.config_file import ConfigFile, specific, switching
-from bertqa_deploy.errors import (
+from bertqa.errors import (
+    BertQAError,
     ConfigChangedError,
+    RepositoryError,
+    ServerUnreachableError,
+)
+from bertqa.transport import AVAILABLE
+from bertqa_deploy.errors import (
     DeployError,
     NothingToDoError,
     SwitchRolledBackError,
@@ -93,12 +105,11 @@ class Switch:
         the gate. Raises NothingToDoError, QualityGateError, RepositoryError, ConfigChangedError,
         SwitchRolledBackError, SwitchUnfinishedError and ServerUnreachableError.
         """
-        with switching(self.repository.root) as work_directory:
+        with RepositoryWriter(self.repository, wait_seconds=0) as writer:
             for version in sorted(split):
                 self.repository.require_version(version, self.model)
                 check_manifest(self.repository, version, self.model, force=force)
-            run = _Run(self, ConfigFile(self.repository.config_path), work_directory)
-            return run.to(
+            return _Run(self, writer).to(
                 {version: percent for version, percent in split.items() if percent > 0},
                 retire=retire,
             )
@@ -126,10 +137,10 @@ class Switch:
 class _Run:
     """One switch under way."""
 
-    def __init__(self, switch: Switch, config: ConfigFile, work_directory: Any) -> None:
+    def __init__(self, switch: Switch, writer: RepositoryWriter) -> None:
         self.switch = switch
-        self.config = config
-        self.work_directory = work_directory
+        self.writer = writer
+        self.config = OvmsConfig.read(switch.repository.config_path)
         self.server, self.model = switch.server, switch.model
         self.split_model = switch._split_model
         self.steps = 0
@@ -137,7 +148,7 @@ class _Run:
     def to(self, split: Split, *, retire: bool) -> Switched:
         begun = time.monotonic()
         served = self._settled()
-        original = self.config.text
+        original = self.config
         wanted = set(split)
         try:
             self._prove(wanted - served)
@@ -198,22 +209,20 @@ class _Run:
             return
         trial = self.switch._trial
         entry = self.config.entry(self.model)
-        policy = specific(versions)
+        policy = specific_versions(versions)
         self._step(f"{_named(versions)} on trial, as {trial}: no client asks there")
-        self.config.change({**entry, "name": trial, "model_version_policy": policy})
+        self._edit({**entry, "name": trial, "model_version_policy": policy})
         self._loaded(trial, versions)
         self._smoke(trial, versions)
 
     def _serve(self, versions: set[int], check: set[int] | frozenset[int] = frozenset()) -> None:
         """Serve these versions and no others, and no trial."""
-        entry = {**self.config.entry(self.model), "model_version_policy": specific(versions)}
+        policy = specific_versions(versions)
+        entry = {**self.config.entry(self.model), "model_version_policy": policy}
         if not self.split_model.history():
             before = self.server.available(self.model)
-            self.split_model.publish({max(before): ALL}, self.work_directory)
-        changed = self.config.change(
-            entry, self.split_model.entry(entry), remove=self.switch._trial
-        )
-        if changed:
+            self.split_model.publish({max(before): ALL}, self.writer)
+        if self._edit(entry, self.split_model.entry(entry), remove=self.switch._trial):
             self._step(f"{_named(versions)} served")
         self._loaded(self.model, versions)
         if check:
@@ -224,9 +233,9 @@ class _Run:
         """Publish the split, wait until the server tells it and all who follow have read it."""
         changed = self.split_model.history()[-1] != split
         if changed:
-            self.split_model.publish(split, self.work_directory)
+            self.split_model.publish(split, self.writer)
             self._step(f"the split is {format_split(split)}")
-        self.split_model.write_file(split)
+        self.split_model.write_file(split, self.writer)
         if not self.server.wait_until(lambda: self.server.split(self.model) == split):
             raise SwitchUnfinishedError(
                 f"{self.server.address} does not tell the split {format_split(split)} after "
@@ -278,11 +287,19 @@ class _Run:
                     context = " ".join(["a"] * words)
                     client.answer(self.switch.smoke.question, context, version=version)
 
-    def _undo(self, original: str) -> None:
-        """Put the configuration back. Raises ConfigChangedError where it is not ours any more."""
-        if self.config.text == original:
+    def _edit(self, *entries: Entry, remove: str | None = None) -> bool:
+        """Change `config.json`; return False where it says so already."""
+        edited = self.config.edited(*entries, remove=remove)
+        if edited == self.config:
+            return False
+        self.config = self.writer.replace_config(self.config, edited.new_text)
+        return True
+
+    def _undo(self, original: OvmsConfig) -> None:
+        """Put the configuration back. Raises ConfigChangedError where another program edited it."""
+        if self.config.text == original.text:
             return
-        self.config.replace(original)
+        self.config = self.writer.replace_config(self.config, original.text or "")
         with contextlib.suppress(ServerUnreachableError):
             self.server.reload()
 

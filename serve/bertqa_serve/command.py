@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 CONTAINER_IMAGE = "openvino/model_server:latest"
-THREADS_PER_STREAM = 4
 STREAMS_PER_CHANNEL = 1000
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class EngineKind(StrEnum):
@@ -45,27 +42,6 @@ class Listening:
     rest_port: int
     host: str = "127.0.0.1"
     log_level: str = "INFO"
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use, by affinity and by its control group."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = _CPU_QUOTA.read_text(encoding="ascii").split()
-        limit = int(quota) // int(period)
-    except (OSError, ValueError):
-        limit = 0
-    return max(1, min(cores or 1, limit) if limit else cores or 1)
-
-
-def plugin_config(cores: int) -> dict[str, str]:
-    """Give OpenVINO's settings for so many cores: all of them, four to each stream.
-
-    A stream answers one request at a time: more streams answer more of them, fewer answer sooner.
-    There are two at least, so that a request is not behind another while a core is free.
-    """
-    streams = min(cores, max(2, cores // THREADS_PER_STREAM))
-    return {"INFERENCE_NUM_THREADS": str(cores), "NUM_STREAMS": str(streams)}
 
 
 def server_flags(listening: Listening) -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from bertqa.artifact import GRPC_PORT, REST_PORT, Repository, complete_config, usable_cores
 from bertqa.errors import ModelLoadError
 from bertqa_serve.command import (
     CONTAINER_IMAGE,
@@ -28,7 +29,6 @@ from bertqa_serve.command import (
     Listening,
     command_line,
     local_program,
-    usable_cores,
 )
 from bertqa_serve.errors import (
     EngineNotFoundError,
@@ -37,8 +37,6 @@ from bertqa_serve.errors import (
     ServeError,
     ServerDiedError,
 )
-from bertqa_serve.ports import GRPC_PORT, REST_PORT
-from bertqa_serve.repository import complete_config
 from bertqa_serve.warm_up import warm_up
 
 OVMS_BINARY = "OVMS_BINARY"
@@ -125,7 +123,7 @@ def choose_engine(
 def dry_run(options: ServeOptions) -> list[str]:
     """Return the command that `serve` would run; starts and writes nothing. Raises ServeError."""
     engine = choose_engine(options.engine, options.ovms_path, image=options.image)
-    return command_line(engine, _listening(options, dry_run=True))
+    return command_line(engine, _listening(options, print, dry_run=True))
 
 
 def serve(
@@ -163,7 +161,7 @@ def running(
     """
     asked_to_end = asked_to_end or threading.Event()
     engine = choose_engine(options.engine, options.ovms_path, image=options.image)
-    listening = _listening(options)
+    listening = _listening(options, log)
     for port in (options.port, options.rest_port):
         _require_free(engine, options.host, port)
     log(f"Serving with {engine.kind} ({engine.reason}).")
@@ -228,9 +226,14 @@ def _find_container(environment: Mapping[str, str], image: str) -> Engine | None
     return None
 
 
-def _listening(options: ServeOptions, *, dry_run: bool = False) -> Listening:
+def _listening(options: ServeOptions, log: Log, *, dry_run: bool = False) -> Listening:
     config_path = complete_config(
-        options.repository, options.model, usable_cores(), dry_run=dry_run
+        Repository(options.repository),
+        options.model,
+        usable_cores(),
+        dry_run=dry_run,
+        log=log,
+        on_progress=lambda progress: log(progress.stage),
     )
     return Listening(config_path, options.port, options.rest_port, options.host, options.log_level)
 

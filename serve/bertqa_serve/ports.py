@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import socket
 
+from bertqa.artifact import GRPC_PORT, REST_PORT
 from bertqa_serve.errors import PortInUseError
 
-GRPC_PORT = 9000
-REST_PORT = 8000
 _TRIED = 100
 _LOOPBACK = "127.0.0.1"
 

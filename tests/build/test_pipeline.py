@@ -9,6 +9,7 @@ import onnx
 import openvino as ov
 import pytest
 
+from bertqa._progress import Progress
 from bertqa.artifact import ModelInfo, Repository, sha256_of
 from bertqa.client import QAClient
 from bertqa.errors import DataError, QualityGateError
@@ -16,7 +17,6 @@ from bertqa.evaluation import evaluate, read_squad
 from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa_build.errors import BuildError
 from bertqa_build.pipeline import build
-from bertqa_build.progress import Progress
 from bertqa_build.recipe import Recipe, load_recipe
 from tests.support.checkpoints import write_checkpoint, write_squad
 from tests.support.demo import DemoBuild

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.artifact import Repository, Scores, VersionManifest, sha256_of
+from bertqa.artifact import WORK_FOLDER, Repository, Scores, VersionManifest, sha256_of
 from bertqa.errors import RepositoryError
-from bertqa_build.publish import STAGING, Artefacts, publish
+from bertqa_build.publish import Artefacts, publish
 
 MODELS = ("bert-qa", "bert-qa-onnx")
-CARD = VersionManifest(
+MANIFEST = VersionManifest(
     model="",
     version=0,
     precision="int8",
@@ -58,11 +58,18 @@ def assert_whole(repository: Repository) -> None:
         json.loads(repository.config_path.read_text())
 
 
-def test_publishes_both_formats_with_cards_and_a_config(
+def assert_nothing_left(repository: Repository) -> None:
+    """The work folder holds what is kept for ever, and no half of a version is to be seen."""
+    left = {path.name for path in (repository.root / WORK_FOLDER).iterdir()}
+    assert left == {"lock", "numbers.json"}
+    assert repository.versions(MODELS[0]) == repository.versions(MODELS[1])
+
+
+def test_publishes_both_formats_with_manifests_and_a_config(
     repository: Repository, artefacts: Artefacts
 ) -> None:
-    assert publish(repository, artefacts, CARD) == 1
-    assert publish(repository, artefacts, CARD) == 2
+    assert publish(repository, artefacts, MANIFEST) == 1
+    assert publish(repository, artefacts, MANIFEST) == 2
     assert_whole(repository)
     for model, files, kind in (
         ("bert-qa", {"model.xml", "model.bin"}, "openvino"),
@@ -71,7 +78,8 @@ def test_publishes_both_formats_with_cards_and_a_config(
         assert repository.versions(model) == [1, 2]
         manifest = repository.manifest(2, model)
         assert (set(manifest.files), manifest.format) == (files, kind)
-        assert (manifest.precision, manifest.parent, manifest.scores) == ("int8", 1, CARD.scores)
+        assert (manifest.precision, manifest.parent) == ("int8", 1)
+        assert manifest.scores == (MANIFEST.scores if kind == "openvino" else None)
         assert manifest.published.endswith("+00:00")
     config = json.loads(repository.config_path.read_text())
     assert config == {
@@ -90,20 +98,20 @@ def test_publishes_both_formats_with_cards_and_a_config(
 def test_leaves_an_existing_config_alone(repository: Repository, artefacts: Artefacts) -> None:
     repository.root.mkdir()
     repository.config_path.write_text("mine")
-    publish(repository, artefacts, CARD)
+    publish(repository, artefacts, MANIFEST)
     assert repository.config_path.read_text() == "mine"
 
 
 def test_a_number_is_never_given_twice(repository: Repository, artefacts: Artefacts) -> None:
     (repository.root / "bert-qa" / "3").mkdir(parents=True)
     (repository.root / "bert-qa-onnx" / "7").mkdir(parents=True)
-    assert publish(repository, artefacts, CARD) == 8
+    assert publish(repository, artefacts, MANIFEST) == 8
     for model in MODELS:
         directory = repository.version_dir(8, model)
         for path in directory.iterdir():
             path.unlink()
         directory.rmdir()
-    assert publish(repository, artefacts, CARD) == 9
+    assert publish(repository, artefacts, MANIFEST) == 9
 
 
 def test_two_at_once_get_two_numbers(repository: Repository, artefacts: Artefacts) -> None:
@@ -111,7 +119,7 @@ def test_two_at_once_get_two_numbers(repository: Repository, artefacts: Artefact
 
     def publish_with_others() -> int:
         start.wait()
-        return publish(repository, artefacts, CARD)
+        return publish(repository, artefacts, MANIFEST)
 
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(publish_with_others) for _ in range(4)]
@@ -123,7 +131,7 @@ def test_killed_at_any_moment_leaves_a_whole_repository(
     repository: Repository, artefacts: Artefacts
 ) -> None:
     """A publisher dies before each of its system calls in turn, until one gets to its end."""
-    publish(repository, artefacts, CARD)
+    publish(repository, artefacts, MANIFEST)
     script = (
         "import sys; from tests.build import test_publish; "
         "test_publish.kill_at_every_moment(*sys.argv[1:])"
@@ -132,8 +140,8 @@ def test_killed_at_any_moment_leaves_a_whole_repository(
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20, "too few moments were tried"
     highest = max(max(repository.versions(model)) for model in MODELS)
-    assert publish(repository, artefacts, CARD) == highest + 1
-    assert not [entry for entry in (repository.root / STAGING).iterdir() if entry.is_dir()]
+    assert publish(repository, artefacts, MANIFEST) == highest + 1
+    assert_nothing_left(repository)
 
 
 def kill_at_every_moment(root: str, made: str) -> None:
@@ -154,12 +162,25 @@ def kill_at_every_moment(root: str, made: str) -> None:
         assert status == -signal.SIGKILL
 
 
+EVENTS = frozenset(
+    ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "fcntl.flock")
+)
+
+
 def publish_and_die(repository: Repository, artefacts: Artefacts, call: int) -> None:
     calls = 0
 
     def trace(event: str, _: object) -> None:
         nonlocal calls
-        if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fcntl.flock"):
+        if event in (
+            "open",
+            "os.mkdir",
+            "os.rename",
+            "os.remove",
+            "os.rmdir",
+            "os.chmod",
+            "fcntl.flock",
+        ):
             calls += 1
             if calls == call:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -167,7 +188,7 @@ def publish_and_die(repository: Repository, artefacts: Artefacts, call: int) -> 
     status = 1
     try:
         sys.addaudithook(trace)
-        publish(repository, artefacts, CARD)
+        publish(repository, artefacts, MANIFEST)
         status = 0
     finally:
         os._exit(status)
@@ -187,20 +208,20 @@ def test_a_failure_is_one_error_and_leaves_nothing(
     repository: Repository, artefacts: Artefacts
 ) -> None:
     """The file size limit of a child process stands for a disk that is full."""
-    publish(repository, artefacts, CARD)
+    publish(repository, artefacts, MANIFEST)
     script = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
         "from bertqa.errors import RepositoryError\n"
         "from bertqa.artifact import Repository\n"
         "from bertqa_build.publish import Artefacts, publish\n"
-        "from tests.build.test_publish import CARD\n"
+        "from tests.build.test_publish import MANIFEST\n"
         "made = Path(sys.argv[2])\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
         "try:\n"
         "    publish(Repository(Path(sys.argv[1])), Artefacts(made / 'model.xml', "
-        "made / 'model.onnx'), CARD)\n"
+        "made / 'model.onnx'), MANIFEST)\n"
         "except RepositoryError as error:\n"
         "    print(error)\n"
     )
@@ -210,7 +231,7 @@ def test_a_failure_is_one_error_and_leaves_nothing(
     assert {model: repository.versions(model) for model in MODELS} == {
         model: [1] for model in MODELS
     }
-    assert not [entry for entry in (repository.root / STAGING).iterdir() if entry.is_dir()]
+    assert_nothing_left(repository)
 
 
 def test_refuses_what_cannot_be_published(
@@ -222,12 +243,12 @@ def test_refuses_what_cannot_be_published(
     artefacts.weights.touch()
     (tmp_path / "file").touch()
     with pytest.raises(RepositoryError, match="cannot be written"):
-        publish(Repository(tmp_path / "file"), artefacts, CARD)
+        publish(Repository(tmp_path / "file"), artefacts, MANIFEST)
 
 
 def test_a_damaged_record_is_named(repository: Repository, artefacts: Artefacts) -> None:
-    publish(repository, artefacts, CARD)
-    (repository.root / STAGING / "highest-version").write_text("x")
-    with pytest.raises(RepositoryError, match="highest-version should hold"):
-        publish(repository, artefacts, CARD)
+    publish(repository, artefacts, MANIFEST)
+    (repository.root / WORK_FOLDER / "numbers.json").write_text("x")
+    with pytest.raises(RepositoryError, match=r"numbers\.json should hold the version numbers"):
+        publish(repository, artefacts, MANIFEST)
     assert repository.versions() == [1]

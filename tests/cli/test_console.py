@@ -9,12 +9,12 @@ from rich.table import Table
 from bertqa import Answer
 from bertqa_cli.console import print_error, print_json, stdout
 from bertqa_cli.formatting import (
+    day,
     directory_size,
     headline,
     highlighted,
     human_size,
     milliseconds,
-    minute,
     score,
 )
 
@@ -56,7 +56,7 @@ def test_figures_and_moments() -> None:
     assert human_size(12_345_678) == "12.3 MB"
     assert (score(None), score(78.166)) == ("", "78.17")
     assert (milliseconds(None), milliseconds(1.25)) == ("", "1.2 ms")
-    assert (minute(None), minute("2026-08-21T10:30:00Z")) == ("", "2026-08-21 10:30")
+    assert (day(None), day("2026-08-21T10:30:00Z")) == ("", "2026-08-21")
 
 
 def test_a_directory_s_size_counts_what_is_below_it(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -10,18 +11,23 @@ from typing import Any
 import pytest
 
 from bertqa import QAClient, _defaults
-from bertqa.artifact import VersionManifest, sha256_of
+from bertqa.artifact import (
+    WORK_FOLDER,
+    RepositoryWriter,
+    VersionManifest,
+    sha256_of,
+    sibling_base_path,
+)
 from bertqa.errors import (
     BertQAError,
+    ConfigChangedError,
     DeadlineExceededError,
     QualityGateError,
+    RepositoryBusyError,
     RepositoryError,
     ServerUnreachableError,
 )
-from bertqa_deploy.config_file import WORK_DIRECTORY, beside, switching
 from bertqa_deploy.errors import (
-    ConfigChangedError,
-    DeployError,
     NothingToDoError,
     SwitchRolledBackError,
 )
@@ -142,6 +148,14 @@ def test_the_same_version_again_is_refused(serve: Serve) -> None:
     refused(served, NothingToDoError, "version 2 is the default already")
 
 
+def test_a_copy_of_a_version_under_another_number_is_switched_to(serve: Serve) -> None:
+    served = serve(1, policy=ONLY_1)
+    write_manifest(served, 1)
+    shutil.copytree(served.repository.version_dir(1), served.repository.version_dir(3))
+
+    assert served.switch.move({3: 100.0}).default == 3
+
+
 def test_an_unknown_version_is_refused(serve: Serve) -> None:
     refused(serve(1), RepositoryError, r"no version 2 of bert-qa \(published: 1\)")
 
@@ -192,14 +206,16 @@ def test_a_change_by_somebody_else_is_left_and_shown(serve: Serve) -> None:
 
 def test_two_switches_at_once_are_refused(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    with switching(served.repository.root):
-        refused(served, DeployError, "Another switch is under way")
+    with RepositoryWriter(served.repository):
+        refused(served, RepositoryBusyError, r"Another process \(a build, publish or switch\)")
 
 
 def test_a_repository_that_cannot_be_written_is_named(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    (served.repository.root / WORK_DIRECTORY).write_text("in the way", encoding="utf-8")
-    refused(served, DeployError, "cannot be written")
+    work_folder = served.repository.root / WORK_FOLDER
+    shutil.rmtree(work_folder, ignore_errors=True)
+    work_folder.write_text("in the way", encoding="utf-8")
+    refused(served, RepositoryError, "cannot be written")
 
 
 def test_a_server_that_is_away_changes_nothing(serve: Serve) -> None:
@@ -267,7 +283,7 @@ def test_a_repository_that_the_server_does_not_read_is_noticed(
 def test_a_configuration_that_is_none_of_ovms_is_named(serve: Serve, text: str) -> None:
     served = serve(1, 2, policy=ONLY_1)
     served.repository.config_path.write_text(text, encoding="utf-8")
-    with pytest.raises(RepositoryError, match="no configuration of OVMS"):
+    with pytest.raises(RepositoryError, match="is not a configuration of OVMS"):
         served.switch.move(TO_2)
 
 
@@ -282,4 +298,4 @@ def test_a_configuration_that_is_none_of_ovms_is_named(serve: Serve, text: str) 
 def test_the_split_lies_beside_the_model_wherever_the_server_has_it(
     base_path: str, expected: str
 ) -> None:
-    assert beside({"base_path": base_path}, "bert-qa-traffic") == expected
+    assert sibling_base_path({"base_path": base_path}, "bert-qa-traffic") == expected

@@ -6,18 +6,14 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from bertqa_serve.command import (
     Engine,
     EngineKind,
     Listening,
     command_line,
     known_flags,
-    plugin_config,
     server_flags,
     unknown_flags,
-    usable_cores,
 )
 from bertqa_serve.engine.flags import parse
 
@@ -57,21 +53,6 @@ def test_the_local_engine_takes_the_same_flags() -> None:
     options = parse(server_flags(LISTENING))
     assert (options.port, options.rest_port) == (9000, 8000)
     assert options.metrics_enable
-
-
-@pytest.mark.parametrize(
-    ("cores", "threads", "streams"),
-    [(1, "1", "1"), (2, "2", "2"), (4, "4", "2"), (8, "8", "2"), (56, "56", "14")],
-)
-def test_all_cores_are_used_four_to_a_stream_and_two_streams_at_least(
-    cores: int, threads: str, streams: str
-) -> None:
-    config = plugin_config(cores)
-    assert config == {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
-
-
-def test_this_machine_has_cores() -> None:
-    assert usable_cores() >= 1
 
 
 def test_a_flag_that_a_supported_version_lacks_is_found() -> None:

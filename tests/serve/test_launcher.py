@@ -14,8 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bertqa.artifact import plugin_config, usable_cores
 from bertqa.errors import ModelLoadError
-from bertqa_serve.command import EngineKind, plugin_config, usable_cores
+from bertqa_serve.command import EngineKind
 from bertqa_serve.errors import (
     EngineNotFoundError,
     PortInUseError,

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
+from bertqa._progress import OnProgress, Progress
 from bertqa.artifact import ModelInfo
 from bertqa_build.bench.plan import BenchFiles, Precision
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.model import SpanModel
-from bertqa_build.progress import OnProgress, Progress
 from bertqa_build.quantization import quantize
 from bertqa_build.recipe import Quantization
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from bertqa._progress import OnProgress, Progress, ignore
+from bertqa.artifact import write_whole
 from bertqa_build.bench.models import prepare
 from bertqa_build.bench.plan import (
     BATCHES,
@@ -27,7 +29,6 @@ from bertqa_build.bench.plan import (
     variants,
 )
 from bertqa_build.errors import BuildError
-from bertqa_build.progress import OnProgress, Progress, ignore
 
 # How many times its FP32 weights a model takes in memory, measured with BERT-large: ONNX Runtime's
 # OpenVINO provider alone holds them four times.
@@ -300,6 +301,4 @@ def _empty(key: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(record: Path, kept: dict[str, Any]) -> None:
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    partial.rename(record)
+    write_whole(record, json.dumps(kept, indent=1))

@@ -9,7 +9,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa._progress import Progress
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import CommandError
 from bertqa_cli.options import Json
@@ -59,10 +58,12 @@ def bench(
     """
     if context.invoked_subcommand:
         return
-    from bertqa_build.bench.chart import draw
-    from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
-    from bertqa_build.bench.run import measure, plan_for_this_machine
-    from bertqa_build.progress import Progress as BuildProgress
+    from bertqa_build.quiet import quiet
+
+    with quiet():
+        from bertqa_build.bench.chart import draw
+        from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
+        from bertqa_build.bench.run import measure, plan_for_this_machine
 
     plan: Plan = plan_for_this_machine(
         model,
@@ -75,11 +76,7 @@ def bench(
     if plot is not None and not plot.absolute().parent.is_dir():
         raise CommandError(f"{plot} cannot be written: there is no directory {plot.parent}.")
     with resumable(), stages() as show:
-
-        def on_progress(progress: BuildProgress) -> None:
-            show(Progress(progress.stage, progress.done, progress.total, note=progress.note))
-
-        measurement = measure(plan, work_dir, on_progress, again=again)
+        measurement = measure(plan, work_dir, show, again=again)
     if plot is not None:
         plot.write_text(draw(measurement), encoding="utf-8")
     if json:

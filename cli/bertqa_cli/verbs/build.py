@@ -9,7 +9,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa._progress import Progress
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import directory_size, human_size
@@ -22,30 +21,31 @@ def build(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     work_dir: Annotated[
-        Path, typer.Option(help="Where trainings keep their checkpoints, to go on from.")
+        Path, typer.Option(help="Where trainings keep their checkpoints, to resume from.")
     ] = Path(".work"),
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Say a recipe's key otherwise."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Replace the value of one of the recipe's keys; repeatable.",
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Publish even what the quality gate refuses.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make a checkpoint into an FP32 and an INT8 version, score them, and publish them."""
-    from bertqa_build.pipeline import build as build_versions
-    from bertqa_build.progress import Progress as BuildProgress
+    """Build an FP32 and an INT8 version from a checkpoint, score them, and publish them."""
+    from bertqa_build.quiet import quiet
     from bertqa_build.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
+    with quiet():
+        from bertqa_build.pipeline import build as build_versions
     with resumable(), stages() as show:
-
-        def on_progress(progress: BuildProgress) -> None:
-            show(Progress(progress.stage, progress.done, progress.total, note=progress.note))
-
         result = build_versions(
-            loaded, Repository(repository), work_dir, force=force, on_progress=on_progress
+            loaded, Repository(repository), work_dir, force=force, on_progress=show
         )
     if json:
         print_json(result.to_dict())

@@ -84,7 +84,7 @@ def compare(
         )
 
     from bertqa.evaluation import compare as compare_sides
-    from bertqa_deploy.report import report_html
+    from bertqa.evaluation import comparison_page
 
     dataset = None if data is None else read_squad(data)
     with ExitStack() as stack:
@@ -110,7 +110,7 @@ def compare(
             )
     if html is not None:
         try:
-            html.write_text(report_html(comparison), encoding="utf-8")
+            html.write_text(comparison_page(comparison), encoding="utf-8")
         except OSError as error:
             raise CommandError(f"{html} cannot be written: {error.strerror}.") from error
         stderr.print(f"wrote {escape(str(html))}")
@@ -205,12 +205,12 @@ def _serve(first: System, second: System, port: int) -> None:
 
 
 def _show(comparison: Comparison) -> None:
-    from bertqa_deploy.report import figures
+    from bertqa.evaluation import metric_rows
 
     first, second = comparison.sides
     title = f"{comparison.questions} questions of {comparison.dataset}"
     table = Table("", escape(first.name), escape(second.name), title=escape(title))
-    for row in figures(first, second):
+    for row in metric_rows(first, second):
         table.add_row(*row)
     stdout.print(table)
     stdout.print(f"[bold]{escape(comparison.verdict)}[/]")

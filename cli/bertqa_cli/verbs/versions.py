@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict
 from typing import Any
 
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
-from bertqa.artifact import Repository
+from bertqa.artifact import OvmsConfig, Repository, VersionEntry, VersionManifest
 from bertqa.errors import RepositoryError
 from bertqa.transport import ServedVersion, served_versions
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import CommandError
-from bertqa_cli.formatting import directory_size, human_size, minute, score
+from bertqa_cli.formatting import day, directory_size, human_size, score
 from bertqa_cli.options import (
     DEFAULT_NAMESPACE,
     DEFAULT_REPOSITORY,
@@ -57,59 +60,53 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
         raise CommandError(
             f"There is no model repository {repository.root}. `bert-qa build` makes one."
         )
-    versions = repository.versions(model)
-    served = _configured(repository, model, versions)
-    rows: list[dict[str, Any]] = [
-        repository.manifest(version, model).to_dict()
-        | {
-            "state": "served" if version in served else "not served",
-            "is_default": version == max(served, default=None),
-            "size": directory_size(repository.version_dir(version, model)),
-        }
-        for version in versions
-    ]
+    entries = repository.entries(model)
+    served = _configured(repository, model)
+    default = max(served, default=None)
     if json:
-        print_json(rows)
+        print_json([_row(entry, served, default) for entry in entries])
         return
-    if not rows:
-        stdout.print(f"{repository.root} has no version of {model} yet.")
+    if not entries:
+        stdout.print(f"{escape(str(repository.root))} has no version of {escape(model)} yet.")
         return
     table = _version_table()
-    for row in rows:
-        scores = row.get("scores") or {}
-        parent = f"version {row['parent']}" if row.get("parent") else row["source"]
-        table.add_row(
-            str(row["version"]),
-            row["state"],
-            "yes" if row["is_default"] else "",
-            row["precision"],
-            score(scores.get("exact_match")),
-            score(scores.get("f1")),
-            human_size(row["size"]),
-            minute(row["published"]),
-            parent,
+    for entry in entries:
+        state = "served" if entry.number in served else "not served"
+        _add(
+            table,
+            entry.number,
+            "default" if entry.number == default else state,
+            entry.manifest,
+            directory_size(entry.directory),
         )
-    stdout.print(table)
+    _show(table)
+    for entry in entries:
+        for remark in entry.remarks:
+            stdout.print(f"Version {entry.number}: {escape(remark)}")
 
 
-def _configured(repository: Repository, model: str, versions: list[int]) -> list[int]:
-    """Return those versions that OVMS would serve by the repository's `config.json`.
+def _row(entry: VersionEntry, served: list[int], default: int | None) -> dict[str, Any]:
+    """Return a version for JSON: its manifest, as far as it can be read, and what else is known."""
+    manifest = entry.manifest.to_dict() if entry.manifest else {}
+    return manifest | {
+        "version": entry.number,
+        "state": "served" if entry.number in served else "not served",
+        "is_default": entry.number == default,
+        "size": directory_size(entry.directory),
+        "remarks": list(entry.remarks),
+    }
+
+
+def _configured(repository: Repository, model: str) -> list[int]:
+    """Return the versions that OVMS serves by the repository's `config.json`.
 
     Where there is none, all of them: `bert-qa serve` writes one that says so.
     """
-    from bertqa.artifact import VersionPolicy
-    from bertqa.errors import ConfigError
-    from bertqa_deploy.config_file import ConfigFile
-
+    versions = repository.versions(model)
     if not repository.config_path.exists():
         return versions
-    config = ConfigFile(repository.config_path)
-    if not config.has(model):
-        return []
-    try:
-        return VersionPolicy.parse(config.entry(model).get("model_version_policy")).choose(versions)
-    except ConfigError as error:
-        raise CommandError(f"{repository.config_path}: {error}") from error
+    config = OvmsConfig.read(repository.config_path)
+    return config.policy(model).choose(versions) if config.has(model) else []
 
 
 def _served(served: list[ServedVersion], repository: Repository, model: str, *, json: bool) -> None:
@@ -118,19 +115,19 @@ def _served(served: list[ServedVersion], repository: Repository, model: str, *, 
         print_json([asdict(one) | other for one, other in zip(served, published, strict=True)])
         return
     table = _version_table()
-    for version, known in zip(served, published, strict=True):
+    for one, other in zip(served, published, strict=True):
+        state = one.state if one.error is None else f"{one.state} ({one.error})"
         table.add_row(
-            str(version.version),
-            version.state if version.error is None else f"{version.state} ({version.error})",
-            "yes" if version.is_default else "",
-            version.precision,
-            score(version.exact_match),
-            score(version.f1),
-            human_size(known["size"]) if known["size"] else "",
-            minute(known["published"]),
-            version.source,
+            str(one.version),
+            f"{state}, default" if one.is_default else state,
+            one.precision,
+            score(one.exact_match),
+            score(one.f1),
+            human_size(other["size"]) if other["size"] else "",
+            day(other["published"] or ""),
+            escape(one.source),
         )
-    stdout.print(table)
+    _show(table)
 
 
 def _published_as(served: ServedVersion, repository: Repository, model: str) -> dict[str, Any]:
@@ -164,7 +161,38 @@ def _tracks(release: str, namespace: str, *, json: bool) -> None:
 
 
 def _version_table() -> Table:
-    table = Table("version", "state", "default", "precision", "exact match", "F1")
-    for column in ("size", "published", "made from"):
-        table.add_column(column)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("version", justify="right")
+    table.add_column("state", max_width=20)
+    table.add_column("precision")
+    table.add_column("EM", justify="right")
+    table.add_column("F1", justify="right")
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("published", no_wrap=True)
+    table.add_column("made from", no_wrap=True, overflow="ellipsis")
     return table
+
+
+def _add(
+    table: Table, number: int, state: str, manifest: VersionManifest | None, size: int
+) -> None:
+    """Add a published version; what only a manifest says is "?" where that cannot be read."""
+    if manifest is None:
+        table.add_row(str(number), state, "?", "?", "?", human_size(size), "?", "?")
+        return
+    scores = manifest.scores
+    table.add_row(
+        str(number),
+        state,
+        manifest.precision,
+        score(scores.exact_match if scores else None),
+        score(scores.f1 if scores else None),
+        human_size(size),
+        day(manifest.published),
+        f"version {manifest.parent}" if manifest.parent else escape(manifest.source),
+    )
+
+
+def _show(table: Table) -> None:
+    """Print a table in the terminal's width, which may have changed since the program started."""
+    stdout.print(table, width=shutil.get_terminal_size().columns, soft_wrap=False)

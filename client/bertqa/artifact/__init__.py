@@ -1,14 +1,20 @@
 """What a published version is, and the repository that holds it."""
 
+from bertqa._defaults import GRPC_PORT, REST_PORT
+from bertqa.artifact._completion import complete_config
+from bertqa.artifact._files import sha256_of, sync, write_whole
+from bertqa.artifact._hardware import plugin_config, streams_for, usable_cores
 from bertqa.artifact._manifest import MANIFEST_FILE, GateResult, Scores, VersionManifest
 from bertqa.artifact._model_info import ModelInfo
+from bertqa.artifact._ovms_config import CONFIG_FILE, Entry, OvmsConfig, sibling_base_path
 from bertqa.artifact._repository import (
     IR_FILE,
     MODEL_NAME,
     ONNX_FILE,
+    WEIGHTS_FILE,
     Repository,
+    VersionEntry,
     onnx_model_name,
-    sha256_of,
 )
 from bertqa.artifact._split import (
     SPLIT_KEY,
@@ -27,32 +33,61 @@ from bertqa.artifact._tensors import (
     START_LOGITS,
     TOKEN_TYPE_IDS,
 )
-from bertqa.artifact._version_policy import VersionPolicy
+from bertqa.artifact._version_policy import (
+    ALL_VERSIONS,
+    LATEST_VERSION,
+    VersionPolicy,
+    specific_versions,
+)
+from bertqa.artifact._work_folder import WORK_FOLDER
+from bertqa.artifact._writer import WAIT_SECONDS, Arrival, Draft, RepositoryWriter
 
 __all__ = [
+    "ALL_VERSIONS",
     "ATTENTION_MASK",
+    "CONFIG_FILE",
     "END_LOGITS",
+    "GRPC_PORT",
     "INPUTS",
     "INPUT_IDS",
     "IR_FILE",
+    "LATEST_VERSION",
     "MANIFEST_FILE",
     "MODEL_NAME",
     "ONNX_FILE",
     "OUTPUTS",
+    "REST_PORT",
     "SPLIT_KEY",
     "START_LOGITS",
     "TOKEN_TYPE_IDS",
+    "WAIT_SECONDS",
+    "WEIGHTS_FILE",
     "WHOLE",
+    "WORK_FOLDER",
+    "Arrival",
+    "Draft",
+    "Entry",
     "GateResult",
     "ModelInfo",
+    "OvmsConfig",
     "Repository",
+    "RepositoryWriter",
     "Scores",
     "Split",
+    "VersionEntry",
     "VersionManifest",
     "VersionPolicy",
+    "complete_config",
     "format_split",
     "onnx_model_name",
     "parse_split",
+    "plugin_config",
     "sha256_of",
+    "sibling_base_path",
+    "specific_versions",
     "split_model_name",
+    "streams_for",
+    "sync",
+    "usable_cores",
+    "write_whole",
 ]

@@ -69,7 +69,8 @@ class VersionManifest:
     8601 in UTC; `inputs_sha256` is the digest of all that decides what a build makes, by which a
     version that was built before is found.
 
-    Keys that this release does not know are ignored, so that a newer one can add some.
+    Keys that this release does not know are ignored, so that a newer one can add some. A change
+    that older releases must not overlook raises `schema_version`.
     """
 
     model: str
@@ -107,10 +108,18 @@ class VersionManifest:
             The manifest that it holds.
 
         Raises:
-            RepositoryError: The file is missing, cannot be read, or is not a manifest.
+            RepositoryError: The file is missing, cannot be read, is not a manifest, or is one that
+                only a newer release understands.
         """
         try:
-            return TypeAdapter(cls).validate_json(path.read_bytes())
+            text = path.read_bytes()
+            schema = TypeAdapter(_Schema).validate_json(text).schema_version
+            if schema > SCHEMA_VERSION:
+                raise RepositoryError(
+                    f"{path} was written by a newer release: it has schema_version {schema}, and "
+                    f"this release reads up to {SCHEMA_VERSION}. Install a newer bertqa."
+                )
+            return TypeAdapter(cls).validate_json(text)
         except FileNotFoundError as error:
             raise RepositoryError(f"There is no {path}.") from error
         except OSError as error:
@@ -121,6 +130,11 @@ class VersionManifest:
             raise RepositoryError(
                 f"{path} is not a version manifest: {f'{where}: ' if where else ''}{first['msg']}."
             ) from error
+
+
+@dataclass(frozen=True, slots=True, config=_READING)
+class _Schema:
+    schema_version: int = SCHEMA_VERSION
 
 
 def _plain(kind: Any, value: object) -> dict[str, Any]:

@@ -1,35 +1,44 @@
 """Reading an OVMS model repository: which versions are there, and what their manifests say.
 
-Writing one is the job of `bertqa_build.publish`; this module knows the layout.
+`RepositoryWriter` writes one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
+from bertqa.artifact._ovms_config import CONFIG_FILE
 from bertqa.errors import RepositoryError
 
 MODEL_NAME = "bert-qa"
-CONFIG_FILE = "config.json"
 IR_FILE = "model.xml"
+WEIGHTS_FILE = "model.bin"
 ONNX_FILE = "model.onnx"
 
-_VERSION = re.compile(r"[1-9][0-9]*")
+_VERSION = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 
 def onnx_model_name(model: str) -> str:
-    """The model under which a version's ONNX file is published; beside an IR, OVMS ignores it."""
+    """Return the name under which a model's ONNX is published: beside an IR, OVMS ignores it."""
     return f"{model}-onnx"
 
 
-def sha256_of(path: Path) -> str:
-    """Digest a file without holding it in memory."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@dataclass(frozen=True, slots=True)
+class VersionEntry:
+    """A version as it lies in a repository.
+
+    `manifest` is None where it is missing, damaged or of a newer release. It has the number and
+    the model's name of the directory, whatever the file says. `remarks` are sentences about what
+    is unusual.
+    """
+
+    number: int
+    directory: Path
+    manifest: VersionManifest | None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +53,47 @@ class Repository:
         return self.root / CONFIG_FILE
 
     def version_dir(self, version: int, model: str = MODEL_NAME) -> Path:
-        """Where a version is, or would be."""
+        """Return where a version is, or would be."""
         return self.root / model / str(version)
 
     def versions(self, model: str = MODEL_NAME) -> list[int]:
-        """The numbers of the published versions, in ascending order."""
+        """Return the numbers of the versions on disk, in ascending order.
+
+        Raises:
+            RepositoryError: The model's directory cannot be read.
+        """
         directory = self.root / model
-        if not directory.is_dir():
+        try:
+            return sorted(
+                int(entry.name)
+                for entry in directory.iterdir()
+                if _VERSION.fullmatch(entry.name) and entry.is_dir()
+            )
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(
-            int(entry.name)
-            for entry in directory.iterdir()
-            if entry.is_dir() and _VERSION.fullmatch(entry.name)
-        )
+        except OSError as error:
+            raise RepositoryError(f"{directory} cannot be read: {error.strerror}.") from error
+
+    def entries(self, model: str = MODEL_NAME) -> list[VersionEntry]:
+        """Return all versions of a model, also those whose manifest cannot be read.
+
+        Args:
+            model: The model's name, which is its directory's.
+
+        Returns:
+            The versions in ascending order.
+
+        Raises:
+            RepositoryError: The model's directory cannot be read.
+        """
+        return [self._entry(version, model) for version in self.versions(model)]
 
     def require_version(self, version: int, model: str = MODEL_NAME) -> Path:
-        """Return a version's directory. Raises RepositoryError naming the versions that exist."""
+        """Return the directory of a version that has to be there.
+
+        Raises:
+            RepositoryError: It is not; the message names those that are.
+        """
         directory = self.version_dir(version, model)
         if not directory.is_dir():
             known = ", ".join(map(str, self.versions(model))) or "none"
@@ -69,7 +103,11 @@ class Repository:
         return directory
 
     def latest_version(self, model: str = MODEL_NAME) -> int:
-        """Return the highest published version. Raises RepositoryError where there is none."""
+        """Return the highest version on disk.
+
+        Raises:
+            RepositoryError: There is none.
+        """
         versions = self.versions(model)
         if not versions:
             raise RepositoryError(
@@ -78,5 +116,31 @@ class Repository:
         return versions[-1]
 
     def manifest(self, version: int, model: str = MODEL_NAME) -> VersionManifest:
-        """Read a version's manifest. Raises RepositoryError where there is none."""
-        return VersionManifest.read(self.require_version(version, model) / MANIFEST_FILE)
+        """Read a version's manifest.
+
+        Args:
+            version: The number of the version's directory.
+            model: The model's name.
+
+        Returns:
+            The manifest, with this number and name: a copy of a version says those of the original.
+
+        Raises:
+            RepositoryError: There is no such version, or its manifest is missing, damaged or of a
+                newer release.
+        """
+        found = VersionManifest.read(self.require_version(version, model) / MANIFEST_FILE)
+        return replace(found, version=version, model=model)
+
+    def _entry(self, version: int, model: str) -> VersionEntry:
+        directory = self.version_dir(version, model)
+        try:
+            found = VersionManifest.read(directory / MANIFEST_FILE)
+        except RepositoryError as error:
+            return VersionEntry(version, directory, None, (str(error),))
+        manifest = replace(found, version=version, model=model)
+        if manifest == found:
+            return VersionEntry(version, directory, manifest)
+        original = found.version if found.model == model else f"{found.version} of {found.model}"
+        remark = f"It is a copy: its {MANIFEST_FILE} is that of version {original}."
+        return VersionEntry(version, directory, manifest, (remark,))

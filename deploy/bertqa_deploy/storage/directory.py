@@ -1,125 +1,140 @@
-"""A directory as the place: a version is staged beside the models and appears by one rename."""
+"""A directory as the target: a version is copied beside the models and appears by a rename."""
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from bertqa._progress import OnProgress, Progress
-from bertqa.artifact import MANIFEST_FILE
+from bertqa.artifact import MANIFEST_FILE, WAIT_SECONDS, Arrival, Repository, RepositoryWriter
 from bertqa_deploy.errors import PlaceError, TakenError
-from bertqa_deploy.storage.version import (
-    CHUNK_BYTES,
-    VersionFiles,
-    digest_of,
-)
+from bertqa_deploy.storage.version import CHUNK_BYTES, VersionFiles, digest_of
 
-STAGING = ".publishing"
-_LOCK = "lock"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Directory:
     """The root of a repository in a file system."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, wait_seconds: float = WAIT_SECONDS) -> None:
+        """Name the target.
 
-    def missing(self, files: VersionFiles, on_progress: OnProgress) -> list[str]:
-        """Name the files that neither are there nor are staged. Raises TakenError, PlaceError."""
-        target = self.root / files.path
-        with self._explained():
+        Args:
+            root: The directory; it is made where there is none.
+            wait_seconds: How long to wait for another process that writes there.
+        """
+        self.root = root
+        self._wait_seconds = wait_seconds
+        self._repository = Repository(root)
+
+    def take(self, parts: Sequence[VersionFiles], on_progress: OnProgress) -> list[list[str]]:
+        """Copy what is missing, verify it, and let the version appear in all its formats at once.
+
+        What was copied and verified before an interruption is not copied again. Where everything
+        is there already, nothing is locked or written.
+
+        Args:
+            parts: The formats of one version, in the order in which they appear.
+            on_progress: Called with the bytes of each file that are copied or read back.
+
+        Returns:
+            The names of the files that were copied now, for each of the parts.
+
+        Raises:
+            TakenError: Another version or file is there. Nothing was changed.
+            RepositoryError: The directory cannot be written, or another process writes to it.
+            PlaceError: A file is not what was written.
+        """
+        absent = [part for part in parts if not self._is_there(part, on_progress)]
+        if not absent:
+            return [[] for _ in parts]
+        with RepositoryWriter(
+            self._repository, wait_seconds=self._wait_seconds, on_progress=on_progress
+        ) as writer:
+            absent = [part for part in absent if not self._is_there(part, on_progress)]
+            for part in absent:
+                writer.require_own_number(part.model, part.version, part.digests[MANIFEST_FILE])
+            copies = {part.model: writer.stage_copy(part.identity) for part in absent}
+            with self._explained(list(copies.values())):
+                copied = {
+                    part.model: _copy_missing(part, copies[part.model], on_progress)
+                    for part in absent
+                }
+            writer.appear(
+                [Arrival(copies[each.model], each.model, each.version) for each in absent]
+            )
+        return [copied.get(part.model, []) for part in parts]
+
+    def _target(self, part: VersionFiles) -> Path:
+        return self._repository.version_dir(part.version, part.model)
+
+    def _is_there(self, part: VersionFiles, on_progress: OnProgress) -> bool:
+        """Return whether a part is there, whole and the same."""
+        target = self._target(part)
+        with self._explained([]):
             if not target.exists():
-                staged = self._staged(files)
-                return [
-                    name
-                    for name, digest in files.digests.items()
-                    if not (staged / name).is_file()
-                    or _read_back(files, staged, name, on_progress) != digest
-                ]
+                return False
             sizes = {path.name: path.stat().st_size for path in target.iterdir()}
-            missing = files.missing(
-                str(target), sizes, lambda name: _read_back(files, target, name, on_progress)
+            missing = part.missing(
+                str(target), sizes, lambda name: _read_back(part, target, name, on_progress)
             )
         if missing:
             raise TakenError(
-                f"{target} is there without {missing[0]}: it was not put there by this command. "
-                "Take it away first. Nothing was changed."
+                f"{target} is there without {missing[0]}: this command did not make it. Remove it "
+                "first. Nothing was changed."
             )
-        return []
-
-    def send(self, files: VersionFiles, names: list[str], on_progress: OnProgress) -> None:
-        """Copy and verify these files, then let the version appear. Raises as `missing` does."""
-        target = self.root / files.path
-        if target.exists() and not names:
-            return
-        staged = self._staged(files)
-        with self._explained(), self._alone():
-            staged.mkdir(parents=True, exist_ok=True)
-            for name in names:
-                _copy(files, staged, name, on_progress)
-                if _read_back(files, staged, name, on_progress) != files.digests[name]:
-                    raise PlaceError(
-                        f"{staged / name} is not what was written there: is the disk sound? "
-                        "The same command tries again."
-                    )
-            target.parent.mkdir(exist_ok=True)
-            if target.exists():
-                raise TakenError(f"{target} appeared meanwhile. Give the same command again.")
-            staged.rename(target)
-            _sync(target.parent)
-            _sync(self.root)
-
-    def _staged(self, files: VersionFiles) -> Path:
-        identity = files.digests[MANIFEST_FILE][:12]
-        return self.root / STAGING / f"{files.model}-{files.version}-{identity}"
+        return True
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Be the only one who publishes here; the system drops the lock when its holder dies."""
-        staging = self.root / STAGING
-        staging.mkdir(parents=True, exist_ok=True)
-        with (staging / _LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise PlaceError(
-                    f"Another publish is under way in {self.root}: nothing was changed."
-                ) from error
-            yield
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, copies: Sequence[Path]) -> Iterator[None]:
+        """Explain an OSError, and leave nothing of unfinished copies on a disk that is full."""
         try:
             yield
         except OSError as error:
+            if error.errno in _NO_ROOM:
+                for copy in copies:
+                    shutil.rmtree(copy, ignore_errors=True)
             raise PlaceError(
                 f"{self.root} cannot be written: {error.strerror or error}. No version appeared "
-                "there, and run the same command again to resume."
+                "there. Run the same command again to resume."
             ) from error
 
 
-def _copy(files: VersionFiles, staged: Path, name: str, on_progress: OnProgress) -> None:
-    total, done = files.size(name), 0
-    with (files.source / name).open("rb") as source, (staged / name).open("wb") as copy:
+def _copy_missing(part: VersionFiles, copy: Path, on_progress: OnProgress) -> list[str]:
+    """Copy the files of which there is no verified copy yet, and return their names."""
+    for path in copy.iterdir():
+        if path.name not in part.digests:
+            path.unlink()
+    names = [
+        name
+        for name, digest in part.digests.items()
+        if not (copy / name).is_file() or _read_back(part, copy, name, on_progress) != digest
+    ]
+    for name in names:
+        _copy(part, copy, name, on_progress)
+        if _read_back(part, copy, name, on_progress) != part.digests[name]:
+            raise PlaceError(
+                f"{copy / name} is not what was written there: is the disk sound? Run the same "
+                "command again to copy it anew."
+            )
+    return names
+
+
+def _copy(part: VersionFiles, copy: Path, name: str, on_progress: OnProgress) -> None:
+    total, done = part.size(name), 0
+    with (part.source / name).open("rb") as source, (copy / name).open("wb") as target:
         while chunk := source.read(CHUNK_BYTES):
-            done += copy.write(chunk)
-            on_progress(Progress(f"Sending {files.path}/{name}", done, total, "bytes"))
-        copy.flush()
-        os.fsync(copy.fileno())
+            done += target.write(chunk)
+            on_progress(Progress(f"Sending {part.path}/{name}", done, total, "bytes"))
+        target.flush()
+        os.fsync(target.fileno())
 
 
-def _read_back(files: VersionFiles, directory: Path, name: str, on_progress: OnProgress) -> str:
-    stage, total = f"Reading back {files.path}/{name}", files.size(name)
+def _read_back(part: VersionFiles, directory: Path, name: str, on_progress: OnProgress) -> str:
+    stage, total = f"Reading back {part.path}/{name}", part.size(name)
     with (directory / name).open("rb") as file:
         return digest_of(file, lambda done: on_progress(Progress(stage, done, total, "bytes")))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,7 @@ off; what is there and different is refused before anything is sent.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,27 +58,50 @@ def publish(
 ) -> Published:
     """Copy a version, with its ONNX twin where there is one, and verify what arrived.
 
-    `force` takes a version that failed the gate; a store has to answer the first look within
-    `answer_seconds`. Raises RepositoryError, QualityGateError, TakenError, PlaceError, and
-    ModuleNotFoundError where the store's extra is not installed.
+    Args:
+        repository: The repository that has the version.
+        version: Its number, which it keeps.
+        to: Where it is to go.
+        model: The model's name.
+        force: Whether a version is copied that failed the quality gate.
+        answer_seconds: How long a store may take to answer the first look, in seconds.
+        on_progress: Called with the bytes of each file that are sent or read back.
+
+    Returns:
+        What is there now.
+
+    Raises:
+        RepositoryError: The version is missing or damaged, or the directory cannot be written.
+        QualityGateError: The version failed the gate.
+        TakenError: Another version or file is there already.
+        PlaceError: The target cannot be reached or written.
+        ModuleNotFoundError: The store's extra is not installed.
     """
     begun = time.monotonic()
     repository.require_version(version, model)
     twin = onnx_model_name(model)
-    # The twin first: who sees the IR may count on it.
+    # The twin first: a client that sees the IR may count on it.
     models = [twin, model] if repository.version_dir(version, twin).is_dir() else [model]
     parts = [VersionFiles.of(repository, version, each) for each in models]
     for part in parts:
         check_manifest(repository, version, part.model, force=force)
-    place = (
-        ObjectStore(to, answer_seconds=answer_seconds) if to.scheme else Directory(Path(to.path))
-    )
-    missing = [place.missing(part, on_progress) for part in parts]
-    for part, names in zip(parts, missing, strict=True):
-        place.send(part, names, on_progress)
+    if to.scheme:
+        sent = _send(ObjectStore(to, answer_seconds=answer_seconds), parts, on_progress)
+    else:
+        sent = Directory(Path(to.path)).take(parts, on_progress)
     files = [
         PublishedFile(f"{part.path}/{name}", part.size(name), digest, name in names)
-        for part, names in zip(parts, missing, strict=True)
+        for part, names in zip(parts, sent, strict=True)
         for name, digest in part.digests.items()
     ]
     return Published(version, model, str(to), files, round(time.monotonic() - begun, 3))
+
+
+def _send(
+    store: ObjectStore, parts: Sequence[VersionFiles], on_progress: OnProgress
+) -> list[list[str]]:
+    """Send what a store lacks, after a look at all parts; return the names for each of them."""
+    missing = [store.missing(part, on_progress) for part in parts]
+    for part, names in zip(parts, missing, strict=True):
+        store.send(part, names, on_progress)
+    return missing

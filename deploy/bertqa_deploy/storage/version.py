@@ -1,4 +1,4 @@
-"""The files of a version, as its manifest lists them, and how what a place holds compares."""
+"""A version's files: in which order they are sent, and which of them a target lacks."""
 
 from __future__ import annotations
 
@@ -33,13 +33,30 @@ class VersionFiles:
         """The version's directory, from the root of a repository."""
         return f"{self.model}/{self.version}"
 
+    @property
+    def identity(self) -> str:
+        """A name that no other version has, not even one of the same number."""
+        return f"{self.model}-{self.version}-{self.digests[MANIFEST_FILE][:12]}"
+
     def size(self, name: str) -> int:
         """Return a file's size in bytes."""
         return (self.source / name).stat().st_size
 
     @classmethod
     def of(cls, repository: Repository, version: int, model: str) -> VersionFiles:
-        """List a version's files. Raises RepositoryError where its manifest does not say which."""
+        """List a version's files.
+
+        Args:
+            repository: The repository that has the version.
+            version: Its number.
+            model: The model's name.
+
+        Returns:
+            The files.
+
+        Raises:
+            RepositoryError: There is no such version, or its manifest does not list its files.
+        """
         directory = repository.require_version(version, model)
         manifest = repository.manifest(version, model)
         model_file = next((name for name in (IR_FILE, ONNX_FILE) if name in manifest.files), None)
@@ -50,7 +67,8 @@ class VersionFiles:
         for name in manifest.files:
             if name in (MANIFEST_FILE, ".", "..") or Path(name).name != name:
                 raise RepositoryError(
-                    f"{directory / MANIFEST_FILE} lists {name!r}: no file's name."
+                    f"{directory / MANIFEST_FILE} lists {name!r}, which is not the name of a "
+                    "file beside it."
                 )
         others = sorted(name for name in manifest.files if name != model_file)
         digests = {name: manifest.files[name] for name in (*others, model_file)}
@@ -64,10 +82,18 @@ class VersionFiles:
     def missing(
         self, where: str, sizes: Mapping[str, int], digest: Callable[[str], str]
     ) -> list[str]:
-        """Name what a place lacks, in order, given its files' `sizes` in bytes.
+        """Name the files that a target lacks.
 
-        `digest` reads a file there. Raises TakenError where one is another file, or is no file of
-        this version.
+        Args:
+            where: The target, for messages.
+            sizes: The sizes of the files that are there, in bytes, by their names.
+            digest: Reads a file there and returns its sha256.
+
+        Returns:
+            The names, in the order in which the files are sent.
+
+        Raises:
+            TakenError: A file there is another one, or this version has none of that name.
         """
         for name in sizes.keys() - self.digests.keys():
             raise TakenError(
@@ -81,7 +107,7 @@ class VersionFiles:
 
 
 def taken(path: str) -> TakenError:
-    """Say that another file is where one was to go."""
+    """Return the error that says that another file is where one was to go."""
     return TakenError(
         f"{path} is there already, and is another file: a published version is never overwritten. "
         "Nothing was changed."
@@ -89,7 +115,12 @@ def taken(path: str) -> TakenError:
 
 
 def digest_of(file: BinaryIO, on_bytes: Callable[[int], None]) -> str:
-    """Return the sha256 of an open file, telling how many bytes have been read."""
+    """Return the sha256 of an open file, and report how many bytes have been read.
+
+    Args:
+        file: The file, open for reading.
+        on_bytes: Called with the number of bytes so far.
+    """
     digest, done = hashlib.sha256(), 0
     while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)

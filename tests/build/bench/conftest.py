@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from bertqa._progress import ignore
 from bertqa_build.bench.models import prepare
 from bertqa_build.bench.plan import BenchFiles
-from bertqa_build.progress import ignore
 from tests.support.checkpoints import write_checkpoint
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -119,27 +121,63 @@ def test_without_a_policy_the_latest_version_is_served_and_without_a_configurati
     assert [each["state"] for each in json.loads(invoke(*asked).out)] == ["not served"] * 2
 
 
-def test_the_table_of_a_repository_has_state_and_default(
-    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_the_table_of_a_repository_fits_and_has_state_and_default(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
-    publish(tmp_path, "fp32", "int8")
-    write_config(tmp_path, policy={"specific": {"versions": [1]}})
+    monkeypatch.setenv("COLUMNS", columns)
+    publish(tmp_path, "fp32", "int8", "int8")
+    write_config(tmp_path, policy={"specific": {"versions": [1, 2]}})
 
     lines = invoke("versions", "--repository", str(tmp_path)).out.splitlines()
 
-    cells = [[cell.strip() for cell in line.split("│")] for line in lines]
-    rows = [row[1:4] for row in cells if len(row) > 3 and row[1].isdigit()]
-    assert rows == [["1", "served", "yes"], ["2", "not served", ""]]
+    cells = [[cell.strip() for cell in re.split(r"\s{2,}", line.strip())] for line in lines]
+    rows = [row[:3] for row in cells if row[0].isdigit()]
+    assert rows == [["1", "served", "fp32"], ["2", "default", "int8"], ["3", "not served", "int8"]]
+    assert max(map(len, lines)) <= int(columns)
+
+
+def test_copies_and_versions_with_a_bad_manifest_are_listed_with_a_remark(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    publish(tmp_path, "fp32", "int8", "int8", "int8")
+    model = tmp_path / "bert-qa"
+    shutil.copytree(model / "1", model / "5")
+    (model / "2" / "manifest.json").unlink()
+    (model / "3" / "manifest.json").write_text("{", encoding="utf-8")
+    newer = json.loads((model / "4" / "manifest.json").read_text(encoding="utf-8"))
+    newer = {**newer, "schema_version": 2}
+    (model / "4" / "manifest.json").write_text(json.dumps(newer), encoding="utf-8")
+    asked = ("versions", "--repository", str(tmp_path))
+
+    rows = json.loads(invoke(*asked, "--json").out)
+    table = " ".join(invoke(*asked).out.split())
+
+    assert [row["version"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [row["state"] for row in rows] == ["served"] * 5
+    assert [row.get("precision") for row in rows] == ["fp32", None, None, None, "fp32"]
+    for row, remark in zip(
+        rows[1:],
+        (
+            "There is no ",
+            "is not a version manifest",
+            "was written by a newer release: it has schema_version 2",
+            "It is a copy: its manifest.json is that of version 1.",
+        ),
+        strict=True,
+    ):
+        assert remark in row["remarks"][0]
+        assert f"Version {row['version']}: {' '.join(row['remarks'][0].split())}" in table
+    assert rows[0]["remarks"] == []
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("{", "is no configuration of OVMS"),
+        ("{", "is not a configuration of OVMS"),
         (
             '{"model_config_list": [{"config": {"name": "bert-qa", "model_version_policy": {}}}]}',
-            "model_version_policy is none that OVMS knows: {}",
+            "model_version_policy is not one that OVMS knows: {}",
         ),
     ],
 )

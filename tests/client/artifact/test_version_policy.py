@@ -38,5 +38,5 @@ def test_policies_choose_versions(policy: dict[str, Any] | None, chosen: list[in
     ],
 )
 def test_another_policy_is_refused(policy: Any) -> None:
-    with pytest.raises(ConfigError, match="none that OVMS knows"):
+    with pytest.raises(ConfigError, match="not one that OVMS knows"):
         VersionPolicy.parse(policy)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bertqa import AsyncQAClient, QAClient, _defaults
-from bertqa.artifact import Repository, format_split, parse_split
+from bertqa.artifact import Repository, RepositoryWriter, format_split, parse_split
 from bertqa.errors import InvalidOptionError
 from bertqa_deploy.split_model import SplitModel
 from tests.support.engines import Served
@@ -103,7 +103,8 @@ def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:
 def server(engine: str, tmp_path: Path) -> Iterator[Served]:
     for version in (1, 2):
         write_toy_version(tmp_path, version)
-    SplitModel(Repository(tmp_path), "bert-qa").publish({1: 100.0}, tmp_path)
+    with RepositoryWriter(Repository(tmp_path)) as writer:
+        SplitModel(Repository(tmp_path), "bert-qa").publish({1: 100.0}, writer)
     write_config(tmp_path, "bert-qa", "bert-qa-traffic")
     with Served(engine, tmp_path) as server:
         yield server

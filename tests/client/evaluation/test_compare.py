@@ -14,13 +14,13 @@ from bertqa.evaluation import (
     SquadDataset,
     System,
     compare,
+    comparison_page,
     evaluate,
     parse_squad,
 )
 from bertqa.evaluation._compare import Disagreement
 from bertqa.evaluation._statistics import Interval, McNemar
 from bertqa.qa import normalize
-from bertqa_deploy.report import report_html
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
 
@@ -118,7 +118,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
     evil = "<script>alert(1)</script> & co"
     answers = Answer("<script>", 0, 8, 0.5, 1), Answer("", 0, 0, 0.25, 2)
     side = Metrics("version <1>", 50.0, 60.0, 1.0, 2.0, 3.0, None)
-    page = report_html(
+    page = comparison_page(
         Comparison(
             "data & more.json",
             1,

@@ -14,7 +14,7 @@ from bertqa_deploy.azureml.endpoints import (
 from bertqa_deploy.azureml.files import Files
 from bertqa_deploy.azureml.plans import plan_serving
 from bertqa_deploy.errors import AzureError, AzureFileError, NothingToDoError
-from tests.deploy.azureml.azure import WORKSPACE_ID, Azure
+from tests.support.azure import WORKSPACE_ID, Azure
 
 ENDPOINT = "onlineEndpoints/bert-qa"
 QUOTA = ("OutOfQuota", "Not enough quota available for Standard_F8s_v2 in westeurope.")

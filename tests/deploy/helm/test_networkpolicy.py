@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.deploy.helm.chart import Manifest, Rendering, render
+from tests.support.chart import Manifest, Rendering, render
 
 
 def policy(rendering: Rendering, suffix: str = "") -> Manifest:

@@ -167,8 +167,11 @@ def test_a_damaged_file_is_not_sent(repository: Repository, place: Place) -> Non
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"files": {"../../secret": "0" * 64, "model.xml": "0" * 64}}, "no file's name"),
-        ({"files": {"manifest.json": "0" * 64, "model.xml": "0" * 64}}, "no file's name"),
+        ({"files": {"../../secret": "0" * 64, "model.xml": "0" * 64}}, "is not the name of"),
+        (
+            {"files": {"manifest.json": "0" * 64, "model.xml": "0" * 64}},
+            "is not the name of",
+        ),
         ({"files": {"model.bin": "0" * 64}}, r"lists no model\.xml and no model\.onnx"),
     ],
 )

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.errors import ConfigError
-from bertqa_serve.errors import RepositoryMissingError
-from bertqa_serve.repository import complete_config
+from bertqa.artifact import Repository, RepositoryWriter
+from bertqa.artifact import complete_config as complete
+from bertqa.errors import ConfigError, RepositoryError
+from tests.support.files import unwritable
 
 CORES = 6
 PLUGIN_CONFIG = {"INFERENCE_NUM_THREADS": "6", "NUM_STREAMS": "2"}
+
+
+def complete_config(root: Path, model: str, cores: int, *, dry_run: bool = False) -> Path:
+    return complete(Repository(root), model, cores, dry_run=dry_run)
 
 
 def with_version(root: Path) -> Path:
@@ -71,9 +76,9 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_repository_that_cannot_be_served_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    with pytest.raises(RepositoryMissingError, match=str(missing)):
+    with pytest.raises(RepositoryError, match=str(missing)):
         complete_config(missing, "bert-qa", CORES)
-    with pytest.raises(RepositoryMissingError, match="no version of bert-qa"):
+    with pytest.raises(RepositoryError, match="no version of bert-qa"):
         complete_config(tmp_path, "bert-qa", CORES)
     assert not list(tmp_path.iterdir())
 
@@ -85,3 +90,45 @@ def test_a_configuration_that_is_none_is_named_and_left(tmp_path: Path, text: st
     with pytest.raises(ConfigError, match=str(path)):
         complete_config(tmp_path, "bert-qa", CORES)
     assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_complete_configuration_is_served_without_a_lock_and_without_writing(
+    tmp_path: Path,
+) -> None:
+    path = complete_config(with_version(tmp_path), "bert-qa", CORES)
+    with RepositoryWriter(Repository(tmp_path)):
+        assert complete_config(tmp_path, "bert-qa", CORES) == path
+    with unwritable(tmp_path):
+        assert complete_config(tmp_path, "bert-qa", CORES) == path
+
+
+def test_a_configuration_that_cannot_be_completed_is_served_as_it_is_with_a_line(
+    tmp_path: Path,
+) -> None:
+    path = complete_config(with_version(tmp_path), "bert-qa", 2)
+    before, said = path.read_bytes(), list[str]()
+    with unwritable(tmp_path):
+        complete(Repository(tmp_path), "bert-qa", CORES, log=said.append)
+    assert path.read_bytes() == before
+    (line,) = said
+    assert "is served as it is, without settings for 6 cores" in line
+    assert "cannot be written" in line
+
+
+def test_a_switch_under_way_keeps_its_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bertqa.artifact._completion._BUSY_SECONDS", 0.0)
+    path = complete_config(with_version(tmp_path), "bert-qa", 2)
+    before, said = path.read_bytes(), list[str]()
+    with RepositoryWriter(Repository(tmp_path)):
+        complete(Repository(tmp_path), "bert-qa", CORES, log=said.append)
+    assert path.read_bytes() == before
+    assert "Another process (a build, publish or switch) writes to" in said[0]
+
+
+def test_a_missing_configuration_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    with_version(tmp_path)
+    with unwritable(tmp_path), pytest.raises(RepositoryError, match="cannot be written"):
+        complete_config(tmp_path, "bert-qa", CORES)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["bert-qa"]

@@ -14,7 +14,7 @@ import yaml
 
 from tools.programs import helm
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "bert-qa"
 SCENARIOS = {path.name.removesuffix("-values.yaml"): path for path in sorted(CHART.glob("ci/*"))}
 RELEASE = "bert-qa"
@@ -109,6 +109,7 @@ def pod_specs(rendering: Rendering) -> dict[str, Manifest]:
                 specs[label] = found["spec"]["template"]["spec"]
             case "InferenceService":
                 specs[label] = found["spec"]["predictor"]
+    assert specs, "no pod is in the rendering"
     return specs
 
 

@@ -1,0 +1,85 @@
+"""The `config.json` that a server needs before it starts, made or completed for this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bertqa._progress import OnProgress, ignore
+from bertqa.artifact._ovms_config import OvmsConfig
+from bertqa.artifact._repository import Repository
+from bertqa.artifact._writer import WAIT_SECONDS, RepositoryWriter
+from bertqa.errors import RepositoryError
+
+_BUSY_SECONDS = 5.0
+
+
+def complete_config(
+    repository: Repository,
+    model: str,
+    cores: int,
+    *,
+    dry_run: bool = False,
+    log: Callable[[str], None] = lambda _: None,
+    on_progress: OnProgress = ignore,
+) -> Path:
+    """Make sure that a repository has a `config.json` that fits this machine.
+
+    Where there is none, it serves all versions of `model`. Models in it without a `plugin_config`
+    get one for so many cores, and one that this wrote for another machine is replaced; all else
+    stays as it is. Nothing is locked or written where nothing has to be. A file that is there and
+    cannot be written, or that a switch is editing, is served as it is.
+
+    Args:
+        repository: The repository.
+        model: The model that is to be served.
+        cores: How many cores the server may use.
+        dry_run: Check, and write nothing.
+        log: Called with a sentence where the file is served as it is.
+        on_progress: Called when there is another writer to wait for.
+
+    Returns:
+        The absolute path of the file.
+
+    Raises:
+        ConfigError: The file cannot be read, or OVMS would refuse it.
+        RepositoryError: There is no repository, no version of the model in it, or no `config.json`,
+            and it cannot be written.
+    """
+    path = repository.config_path.absolute()
+    if not repository.root.is_dir():
+        raise RepositoryError(
+            f"There is no model repository at {repository.root}. `bert-qa build` makes one."
+        )
+    if path.exists():
+        config = OvmsConfig.read(path)
+        if config.fitted(cores) == config or dry_run:
+            return path
+        try:
+            _complete(repository, model, cores, _BUSY_SECONDS, on_progress)
+        except RepositoryError as error:
+            log(f"{path} is served as it is, without settings for {cores} cores: {error}")
+        return path
+    if not repository.versions(model):
+        raise RepositoryError(
+            f"{repository.root} has no version of {model} (looked for "
+            f"{repository.root / model}/<number>). `bert-qa build` makes one."
+        )
+    if not dry_run:
+        _complete(repository, model, cores, WAIT_SECONDS, on_progress)
+    return path
+
+
+def _complete(
+    repository: Repository,
+    model: str,
+    cores: int,
+    wait_seconds: float,
+    on_progress: OnProgress,
+) -> None:
+    path = repository.config_path.absolute()
+    with RepositoryWriter(repository, wait_seconds=wait_seconds, on_progress=on_progress) as writer:
+        found = OvmsConfig.read(path) if path.exists() else OvmsConfig.default(path, model)
+        fitted = found.fitted(cores)
+        if fitted != found or found.text is None:
+            writer.replace_config(found, fitted.new_text)

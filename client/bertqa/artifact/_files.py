@@ -1,0 +1,83 @@
+"""Files that appear whole, stay after a loss of power, and can be read by another user."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+FILE_MODE = 0o644
+DIRECTORY_MODE = 0o755
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file, which is read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file, or a directory's list of names, to the disk.
+
+    Args:
+        path: The file or directory.
+
+    Raises:
+        OSError: It cannot be opened or written.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, text: str, *, staging: Path | None = None) -> None:
+    """Write a text file so that readers find the old text or the new one, never a part.
+
+    The new text is on the disk when this returns. A file that is replaced keeps its mode; a new
+    one gets 0644, whatever the umask.
+
+    Args:
+        path: The file; a symbolic link is replaced, not followed.
+        text: What it is to hold, written as UTF-8.
+        staging: A directory on the same file system for the unfinished file; None is the file's
+            own directory.
+
+    Raises:
+        OSError: It cannot be written. The old file is as it was, and no part is left behind.
+    """
+    partial = partial_of(staging / path.name if staging else path)
+    try:
+        mode = path.stat().st_mode & 0o777 if path.exists() else FILE_MODE
+        with partial.open("w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def partial_of(path: Path) -> Path:
+    """Return where the unfinished text of a file is while `write_whole` writes it."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def make_readable(directory: Path) -> None:
+    """Give a directory and all in it the modes of a published version, and sync it to the disk.
+
+    Args:
+        directory: The directory; it becomes 0755, and so do those in it, and files 0644.
+
+    Raises:
+        OSError: A mode cannot be changed or a file not be written.
+    """
+    for path in directory.rglob("*"):
+        path.chmod(DIRECTORY_MODE if path.is_dir() else FILE_MODE)
+        sync(path)
+    directory.chmod(DIRECTORY_MODE)
+    sync(directory)

@@ -1,0 +1,190 @@
+"""OVMS's `config.json`: which models and versions a server serves, read and edited.
+
+Nothing here writes; `RepositoryWriter.replace_config` does.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from bertqa.artifact._hardware import plugin_config
+from bertqa.artifact._version_policy import ALL_VERSIONS, VersionPolicy
+from bertqa.errors import ConfigError
+
+CONFIG_FILE = "config.json"
+
+Entry = dict[str, Any]
+"""The configuration of one model, as OVMS defines it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OvmsConfig:
+    """One reading of a `config.json`; an edit makes another one.
+
+    `text` is what the file holds, or None where there is no file yet.
+    """
+
+    path: Path
+    text: str | None
+    _content: Any = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a `config.json`.
+
+        Args:
+            path: The file.
+
+        Returns:
+            What it says.
+
+        Raises:
+            ConfigError: There is no such file, it cannot be read, or OVMS would refuse it.
+        """
+        text = read_config_text(path)
+        if text is None:
+            raise ConfigError(f"There is no {path}. `bert-qa build` and `bert-qa serve` write one.")
+        try:
+            content = json.loads(text)
+            if not all(isinstance(each["config"], dict) for each in content["model_config_list"]):
+                raise TypeError("an entry is not an object")
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise ConfigError(
+                f"{path} is not a configuration of OVMS: {type(error).__name__}: {error}."
+            ) from error
+        return cls(path, text, content)
+
+    @classmethod
+    def default(cls, path: Path, model: str) -> Self:
+        """Return the configuration of a repository that has none: all versions of one model.
+
+        Its `base_path` is relative, which OVMS resolves from the file: the repository can move.
+
+        Args:
+            path: Where the file is to be.
+            model: The model's name, which is its directory's.
+
+        Returns:
+            The configuration, with `text` None.
+        """
+        entry = {"name": model, "base_path": model, "model_version_policy": ALL_VERSIONS}
+        return cls(path, None, {"model_config_list": [{"config": entry}]})
+
+    @property
+    def new_text(self) -> str:
+        """The text of the file that says what this configuration says."""
+        return json.dumps(self._content, indent=2, ensure_ascii=False) + "\n"
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Copies of all models' configurations."""
+        return [copy.deepcopy(each["config"]) for each in self._content["model_config_list"]]
+
+    def has(self, model: str) -> bool:
+        """Return whether a model is configured."""
+        return any(entry.get("name") == model for entry in self.entries)
+
+    def entry(self, model: str) -> Entry:
+        """Return a copy of a model's configuration.
+
+        Raises:
+            ConfigError: It has none.
+        """
+        for entry in self.entries:
+            if entry.get("name") == model:
+                return entry
+        known = ", ".join(str(each.get("name")) for each in self.entries) or "none"
+        raise ConfigError(f"{self.path} has no model {model!r} (it has: {known}).")
+
+    def policy(self, model: str) -> VersionPolicy:
+        """Return which of a model's versions are served.
+
+        Raises:
+            ConfigError: The model is not configured, or its policy is not one of OVMS's.
+        """
+        try:
+            return VersionPolicy.parse(self.entry(model).get("model_version_policy"))
+        except ConfigError as error:
+            raise ConfigError(f"{self.path}: {error}") from error
+
+    def edited(self, *entries: Entry, remove: str | None = None) -> Self:
+        """Return this configuration with some models' entries put in, and one taken out.
+
+        Args:
+            *entries: The entries; each replaces the one of the same `name`, or is added.
+            remove: The name of a model that is to go.
+
+        Returns:
+            The new configuration, equal to this one where that changes nothing.
+        """
+        content = copy.deepcopy(self._content)
+        models = content["model_config_list"]
+        models[:] = [each for each in models if each["config"].get("name") != remove]
+        for entry in entries:
+            for each in models:
+                if each["config"].get("name") == entry["name"]:
+                    each["config"] = entry
+                    break
+            else:
+                models.append({"config": entry})
+        return type(self)(self.path, self.text, content)
+
+    def fitted(self, cores: int) -> Self:
+        """Return this configuration with a `plugin_config` for so many cores where it needs one.
+
+        An entry needs one that has none, as `ovms` takes none on its command line beside a
+        `config.json`, or that has what this method gave it on another machine.
+
+        Args:
+            cores: How many cores a server may use.
+
+        Returns:
+            The new configuration, equal to this one where that changes nothing.
+        """
+        content = copy.deepcopy(self._content)
+        for each in content["model_config_list"]:
+            if _is_ours(each["config"].get("plugin_config")):
+                each["config"]["plugin_config"] = plugin_config(cores)
+        return type(self)(self.path, self.text, content)
+
+
+def read_config_text(path: Path) -> str | None:
+    """Return the text of a `config.json`, or None where there is no such file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+
+
+def sibling_base_path(entry: Entry, model: str) -> str:
+    """Return the `base_path` of a model that lies beside another one, in the server's own terms.
+
+    Args:
+        entry: The configuration of the model that is there.
+        model: The directory's name of the other one.
+
+    Returns:
+        A path or the address of a store, such as `s3://bucket/models/bert-qa-traffic`.
+    """
+    parent, slash, _ = entry["base_path"].rstrip("/").rpartition("/")
+    return f"{parent}{slash}{model}"
+
+
+def _is_ours(settings: Any) -> bool:
+    """Return whether settings are missing, or are those for some number of cores."""
+    if settings is None:
+        return True
+    threads = str(settings.get("INFERENCE_NUM_THREADS", "")) if isinstance(settings, dict) else ""
+    if not threads.isdecimal() or len(threads) > 6 or int(threads) < 1:
+        return False
+    return bool(settings == plugin_config(int(threads)))

@@ -1,0 +1,151 @@
+"""The folder in which a repository's writer keeps what is unfinished, and how it is settled."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from bertqa.artifact._files import DIRECTORY_MODE, partial_of, sha256_of, sync, write_whole
+from bertqa.artifact._manifest import MANIFEST_FILE
+from bertqa.artifact._repository import Repository
+
+WORK_FOLDER = ".bert-qa"
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A staged directory that becomes a version; `staged` is relative to the work folder."""
+
+    staged: str
+    model: str
+    version: int
+    manifest_sha256: str
+
+
+_MOVES = TypeAdapter(list[_Move])
+
+
+class WorkFolder:
+    """The work folder of one repository; only the holder of `lock` may call its methods."""
+
+    def __init__(self, repository: Repository) -> None:
+        """Name the folder; nothing is made."""
+        self._repository = repository
+        self.path = repository.root / WORK_FOLDER
+        self.lock = self.path / "lock"
+        self.numbers = self.path / "numbers.json"
+        self.staged = self.path / "staged"
+        self.copies = self.path / "copies"
+        self._journal = self.path / "journal.json"
+
+    def carry_out(self, arrivals: Sequence[tuple[Path, str, int]]) -> None:
+        """Let staged directories appear as versions, in such a way that a kill is made good.
+
+        Args:
+            arrivals: For each the staged directory, the model and the version, in their order.
+
+        Raises:
+            OSError: The disk cannot be written.
+        """
+        moves = [
+            _Move(str(staged.relative_to(self.path)), model, version, _digest(staged))
+            for staged, model, version in arrivals
+        ]
+        write_whole(self._journal, _MOVES.dump_json(moves).decode())
+        self._finish(moves)
+
+    def settle(self) -> None:
+        """Complete the arrivals that a journal names, or remove their half, and clear the rest.
+
+        Raises:
+            OSError: The disk cannot be written.
+        """
+        if self._journal.exists():
+            try:
+                moves = _MOVES.validate_json(self._journal.read_bytes())
+            except ValidationError:
+                self._journal.unlink()
+            else:
+                self._finish(moves)
+        self._clear()
+
+    def discard(self, directory: Path) -> None:
+        """Remove a version's directory, which disappears whole.
+
+        Args:
+            directory: The directory.
+
+        Raises:
+            OSError: The disk cannot be written.
+        """
+        discarded = self.staged / f"discarded-{directory.parent.name}-{directory.name}"
+        discarded.parent.mkdir(exist_ok=True)
+        directory.rename(discarded)
+        sync(directory.parent)
+        shutil.rmtree(discarded)
+
+    def _finish(self, moves: Sequence[_Move]) -> None:
+        """Carry out what is left of a journal's moves, or undo them; the journal is gone then."""
+        try:
+            there = [move for move in moves if self._is_there(move)]
+            left = [move for move in moves if move not in there]
+            if moves[-1] in left and all(map(self._can_appear, left)):
+                for move in left:
+                    self._move(move)
+        finally:
+            self._end(moves)
+
+    def _end(self, moves: Sequence[_Move]) -> None:
+        """Remove the half of a version that did not appear, and the journal."""
+        if not self._is_there(moves[-1]):
+            for move in filter(self._is_there, moves):
+                self.discard(self._target(move))
+        self._journal.unlink()
+        sync(self.path)
+
+    def _move(self, move: _Move) -> None:
+        target = self._target(move)
+        if not target.parent.is_dir():
+            # Made aside, it is never seen with another mode, not even after a kill.
+            empty = self.staged / f"empty-{move.model}"
+            empty.mkdir(parents=True, exist_ok=True)
+            empty.chmod(DIRECTORY_MODE)
+            empty.rename(target.parent)
+            sync(target.parent.parent)
+        (self.path / move.staged).rename(target)
+        sync(target.parent)
+
+    def _target(self, move: _Move) -> Path:
+        return self._repository.version_dir(move.version, move.model)
+
+    def _is_there(self, move: _Move) -> bool:
+        staged, target = self.path / move.staged, self._target(move)
+        return not staged.exists() and target.is_dir() and _digest(target) == move.manifest_sha256
+
+    def _can_appear(self, move: _Move) -> bool:
+        return (self.path / move.staged).is_dir() and not self._target(move).exists()
+
+    def _clear(self) -> None:
+        """Remove what is not needed: all but lock, numbers and the copies that can be resumed."""
+        for path in self.path.iterdir():
+            if path in (self.lock, self.numbers, self.copies):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        for copy in self.copies.glob("*"):
+            model, _, version = copy.name.rpartition("-")[0].rpartition("-")
+            if (self._repository.root / model / version).exists():
+                shutil.rmtree(copy)
+        partial_of(self._repository.config_path.resolve()).unlink(missing_ok=True)
+
+
+def _digest(directory: Path) -> str:
+    """Return the digest of a version's manifest, or an empty text where it has none."""
+    manifest = directory / MANIFEST_FILE
+    return sha256_of(manifest) if manifest.is_file() else ""

@@ -1,0 +1,336 @@
+"""The one writer of a model repository: one lock, one work folder, whoever writes.
+
+`build` and `publish` add versions, `serve` completes `config.json`, `switch` edits it and publishes
+the split. All that is unfinished lies in `<root>/.bert-qa/`, on the same file system, where OVMS
+never looks (it reads a directory called `2.tmp` as version 2), and appears by a rename. The system
+drops the lock when its holder dies; the next writer completes or removes what was left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from filelock import FileLock, Timeout
+
+from bertqa._progress import OnProgress, Progress, ignore
+from bertqa.artifact._files import DIRECTORY_MODE, make_readable, sha256_of, write_whole
+from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
+from bertqa.artifact._numbers import NumberRecord
+from bertqa.artifact._ovms_config import OvmsConfig, read_config_text
+from bertqa.artifact._repository import Repository
+from bertqa.artifact._work_folder import WorkFolder
+from bertqa.errors import ConfigChangedError, RepositoryBusyError, RepositoryError
+
+WAIT_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A staged directory that is to become a version of a model."""
+
+    staged: Path
+    model: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A version that has no number yet: its files by the names that they are to have.
+
+    The manifest has everything but `version`, `published` and `files`.
+    """
+
+    manifest: VersionManifest
+    files: Mapping[str, Path]
+
+
+class RepositoryWriter:
+    """The right to write to a repository, for the length of a `with` block.
+
+    On entry, what a writer that died left behind is completed or removed. A failure, also one of
+    the system, is a RepositoryError, and leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+        on_progress: OnProgress = ignore,
+    ) -> None:
+        """Prepare a writer; nothing is touched before the block begins.
+
+        Args:
+            repository: The repository; its directory is made where there is none.
+            wait_seconds: How long to wait for another writer; 0 is not at all.
+            on_progress: Called when there is another writer to wait for.
+        """
+        self.repository = repository
+        self._wait_seconds = wait_seconds
+        self._on_progress = on_progress
+        self._work = WorkFolder(repository)
+        self._lock = FileLock(self._work.lock, fallback_to_soft=False)
+
+    def __enter__(self) -> Self:
+        """Take the lock and settle what another writer left.
+
+        Raises:
+            RepositoryBusyError: Another process writes, and did not end in time.
+            RepositoryError: The repository cannot be written, or its file system has no locks.
+        """
+        with self._explained():
+            made = [path for path in (self.repository.root, self._work.path) if _make(path)]
+            try:
+                self._acquire()
+            except OSError:
+                for path in reversed(made):
+                    with contextlib.suppress(OSError):
+                        path.rmdir()
+                raise
+        try:
+            with self._explained():
+                self._work.settle()
+                self._numbers = NumberRecord(self.repository, self._work.numbers)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Settle what the block left unfinished, and drop the lock."""
+        try:
+            with contextlib.suppress(OSError):
+                self._work.settle()
+        finally:
+            self._lock.release()
+
+    def next_number(self, *models: str) -> int:
+        """Return the number of the next version: one above the highest that was ever used.
+
+        Args:
+            *models: The models that share the number, such as an IR and its ONNX twin.
+        """
+        return self._numbers.next(*models)
+
+    def require_own_number(self, model: str, version: int, manifest_sha256: str) -> None:
+        """Refuse a number that another version had here, also if that was deleted since.
+
+        Args:
+            model: The model's name.
+            version: The number.
+            manifest_sha256: The digest of the manifest of the version that is to have it.
+
+        Raises:
+            RepositoryError: The number was used for a version with another manifest.
+        """
+        if self._numbers.other_owner(model, version, manifest_sha256):
+            raise RepositoryError(
+                f"The number {version} of {model} was used for another version in "
+                f"{self.repository.root}, and no number is used twice. Nothing was changed."
+            )
+
+    def publish(self, drafts: Sequence[Draft]) -> int:
+        """Publish one version in all its formats, under one new number.
+
+        Args:
+            drafts: The formats, in the order in which they appear, such as ONNX and then IR.
+
+        Returns:
+            The number.
+
+        Raises:
+            RepositoryError: A file cannot be read, or the repository not be written. No version
+                appeared.
+        """
+        version = self.next_number(*(draft.manifest.model for draft in drafts))
+        published = datetime.now(UTC).isoformat(timespec="seconds")
+        arrivals = []
+        for draft in drafts:
+            model = draft.manifest.model
+            staged = self.stage(f"{model}-{version}")
+            with self._explained():
+                for name, source in draft.files.items():
+                    shutil.copyfile(source, staged / name)
+                manifest = replace(
+                    draft.manifest,
+                    version=version,
+                    published=published,
+                    files={name: sha256_of(staged / name) for name in draft.files},
+                )
+                (staged / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+            arrivals.append(Arrival(staged, model, version))
+        self.appear(arrivals)
+        return version
+
+    def stage(self, name: str, texts: Mapping[str, str] | None = None) -> Path:
+        """Make a directory for files that are not to be seen yet.
+
+        Args:
+            name: The directory's name; it is removed when the block ends.
+            texts: Small text files to put there, by their names.
+
+        Returns:
+            Its path.
+
+        Raises:
+            RepositoryError: It cannot be written.
+        """
+        staged = self._work.staged / name
+        with self._explained():
+            staged.mkdir(parents=True)
+            for file, text in (texts or {}).items():
+                (staged / file).write_text(text, encoding="utf-8")
+        return staged
+
+    def stage_copy(self, name: str) -> Path:
+        """Make or find a directory for a copy that may be interrupted and resumed.
+
+        Args:
+            name: The version as `<model>-<number>-<digest>`. Another name is another copy.
+
+        Returns:
+            Its path, with the files that an interrupted run left. It is kept when the block ends.
+
+        Raises:
+            RepositoryError: It cannot be made.
+        """
+        copy = self._work.copies / name
+        with self._explained():
+            copy.mkdir(parents=True, exist_ok=True)
+        return copy
+
+    def appear(self, arrivals: Sequence[Arrival]) -> None:
+        """Let staged versions appear, all or none.
+
+        Their numbers are on the disk before. A writer that is killed in between is completed by
+        the next one.
+
+        Args:
+            arrivals: The versions, in the order in which they appear; when the last one is there,
+                all are. Nothing happens where there are none.
+
+        Raises:
+            RepositoryError: A version is there already, or the repository cannot be written.
+        """
+        if not arrivals:
+            return
+        with self._explained():
+            for each in arrivals:
+                target = self.repository.version_dir(each.version, each.model)
+                if target.exists():
+                    raise RepositoryError(
+                        f"{target} is there already: a published version is never overwritten."
+                    )
+                make_readable(each.staged)
+                self._numbers.enter(each.model, each.version, each.staged / MANIFEST_FILE)
+            self._numbers.save(self._work.path)
+            self._work.carry_out([(each.staged, each.model, each.version) for each in arrivals])
+
+    def replace_config(self, read: OvmsConfig, text: str) -> OvmsConfig:
+        """Write a `config.json`, unless another program has changed it since it was read.
+
+        Args:
+            read: The file as it was read or written last; its `text` is what has to be there.
+            text: The new text.
+
+        Returns:
+            What the file says now.
+
+        Raises:
+            ConfigChangedError: The file is not as it was read. It is left as it is; `detail` shows
+                the difference.
+            RepositoryError: It cannot be written.
+        """
+        found = read_config_text(read.path)
+        if found != read.text:
+            difference = difflib.unified_diff(
+                (read.text or "").splitlines(),
+                (found or "").splitlines(),
+                "as it was",
+                "as it is",
+                lineterm="",
+            )
+            raise ConfigChangedError(
+                f"Another program changed {read.path} meanwhile. It is left as it is now. "
+                "Look at the change, and run the same command again.",
+                detail="\n".join(difference),
+            )
+        self.write(read.path, text)
+        return OvmsConfig.read(read.path)
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a small text file of the repository whole.
+
+        Args:
+            path: The file. A symbolic link stays one: the file that it points at is replaced.
+            text: What it is to hold.
+
+        Raises:
+            RepositoryError: It cannot be written.
+        """
+        target = path.resolve()
+        inside = target.parent == self.repository.root.resolve()
+        with self._explained():
+            write_whole(target, text, staging=self._work.path if inside else None)
+
+    def remove(self, directory: Path) -> None:
+        """Remove a version's directory: it disappears whole.
+
+        Args:
+            directory: The directory.
+
+        Raises:
+            RepositoryError: It cannot be removed.
+        """
+        with self._explained():
+            self._work.discard(directory)
+
+    def _acquire(self) -> None:
+        try:
+            with contextlib.suppress(Timeout):
+                self._lock.acquire(timeout=0)
+                return
+            if self._wait_seconds > 0:
+                root = self.repository.root
+                self._on_progress(Progress(f"Waiting for another process that writes to {root}"))
+            self._lock.acquire(timeout=self._wait_seconds)
+        except Timeout as error:
+            waited = f" for {self._wait_seconds:g} s" if self._wait_seconds else ""
+            raise RepositoryBusyError(
+                f"Another process (a build, publish or switch) writes to {self.repository.root}"
+                f"{waited}: nothing was changed. Run the same command again when it has ended."
+            ) from error
+        except NotImplementedError as error:
+            raise OSError(str(error)) from error
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RepositoryError(
+                f"{self.repository.root} cannot be written: {error.strerror or error}. "
+                "What was published before is as it was."
+            ) from error
+
+
+def _make(directory: Path) -> bool:
+    """Make a directory with its parents, readable for all; return False where it is there."""
+    if directory.is_dir():
+        return False
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(DIRECTORY_MODE)
+    return True

@@ -1,0 +1,401 @@
+"""Write to one model repository from several processes at once, kill some, and look at the result.
+
+    python -m tools.interleave --count 10000 [--seed N] [--jobs N]
+
+In each case a few processes build, publish to the directory, complete `config.json` and switch, in
+a random order. Some are killed with SIGKILL at a random system call that changes a file. Then one
+more writer enters, and the repository has to be whole: no number was used twice, no version lacks
+a file or its twin, no acknowledged edit of `config.json` is lost, modes are right, and nothing is
+left over. A case that fails is named by its seed; how the system schedules it may differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from filelock import FileLock
+
+from bertqa.artifact import (
+    MANIFEST_FILE,
+    MODEL_NAME,
+    WORK_FOLDER,
+    OvmsConfig,
+    Repository,
+    RepositoryWriter,
+    VersionManifest,
+    complete_config,
+    onnx_model_name,
+    plugin_config,
+    sha256_of,
+    split_model_name,
+)
+from bertqa.artifact import _writer as writer_module
+from bertqa.errors import BertQAError, ConfigError, RepositoryBusyError, RepositoryError
+from bertqa_build.publish import Artefacts, publish
+from bertqa_deploy.errors import PlaceError, TakenError
+from bertqa_deploy.split_model import SplitModel
+from bertqa_deploy.storage.directory import Directory
+from bertqa_deploy.storage.version import VersionFiles
+
+TWIN = onnx_model_name(MODEL_NAME)
+SPLITS = split_model_name(MODEL_NAME)
+PROCESSES = 3
+OPERATIONS = 2
+SECONDS = 60
+CHANGES = frozenset(
+    ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "fcntl.flock", "os.fsync")
+)
+
+
+@dataclass(frozen=True)
+class Files:
+    """What all cases share: a version's files, and a repository that versions are copied from."""
+
+    artefacts: Artefacts
+    source: Repository
+
+    @classmethod
+    def make(cls, folder: Path) -> Files:
+        """Write the files, and publish four versions to copy from."""
+        for name in ("model.xml", "model.bin", "model.onnx"):
+            (folder / name).write_bytes(name.encode() * 50)
+        artefacts = Artefacts(folder / "model.xml", folder / "model.onnx")
+        source = Repository(folder / "source")
+        for number in range(1, 5):
+            publish(source, artefacts, manifest(f"source {number}"))
+        return cls(artefacts, source)
+
+
+@dataclass(frozen=True)
+class Done:
+    """An operation that its process reports as done: what it wrote."""
+
+    kind: str
+    number: int = 0
+    text: str = ""
+
+
+def manifest(source: str) -> VersionManifest:
+    """Return a manifest that is told from others by its source."""
+    return VersionManifest("", 0, "INT8", "", source, "", {})
+
+
+class Process:
+    """The operations of one process, each of which reports what it did."""
+
+    def __init__(self, files: Files, root: Path, rng: random.Random, name: str) -> None:
+        self.files = files
+        self.repository = Repository(root)
+        self.rng = rng
+        self.name = name
+        self.mortal = True
+
+    def run(self) -> Iterator[Done]:
+        """Carry out some operations, and report each that has done something."""
+        kinds: list[Callable[[], Done | None]] = [
+            *(self.build, self.build, self.copy, self.copy),
+            *(self.complete, self.switch, self.switch, self.delete),
+        ]
+        for operation in range(OPERATIONS):
+            self.label = f"{self.name}-{operation}"
+            done = self.rng.choice(kinds)()
+            if done is not None:
+                yield done
+
+    def build(self) -> Done:
+        """Publish a new version, as `bert-qa build` does."""
+        number = publish(self.repository, self.files.artefacts, manifest(self.label))
+        return Done("build", number, self.label)
+
+    def copy(self) -> Done | None:
+        """As `bert-qa publish --to`; another version of that number is refused."""
+        number = self.rng.randint(1, 4)
+        parts = [VersionFiles.of(self.files.source, number, model) for model in (TWIN, MODEL_NAME)]
+        try:
+            Directory(self.repository.root).take(parts, lambda _: None)
+        except (TakenError, PlaceError):
+            return None  # Another version is there, or this one was deleted while it was compared.
+        except RepositoryError as error:
+            if "was used for another version" in str(error):
+                return None
+            raise
+        return Done("copy", number, f"source {number}")
+
+    def complete(self) -> Done | None:
+        """As `bert-qa serve` before it starts."""
+        said: list[str] = []
+        cores = self.rng.choice((2, 8))
+        try:
+            complete_config(self.repository, MODEL_NAME, cores, log=said.append)
+        except RepositoryError as error:
+            if "has no version of" in str(error):
+                return None
+            raise
+        return None if said else Done("complete", cores)
+
+    def switch(self) -> Done | None:
+        """As `bert-qa switch`: edit the configuration, publish a split, write the split's file."""
+        split = {1: float(self.rng.randint(1, 99))}
+        split[2] = 100 - split[1]
+        model = SplitModel(self.repository, MODEL_NAME)
+        try:
+            with RepositoryWriter(self.repository, wait_seconds=self.rng.choice((0, 30))) as writer:
+                config = OvmsConfig.read(self.repository.config_path)
+                edited = config.edited({"name": self.label, "base_path": self.label})
+                writer.replace_config(config, edited.new_text)
+                model.publish(split, writer)
+                number = self.repository.versions(SPLITS)[-1]
+                model.write_file(split, writer)
+        except (RepositoryBusyError, ConfigError):
+            return None
+        return Done("switch", number, self.label)
+
+    def delete(self) -> Done | None:
+        """As a person does: no lock, and both formats of a version one after the other.
+
+        No kill comes between the two, which would leave a half that no writer has made.
+        """
+        versions = self.repository.versions()
+        if not versions:
+            return None
+        version = self.rng.choice(versions)
+        self.mortal = False
+        rubbish = Path(tempfile.mkdtemp(dir=self.repository.root.parent))
+        for model in (MODEL_NAME, TWIN):
+            try:
+                self.repository.version_dir(version, model).rename(rubbish / f"{model}.{version}")
+            except FileNotFoundError:
+                continue
+        self.mortal = True
+        return Done("delete", version)
+
+
+def act(process: Process, kill_at: int, pipe: int) -> None:
+    """Run a process's operations, and die at the `kill_at`th change of a file (0: never)."""
+    count = 0
+    luck = random.Random()
+
+    def change(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal count
+        if event == "open":
+            flags = arguments[2]
+            if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR):
+                return
+        elif event not in CHANGES:
+            return
+        count += 1
+        if 0 < kill_at <= count and process.mortal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if luck.random() < 0.05:
+            time.sleep(luck.random() * 0.001)
+
+    sys.addaudithook(change)
+    # No power fails here; what a loss of power leaves is not what this looks for.
+    os.fsync = lambda _: change("os.fsync", ())
+    signal.alarm(SECONDS)
+    for done in process.run():
+        os.write(pipe, (json.dumps([done.kind, done.number, done.text]) + "\n").encode())
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Fork, do something there, and return the child's process id."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        work()
+        status = 0
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(status)
+
+
+def run_case(files: Files, folder: Path, seed: int) -> str:
+    """Run one case.
+
+    Args:
+        files: What all cases share.
+        folder: An empty directory.
+        seed: What the case is drawn from.
+
+    Returns:
+        What is wrong with the repository; empty where nothing is.
+    """
+    rng = random.Random(seed)
+    root = folder / "repository"
+    root.mkdir()
+    root.chmod(0o755)
+    prepare(files, root, rng)
+    mask = os.umask(rng.choice((0o022, 0o077)))
+    reading, writing = os.pipe()
+    children = []
+    for index in range(PROCESSES):
+        process = Process(files, root, random.Random(rng.random()), f"{seed}-{index}")
+        kill_at = rng.randint(1, 120) if rng.random() < 0.6 else 0
+        children.append(in_child(partial(act, process, kill_at, writing)))
+    ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as lines:
+        done = [Done(*json.loads(line)) for line in lines]
+    os.umask(mask)
+    if any(end not in (0, -signal.SIGKILL) for end in ends):
+        return f"a process ended with {ends}"
+    with RepositoryWriter(Repository(root)):
+        pass
+    return "; ".join(faults(Repository(root), done, folder))
+
+
+def prepare(files: Files, root: Path, rng: random.Random) -> None:
+    """Begin with an empty repository, a published version, or what somebody copied there."""
+    match rng.randint(0, 3):
+        case 1:
+            publish(Repository(root), files.artefacts, manifest("first"))
+        case 2:
+            for model in (MODEL_NAME, TWIN):
+                shutil.copytree(files.source.root / model / "1", root / model / "3")
+        case 3:
+            shutil.copytree(files.source.root / TWIN / "2", root / TWIN / "6")
+
+
+def faults(repository: Repository, done: list[Done], folder: Path) -> Iterator[str]:
+    """Name what must not be, given what the processes reported as done."""
+    owners: dict[int, set[str]] = defaultdict(set)
+    for each in done:
+        if each.kind in ("build", "copy"):
+            owners[each.number].add(each.text)
+    only_onnx = {6}
+    deleted = [path for path in folder.iterdir() if path.name != "repository"]
+    for directory in [
+        *(repository.version_dir(v, m) for m in (MODEL_NAME, TWIN) for v in repository.versions(m)),
+        *(path for rubbish in deleted for path in rubbish.iterdir()),
+    ]:
+        found = VersionManifest.read(directory / MANIFEST_FILE)
+        names = {path.name for path in directory.iterdir()}
+        if names != {MANIFEST_FILE, *found.files}:
+            yield f"{directory} holds {names}"
+        if any(sha256_of(directory / name) != digest for name, digest in found.files.items()):
+            yield f"{directory} is damaged"
+        # A copy that was made by hand has the manifest of another number.
+        if int(directory.name.rpartition(".")[2]) == found.version:
+            owners[found.version].add(found.source)
+    for number, sources in owners.items():
+        if len(sources) > 1:
+            yield f"number {number} was used by {sorted(sources)}"
+    halves = set(repository.versions(MODEL_NAME)) ^ set(repository.versions(TWIN))
+    if halves - only_onnx:
+        yield f"versions {sorted(halves)} have one format only"
+    gone = {each.number for each in done if each.kind == "delete"}
+    for each in done:
+        expected = each.kind in ("build", "copy") and each.number not in gone
+        if expected and each.number not in repository.versions():
+            yield f"version {each.number} was reported and is not there"
+    yield from config_faults(repository, done)
+    yield from leftovers(repository)
+
+
+def config_faults(repository: Repository, done: list[Done]) -> Iterator[str]:
+    """Name the edits of `config.json` and the splits that were lost."""
+    if not repository.config_path.exists():
+        if any(each.kind in ("build", "complete", "switch") for each in done):
+            yield "config.json is missing"
+        return
+    config = OvmsConfig.read(repository.config_path)
+    for each in done:
+        if each.kind == "switch" and not config.has(each.text):
+            yield f"the edit {each.text} is lost"
+    found = [entry.get("plugin_config") for entry in config.entries]
+    if any(each.kind == "complete" for each in done) and found[0] is None:
+        yield "the completed plugin_config is lost"
+    if any(each not in (None, plugin_config(2), plugin_config(8)) for each in found):
+        yield f"plugin_config is {found}"
+    numbers = [each.number for each in done if each.kind == "switch"]
+    if len(set(numbers)) < len(numbers):
+        yield f"the splits have the numbers {numbers}"
+    SplitModel(repository, MODEL_NAME).history()
+
+
+def leftovers(repository: Repository) -> Iterator[str]:
+    """Name what is not to be there, and what has another mode than OVMS can read."""
+    work = repository.root / WORK_FOLDER
+    known = {WORK_FOLDER, MODEL_NAME, TWIN, SPLITS, "config.json", f"{MODEL_NAME}.split"}
+    if unknown := {path.name for path in repository.root.iterdir()} - known:
+        yield f"left over in the repository: {unknown}"
+    if unknown := {path.name for path in work.iterdir()} - {"lock", "numbers.json", "copies"}:
+        yield f"left over in the work folder: {unknown}"
+    for copy in (work / "copies").glob("*"):
+        model, version, _ = copy.name.rsplit("-", 2)
+        if (repository.root / model / version).exists():
+            yield f"left over: {copy}"
+    for path in repository.root.rglob("*"):
+        right = 0o755 if path.is_dir() else 0o644
+        if WORK_FOLDER not in path.parts and path.stat().st_mode & 0o777 != right:
+            yield f"{path} has the mode {path.stat().st_mode:o}"
+
+
+def run_cases(seeds: range) -> list[str]:
+    """Run cases one after the other, each in a directory of its own.
+
+    Args:
+        seeds: The cases' seeds.
+
+    Returns:
+        A sentence for each that failed.
+    """
+    # The default looks for a free lock every 50 ms, which would be most of a case's time.
+    writer_module.FileLock = partial(FileLock, poll_interval=0.001)  # type: ignore[assignment,misc]
+    memory = Path("/dev/shm")
+    failed = []
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        files = Files.make(Path(folder))
+        for seed in seeds:
+            case = Path(folder) / f"case-{seed}"
+            case.mkdir()
+            try:
+                wrong = run_case(files, case, seed)
+            except (BertQAError, OSError) as error:
+                wrong = f"{type(error).__name__}: {error}"
+            if wrong:
+                failed.append(f"seed {seed}: {wrong}")
+            shutil.rmtree(case)
+    return failed
+
+
+def main() -> int:
+    """Run the cases that the command line asks for, and return 1 where one of them failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--count", type=int, default=10_000, help="how many cases")
+    parser.add_argument("--seed", type=int, default=0, help="the first case's seed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at once")
+    options = parser.parse_args()
+    begun = time.monotonic()
+    seeds = range(options.seed, options.seed + options.count)
+    step = max(1, min(250, -(-options.count // options.jobs)))
+    chunks = [seeds[first : first + step] for first in range(0, len(seeds), step)]
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        failed = [sentence for each in pool.map(run_cases, chunks) for sentence in each]
+    for sentence in failed:
+        print(sentence)
+    seconds = time.monotonic() - begun
+    print(f"{options.count} interleavings in {seconds:.0f} s, {len(failed)} failed.")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
