@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -205,8 +206,11 @@ class ConnectionOptions:
         """Return what a transport or the admin client takes for the connection."""
         return Security.of(self.tls(), self.token, self.headers())
 
-    def open_client(self, *, version: int | None = None, tokenizer: str | None = None) -> QAClient:
-        """Open a client.
+    @contextmanager
+    def open_client(
+        self, *, version: int | None = None, tokenizer: str | None = None
+    ) -> Iterator[QAClient]:
+        """Have a client inside the block.
 
         Args:
             version: The version to ask; None is the server's default.
@@ -216,7 +220,7 @@ class ConnectionOptions:
             InvalidOptionError: An address, a file or a value is not valid.
             TokenizerError: The tokenizer cannot be read.
         """
-        return QAClient(
+        client = QAClient(
             self.address,
             model=self.model,
             version=version,
@@ -227,6 +231,13 @@ class ConnectionOptions:
             token=self.token,
             headers=self.headers(),
         )
+        with ExitStack() as opened:
+            opened.enter_context(client)
+            try:
+                yield client
+            except KeyboardInterrupt:
+                opened.pop_all()  # Closing waits for what the server has not answered.
+                raise
 
     def open_transport(self) -> Transport:
         """Open a transport without a client.

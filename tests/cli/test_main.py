@@ -131,7 +131,7 @@ def interrupted(*arguments: str) -> tuple[int, str, str]:
         silent.settimeout(120)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = subprocess.Popen(
-            [*PROGRAM, *arguments, "--url", url],
+            [*PROGRAM, *arguments, "--url", url, "--timeout", "1h"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

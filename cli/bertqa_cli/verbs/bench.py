@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.errors import CommandError
 from bertqa_cli.options import Json
 from bertqa_cli.progress import resumable, stages
@@ -101,7 +101,7 @@ def bench(
                 f"{cell.spread:.0%}",
                 "" if fp32 else f"{measurement.ratio(cell):.2f}x",
             )
-        stdout.print(table)
+        print_table(table)
     stdout.print("What ran where:")
     for name, proof in measurement.proofs.items():
         facts = "; ".join(f"{key}: {value}" for key, value in proof.items())

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa.artifact import Repository
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.formatting import directory_size, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
@@ -60,7 +60,7 @@ def build(
             f"{built.scores.f1:.2f}",
             "was there already" if built.present else "published",
         )
-    stdout.print(table)
+    print_table(table)
     stdout.print(
         f"Scored on {result.fp32.scores.questions} questions of "
         f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository {repository}"

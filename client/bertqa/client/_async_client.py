@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -20,6 +21,7 @@ from bertqa.client._base_client import (
     too_late,
 )
 from bertqa.client._batcher import Batcher, Outcome, Request, Response
+from bertqa.client._local import open_async_local_transport
 from bertqa.client._options import AskOptions, Settings
 from bertqa.client._split_poller import read_split_file, split_of
 from bertqa.client._tracing import stage
@@ -39,6 +41,10 @@ T = TypeVar("T")
 
 class AsyncQAClient(BaseClient[AsyncTransport]):
     """Asks questions from one event loop, any number at a time. `BaseClient` says what it takes."""
+
+    @classmethod
+    def _open_local(cls, path: Path, version: int | None) -> AsyncTransport:
+        return open_async_local_transport(path, version)
 
     def _open(self, url: str, options: TransportOptions) -> AsyncTransport:
         return open_async_transport(url, options)

@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -23,6 +24,7 @@ from bertqa.client._base_client import (
     too_late,
 )
 from bertqa.client._batcher import Batcher, Outcome, Request, Response
+from bertqa.client._local import open_local_transport
 from bertqa.client._options import AskOptions, Settings
 from bertqa.client._split_poller import read_split_file, split_of
 from bertqa.client._tracing import stage
@@ -37,6 +39,10 @@ _SHADOW_THREADS = 2
 
 class QAClient(BaseClient[Transport]):
     """Asks questions; safe to use from several threads. `BaseClient` says what it takes."""
+
+    @classmethod
+    def _open_local(cls, path: Path, version: int | None) -> Transport:
+        return open_local_transport(path, version)
 
     def _open(self, url: str, options: TransportOptions) -> Transport:
         return self._own(open_transport(url, options))
