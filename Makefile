@@ -1,9 +1,13 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# One worker more than there are cores, because many tests wait. The programs that tests run are
+# fetched meanwhile.
+PYTEST := $(BIN)/python -m tools.programs >/dev/null & \
+	$(BIN)/python -m pytest -n $(shell expr $$(nproc) + 1) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fuzz format bench chart notebooks clean
+.PHONY: help setup demo test lint generate fuzz format bench chart notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,17 +23,21 @@ demo: $(INSTALLED) ## A checkpoint becomes two versions, served and asked
 	$(BIN)/python -m bertqa_cli.demo
 
 test: $(INSTALLED) ## Run the tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.unasync --check
+
+generate: $(INSTALLED) ## Write the synchronous twins from their asynchronous sources
+	$(BIN)/python -m tools.unasync
 
 chart: $(INSTALLED) ## Check the chart and pack it into .work
 	$(BIN)/python -m tools.chart --check
-	$(BIN)/python -m pytest tests/deploy/helm
+	$(PYTEST) tests/deploy/helm
 	$(BIN)/python -m tools.programs helm package deploy/helm/bert-qa --destination .work
 
 bench: $(INSTALLED) ## Measure engines and precisions side by side, for three sizes of BERT

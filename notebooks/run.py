@@ -1,4 +1,4 @@
-"""`make notebooks`: runs every notebook from top to bottom, and keeps what came out."""
+"""`make notebooks`: run every notebook from top to bottom and save it with its outputs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ METADATA = {
 
 
 def notebooks(folder: Path = FOLDER) -> list[Path]:
-    """Return the notebooks of a folder, in the order in which they are read."""
+    """Return the notebooks of a folder in their reading order."""
     return sorted(folder.glob("*.ipynb"))
 
 
 def read(path: Path) -> nbformat.NotebookNode:
-    """Read a notebook as it is kept."""
+    """Return a saved notebook with its saved outputs."""
     notebook: nbformat.NotebookNode = nbformat.read(  # type: ignore[no-untyped-call]
         path, as_version=nbformat.NO_CONVERT
     )
@@ -35,10 +35,16 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 
 def run(path: Path) -> nbformat.NotebookNode:
-    """Run a notebook where it lies, as Jupyter would, and give it with its outputs.
+    """Run a notebook in its own folder, as Jupyter does.
 
-    What commands say of the checkout's place is replaced by `CHECKOUT`.
-    Raises nbclient's CellExecutionError where a cell fails.
+    Args:
+        path: The notebook; the file is not changed.
+
+    Returns:
+        The notebook with its new outputs, in which `CHECKOUT` stands for the path of the checkout.
+
+    Raises:
+        CellExecutionError: A cell failed.
     """
     notebook = read(path)
     NotebookClient(
@@ -53,7 +59,7 @@ def run(path: Path) -> nbformat.NotebookNode:
     here = str(path.absolute().parents[1])
     for output in outputs(notebook):
         if output.output_type == "stream":
-            # A command writes lines as a terminal has them, and its paths are this checkout's.
+            # Commands end lines as for a terminal, and print the path of this checkout.
             output.text = output.text.replace("\r\n", "\n").replace(here, CHECKOUT)
     return notebook
 
@@ -66,7 +72,10 @@ def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def main() -> int:
-    """Run them as a first reader would, with nothing made before; give the exit status."""
+    """Run all notebooks from an empty work folder and return the exit status.
+
+    A notebook is saved when all of its cells have run; after a failure the rest is not run.
+    """
     console = Console(highlight=False, soft_wrap=True)
     shutil.rmtree(WORK, ignore_errors=True)
     for path in notebooks():

@@ -1,16 +1,41 @@
 from __future__ import annotations
 
+import os
+import pickle
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 from bertqa.artifact import Repository
+from tests.support.kinds import KINDS, kind_of, rank
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.support.demo import DemoBuild
     from tests.support.stores import Store, Stores
+
+
+TESTS = Path(__file__).parent
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test its kind; workers of pytest-xdist begin with the kinds that take longest."""
+    ranks = {}
+    for item in items:
+        marks = [mark.name for mark in item.iter_markers() if mark.name in KINDS]
+        if not marks:
+            path = item.path.relative_to(TESTS) if item.path.is_relative_to(TESTS) else item.path
+            marks = [kind_of(path, getattr(item, "fixturenames", ()))]
+            item.add_marker(marks[0])
+        ranks[item] = rank(marks[0])
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: -ranks[item])
 
 
 @pytest.fixture(name="free_port")
@@ -32,11 +57,27 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def demo_build(tmp_path_factory: pytest.TempPathFactory) -> DemoBuild:
-    """The demo's recipe without its training, built for real; to be read, not to be changed."""
+def run_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run share, for what they make once and for locks."""
+    root = tmp_path_factory.getbasetemp()
+    return root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+
+@pytest.fixture(scope="session")
+def demo_build(run_root: Path) -> DemoBuild:
+    """The demo's recipe without its training, built for real; to be read, not to be changed.
+
+    It is built once for all workers of pytest-xdist.
+    """
     from tests.support.demo import build_demo
 
-    return build_demo(tmp_path_factory.mktemp("demo"))
+    kept = run_root / "demo.pickle"
+    with FileLock(run_root / "demo.lock"):
+        if not kept.exists():
+            built = build_demo(run_root / "demo")
+            kept.write_bytes(pickle.dumps(built))
+        found: DemoBuild = pickle.loads(kept.read_bytes())
+    return found
 
 
 @pytest.fixture(scope="session")

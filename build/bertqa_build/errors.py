@@ -1,4 +1,4 @@
-"""What can go wrong between a recipe and a published version."""
+"""The errors of a build."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ from bertqa.errors import BertQAError
 
 
 class BuildError(BertQAError):
-    """A build cannot begin, or cannot go on."""
+    """A build cannot start or continue."""
 
 
 class RecipeError(BuildError):
-    """A recipe says something that it must not, or leaves out what it must say."""
+    """A recipe is not valid: it is not YAML, lacks a key, or has a wrong key or value."""
 
 
 class CheckpointError(BuildError):
-    """The checkpoint cannot be had, or is none that can answer questions."""
+    """A checkpoint or adapter cannot be loaded, or cannot answer questions."""
 
 
 class TrainingError(BuildError):
-    """Training had to stop."""
-
-
-class QualityGateError(BuildError):
-    """A version lost more than the gate allows, and was not published."""
+    """A training had to stop."""

@@ -1,4 +1,4 @@
-"""From a torch module to OpenVINO IR and to ONNX, each checked against the module itself."""
+"""Exporting a torch module to OpenVINO IR and to ONNX, each checked against the module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bertqa.artifact import INPUTS, OUTPUTS, ModelInfo
+from bertqa.artifact import INPUTS, OUTPUTS, ModelInfo, synthetic_inputs
 from bertqa.runtime.openvino import MODEL_INFO
 from bertqa_build.errors import BuildError
 from bertqa_build.onnx_folding import fold_quantized_weights
@@ -25,16 +25,24 @@ ONNX_OPSET = 17
 
 FP32_TOLERANCE = 1e-3
 INT8_TOLERANCE = 0.25
-"""Root mean square error of logits over their standard deviation. Where a value falls on the edge
-between two levels, engines round it to different sides, and INT8 logits differ a little."""
+"""Largest root mean square error of logits, divided by their standard deviation. Where a value
+falls on the edge between two levels, engines round it to different sides, and INT8 logits differ a
+little."""
 
 
 def to_openvino(module: nn.Module, *, quantized: bool = False) -> ov.Model:
-    """Convert a module with the inputs and outputs of `SpanModel` into IR, in memory.
+    """Convert a module to OpenVINO IR, in memory.
 
-    A quantised module is one that NNCF made: its FakeQuantize operations and INT8 weights, also
-    those of the embeddings, come along. Raises BuildError where the IR's logits are not the
-    module's.
+    Args:
+        module: A `SpanModel`, or what `quantize` made of one.
+        quantized: Whether NNCF quantised the module. The IR then has its FakeQuantize operations
+            and INT8 weights, also those of the embeddings.
+
+    Returns:
+        The IR, with the inputs and outputs of the tensor contract; both dimensions are dynamic.
+
+    Raises:
+        BuildError: The IR's logits differ from the module's.
     """
     with quiet(), torch.no_grad():
         model = ov.convert_model(module.eval(), example_input=_example(2, 16))
@@ -51,9 +59,15 @@ def to_openvino(module: nn.Module, *, quantized: bool = False) -> ov.Model:
 
 
 def write_openvino(model: ov.Model, info: ModelInfo, path: Path) -> None:
-    """Write `path` (.xml) and its .bin, uncompressed, with `info` in `rt_info["model_info"]`.
+    """Write an IR to disk, uncompressed.
 
-    Raises BuildError where they cannot be written.
+    Args:
+        model: The IR.
+        info: What the model says of itself, in `rt_info["model_info"]`.
+        path: The .xml file; the .bin file is written beside it.
+
+    Raises:
+        BuildError: The files cannot be written.
     """
     for key, value in info.to_rt_info().items():
         model.set_rt_info(value, [MODEL_INFO, key])
@@ -66,11 +80,19 @@ def write_openvino(model: ov.Model, info: ModelInfo, path: Path) -> None:
 
 
 def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
-    """Convert a module with the inputs and outputs of `SpanModel` into ONNX, in memory.
+    """Convert a module to ONNX, in memory.
 
-    A quantised module is one that NNCF made; its quantisers become QuantizeLinear and
-    DequantizeLinear of the standard domain, and its weights are stored in INT8. Raises BuildError
-    where the logits that stock ONNX Runtime gives are not the module's.
+    Args:
+        module: A `SpanModel`, or what `quantize` made of one.
+        quantized: Whether NNCF quantised the module. Its quantisers then become QuantizeLinear and
+            DequantizeLinear of the standard domain, and its weights are stored in INT8.
+
+    Returns:
+        The ONNX model, with the inputs and outputs of the tensor contract; both dimensions are
+        dynamic.
+
+    Raises:
+        BuildError: In ONNX Runtime, the model's logits differ from the module's.
     """
     example = _example(2, 16)
     with quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as directory:
@@ -111,19 +133,20 @@ def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
 
 
 def write_onnx(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
-    """Write one .onnx file with `info` in its metadata properties."""
+    """Write an ONNX model to disk.
+
+    Args:
+        model: The model. Its metadata properties are set.
+        info: What the model says of itself, in the metadata properties.
+        path: The .onnx file.
+    """
     onnx.helper.set_model_props(model, info.to_rt_info())
     onnx.save(model, path)
 
 
 def _example(batch: int, tokens: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(1000, 20_000, (batch, tokens), generator=generator)
-    mask = torch.ones_like(ids)
-    mask[-1, tokens - tokens // 4 :] = 0
-    types = torch.zeros_like(ids)
-    types[:, tokens // 2 :] = 1
-    return dict(zip(INPUTS, (ids, mask, types), strict=True))
+    inputs = synthetic_inputs(batch, tokens, padded=True)
+    return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
 
 def _name(port: ov.Output, name: str) -> None:
@@ -148,12 +171,12 @@ def _require_same_logits(
             logits, reference = outputs[name], tensor.numpy()
             if logits.shape != (batch, tokens) or logits.dtype != np.float32:
                 raise BuildError(
-                    f"{what} gives {name} as {logits.dtype}{list(logits.shape)}; it should be "
+                    f"{what} returns {name} as {logits.dtype}{list(logits.shape)}; it should be "
                     f"float32[{batch}, {tokens}]."
                 )
             error = float(np.sqrt(np.mean((logits - reference) ** 2)) / np.std(reference))
             if not error <= tolerance:
                 raise BuildError(
                     f"{what} is not the model that was exported: its {name} differ by {error:.2g} "
-                    f"standard deviations, and {tolerance:g} are allowed."
+                    f"standard deviations, and at most {tolerance:g} are allowed."
                 )

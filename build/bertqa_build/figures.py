@@ -1,33 +1,39 @@
-"""The figures of what quantisation did to a model, for a page, a notebook, or files of their own.
+"""Figures of what quantisation changed in a model, for a page, a notebook, or files.
 
-Each gives SVG; a `standalone` one brings its style, as `bertqa_build.svg` has it.
+Each function returns the text of an SVG; a `standalone` one is a file of its own.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from bertqa_build.inspection import Inspection, Product, Speed
-from bertqa_build.svg import Bar, Cell, Grid, Group, Range, bar_chart, grid_chart, range_chart
+from bertqa_build.plots import QUIET, Bar, Colour, Group, bar_chart, draw
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _LAYER = re.compile(r".*\blayer\.(\d+)\.(?:attention\.self\b\W*)?")
 _OTHER = "outside the layers"
+_HEADING_ROWS = 2
+_SMALL = 7.5
 
 
 def title(inspection: Inspection) -> str:
-    """What to call a version: its number and its precision."""
+    """Return what to call a version: its number and its precision."""
     return f"{inspection.version} ({inspection.manifest.precision})"
 
 
 def scores(before: Inspection, after: Inspection, *, standalone: bool = False) -> str:
-    """Draw F1 and exact match, in percent, of two versions that have them."""
+    """Draw F1 and exact match, in percent, of the versions that have scores."""
     groups = [
         Group(
             heading,
             [
-                Bar(title(each), value, f"{value:.2f} %", kind)
-                for each, kind in ((before, "base"), (after, "best"))
+                Bar(title(each), value, f"{value:.2f} %", colour)
+                for each, colour in _pair(before, after)
                 if each.manifest.scores
                 for value in [getattr(each.manifest.scores, key)]
             ],
@@ -40,8 +46,8 @@ def scores(before: Inspection, after: Inspection, *, standalone: bool = False) -
 def sizes(before: Inspection, after: Inspection, *, standalone: bool = False) -> str:
     """Draw the sizes of two versions' files."""
     bars = [
-        Bar(f"{title(each)}, {file}", size / 1e6, f"{size / 1e6:.1f} MB", kind)
-        for each, kind in ((before, "base"), (after, "best"))
+        Bar(f"{title(each)}, {file}", size / 1e6, f"{size / 1e6:.1f} MB", colour)
+        for each, colour in _pair(before, after)
         for file, size in each.sizes.items()
     ]
     return bar_chart([Group("Files in MB", bars)], standalone=standalone)
@@ -54,7 +60,14 @@ def speeds(
     *,
     standalone: bool = False,
 ) -> str:
-    """Draw windows per second; `measured` is by version, for the same shapes in the same order."""
+    """Draw windows per second.
+
+    Args:
+        before: A version.
+        after: The version to compare it with.
+        measured: The speeds by version, for the same shapes in the same order.
+        standalone: Whether the SVG is a file of its own.
+    """
     groups = []
     for first, second in zip(measured[before.version], measured[after.version], strict=True):
         bars = [
@@ -62,9 +75,9 @@ def speeds(
                 title(each),
                 speed.windows_per_second,
                 f"{speed.windows_per_second:.1f} (spread {speed.spread:.0%})",
-                kind,
+                colour,
             )
-            for each, speed, kind in ((before, first, "base"), (after, second, "best"))
+            for (each, colour), speed in zip(_pair(before, after), (first, second), strict=True)
         ]
         shape = f"{first.tokens} tokens, batch {first.batch}"
         groups.append(Group(f"{shape}: windows per second", bars))
@@ -73,18 +86,50 @@ def speeds(
 
 def products(inspection: Inspection, *, standalone: bool = False) -> str:
     """Draw each matrix product in the precision that it runs in: a row for each layer."""
-    rows: dict[str, dict[str, Cell]] = {}
-    for product in inspection.products:
-        layer, column = _place(product)
-        kind = "best" if product.int8 else "base"
-        rows.setdefault(layer, {})[column] = Cell(product.runs_in, kind)
-    return grid_chart(Grid(f"Version {title(inspection)}", rows), standalone=standalone)
+    places = [_place(product) for product in inspection.products]
+    rows = list(dict.fromkeys(row for row, _ in places))
+    columns = list(dict.fromkeys(column for _, column in places))
+
+    def paint(axes: Sequence[Axes]) -> None:
+        (grid,) = axes
+        for product, (row, column) in zip(inspection.products, places, strict=True):
+            x, y = columns.index(column), rows.index(row)
+            colour = Colour.BEST if product.int8 else Colour.BASE
+            grid.barh(y, 0.97, 0.86, left=x - 0.485, color=colour)
+            grid.text(x, y, product.runs_in, color="white", ha="center", va="center")
+        headings = ["\n".join(_two_lines(column)) for column in columns]
+        grid.set_xticks(range(len(columns)), headings, fontsize=_SMALL)
+        grid.set_yticks(range(len(rows)), rows)
+        grid.xaxis.tick_top()
+        grid.invert_yaxis()
+        grid.margins(0, 0.01)
+        grid.set_title(f"Version {title(inspection)}")
+
+    return draw(paint, [len(rows) + _HEADING_ROWS], standalone=standalone)
 
 
 def ranges(inspection: Inspection, *, standalone: bool = False) -> str:
-    """Draw what each activation quantiser covers."""
-    covered = [Range(each.name, each.low, each.high) for each in inspection.ranges]
-    return range_chart(covered, standalone=standalone)
+    """Draw the range that each activation quantiser covers, on one axis."""
+    low = [each.low for each in inspection.ranges]
+    width = [each.high - each.low for each in inspection.ranges]
+
+    def paint(axes: Sequence[Axes]) -> None:
+        (axis,) = axes
+        places = range(len(inspection.ranges))
+        bars = axis.barh(places, width, 0.5, left=low, color=Colour.MIDDLE)
+        notes = [f"{each.low:.3g} to {each.high:.3g}" for each in inspection.ranges]
+        axis.bar_label(bars, notes, padding=5, color=QUIET, fontsize=_SMALL)
+        axis.set_yticks(places, [each.name for each in inspection.ranges], fontsize=_SMALL)
+        axis.set_xticks([])
+        axis.axvline(0, color=Colour.BASE, linestyle=":", linewidth=1)
+        axis.invert_yaxis()
+        axis.margins(x=0.2, y=0.005)
+
+    return draw(paint, [len(inspection.ranges)], standalone=standalone)
+
+
+def _pair(before: Inspection, after: Inspection) -> tuple[tuple[Inspection, Colour], ...]:
+    return (before, Colour.BASE), (after, Colour.BEST)
 
 
 def _place(product: Product) -> tuple[str, str]:
@@ -92,3 +137,9 @@ def _place(product: Product) -> tuple[str, str]:
     if match is None:
         return _OTHER, product.name
     return f"layer {match[1]}", product.name[match.end() :].rstrip(")")
+
+
+def _two_lines(text: str) -> list[str]:
+    """Break a name at its last dot or space before its middle."""
+    place = max(text.rfind(mark, 0, len(text) // 2 + 4) for mark in ". ")
+    return [text] if place < 0 else [text[: place + 1].rstrip(), text[place + 1 :]]

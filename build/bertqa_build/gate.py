@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bertqa.artifact import GateResult, Scores
-from bertqa_build.errors import BuildError, QualityGateError
+from bertqa.errors import QualityGateError
+from bertqa_build.errors import BuildError
 
 _ROUNDING = 1e-9
 

@@ -1,13 +1,12 @@
-"""What is in a published version's graphs, and what changed between two of them."""
+"""The contents of a published version's graphs, and what changed between two versions."""
 
 from __future__ import annotations
 
 import re
-import statistics
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,15 @@ import onnx
 import openvino as ov
 
 from bertqa.artifact import (
-    INPUTS,
     IR_FILE,
     MODEL_NAME,
     ONNX_FILE,
     Repository,
     VersionManifest,
     onnx_model_name,
+    synthetic_inputs,
 )
+from bertqa.evaluation import Samples, take_turns, time_call
 from bertqa.runtime.openvino import INTEGER, OpenVINOEngine, executed_operations
 
 ATTENTION = "ScaledDotProductAttention"
@@ -43,7 +43,14 @@ NO_QUANTISERS = "NNCF put no quantisers on both of its inputs"
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One matrix product: where it is, whether it is run in INT8, and if not, why."""
+    """One matrix product.
+
+    Attributes:
+        name: Where it is in the model.
+        int8: Whether it runs in INT8.
+        runs_in: The precision that OpenVINO runs it in, such as `u8` or `f32`.
+        reason: Why it does not run in INT8; empty where it does.
+    """
 
     name: str
     int8: bool
@@ -53,7 +60,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class ActivationRange:
-    """What an activation quantiser covers: values from `low` to `high` in `levels` steps."""
+    """The range of an activation quantiser: values from `low` to `high` in `levels` steps."""
 
     name: str
     low: float
@@ -63,7 +70,14 @@ class ActivationRange:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """The median seconds of one call on `[batch, tokens]`, and the share that it varied by."""
+    """How long one call takes on `[batch, tokens]`.
+
+    Attributes:
+        tokens: Tokens in a window.
+        batch: Windows in a call.
+        seconds: The median of the repeats.
+        spread: The range of the repeats, as a share of the median.
+    """
 
     tokens: int
     batch: int
@@ -72,13 +86,23 @@ class Speed:
 
     @property
     def windows_per_second(self) -> float:
-        """How many windows of text go through in a second."""
+        """The windows that are processed in a second."""
         return self.batch / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One version: its manifest, its sizes in bytes by file, and what its graphs hold."""
+    """One version, as `inspect` finds it.
+
+    Attributes:
+        version: Its number.
+        manifest: Its manifest.
+        sizes: The size of each file, in bytes.
+        operations: The number of operations of the IR, by type.
+        onnx_operations: The number of operations of the ONNX model, by type; empty without one.
+        products: The matrix products of the IR, in the order of the graph.
+        ranges: The ranges of the IR's activation quantisers.
+    """
 
     version: int
     manifest: VersionManifest
@@ -90,19 +114,19 @@ class Inspection:
 
     @property
     def ir_size(self) -> int:
-        """Bytes of the IR, both files."""
+        """The size of the IR's files, in bytes."""
         return sum(size for name, size in self.sizes.items() if name != ONNX_FILE)
 
     @property
     def quantizers(self) -> dict[str, int]:
-        """How many quantising operations the graphs hold."""
+        """The number of quantising operations in both graphs, by type."""
         counts = {"FakeQuantize": self.operations.get("FakeQuantize", 0)}
         for kind in ("QuantizeLinear", "DequantizeLinear"):
             counts[kind] = self.onnx_operations.get(kind, 0)
         return counts
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what goes into JSON."""
+        """Return the inspection for JSON output."""
         return {
             "version": self.version,
             "precision": self.manifest.precision,
@@ -117,9 +141,15 @@ class Inspection:
 
 
 def inspect(repository: Repository, version: int) -> Inspection:
-    """Read a version's graphs, and compile its IR to see what is run in which precision.
+    """Read a version's graphs, and compile its IR to see what runs in which precision.
 
-    Raises RepositoryError where there is no such version, BuildError where it cannot be loaded.
+    Args:
+        repository: The model repository.
+        version: The version's number.
+
+    Raises:
+        RepositoryError: There is no such version.
+        ModelLoadError: It cannot be loaded.
     """
     directory = repository.require_version(version)
     manifest = repository.manifest(version)
@@ -138,7 +168,11 @@ def inspect(repository: Repository, version: int) -> Inspection:
 
 
 def operation_changes(before: Inspection, after: Inspection) -> list[tuple[str, int, int]]:
-    """Return each type of operation with its number in both IRs; those that changed come first."""
+    """Compare the IRs' operations.
+
+    Returns:
+        Each type of operation with its number before and after; the largest changes come first.
+    """
     kinds = sorted(before.operations.keys() | after.operations.keys())
     rows = [(kind, before.operations.get(kind, 0), after.operations.get(kind, 0)) for kind in kinds]
     return sorted(rows, key=lambda row: -abs(row[2] - row[1]))
@@ -151,26 +185,36 @@ def measure_speed(
     lengths: tuple[int, ...] = (128, 384),
     repeats: int = 7,
 ) -> dict[int, list[Speed]]:
-    """Time the IRs of versions in this process, in turns, one window at a time."""
+    """Time versions' IRs in this process, in turns, one window at a time.
+
+    Args:
+        repository: The model repository.
+        versions: The versions' numbers.
+        lengths: The lengths of the windows, in tokens.
+        repeats: How often each version is timed on each length.
+
+    Returns:
+        By version, one `Speed` for each length.
+    """
     engines = {
         version: OpenVINOEngine(repository.require_version(version) / IR_FILE, version=version)
         for version in versions
     }
     speeds: dict[int, list[Speed]] = {version: [] for version in engines}
     for tokens in lengths:
-        ids = np.random.default_rng(0).integers(1000, 20_000, (1, tokens))
-        inputs = dict(zip(INPUTS, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
-        seconds: dict[int, list[float]] = {version: [] for version in engines}
-        for repeat in range(repeats + 1):
-            for version, engine in engines.items():
-                begun = time.perf_counter()
-                engine.run(inputs)
-                if repeat:  # the first one compiles kernels
-                    seconds[version].append(time.perf_counter() - begun)
+        inputs = synthetic_inputs(1, tokens)
+        for engine in engines.values():
+            engine.run(inputs)  # The first call compiles kernels.
+        seconds = take_turns(
+            {
+                version: partial(time_call, partial(engine.run, inputs))
+                for version, engine in engines.items()
+            },
+            repeats,
+        )
         for version, values in seconds.items():
-            median = statistics.median(values)
-            spread = (max(values) - min(values)) / median
-            speeds[version].append(Speed(tokens, 1, median, spread))
+            samples = Samples(tuple(values))
+            speeds[version].append(Speed(tokens, 1, samples.median, samples.spread))
     return speeds
 
 
@@ -244,7 +288,7 @@ def _kept_patterns(manifest: VersionManifest) -> list[str]:
 
 
 def _is_quantised(value: ov.Output) -> bool:
-    """Whether a value comes from a FakeQuantize, or is a constant that is stored in INT8."""
+    """Return whether a value comes from a FakeQuantize, or is a constant stored in INT8."""
     node = value.get_node()
     while node.get_type_name() in _PASSED_THROUGH:
         node = node.input_value(0).get_node()

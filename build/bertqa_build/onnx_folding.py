@@ -18,7 +18,11 @@ Array = NDArray[Any]
 
 
 def fold_quantized_weights(graph: GraphProto) -> None:
-    """Rewrite `graph` in place; it computes what it did."""
+    """Store quantised weights as INT8, in place; the graph computes the same values.
+
+    Args:
+        graph: What `torch.onnx.export` made of a model that NNCF quantised.
+    """
     _Folding(graph).run()
 
 
@@ -120,7 +124,7 @@ class _Folding:
 
 
 def _quantize(weight: Array, scale: Array, zero: Array, axis: int) -> Array:
-    """What QuantizeLinear computes, per tensor or per channel of `axis`."""
+    """Return what QuantizeLinear computes, per tensor or per channel of `axis`."""
     shape = [1] * weight.ndim
     if scale.size > 1:
         shape[axis] = -1

@@ -1,16 +1,20 @@
-"""Putting NNCF's quantisers into a model, and keeping a quantised model on disk."""
+"""Quantising a model with NNCF, and writing and reading the quantised model."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nncf
 import nncf.torch
 import torch
+from nncf.torch.extensions import EXTENSION_LOAD_TIMEOUT_ENV_VAR as _TIMEOUT_VARIABLE
+from nncf.torch.extensions import ExtensionLoaderTimeoutException
+from nncf.torch.quantization.extensions import QuantizedFunctionsCPULoader
 from nncf.torch.quantization.layers import SQMultiply
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,7 +23,7 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from bertqa.errors import DataError
 from bertqa_build.data import TrainingWindows, collate
-from bertqa_build.errors import CheckpointError
+from bertqa_build.errors import BuildError, CheckpointError
 from bertqa_build.model import SpanModel, as_span_model
 from bertqa_build.quiet import quiet
 from bertqa_build.recipe import Quantization
@@ -29,8 +33,8 @@ NNCF_FILE = "nncf.json"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
 
-# NNCF compiles its quantisers once on each machine, and gives up after a minute.
-os.environ.setdefault("NNCF_EXTENSION_LOAD_TIMEOUT", "0")
+_COMPILATION_TIMEOUT = 180
+"""Seconds. On two busy cores the compilation takes most of the minute that NNCF allows itself."""
 
 
 def quantize(
@@ -38,13 +42,21 @@ def quantize(
     calibration: TrainingWindows | Sequence[dict[str, Any]],
     settings: Quantization | None = None,
 ) -> nn.Module:
-    """Return a copy of `model` with INT8 quantisers, calibrated, ready to export or to train on.
+    """Return a copy of a model with INT8 quantisers, calibrated, to export or to train further.
 
-    `model` is a `BertForQuestionAnswering` with eager attention, or a `SpanModel`; the copy has the
-    inputs and outputs of a `SpanModel`. `calibration` holds windows with `input_ids`,
-    `attention_mask` and `token_type_ids`, as `training_windows` gives them; up to
-    `settings.calibration_windows` of them are run one at a time, because padding would distort the
-    ranges. Raises DataError where there is none.
+    Args:
+        model: A `BertForQuestionAnswering` with eager attention, or a `SpanModel`.
+        calibration: Windows with `input_ids`, `attention_mask` and `token_type_ids`, INT
+            `[tokens]` each, as `training_windows` returns them. They are run one at a time,
+            because padding would distort the ranges.
+        settings: How many windows to run, and how NNCF quantises.
+
+    Returns:
+        The quantised model, with the inputs and outputs of a `SpanModel`.
+
+    Raises:
+        DataError: `calibration` is empty.
+        BuildError: NNCF could not compile its quantisers in time.
     """
     settings = settings or Quantization()
     count = min(len(calibration), settings.calibration_windows)
@@ -52,7 +64,7 @@ def quantize(
         raise DataError("The calibration set is empty: no window can be made of it.")
     samples = [_inputs(calibration[index]) for index in range(count)]
     span_model = as_span_model(model).eval()
-    with quiet(), torch.no_grad():
+    with quiet(), compiled_quantizers(), torch.no_grad():
         quantized: nn.Module = nncf.quantize(
             span_model,
             nncf.Dataset(samples),
@@ -71,10 +83,15 @@ def quantize(
 
 
 def save_quantized(model: nn.Module, directory: Path, tokenizer_json: str) -> None:
-    """Write a quantised model so that `load_quantized` reads it and it can be trained on.
+    """Write a quantised model for `load_quantized`, to train further or to export later.
 
-    The directory then holds the weights with the quantisers' ranges (`model.safetensors`), where
-    NNCF put the quantisers (`nncf.json`), BERT's `config.json` and the `tokenizer.json`.
+    The files are the weights with the quantisers' ranges (`model.safetensors`), the places of the
+    quantisers (`nncf.json`), BERT's `config.json` and the `tokenizer.json`.
+
+    Args:
+        model: What `quantize` or `load_quantized` returned.
+        directory: Where to write; it is made if there is none.
+        tokenizer_json: The text of the tokenizer's `tokenizer.json`.
     """
     directory.mkdir(parents=True, exist_ok=True)
     bert: Any = model.bert
@@ -89,14 +106,24 @@ def save_quantized(model: nn.Module, directory: Path, tokenizer_json: str) -> No
 
 
 def load_quantized(directory: Path) -> nn.Module:
-    """Read what `save_quantized` wrote. Raises CheckpointError where it is not whole."""
+    """Read a quantised model.
+
+    Args:
+        directory: What `save_quantized` wrote.
+
+    Returns:
+        The model, in evaluation mode, with the inputs and outputs of a `SpanModel`.
+
+    Raises:
+        CheckpointError: A file is missing or damaged.
+    """
     try:
         config = BertConfig.from_json_file(directory / CONFIG_FILE)
         compression = json.loads((directory / NNCF_FILE).read_text(encoding="utf-8"))
         tensors = load_file(directory / WEIGHTS_FILE)
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
-            f"{directory} holds no quantised model that is whole.", detail=str(error)
+            f"{directory} does not contain a complete quantised model.", detail=str(error)
         ) from error
     config._attn_implementation = "eager"
     with quiet():
@@ -106,12 +133,40 @@ def load_quantized(directory: Path) -> nn.Module:
     return _settle(model)
 
 
-def _settle(model: nn.Module) -> nn.Module:
-    """Make a quantised model fit to be saved and trained on.
+@contextmanager
+def compiled_quantizers() -> Iterator[None]:
+    """Let NNCF compile its quantisers in the block if it needs them, which takes up to a minute.
 
-    NNCF gives one SmoothQuant factor to several products. None is trained, so that an engine can
-    multiply once for all of them. They must stay one module, because NNCF finds the quantisers
-    behind them by its name; but safetensors refuses shared tensors, so the state holds copies.
+    It does so once on each machine. `NNCF_EXTENSION_LOAD_TIMEOUT` in the environment is the limit
+    in seconds; without it the limit is longer here than NNCF's own.
+
+    Raises:
+        BuildError: The limit is reached, for example because a killed process left its lock.
+    """
+    set_here = _TIMEOUT_VARIABLE not in os.environ
+    os.environ.setdefault(_TIMEOUT_VARIABLE, str(_COMPILATION_TIMEOUT))
+    try:
+        yield
+    except ExtensionLoaderTimeoutException as error:
+        raise BuildError(
+            f"NNCF did not compile its quantisers within {os.environ[_TIMEOUT_VARIABLE]} seconds. "
+            "If no other build runs on this machine, a killed one left its lock: remove "
+            f"{QuantizedFunctionsCPULoader.get_build_dir()} and run the same command again. "
+            f"On a slow machine, set {_TIMEOUT_VARIABLE} to more seconds.",
+            detail=str(error),
+        ) from error
+    finally:
+        if set_here:
+            del os.environ[_TIMEOUT_VARIABLE]
+
+
+def _settle(model: nn.Module) -> nn.Module:
+    """Make a quantised model fit to be saved and trained further.
+
+    NNCF shares one SmoothQuant factor between several products. It is not trained, so that an
+    engine can multiply once for all of them. They must stay one module, because NNCF finds the
+    quantisers behind them by its name; but safetensors refuses shared tensors, so the state holds
+    copies.
     """
     for module in model.modules():
         if isinstance(module, SQMultiply):

@@ -1,34 +1,43 @@
-"""Keeping libraries from talking over the build's own report."""
+"""Keeping libraries' notes, warnings and progress bars off the console during a build."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import warnings
 from collections.abc import Iterator
 
-import nncf
+# Loggers are named here that nncf and transformers must have made themselves, with their defaults.
+import nncf  # noqa: F401
+import rich
 from transformers.utils import logging as transformers_logging
+
+from bertqa._quiet import muted
+
+_LOGGERS = ("nncf", "torch.utils._pytree", "torchao", "transformers")
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the notes, bars and warnings of transformers, NNCF and torch's tracer.
+    """Silence transformers, NNCF, torchao and torch's tracer during the block.
 
-    Errors still come as exceptions. What is printed meanwhile is lost.
+    Errors still come as exceptions. The standard streams are left alone. The first import of
+    transformers' models belongs into such a block too: torchao, which comes with them, reports
+    each kernel that it cannot load.
     """
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.CRITICAL)
+    with muted(*_LOGGERS), warnings.catch_warnings(), _without_bars():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    console = rich.get_console()  # where NNCF draws its bars, for which it has no switch
+    was_quiet, had_bars = console.quiet, transformers_logging.is_progress_bar_enabled()
+    console.quiet = True
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    nncf.set_log_level(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        nncf.set_log_level(logging.INFO)
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
+        console.quiet = was_quiet
+        if had_bars:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

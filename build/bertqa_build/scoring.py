@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -60,8 +61,8 @@ def score_onnx(path: Path, dataset: SquadDataset, on_progress: OnProgress) -> Sc
 def _evaluate(engine: Engine, what: str, dataset: SquadDataset, on_progress: OnProgress) -> Scores:
     stage = f"Evaluating {engine.info.precision} {what} on {dataset.name}"
 
-    def report(done: int, total: int) -> None:
-        on_progress(Progress(stage, done, total, "questions"))
+    def report(progress: Progress) -> None:
+        on_progress(replace(progress, stage=stage))
 
     with QAClient(transport=engine) as qa:
         return evaluate(qa, dataset, on_progress=report)

@@ -1,4 +1,4 @@
-"""The trainings that a recipe asks for, each skipped where its result is there already."""
+"""The stages of a build that train or quantise; each is skipped where its result exists."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bertqa_build.data import TrainingWindows, load_questions, training_windows
 from bertqa_build.errors import BuildError
 from bertqa_build.quantization import (
     TOKENIZER_FILE,
+    compiled_quantizers,
     load_quantized,
     quantize,
     save_quantized,
@@ -35,11 +36,22 @@ def finetune(
     work_dir: Path,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> BertForQuestionAnswering:
-    """Make a question-answering model of the checkpoint, as `recipe.finetune` says.
+    """Fine-tune a checkpoint on questions, as `recipe.finetune` says.
 
-    The result is kept in `work_dir/finetuned`, in Hugging Face layout, beside the training's own
-    checkpoints; a finished one is loaded, an interrupted training goes on. Changes the
-    checkpoint's model in place. Raises TrainingError and DataError.
+    Args:
+        recipe: The recipe, with a `finetune` section.
+        checkpoint: What to train; its model is changed in place.
+        work_dir: Keeps the training's checkpoints, and the result in `finetuned/`, in Hugging
+            Face layout. A finished result is loaded; an interrupted training is resumed.
+        callbacks: The Trainer's callbacks, such as a `ProgressCallback`.
+
+    Returns:
+        The fine-tuned model, in FP32.
+
+    Raises:
+        BuildError: The recipe has no `finetune` section.
+        TrainingError: The training had to stop.
+        DataError: The training data cannot be read or used.
     """
     settings = recipe.finetune
     if settings is None:
@@ -48,7 +60,7 @@ def finetune(
     if not finished.is_dir():
         model = checkpoint.model
         _train(recipe, settings, checkpoint, model, work_dir / "finetuning", callbacks)
-        with _whole(finished) as staged, quiet():
+        with _appearing(finished) as staged, quiet():
             model.save_pretrained(staged)
             (staged / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json, encoding="utf-8")
     with quiet():
@@ -65,11 +77,24 @@ def quantize_and_train(
     work_dir: Path,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> nn.Module:
-    """Return an INT8 copy of `model`, trained on as `recipe.qat` says if it says so.
+    """Quantise a model, and train it further as `recipe.qat` says.
 
-    `model` is what the checkpoint became, and is the teacher. The result is kept in
-    `work_dir/pytorch`, as `save_quantized` writes it; a finished one is loaded, an interrupted
-    training goes on. Raises TrainingError and DataError.
+    Args:
+        recipe: The recipe. Without a `qat` section the model is calibrated only.
+        checkpoint: Where the model comes from.
+        model: The FP32 model: what is quantised, and the teacher. It is not changed.
+        work_dir: Keeps the training's checkpoints, and the result in `pytorch/`, as
+            `save_quantized` writes it. A finished result is loaded; an interrupted training is
+            resumed.
+        callbacks: The Trainer's callbacks, such as a `ProgressCallback`.
+
+    Returns:
+        The INT8 model, as `load_quantized` returns it.
+
+    Raises:
+        TrainingError: The training had to stop.
+        DataError: The training or calibration data cannot be read or used.
+        BuildError: NNCF could not compile its quantisers in time.
     """
     calibrated, finished = work_dir / CALIBRATED, work_dir / INT8_PYTORCH
     if not finished.is_dir():
@@ -82,7 +107,7 @@ def quantize_and_train(
                 doc_stride=recipe.model.doc_stride,
                 max_windows=recipe.quantization.calibration_windows,
             )
-            with _whole(calibrated) as staged:
+            with _appearing(calibrated) as staged:
                 quantized = quantize(model, windows, recipe.quantization)
                 save_quantized(quantized, staged, checkpoint.tokenizer_json)
         student = load_quantized(calibrated)
@@ -91,7 +116,7 @@ def quantize_and_train(
             _train(
                 recipe, recipe.qat, checkpoint, student, work_dir / "training", callbacks, teacher
             )
-        with _whole(finished) as staged:
+        with _appearing(finished) as staged:
             save_quantized(student, staged, checkpoint.tokenizer_json)
     return load_quantized(finished)
 
@@ -124,7 +149,8 @@ def _train(
         callbacks=list(callbacks),
     )
     trainer.remove_callback(PrinterCallback)
-    train(trainer)
+    with quiet(), compiled_quantizers():
+        train(trainer)
     model.cpu().eval()
 
 
@@ -149,8 +175,12 @@ def _windows(
 
 
 @contextmanager
-def _whole(directory: Path) -> Iterator[Path]:
-    """Let a directory appear with all that it holds, or not at all."""
+def _appearing(directory: Path) -> Iterator[Path]:
+    """Let a directory appear with its complete contents, or not at all.
+
+    Yields:
+        The directory to write to, which is renamed at the end of the block.
+    """
     staged = directory.with_name(f".{directory.name}")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Training that can be interrupted: fine-tuning, and quantisation-aware training with a teacher."""
+"""Resumable training: fine-tuning, and quantisation-aware training with a teacher."""
 
 from __future__ import annotations
 
@@ -32,11 +32,18 @@ _TARGETS = ("start_positions", "end_positions")
 class QATrainer(Trainer):
     """A Hugging Face `Trainer` for span models, which can learn from a teacher.
 
-    It trains a `BertForQuestionAnswering`, a `SpanModel`, or what `quantize` makes of them, on the
-    usual batches: `input_ids`, `attention_mask`, `token_type_ids` INT64 `[batch, tokens]`,
-    `start_positions`, `end_positions` INT64 `[batch]`. With a `teacher` the loss is that of
-    `distillation`. Dropout is turned off, and a loss that is no number stops the training at once
-    with a TrainingError. `train` goes on from the last whole checkpoint if it is told to.
+    Batches are those of `BertForQuestionAnswering`: `input_ids`, `attention_mask` and
+    `token_type_ids`, INT64 `[batch, tokens]`; `start_positions` and `end_positions`, INT64
+    `[batch]`. Dropout is turned off. A loss that is not finite stops the training at once with a
+    TrainingError.
+
+    Args:
+        model: A `BertForQuestionAnswering`, a `SpanModel`, or what `quantize` makes of them.
+        args: The Trainer's arguments.
+        teacher: A model to learn from, in FP32; it is frozen. Without one the loss is the cross
+            entropy of the gold answers.
+        distillation: How much to learn from the teacher.
+        **kwargs: The Trainer's other parameters, such as `train_dataset`.
     """
 
     def __init__(
@@ -67,7 +74,21 @@ class QATrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """Return the loss of a batch, a scalar, and with `return_outputs` the logits too."""
+        """Compute the loss of a batch.
+
+        Args:
+            model: The student.
+            inputs: The batch, as the class describes it.
+            return_outputs: Whether to return the logits too.
+            num_items_in_batch: Not used.
+
+        Returns:
+            The loss, a scalar; with `return_outputs`, a pair of it and the logits by name, FP32
+            `[batch, tokens]`.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
         batch = {name: inputs[name] for name in _INPUTS}
         mask = batch["attention_mask"].bool()
         logits = [_masked(each, mask) for each in model(**batch)]
@@ -84,7 +105,7 @@ class QATrainer(Trainer):
             raise TrainingError(
                 f"The loss became {loss.item()} at step {self.state.global_step + 1} of "
                 f"{self.state.max_steps}. Try a lower learning_rate or more warmup_steps; the "
-                f"checkpoints before are kept in {self.args.output_dir}."
+                f"checkpoints before it are kept in {self.args.output_dir}."
             )
         if not return_outputs:
             return loss
@@ -115,7 +136,10 @@ class QATrainer(Trainer):
 def distillation_loss(student: list[Tensor], teacher: list[Tensor], temperature: float) -> Tensor:
     """Return `temperature**2 * KL(teacher || student)`, the mean over the outputs and the batch.
 
-    Logits are `[batch, tokens]`; positions that both mask have no share in it.
+    Args:
+        student: The student's logits, FP32 `[batch, tokens]` each.
+        teacher: The teacher's logits, in the same order. Positions that both mask do not count.
+        temperature: The divisor of both.
     """
     divergences = (
         functional.kl_div(
@@ -132,7 +156,14 @@ def distillation_loss(student: list[Tensor], teacher: list[Tensor], temperature:
 def training_arguments(
     settings: Training, output_dir: Path, *, seed: int, bf16: bool | None = None
 ) -> TrainingArguments:
-    """Return the Trainer's arguments for a recipe's settings; bf16 where the machine has it."""
+    """Return the Trainer's arguments for a recipe's settings.
+
+    Args:
+        settings: The recipe's section.
+        output_dir: Where checkpoints are written.
+        seed: Decides all that is random.
+        bf16: Whether to train in bf16; None trains in it where the machine supports it.
+    """
     return TrainingArguments(
         output_dir=str(output_dir),
         num_train_epochs=settings.epochs,
@@ -156,7 +187,7 @@ def training_arguments(
 
 
 def has_bf16() -> bool:
-    """Whether this machine computes in bf16 at full speed."""
+    """Return whether this machine computes in bf16 at full speed."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
     capabilities = torch.cpu.get_capabilities()
@@ -164,19 +195,23 @@ def has_bf16() -> bool:
 
 
 def last_checkpoint(directory: Path) -> Path | None:
-    """Return the newest checkpoint that was written to its end, or None."""
+    """Return the newest complete checkpoint in a directory, or None."""
     checkpoints = {
         int(match[1]): path
         for path in directory.glob("checkpoint-*")
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and _is_whole(path)
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and _is_complete(path)
     }
     return checkpoints[max(checkpoints)] if checkpoints else None
 
 
 def train(trainer: QATrainer) -> None:
-    """Train to the end, from the last whole checkpoint if there is one.
+    """Train to the end, from the last complete checkpoint if there is one.
 
-    Raises TrainingError where the disk has no room for the checkpoints, or the loss is no number.
+    Args:
+        trainer: The trainer; checkpoints are looked for in its `output_dir`.
+
+    Raises:
+        TrainingError: The disk has too little room for checkpoints, or the loss is not finite.
     """
     directory = Path(str(trainer.args.output_dir))
     directory.mkdir(parents=True, exist_ok=True)
@@ -186,14 +221,14 @@ def train(trainer: QATrainer) -> None:
 
 
 def freeze_embeddings(model: nn.Module) -> None:
-    """Leave the embeddings, and the quantisers of their weights, out of the training."""
+    """Exclude the embeddings, and the quantisers of their weights, from the training."""
     for name, parameter in model.named_parameters():
         if re.search(r"[./]embeddings[./]", name):
             parameter.requires_grad_(False)
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether the file that the Trainer writes last is there and whole."""
+def _is_complete(checkpoint: Path) -> bool:
+    """Return whether the file that the Trainer writes last is complete."""
     try:
         json.loads((checkpoint / _STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -212,7 +247,7 @@ def _require_room(trainer: QATrainer, directory: Path) -> None:
     if free < needed:
         raise TrainingError(
             f"{directory} has {free / 2**20:.0f} MiB of room, but the checkpoints of this training "
-            f"take {needed / 2**20:.0f} MiB. Free some, or choose another work directory."
+            f"take {needed / 2**20:.0f} MiB. Delete files, or choose another work directory."
         )
 
 

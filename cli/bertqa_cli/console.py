@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
+from rich.markup import escape
+from rich.table import Table
 
-from bertqa import Answer
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    # Rich keeps the COLUMNS that it finds here; without a width it reads COLUMNS at each use.
+    console._width = None
+    return console
 
-CONTEXT_SHOWN = 160
+
+stdout = _console()
+stderr = _console(stderr=True)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document for machines, plain whatever the terminal is."""
-    print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
+    """Print one JSON document for machines, without styles whatever the terminal is."""
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    print(json.dumps(value, indent=2, ensure_ascii=not is_unicode), flush=True)
 
 
-def headline(answer: Answer) -> Text:
-    """Say an answer, how sure the model is, and which version gave it."""
-    return Text.assemble(
-        (answer.text or "no answer", "bold"),
-        f"  (score {answer.score:.3f}, version {answer.model_version}, "
-        f"characters {answer.start}-{answer.end})",
-    )
+def print_table(table: Table) -> None:
+    """Print a table, no wider than the terminal."""
+    stdout.print(table, soft_wrap=False)
 
 
-def highlighted(answer: Answer, context: str) -> Text:
-    """Show an answer where it stands: some context on either side, the answer itself marked."""
-    first = max(0, answer.start - CONTEXT_SHOWN)
-    last = min(len(context), answer.end + CONTEXT_SHOWN)
-    return Text.assemble(
-        "…" if first else "",
-        (context[first : answer.start], "dim"),
-        (context[answer.start : answer.end], "bold black on green"),
-        (context[answer.end : last], "dim"),
-        "…" if last < len(context) else "",
-    )
+def print_error(message: str, detail: str | None = None) -> None:
+    """Print what went wrong, and what a server or a library reports about it."""
+    stderr.print(f"[bold red]error:[/] {escape(message)}")
+    if detail:
+        stderr.print(f"[dim]detail: {escape(detail)}[/]")
+
+
+def print_step(sentence: str) -> None:
+    """Print a step of a longer change, for people who watch it."""
+    stderr.print(f"[cyan]•[/] {escape(sentence)}")

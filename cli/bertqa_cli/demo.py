@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import shlex
 import signal
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from functools import partial
 
 from rich.table import Table
 
 from bertqa import Answer, QAClient
 from bertqa.artifact import MODEL_NAME, Repository
-from bertqa_cli.console import headline, highlighted, stderr, stdout
+from bertqa.evaluation import Samples, time_call
+from bertqa_cli.console import print_error, stdout
 from bertqa_cli.errors import Status
+from bertqa_cli.formatting import directory_size, headline, highlighted, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY
-from bertqa_cli.sizes import directory_size, human_size
 from bertqa_serve.errors import PortInUseError
 from bertqa_serve.ports import free_ports
 
@@ -35,7 +35,7 @@ CONTEXT = (
 
 
 def main() -> int:
-    """Build, serve, ask over gRPC and REST, compare; give the exit status."""
+    """Build, serve, ask over gRPC and REST, compare, and return the exit status."""
     try:
         _run("build", RECIPE)
         with _server() as (grpc_url, rest_url):
@@ -45,13 +45,14 @@ def main() -> int:
                     _run(*ask, "--version", str(version), "--url", url)
             _summary(grpc_url)
     except subprocess.CalledProcessError as error:
-        return error.returncode
+        # A negative one is the signal that ended the command, which a shell adds to 128.
+        return error.returncode if error.returncode >= 0 else 128 - error.returncode
     except PortInUseError as error:
-        stderr.print(f"[bold red]error:[/] {error}")
+        print_error(str(error))
         return Status.FAILED
     except KeyboardInterrupt:
-        return 1
-    return 0
+        return Status.INTERRUPTED
+    return Status.DONE
 
 
 def _run(*arguments: str) -> None:
@@ -81,7 +82,7 @@ def _server() -> Iterator[tuple[str, str]]:
 
 
 def _wait_until_ready(process: subprocess.Popen[str]) -> None:
-    """Pass on what `bert-qa serve` says until it says that the model is ready."""
+    """Print the lines of `bert-qa serve` until one reports that the model is ready."""
     assert process.stdout is not None
     for line in process.stdout:
         stdout.print(line.rstrip(), markup=False)
@@ -116,12 +117,8 @@ def _summary(url: str) -> None:
 
 
 def _median_latency(client: QAClient, version: int) -> float:
-    seconds = []
-    for _ in range(LATENCY_REPEATS):
-        start = time.perf_counter()
-        client.answer(QUESTION, CONTEXT, version=version)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    ask = partial(client.answer, QUESTION, CONTEXT, version=version)
+    return Samples(tuple(time_call(ask) for _ in range(LATENCY_REPEATS))).median
 
 
 if __name__ == "__main__":

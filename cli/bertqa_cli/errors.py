@@ -1,9 +1,9 @@
-"""How failures become sentences and exit statuses."""
+"""How errors become sentences and exit statuses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from enum import IntEnum
 
 from bertqa.errors import (
@@ -11,6 +11,7 @@ from bertqa.errors import (
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
+    QualityGateError,
 )
 
 EXTRA_OF_MODULE = {
@@ -23,22 +24,29 @@ EXTRA_OF_MODULE = {
     "adlfs": "azure",
     "fsspec": "deploy",
     "gcsfs": "gs",
-    "jinja2": "deploy",
+    "jinja2": "evaluate",
     "kubernetes": "deploy",
     "netron": "inspect",
     "s3fs": "s3",
+    "scipy": "evaluate",
     "accelerate": "build",
     "datasets": "build",
+    "matplotlib": "build",
     "nncf": "build",
     "onnx": "build",
     "onnxruntime": "build",
     "optimum": "build",
-    "pydantic": "build",
+    "peft": "build",
     "safetensors": "build",
     "torch": "build",
+    "torchao": "build",
     "transformers": "build",
     "yaml": "build",
 }
+
+_ALTERNATIVE = re.compile(r" or (\w+)=(?!\w)")
+_KEYWORD = re.compile(r"\b([a-z]\w*)=(?![\w=])")
+_SUBJECT = re.compile(r"^([a-z]\w*)(?= (?:is|are|has|needs) )")
 
 
 class Status(IntEnum):
@@ -48,39 +56,57 @@ class Status(IntEnum):
     FAILED = 1
     USAGE = 2
     REFUSED = 3
+    INTERRUPTED = 130
 
 
-class CommandError(Exception):
-    """A verb cannot do what it was asked; the message is for the person who typed it."""
+class CommandError(BertQAError):
+    """A verb cannot do what it was asked to do; the message is for the person who typed it."""
 
     def __init__(
         self, message: str, *, status: Status = Status.FAILED, detail: str | None = None
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, detail=detail)
         self.status = status
-        self.detail = detail
 
 
-@contextmanager
-def refused_by(gate: type[BertQAError]) -> Iterator[None]:
-    """Let what the quality gate refuses end the command with its own status."""
-    try:
-        yield
-    except gate as error:
-        raise CommandError(str(error), status=Status.REFUSED, detail=error.detail) from error
-
-
-def status_of(error: BertQAError | CommandError) -> Status:
-    """Report a mistake in what was typed from a failure to do it."""
-    if isinstance(error, CommandError):
-        return error.status
-    if isinstance(error, InvalidQuestionError | InvalidContextError | InvalidOptionError):
-        return Status.USAGE
+def status_of(error: BertQAError) -> Status:
+    """Return the exit status for an error."""
+    match error:
+        case CommandError():
+            return error.status
+        case QualityGateError():
+            return Status.REFUSED
+        case InvalidQuestionError() | InvalidContextError() | InvalidOptionError():
+            return Status.USAGE
     return Status.FAILED
 
 
+def in_command_words(message: str, options: Mapping[str, str]) -> str:
+    """Return a message of the library with the names of options for its keywords.
+
+    `timeout=` becomes `--timeout`. An alternative that the verb does not offer is left out.
+
+    Args:
+        message: The message, which may name keywords of the Python API, as in `timeout=`.
+        options: The verb's options by the name that they have in Python.
+    """
+
+    def alternative(found: re.Match[str]) -> str:
+        return found[0] if found[1] in options else ""
+
+    def option(found: re.Match[str]) -> str:
+        return options.get(found[1], found[1])
+
+    text = _ALTERNATIVE.sub(alternative, message)
+    return _SUBJECT.sub(option, _KEYWORD.sub(option, text))
+
+
 def missing_extra(error: ModuleNotFoundError) -> CommandError:
-    """Say which extra brings a missing module; any other missing module is a defect of ours."""
+    """Return an error that names the extra with a missing module.
+
+    Raises:
+        ModuleNotFoundError: No extra brings the module: this is a defect of the project.
+    """
     module = (error.name or "").partition(".")[0]
     extra = EXTRA_OF_MODULE.get(module)
     if extra is None:

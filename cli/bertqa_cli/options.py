@@ -1,41 +1,335 @@
-"""Options that several verbs share, so that one word means one thing."""
+"""Every option that more than one verb has, so that one word means one thing."""
 
 from __future__ import annotations
 
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from bertqa.artifact import MODEL_NAME
+from bertqa import TLS, QAClient
+from bertqa.artifact import MODEL_NAME, Split, parse_split
+from bertqa.transport import Security, Transport, open_transport
+from bertqa_cli.errors import CommandError, Status
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Model = Annotated[str, typer.Option(help="The model's name on the server.")]
-Repository = Annotated[Path, typer.Option(help="The model repository, in OVMS's layout.")]
-Url = Annotated[
-    str,
-    typer.Option(help="The server: host:port or grpc://, grpcs://, http://, https://."),
-]
-OptionalUrl = Annotated[
-    str | None,
-    typer.Option(help="A server: host:port or grpc://, grpcs://, http://, https://."),
-]
-MetadataUrl = Annotated[
-    str | None,
-    typer.Option(help="The server's REST address, where it is not the gRPC port less 1000."),
-]
-Version = Annotated[
-    int | None, typer.Option(min=1, help="The model version; the server's default if left out.")
-]
-Authority = Annotated[
-    Path | None,
-    typer.Option("--ca", help="A PEM file with the certificates to trust, not the system's."),
-]
-Certificate = Annotated[
-    Path | None, typer.Option(help="A PEM file with your own certificate, for mutual TLS.")
-]
-Key = Annotated[Path | None, typer.Option(help="A PEM file with your certificate's key.")]
+if TYPE_CHECKING:
+    from bertqa_deploy.cluster.helm import Helm
 
 DEFAULT_REPOSITORY = Path("model_repository")
 DEFAULT_URL = "localhost:9000"
 DEFAULT_MODEL = MODEL_NAME
+DEFAULT_NAMESPACE = "default"
+DEFAULT_CHART = Path("deploy/helm/bert-qa")
+TOKEN_VARIABLE = "BERTQA_TOKEN"
+HELM_VARIABLE = "HELM"
+
+_ALL = 100.0
+_CONNECTION = "Connection"
+_CLUSTER = "Cluster"
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?")
+_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
+_HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+
+
+def seconds_of(text: str | float) -> float:
+    """Return a duration in seconds.
+
+    Args:
+        text: `90`, `90s`, `2m` or `1.5h`.
+
+    Raises:
+        typer.BadParameter: The duration cannot be read.
+    """
+    match = _DURATION.fullmatch(str(text).strip())
+    if match is None:
+        raise typer.BadParameter(f"The duration {text!r} cannot be read: write 90s, 2m or 1h.")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _timeout(text: str | float) -> float:
+    seconds = seconds_of(text)
+    if not seconds:
+        raise typer.BadParameter(f"The duration {text!r} has to be above 0.")
+    return seconds
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Model = Annotated[str, typer.Option(help="The model's name.")]
+Repository = Annotated[Path, typer.Option(help="The model repository, in the layout of OVMS.")]
+Version = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="The model version; the server's default if left out."),
+]
+To = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="The version that gets all traffic.")
+]
+Back = Annotated[bool, typer.Option("--back", help="Return to the split before the last one.")]
+Percents = Annotated[
+    str | None, typer.Option(metavar="1=90,2=10", help="Percents of the traffic by version.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Accept a version that failed the quality gate.")
+]
+Release = Annotated[
+    str | None,
+    typer.Option(help="A Helm release of the chart, in a cluster.", rich_help_panel=_CLUSTER),
+]
+Namespace = Annotated[
+    str, typer.Option(help="The namespace of the release.", rich_help_panel=_CLUSTER)
+]
+Chart = Annotated[
+    Path,
+    typer.Option(help="The chart that the release was installed from.", rich_help_panel=_CLUSTER),
+]
+
+_Url = Annotated[
+    str | None,
+    typer.Option(
+        help="The server: host:port, grpc://, grpcs://, http:// or https://.",
+        rich_help_panel=_CONNECTION,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOptions:
+    """How to reach a server, and how to prove the right to: the same for every verb.
+
+    Raises:
+        InvalidOptionError: The certificate or its key is missing.
+        CommandError: The token or a header is not one that can be sent.
+    """
+
+    url: _Url = None
+    metadata_url: Annotated[
+        str | None,
+        typer.Option(
+            help="The server's REST address, if it is not the gRPC port less 1000.",
+            rich_help_panel=_CONNECTION,
+        ),
+    ] = None
+    model: Annotated[str, typer.Option(help="The model's name.", rich_help_panel=_CONNECTION)] = (
+        DEFAULT_MODEL
+    )
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            help="A PEM file with the certificates to trust, in place of the system's.",
+            rich_help_panel=_CONNECTION,
+        ),
+    ] = None
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            help="A PEM file with the client's own certificate, for mutual TLS.",
+            rich_help_panel=_CONNECTION,
+        ),
+    ] = None
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="A PEM file with the key of that certificate.", rich_help_panel=_CONNECTION
+        ),
+    ] = None
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="A bearer token. The environment variable keeps it out of the process list.",
+            envvar=TOKEN_VARIABLE,
+            rich_help_panel=_CONNECTION,
+        ),
+    ] = field(default=None, repr=False)
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A header to send with each request; repeatable.",
+            rich_help_panel=_CONNECTION,
+        ),
+    ] = field(default=None, repr=False)
+    timeout: Annotated[
+        float,
+        typer.Option(
+            parser=_timeout,
+            metavar="DURATION",
+            help="How long to wait for an answer, as in 5, 90s or 2m; 30s if left out.",
+            show_default=False,
+            rich_help_panel=_CONNECTION,
+        ),
+    ] = 30.0
+
+    def __post_init__(self) -> None:
+        if self.token is not None and not _HEADER_VALUE.fullmatch(self.token):
+            raise CommandError(
+                f"The token of --token or {TOKEN_VARIABLE} cannot be sent: it has to be printable "
+                "ASCII without spaces around it.",
+                status=Status.USAGE,
+            )
+        # Both check what they are made from: a mistake is reported before any work.
+        self.tls()
+        self.headers()
+
+    @property
+    def address(self) -> str:
+        """The server's address: the one on this machine where none is named."""
+        return self.url or DEFAULT_URL
+
+    def tls(self) -> TLS:
+        """Return the TLS files."""
+        return TLS(ca=self.ca, certificate=self.certificate, key=self.key)
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers by name."""
+        headers = {}
+        for number, text in enumerate(self.header or (), start=1):
+            name, equals, value = text.partition("=")
+            name, value = name.strip(), value.strip()
+            if not (equals and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+                # The value may be a secret, so that it is not shown.
+                raise CommandError(
+                    f"The value of --header number {number} cannot be read: write NAME=VALUE, in "
+                    "printable ASCII.",
+                    status=Status.USAGE,
+                )
+            headers[name] = value
+        return headers
+
+    def security(self) -> Security:
+        """Return what a transport or the admin client takes for the connection."""
+        return Security.of(self.tls(), self.token, self.headers())
+
+    @contextmanager
+    def open_client(
+        self, *, version: int | None = None, tokenizer: str | None = None
+    ) -> Iterator[QAClient]:
+        """Have a client inside the block.
+
+        Args:
+            version: The version to ask; None is the server's default.
+            tokenizer: A tokenizer file, directory or hub id in place of the model's own.
+
+        Raises:
+            InvalidOptionError: An address, a file or a value is not valid.
+            TokenizerError: The tokenizer cannot be read.
+        """
+        client = QAClient(
+            self.address,
+            model=self.model,
+            version=version,
+            timeout=self.timeout,
+            tokenizer=tokenizer,
+            metadata_url=self.metadata_url,
+            tls=self.tls(),
+            token=self.token,
+            headers=self.headers(),
+        )
+        with ExitStack() as opened:
+            opened.enter_context(client)
+            try:
+                yield client
+            except KeyboardInterrupt:
+                opened.pop_all()  # Closing waits for what the server has not answered.
+                raise
+
+    def open_transport(self) -> Transport:
+        """Open a transport without a client.
+
+        Raises:
+            InvalidOptionError: An address, a file or a value is not valid.
+        """
+        return open_transport(
+            self.address,
+            {
+                "model": self.model,
+                "metadata_url": self.metadata_url,
+                "learns": True,
+                "security": self.security(),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultConnectionOptions(ConnectionOptions):
+    """The same, for verbs that always ask a server."""
+
+    url: _Url = DEFAULT_URL
+
+
+def grouped_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Let a verb take groups of options.
+
+    Each parameter whose type is a dataclass stands for the fields of that dataclass, each of which
+    becomes an option.
+    """
+    parameters = []
+    groups: dict[str, type[Any]] = {}
+    hints = get_type_hints(verb, include_extras=True)
+    for name, parameter in inspect.signature(verb).parameters.items():
+        kind = hints[name]
+        if is_dataclass(kind) and isinstance(kind, type):
+            groups[name] = kind
+            parameters += _parameters_of(kind)
+        else:
+            parameters.append(
+                parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY)
+            )
+
+    @wraps(verb)
+    def grouped(**values: Any) -> None:
+        for name, kind in groups.items():
+            values[name] = kind(**{each.name: values.pop(each.name) for each in fields(kind)})
+        verb(**values)
+
+    grouped.__annotations__ = {each.name: each.annotation for each in parameters}
+    vars(grouped)["__signature__"] = inspect.Signature(parameters)
+    return grouped
+
+
+def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if each.default is MISSING else each.default,
+            annotation=hints[each.name],
+        )
+        for each in fields(group)
+    ]
+
+
+def split_of(to: int | None, split: str | None) -> Split | None:
+    """Return the split that --to or --split names, None where neither does.
+
+    Raises:
+        InvalidOptionError: The split cannot be read.
+    """
+    if to is not None:
+        return {to: _ALL}
+    return None if split is None else parse_split(split)
+
+
+def helm_of(release: str, namespace: str, chart: Path = DEFAULT_CHART) -> Helm:
+    """Return the release; the variable HELM names the program where it is not on PATH.
+
+    Raises:
+        CommandError: The extra `deploy` is not installed.
+        ClusterError: There is no such program.
+    """
+    try:
+        from bertqa_deploy.cluster.helm import Helm
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            "A release needs the extra 'deploy': from a clone of the project, run "
+            "pip install '.[deploy]'.",
+            detail=str(error),
+        ) from error
+    return Helm(release, namespace, chart, program=os.environ.get(HELM_VARIABLE, "helm"))

@@ -3,68 +3,95 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
+from bertqa._progress import OnProgress, Progress
 from bertqa_cli.console import stderr
 
-Show = Callable[[str, int, int | None, str], None]
-"""Called with a stage's name, how much of it is done, of how much (None: not countable), a note."""
+BYTES = "bytes"
 
 
 @contextlib.contextmanager
-def stages() -> Iterator[Show]:
-    """Show stages one under the other; where standard error is no terminal, a line for each."""
+def stages() -> Iterator[OnProgress]:
+    """Show stages one under the other; where standard error is not a terminal, a line for each.
+
+    Yields:
+        The callback for whatever reports its progress.
+    """
     if not stderr.is_terminal:
         yield _lines()
         return
-    with Progress(
+    with Bars(
         SpinnerColumn(finished_text="[green]✓[/]"),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[amount]}"),
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[note]}[/]"),
         console=stderr,
-    ) as progress:
+    ) as bars:
         current: tuple[str, TaskID] | None = None
 
-        def show(stage: str, done: int, total: int | None, note: str) -> None:
+        def show(progress: Progress) -> None:
             nonlocal current
-            if current is None or current[0] != stage:
-                _finish(progress, current)
-                current = stage, progress.add_task(escape(stage), total=total, note="")
-            progress.update(current[1], completed=done, total=total, note=escape(note))
+            if current is None or current[0] != progress.stage:
+                _finish(bars, current)
+                task = bars.add_task(escape(progress.stage), total=None, amount="", note="")
+                current = progress.stage, task
+            bars.update(
+                current[1],
+                completed=progress.done,
+                total=progress.total,
+                amount=escape(amount(progress)),
+                note=escape(progress.note),
+            )
 
         yield show
-        _finish(progress, current)
+        _finish(bars, current)
 
 
-def _finish(progress: Progress, current: tuple[str, TaskID] | None) -> None:
+@contextlib.contextmanager
+def resumable() -> Iterator[None]:
+    """Name the way to resume where the user interrupts what a second run would complete."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stderr.print("[dim]Run the same command again to resume.[/]")
+        raise
+
+
+def amount(progress: Progress) -> str:
+    """Return how much of a stage is done: bytes in MB, everything else as a count."""
+    if progress.total is None and not progress.done:
+        return ""
+    is_bytes = progress.unit == BYTES
+    figures = [
+        f"{figure / 1e6:.1f}" if is_bytes else f"{figure}"
+        for figure in (progress.done, progress.total)
+        if figure is not None
+    ]
+    return f"{' of '.join(figures)} {'MB' if is_bytes else progress.unit}".rstrip()
+
+
+def _finish(bars: Bars, current: tuple[str, TaskID] | None) -> None:
     if current is None:
         return
-    task = progress.tasks[current[1]]
+    task = next(task for task in bars.tasks if task.id == current[1])
     total = task.total if task.total is not None else 1
-    progress.update(current[1], total=total, completed=total, note="")
+    bars.update(current[1], total=total, completed=total, note="")
 
 
-def _lines() -> Show:
+def _lines() -> OnProgress:
     current = ""
 
-    def show(stage: str, done: int, total: int | None, note: str) -> None:
+    def show(progress: Progress) -> None:
         nonlocal current
-        if stage != current:
-            current = stage
-            stderr.print(escape(stage))
+        if progress.stage != current:
+            current = progress.stage
+            stderr.print(escape(progress.stage))
 
     return show

@@ -90,5 +90,9 @@ class RepositoryBusyError(RepositoryError):
     """Another process writes to the model repository."""
 
 
+class QualityGateError(BertQAError):
+    """A version lost more than the quality gate allows: it is not published or gets no traffic."""
+
+
 class ModelLoadError(BertQAError):
     """A model version is missing, damaged, or not a model that the engine can load."""

@@ -13,10 +13,6 @@ class NothingToDoError(DeployError):
     """Everything is already as it was asked to be."""
 
 
-class QualityGateError(DeployError):
-    """The version's manifest says that it failed the quality gate."""
-
-
 class SwitchRolledBackError(DeployError):
     """The new version did not prove itself; everything is as it was before."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bertqa.artifact import MANIFEST_FILE, MODEL_NAME, GateResult, Repository, sha256_of
-from bertqa.errors import RepositoryError
-from bertqa_deploy.errors import QualityGateError
+from bertqa.errors import QualityGateError, RepositoryError
 
 
 def check_manifest(

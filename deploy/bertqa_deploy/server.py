@@ -17,6 +17,7 @@ from bertqa.transport import (
     Security,
     VersionState,
     rest_address,
+    rest_request,
     version_states,
 )
 
@@ -25,17 +26,27 @@ _ANSWER_SECONDS = 10.0
 
 
 class Server:
-    """Where a server is, and how long to wait for what it was told to do, in seconds."""
+    """Where a server is, and how long to wait for an answer and for a step, in seconds."""
 
-    def __init__(self, url: str, metadata_url: str | None = None, *, patience: float = 300) -> None:
+    def __init__(
+        self,
+        url: str,
+        metadata_url: str | None = None,
+        *,
+        security: Security | None = None,
+        timeout: float = _ANSWER_SECONDS,
+        patience: float = 300,
+    ) -> None:
         self.address = rest_address(url, metadata_url)
+        self.security = security or Security()
+        self.timeout = timeout
         self.patience = patience
         self.was_away = False
 
     def states(self, model: str) -> dict[int, VersionState]:
         """Return the state of each version; none where the server does not know the model."""
         try:
-            return version_states(self.address, model, _ANSWER_SECONDS)
+            return version_states(self.address, model, self.timeout, self.security)
         except ModelNotFoundError:
             return {}
 
@@ -47,9 +58,9 @@ class Server:
 
     def split(self, model: str) -> dict[int, float] | None:
         """Return the split that clients are told now, None where there is none."""
-        transport = RestTransport(self.address, split_model_name(model), Security())
+        transport = RestTransport(self.address, split_model_name(model), self.security)
         try:
-            return parse_split(split_of(transport.metadata(version=None, timeout=_ANSWER_SECONDS)))
+            return parse_split(split_of(transport.metadata(version=None, timeout=self.timeout)))
         except ServerUnreachableError:
             raise
         except BertQAError:
@@ -59,7 +70,13 @@ class Server:
 
     def client(self, model: str) -> QAClient:
         """Open a client of one of its models."""
-        return QAClient(str(self.address), model=model)
+        return QAClient(
+            str(self.address),
+            model=model,
+            timeout=self.timeout,
+            tls=self.security.tls,
+            headers=self.security.headers,
+        )
 
     def reload(self) -> bool:
         """Have the configuration read now; gives False where the server leaves that to itself.
@@ -67,9 +84,9 @@ class Server:
         The server answers when all is loaded and retired. What failed is told by `states`. Raises
         ServerUnreachableError.
         """
-        url = f"{self.address}/v1/config/reload"
+        path = "/v1/config/reload"
         try:
-            response = httpx.post(url, timeout=self.patience)
+            response = rest_request("POST", self.address, path, self.patience, self.security)
         except httpx.TransportError as error:
             raise ServerUnreachableError(
                 f"Cannot connect to {self.address}: is the server running, and is this its "

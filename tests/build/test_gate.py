@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from bertqa.artifact import Scores
-from bertqa_build.errors import BuildError, QualityGateError
+from bertqa.errors import QualityGateError
+from bertqa_build.errors import BuildError
 from bertqa_build.gate import judge, require_passed
 
 

@@ -15,11 +15,11 @@ import pytest
 from bertqa._progress import Progress
 from bertqa.artifact import ModelInfo, Repository, file_lock, sha256_of
 from bertqa.client import QAClient
-from bertqa.errors import DataError
+from bertqa.errors import DataError, QualityGateError
 from bertqa.evaluation import evaluate, read_squad
 from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine
-from bertqa_build.errors import BuildError, QualityGateError
+from bertqa_build.errors import BuildError
 from bertqa_build.pipeline import build
 from bertqa_build.recipe import Recipe, load_recipe
 from tests.support.checkpoints import write_checkpoint, write_squad

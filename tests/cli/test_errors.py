@@ -1,9 +1,25 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from bertqa.errors import BertQAError, InvalidContextError
-from bertqa_cli.errors import CommandError, Status, missing_extra, status_of
+from bertqa.errors import BertQAError, InvalidContextError, InvalidOptionError, QualityGateError
+from bertqa_cli.app import option_names
+from bertqa_cli.errors import (
+    CommandError,
+    Status,
+    in_command_words,
+    missing_extra,
+    status_of,
+)
+from tests.cli.conftest import Invoke
+from tests.cli.test_options import command
+from tests.support.messages import error_texts
+
+LIBRARY = Path(__file__).parents[2] / "client" / "bertqa"
+KEYWORD = re.compile(r"\b[a-z]\w*=(?![\w=])")
 
 
 def test_a_missing_module_names_the_extra_that_brings_it() -> None:
@@ -27,8 +43,76 @@ def test_a_missing_module_that_no_extra_brings_is_a_defect_and_stays_one() -> No
     [
         (BertQAError("failed"), Status.FAILED),
         (InvalidContextError("empty"), Status.USAGE),
-        (CommandError("refused", status=Status.REFUSED), Status.REFUSED),
+        (InvalidOptionError("wrong"), Status.USAGE),
+        (QualityGateError("refused"), Status.REFUSED),
+        (CommandError("wrong", status=Status.USAGE), Status.USAGE),
     ],
 )
-def test_statuses(error: BertQAError | CommandError, status: Status) -> None:
+def test_statuses(error: BertQAError, status: Status) -> None:
     assert status_of(error) is status
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            "grpc://localhost:80 has no REST port: pass metadata_url= or tokenizer=.",
+            "grpc://localhost:80 has no REST port: pass --metadata-url or --tokenizer.",
+        ),
+        (
+            "TLS needs certificate= and key= together.",
+            "TLS needs --certificate and --key together.",
+        ),
+        ("timeout is -1, but it has to be above 0.", "--timeout is -1, but it has to be above 0."),
+        ("Pass a greater timeout= to wait.", "Pass a greater --timeout to wait."),
+        ("The split 1=90 sums to 90.", "The split 1=90 sums to 90."),
+        ("The text 'key=value' stays.", "The text 'key=value' stays."),
+        ("shadow= needs recorder=.", "shadow needs recorder."),
+    ],
+)
+def test_keywords_of_the_library_become_options(message: str, shown: str) -> None:
+    assert in_command_words(message, option_names(command("ask"))) == shown
+
+
+def test_an_alternative_that_a_verb_does_not_offer_is_left_out() -> None:
+    message = "It has no REST port: pass metadata_url= or tokenizer=."
+
+    shown = in_command_words(message, option_names(command("versions")))
+
+    assert shown == "It has no REST port: pass --metadata-url."
+
+
+def test_options_are_known_by_what_is_typed() -> None:
+    assert option_names(command("ask"))["questions"] == "--input"
+    assert option_names(command("bench"))["alone"] == "--alone"
+
+
+def test_no_message_of_the_library_shows_a_keyword_on_the_command_line() -> None:
+    options = option_names(command(""))
+    texts = [text for _, text in error_texts(LIBRARY) if KEYWORD.search(text)]
+
+    assert len(texts) > 3
+    for text in texts:
+        shown = in_command_words(text, options)
+        assert not KEYWORD.search(shown)
+        for name in KEYWORD.findall(text):
+            option = options.get(name.rstrip("="))
+            assert option is None or option in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["ask", "q", "--context", "c", "--url", "localhost:80"], "--metadata-url or --tokenizer."),
+        (["versions", "--url", "localhost:80"], "--metadata-url."),
+        (["ask", "q", "--context", "c", "--metadata-url", "x:1"], "--metadata-url is 'x:1'"),
+        (["versions", "--key", "k.pem"], "--certificate and --key"),
+    ],
+)
+def test_the_command_shows_its_own_options(
+    invoke: Invoke, arguments: list[str], shown: str
+) -> None:
+    result = invoke(*arguments)
+
+    assert result.status == 2
+    assert shown in result.err

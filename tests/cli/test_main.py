@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+import json
+import os
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+import click
 import pytest
+import typer
 
-from tests.cli.conftest import Invoke
+from bertqa.errors import QualityGateError
+from bertqa_cli.app import app
+from bertqa_cli.verbs import versions
+from tests.cli.conftest import CONTEXT, QUESTION, Invoke
+from tests.support.models import write_published_version
+
+PROGRAM = (sys.executable, "-m", "bertqa_cli.main")
 
 HEAVY = (
     *("torch", "openvino", "transformers", "nncf", "onnx"),
@@ -25,10 +39,200 @@ def test_an_unknown_verb_is_wrong_usage(invoke: Invoke) -> None:
     assert "sevre" in result.err
 
 
-@pytest.mark.parametrize("module", ["bertqa", "bertqa_cli.main"])
+@pytest.mark.parametrize("module", ["bertqa", "bertqa_cli.main", "bertqa_cli.app"])
 def test_the_light_install_needs_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
 
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ended.stdout.strip() == "[]"
+
+
+def commands(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """The command and all below it, by what is typed after `bert-qa`."""
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, f"{path} {name}".strip())
+
+
+ALL = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_help_fits_80_columns(invoke: Invoke, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    result = invoke(*path.split(), "--help")
+
+    assert result.status == 0
+    assert max(map(len, result.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_every_option_has_a_help_text_that_is_a_sentence(path: str) -> None:
+    texts = {
+        each.name: getattr(each, "help", None)
+        for each in ALL[path].params
+        if "--help" not in each.opts
+    }
+
+    assert {name: text for name, text in texts.items() if not (text or "").endswith(".")} == {}
+    assert (ALL[path].help or "").endswith(".")
+
+
+def test_no_arguments_show_the_help(invoke: Invoke) -> None:
+    for arguments in ([], ["azureml"]):
+        result = invoke(*arguments)
+        assert result.status == 2
+        assert "Usage: bert-qa" in result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["ask", "--timeuot", "5"], "No such option '--timeuot'"),
+        (["build"], "Missing argument 'RECIPE'"),
+        (["ask", "q", "--top-k", "none"], "Invalid value for '--top-k'"),
+    ],
+)
+def test_wrong_usage_names_the_option_and_the_help(
+    invoke: Invoke, arguments: list[str], complaint: str
+) -> None:
+    result = invoke(*arguments)
+
+    assert result.status == 2
+    assert result.err.startswith("error: ")
+    assert complaint in result.err
+    assert f"bert-qa {arguments[0]} --help" in result.err
+
+
+def test_what_the_gate_refuses_has_a_status_of_its_own(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise QualityGateError("Version 2 failed the quality gate.", detail="F1 fell")
+
+    monkeypatch.setattr(versions, "_published", refuse)
+
+    result = invoke("versions")
+
+    assert result.status == 3
+    assert result.err == "error: Version 2 failed the quality gate.\ndetail: F1 fell\n"
+
+
+def interruptible() -> None:
+    """Tests that run in the background of a shell have the signal ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def interrupted(*arguments: str) -> tuple[int, str, str]:
+    """Interrupt a verb whose request has arrived, where nothing answers it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(120)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = subprocess.Popen(
+            [*PROGRAM, *arguments, "--url", url, "--timeout", "1h"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=interruptible,
+        )
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def test_an_interrupt_ends_with_130_and_one_word() -> None:
+    ended = interrupted("ask", QUESTION, "--context", CONTEXT)
+
+    assert ended == (130, "", "interrupted\n")
+
+
+def test_an_interrupt_of_what_can_be_resumed_says_how(tmp_path: Path) -> None:
+    questions = tmp_path / "questions.csv"
+    questions.write_text("question,context\nWho?,Anna.\n", encoding="utf-8")
+
+    status, _, err = interrupted(
+        "ask", "--input", str(questions), "--output", str(tmp_path / "answers.csv")
+    )
+
+    assert status == 130
+    assert err.endswith("Run the same command again to resume.\ninterrupted\n")
+
+
+def test_an_interrupt_during_the_imports_is_no_traceback(tmp_path: Path) -> None:
+    # Stands in front of the real one, and is interrupted while it is imported.
+    (tmp_path / "typer.py").write_text(
+        "import os, signal; os.kill(os.getpid(), signal.SIGINT)", encoding="utf-8"
+    )
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+
+    ended = subprocess.run(
+        [*PROGRAM, "versions"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        preexec_fn=interruptible,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+def test_the_demo_is_interrupted_with_the_same_status(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "bertqa_cli.demo"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=interruptible,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    while "bert-qa build" not in process.stdout.readline():
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)  # As a terminal does: the demo and its command.
+    process.communicate(timeout=120)
+
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["versions", "--json"]])
+def test_a_reader_that_goes_away_is_no_traceback(arguments: list[str], tmp_path: Path) -> None:
+    write_published_version(tmp_path / "model_repository", 1)
+    read, write = os.pipe()
+    os.close(read)
+
+    ended = subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=tmp_path,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_unicode_gets_codes_and_valid_json(
+    tmp_path: Path, encoding: str
+) -> None:
+    write_published_version(tmp_path / "модель", 1)
+    arguments = [*PROGRAM, "versions", "--repository", str(tmp_path / "модель")]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+
+    table, document, missing = (
+        subprocess.run([*arguments, *more], capture_output=True, env=environment, check=False)
+        for more in ([], ["--json"], ["--repository", "нет"])
+    )
+
+    assert (table.returncode, table.stderr) == (0, b"")
+    assert json.loads(document.stdout.decode(encoding))[0]["version"] == 1
+    assert missing.returncode == 1
+    assert rb"error: There is no model repository \u043d\u0435\u0442" in missing.stderr

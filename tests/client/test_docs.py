@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 
-from bertqa import _defaults
 from bertqa_serve.engine.server import LocalServer
 from tests.support.models import tokenizer_json, write_config, write_toy_version
+from tests.support.ports import free_pair
 
 PAGE = Path(__file__).parents[2] / "docs" / "client.md"
-
-
-def free_pair() -> tuple[int, int]:
-    """A gRPC and a REST port, as far apart as they are by convention."""
-    while True:
-        grpc_port = random.randrange(20_000, 60_000)
-        rest_port = grpc_port - _defaults.REST_PORT_BELOW_GRPC
-        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", grpc_port))
-            other.bind(("127.0.0.1", rest_port))
-            return grpc_port, rest_port
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ PUBLIC = {
     "SquadDecoder": "(n_best: 'int' = 20, max_answer_len: 'int' = 30, "
     "null_score_threshold: 'float | None' = None) -> None",
 }
-METHODS = {"answer", "answers", "answer_many", "outcomes", "close"}
+METHODS = {"answer", "answers", "answer_many", "outcomes", "close", "local"}
 OPTIONS = {
     "max_seq_len",
     "doc_stride",
@@ -58,6 +58,7 @@ ERRORS = {
     "ModelNotReadyError",
     "NotAQAModelError",
     "ProtocolError",
+    "QualityGateError",
     "RepositoryError",
     "ServerOverloadedError",
     "ServerUnreachableError",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -12,6 +14,8 @@ from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.switch import Switch
 from tests.support.engines import Served, toy_server
+from tests.support.release import Release, run
+from tools.programs import kubectl
 
 # Toy models answer with whatever they find: the only word of a context is always right.
 SMOKE = Smoke("When?", "1932", "1932")
@@ -56,3 +60,18 @@ def serve(engine: str, tmp_path: Path) -> Iterator[Callable[..., Operated]]:
             return operate(stack.enter_context(server))
 
         yield serve
+
+
+@pytest.fixture
+def release() -> Iterator[Release]:
+    """A release in a namespace of its own, on the cluster to which KUBECONFIG leads."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("KUBECONFIG names no cluster: set it to install, test, upgrade and uninstall")
+    namespace = f"bert-qa-test-{uuid.uuid4().hex[:8]}"
+    run(kubectl(), "create", "namespace", namespace)
+    restricted = "pod-security.kubernetes.io/enforce=restricted"
+    run(kubectl(), "label", "namespace", namespace, restricted)
+    try:
+        yield Release(namespace)
+    finally:
+        run(kubectl(), "delete", "namespace", namespace, "--wait=false")

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.deploy import clients
-from tests.deploy.load import CONTEXT, QUESTION, right_answers
+from tests.support import clients
 from tests.support.engines import Served, toy_server
+from tests.support.load import CONTEXT, QUESTION, right_answers
 
 PROGRAM = Path(clients.__file__).read_text(encoding="utf-8")
 

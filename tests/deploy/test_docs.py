@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from bertqa_cli.main import app
+from bertqa_cli.app import app
 from bertqa_serve.engine import LocalServer
-from tests.client.test_docs import free_pair
 from tests.support.models import write_config, write_toy_version
+from tests.support.ports import free_pair
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "switching.md").read_text(encoding="utf-8")

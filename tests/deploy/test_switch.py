@@ -22,13 +22,13 @@ from bertqa.errors import (
     BertQAError,
     ConfigChangedError,
     DeadlineExceededError,
+    QualityGateError,
     RepositoryBusyError,
     RepositoryError,
     ServerUnreachableError,
 )
 from bertqa_deploy.errors import (
     NothingToDoError,
-    QualityGateError,
     SwitchRolledBackError,
 )
 from bertqa_deploy.server import Server

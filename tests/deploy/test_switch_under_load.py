@@ -21,10 +21,10 @@ import pytest
 from bertqa import QAClient
 from bertqa_deploy.errors import NothingToDoError, SwitchRolledBackError
 from bertqa_deploy.switch import DRAIN_SECONDS
-from tests.deploy.clients import eight_clients
 from tests.deploy.conftest import ONLY_1, SMOKE, Operated, operate
-from tests.deploy.load import AWAY, asking
+from tests.support.clients import eight_clients
 from tests.support.engines import Served, toy_server
+from tests.support.load import AWAY, asking
 from tests.support.models import write_toy_version
 
 Clients = Sequence[tuple[QAClient, bool]]

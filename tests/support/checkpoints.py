@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import BertConfig, BertForQuestionAnswering, PreTrainedModel
 
 from tests.support.models import VOCABULARY_SIZE, tokenizer_json
@@ -48,6 +49,20 @@ def write_checkpoint(directory: Path, model: PreTrainedModel | None = None) -> P
     (model or tiny_bert()).save_pretrained(directory)
     (directory / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
     return directory
+
+
+def write_adapter(directory: Path, modules_to_save: Sequence[str] = ()) -> PeftModel:
+    """Write a LoRA adapter of `tiny_bert()` with random weights, and return what it is part of."""
+    config = LoraConfig(
+        r=4,
+        lora_bias=True,
+        target_modules=["query", "value"],
+        modules_to_save=list(modules_to_save),
+        init_lora_weights=False,
+    )
+    adapted: PeftModel = get_peft_model(tiny_bert(), config)
+    adapted.save_pretrained(str(directory))
+    return adapted
 
 
 def write_squad(path: Path, questions: Sequence[str] | None = None, copies: int = 1) -> Path:

@@ -1,23 +1,17 @@
-"""Real object stores on loopback: Azurite, moto's S3 and fake-gcs-server, and a proxy before one.
-
-Azurite comes from npm, once, into `.work/tools`.
-"""
+"""Real object stores on loopback: Azurite, moto's S3, fake-gcs-server, and a proxy before one."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,9 +19,8 @@ from aiohttp import ClientSession, web
 from yarl import URL
 
 from tests.support.ports import free_port
+from tools.programs import MissingProgramError, azurite
 
-AZURITE = "azurite@3.35.0"
-TOOLS = Path(__file__).parents[2] / ".work" / "tools"
 SCHEMES = ("az", "s3", "gs")
 
 # Azurite's own account, which is no secret: its documentation has it.
@@ -135,7 +128,10 @@ def _files(scheme: str, endpoint: str) -> Any:
 
 @contextmanager
 def _azurite() -> Iterator[str]:
-    main = _install_azurite() / "node_modules/azurite/dist/src/blob/main.js"
+    try:
+        main = azurite()
+    except MissingProgramError as error:
+        pytest.skip(str(error))
     flags = ("--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry")
     process = subprocess.Popen(
         ["node", str(main), "--blobPort", "0", *flags], stdout=subprocess.PIPE, text=True
@@ -151,21 +147,6 @@ def _azurite() -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate()
-
-
-def _install_azurite() -> Path:
-    directory = TOOLS / AZURITE
-    if directory.exists():
-        return directory
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"Azurite needs {program}, which is not on PATH.")
-    TOOLS.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(dir=TOOLS))
-    quiet = ("--silent", "--no-audit", "--no-fund")
-    subprocess.run(["npm", "install", *quiet, "--prefix", str(staged), AZURITE], check=True)
-    staged.rename(directory)
-    return directory
 
 
 @contextmanager

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from bertqa_build.bench.plan import Precision
 from bertqa_build.bench.run import Measurement
-from bertqa_build.svg import Bar, Group, bar_chart
+from bertqa_build.plots import Bar, Colour, Group, bar_chart
 
-_KINDS = {Precision.FP32: "base", Precision.BF16: "middle", Precision.INT8: "best"}
+_COLOURS = {
+    Precision.FP32: Colour.BASE,
+    Precision.BF16: Colour.MIDDLE,
+    Precision.INT8: Colour.BEST,
+}
 
 
 def draw(measurement: Measurement) -> str:
-    """Draw windows per second, one group of bars for each shape, as a file of SVG."""
+    """Return windows per second as a file of SVG: one group of bars for each shape."""
     groups = [
         Group(
             f"{shape}: windows per second",
@@ -19,7 +23,7 @@ def draw(measurement: Measurement) -> str:
                     str(variant),
                     cell.windows_per_second,
                     f"{cell.windows_per_second:.1f} ({measurement.ratio(cell):.2f}x)",
-                    _KINDS[variant.precision],
+                    _COLOURS[variant.precision],
                 )
                 for variant in measurement.plan.variants
                 for cell in [measurement.cell(variant, shape)]

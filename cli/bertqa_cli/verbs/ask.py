@@ -10,27 +10,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from bertqa import TLS, QAClient
+from bertqa import QAClient
 from bertqa.client import answer_file
-from bertqa_cli.console import headline, highlighted, print_json, stdout
+from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.options import (
-    DEFAULT_MODEL,
-    DEFAULT_URL,
-    Authority,
-    Certificate,
-    Json,
-    Key,
-    MetadataUrl,
-    Model,
-    Url,
-    Version,
-)
-from bertqa_cli.progress import stages
+from bertqa_cli.formatting import headline, highlighted
+from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
+from bertqa_cli.progress import resumable, stages
 
 STANDARD_INPUT = "-"
 
 
+@grouped_options
 def ask(
     question: Annotated[
         str | None, typer.Argument(help="The question.", show_default=False)
@@ -48,34 +39,23 @@ def ask(
         typer.Option("--input", help="A CSV or JSON Lines file with questions and contexts."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Where the answers to --input go: .csv or .jsonl.")
+        Path | None, typer.Option(help="The file for the answers to --input: .csv or .jsonl.")
     ] = None,
-    url: Url = DEFAULT_URL,
-    model: Model = DEFAULT_MODEL,
     version: Version = None,
-    top_k: Annotated[int, typer.Option(min=1, help="How many answers, best first.")] = 1,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait at most.")] = 30.0,
+    top_k: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many answers, best first.")
+    ] = 1,
     tokenizer: Annotated[
         str | None,
-        typer.Option(help="A tokenizer file, directory or hub id instead of the model's own."),
+        typer.Option(help="A tokenizer file, directory or hub id in place of the model's own."),
     ] = None,
-    metadata_url: MetadataUrl = None,
-    ca: Authority = None,
-    certificate: Certificate = None,
-    key: Key = None,
+    *,
+    connection: DefaultConnectionOptions,
     json: Json = False,
 ) -> None:
     """Ask a served model a question about a text, or all questions of a file."""
     one = _one_question(question, source, context, context_file, questions, output)
-    with QAClient(
-        url,
-        model=model,
-        version=version,
-        timeout=timeout,
-        tokenizer=tokenizer,
-        metadata_url=metadata_url,
-        tls=TLS(ca=ca, certificate=certificate, key=key),
-    ) as client:
+    with connection.open_client(version=version, tokenizer=tokenizer) as client:
         if one is None:
             assert questions is not None
             assert output is not None
@@ -95,12 +75,12 @@ def _ask_one(client: QAClient, question: str, text: str, top_k: int, *, json: bo
 
 
 def _ask_file(client: QAClient, questions: Path, output: Path, *, json: bool) -> None:
-    with stages() as show:
+    with resumable(), stages() as show:
         report = answer_file(
             client,
             questions,
             output,
-            on_progress=lambda done, total: show(f"Answering {questions}", done, total, ""),
+            on_progress=show,
         )
     if json:
         print_json(asdict(report))
@@ -126,11 +106,13 @@ def _one_question(
         return question, _context(source, context, context_file)
     if question is not None or (context, context_file) != (None, None):
         raise CommandError(
-            "Give either a QUESTION with its context, or --input.", status=Status.USAGE
+            "Either a QUESTION with its context or --input is needed, not both.",
+            status=Status.USAGE,
         )
     if questions is None:
         raise CommandError(
-            "Give a QUESTION, or --input and --output for a file of them.", status=Status.USAGE
+            "There is no question: type a QUESTION, or --input and --output for a file of them.",
+            status=Status.USAGE,
         )
     return None
 
@@ -138,14 +120,14 @@ def _one_question(
 def _context(source: str | None, context: str | None, context_file: Path | None) -> str:
     if source not in (None, STANDARD_INPUT):
         raise CommandError(
-            f"There is one argument too many: {source!r}. Give the context as "
+            f"There is one argument too many: {source!r}. Pass the context as "
             "--context TEXT, --context-file FILE, or '-' for standard input.",
             status=Status.USAGE,
         )
     given = [value is not None for value in (source, context, context_file)]
     if sum(given) != 1:
         raise CommandError(
-            "Give the context exactly once: --context TEXT, --context-file FILE, "
+            "Pass the context exactly once: --context TEXT, --context-file FILE, "
             "or '-' for standard input.",
             status=Status.USAGE,
         )

@@ -10,10 +10,9 @@ import typer
 from rich.markup import escape
 
 from bertqa.artifact import Repository, Split
-from bertqa_cli.console import print_json, stderr, stdout
-from bertqa_cli.errors import CommandError, Status, refused_by
-from bertqa_cli.options import Json
-from bertqa_cli.traffic_options import Back, Force, Percents, To, split_of
+from bertqa_cli.console import print_json, print_step, stdout
+from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.options import Back, Force, Json, Percents, To, split_of
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -106,9 +105,9 @@ def submit(
     client = _connect(subscription, resource_group, workspace)
     if after is None:
         planned = plan(jobs.highest_version(client, place.read("model").name))
-    submitted = jobs.submit(client, planned, new_environment=new_environment, on_step=_show_step)
+    submitted = jobs.submit(client, planned, new_environment=new_environment, on_step=print_step)
     if wait:
-        submitted = jobs.wait(client, submitted, on_step=_show_step)
+        submitted = jobs.wait(client, submitted, on_step=print_step)
     if json:
         print_json(submitted.to_dict())
         return
@@ -165,7 +164,7 @@ def deploy(
     if job is not None:
         best = jobs.output_of(client, job)
         planned = plan_serving(place, version, endpoint=endpoint, job=best)
-    deployed = endpoints.deploy(client, planned, update=update, on_step=_show_step)
+    deployed = endpoints.deploy(client, planned, update=update, on_step=print_step)
     _tell(deployed, json=json)
     if not json:
         stdout.print(f"[dim]Next: bert-qa azureml switch --to {version}[/]")
@@ -213,7 +212,7 @@ def switch(
             _show([plan_endpoint(Files(files), endpoint, to_traffic(wanted), copies)], json=json)
             return
     _tell(
-        endpoints.switch(client, planned.name, wanted, copies, on_step=_show_step),
+        endpoints.switch(client, planned.name, wanted, copies, on_step=print_step),
         json=json,
     )
     if not json:
@@ -286,15 +285,13 @@ def _split(to: int | None, back: bool, split: str | None, mirror: str | None) ->
 
 
 def _check_manifest(model: Document, version: int, *, force: bool) -> None:
-    from bertqa_deploy.errors import QualityGateError
     from bertqa_deploy.manifests import check_manifest
 
     directory = Path(model.content["path"])
     repository = Repository(directory.parents[1])
     if not repository.root.is_dir():
         return
-    with refused_by(QualityGateError):
-        check_manifest(repository, version, directory.parent.name, force=force)
+    check_manifest(repository, version, directory.parent.name, force=force)
 
 
 def _show(documents: Sequence[Document], *, json: bool) -> None:
@@ -316,7 +313,3 @@ def _tell(endpoint: EndpointState, *, json: bool) -> None:
         stdout.print(f"{escape(name)}: {percent} %")
     for name, percent in sorted(endpoint.mirror.items()):
         stdout.print(f"{escape(name)}: a copy of {percent} %")
-
-
-def _show_step(sentence: str) -> None:
-    stderr.print(f"[cyan]•[/] {escape(sentence)}")

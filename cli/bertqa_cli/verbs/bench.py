@@ -9,10 +9,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.errors import CommandError
 from bertqa_cli.options import Json
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import resumable, stages
 
 
 def bench(
@@ -32,33 +32,38 @@ def bench(
         ),
     ] = None,
     length: Annotated[
-        list[int] | None, typer.Option(min=8, max=512, help="Tokens in a window; repeatable.")
+        list[int] | None,
+        typer.Option(min=8, max=512, metavar="N", help="Tokens in a window; repeatable."),
     ] = None,
     batch: Annotated[
-        list[int] | None, typer.Option(min=1, help="Windows in a request; repeatable.")
+        list[int] | None, typer.Option(min=1, metavar="N", help="Windows in a request; repeatable.")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="How often each cell is measured.")] = 5,
+    repeats: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many times each cell is measured.")
+    ] = 5,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Cores for each engine; all if left out.")
+        int | None, typer.Option(min=1, metavar="N", help="Cores for each engine; all if left out.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the figure here, as SVG.")] = None,
     work_dir: Annotated[Path, typer.Option(help="Where models and results are kept.")] = Path(
         ".work"
     ),
-    again: Annotated[bool, typer.Option("--again", help="Forget earlier results.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Discard earlier results.")] = False,
     json: Json = False,
 ) -> None:
     """Measure windows per second of FP32, bf16 and INT8 in every engine.
 
-    Each engine runs in a process of its own on the same cores, and they take turns. A measurement
-    that was interrupted goes on; one that is complete is shown again.
+    Each engine runs in a process of its own on the same cores, and they take turns. Run the same
+    command again to resume an interrupted measurement; a complete one is shown again.
     """
     if context.invoked_subcommand:
         return
-    from bertqa._progress import Progress
-    from bertqa_build.bench.chart import draw
-    from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
-    from bertqa_build.bench.run import measure, plan_for_this_machine
+    from bertqa_build.quiet import quiet
+
+    with quiet():
+        from bertqa_build.bench.chart import draw
+        from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
+        from bertqa_build.bench.run import measure, plan_for_this_machine
 
     plan: Plan = plan_for_this_machine(
         model,
@@ -70,12 +75,8 @@ def bench(
     )
     if plot is not None and not plot.absolute().parent.is_dir():
         raise CommandError(f"{plot} cannot be written: there is no directory {plot.parent}.")
-    with stages() as show:
-
-        def on_progress(progress: Progress) -> None:
-            show(progress.stage, progress.done, progress.total, progress.note)
-
-        measurement = measure(plan, work_dir, on_progress, again=again)
+    with resumable(), stages() as show:
+        measurement = measure(plan, work_dir, show, again=again)
     if plot is not None:
         plot.write_text(draw(measurement), encoding="utf-8")
     if json:
@@ -100,7 +101,7 @@ def bench(
                 f"{cell.spread:.0%}",
                 "" if fp32 else f"{measurement.ratio(cell):.2f}x",
             )
-        stdout.print(table)
+        print_table(table)
     stdout.print("What ran where:")
     for name, proof in measurement.proofs.items():
         facts = "; ".join(f"{key}: {value}" for key, value in proof.items())

@@ -10,45 +10,43 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa.artifact import Repository
-from bertqa_cli.console import print_json, stdout
-from bertqa_cli.errors import refused_by
+from bertqa_cli.console import print_json, print_table, stdout
+from bertqa_cli.formatting import directory_size, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
-from bertqa_cli.sizes import directory_size, human_size
+from bertqa_cli.progress import resumable, stages
 
 
 def build(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     work_dir: Annotated[
-        Path, typer.Option(help="Where trainings keep their checkpoints, to go on from.")
+        Path, typer.Option(help="Where trainings keep their checkpoints, to resume from.")
     ] = Path(".work"),
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Say a recipe's key otherwise."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Replace the value of one of the recipe's keys; repeatable.",
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Publish even what the quality gate refuses.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make a checkpoint into an FP32 and an INT8 version, score them, and publish them."""
-    from bertqa._progress import Progress
-    from bertqa_build.errors import QualityGateError
-    from bertqa_build.pipeline import build as build_versions
+    """Build an FP32 and an INT8 version from a checkpoint, score them, and publish them."""
+    from bertqa_build.quiet import quiet
     from bertqa_build.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
-    with stages() as show:
-
-        def on_progress(progress: Progress) -> None:
-            show(progress.stage, progress.done, progress.total, progress.note)
-
-        with refused_by(QualityGateError):
-            result = build_versions(
-                loaded, Repository(repository), work_dir, force=force, on_progress=on_progress
-            )
+    with quiet():
+        from bertqa_build.pipeline import build as build_versions
+    with resumable(), stages() as show:
+        result = build_versions(
+            loaded, Repository(repository), work_dir, force=force, on_progress=show
+        )
     if json:
         print_json(result.to_dict())
         return
@@ -62,7 +60,7 @@ def build(
             f"{built.scores.f1:.2f}",
             "was there already" if built.present else "published",
         )
-    stdout.print(table)
+    print_table(table)
     stdout.print(
         f"Scored on {result.fp32.scores.questions} questions of "
         f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository {repository}"

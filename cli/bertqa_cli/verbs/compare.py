@@ -4,38 +4,49 @@ from __future__ import annotations
 
 import webbrowser
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from bertqa import QAClient
-from bertqa.artifact import IR_FILE, ONNX_FILE, Repository
-from bertqa.evaluation import read_squad
-from bertqa_cli.console import highlighted, print_json, stderr, stdout
+from bertqa.artifact import Repository
+from bertqa.errors import ModelLoadError
+from bertqa.evaluation import (
+    Comparison,
+    LogReport,
+    System,
+    comparison_page,
+    metric_rows,
+    read_squad,
+    report_on_log,
+)
+from bertqa.evaluation import compare as compare_systems
+from bertqa.runtime import find_model
+from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.formatting import directory_size, highlighted, milliseconds
 from bertqa_cli.options import (
-    DEFAULT_MODEL,
+    DEFAULT_NAMESPACE,
     DEFAULT_REPOSITORY,
+    ConnectionOptions,
     Json,
-    MetadataUrl,
-    Model,
-    OptionalUrl,
+    Namespace,
+    Release,
+    grouped_options,
+    helm_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
-from bertqa_cli.release_options import DEFAULT_NAMESPACE, Namespace, Release, helm_of
-from bertqa_cli.sizes import directory_size
 
-if TYPE_CHECKING:
-    from bertqa.evaluation import Comparison, LogReport, System
-
-DIFFERENCES_SHOWN = 5
+DISAGREEMENTS_SHOWN = 5
 PORT = 8765
 
 
+@grouped_options
 def compare(
     first: Annotated[
         str | None,
@@ -45,10 +56,7 @@ def compare(
     data: Annotated[
         Path | None, typer.Option(help="Questions: a SQuAD 1.1 or 2.0 JSON file.")
     ] = None,
-    url: OptionalUrl = None,
-    metadata_url: MetadataUrl = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
-    model: Model = DEFAULT_MODEL,
     release: Release = None,
     namespace: Namespace = DEFAULT_NAMESPACE,
     html: Annotated[
@@ -61,6 +69,8 @@ def compare(
         bool, typer.Option("--serve", help="Open a local page to ask both, until Ctrl-C.")
     ] = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")] = PORT,
+    *,
+    connection: ConnectionOptions,
     json: Json = False,
 ) -> None:
     """Show which of two versions is better, by how much, and whether that is more than chance."""
@@ -80,32 +90,25 @@ def compare(
             status=Status.USAGE,
         )
 
-    from bertqa.evaluation import compare as compare_sides
-    from bertqa_deploy.report import report_html
-
     dataset = None if data is None else read_squad(data)
     with ExitStack() as stack:
         if release is not None:
-            sides = _tracks(stack, release, namespace, model, (first, second))
+            systems = _tracks(stack, release, namespace, connection, (first, second))
         else:
             served = None
-            if url is not None:
-                served = stack.enter_context(QAClient(url, model=model, metadata_url=metadata_url))
-            place = Repository(repository)
-            one = _side(stack, first, served, place, model)
-            sides = one, _side(stack, second, served, place, model)
+            if connection.url is not None:
+                served = stack.enter_context(connection.open_client())
+            place, model = Repository(repository), connection.model
+            one = _system(stack, first, served, place, model)
+            systems = one, _system(stack, second, served, place, model)
         if dataset is None:
-            _serve(*sides, port)
+            _serve(*systems, port)
             return
         with stages() as show:
-            comparison = compare_sides(
-                *sides,
-                dataset,
-                on_progress=lambda stage, done, total: show(stage, done, total, ""),
-            )
+            comparison = compare_systems(*systems, dataset, on_progress=show)
     if html is not None:
         try:
-            html.write_text(report_html(comparison), encoding="utf-8")
+            html.write_text(comparison_page(comparison), encoding="utf-8")
         except OSError as error:
             raise CommandError(f"{html} cannot be written: {error.strerror}.") from error
         stderr.print(f"wrote {escape(str(html))}")
@@ -115,59 +118,49 @@ def compare(
         _show(comparison)
 
 
-def _side(
+def _system(
     stack: ExitStack, name: str, served: QAClient | None, repository: Repository, model: str
 ) -> System:
-    """Return one side: a version that is served or published, or a model that is neither."""
-    from bertqa.evaluation import System
-
+    """Return a system: a version that is served or published, or a model that is neither."""
     if not name.isdecimal():
-        path = _model_file(Path(name))
-        client = stack.enter_context(QAClient(transport=_engine(path, 1)))
-        return System(name, client, size=directory_size(path.parent))
+        return _local_system(stack, name, Path(name))
     version = int(name)
     directory = repository.version_dir(version, model)
-    size = directory_size(directory) if directory.is_dir() else None
     if served is not None:
+        size = directory_size(directory) if directory.is_dir() else None
         return System(f"version {version}", served, version, size)
-    path = _model_file(repository.require_version(version, model))
-    client = stack.enter_context(QAClient(transport=_engine(path, version)))
-    return System(f"version {version}", client, size=size)
+    directory = repository.require_version(version, model)
+    return _local_system(stack, f"version {version}", directory)
 
 
-def _model_file(path: Path) -> Path:
-    """Find the model in a directory. Raises CommandError."""
-    candidates = [path] if path.is_file() else [path / IR_FILE, path / ONNX_FILE]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise CommandError(
-        f"{path} is neither a version's number nor a model: looked for {IR_FILE} and {ONNX_FILE}.",
-        status=Status.USAGE,
-    )
-
-
-def _engine(path: Path, version: int) -> Any:
-    from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
-    from bertqa.runtime.openvino import OpenVINOEngine
-
-    kind = OnnxRuntimeEngine if path.suffix == ".onnx" else OpenVINOEngine
-    return kind(path, version=version)
+def _local_system(stack: ExitStack, name: str, path: Path) -> System:
+    """Return a system that runs in this process."""
+    try:
+        file = find_model(path)
+    except ModelLoadError as error:
+        raise CommandError(
+            f"{path} is neither a version's number nor a model. {error}", status=Status.USAGE
+        ) from error
+    client = stack.enter_context(QAClient.local(file))
+    return System(name, client, size=directory_size(file.parent))
 
 
 def _tracks(
-    stack: ExitStack, release: str, namespace: str, model: str, names: tuple[str, str]
+    stack: ExitStack,
+    release: str,
+    namespace: str,
+    connection: ConnectionOptions,
+    names: tuple[str, str],
 ) -> tuple[System, System]:
-    """Return two sides that are tracks of a release, or versions that tracks have."""
+    """Return two systems that are tracks of a release, or versions that tracks have."""
     helm = helm_of(release, namespace)
 
-    from bertqa.evaluation import System
     from bertqa_deploy.cluster.pods import Pods
     from bertqa_deploy.cluster.status import track_statuses
 
     statuses = track_statuses(helm)
     pods = Pods(release, namespace)
-    sides = []
+    systems = []
     for name in names:
         found = [each for each in statuses if name in (each.track, each.version) and each.ready]
         if not found:
@@ -177,9 +170,10 @@ def _tracks(
             )
         pod = next(pod for pod in found[0].pods if pod.ready)
         address = stack.enter_context(pods.tunnel(pod))
-        client = stack.enter_context(QAClient(address, model=model))
-        sides.append(System(f"version {found[0].version}", client))
-    return sides[0], sides[1]
+        to_pod = replace(connection, url=address, metadata_url=None)
+        client = stack.enter_context(to_pod.open_client())
+        systems.append(System(f"version {found[0].version}", client))
+    return systems[0], systems[1]
 
 
 def _serve(first: System, second: System, port: int) -> None:
@@ -195,25 +189,23 @@ def _serve(first: System, second: System, port: int) -> None:
 
 
 def _show(comparison: Comparison) -> None:
-    from bertqa_deploy.report import figures
-
-    first, second = comparison.sides
+    first, second = comparison.metrics
     title = f"{comparison.questions} questions of {comparison.dataset}"
     table = Table("", escape(first.name), escape(second.name), title=escape(title))
-    for row in figures(first, second):
+    for row in metric_rows(first, second):
         table.add_row(*row)
     stdout.print(table)
     stdout.print(f"[bold]{escape(comparison.verdict)}[/]")
-    stdout.print(f"Both give the same answer to {comparison.agreement:.1f} % of the questions.")
-    for each in comparison.differences[:DIFFERENCES_SHOWN]:
+    stdout.print(f"Both return the same answer to {comparison.agreement:.1f} % of the questions.")
+    for each in comparison.disagreements[:DISAGREEMENTS_SHOWN]:
         stdout.print(f"\n[bold]{escape(each.question)}[/]  right: {escape(_right(each.golds))}")
-        for side, answer, f1 in zip(comparison.sides, each.answers, each.f1, strict=True):
+        for system, answer, f1 in zip(comparison.metrics, each.answers, each.f1, strict=True):
             text = escape(answer.text) or "no answer"
-            stdout.print(f"{escape(side.name)}, F1 {100 * f1:.0f}: [bold]{text}[/]")
+            stdout.print(f"{escape(system.name)}, F1 {100 * f1:.0f}: [bold]{text}[/]")
             stdout.print(highlighted(answer, each.context))
-    more = len(comparison.differences) - DIFFERENCES_SHOWN
+    more = len(comparison.disagreements) - DISAGREEMENTS_SHOWN
     if more > 0:
-        stdout.print(f"\n[dim]and {more} more differences: --html and --json have them.[/]")
+        stdout.print(f"\n[dim]and {more} more disagreements: --html and --json have them.[/]")
 
 
 def _right(golds: list[str]) -> str:
@@ -221,8 +213,6 @@ def _right(golds: list[str]) -> str:
 
 
 def _from_log(path: Path, *, json: bool) -> None:
-    from bertqa.evaluation import report_on_log
-
     report = report_on_log(path)
     if json:
         print_json(report.to_dict())
@@ -238,17 +228,13 @@ def _show_log(report: LogReport) -> None:
             str(each.questions),
             f"{each.mean_score:.3f}",
             f"{each.no_answer_percent:.1f} %",
-            _milliseconds(each.median_ms),
-            _milliseconds(each.p95_ms),
+            milliseconds(each.median_ms),
+            milliseconds(each.p95_ms),
         )
     stdout.print(table)
     for shadow in report.shadows:
         stdout.print(f"[bold]{escape(shadow.verdict)}[/]")
-        for line in shadow.differences[:DIFFERENCES_SHOWN]:
+        for line in shadow.disagreements[:DISAGREEMENTS_SHOWN]:
             stdout.print(f"  differs: {escape(line.question)} (score {line.answer.score:.3f})")
     for name, count in sorted(report.shadow_errors.items()):
         stdout.print(f"The shadow failed {count} times with {name}.")
-
-
-def _milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f} ms"

@@ -1,4 +1,4 @@
-"""`bert-qa inspect`: what is in a version's graph, and what changed between two."""
+"""`bert-qa inspect`: a version's graph, and what changed from one to another."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rich.table import Table
 from bertqa.artifact import IR_FILE, Repository
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError
+from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.sizes import human_size
 
 if TYPE_CHECKING:
     from bertqa_build.inspection import Inspection
@@ -34,21 +34,14 @@ def inspect(
     json: Json = False,
 ) -> None:
     """Show what changed in the graph from one version to another."""
-    from bertqa_build.bench.run import machine
     from bertqa_build.inspection import inspect as inspect_version
-    from bertqa_build.inspection import measure_speed
-    from bertqa_build.report import render
 
-    place = Repository(repository)
+    versions = Repository(repository)
     for version in (before, after):
-        place.require_version(version)
-    first, second = (inspect_version(place, version) for version in (before, after))
+        versions.require_version(version)
+    first, second = (inspect_version(versions, version) for version in (before, after))
     if report is not None:
-        speeds = measure_speed(place, (before, after))
-        try:
-            report.write_text(render(first, second, speeds, machine()), encoding="utf-8")
-        except OSError as error:
-            raise CommandError(f"{report} cannot be written: {error.strerror}.") from error
+        _write_report(report, versions, first, second)
         stderr.print(f"wrote {escape(str(report))}")
     if json:
         print_json({"before": first.to_dict(), "after": second.to_dict()})
@@ -56,10 +49,27 @@ def inspect(
         _show(first, second)
     if netron:
         for version, address in zip(
-            (before, after), start_netron(place, before, after), strict=True
+            (before, after), start_netron(versions, before, after), strict=True
         ):
             stderr.print(f"version {version}: {address}")
         threading.Event().wait()
+
+
+def _write_report(
+    path: Path, repository: Repository, before: Inspection, after: Inspection
+) -> None:
+    from bertqa_build.inspection import measure_speed
+    from bertqa_build.quiet import quiet
+    from bertqa_build.report import render
+
+    with quiet():
+        from bertqa_build.bench.run import machine
+
+    speeds = measure_speed(repository, (before.version, after.version))
+    try:
+        path.write_text(render(before, after, speeds, machine()), encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _show(before: Inspection, after: Inspection) -> None:
@@ -107,7 +117,16 @@ def _show(before: Inspection, after: Inspection) -> None:
 
 
 def start_netron(repository: Repository, *versions: int, browse: bool = True) -> list[str]:
-    """Serve the graphs of versions, each at an address of its own, and give the addresses."""
+    """Serve the graphs of versions in Netron.
+
+    Args:
+        repository: The model repository.
+        *versions: The versions' numbers.
+        browse: Whether to open the browser.
+
+    Returns:
+        The address of each version.
+    """
     import netron
 
     addresses = []

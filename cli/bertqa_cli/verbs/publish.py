@@ -7,16 +7,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from bertqa._progress import Progress
 from bertqa.artifact import Repository
-from bertqa_cli.console import print_json, stderr, stdout
-from bertqa_cli.errors import refused_by
+from bertqa_cli.console import print_json, stdout
+from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
-from bertqa_cli.sizes import human_size
-
-MEGABYTE = 10**6
+from bertqa_cli.progress import resumable, stages
 
 
 def publish(
@@ -37,25 +33,13 @@ def publish(
     json: Json = False,
 ) -> None:
     """Copy a version to where servers read it, whole or not at all; run it again to resume."""
-    from bertqa_deploy.errors import QualityGateError
     from bertqa_deploy.storage.address import Address
     from bertqa_deploy.storage.publishing import publish as publish_version
 
     address, place = Address.parse(to), Repository(repository)
     chosen = place.latest_version(model) if version is None else version
-    try:
-        with refused_by(QualityGateError), stages() as show:
-
-            def on_progress(progress: Progress) -> None:
-                total = progress.total and progress.total // MEGABYTE
-                show(progress.stage, progress.done // MEGABYTE, total, "MB" if total else "")
-
-            published = publish_version(
-                place, chosen, address, model, force=force, on_progress=on_progress
-            )
-    except KeyboardInterrupt:
-        stderr.print("[dim]Run the same command again to resume.[/]")
-        raise
+    with resumable(), stages() as show:
+        published = publish_version(place, chosen, address, model, force=force, on_progress=show)
     if json:
         print_json(published.to_dict())
         return

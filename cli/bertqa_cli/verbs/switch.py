@@ -11,28 +11,28 @@ from rich.markup import escape
 
 from bertqa.artifact import Repository, Split, format_split
 from bertqa.evaluation import read_squad
-from bertqa_cli.console import print_json, stderr, stdout
-from bertqa_cli.durations import seconds_of
-from bertqa_cli.errors import CommandError, Status, refused_by
+from bertqa_cli.console import print_json, print_step, stdout
+from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
-    DEFAULT_MODEL,
-    DEFAULT_REPOSITORY,
-    DEFAULT_URL,
-    Json,
-    MetadataUrl,
-    Model,
-    OptionalUrl,
-)
-from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.release_options import (
     DEFAULT_CHART,
     DEFAULT_NAMESPACE,
+    DEFAULT_REPOSITORY,
+    Back,
     Chart,
+    ConnectionOptions,
+    Force,
+    Json,
     Namespace,
+    Percents,
     Release,
+    To,
+    grouped_options,
     helm_of,
+    seconds_of,
+    split_of,
 )
-from bertqa_cli.traffic_options import Back, Force, Percents, To, split_of
+from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import resumable
 
 if TYPE_CHECKING:
     from bertqa_deploy.smoke import Smoke
@@ -40,13 +40,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Aim:
-    """Where traffic is to go; no split means back to where it was."""
+    """Where traffic has to go; no split means back to where it was."""
 
     split: Split | None
     retire: bool
     force: bool
 
 
+@grouped_options
 def switch(
     to: To = None,
     back: Back = False,
@@ -56,71 +57,113 @@ def switch(
     ] = False,
     force: Force = False,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
-    url: OptionalUrl = None,
-    metadata_url: MetadataUrl = None,
-    model: Model = DEFAULT_MODEL,
-    timeout: Annotated[str, typer.Option(help="How long a step may take, like 5m.")] = "10m",
+    step_timeout: Annotated[
+        float,
+        typer.Option(
+            parser=seconds_of,
+            metavar="DURATION",
+            help="How long a step may take, as in 90s or 2m; 10m if left out.",
+            show_default=False,
+        ),
+    ] = 600.0,
     release: Release = None,
     namespace: Namespace = DEFAULT_NAMESPACE,
     chart: Chart = DEFAULT_CHART,
     steps: Annotated[
-        str, typer.Option(help="On a cluster: the percents at which to hold.")
+        str,
+        typer.Option(help="The percents of traffic at which to hold.", rich_help_panel="Cluster"),
     ] = "5,25,50,100",
-    pause: Annotated[str, typer.Option(help="On a cluster: how long to hold.")] = "2m",
+    pause: Annotated[
+        float,
+        typer.Option(
+            parser=seconds_of,
+            metavar="DURATION",
+            help="How long to hold at each, as in 90s or 5m; 2m if left out.",
+            show_default=False,
+            rich_help_panel="Cluster",
+        ),
+    ] = 120.0,
     data: Annotated[
         Path | None,
-        typer.Option(help="On a cluster: a SQuAD file whose questions both tracks are asked."),
+        typer.Option(
+            help="A SQuAD file with questions to ask both tracks.", rich_help_panel="Cluster"
+        ),
     ] = None,
     max_errors: Annotated[
-        float, typer.Option(min=0, max=100, help="On a cluster: failed requests in percent.")
+        float,
+        typer.Option(
+            min=0,
+            max=100,
+            metavar="PERCENT",
+            help="Failed requests of the new track in percent, at most.",
+            rich_help_panel="Cluster",
+        ),
     ] = 1.0,
     max_p95_factor: Annotated[
-        float, typer.Option(min=0, help="On a cluster: 95th percentile against the stable one's.")
+        float,
+        typer.Option(
+            min=0,
+            metavar="FACTOR",
+            help="Its 95th percentile of latency divided by the stable track's, at most.",
+            rich_help_panel="Cluster",
+        ),
     ] = 1.5,
     max_disagreement: Annotated[
-        float, typer.Option(min=0, max=100, help="On a cluster: unlike answers in percent.")
+        float,
+        typer.Option(
+            min=0,
+            max=100,
+            metavar="PERCENT",
+            help="Answers that differ between the tracks in percent, at most.",
+            rich_help_panel="Cluster",
+        ),
     ] = 25.0,
     smoke_question: Annotated[
-        str | None, typer.Option(help="What a version has to answer before it gets traffic.")
+        str | None,
+        typer.Option(help="A question that a version has to answer before it gets traffic."),
     ] = None,
     smoke_context: Annotated[str | None, typer.Option(help="The text that answers it.")] = None,
-    smoke_answer: Annotated[str | None, typer.Option(help="What the answer contains.")] = None,
+    smoke_answer: Annotated[
+        str | None, typer.Option(help="What the answer has to contain.")
+    ] = None,
+    *,
+    connection: ConnectionOptions,
     json: Json = False,
 ) -> None:
-    """Move traffic to another version without a failed request; run it again to resume."""
+    """Move traffic to another version without a failed request.
+
+    Run the same command again to resume an interrupted switch.
+    """
     aim = _Aim(_split(to, back, split), retire, force)
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)
-    patience = seconds_of(timeout)
+    published = Repository(repository)
+    if release is None:
+        _on_server(aim, smoke, published, connection, step_timeout, json=json)
+        return
+    if connection.url is not None or retire:
+        raise CommandError(
+            "--url and --retire are for one server, not for a release.", status=Status.USAGE
+        )
 
-    from bertqa_deploy.errors import QualityGateError
     from bertqa_deploy.manifests import check_manifest
 
-    place = Repository(repository)
-    with refused_by(QualityGateError):
-        if release is None:
-            address = url or DEFAULT_URL
-            _on_server(aim, smoke, place, address, metadata_url, model, patience, json=json)
-            return
-        if url is not None or retire:
-            raise CommandError(
-                "--url and --retire are for one server, not for a release.", status=Status.USAGE
-            )
-        # The cluster's repository is out of reach; a copy of it here tells what its manifests say.
-        for version in aim.split or ():
-            check_manifest(place, version, model, force=force)
+    # The cluster's repository is out of reach: a copy of it here has the same manifests.
+    for version in aim.split or ():
+        check_manifest(published, version, connection.model, force=force)
 
     from bertqa_deploy.cluster.rollout import HelmCluster, Limits, Rollout
 
     rollout = Rollout(
-        HelmCluster(helm_of(release, namespace, chart), patience=patience),
+        HelmCluster(helm_of(release, namespace, chart), patience=step_timeout),
         smoke=smoke,
         steps=_steps(steps),
-        pause_seconds=seconds_of(pause),
+        pause_seconds=pause,
         limits=Limits(max_errors, max_p95_factor, max_disagreement),
         dataset=None if data is None else read_squad(data),
-        on_step=_show_step,
+        on_step=print_step,
     )
-    tracks = rollout.back() if aim.split is None else rollout.move(aim.split)
+    with resumable():
+        tracks = rollout.back() if aim.split is None else rollout.move(aim.split)
     if json:
         print_json({"release": release, "namespace": namespace, "tracks": tracks})
         return
@@ -132,9 +175,7 @@ def _on_server(
     aim: _Aim,
     smoke: Smoke,
     repository: Repository,
-    url: str,
-    metadata_url: str | None,
-    model: str,
+    connection: ConnectionOptions,
     patience: float,
     *,
     json: bool,
@@ -142,17 +183,25 @@ def _on_server(
     from bertqa_deploy.server import Server
     from bertqa_deploy.switch import Switch
 
+    server = Server(
+        connection.address,
+        connection.metadata_url,
+        security=connection.security(),
+        timeout=connection.timeout,
+        patience=patience,
+    )
     operated = Switch(
         repository,
-        Server(url, metadata_url, patience=patience),
-        model=model,
+        server,
+        model=connection.model,
         smoke=smoke,
-        on_step=_show_step,
+        on_step=print_step,
     )
-    if aim.split is None:
-        switched = operated.back(retire=aim.retire)
-    else:
-        switched = operated.move(aim.split, retire=aim.retire, force=aim.force)
+    with resumable():
+        if aim.split is None:
+            switched = operated.back(retire=aim.retire)
+        else:
+            switched = operated.move(aim.split, retire=aim.retire, force=aim.force)
     if json:
         print_json(switched.to_dict())
         return
@@ -168,7 +217,7 @@ def _on_server(
 def _split(to: int | None, back: bool, split: str | None) -> Split | None:
     if sum((to is not None, back, split is not None)) != 1:
         raise CommandError(
-            "Say where to: exactly one of --to VERSION, --split 1=90,2=10 and --back.",
+            "Name the target: exactly one of --to VERSION, --split 1=90,2=10 and --back.",
             status=Status.USAGE,
         )
     return split_of(to, split)
@@ -195,7 +244,3 @@ def _steps(text: str) -> tuple[int, ...]:
             f"The steps {text!r} cannot be read: write percents, as in 5,25,50,100.",
             status=Status.USAGE,
         ) from error
-
-
-def _show_step(sentence: str) -> None:
-    stderr.print(f"[cyan]•[/] {escape(sentence)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from typing import Any
 
@@ -13,37 +12,45 @@ from rich.table import Table
 from bertqa.artifact import OvmsConfig, Repository, VersionEntry, VersionManifest
 from bertqa.errors import RepositoryError
 from bertqa.transport import ServedVersion, served_versions
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.errors import CommandError
+from bertqa_cli.formatting import day, directory_size, human_size, score
 from bertqa_cli.options import (
-    DEFAULT_MODEL,
+    DEFAULT_NAMESPACE,
     DEFAULT_REPOSITORY,
+    ConnectionOptions,
     Json,
-    MetadataUrl,
-    Model,
-    OptionalUrl,
+    Namespace,
+    Release,
+    grouped_options,
+    helm_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.release_options import DEFAULT_NAMESPACE, Namespace, Release, helm_of
-from bertqa_cli.sizes import directory_size, human_size
 
 
+@grouped_options
 def versions(
     repository: RepositoryOption = DEFAULT_REPOSITORY,
-    url: OptionalUrl = None,
-    metadata_url: MetadataUrl = None,
-    model: Model = DEFAULT_MODEL,
     release: Release = None,
     namespace: Namespace = DEFAULT_NAMESPACE,
+    *,
+    connection: ConnectionOptions,
     json: Json = False,
 ) -> None:
     """List published versions, those that a server knows (--url), or a release's tracks."""
+    model = connection.model
     if release is not None:
         _tracks(release, namespace, json=json)
-    elif url is None:
+    elif connection.url is None:
         _published(Repository(repository), model, json=json)
     else:
-        served = served_versions(url, model, metadata_url=metadata_url)
+        served = served_versions(
+            connection.url,
+            model,
+            metadata_url=connection.metadata_url,
+            timeout=connection.timeout,
+            security=connection.security(),
+        )
         _served(served, Repository(repository), model, json=json)
 
 
@@ -71,7 +78,7 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
             entry.manifest,
             directory_size(entry.directory),
         )
-    _show(table)
+    print_table(table)
     for entry in entries:
         for remark in entry.remarks:
             stdout.print(f"Version {entry.number}: {escape(remark)}")
@@ -113,13 +120,13 @@ def _served(served: list[ServedVersion], repository: Repository, model: str, *, 
             str(one.version),
             f"{state}, default" if one.is_default else state,
             one.precision,
-            _score(one.exact_match),
-            _score(one.f1),
+            score(one.exact_match),
+            score(one.f1),
             human_size(other["size"]) if other["size"] else "",
-            _day(other["published"] or ""),
+            day(other["published"]),
             escape(one.source),
         )
-    _show(table)
+    print_table(table)
 
 
 def _published_as(served: ServedVersion, repository: Repository, model: str) -> dict[str, Any]:
@@ -149,7 +156,7 @@ def _tracks(release: str, namespace: str, *, json: bool) -> None:
         names = ", ".join(pod.name if pod.ready else f"{pod.name} (not ready)" for pod in each.pods)
         ready = f"{each.ready} of {len(each.pods)}"
         table.add_row(each.track, each.version, f"{each.weight} %", ready, names)
-    stdout.print(table)
+    print_table(table)
 
 
 def _version_table() -> Table:
@@ -177,22 +184,9 @@ def _add(
         str(number),
         state,
         manifest.precision,
-        _score(scores.exact_match if scores else None),
-        _score(scores.f1 if scores else None),
+        score(scores.exact_match if scores else None),
+        score(scores.f1 if scores else None),
         human_size(size),
-        _day(manifest.published),
+        day(manifest.published),
         f"version {manifest.parent}" if manifest.parent else escape(manifest.source),
     )
-
-
-def _show(table: Table) -> None:
-    """Print a table in the terminal's width, which may have changed since the program started."""
-    stdout.print(table, width=shutil.get_terminal_size().columns, soft_wrap=False)
-
-
-def _day(moment: str) -> str:
-    return moment[:10]
-
-
-def _score(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"

@@ -17,8 +17,8 @@ from bertqa.errors import (
     ServerUnreachableError,
 )
 from bertqa.transport._address import Address
-from bertqa.transport._rest import RestTransport
 from bertqa.transport._security import Security
+from bertqa.transport._sync.rest import RestTransport
 
 AVAILABLE = "AVAILABLE"
 _NO_ERROR = "OK"
@@ -56,6 +56,7 @@ def served_versions(
     *,
     metadata_url: str | None = None,
     timeout: float = _defaults.TIMEOUT_SECONDS,
+    security: Security | None = None,
 ) -> list[ServedVersion]:
     """Ask a server for the versions of a model, in ascending order; `timeout` is in seconds.
 
@@ -63,9 +64,10 @@ def served_versions(
     ServerUnreachableError, ModelNotFoundError and ProtocolError.
     """
     rest = rest_address(url, metadata_url)
-    states = version_states(rest, model, timeout)
+    security = security or Security()
+    states = version_states(rest, model, timeout, security)
     available = [version for version, (state, _) in states.items() if state == AVAILABLE]
-    transport = RestTransport(rest, model, Security())
+    transport = RestTransport(rest, model, security)
     served = []
     try:
         for version, (state, error) in sorted(states.items()):
@@ -90,16 +92,31 @@ def served_versions(
     return served
 
 
+def rest_request(
+    method: str, rest: Address, path: str, timeout: float, security: Security
+) -> httpx.Response:
+    """Send a request to a server's REST API. Raises httpx.TransportError and InvalidOptionError."""
+    return httpx.request(
+        method,
+        f"{rest}{path}",
+        headers=dict(security.headers),
+        timeout=timeout,
+        verify=security.ssl_context() if rest.is_secure else True,
+    )
+
+
 def rest_address(url: str, metadata_url: str | None = None) -> Address:
     """Return a server's REST address, by convention where its gRPC address is given."""
     address = Address.parse(metadata_url or url)
     return address if address.scheme in ("http", "https") else address.rest
 
 
-def version_states(rest: Address, model: str, timeout: float) -> dict[int, VersionState]:
+def version_states(
+    rest: Address, model: str, timeout: float, security: Security | None = None
+) -> dict[int, VersionState]:
     """Return each version's state, from OVMS's own endpoint. Raises as `served_versions` does."""
     try:
-        response = httpx.get(f"{rest}/v1/config", timeout=timeout)
+        response = rest_request("GET", rest, "/v1/config", timeout, security or Security())
         response.raise_for_status()
         models = response.json()
         if model not in models:

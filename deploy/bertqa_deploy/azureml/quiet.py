@@ -1,20 +1,23 @@
-"""Keeping the SDK's own words off the console."""
+"""Keeping the SDK's notes and dots off the console."""
 
 from __future__ import annotations
 
-import io
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from azure.ai.ml._utils._azureml_polling import AzureMLPolling
+from azure.mgmt.core.polling.arm_polling import ARMPolling
+
+from bertqa._quiet import muted
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop what the SDK writes meanwhile: warnings of its own experiments, dots, blank lines."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
+    """Silence the SDK during the block: its log, and the dots that it prints while it waits."""
+    # All that AzureMLPolling adds to ARMPolling is the dot, which show_progress does not turn off.
+    with (
+        muted("azure", "msrest"),
+        patch.object(AzureMLPolling, "update_status", ARMPolling.update_status),
+    ):
+        yield

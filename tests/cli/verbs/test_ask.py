@@ -87,12 +87,12 @@ def test_a_context_comes_from_standard_input(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Give a QUESTION, or --input"),
-        (["q"], "Give the context exactly once"),
-        (["q", "-", "--context", "c"], "Give the context exactly once"),
+        ([], "type a QUESTION, or --input"),
+        (["q"], "Pass the context exactly once"),
+        (["q", "-", "--context", "c"], "Pass the context exactly once"),
         (["q", "surplus", "--context", "c"], "one argument too many: 'surplus'"),
         (["q", "--context-file", "absent.txt"], "absent.txt cannot be read"),
-        (["q", "--context", "c", "--input", "q.csv", "--output", "a.csv"], "either a QUESTION"),
+        (["q", "--context", "c", "--input", "q.csv", "--output", "a.csv"], "Either a QUESTION"),
         (["--input", "q.csv"], "--input and --output have to be given together"),
         (["", "--context", "c"], "The question is empty"),
         (["q", "--context", "  "], "The context is empty"),

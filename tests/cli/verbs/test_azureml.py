@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.cli.conftest import Invoke
-from tests.deploy.azureml.azure import WORKSPACE_ID, Azure, serving
+from tests.support.azure import WORKSPACE_ID, Azure, serving
 from tests.support.ports import free_port
 
 

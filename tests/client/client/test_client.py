@@ -309,7 +309,7 @@ def test_a_shadow_does_not_delay_the_answer(open_client: Twins) -> None:
 
 def test_a_bad_pair_is_reported_in_its_place(qa: Any) -> None:
     mixed = [(QUESTION, CONTEXT), ("", CONTEXT), (QUESTION, "a\ud800"), (QUESTION, CONTEXT)]
-    good, no_question, no_context, good_again = qa.outcomes(mixed)
+    good, no_question, no_context, good_again = qa.answer_many(mixed, return_errors=True)
     assert good == good_again == qa.answer(QUESTION, CONTEXT)
     assert isinstance(no_question, InvalidQuestionError)
     assert isinstance(no_context, InvalidContextError)
@@ -347,7 +347,7 @@ def test_an_error_of_the_server_ends_a_stream(open_client: Twins) -> None:
 
     client = open_client(transport=Failing(), timeout=0.5)
     with pytest.raises(ServerUnreachableError, match="It is gone"):
-        list(client.outcomes(pairs(100)))
+        list(client.answer_many(pairs(100), return_errors=True))
 
 
 @pytest.mark.parametrize("bad", ["missing", "shape", "nan"])
@@ -396,7 +396,7 @@ def test_bad_options_are_refused_before_a_pair_is_read(open_client: Twins) -> No
         with pytest.raises(InvalidOptionError):
             client.answer_many(iter([(QUESTION, CONTEXT)]), **options)
         with pytest.raises(InvalidOptionError):
-            client.outcomes(iter([(QUESTION, CONTEXT)]), **options)
+            client.answer_many(iter([(QUESTION, CONTEXT)]), return_errors=True, **options)
     for strange in (None, (QUESTION,), (QUESTION, CONTEXT, "more")):
         with pytest.raises(InvalidOptionError, match="a question and a context"):
             list(client.answer_many([strange]))

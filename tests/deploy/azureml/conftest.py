@@ -9,7 +9,7 @@ from azure.ai.ml import MLClient
 
 from bertqa_deploy.azureml.files import Files
 from bertqa_deploy.azureml.workspace import Place, connect
-from tests.deploy.azureml.azure import Azure, serving
+from tests.support.azure import Azure, serving
 from tests.support.models import write_toy_version
 from tests.support.ports import free_port
 

@@ -14,7 +14,7 @@ from bertqa_deploy.azureml.endpoints import (
 from bertqa_deploy.azureml.files import Files
 from bertqa_deploy.azureml.plans import plan_serving
 from bertqa_deploy.errors import AzureError, AzureFileError, NothingToDoError
-from tests.deploy.azureml.azure import WORKSPACE_ID, Azure
+from tests.support.azure import WORKSPACE_ID, Azure
 
 ENDPOINT = "onlineEndpoints/bert-qa"
 QUOTA = ("OutOfQuota", "Not enough quota available for Standard_F8s_v2 in westeurope.")
@@ -47,6 +47,14 @@ def test_a_version_is_uploaded_registered_and_deployed_without_traffic(
     uploaded = [blob for blob in azure.blobs if blob.endswith("model.xml")]
     assert len(uploaded) == 1
     assert uploaded[0].endswith("/2/model.xml"), "OVMS takes the directory for the version"
+
+
+def test_the_sdk_prints_nothing_meanwhile(
+    client: MLClient, files: Files, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deploy(client, plan_serving(files, 2))
+
+    assert capfd.readouterr().out == ""
 
 
 def test_what_is_there_is_not_made_again_unless_it_is_to_be_updated(

@@ -10,7 +10,7 @@ from bertqa_deploy.azureml.files import Files
 from bertqa_deploy.azureml.jobs import highest_version, output_of, submit, wait
 from bertqa_deploy.azureml.plans import plan_training
 from bertqa_deploy.errors import AzureError, AzureFileError
-from tests.deploy.azureml.azure import WORKSPACE_ID, Azure
+from tests.support.azure import WORKSPACE_ID, Azure
 
 
 def test_what_the_workspace_lacks_is_registered_once(

@@ -6,7 +6,7 @@ import subprocess
 import yaml
 
 from tests.deploy.azureml.conftest import AZUREML
-from tests.deploy.helm.chart import CHART
+from tests.support.chart import CHART
 from tools.programs import helm
 
 

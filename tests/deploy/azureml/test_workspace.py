@@ -8,7 +8,7 @@ import pytest
 from bertqa.errors import InvalidOptionError
 from bertqa_deploy.azureml.workspace import Place, connect
 from bertqa_deploy.errors import AzureError, AzureNotFoundError
-from tests.deploy.azureml.azure import GROUP, SUBSCRIPTION, WORKSPACE, Azure
+from tests.support.azure import GROUP, SUBSCRIPTION, WORKSPACE, Azure
 from tests.support.ports import free_port
 
 VARIABLES = (

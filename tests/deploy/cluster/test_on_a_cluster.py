@@ -7,16 +7,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bertqa import Answer, QAClient
 from bertqa_deploy.cluster.helm import Helm
 from bertqa_deploy.cluster.rollout import HelmCluster, Rollout
 from bertqa_deploy.cluster.status import track_statuses
-from tests.deploy import clients
-from tests.deploy.helm.chart import CHART
-from tests.deploy.helm.test_cluster import Release, pytestmark, release, run, values
+from tests.support import clients
+from tests.support.chart import CHART
+from tests.support.release import Release, run, values
 from tools.programs import helm, kubectl
 
-__all__ = ["pytestmark", "release"]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 PATIENCE = 180
 

@@ -1,7 +1,8 @@
 """What the tests compare a rendering with. `python -m tests.deploy.helm.golden` writes it anew.
 
-`golden/` holds whole renderings of the main scenarios; `released/` holds, for each chart version,
-the fields that an upgrade must not change.
+`golden/` holds whole renderings of two scenarios: what the others add is asserted by the tests
+of each template. `released/` holds, for each chart version, the fields that an upgrade must not
+change.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.helm.chart import CHART, SCENARIOS, Manifest, render
+from tests.support.chart import CHART, SCENARIOS, Manifest, render
 
 HERE = Path(__file__).parent
-GOLDEN = ("pvc", "tracks", "training", "mutual-tls", "kserve")
+GOLDEN = ("pvc", "tracks")
 RELEASED = HERE / "released"
 
 # Kubernetes refuses a change of these.

@@ -14,11 +14,11 @@ from typing import Any
 
 import grpc
 import httpx
+import trustme
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bertqa_serve.engine.server import LocalServer
-from tests.deploy.helm.certificates import Authority
-from tests.deploy.helm.chart import render
+from tests.support.chart import render
 from tools.programs import envoy
 
 LISTENERS = {"grpc": 9000, "rest": 8000, "probe": 8081}
@@ -28,6 +28,22 @@ CLUSTERS = {"ovms_grpc": 9001, "ovms_rest": 8001}
 def files(scenario: str = "pvc", values: dict[str, Any] | None = None) -> dict[str, str]:
     data: dict[str, str] = render(scenario, values).one("ConfigMap", "bert-qa-proxy")["data"]
     return data
+
+
+class Authority:
+    """Signs certificates for one run of the proxy; `certificate` is what others trust."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True)
+        self._authority = trustme.CA()
+        self.certificate = directory / "ca.crt"
+        self._authority.cert_pem.write_to_path(self.certificate)
+
+    def issue(self, name: str) -> dict[str, bytes]:
+        """Return tls.crt and tls.key for a name, as a Secret of that type holds them."""
+        issued = self._authority.issue_cert(name)
+        chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
+        return {"tls.crt": chain, "tls.key": issued.private_key_pem.bytes()}
 
 
 @dataclass

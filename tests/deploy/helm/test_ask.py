@@ -10,8 +10,8 @@ from typing import Any
 
 from bertqa import TLS, QAClient
 from bertqa_serve.engine.server import LocalServer
-from tests.deploy.helm.chart import Manifest, container, render
 from tests.deploy.helm.proxy import Proxy, mount_secret, running_proxy
+from tests.support.chart import Manifest, container, render
 
 
 def asking(scenario: str, values: dict[str, Any] | None = None) -> Manifest:
@@ -85,12 +85,23 @@ def test_it_speaks_mutual_tls(engine: LocalServer, tmp_path: Path) -> None:
 def test_the_mutual_tls_files_are_mounted_where_the_command_reads_them() -> None:
     pod = render("mutual-tls").one("Pod")["spec"]
     mounts = {one["mountPath"]: one["name"] for one in container(pod, "ask")["volumeMounts"]}
-    for argument in container(pod, "ask")["args"]:
-        assert str(Path(argument.partition("=")[2]).parent) in mounts
-    secrets = {
-        one["name"]: one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one
+    arguments = container(pod, "ask")["args"]
+    assert {argument.partition("=")[0] for argument in arguments} >= {
+        "--ca",
+        "--certificate",
+        "--key",
     }
-    assert secrets[mounts["/tls/client"]] == "test-certificate"
+    for argument in arguments:
+        assert str(Path(argument.partition("=")[2]).parent) in mounts
+    secrets = {one["name"]: one["secret"] for one in pod["volumes"] if "secret" in one}
+    assert secrets == {
+        mounts["/tls/client"]: {"secretName": "test-certificate", "defaultMode": 0o440},
+        mounts["/tls/server"]: {
+            "secretName": "server-certificate",
+            "defaultMode": 0o440,
+            "items": [{"key": "ca.crt", "path": "ca.crt"}],
+        },
+    }
 
 
 def test_helm_removes_it_once_it_has_passed() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deploy.helm.chart import render
+from tests.support.chart import render
 
 
 def test_the_gateway_trusts_the_servers_of_every_track() -> None:

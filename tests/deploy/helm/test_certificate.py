@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deploy.helm.chart import render, server_pod
+from tests.support.chart import render, server_pod
 
 
 def test_the_certificate_names_every_service_and_further_names() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from tests.deploy.helm.chart import Manifest, render, server_config
+from tests.support.chart import Manifest, render, server_config
 
 
 def dashboard() -> Manifest:
@@ -13,6 +13,8 @@ def dashboard() -> Manifest:
     assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
     (content,) = config["data"].values()
     loaded: Manifest = json.loads(content)
+    assert len(loaded["panels"]) >= 4
+    assert all(panel["targets"] for panel in loaded["panels"])
     return loaded
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm.chart import (
+from tests.support.chart import (
     Manifest,
     container,
     pod_specs,
@@ -68,8 +68,8 @@ def test_startup_and_readiness_ask_for_the_version_itself() -> None:
 
 
 def test_readiness_of_a_track_that_follows_the_latest_version_asks_for_the_model() -> None:
-    probe = ovms("training")["readinessProbe"]
-    assert probe["httpGet"]["path"] == "/v2/models/bert-qa/ready"
+    for probe in ("startupProbe", "readinessProbe"):
+        assert ovms("training")[probe]["httpGet"]["path"] == "/v2/models/bert-qa/ready"
 
 
 def test_liveness_asks_for_the_server_and_not_for_the_model() -> None:
@@ -293,6 +293,15 @@ def test_a_pinned_track_of_a_model_in_training_waits_for_its_own_version() -> No
     assert {"name": "VERSION", "value": "3"} in wait["env"]
 
 
+def test_the_wait_needs_little_and_reads_the_volume_alone() -> None:
+    pod = server_pod(render("training"))
+    wait = container(pod, "wait-for-model")
+    assert wait["image"] == container(pod, "ovms")["image"]
+    little = {"cpu": "100m", "memory": "64Mi"}
+    assert wait["resources"] == {"limits": little, "requests": little}
+    assert wait["volumeMounts"] == [{"name": "models", "mountPath": "/models", "readOnly": True}]
+
+
 @pytest.mark.parametrize("version", ["latest", 3])
 def test_the_wait_ends_when_the_version_is_there(version: int | str, tmp_path: Path) -> None:
     values = {"tracks": {"stable": {"version": version}}}
@@ -320,12 +329,16 @@ def test_certificates_are_mounted_for_the_proxy_alone() -> None:
     assert mounts["client-authority"] == "/tls/clients"
     server = {one["name"] for one in container(pod, "ovms")["volumeMounts"]}
     assert not server & {"server-certificate", "client-authority"}
-    secrets = {
-        one["name"]: one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one
-    }
+    for mount in container(pod, "proxy")["volumeMounts"]:
+        assert mount["readOnly"] is True
+    secrets = {one["name"]: one["secret"] for one in pod["volumes"] if "secret" in one}
     assert secrets == {
-        "server-certificate": "server-certificate",
-        "client-authority": "client-authority",
+        "server-certificate": {"secretName": "server-certificate", "defaultMode": 0o440},
+        "client-authority": {
+            "secretName": "client-authority",
+            "defaultMode": 0o440,
+            "items": [{"key": "ca.crt", "path": "ca.crt"}],
+        },
     }
 
 

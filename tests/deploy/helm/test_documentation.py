@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.deploy.helm.chart import CHART, ROOT, Manifest
+from tests.support.chart import CHART, ROOT, Manifest
 from tools.programs import helm
 
 DOCUMENT = ROOT / "docs" / "kubernetes.md"

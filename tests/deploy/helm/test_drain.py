@@ -14,8 +14,8 @@ import httpx
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bertqa_serve.engine.server import LocalServer
-from tests.deploy.helm.chart import container, render, server_pod
 from tests.deploy.helm.proxy import running_proxy
+from tests.support.chart import container, render, server_pod
 from tests.support.models import write_config, write_toy_version
 
 VALUES = {"proxy": {"maxConnectionSeconds": 1}, "server": {"requestTimeoutSeconds": 1}}

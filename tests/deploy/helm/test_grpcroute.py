@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deploy.helm.chart import render
+from tests.support.chart import render
 
 
 def test_it_attaches_to_its_gateway_under_its_host_name() -> None:

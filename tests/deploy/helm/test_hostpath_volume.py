@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deploy.helm.chart import render, server_pod
+from tests.support.chart import render, server_pod
 
 
 def test_the_pod_mounts_a_claim_that_is_bound_to_the_directory() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm.chart import Manifest, container, render
+from tests.support.chart import Manifest, container, render, server_pod
 
 
 def predictor(values: dict[str, Any] | None = None) -> Manifest:
@@ -59,7 +59,17 @@ def test_rest_may_be_routed_instead_of_grpc() -> None:
 
 def test_it_is_ready_when_the_version_is() -> None:
     probe = container(predictor(), "transformer-container")["readinessProbe"]
-    assert probe["httpGet"] == {"path": "/v2/models/bert-qa/versions/2/ready", "port": 8081}
+    assert probe == {
+        "httpGet": {"path": "/v2/models/bert-qa/versions/2/ready", "port": 8081},
+        "periodSeconds": 5,
+        "timeoutSeconds": 5,
+    }
+
+
+def test_images_may_come_from_a_private_registry() -> None:
+    assert "imagePullSecrets" not in predictor()
+    secrets = [{"name": "registry"}]
+    assert predictor({"imagePullSecrets": secrets})["imagePullSecrets"] == secrets
 
 
 @pytest.mark.parametrize(
@@ -85,3 +95,56 @@ def test_scaling_and_annotations_are_kserves_own() -> None:
     assert service["metadata"]["annotations"] == annotations
     assert service["spec"]["predictor"]["minReplicas"] == 0
     assert service["spec"]["predictor"]["maxReplicas"] == 9
+
+
+def test_the_server_listens_behind_the_proxy_alone_and_names_its_protocol() -> None:
+    server = container(predictor(), "kserve-container")
+    for flag in ("--grpc_bind_address=127.0.0.1", "--rest_bind_address=127.0.0.1"):
+        assert flag in server["args"]
+    assert {"--port=9001", "--rest_port=8001"} <= set(server["args"])
+    assert "--config_path=/config/config.json" in server["args"]
+    assert {"name": "PROTOCOL", "value": "v2"} in server["env"]
+
+
+def test_the_containers_are_those_of_a_deployment() -> None:
+    found, pod = predictor(), server_pod(render())
+    for kserves, ours in (("kserve-container", "ovms"), ("transformer-container", "proxy")):
+        one, other = container(found, kserves), container(pod, ours)
+        for key in ("image", "imagePullPolicy", "resources", "securityContext"):
+            assert one[key] == other[key], (kserves, key)
+    for key in ("command", "args"):
+        assert container(found, "transformer-container")[key] == container(pod, "proxy")[key]
+
+
+def test_files_are_mounted_where_the_containers_read_them() -> None:
+    found = predictor()
+    mounts = {
+        name: {one["name"]: one["mountPath"] for one in container(found, name)["volumeMounts"]}
+        for name in ("kserve-container", "transformer-container")
+    }
+    assert mounts == {
+        "kserve-container": {"server-config": "/config", "scratch": "/tmp"},
+        "transformer-container": {"proxy-config": "/etc/envoy"},
+    }
+    volumes = {one["name"]: one for one in found["volumes"]}
+    assert volumes["proxy-config"]["configMap"] == {"name": "bert-qa-proxy"}
+    assert volumes["scratch"]["emptyDir"] == {"sizeLimit": "8Gi"}
+
+
+def test_a_changed_configuration_makes_a_new_revision() -> None:
+    before, after = predictor(), predictor({"server": {"streams": 2}})
+    assert before["annotations"] != after["annotations"]
+    after = predictor({"proxy": {"maxConnectionSeconds": 60}})
+    assert before["annotations"] != after["annotations"]
+
+
+def test_a_request_may_take_as_long_as_was_asked_for() -> None:
+    assert predictor({"server": {"requestTimeoutSeconds": 11}})["timeout"] == 11
+
+
+def test_it_names_its_track_and_its_account() -> None:
+    found = predictor()
+    assert found["labels"]["bert-qa/track"] == "candidate"
+    assert (found["minReplicas"], found["maxReplicas"]) == (1, 4)
+    assert found["serviceAccountName"] == "bert-qa"
+    assert found["automountServiceAccountToken"] is False

@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import Any
 
-from tests.deploy.helm.chart import CHART, NAMESPACE, SCENARIOS
+from tests.support.chart import CHART, NAMESPACE, SCENARIOS
 from tools.programs import helm
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deploy.helm.chart import render
+from tests.support.chart import render
 
 
 def test_a_track_with_several_pods_loses_one_at_a_time() -> None:

@@ -16,9 +16,16 @@ import yaml
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bertqa_serve.engine.server import LocalServer
-from tests.deploy.helm.certificates import Authority
-from tests.deploy.helm.chart import Manifest, container, render, server_pod
-from tests.deploy.helm.proxy import CLUSTERS, LISTENERS, Proxy, files, mount_secret, running_proxy
+from tests.deploy.helm.proxy import (
+    CLUSTERS,
+    LISTENERS,
+    Authority,
+    Proxy,
+    files,
+    mount_secret,
+    running_proxy,
+)
+from tests.support.chart import Manifest, container, render, server_pod
 from tools.programs import ENVOY
 
 
@@ -73,6 +80,17 @@ def test_probes_and_metrics_never_speak_tls() -> None:
     listeners = bootstrap("tls")["static_resources"]["listeners"]
     encrypted = {one["name"] for one in listeners if "transport_socket" in one["filter_chains"][0]}
     assert encrypted == {"grpc", "rest"}
+
+
+@pytest.mark.parametrize("scenario", ["tls", "mutual-tls"])
+def test_users_speak_tls_1_2_at_least(scenario: str) -> None:
+    listeners = {one["name"]: one for one in bootstrap(scenario)["static_resources"]["listeners"]}
+    for name in ("grpc", "rest"):
+        socket = listeners[name]["filter_chains"][0]["transport_socket"]["typed_config"]
+        context = socket["common_tls_context"]
+        assert context["tls_params"] == {"tls_minimum_protocol_version": "TLSv1_2"}
+        assert context["alpn_protocols"] == ["h2", "http/1.1"]
+        assert socket.get("require_client_certificate", False) is (scenario == "mutual-tls")
 
 
 @pytest.fixture(scope="module")

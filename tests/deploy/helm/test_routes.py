@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.deploy.helm.chart import Manifest, Rendering, render
+from tests.support.chart import Manifest, Rendering, render
 
 ROUTES = {
     "HTTPRoute": (8000, {"path": {"type": "PathPrefix", "value": "/v2"}}),

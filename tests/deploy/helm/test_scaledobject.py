@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deploy.helm.chart import container, render, server_config, server_pod
+from tests.support.chart import container, render, server_config, server_pod
 
 
 def test_pods_follow_the_requests_in_progress() -> None:

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from referencing import Registry, Resource
 
-from tests.deploy.helm.chart import CHART, SCENARIOS, pod_specs, render
 from tests.deploy.helm.golden import GOLDEN, golden_path
+from tests.support.chart import CHART, NAMESPACE, SCENARIOS, pod_specs, render
 from tools.programs import checkov, helm, older_helm
 
 KUBERNETES_VERSIONS = ("1.29", "1.37")
@@ -112,6 +112,23 @@ def test_every_name_is_short_and_unique(scenario: str) -> None:
     names = [(one["kind"], one["metadata"]["name"]) for one in render(scenario).objects]
     assert len(names) == len(set(names))
     assert all(len(name) <= 63 for _, name in names)
+
+
+@scenarios
+def test_every_object_says_which_release_it_belongs_to(scenario: str) -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    expected = {
+        "app.kubernetes.io/name": "bert-qa",
+        "app.kubernetes.io/instance": "bert-qa",
+        "app.kubernetes.io/managed-by": "Helm",
+        "app.kubernetes.io/version": chart["appVersion"],
+        "helm.sh/chart": f"{chart['name']}-{chart['version']}",
+    }
+    for found in render(scenario).objects:
+        name = f"{found['kind']} {found['metadata']['name']}"
+        assert expected.items() <= found["metadata"]["labels"].items(), name
+        if found["kind"] != "PersistentVolume":
+            assert found["metadata"]["namespace"] == NAMESPACE, name
 
 
 def test_a_long_release_name_still_gives_valid_names() -> None:

@@ -14,7 +14,7 @@ import pytest
 from bertqa_serve.command import unknown_flags
 from bertqa_serve.engine.flags import parse
 from bertqa_serve.engine.server import LocalServer
-from tests.deploy.helm.chart import (
+from tests.support.chart import (
     SCENARIOS,
     Manifest,
     Rendering,

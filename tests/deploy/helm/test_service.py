@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.deploy.helm.chart import SCENARIOS, Manifest, Rendering, render
+from tests.support.chart import SCENARIOS, Manifest, Rendering, render
 
 
 def selected(rendering: Rendering, service: str) -> set[str]:
@@ -46,16 +46,21 @@ def test_the_headless_service_gives_the_addresses_of_the_pods() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_services_for_users_have_the_ports_of_grpc_and_rest_and_no_other(scenario: str) -> None:
-    for service in render(scenario).all("Service"):
-        if service["metadata"]["name"] != "bert-qa-metrics":
-            assert ports(service) == {"grpc": 9000, "rest": 8000}
+    services = {one["metadata"]["name"]: ports(one) for one in render(scenario).all("Service")}
+    services.pop("bert-qa-metrics", None)
+    assert ("bert-qa" in services) is (scenario != "kserve")
+    assert all(found == {"grpc": 9000, "rest": 8000} for found in services.values())
 
 
 def test_gateways_are_told_the_protocol() -> None:
-    for scenario, grpc in (("pvc", "kubernetes.io/h2c"), ("tls", "https")):
-        for port in render(scenario).one("Service", "bert-qa")["spec"]["ports"]:
-            if port["name"] == "grpc":
-                assert port["appProtocol"] == grpc
+    for scenario, expected in (
+        ("pvc", {"grpc": "kubernetes.io/h2c", "rest": "http"}),
+        ("tls", {"grpc": "https", "rest": "https"}),
+        ("mutual-tls", {"grpc": "https", "rest": "https"}),
+    ):
+        for name in ("bert-qa", "bert-qa-stable", "bert-qa-headless"):
+            service = render(scenario).one("Service", name)["spec"]
+            assert {port["name"]: port["appProtocol"] for port in service["ports"]} == expected
 
 
 def test_the_service_may_be_a_load_balancer_with_annotations() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deploy.helm.chart import pod_specs, render
+from tests.support.chart import pod_specs, render
 
 
 def test_pods_run_under_an_account_of_their_own_without_a_token() -> None:

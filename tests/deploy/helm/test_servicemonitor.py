@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deploy.helm.chart import container, render, server_pod
+from tests.support.chart import container, render, server_pod
 
 
 def test_prometheus_reads_the_metrics_of_every_pod_with_its_track() -> None:

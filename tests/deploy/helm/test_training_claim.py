@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.deploy.helm.chart import render
+from tests.support.chart import render
 
 
 def test_the_claim_that_is_made_outlives_the_release() -> None:
     claim = render("training").one("PersistentVolumeClaim")
+    assert claim["metadata"]["name"] == "bert-qa-models"
     assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     assert claim["spec"]["resources"]["requests"]["storage"] == "20Gi"

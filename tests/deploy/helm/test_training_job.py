@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm.chart import Manifest, container, render
+from tests.support.chart import Manifest, container, render
 
 
 def job(values: dict[str, Any] | None = None) -> Manifest:
@@ -21,10 +21,12 @@ def test_it_builds_the_mounted_recipe_into_the_claim_that_the_servers_read() -> 
     pod = rendering.one("Job")["spec"]["template"]["spec"]
     build = container(pod, "build")
     assert build["command"] == ["bert-qa", "build", "/recipe/recipe.yaml"]
-    assert build["args"][:2] == ["--repository", "/models"]
+    assert build["args"] == ["--repository", "/models", "--work-dir", "/models/.work"]
     mounts = {one["name"]: one for one in build["volumeMounts"]}
-    assert mounts["models"]["mountPath"] == "/models"
-    assert mounts["recipe"]["mountPath"] == "/recipe"
+    assert mounts["models"] == {"name": "models", "mountPath": "/models"}
+    assert mounts["recipe"] == {"name": "recipe", "mountPath": "/recipe", "readOnly": True}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["recipe"]["configMap"] == {"name": "bert-qa-recipe"}
     claims = {
         volume["persistentVolumeClaim"]["claimName"]
         for owner in (rendering.one("Job"), rendering.one("Deployment"))
@@ -37,7 +39,30 @@ def test_it_builds_the_mounted_recipe_into_the_claim_that_the_servers_read() -> 
 def test_data_and_variables_of_ones_own_are_added() -> None:
     build = container(job()["spec"]["template"]["spec"], "build")
     assert {"name": "data", "mountPath": "/data", "readOnly": True} in build["volumeMounts"]
-    assert "HF_TOKEN" in {one["name"] for one in build["env"]}
+    token = {"valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}}
+    assert {"name": "HF_TOKEN", **token} in build["env"]
+    claim = {"claimName": "squad", "readOnly": True}
+    volumes = job()["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "data", "persistentVolumeClaim": claim} in volumes
+
+
+def test_it_writes_to_scratch_space_and_to_a_volume_of_the_servers_group() -> None:
+    pod = job()["spec"]["template"]["spec"]
+    build = container(pod, "build")
+    assert {"name": "HOME", "value": "/tmp"} in build["env"]
+    assert {"name": "scratch", "mountPath": "/tmp"} in build["volumeMounts"]
+    assert {"name": "scratch", "emptyDir": {}} in pod["volumes"]
+    assert pod["securityContext"]["fsGroup"] == 5000
+    assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
+def test_its_image_and_resources_are_the_ones_of_the_values() -> None:
+    training = {"image": "r.example/build:7", "resources": {"limits": {"cpu": "2"}}}
+    changed = {"model": {"training": training}, "imagePullPolicy": "Always"}
+    build = container(job(changed)["spec"]["template"]["spec"], "build")
+    assert (build["image"], build["imagePullPolicy"]) == ("r.example/build:7", "Always")
+    limits = {"cpu": "2", "memory": "16Gi"}
+    assert build["resources"] == {"limits": limits, "requests": limits}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +74,15 @@ def test_another_job_is_another_object_since_a_job_cannot_be_changed(
 ) -> None:
     before, after = job(), job({"model": {"training": training}})
     assert before["metadata"]["name"] != after["metadata"]["name"]
+
+
+def test_the_pod_says_which_recipe_it_builds() -> None:
+    def recipe(training: dict[str, Any]) -> object:
+        template = job({"model": {"training": training}})["spec"]["template"]
+        return template["metadata"]["annotations"]["bert-qa/recipe"]
+
+    assert recipe({}) == recipe({"image": "bert-qa-build:0.2.0"})
+    assert recipe({}) != recipe({"recipe": "name: other\n"})
 
 
 def test_a_change_elsewhere_does_not_train_again() -> None:
@@ -69,7 +103,8 @@ def test_wrong_usage_or_a_refusal_by_the_gate_is_not_tried_again() -> None:
     specification = job()["spec"]
     (rule,) = specification["podFailurePolicy"]["rules"]
     assert rule["action"] == "FailJob"
-    assert rule["onExitCodes"]["values"] == [2, 3]
+    assert rule["onExitCodes"] == {"containerName": "build", "operator": "In", "values": [2, 3]}
+    assert specification["backoffLimit"] == 3
     assert specification["template"]["spec"]["restartPolicy"] == "Never"
 
 

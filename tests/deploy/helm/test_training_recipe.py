@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from tests.deploy.helm.chart import render
+from tests.support.chart import render
 
 RECIPE = """\
 name: mine  # a comment with "quotes"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.helm.chart import SCENARIOS, render
 from tests.deploy.helm.golden import RELEASED, chart_version, immutable_fields
+from tests.support.chart import SCENARIOS, render
 
 VERSIONS = sorted(path.stem for path in RELEASED.glob("*.yaml"))
 
@@ -29,6 +29,13 @@ def test_this_chart_version_is_on_record() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_a_record_has_the_fields_of_every_scenario_that_has_any(version: str) -> None:
+    released = yaml.safe_load((RELEASED / f"{version}.yaml").read_text(encoding="utf-8"))
+    assert {name for name, fields in released.items() if not fields} <= {"kserve"}
+    assert len(released) > 10
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_an_upgrade_from_a_released_chart_changes_no_immutable_field(
     version: str, scenario: str
@@ -44,5 +51,6 @@ def test_other_values_change_no_immutable_field(change: str) -> None:
     scenario = NEEDED.get(change, "pvc")
     before = immutable_fields(render(scenario).objects)
     after = immutable_fields(render(scenario, CHANGES[change]).objects)
+    assert before.keys() & after.keys()
     for name in before.keys() & after.keys():
         assert before[name] == after[name], name

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm.chart import refusal, render
+from tests.support.chart import refusal, render
 
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "no model source": (

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm.chart import CHART, ROOT, refusal
+from tests.support.chart import CHART, ROOT, refusal
 from tools.programs import helm
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bertqa.artifact import Repository
-from bertqa.errors import BertQAError, RepositoryError
-from bertqa_deploy.errors import QualityGateError, TakenError
+from bertqa.errors import BertQAError, QualityGateError, RepositoryError
+from bertqa_deploy.errors import TakenError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import Published, publish
 from tests.support.models import write_manifest

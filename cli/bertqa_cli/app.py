@@ -1,0 +1,134 @@
+"""The command line: its verbs, and every error as a sentence with an exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from bertqa.errors import BertQAError
+from bertqa_cli.console import print_error
+from bertqa_cli.errors import CommandError, Status, in_command_words, missing_extra, status_of
+from bertqa_cli.verbs import (
+    ask,
+    azureml,
+    bench,
+    bench_client,
+    build,
+    compare,
+    evaluate,
+    inspect,
+    publish,
+    serve,
+    switch,
+    versions,
+)
+
+PROGRAM = "bert-qa"
+
+
+class _Verbs(TyperGroup):
+    """The verbs; what the library reports reaches the user in the words of the command line."""
+
+    def invoke(self, context: click.Context) -> object:
+        """Run a verb.
+
+        Raises:
+            CommandError: What the verb raised, with the names of its options.
+        """
+        try:
+            return super().invoke(context)
+        except CommandError:
+            raise
+        except BertQAError as error:
+            name = context.invoked_subcommand or ""
+            options = option_names(self.get_command(context, name))
+            raise CommandError(
+                in_command_words(str(error), options), status=status_of(error), detail=error.detail
+            ) from error
+
+
+app = typer.Typer(
+    name=PROGRAM,
+    cls=_Verbs,
+    help="Quantise a BERT question-answering model, serve it with OpenVINO Model Server (OVMS), "
+    "ask it, and switch versions safely.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for verb in (build, serve, ask, evaluate, compare, publish, switch, inspect, versions):
+    app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
+benches = typer.Typer(invoke_without_command=True)
+benches.callback()(bench.bench)
+benches.command("client")(bench_client.bench_client)
+app.add_typer(benches, name="bench")
+app.add_typer(azureml.app, name="azureml")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: What follows the program's name.
+
+    Returns:
+        The exit status; see `Status`.
+
+    Raises:
+        KeyboardInterrupt: The user interrupted the verb.
+        BrokenPipeError: Nothing reads the standard output any more.
+    """
+    try:
+        status = typer.main.get_command(app).main(
+            list(arguments), prog_name=PROGRAM, standalone_mode=False
+        )
+        return _ended(status)
+    except click.UsageError as error:
+        return _wrong_usage(error)
+    except click.ClickException as error:
+        print_error(error.format_message())
+        return error.exit_code
+    except click.Abort:
+        return Status.INTERRUPTED
+    except ModuleNotFoundError as error:
+        return _failed(missing_extra(error))
+    except BertQAError as error:
+        return _failed(error)
+
+
+def option_names(command: click.Command | None) -> dict[str, str]:
+    """Return the options of a verb, and of those below it, by their names in Python."""
+    if command is None:
+        return {}
+    names = {
+        parameter.name: max(parameter.opts, key=len)
+        for parameter in command.params
+        if parameter.name is not None and isinstance(parameter, click.Option)
+    }
+    for below in getattr(command, "commands", {}).values():
+        names |= option_names(below)
+    return names
+
+
+def _ended(status: object) -> int:
+    """Return the status of a verb that came to its end; Typer answers Ctrl-C with 130."""
+    if status == Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    return status if isinstance(status, int) else Status.DONE
+
+
+def _wrong_usage(error: click.UsageError) -> int:
+    message = error.format_message()
+    if error.ctx is None or not message:  # The help was shown for want of arguments.
+        error.show()
+        return error.exit_code
+    print_error(f"{message} `{error.ctx.command_path} --help` lists the options.")
+    return error.exit_code
+
+
+def _failed(error: BertQAError) -> int:
+    print_error(str(error), error.detail)
+    return status_of(error)

@@ -1,0 +1,56 @@
+"""How figures, moments and answers are written for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.text import Text
+
+from bertqa import Answer
+from bertqa.qa import cut_around
+
+CONTEXT_SHOWN = 160
+
+
+def directory_size(directory: Path) -> int:
+    """Return the sum of the sizes of all files in a directory, in bytes."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def human_size(size: int) -> str:
+    """Return a number of bytes in decimal megabytes."""
+    return f"{size / 1e6:.1f} MB"
+
+
+def score(value: float | None) -> str:
+    """Return an exact match or F1, empty where it is not known."""
+    return "" if value is None else f"{value:.2f}"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a latency, empty where it is not known."""
+    return "" if value is None else f"{value:.1f} ms"
+
+
+def day(moment: str | None) -> str:
+    """Return the day of an ISO 8601 moment, empty where it is not known."""
+    return (moment or "")[:10]
+
+
+def headline(answer: Answer) -> Text:
+    """Return an answer with its score, version and position."""
+    return Text.assemble(
+        (answer.text or "no answer", "bold"),
+        f"  (score {answer.score:.3f}, version {answer.model_version}, "
+        f"characters {answer.start}-{answer.end})",
+    )
+
+
+def highlighted(answer: Answer, context: str) -> Text:
+    """Return an answer, marked, with some of its context on either side."""
+    return Text.assemble(
+        *(
+            (piece.text, "dim" if piece.answer is None else "bold black on green")
+            for piece in cut_around(context, [answer], CONTEXT_SHOWN)
+        )
+    )

@@ -1,0 +1,44 @@
+"""A comparison as a page that needs nothing else: one file, no script, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bertqa.evaluation._compare import Comparison, Metrics
+from bertqa.evaluation._pages import render_page
+from bertqa.qa import cut_around
+
+DISAGREEMENTS_SHOWN = 200
+
+
+def metric_rows(first: Metrics, second: Metrics) -> list[tuple[str, str, str]]:
+    """Return the rows of the table of metrics: what it is, the first system's, the second's.
+
+    A row that neither system has a figure for is left out.
+    """
+    names: dict[str, Callable[[Metrics], str]] = {
+        "exact match": lambda each: f"{each.exact_match:.2f}",
+        "F1": lambda each: f"{each.f1:.2f}",
+        "median latency": lambda each: f"{each.median_ms:.1f} ms",
+        "95th percentile of latency": lambda each: f"{each.p95_ms:.1f} ms",
+        "questions a second, batched": lambda each: f"{each.questions_per_second:.1f}",
+        "size on disk": lambda each: "" if each.size is None else f"{each.size / 1e6:.1f} MB",
+    }
+    rows = [(name, figure(first), figure(second)) for name, figure in names.items()]
+    return [row for row in rows if row[1] or row[2]]
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """Return a comparison as one self-contained HTML page."""
+    first, second = comparison.metrics
+    shown = comparison.disagreements[:DISAGREEMENTS_SHOWN]
+    return render_page(
+        "comparison.html",
+        comparison=comparison,
+        first=first,
+        second=second,
+        rows=metric_rows(first, second),
+        shown=shown,
+        cut_around=cut_around,
+        hidden=len(comparison.disagreements) - len(shown),
+    )

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+import trustme
+import typer
+
+from bertqa_cli.app import app
+from bertqa_cli.errors import CommandError
+from bertqa_cli.options import ConnectionOptions, seconds_of
+from tests.cli.conftest import CONTEXT, QUESTION, Invoke
+from tests.support.engines import Served, toy_server
+from tests.support.gates import pipe_to, tcp_server
+
+TOKEN = "correct-horse"
+CONNECTING = ("ask", "evaluate", "compare", "switch", "versions", "bench client")
+
+
+def command(path: str) -> click.Command:
+    found: click.Command = typer.main.get_command(app)
+    for name in path.split():
+        found = found.commands[name]  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.mark.parametrize("path", CONNECTING)
+def test_each_verb_that_reaches_a_server_has_the_same_connection_options(path: str) -> None:
+    options = {name for each in command(path).params for name in each.opts}
+
+    assert options >= {
+        *("--url", "--metadata-url", "--model", "--ca", "--certificate", "--key"),
+        *("--token", "--header", "--timeout"),
+    }
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A way to a server that asks for a client's certificate; `seen` has what was sent in it."""
+
+    options: list[str]
+    seen: bytearray
+
+    @property
+    def requests(self) -> int:
+        return self.seen.count(b" HTTP/1.1\r\n")
+
+    def count(self, header: str) -> int:
+        return self.seen.lower().count(header.encode().lower())
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, list[str]]:
+    """A server's side of mutual TLS, and the options of a client that it accepts."""
+    directory = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    own = authority.issue_cert("client.example")
+    authority.cert_pem.write_to_path(directory / "ca.pem")
+    own.cert_chain_pems[0].write_to_path(directory / "certificate.pem")
+    own.private_key_pem.write_to_path(directory / "key.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    files = [(f"--{name}", str(directory / f"{name}.pem")) for name in ("ca", "certificate", "key")]
+    return context, [text for option in files for text in option]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    directory = tmp_path_factory.mktemp("secured") / "model_repository"
+    with toy_server("local", directory, 1, 2) as served:
+        yield served
+
+
+@pytest.fixture
+def secured(
+    repository: Served,
+    certificates: tuple[ssl.SSLContext, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Secured]:
+    context, files = certificates
+    seen = bytearray()
+    monkeypatch.setenv("BERTQA_TOKEN", TOKEN)
+    with tcp_server(pipe_to(repository.rest_port, seen), context) as port:
+        url = f"https://localhost:{port}"
+        yield Secured(["--url", url, *files, "--header", "X-Tenant=qa"], seen)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    question = {"id": "1", "question": QUESTION, "answers": [{"text": "Rouen", "answer_start": 0}]}
+    document = {"data": [{"paragraphs": [{"context": CONTEXT, "qas": [question]}]}]}
+    path = tmp_path_factory.mktemp("data") / "one.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ask", QUESTION, "--context", CONTEXT],
+        ["evaluate", "--data", "DATA"],
+        ["compare", "1", "2", "--data", "DATA"],
+        ["versions"],
+        ["bench", "client", "--data", "DATA"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_every_request_of_a_verb_has_the_certificate_the_token_and_the_headers(
+    invoke: Invoke, secured: Secured, data: str, arguments: list[str]
+) -> None:
+    typed = [data if each == "DATA" else each for each in arguments]
+
+    result = invoke(*typed, "--json", *secured.options)
+
+    assert result.status == 0, result.err
+    assert json.loads(result.out)
+    assert secured.requests >= 1
+    assert secured.count(f"authorization: Bearer {TOKEN}") == secured.requests
+    assert secured.count("x-tenant: qa") == secured.requests
+
+
+def test_a_switch_goes_through_the_same_door(
+    invoke: Invoke,
+    certificates: tuple[ssl.SSLContext, list[str]],
+    tmp_path: Path,
+) -> None:
+    context, files = certificates
+    seen = bytearray()
+    smoke = ["--smoke-question", "When?", "--smoke-context", "1932", "--smoke-answer", "1932"]
+    policy = {"specific": {"versions": [1]}}
+    with (
+        toy_server("local", tmp_path, 1, 2, policy=policy) as served,
+        tcp_server(pipe_to(served.rest_port, seen), context) as port,
+    ):
+        options = ["--url", f"https://localhost:{port}", *files, "--token", TOKEN]
+        secured = Secured(options, seen)
+
+        result = invoke("switch", "--to", "2", "--repository", str(tmp_path), *smoke, *options)
+
+    assert result.status == 0, result.err
+    assert "Version 2 is the default" in result.out
+    assert secured.requests > 5
+    assert secured.count(f"authorization: Bearer {TOKEN}") == secured.requests
+
+
+def test_a_server_that_is_not_trusted_is_not_sent_the_token(
+    invoke: Invoke, secured: Secured
+) -> None:
+    result = invoke("versions", *secured.options[:2])
+
+    assert result.status == 1
+    assert "Cannot connect to https://localhost" in result.err
+    assert not secured.seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--header", "no-equals-sign"], "--header number 1 cannot be read"),
+        (["--header", "a=1", "--header", "b c=secret"], "--header number 2 cannot be read"),
+        (["--header", "a=line\nbreak secret"], "--header number 1 cannot be read"),
+        (["--token", "secret\n"], "The token of --token or BERTQA_TOKEN cannot be sent"),
+        (["--certificate", "c.pem"], "--certificate and --key"),
+        (["--timeout", "soon"], "'--timeout': The duration 'soon' cannot be read"),
+        (["--timeout", "0"], "'--timeout': The duration '0' has to be above 0"),
+        (["--timeout", "-1"], "'--timeout': The duration '-1' cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["versions", "evaluate --data absent.json"])
+def test_what_cannot_be_sent_is_wrong_usage_and_secrets_are_not_shown(
+    invoke: Invoke, verb: str, arguments: list[str], complaint: str
+) -> None:
+    result = invoke(*verb.split(), *arguments)
+
+    assert (result.status, result.out) == (2, "")
+    assert complaint in result.err
+    assert "secret" not in result.err
+
+
+def test_a_token_is_shown_nowhere(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BERTQA_TOKEN", TOKEN)
+    options = ConnectionOptions(token=TOKEN, header=[f"X-Key={TOKEN}"])
+
+    assert TOKEN not in repr(options)
+    for path in CONNECTING:
+        shown = invoke(*path.split(), "--help").out
+        assert "BERTQA_TOKEN" in shown
+        assert TOKEN not in shown
+
+
+def test_options_reach_the_client_as_they_were_typed() -> None:
+    options = ConnectionOptions(token="t", header=["X-One=1=2", "x-two= 2 "])
+
+    assert options.address == "localhost:9000"
+    assert options.headers() == {"X-One": "1=2", "x-two": "2"}
+    assert options.security().headers == {
+        "x-one": "1=2",
+        "x-two": "2",
+        "authorization": "Bearer t",
+    }
+    with pytest.raises(CommandError):
+        ConnectionOptions(header=["=1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("2m", 120), ("1.5h", 5400), (30.0, 30)]
+)
+def test_durations(text: str | float, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1d", "1m30s", "nan", "inf"])
+def test_what_is_not_a_duration_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="write 90s, 2m or 1h"):
+        seconds_of(text)

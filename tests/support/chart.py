@@ -1,0 +1,120 @@
+"""Rendering the chart with real `helm`, each set of values once."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tools.programs import helm
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy" / "helm" / "bert-qa"
+SCENARIOS = {path.name.removesuffix("-values.yaml"): path for path in sorted(CHART.glob("ci/*"))}
+RELEASE = "bert-qa"
+NAMESPACE = "ml"
+KUBERNETES = "1.35.0"
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What `helm template` gave: the text, and the objects in it."""
+
+    text: str
+    objects: tuple[Manifest, ...]
+
+    def all(self, kind: str) -> list[Manifest]:
+        return [found for found in self.objects if found["kind"] == kind]
+
+    def one(self, kind: str, name: str | None = None) -> Manifest:
+        """The one object of a kind, or the one of that name."""
+        named = [
+            found for found in self.all(kind) if name is None or found["metadata"]["name"] == name
+        ]
+        assert len(named) == 1, f"{len(named)} objects {kind} {name or ''} were rendered"
+        return named[0]
+
+
+def render(
+    scenario: str = "pvc",
+    values: Mapping[str, Any] | None = None,
+    *,
+    kubernetes: str = KUBERNETES,
+    program: Path | None = None,
+) -> Rendering:
+    """Render a scenario of `ci/`, changed by `values`."""
+    return _rendering(scenario, json.dumps(values or {}), kubernetes, program or helm())
+
+
+def refusal(values: Mapping[str, Any], scenario: str = "pvc") -> str:
+    """Render what must be refused, and give what helm says."""
+    try:
+        _template(scenario, json.dumps(values), KUBERNETES, helm())
+    except subprocess.CalledProcessError as error:
+        return str(error.stderr)
+    raise AssertionError(f"helm took {values}")
+
+
+@functools.cache
+def _rendering(scenario: str, values: str, kubernetes: str, program: Path) -> Rendering:
+    text = _template(scenario, values, kubernetes, program)
+    documents = yaml.load_all(text, Loader=yaml.CSafeLoader)
+    return Rendering(text, tuple(filter(None, documents)))
+
+
+def _template(scenario: str, values: str, kubernetes: str, program: Path) -> str:
+    command = [str(program), "template", RELEASE, str(CHART), "--namespace", NAMESPACE]
+    files = ["--values", str(SCENARIOS[scenario]), "--values", "-"]
+    rendered = subprocess.run(
+        [*command, *files, "--kube-version", kubernetes],
+        input=values,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return rendered.stdout
+
+
+def server_pod(rendering: Rendering, track: str = "stable") -> Manifest:
+    """The pod specification of a track."""
+    deployment = rendering.one("Deployment", f"{RELEASE}-{track}")
+    pod: Manifest = deployment["spec"]["template"]["spec"]
+    return pod
+
+
+def container(pod: Manifest, name: str) -> Manifest:
+    """A container or init container of a pod specification."""
+    everyone = [*pod.get("initContainers", []), *pod["containers"]]
+    (found,) = [one for one in everyone if one["name"] == name]
+    return dict(found)
+
+
+def pod_specs(rendering: Rendering) -> dict[str, Manifest]:
+    """Every pod specification in a rendering, by the kind and name of what holds it."""
+    specs: dict[str, Manifest] = {}
+    for found in rendering.objects:
+        label = f"{found['kind']} {found['metadata']['name']}"
+        match found["kind"]:
+            case "Pod":
+                specs[label] = found["spec"]
+            case "Deployment" | "Job":
+                specs[label] = found["spec"]["template"]["spec"]
+            case "InferenceService":
+                specs[label] = found["spec"]["predictor"]
+    assert specs, "no pod is in the rendering"
+    return specs
+
+
+def server_config(rendering: Rendering, track: str = "stable") -> Manifest:
+    """OVMS's config.json of a track."""
+    content = rendering.one("ConfigMap", f"{RELEASE}-{track}")["data"]["config.json"]
+    config: Manifest = json.loads(content)
+    return config

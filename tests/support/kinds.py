@@ -1,0 +1,57 @@
+"""Which kind each test is: by its own mark, or by its folder and the fixtures that it takes.
+
+- `unit`: functions and objects of one room, in this process, with nothing served.
+- `integration`: real parts together: a model that is compiled, a server, a store, helm, Envoy.
+- `e2e`: the product as a user has it: a verb, a notebook, a whole build, a switch under load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePath
+
+KINDS = ("unit", "integration", "e2e")
+
+# The longest matching path decides; what matches none is a unit test.
+FOLDERS = {
+    "build": "integration",
+    "cli/verbs": "e2e",
+    "client/runtime": "integration",
+    "client/test_docs.py": "integration",
+    "client/transport": "integration",
+    "client/transport/codecs": "unit",
+    "deploy": "integration",
+    "deploy/azureml/test_job.py": "e2e",
+    "deploy/docker": "unit",
+    "deploy/test_switch_under_load.py": "e2e",
+    "notebooks": "e2e",
+    "serve": "integration",
+    "tools": "integration",
+}
+
+# A test that takes one of these, directly or not, is at least of that kind.
+FIXTURES = {
+    "engine": "integration",
+    "free_port": "integration",
+    "local_server": "integration",
+    "stores": "integration",
+    "demo_build": "e2e",
+    "release": "e2e",
+}
+
+
+def kind_of(path: PurePath, fixtures: Iterable[str]) -> str:
+    """Return the kind of a test that has no mark of its own.
+
+    Args:
+        path: The test's file, relative to `tests/`.
+        fixtures: The names of all fixtures that it takes, directly or not.
+    """
+    folders = [each for each in FOLDERS if path.is_relative_to(each)]
+    by_folder = FOLDERS[max(folders, key=len)] if folders else "unit"
+    return max([by_folder, *(FIXTURES[name] for name in FIXTURES if name in fixtures)], key=rank)
+
+
+def rank(kind: str) -> int:
+    """Return 0 for `unit`, 1 for `integration` and 2 for `e2e`."""
+    return KINDS.index(kind)
