@@ -1,4 +1,4 @@
-"""Answers where they stand in their context, for a notebook or a page."""
+"""Marking answers in their context, for a notebook or a page."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ class Highlight:
     """A context with answers marked in it: as HTML in a notebook, in brackets elsewhere.
 
     The best answer is marked strongest, and where answers overlap the better one counts. Empty
-    answers mark nothing. `around` is how many characters are shown before the first answer and
-    after the last; None shows the whole context.
+    answers mark nothing.
+
+    Attributes:
+        context: The context.
+        answers: The answers.
+        around: How many characters are shown before the first answer and after the last; None
+            shows the whole context.
     """
 
     context: str
@@ -37,7 +42,7 @@ class Highlight:
         return f'<p style="max-width: 50em; line-height: 1.6">{marked}</p>'
 
     def _pieces(self) -> Iterator[tuple[str, Answer | None]]:
-        """Cut the context where answers begin and end, and give the best answer to each piece."""
+        """Yield the pieces between the edges of answers, each with the best answer over it."""
         shown = [answer for answer in self.answers if answer.text]
         edges = {edge for answer in shown for edge in (answer.start, answer.end)}
         first, last = 0, len(self.context)
@@ -55,7 +60,16 @@ class Highlight:
 
 
 def highlight(context: str, *answers: Answer, around: int | None = None) -> Highlight:
-    """Mark answers in the context that they were given for; `Highlight` says how."""
+    """Mark answers in their context.
+
+    Args:
+        context: The context that the answers are of.
+        *answers: The answers.
+        around: How many characters to show around the answers; None shows the whole context.
+
+    Returns:
+        HTML in a notebook, text with brackets elsewhere.
+    """
     return Highlight(context, answers, around)
 
 
