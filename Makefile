@@ -1,8 +1,10 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# A worker a core; a test that needs a program which is not there yet waits for the fetching.
-PYTEST := $(BIN)/python -m tools.programs >/dev/null & $(BIN)/python -m pytest -n logical --dist worksteal
+# One worker more than there are cores, because many tests wait. The programs that tests run are
+# fetched meanwhile.
+PYTEST := $(BIN)/python -m tools.programs >/dev/null & \
+	$(BIN)/python -m pytest -n $(shell expr $$(nproc) + 1) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint generate fuzz format bench chart notebooks clean

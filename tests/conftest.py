@@ -57,20 +57,24 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def demo_build(tmp_path_factory: pytest.TempPathFactory) -> DemoBuild:
+def run_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run share, for what they make once and for locks."""
+    root = tmp_path_factory.getbasetemp()
+    return root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+
+@pytest.fixture(scope="session")
+def demo_build(run_root: Path) -> DemoBuild:
     """The demo's recipe without its training, built for real; to be read, not to be changed.
 
     It is built once for all workers of pytest-xdist.
     """
     from tests.support.demo import build_demo
 
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
-    kept = root / "demo.pickle"
-    with FileLock(root / "demo.lock"):
+    kept = run_root / "demo.pickle"
+    with FileLock(run_root / "demo.lock"):
         if not kept.exists():
-            built = build_demo(root / "demo")
+            built = build_demo(run_root / "demo")
             kept.write_bytes(pickle.dumps(built))
         found: DemoBuild = pickle.loads(kept.read_bytes())
     return found

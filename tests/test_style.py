@@ -24,8 +24,10 @@ BANNED = re.compile(
 )
 # A keyword of Python that is left open, as in `timeout=`; `1=90` and `key=value` are none.
 KEYWORD = re.compile(r"(?<![.\w])[a-z]\w*=(?![\w=./\"'<…])|(?<![.\w])[a-z]\w*=(?=[. ]?$)")
-# An option may begin a message of the library where its value follows: `timeout is 0, but`.
-BEGINNING = re.compile(rf"[A-Z0-9`'\"(/{PLACEHOLDER}]|--\w|[a-z_]+ is {PLACEHOLDER}")
+# The name of an option or key may begin a message: `timeout is 0, but`, `max_seq_len leaves`.
+BEGINNING = re.compile(
+    rf"[A-Z0-9`'\"(/{PLACEHOLDER}]|--\w|[a-z_]+ is {PLACEHOLDER}|[a-z]+_\w+|[a-z]+="
+)
 ENDING = re.compile(rf"[.?!)`{PLACEHOLDER}]$")
 OLD_VERBS = re.compile(r"(?:Gives?|Tells?|Says?|Give back)\b")
 

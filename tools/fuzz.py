@@ -26,8 +26,8 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2
 
-from tests.serve.servers import AsProcess
 from tests.support.models import write_config, write_toy_version
+from tests.support.servers import AsProcess
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 REST_STATUSES = frozenset({200, 400, 404, 406, 412, 413, 500})

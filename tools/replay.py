@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.serve.answers import (
+from tests.support.answers import (
     DEADLINE_SECONDS,
     Answer,
     accepts,
@@ -34,7 +34,7 @@ from tests.serve.answers import (
     expected_of,
     rest,
 )
-from tests.serve.servers import RunningElsewhere, Server, Start, Step, local_engine, real_server
+from tests.support.servers import RunningElsewhere, Server, Start, Step, local_engine, real_server
 
 DATA = Path(__file__).parents[1] / "tests" / "serve" / "ovms"
 TRANSCRIPTS = DATA / "transcripts"

@@ -12,24 +12,24 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import grpc
-import numpy as np
 import openvino as ov
 from tritonclient.grpc import service_pb2
 
-from bertqa.artifact import plugin_config, usable_cores
+from bertqa.artifact import plugin_config, synthetic_inputs, usable_cores
+from bertqa.evaluation import take_turns
 from bertqa_serve.launcher import ServeOptions, running
 from tests.support.ports import free_port
-from tools.fuzz import INPUTS
 
 AT_LEAST = 0.9
 
@@ -41,7 +41,7 @@ def in_process(model: Path, length: int, concurrency: int) -> Measure:
     core = ov.Core()
     compiled = core.compile_model(core.read_model(model), "CPU", plugin_config(usable_cores()))
     requests = ov.AsyncInferQueue(compiled, concurrency)
-    arrays = {name: np.ones((1, length), dtype=np.int64) for name in INPUTS}
+    arrays = synthetic_inputs(1, length)
 
     def measure(seconds: float) -> int:
         started, done = time.perf_counter(), 0
@@ -57,9 +57,9 @@ def in_process(model: Path, length: int, concurrency: int) -> Measure:
 def served(url: str, length: int, concurrency: int) -> Measure:
     """Ask a server over one channel, so many requests at once; counts windows."""
     request = service_pb2.ModelInferRequest(model_name="bert-qa")
-    for name in INPUTS:
+    for name, array in synthetic_inputs(1, length).items():
         request.inputs.add(name=name, datatype="INT64", shape=[1, length])
-        request.raw_input_contents.append(np.ones(length, dtype=np.int64).tobytes())
+        request.raw_input_contents.append(array.tobytes())
     body = request.SerializeToString()
     infer = grpc.insecure_channel(url).unary_unary("/inference.GRPCInferenceService/ModelInfer")
 
@@ -124,17 +124,18 @@ def main() -> int:
             other = served(server.grpc_url, options.length, options.concurrency)
             for measure in (one, other):
                 measure(2.0)
-            rounds = [
-                tuple(
-                    speed(measure, options.seconds, server.process.pid) for measure in (one, other)
-                )
-                for _ in range(options.rounds)
-            ]
-    median = statistics.median
+            speeds = take_turns(
+                {
+                    measure: partial(speed, measure, options.seconds, server.process.pid)
+                    for measure in (one, other)
+                },
+                options.rounds,
+            )
+    rounds = list(zip(speeds[one], speeds[other], strict=True))
     ratio = median(engine.rate / openvino.rate for openvino, engine in rounds)
     result = {
-        "openvino_windows_per_second": median(openvino.rate for openvino, _ in rounds),
-        "engine_windows_per_second": median(engine.rate for _, engine in rounds),
+        "openvino_windows_per_second": median(each.rate for each in speeds[one]),
+        "engine_windows_per_second": median(each.rate for each in speeds[other]),
         "ratio": ratio,
         "ratio_by_processor_time": median(
             openvino.cost / engine.cost for openvino, engine in rounds

@@ -27,6 +27,7 @@ NAMES = {
     "anext": "next",
     "async_time_limit": "sync_time_limit",
     "asyncio": "time",
+    "open_async_local_transport": "open_local_transport",
     "open_async_split_transport": "open_split_transport",
     "open_async_transport": "open_transport",
     "AsyncClient": "Client",

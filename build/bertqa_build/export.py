@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bertqa.artifact import INPUTS, OUTPUTS, ModelInfo
+from bertqa.artifact import INPUTS, OUTPUTS, ModelInfo, synthetic_inputs
 from bertqa.runtime.openvino import MODEL_INFO
 from bertqa_build.errors import BuildError
 from bertqa_build.onnx_folding import fold_quantized_weights
@@ -145,13 +145,8 @@ def write_onnx(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
 
 
 def _example(batch: int, tokens: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(1000, 20_000, (batch, tokens), generator=generator)
-    mask = torch.ones_like(ids)
-    mask[-1, tokens - tokens // 4 :] = 0
-    types = torch.zeros_like(ids)
-    types[:, tokens // 2 :] = 1
-    return dict(zip(INPUTS, (ids, mask, types), strict=True))
+    inputs = synthetic_inputs(batch, tokens, padded=True)
+    return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
 
 def _name(port: ov.Output, name: str) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import statistics
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,15 @@ import onnx
 import openvino as ov
 
 from bertqa.artifact import (
-    INPUTS,
     IR_FILE,
     MODEL_NAME,
     ONNX_FILE,
     Repository,
     VersionManifest,
     onnx_model_name,
+    synthetic_inputs,
 )
+from bertqa.evaluation import Samples, take_turns, time_call
 from bertqa.runtime.openvino import INTEGER, OpenVINOEngine, executed_operations
 
 ATTENTION = "ScaledDotProductAttention"
@@ -202,19 +202,19 @@ def measure_speed(
     }
     speeds: dict[int, list[Speed]] = {version: [] for version in engines}
     for tokens in lengths:
-        ids = np.random.default_rng(0).integers(1000, 20_000, (1, tokens))
-        inputs = dict(zip(INPUTS, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
-        seconds: dict[int, list[float]] = {version: [] for version in engines}
-        for repeat in range(repeats + 1):
-            for version, engine in engines.items():
-                begun = time.perf_counter()
-                engine.run(inputs)
-                if repeat:  # the first one compiles kernels
-                    seconds[version].append(time.perf_counter() - begun)
+        inputs = synthetic_inputs(1, tokens)
+        for engine in engines.values():
+            engine.run(inputs)  # The first call compiles kernels.
+        seconds = take_turns(
+            {
+                version: partial(time_call, partial(engine.run, inputs))
+                for version, engine in engines.items()
+            },
+            repeats,
+        )
         for version, values in seconds.items():
-            median = statistics.median(values)
-            spread = (max(values) - min(values)) / median
-            speeds[version].append(Speed(tokens, 1, median, spread))
+            samples = Samples(tuple(values))
+            speeds[version].append(Speed(tokens, 1, samples.median, samples.spread))
     return speeds
 
 

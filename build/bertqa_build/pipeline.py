@@ -202,7 +202,7 @@ class _Build:
             scores = evaluate(
                 qa,
                 self.dataset,
-                on_progress=lambda done, total: self._say(stage, done, total),
+                on_progress=lambda each: self._say(stage, each.done, each.total),
             )
         info = replace(info, f1=round(scores.f1, 4), exact_match=round(scores.exact_match, 4))
         folder = self.folder / f"{version.precision.lower()}-{version.fingerprint[:12]}" / EXPORTED

@@ -72,7 +72,7 @@ def read_yaml(text: str, place: str) -> YamlDocument:
             _refuse_repeated_keys(root)
         return YamlDocument(None if root is None else loader.construct_document(root), root)
     except _RefusedError as error:
-        raise RecipeError(f"{place}, line {error.line}: {error}.") from error
+        raise RecipeError(f"{place}, line {error.line}: {error}") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise RecipeError(
@@ -97,13 +97,13 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             raise _RefusedError(
-                f"*{event.anchor} is an alias, which is not allowed here: write the value out",
+                f"`*{event.anchor}` is an alias, which is not allowed here: write the value out.",
                 event.start_mark,
             )
         self.depth += 1
         if self.depth > _DEEPEST:
             raise _RefusedError(
-                f"values are nested more than {_DEEPEST} levels deep", event.start_mark
+                f"Values are nested more than {_DEEPEST} levels deep.", event.start_mark
             )
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -117,10 +117,10 @@ def _refuse_repeated_keys(root: yaml.Node) -> None:
         seen: dict[str, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise _RefusedError("a key has to be a word", key.start_mark)
+                raise _RefusedError("A key has to be a word.", key.start_mark)
             if key.value in seen:
                 raise _RefusedError(
-                    f"{key.value} is there twice, first in line {seen[key.value]}", key.start_mark
+                    f"{key.value} is there twice, first in line {seen[key.value]}.", key.start_mark
                 )
             seen[key.value] = key.start_mark.line + 1
 

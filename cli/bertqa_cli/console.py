@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -25,6 +26,11 @@ def print_json(value: Any) -> None:
     """Print one JSON document for machines, without styles whatever the terminal is."""
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     print(json.dumps(value, indent=2, ensure_ascii=not is_unicode), flush=True)
+
+
+def print_table(table: Table) -> None:
+    """Print a table, no wider than the terminal."""
+    stdout.print(table, soft_wrap=False)
 
 
 def print_error(message: str, detail: str | None = None) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import shlex
 import signal
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from functools import partial
 
 from rich.table import Table
 
 from bertqa import Answer, QAClient
 from bertqa.artifact import MODEL_NAME, Repository
+from bertqa.evaluation import Samples, time_call
 from bertqa_cli.console import print_error, stdout
 from bertqa_cli.errors import Status
 from bertqa_cli.formatting import directory_size, headline, highlighted, human_size
@@ -117,12 +117,8 @@ def _summary(url: str) -> None:
 
 
 def _median_latency(client: QAClient, version: int) -> float:
-    seconds = []
-    for _ in range(LATENCY_REPEATS):
-        start = time.perf_counter()
-        client.answer(QUESTION, CONTEXT, version=version)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    ask = partial(client.answer, QUESTION, CONTEXT, version=version)
+    return Samples(tuple(time_call(ask) for _ in range(LATENCY_REPEATS))).median
 
 
 if __name__ == "__main__":

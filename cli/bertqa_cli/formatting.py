@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.text import Text
 
 from bertqa import Answer
+from bertqa.qa import cut_around
 
 CONTEXT_SHOWN = 160
 
@@ -47,12 +48,9 @@ def headline(answer: Answer) -> Text:
 
 def highlighted(answer: Answer, context: str) -> Text:
     """Return an answer, marked, with some of its context on either side."""
-    first = max(0, answer.start - CONTEXT_SHOWN)
-    last = min(len(context), answer.end + CONTEXT_SHOWN)
     return Text.assemble(
-        "…" if first else "",
-        (context[first : answer.start], "dim"),
-        (context[answer.start : answer.end], "bold black on green"),
-        (context[answer.end : last], "dim"),
-        "…" if last < len(context) else "",
+        *(
+            (piece.text, "dim" if piece.answer is None else "bold black on green")
+            for piece in cut_around(context, [answer], CONTEXT_SHOWN)
+        )
     )

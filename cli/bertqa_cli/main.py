@@ -28,9 +28,11 @@ def run() -> NoReturn:
         status = main(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:
-        status = _INTERRUPTED
         with contextlib.suppress(OSError):
-            print("interrupted", file=sys.stderr)
+            print("interrupted", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+        # The interpreter would wait for threads that wait for a server.
+        os._exit(_INTERRUPTED)
     except BrokenPipeError:
         status = _FAILED
         _discard_output()

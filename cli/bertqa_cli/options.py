@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -89,6 +90,14 @@ Chart = Annotated[
     typer.Option(help="The chart that the release was installed from.", rich_help_panel=_CLUSTER),
 ]
 
+_Url = Annotated[
+    str | None,
+    typer.Option(
+        help="The server: host:port, grpc://, grpcs://, http:// or https://.",
+        rich_help_panel=_CONNECTION,
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
@@ -99,13 +108,7 @@ class ConnectionOptions:
         CommandError: The token or a header is not one that can be sent.
     """
 
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="The server: host:port, grpc://, grpcs://, http:// or https://.",
-            rich_help_panel=_CONNECTION,
-        ),
-    ] = None
+    url: _Url = None
     metadata_url: Annotated[
         str | None,
         typer.Option(
@@ -203,8 +206,11 @@ class ConnectionOptions:
         """Return what a transport or the admin client takes for the connection."""
         return Security.of(self.tls(), self.token, self.headers())
 
-    def open_client(self, *, version: int | None = None, tokenizer: str | None = None) -> QAClient:
-        """Open a client.
+    @contextmanager
+    def open_client(
+        self, *, version: int | None = None, tokenizer: str | None = None
+    ) -> Iterator[QAClient]:
+        """Have a client inside the block.
 
         Args:
             version: The version to ask; None is the server's default.
@@ -214,7 +220,7 @@ class ConnectionOptions:
             InvalidOptionError: An address, a file or a value is not valid.
             TokenizerError: The tokenizer cannot be read.
         """
-        return QAClient(
+        client = QAClient(
             self.address,
             model=self.model,
             version=version,
@@ -225,6 +231,13 @@ class ConnectionOptions:
             token=self.token,
             headers=self.headers(),
         )
+        with ExitStack() as opened:
+            opened.enter_context(client)
+            try:
+                yield client
+            except KeyboardInterrupt:
+                opened.pop_all()  # Closing waits for what the server has not answered.
+                raise
 
     def open_transport(self) -> Transport:
         """Open a transport without a client.
@@ -247,13 +260,7 @@ class ConnectionOptions:
 class DefaultConnectionOptions(ConnectionOptions):
     """The same, for verbs that always ask a server."""
 
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="The server: host:port, grpc://, grpcs://, http:// or https://.",
-            rich_help_panel=_CONNECTION,
-        ),
-    ] = DEFAULT_URL
+    url: _Url = DEFAULT_URL
 
 
 def grouped_options(verb: Callable[..., None]) -> Callable[..., None]:

@@ -54,6 +54,16 @@ def stages() -> Iterator[OnProgress]:
         _finish(bars, current)
 
 
+@contextlib.contextmanager
+def resumable() -> Iterator[None]:
+    """Name the way to resume where the user interrupts what a second run would complete."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stderr.print("[dim]Run the same command again to resume.[/]")
+        raise
+
+
 def amount(progress: Progress) -> str:
     """Return how much of a stage is done: bytes in MB, everything else as a count."""
     if progress.total is None and not progress.done:

@@ -2,7 +2,15 @@
 
 from importlib.metadata import version as _version
 
-from bertqa.client import AsyncQAClient, BatchReport, QAClient, Recorder, answer_file
+from bertqa import runtime
+from bertqa.client import (
+    AsyncQAClient,
+    BatchReport,
+    QAClient,
+    Recorder,
+    answer_file,
+    load_models_with,
+)
 from bertqa.errors import (
     AccessDeniedError,
     BertQAError,
@@ -69,3 +77,6 @@ __all__ = [
     "answer_file",
     "highlight",
 ]
+
+# The clients do not import the runtime, which is above them: here the two meet.
+load_models_with(runtime.load)

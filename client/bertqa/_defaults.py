@@ -33,6 +33,8 @@ LONG_CONTEXT: Final = 50_000
 SHADOWS_WAITING: Final = 64
 
 TIMEOUT_SECONDS: Final = 30.0
+# In this process nothing is lost on the way: a request only waits for the processor.
+LOCAL_TIMEOUT_SECONDS: Final = 600.0
 # How old the split may be that traffic="auto" goes by, and how long reading it may take.
 FOLLOW_SECONDS: Final = 1.0
 FOLLOW_TIMEOUT_SECONDS: Final = 1.0

@@ -1,11 +1,11 @@
-"""A local page that puts one question to both versions and shows their answers side by side."""
+"""A local page that asks two versions one question and shows their answers side by side."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +18,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from bertqa.errors import BertQAError
-from bertqa.evaluation import System, render_page
-from bertqa.qa import normalize
+from bertqa.evaluation import System, render_page, time_call
+from bertqa.qa import Answer, cut_around, normalize
 from bertqa_deploy.errors import DeployError
 from bertqa_deploy.smoke import Smoke
 
@@ -36,7 +36,10 @@ _HEADERS = {
 
 
 def page(first: System, second: System) -> Starlette:
-    """Return the page as an application; it answers only to names of this machine."""
+    """Return the page for two systems as an ASGI application.
+
+    It answers only requests to the names of this machine.
+    """
     html = render_page(
         "page.html", "bertqa_deploy", first=first.name, second=second.name, smoke=Smoke()
     )
@@ -46,12 +49,13 @@ def page(first: System, second: System) -> Starlette:
 
     async def ask(request: Request) -> Response:
         try:
-            question, context = await _asked(request)
-        except ValueError as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
+            question, context = await _read(request)
+        except _RefusedError as error:
+            return JSONResponse({"error": str(error)}, error.status)
         # One after the other, so that neither slows the other's latency.
         results = [
-            await asyncio.to_thread(_answer, side, question, context) for side in (first, second)
+            await asyncio.to_thread(_answer, system, question, context)
+            for system in (first, second)
         ]
         return JSONResponse({"results": results, "verdict": _verdict(results)})
 
@@ -68,12 +72,22 @@ def serve_page(
 ) -> None:
     """Serve the page on loopback until the process is interrupted.
 
-    Both sides are met before, so that the first latency shown is that of a question. Raises
-    DeployError where the port is taken, and what the clients raise.
+    Both systems are asked a question before, so that the first latency shown is that of a question
+    alone.
+
+    Args:
+        first: The system on the left.
+        second: The system on the right.
+        port: The port of the loopback interface to listen on.
+        on_ready: Called when the page can be opened.
+
+    Raises:
+        DeployError: The port is taken.
+        BertQAError: What the clients raise.
     """
     smoke = Smoke()
-    for side in (first, second):
-        side.client.answer(smoke.question, smoke.context, version=side.version)
+    for system in (first, second):
+        system.client.answer(smoke.question, smoke.context, version=system.version)
     config = uvicorn.Config(page(first, second), host=LOOPBACK, port=port, log_level="critical")
     server = _Server(config, on_ready)
     try:
@@ -82,12 +96,12 @@ def serve_page(
     except SystemExit as error:
         raise DeployError(
             f"Port {port} on {LOOPBACK} cannot be used: another process listens there. "
-            "Give another with --port."
+            "Choose another one with --port."
         ) from error
 
 
 class _Server(uvicorn.Server):
-    """A server that tells when it listens."""
+    """A server that reports when it listens."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -100,39 +114,57 @@ class _Server(uvicorn.Server):
             self._on_ready()
 
 
-async def _asked(request: Request) -> tuple[str, str]:
+class _RefusedError(Exception):
+    """The request cannot be answered; `status` is that of HTTP."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+async def _read(request: Request) -> tuple[str, str]:
+    """Return the question and the context of a request."""
     if not request.headers.get("content-type", "").startswith("application/json"):
-        raise ValueError("The body has to be JSON.")
-    if int(request.headers.get("content-length", "0")) > LONGEST_BODY:
-        raise ValueError("The text is too long for this page.")
-    body = await request.json()
+        raise _RefusedError("The body has to be JSON.")
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > LONGEST_BODY:
+            raise _RefusedError(f"The body has more than {LONGEST_BODY:,} bytes.", 413)
+    try:
+        body = json.loads(received)
+    except (ValueError, RecursionError) as error:
+        raise _RefusedError("The body has to be JSON in UTF-8.") from error
     if not isinstance(body, dict):
-        raise ValueError("The body has to be an object.")
+        raise _RefusedError("The body has to be an object.")
     question, context = body.get("question"), body.get("context")
     if not isinstance(question, str) or not isinstance(context, str):
-        raise ValueError("The body has to have a question and a context.")
+        raise _RefusedError("The body has to have a question and a context.")
     return question, context
 
 
-def _answer(side: System, question: str, context: str) -> dict[str, Any]:
-    begun = time.perf_counter()
+def _answer(system: System, question: str, context: str) -> dict[str, Any]:
+    answers: list[Answer] = []
     try:
-        answer = side.client.answer(question, context, version=side.version)
+        seconds = time_call(
+            lambda: answers.append(system.client.answer(question, context, version=system.version))
+        )
     except BertQAError as error:
         return {"error": str(error)}
+    (answer,) = answers
     # The page gets the text cut up: JavaScript counts characters otherwise than Python.
+    pieces = cut_around(context, [answer])
     return {
         "text": answer.text,
-        "before": context[: answer.start],
-        "after": context[answer.end :],
+        "pieces": [[piece.text, piece.answer is not None] for piece in pieces],
         "score": answer.score,
-        "milliseconds": 1000 * (time.perf_counter() - begun),
+        "milliseconds": 1000 * seconds,
         "model_version": answer.model_version,
     }
 
 
 def _verdict(results: list[dict[str, Any]]) -> str:
     if any("error" in result for result in results):
-        return "Not both could answer."
+        return "At least one of them could not answer."
     one, other = (normalize(result["text"]) for result in results)
-    return "Both give the same answer." if one == other else "They give different answers."
+    return "Both return the same answer." if one == other else "They return different answers."

@@ -137,13 +137,17 @@ def aliases(levels: int) -> str:
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
-        (MINIMAL + aliases(9), 5, "*a0 is an alias, which is not allowed here"),
-        (MINIMAL + "gate: &gate {max_f1_drop: *gate}\n", 4, "*gate is an alias"),
-        (MINIMAL + "qat: &qat\n  - *qat\n", 5, "*qat is an alias"),
-        (MINIMAL + "seed: " + "[" * 100_000, 4, "nested more than 20 levels deep"),
-        (MINIMAL + "seed: " + "{a: " * 30 + "1" + "}" * 30 + "\n", 4, "nested more than"),
-        (MINIMAL + "? [a, b]\n: 1\n", 4, "a key has to be a word"),
-        (MINIMAL + "seed: &seed 3\nmodel: {<<: *seed}\n", 5, "*seed is an alias"),
+        (MINIMAL + aliases(9), 5, "`*a0` is an alias, which is not allowed here"),
+        (MINIMAL + "gate: &gate {max_f1_drop: *gate}\n", 4, "`*gate` is an alias"),
+        (MINIMAL + "qat: &qat\n  - *qat\n", 5, "`*qat` is an alias"),
+        (MINIMAL + "seed: " + "[" * 100_000, 4, "Values are nested more than 20 levels deep"),
+        (
+            MINIMAL + "seed: " + "{a: " * 30 + "1" + "}" * 30 + "\n",
+            4,
+            "Values are nested more than",
+        ),
+        (MINIMAL + "? [a, b]\n: 1\n", 4, "A key has to be a word"),
+        (MINIMAL + "seed: &seed 3\nmodel: {<<: *seed}\n", 5, "`*seed` is an alias"),
         (MINIMAL + "finetune: {learning_rate: .nan}\n", 4, "finetune.learning_rate is nan"),
         (MINIMAL + "finetune: {learning_rate: 0.1, epochs: .inf}\n", 4, "epochs is inf"),
         (MINIMAL + f"seed: {2**32}\n", 4, "seed is 4294967296"),
@@ -180,8 +184,8 @@ def test_a_long_value_is_shortened_in_a_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("seed=&a [*a]", "line 1: *a is an alias"),
-        ("seed=" + "[" * 10_000, "nested more than 20 levels deep"),
+        ("seed=&a [*a]", "line 1: `*a` is an alias"),
+        ("seed=" + "[" * 10_000, "Values are nested more than 20 levels deep"),
         ("seed=[1", "this is not valid YAML"),
         (".".join("a" * 5000) + "=1", "is not a key of a recipe: it has 5000 parts"),
     ],

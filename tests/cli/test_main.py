@@ -125,23 +125,41 @@ def interruptible() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_an_interrupt_ends_with_130_and_one_word() -> None:
+def interrupted(*arguments: str) -> tuple[int, str, str]:
+    """Interrupt a verb whose request has arrived, where nothing answers it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(120)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = subprocess.Popen(
-            [*PROGRAM, "ask", QUESTION, "--context", CONTEXT, "--url", url],
+            [*PROGRAM, *arguments, "--url", url, "--timeout", "1h"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=interruptible,
         )
-        silent.settimeout(120)
-        connection, _ = silent.accept()  # The question is on its way, and nothing answers it.
+        connection, _ = silent.accept()
         with connection:
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
 
-    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+
+def test_an_interrupt_ends_with_130_and_one_word() -> None:
+    ended = interrupted("ask", QUESTION, "--context", CONTEXT)
+
+    assert ended == (130, "", "interrupted\n")
+
+
+def test_an_interrupt_of_what_can_be_resumed_says_how(tmp_path: Path) -> None:
+    questions = tmp_path / "questions.csv"
+    questions.write_text("question,context\nWho?,Anna.\n", encoding="utf-8")
+
+    status, _, err = interrupted(
+        "ask", "--input", str(questions), "--output", str(tmp_path / "answers.csv")
+    )
+
+    assert status == 130
+    assert err.endswith("Run the same command again to resume.\ninterrupted\n")
 
 
 def test_an_interrupt_during_the_imports_is_no_traceback(tmp_path: Path) -> None:

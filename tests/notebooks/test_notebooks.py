@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 import yaml
+from filelock import FileLock
 
 from notebooks.run import FOLDER, notebooks, outputs, read, run
 
@@ -123,10 +124,11 @@ KEPT = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs_from_top_to_bottom(name: str, checkout: Path) -> None:
+def test_a_notebook_runs_from_top_to_bottom(name: str, checkout: Path, run_root: Path) -> None:
     before = files(checkout)
 
-    notebook = run(checkout / "notebooks" / name)
+    with FileLock(run_root / "notebooks.lock"):  # They serve at the default ports.
+        notebook = run(checkout / "notebooks" / name)
 
     assert files(checkout) == before
     said = text_of(notebook)

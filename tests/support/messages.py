@@ -49,7 +49,7 @@ def _name(function: ast.expr) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    return name.endswith("Error") and not hasattr(builtins, name)
+    return name.endswith("Error") and not name.startswith("_") and not hasattr(builtins, name)
 
 
 def _text(node: ast.expr) -> str:

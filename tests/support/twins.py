@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from bertqa import Answer, AsyncQAClient, BertQAError, QAClient
@@ -16,12 +16,17 @@ Pairs = Iterable[tuple[str, str]]
 class AsyncFace:
     """An `AsyncQAClient` in an event loop of its own."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        opener: Callable[..., AsyncQAClient] = AsyncQAClient,
+        **options: Any,
+    ) -> None:
         self._runner = asyncio.Runner()
         if options.get("transport") is not None:
             options["transport"] = AsyncTransportFace(options["transport"])
         try:
-            self._client = AsyncQAClient(*arguments, **options)
+            self._client = opener(*arguments, **options)
         except BaseException:
             self._runner.close()
             raise
@@ -85,6 +90,16 @@ class Twins:
             self._opened.append(client)
             return client
         face = AsyncFace(*arguments, **options)
+        self._opened.append(face)
+        return face
+
+    def local(self, *arguments: Any, **options: Any) -> Any:
+        """Return a client of a model in this process."""
+        if self.kind == "sync":
+            client = QAClient.local(*arguments, **options)
+            self._opened.append(client)
+            return client
+        face = AsyncFace(*arguments, opener=AsyncQAClient.local, **options)
         self._opened.append(face)
         return face
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import BertConfig, BertForQuestionAnswering
 
 from bertqa._progress import OnProgress, Progress
-from bertqa.artifact import ModelInfo
+from bertqa.artifact import ModelInfo, synthetic_inputs
 from bertqa_build.bench.plan import BenchFiles, Precision
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.model import SpanModel
 from bertqa_build.quantization import quantize
 from bertqa_build.recipe import Quantization
+
+CALIBRATION_TOKENS = 128
 
 SHAPES: dict[str, dict[str, int]] = {
     "minilm": {
@@ -39,23 +40,25 @@ SHAPES: dict[str, dict[str, int]] = {
     },
 }
 
-_CALIBRATION = [
-    {
-        "input_ids": np.random.default_rng(0).integers(1000, 20_000, 128),
-        "attention_mask": np.ones(128, dtype=np.int64),
-        "token_type_ids": np.zeros(128, dtype=np.int64),
-    }
-]
-
 
 def prepare(
     model: str, work_dir: Path, on_progress: OnProgress, *, max_seq_len: int
 ) -> tuple[BenchFiles, str]:
-    """Make the files of a model, unless they are there, and say in a sentence what it is.
+    """Make the files of a model, unless they are there.
 
-    `model` is a key of `SHAPES`, which gets random weights, or the source of a checkpoint as a
-    recipe names it, which has to take `max_seq_len` tokens. Raises CheckpointError and what
-    exporting raises.
+    Args:
+        model: A key of `SHAPES`, which gets random weights, or the source of a checkpoint as a
+            recipe names it.
+        work_dir: The files are kept in its folder `bench`.
+        on_progress: Called with each step.
+        max_seq_len: The tokens that the model has to take.
+
+    Returns:
+        The files, and a sentence that describes the model.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be loaded, or does not take so many tokens.
+        BuildError: The model cannot be exported.
     """
     description = (
         f"{model}: random weights in its architecture; speed does not depend on their values"
@@ -75,7 +78,10 @@ def prepare(
     fp32 = SpanModel(bert).eval()
     on_progress(Progress(f"Quantising {model}"))
     settings = Quantization(calibration_windows=1)
-    int8 = quantize(fp32, _CALIBRATION, settings)
+    calibration = {
+        name: array[0] for name, array in synthetic_inputs(1, CALIBRATION_TOKENS).items()
+    }
+    int8 = quantize(fp32, [calibration], settings)
     info = ModelInfo(tokenizer_json="{}", max_seq_len=512, doc_stride=128, source=description)
     made = BenchFiles(staged)
     for module, precision in ((fp32, Precision.FP32), (int8, Precision.INT8)):

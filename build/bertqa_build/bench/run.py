@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import write_whole
+from bertqa.evaluation import Samples, take_turns
 from bertqa_build.bench.models import prepare
 from bertqa_build.bench.plan import (
     BATCHES,
@@ -38,31 +40,26 @@ ONE_ENGINE = 8
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """How fast a variant is on a shape; `seconds` are for one call, one number a repeat."""
+    """How fast a variant is on a shape; `seconds` holds those of one call, for each repeat."""
 
     variant: Variant
     shape: Shape
     seconds: tuple[float, ...]
 
     @property
-    def median(self) -> float:
-        """The median of the seconds."""
-        return statistics.median(self.seconds)
+    def samples(self) -> Samples:
+        """The seconds, to be summed up."""
+        return Samples(self.seconds)
 
     @property
     def windows_per_second(self) -> float:
         """How many windows of text go through in a second."""
-        return self.shape.batch / self.median
-
-    @property
-    def spread(self) -> float:
-        """The range of the seconds, as a share of their median."""
-        return (max(self.seconds) - min(self.seconds)) / self.median
+        return self.shape.batch / self.samples.median
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a plan came to. `proofs` say for each variant what ran where and in which precision."""
+    """The results of a plan; `proofs` holds what each variant ran where, in which precision."""
 
     plan: Plan
     model: str
@@ -77,7 +74,7 @@ class Measurement:
     def ratio(self, cell: Cell) -> float:
         """How many times as fast as FP32 of the same engine on the same shape."""
         fp32 = self.cell(Variant(cell.variant.engine, Precision.FP32), cell.shape)
-        return fp32.median / cell.median
+        return fp32.samples.median / cell.samples.median
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON."""
@@ -93,9 +90,9 @@ class Measurement:
                     "tokens": cell.shape.tokens,
                     "batch": cell.shape.batch,
                     "windows_per_second": cell.windows_per_second,
-                    "median_seconds": cell.median,
+                    "median_seconds": cell.samples.median,
                     "seconds": list(cell.seconds),
-                    "spread": cell.spread,
+                    "spread": cell.samples.spread,
                     "ratio_to_fp32": self.ratio(cell),
                 }
                 for cell in self.cells
@@ -113,10 +110,18 @@ def plan_for_this_machine(
     threads: int | None = None,
     engines: Sequence[str] = (),
 ) -> Plan:
-    """Plan every variant that this CPU has, on `threads` cores, or on all.
+    """Plan every variant that this CPU has.
 
-    `engines` are the slugs of those to measure, or nothing for all. Raises BuildError where there
-    is no such engine, or there are not so many cores.
+    Args:
+        model: As for `bertqa_build.bench.models.prepare`.
+        lengths: Lengths of windows, in tokens.
+        batches: Numbers of windows in a request.
+        repeats: How often each cell is measured.
+        threads: The cores for each engine; None takes all.
+        engines: The slugs of the engines to measure; none takes all.
+
+    Raises:
+        BuildError: There is no such engine, or there are not so many cores.
     """
     known = {engine.slug: engine for engine in EngineName}
     unknown = [slug for slug in engines if slug not in known]
@@ -125,7 +130,9 @@ def plan_for_this_machine(
     chosen = [engine for slug, engine in known.items() if slug in engines or not engines]
     cores = len(os.sched_getaffinity(0))
     if threads is not None and threads > cores:
-        raise BuildError(f"{threads} threads were asked for, but there are only {cores} cores.")
+        raise BuildError(
+            f"{threads} threads are more than this machine has: there are only {cores} cores."
+        )
     return Plan(
         model=model,
         lengths=tuple(sorted(set(lengths))),
@@ -139,14 +146,22 @@ def plan_for_this_machine(
 def measure(
     plan: Plan, work_dir: Path, on_progress: OnProgress = ignore, *, again: bool = False
 ) -> Measurement:
-    """Run a plan; models and results are kept in `work_dir/bench/`.
-
-    What was measured before, by the same plan on the same machine, is not measured again.
+    """Run a plan.
 
     On each shape the variants take turns, so that whatever slows the machine down for a while slows
     all of them. Where the memory does not hold all at once, those of each engine take turns among
-    themselves. `again` forgets what was measured before. Raises BuildError where not even that
-    fits, or an engine fails, with its last words.
+    themselves.
+
+    Args:
+        plan: What is measured.
+        work_dir: Models and results are kept in its folder `bench`. What the same plan measured on
+            the same machine before is not measured again.
+        on_progress: Called with each step.
+        again: Whether to measure again what was measured before.
+
+    Raises:
+        BuildError: The memory does not hold one engine, or an engine failed; `detail` is the last
+            line that it wrote.
     """
     files, description = prepare(plan.model, work_dir, on_progress, max_seq_len=max(plan.lengths))
     record = files.root.with_name(f"{files.root.name}.json")
@@ -251,7 +266,7 @@ def _workers(
     with ExitStack() as stack:
         workers = {}
         for done, variant in enumerate(group):
-            on_progress(Progress("Starting the engines", done, len(group), str(variant)))
+            on_progress(Progress("Starting the engines", done, len(group), "engines", str(variant)))
             log = stack.enter_context(tempfile.TemporaryFile("w+"))
             process = subprocess.Popen(
                 [sys.executable, "-m", "bertqa_build.bench.worker"],
@@ -277,14 +292,17 @@ def _workers(
 def _take_turns(
     plan: Plan, workers: dict[Variant, _Worker], shape: Shape, on_progress: OnProgress
 ) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {str(variant): [] for variant in workers}
     request = {"tokens": shape.tokens, "batch": shape.batch}
-    for repeat in range(plan.repeats):
-        for turn, (variant, worker) in enumerate(workers.items()):
-            done, total = repeat * len(workers) + turn, plan.repeats * len(workers)
-            on_progress(Progress(f"Measuring {shape}", done, total, str(variant)))
-            seconds[str(variant)].append(worker.ask(request)["seconds"])
-    return seconds
+    total, done = plan.repeats * len(workers), itertools.count()
+
+    def ask(worker: _Worker) -> float:
+        stage, note = f"Measuring {shape}", str(worker.variant)
+        on_progress(Progress(stage, next(done), total, "measurements", note))
+        return float(worker.ask(request)["seconds"])
+
+    return take_turns(
+        {str(variant): partial(ask, worker) for variant, worker in workers.items()}, plan.repeats
+    )
 
 
 def _read(record: Path, key: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One engine at one precision, in a process of its own: loads, proves what it runs, and is timed.
+"""One engine at one precision, in a process of its own.
 
 Reads requests as lines of JSON from standard input and answers each with a line on standard output.
 The first says what to load; each further one is a shape to run once.
@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import openvino as ov
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from bertqa.artifact import INPUTS, ModelInfo
+from bertqa.artifact import ModelInfo, synthetic_inputs
+from bertqa.evaluation import time_call
 from bertqa.runtime import Engine
 from bertqa.runtime.onnxruntime import CPU_PROVIDER, OPENVINO_PROVIDER, OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine, executed_operations
@@ -49,29 +48,12 @@ def main() -> None:
     warm = set()
     for line in sys.stdin:
         request = json.loads(line)
-        inputs = _inputs(request["tokens"], request["batch"])
+        inputs = synthetic_inputs(request["batch"], request["tokens"])
         if line not in warm:
             engine.run(inputs)
             warm.add(line)
-        seconds = _time(engine, inputs)
+        seconds = time_call(partial(engine.run, inputs), MINIMUM_SECONDS)
         print(json.dumps({"seconds": seconds}), file=answers)
-
-
-def _inputs(tokens: int, batch: int) -> dict[str, NDArray[np.int64]]:
-    ids = np.random.default_rng(0).integers(1000, 20_000, (batch, tokens))
-    return dict(zip(INPUTS, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
-
-
-def _time(engine: Engine, inputs: dict[str, NDArray[np.int64]]) -> float:
-    """Return the seconds that one call takes."""
-    calls = 0
-    begun = time.perf_counter()
-    while True:
-        engine.run(inputs)
-        calls += 1
-        elapsed = time.perf_counter() - begun
-        if elapsed >= MINIMUM_SECONDS:
-            return elapsed / calls
 
 
 def _load_pytorch(files: BenchFiles, precision: Precision, threads: int) -> tuple[Engine, Any]:
@@ -93,7 +75,7 @@ def _load_pytorch(files: BenchFiles, precision: Precision, threads: int) -> tupl
         for layer in module.modules()
         if isinstance(layer, nn.Linear)
     ]
-    engine.run(_inputs(tokens=16, batch=1))
+    engine.run(synthetic_inputs(1, 16))
     for hook in hooks:
         hook.remove()
     return engine, {"linear layers": sorted(seen)}

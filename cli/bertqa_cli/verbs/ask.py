@@ -16,7 +16,7 @@ from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import headline, highlighted
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import resumable, stages
 
 STANDARD_INPUT = "-"
 
@@ -75,7 +75,7 @@ def _ask_one(client: QAClient, question: str, text: str, top_k: int, *, json: bo
 
 
 def _ask_file(client: QAClient, questions: Path, output: Path, *, json: bool) -> None:
-    with stages() as show:
+    with resumable(), stages() as show:
         report = answer_file(
             client,
             questions,

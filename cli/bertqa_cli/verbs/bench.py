@@ -9,10 +9,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.errors import CommandError
 from bertqa_cli.options import Json
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import resumable, stages
 
 
 def bench(
@@ -75,7 +75,7 @@ def bench(
     )
     if plot is not None and not plot.absolute().parent.is_dir():
         raise CommandError(f"{plot} cannot be written: there is no directory {plot.parent}.")
-    with stages() as show:
+    with resumable(), stages() as show:
         measurement = measure(plan, work_dir, show, again=again)
     if plot is not None:
         plot.write_text(draw(measurement), encoding="utf-8")
@@ -101,7 +101,7 @@ def bench(
                 f"{cell.spread:.0%}",
                 "" if fp32 else f"{measurement.ratio(cell):.2f}x",
             )
-        stdout.print(table)
+        print_table(table)
     stdout.print("What ran where:")
     for name, proof in measurement.proofs.items():
         facts = "; ".join(f"{key}: {value}" for key, value in proof.items())

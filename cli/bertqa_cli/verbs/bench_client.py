@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from bertqa.artifact import Repository
 from bertqa.evaluation import read_squad, time_questions, time_stream
+from bertqa.runtime import load
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
-from bertqa_cli.published import published_engine
+from bertqa_cli.progress import stages
 
 
 @grouped_options
@@ -34,18 +37,19 @@ def bench_client(
 ) -> None:
     """Time a question's steps one by one, and what a stream of questions reaches."""
     pairs = [(each.question, each.context) for each in islice(read_squad(data), questions)]
-    engine = None if alone is None else published_engine(alone, connection.model, version)
-    transport = connection.open_transport()
-    try:
-        single = time_questions(transport, pairs, version=version)
-        stream = time_stream(transport, pairs, alone=engine, version=version)
-    finally:
-        transport.close()
+    engine = None
+    if alone is not None:
+        published = Repository(alone)
+        chosen = published.latest_version(connection.model) if version is None else version
+        engine = load(published.require_version(chosen, connection.model))
+    with contextlib.closing(connection.open_transport()) as transport, stages() as show:
+        single = time_questions(transport, pairs, version=version, on_progress=show)
+        stream = time_stream(transport, pairs, alone=engine, version=version, on_progress=show)
     if json:
         print_json({"single": asdict(single), "stream": asdict(stream)})
         return
     steps = Table("step", "milliseconds", title=f"One question at a time, {single.questions} asked")
-    for name in ("tokenizing", "stacking", "transport", "decoding"):
+    for name in ("tokenizing", "collating", "transport", "decoding"):
         steps.add_row(name, f"{getattr(single, name):.3f}")
     stdout.print(steps)
     stdout.print(
@@ -54,6 +58,6 @@ def bench_client(
     )
     if stream.alone is not None:
         stdout.print(
-            f"OpenVINO alone: {stream.alone:.1f} windows/s on the same batches; answer_many "
+            f"The engine alone: {stream.alone:.1f} windows/s on the same batches; answer_many "
             f"reaches {stream.windows_per_second / stream.alone:.0%} of it"
         )

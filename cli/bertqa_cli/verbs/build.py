@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa.artifact import Repository
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.formatting import directory_size, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import resumable, stages
 
 
 def build(
@@ -43,7 +43,7 @@ def build(
     loaded = load_recipe(recipe, overrides or ())
     with quiet():
         from bertqa_build.pipeline import build as build_versions
-    with stages() as show:
+    with resumable(), stages() as show:
         result = build_versions(
             loaded, Repository(repository), work_dir, force=force, on_progress=show
         )
@@ -60,7 +60,7 @@ def build(
             f"{built.scores.f1:.2f}",
             "was there already" if built.present else "published",
         )
-    stdout.print(table)
+    print_table(table)
     stdout.print(
         f"Scored on {result.fp32.scores.questions} questions of "
         f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository {repository}"

@@ -6,16 +6,26 @@ import webbrowser
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from bertqa import QAClient
-from bertqa._progress import Progress
-from bertqa.artifact import IR_FILE, ONNX_FILE, Repository
-from bertqa.evaluation import read_squad
+from bertqa.artifact import Repository
+from bertqa.errors import ModelLoadError
+from bertqa.evaluation import (
+    Comparison,
+    LogReport,
+    System,
+    comparison_page,
+    metric_rows,
+    read_squad,
+    report_on_log,
+)
+from bertqa.evaluation import compare as compare_systems
+from bertqa.runtime import find_model
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import directory_size, highlighted, milliseconds
@@ -32,10 +42,7 @@ from bertqa_cli.options import (
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
 
-if TYPE_CHECKING:
-    from bertqa.evaluation import Comparison, LogReport, System
-
-DIFFERENCES_SHOWN = 5
+DISAGREEMENTS_SHOWN = 5
 PORT = 8765
 
 
@@ -83,31 +90,22 @@ def compare(
             status=Status.USAGE,
         )
 
-    from bertqa.evaluation import compare as compare_sides
-    from bertqa.evaluation import comparison_page
-
     dataset = None if data is None else read_squad(data)
     with ExitStack() as stack:
         if release is not None:
-            sides = _tracks(stack, release, namespace, connection, (first, second))
+            systems = _tracks(stack, release, namespace, connection, (first, second))
         else:
             served = None
             if connection.url is not None:
                 served = stack.enter_context(connection.open_client())
             place, model = Repository(repository), connection.model
-            one = _side(stack, first, served, place, model)
-            sides = one, _side(stack, second, served, place, model)
+            one = _system(stack, first, served, place, model)
+            systems = one, _system(stack, second, served, place, model)
         if dataset is None:
-            _serve(*sides, port)
+            _serve(*systems, port)
             return
         with stages() as show:
-            comparison = compare_sides(
-                *sides,
-                dataset,
-                on_progress=lambda stage, done, total: show(
-                    Progress(stage, done, total, "questions")
-                ),
-            )
+            comparison = compare_systems(*systems, dataset, on_progress=show)
     if html is not None:
         try:
             html.write_text(comparison_page(comparison), encoding="utf-8")
@@ -120,44 +118,31 @@ def compare(
         _show(comparison)
 
 
-def _side(
+def _system(
     stack: ExitStack, name: str, served: QAClient | None, repository: Repository, model: str
 ) -> System:
-    """Return one side: a version that is served or published, or a model that is neither."""
-    from bertqa.evaluation import System
-
+    """Return a system: a version that is served or published, or a model that is neither."""
     if not name.isdecimal():
-        path = _model_file(Path(name))
-        client = stack.enter_context(QAClient(transport=_engine(path, 1)))
-        return System(name, client, size=directory_size(path.parent))
+        return _local_system(stack, name, Path(name))
     version = int(name)
     directory = repository.version_dir(version, model)
-    size = directory_size(directory) if directory.is_dir() else None
     if served is not None:
+        size = directory_size(directory) if directory.is_dir() else None
         return System(f"version {version}", served, version, size)
-    path = _model_file(repository.require_version(version, model))
-    client = stack.enter_context(QAClient(transport=_engine(path, version)))
-    return System(f"version {version}", client, size=size)
+    directory = repository.require_version(version, model)
+    return _local_system(stack, f"version {version}", directory)
 
 
-def _model_file(path: Path) -> Path:
-    """Find the model in a directory. Raises CommandError."""
-    candidates = [path] if path.is_file() else [path / IR_FILE, path / ONNX_FILE]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise CommandError(
-        f"{path} is neither a version's number nor a model: looked for {IR_FILE} and {ONNX_FILE}.",
-        status=Status.USAGE,
-    )
-
-
-def _engine(path: Path, version: int) -> Any:
-    from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
-    from bertqa.runtime.openvino import OpenVINOEngine
-
-    kind = OnnxRuntimeEngine if path.suffix == ".onnx" else OpenVINOEngine
-    return kind(path, version=version)
+def _local_system(stack: ExitStack, name: str, path: Path) -> System:
+    """Return a system that runs in this process."""
+    try:
+        file = find_model(path)
+    except ModelLoadError as error:
+        raise CommandError(
+            f"{path} is neither a version's number nor a model. {error}", status=Status.USAGE
+        ) from error
+    client = stack.enter_context(QAClient.local(file))
+    return System(name, client, size=directory_size(file.parent))
 
 
 def _tracks(
@@ -167,16 +152,15 @@ def _tracks(
     connection: ConnectionOptions,
     names: tuple[str, str],
 ) -> tuple[System, System]:
-    """Return two sides that are tracks of a release, or versions that tracks have."""
+    """Return two systems that are tracks of a release, or versions that tracks have."""
     helm = helm_of(release, namespace)
 
-    from bertqa.evaluation import System
     from bertqa_deploy.cluster.pods import Pods
     from bertqa_deploy.cluster.status import track_statuses
 
     statuses = track_statuses(helm)
     pods = Pods(release, namespace)
-    sides = []
+    systems = []
     for name in names:
         found = [each for each in statuses if name in (each.track, each.version) and each.ready]
         if not found:
@@ -188,8 +172,8 @@ def _tracks(
         address = stack.enter_context(pods.tunnel(pod))
         to_pod = replace(connection, url=address, metadata_url=None)
         client = stack.enter_context(to_pod.open_client())
-        sides.append(System(f"version {found[0].version}", client))
-    return sides[0], sides[1]
+        systems.append(System(f"version {found[0].version}", client))
+    return systems[0], systems[1]
 
 
 def _serve(first: System, second: System, port: int) -> None:
@@ -205,25 +189,23 @@ def _serve(first: System, second: System, port: int) -> None:
 
 
 def _show(comparison: Comparison) -> None:
-    from bertqa.evaluation import metric_rows
-
-    first, second = comparison.sides
+    first, second = comparison.metrics
     title = f"{comparison.questions} questions of {comparison.dataset}"
     table = Table("", escape(first.name), escape(second.name), title=escape(title))
     for row in metric_rows(first, second):
         table.add_row(*row)
     stdout.print(table)
     stdout.print(f"[bold]{escape(comparison.verdict)}[/]")
-    stdout.print(f"Both give the same answer to {comparison.agreement:.1f} % of the questions.")
-    for each in comparison.differences[:DIFFERENCES_SHOWN]:
+    stdout.print(f"Both return the same answer to {comparison.agreement:.1f} % of the questions.")
+    for each in comparison.disagreements[:DISAGREEMENTS_SHOWN]:
         stdout.print(f"\n[bold]{escape(each.question)}[/]  right: {escape(_right(each.golds))}")
-        for side, answer, f1 in zip(comparison.sides, each.answers, each.f1, strict=True):
+        for system, answer, f1 in zip(comparison.metrics, each.answers, each.f1, strict=True):
             text = escape(answer.text) or "no answer"
-            stdout.print(f"{escape(side.name)}, F1 {100 * f1:.0f}: [bold]{text}[/]")
+            stdout.print(f"{escape(system.name)}, F1 {100 * f1:.0f}: [bold]{text}[/]")
             stdout.print(highlighted(answer, each.context))
-    more = len(comparison.differences) - DIFFERENCES_SHOWN
+    more = len(comparison.disagreements) - DISAGREEMENTS_SHOWN
     if more > 0:
-        stdout.print(f"\n[dim]and {more} more differences: --html and --json have them.[/]")
+        stdout.print(f"\n[dim]and {more} more disagreements: --html and --json have them.[/]")
 
 
 def _right(golds: list[str]) -> str:
@@ -231,8 +213,6 @@ def _right(golds: list[str]) -> str:
 
 
 def _from_log(path: Path, *, json: bool) -> None:
-    from bertqa.evaluation import report_on_log
-
     report = report_on_log(path)
     if json:
         print_json(report.to_dict())
@@ -254,7 +234,7 @@ def _show_log(report: LogReport) -> None:
     stdout.print(table)
     for shadow in report.shadows:
         stdout.print(f"[bold]{escape(shadow.verdict)}[/]")
-        for line in shadow.differences[:DIFFERENCES_SHOWN]:
+        for line in shadow.disagreements[:DISAGREEMENTS_SHOWN]:
             stdout.print(f"  differs: {escape(line.question)} (score {line.answer.score:.3f})")
     for name, count in sorted(report.shadow_errors.items()):
         stdout.print(f"The shadow failed {count} times with {name}.")

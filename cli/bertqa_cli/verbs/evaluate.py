@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa import QAClient
-from bertqa._progress import Progress
+from bertqa.artifact import Repository
 from bertqa.evaluation import evaluate as evaluate_version
 from bertqa.evaluation import read_squad
 from bertqa_cli.console import print_json, stdout
@@ -25,7 +26,6 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
-from bertqa_cli.published import published_engine
 
 
 @grouped_options
@@ -40,21 +40,19 @@ def evaluate(
     """Score a published version or, with --url, a served one."""
     dataset = read_squad(data)
     with (
-        _client(connection, repository, version) as (client, asked),
+        _client(connection, repository, version) as (client, name),
         stages() as show,
     ):
         scores = evaluate_version(
             client,
             dataset,
             version=version,
-            on_progress=lambda done, total: show(
-                Progress(f"Evaluating {asked}", done, total, "questions")
-            ),
+            on_progress=lambda each: show(replace(each, stage=f"Evaluating {name}")),
         )
     if json:
         print_json(scores.to_dict())
         return
-    table = Table("questions", "exact match", "F1", title=escape(f"{asked} on {dataset.name}"))
+    table = Table("questions", "exact match", "F1", title=escape(f"{name} on {dataset.name}"))
     table.add_row(str(scores.questions), f"{scores.exact_match:.2f}", f"{scores.f1:.2f}")
     if scores.answerable_f1 is not None and scores.unanswerable is not None:
         unanswerable = f"{scores.unanswerable:.2f}"
@@ -74,6 +72,7 @@ def _client(
         with connection.open_client() as client:
             yield client, f"version {version or 'default'} at {connection.url}"
         return
-    engine = published_engine(root, connection.model, version)
-    with QAClient(transport=engine) as client:
-        yield client, f"version {engine.version}"
+    published = Repository(root)
+    chosen = published.latest_version(connection.model) if version is None else version
+    with QAClient.local(published.require_version(chosen, connection.model)) as client:
+        yield client, f"version {chosen}"

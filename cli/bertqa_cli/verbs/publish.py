@@ -8,11 +8,11 @@ import typer
 from rich.markup import escape
 
 from bertqa.artifact import Repository
-from bertqa_cli.console import print_json, stderr, stdout
+from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import resumable, stages
 
 
 def publish(
@@ -38,14 +38,8 @@ def publish(
 
     address, place = Address.parse(to), Repository(repository)
     chosen = place.latest_version(model) if version is None else version
-    try:
-        with stages() as show:
-            published = publish_version(
-                place, chosen, address, model, force=force, on_progress=show
-            )
-    except KeyboardInterrupt:
-        stderr.print("[dim]Run the same command again to resume.[/]")
-        raise
+    with resumable(), stages() as show:
+        published = publish_version(place, chosen, address, model, force=force, on_progress=show)
     if json:
         print_json(published.to_dict())
         return

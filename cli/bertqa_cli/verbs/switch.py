@@ -32,6 +32,7 @@ from bertqa_cli.options import (
     split_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import resumable
 
 if TYPE_CHECKING:
     from bertqa_deploy.smoke import Smoke
@@ -161,7 +162,8 @@ def switch(
         dataset=None if data is None else read_squad(data),
         on_step=print_step,
     )
-    tracks = rollout.back() if aim.split is None else rollout.move(aim.split)
+    with resumable():
+        tracks = rollout.back() if aim.split is None else rollout.move(aim.split)
     if json:
         print_json({"release": release, "namespace": namespace, "tracks": tracks})
         return
@@ -195,10 +197,11 @@ def _on_server(
         smoke=smoke,
         on_step=print_step,
     )
-    if aim.split is None:
-        switched = operated.back(retire=aim.retire)
-    else:
-        switched = operated.move(aim.split, retire=aim.retire, force=aim.force)
+    with resumable():
+        if aim.split is None:
+            switched = operated.back(retire=aim.retire)
+        else:
+            switched = operated.move(aim.split, retire=aim.retire, force=aim.force)
     if json:
         print_json(switched.to_dict())
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.table import Table
 from bertqa.artifact import OvmsConfig, Repository, VersionEntry, VersionManifest
 from bertqa.errors import RepositoryError
 from bertqa.transport import ServedVersion, served_versions
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.errors import CommandError
 from bertqa_cli.formatting import day, directory_size, human_size, score
 from bertqa_cli.options import (
@@ -79,7 +78,7 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
             entry.manifest,
             directory_size(entry.directory),
         )
-    _show(table)
+    print_table(table)
     for entry in entries:
         for remark in entry.remarks:
             stdout.print(f"Version {entry.number}: {escape(remark)}")
@@ -124,10 +123,10 @@ def _served(served: list[ServedVersion], repository: Repository, model: str, *, 
             score(one.exact_match),
             score(one.f1),
             human_size(other["size"]) if other["size"] else "",
-            day(other["published"] or ""),
+            day(other["published"]),
             escape(one.source),
         )
-    _show(table)
+    print_table(table)
 
 
 def _published_as(served: ServedVersion, repository: Repository, model: str) -> dict[str, Any]:
@@ -157,7 +156,7 @@ def _tracks(release: str, namespace: str, *, json: bool) -> None:
         names = ", ".join(pod.name if pod.ready else f"{pod.name} (not ready)" for pod in each.pods)
         ready = f"{each.ready} of {len(each.pods)}"
         table.add_row(each.track, each.version, f"{each.weight} %", ready, names)
-    stdout.print(table)
+    print_table(table)
 
 
 def _version_table() -> Table:
@@ -191,8 +190,3 @@ def _add(
         day(manifest.published),
         f"version {manifest.parent}" if manifest.parent else escape(manifest.source),
     )
-
-
-def _show(table: Table) -> None:
-    """Print a table in the terminal's width, which may have changed since the program started."""
-    stdout.print(table, width=shutil.get_terminal_size().columns, soft_wrap=False)

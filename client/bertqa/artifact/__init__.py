@@ -24,6 +24,7 @@ from bertqa.artifact._split import (
     parse_split,
     split_model_name,
 )
+from bertqa.artifact._synthetic import synthetic_inputs
 from bertqa.artifact._tensors import (
     ATTENTION_MASK,
     END_LOGITS,
@@ -88,6 +89,7 @@ __all__ = [
     "split_model_name",
     "streams_for",
     "sync",
+    "synthetic_inputs",
     "usable_cores",
     "write_whole",
 ]

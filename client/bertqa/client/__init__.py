@@ -2,7 +2,8 @@
 
 from bertqa.client._async.client import AsyncQAClient
 from bertqa.client._batch_file import BatchReport, answer_file
-from bertqa.client._model_registry import ModelRegistry
+from bertqa.client._local import load_models_with
+from bertqa.client._model_registry import ModelRegistry, ModelSpec
 from bertqa.client._recorder import Recorder
 from bertqa.client._split_poller import noticed_seconds, split_of
 from bertqa.client._sync.client import QAClient
@@ -11,9 +12,11 @@ __all__ = [
     "AsyncQAClient",
     "BatchReport",
     "ModelRegistry",
+    "ModelSpec",
     "QAClient",
     "Recorder",
     "answer_file",
+    "load_models_with",
     "noticed_seconds",
     "split_of",
 ]

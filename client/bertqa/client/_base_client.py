@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from bertqa import _defaults
 from bertqa.artifact import MODEL_NAME
@@ -137,6 +137,47 @@ class BaseClient(Generic[TransportT]):
             "security": Security.of(tls, token, headers),
         }
         self._connect(url, options, follows=traffic == "auto")
+
+    @classmethod
+    def local(
+        cls,
+        path: str | Path,
+        *,
+        version: int | None = None,
+        recorder: Recorder | None = None,
+        tokenizer: str | Path | QATokenizer | None = None,
+        timeout: float = _defaults.LOCAL_TIMEOUT_SECONDS,
+    ) -> Self:
+        """Return a client of a model that runs in this process, without a server.
+
+        OpenVINO, which the extra `evaluate` installs, runs an IR; ONNX Runtime, which the extra
+        `onnx` installs, runs an ONNX model.
+
+        Args:
+            path: A version's directory, such as `model_repository/bert-qa/2`, a model's directory,
+                such as `model_repository/bert-qa`, or a model's file.
+            version: The version to load; None loads the highest of a model's directory.
+            recorder: Writes the answers to a file; its opener closes it.
+            tokenizer: A file, a directory, a Hugging Face hub id or a `QATokenizer`, in place of
+                the model's own.
+            timeout: Seconds for an answer. A request that runs is not stopped.
+
+        Returns:
+            A client, to be closed as any other. It keeps the model in memory.
+
+        Raises:
+            ModelLoadError: There is no model at `path`, its engine is not installed, or the engine
+                cannot load it.
+            NotAQAModelError: The model has no `model_info`.
+            VersionNotFoundError: `path` is, or holds, other versions only.
+        """
+        transport = cls._open_local(Path(path), version)
+        return cls(transport=transport, recorder=recorder, tokenizer=tokenizer, timeout=timeout)
+
+    @classmethod
+    def _open_local(cls, path: Path, version: int | None) -> TransportT:
+        """Load a model as a transport of the client's kind."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         where = repr(self._transport) if self._url is None else repr(self._url)

@@ -1,17 +1,20 @@
 """Scoring versions, and comparing them."""
 
 from bertqa.evaluation._benchmark import time_questions, time_stream
-from bertqa.evaluation._compare import Comparison, Metrics, System, compare
+from bertqa.evaluation._compare import Comparison, Disagreement, Metrics, System, compare
 from bertqa.evaluation._evaluate import evaluate
 from bertqa.evaluation._pages import render_page
 from bertqa.evaluation._recorded import LogReport, report_on_log
 from bertqa.evaluation._report import comparison_page, metric_rows
 from bertqa.evaluation._squad import SquadDataset, SquadQuestion, parse_squad, read_squad
+from bertqa.evaluation._timing import Samples, take_turns, time_call
 
 __all__ = [
     "Comparison",
+    "Disagreement",
     "LogReport",
     "Metrics",
+    "Samples",
     "SquadDataset",
     "SquadQuestion",
     "System",
@@ -23,6 +26,8 @@ __all__ = [
     "read_squad",
     "render_page",
     "report_on_log",
+    "take_turns",
+    "time_call",
     "time_questions",
     "time_stream",
 ]

@@ -1,23 +1,24 @@
-"""Where the time of a question goes: tokenising, stacking, transport, decoding."""
+"""Where the time of a question goes: tokenising, collating, transport, decoding."""
 
 from __future__ import annotations
 
 import random
-import statistics
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bertqa import _defaults
+from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import ATTENTION_MASK, INPUT_IDS
-from bertqa.client import ModelRegistry, QAClient
+from bertqa.client import ModelRegistry, ModelSpec, QAClient
 from bertqa.errors import DataError
+from bertqa.evaluation._timing import Samples, time_call
 from bertqa.qa import PipelineDecoder, QATokenizer, collate, split_logits
 from bertqa.transport import InferResult, Inputs, ModelMetadata, Transport
 
 Pairs = Sequence[tuple[str, str]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,14 @@ class QuestionTimes:
     questions: int
     windows: float
     tokenizing: float
-    stacking: float
+    collating: float
     transport: float
     decoding: float
 
     @property
     def own(self) -> float:
         """What the client itself takes."""
-        return self.tokenizing + self.stacking + self.decoding
+        return self.tokenizing + self.collating + self.decoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,44 +60,76 @@ def time_questions(
     tokenizer: QATokenizer | None = None,
     version: int | None = None,
     timeout: float = _defaults.TIMEOUT_SECONDS,
+    on_progress: OnProgress = ignore,
 ) -> QuestionTimes:
     """Ask one question after the other, and time each step by itself.
 
     They are shuffled, so that no context is met again soon, and one is asked before, so that
-    nothing is timed that happens only once. Raises DataError without a pair, and what asking
-    raises.
+    nothing is timed that happens only once.
+
+    Args:
+        transport: The way to the model.
+        pairs: Questions with their contexts.
+        tokenizer: A tokenizer in place of the model's own.
+        version: The version to ask; None asks the default.
+        timeout: Seconds for a request.
+        on_progress: Called with each question that is answered.
+
+    Raises:
+        DataError: There is no pair.
+        BertQAError: What asking raises.
     """
     _require(pairs)
     spec = ModelRegistry(tokenizer).learn(
         version, transport.metadata(version=version, timeout=timeout)
     )
-    decoder = PipelineDecoder()
-    steps: dict[str, list[float]] = {name: [] for name in ("tokenize", "stack", "send", "decode")}
-    windows_met = 0
     shuffled = random.Random(0).sample(pairs, len(pairs))
-    for number, (question, context) in enumerate([shuffled[-1], *shuffled]):
-        seconds: dict[str, float] = {}
-        with _timed(seconds, "tokenize"):
-            windows = spec.windows(
-                question,
-                context,
-                max_seq_len=None,
-                doc_stride=None,
-                max_question_len=_defaults.MAX_QUESTION_LEN,
-            )
-        with _timed(seconds, "stack"):
-            inputs = collate(windows)
-        with _timed(seconds, "send"):
-            result = transport.infer(inputs, version=version, timeout=timeout)
-        with _timed(seconds, "decode"):
-            decoder.decode(context, windows, split_logits(result.outputs, windows), 1)
+    every: list[list[float]] = []
+    windows_met = 0
+    for number, pair in enumerate([shuffled[-1], *shuffled]):
+        seconds, windows = _time_question(transport, spec, *pair, version, timeout)
         if number:
-            windows_met += len(windows)
-            for name, taken in seconds.items():
-                steps[name].append(taken * 1000)
+            windows_met += windows
+            every.append(seconds)
+            on_progress(Progress("Timing single questions", number, len(pairs), "questions"))
     return QuestionTimes(
-        len(pairs), windows_met / len(pairs), *(statistics.median(each) for each in steps.values())
+        len(pairs),
+        windows_met / len(pairs),
+        *(1000 * Samples(step).median for step in zip(*every, strict=True)),
     )
+
+
+def _time_question(
+    transport: Transport,
+    spec: ModelSpec,
+    question: str,
+    context: str,
+    version: int | None,
+    timeout: float,
+) -> tuple[list[float], int]:
+    """Return the seconds of each step of a question, and the number of its windows."""
+    seconds: list[float] = []
+
+    def timed(step: Callable[[], T]) -> T:
+        results: list[T] = []
+        seconds.append(time_call(lambda: results.append(step())))
+        return results[0]
+
+    windows = timed(
+        lambda: spec.windows(
+            question,
+            context,
+            max_seq_len=None,
+            doc_stride=None,
+            max_question_len=_defaults.MAX_QUESTION_LEN,
+        )
+    )
+    inputs = timed(lambda: collate(windows))
+    result = timed(lambda: transport.infer(inputs, version=version, timeout=timeout))
+    timed(
+        lambda: PipelineDecoder().decode(context, windows, split_logits(result.outputs, windows), 1)
+    )
+    return seconds, len(windows)
 
 
 def time_stream(
@@ -107,42 +140,62 @@ def time_stream(
     tokenizer: QATokenizer | None = None,
     version: int | None = None,
     timeout: float = _defaults.TIMEOUT_SECONDS,
+    on_progress: OnProgress = ignore,
 ) -> StreamTimes:
     """Send all questions through `answer_many`, twice, and time the second time.
 
-    `alone` runs the same batches, one after the other, in this process: an in-process engine. Both
-    meet every shape before they are timed. Raises DataError without a pair, and what asking raises.
+    Args:
+        transport: The way to the model.
+        pairs: Questions with their contexts.
+        alone: An engine in this process that runs the same batches, one after the other, twice
+            too.
+        tokenizer: A tokenizer in place of the model's own.
+        version: The version to ask; None asks the default.
+        timeout: Seconds for a request.
+        on_progress: Called with each pass over the questions.
+
+    Raises:
+        DataError: There is no pair.
+        BertQAError: What asking raises.
     """
     _require(pairs)
     recorder = _Recorder(transport)
     client = QAClient(transport=recorder, version=version, tokenizer=tokenizer, timeout=timeout)
-    for _ in range(2):
+
+    def ask() -> None:
         recorder.batches.clear()
-        begin = time.perf_counter()
         for _ in client.answer_many(pairs):
             pass
-        taken = time.perf_counter() - begin
+
+    taken = _second_time(ask, "Asking all questions", on_progress)
     batches = recorder.batches
     windows = sum(len(batch[INPUT_IDS]) for batch in batches)
     tokens = sum(batch[INPUT_IDS].size for batch in batches)
     real = sum(int(batch[ATTENTION_MASK].sum()) for batch in batches)
+    rate_alone = None
+    if alone is not None:
+
+        def run() -> None:
+            for batch in batches:
+                alone.infer(batch, version=None, timeout=timeout)
+
+        rate_alone = windows / _second_time(run, "Running the same batches alone", on_progress)
     return StreamTimes(
         questions=len(pairs),
         windows=windows,
         batches=len(batches),
         padding=1 - real / tokens,
         windows_per_second=windows / taken,
-        alone=None if alone is None else windows / _time_alone(alone, batches, timeout),
+        alone=rate_alone,
     )
 
 
-def _time_alone(engine: Transport, batches: list[Inputs], timeout: float) -> float:
-    for _ in range(2):
-        begin = time.perf_counter()
-        for batch in batches:
-            engine.infer(batch, version=None, timeout=timeout)
-        taken = time.perf_counter() - begin
-    return taken
+def _second_time(call: Callable[[], None], stage: str, on_progress: OnProgress) -> float:
+    """Return the seconds of the second of two calls: the first one meets every shape."""
+    for done in range(2):
+        on_progress(Progress(stage, done, 2, "passes"))
+        seconds = time_call(call)
+    return seconds
 
 
 class _Recorder:
@@ -163,13 +216,6 @@ class _Recorder:
 
     def close(self) -> None:
         pass
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    begin = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - begin
 
 
 def _require(pairs: Pairs) -> None:

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from bertqa import Answer, QAClient
+from bertqa._progress import OnProgress, Progress, ignore
+from bertqa.client import QAClient
 from bertqa.errors import InvalidOptionError
 from bertqa.evaluation._evaluate import ask_all, squad_decoder
 from bertqa.evaluation._metrics import exact_match, f1
-from bertqa.evaluation._squad import SquadDataset, SquadQuestion
+from bertqa.evaluation._pages import capital
+from bertqa.evaluation._squad import SquadDataset
 from bertqa.evaluation._statistics import Interval, McNemar, bootstrap_mean, mcnemar
-from bertqa.qa import normalize
+from bertqa.evaluation._timing import Samples, take_turns, time_call
+from bertqa.qa import Answer, normalize
 
 LATENCY_QUESTIONS = 50
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is, and of how much."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One of the two: what to call it, how to ask it, and its size on disk in bytes if known."""
+    """One of the two that are compared.
+
+    Attributes:
+        name: What to call it.
+        client: How to ask it.
+        version: The version to ask, None for the client's default.
+        size: Its bytes on disk, None where they are not known.
+    """
 
     name: str
     client: QAClient
@@ -36,7 +42,10 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """One side's figures: scores in percent, single questions in milliseconds, bytes on disk."""
+    """What was measured of one system.
+
+    Scores are in percent, latencies of single questions in milliseconds, the size in bytes.
+    """
 
     name: str
     exact_match: float
@@ -49,7 +58,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A question that the two answer differently; F1 is from 0 to 1."""
+    """A question that the two systems answer differently; F1 is from 0 to 1."""
 
     id: str
     question: str
@@ -61,30 +70,38 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of it. Differences are those of the second side against the first, in points.
+    """Two systems on the same questions.
 
-    `agreement` is the percentage of questions that both answer alike, but for case, articles and
-    punctuation; `differences` begins with what the second side does worst.
+    Attributes:
+        dataset: The name of the data set.
+        questions: The number of its questions.
+        metrics: What was measured of the first system and of the second.
+        agreement: The percentage of questions that both answer alike, but for case, articles and
+            punctuation.
+        f1_difference: The F1 of the second system less that of the first, in points.
+        exact_match_test: Whether one of them is exactly right more often.
+        disagreements: The questions that they answer differently; it begins with what the second
+            system does worst.
     """
 
     dataset: str
     questions: int
-    sides: tuple[Metrics, Metrics]
+    metrics: tuple[Metrics, Metrics]
     agreement: float
     f1_difference: Interval
     exact_match_test: McNemar
-    differences: list[Disagreement]
+    disagreements: list[Disagreement]
 
     @property
     def verdict(self) -> str:
         """The result in plain sentences."""
-        first, second = (side.name for side in self.sides)
+        first, second = (each.name for each in self.metrics)
         change, test = self.f1_difference, self.exact_match_test
         span = f"95 % interval {change.low:+.2f} to {change.high:+.2f}"
         if change.is_beyond_chance:
             word = "better" if change.estimate > 0 else "worse"
             sentence = (
-                f"{_capital(second)} is {word} than {first}: its F1 is {abs(change.estimate):.2f} "
+                f"{capital(second)} is {word} than {first}: its F1 is {abs(change.estimate):.2f} "
                 f"points {'higher' if change.estimate > 0 else 'lower'} ({span})."
             )
         else:
@@ -97,7 +114,7 @@ class Comparison:
             return f"{sentence} Both have the same questions exactly right."
         counted = "1 question" if test.only_first == 1 else f"{test.only_first} questions"
         return (
-            f"{sentence} {_capital(first)} alone is exactly right on {counted}, {second} alone on "
+            f"{sentence} {capital(first)} alone is exactly right on {counted}, {second} alone on "
             f"{test.only_second}; chance makes that as uneven in {_percent(test.p)} of cases "
             "(McNemar's exact test)."
         )
@@ -113,87 +130,120 @@ def compare(
     dataset: SquadDataset,
     *,
     latency_questions: int = LATENCY_QUESTIONS,
-    on_progress: Progress = lambda *_: None,
+    on_progress: OnProgress = ignore,
 ) -> Comparison:
-    """Ask both sides every question, and some of them once more one at a time for the latency.
+    """Ask two systems every question, and some once more one at a time for the latency.
 
-    Raises InvalidOptionError where both are the same, and what the clients raise.
+    Args:
+        first: The system to compare with.
+        second: The system that is compared with it.
+        dataset: The questions with their right answers.
+        latency_questions: How many questions are timed one at a time, at most.
+        on_progress: Called with each question that is answered.
+
+    Raises:
+        InvalidOptionError: Both systems are the same.
+        BertQAError: What the clients raise.
     """
     if first.client is second.client and first.version == second.version:
-        raise InvalidOptionError(f"{_capital(first.name)} cannot be compared with itself.")
-    answers, rates = [], []
-    for side in (first, second):
-
-        def report(done: int, total: int, side: System = side) -> None:
-            on_progress(f"Asking {side.name}", done, total)
-
-        side.client.answer(
-            dataset.questions[0].question, dataset.questions[0].context, version=side.version
-        )
-        begun = time.perf_counter()
-        answers.append(ask_all(side.client, dataset, version=side.version, on_progress=report))
-        rates.append(len(dataset) / (time.perf_counter() - begun))
+        raise InvalidOptionError(f"{capital(first.name)} cannot be compared with itself.")
+    asked = [_ask(system, dataset, on_progress) for system in (first, second)]
     latencies = _latencies((first, second), dataset, latency_questions, on_progress)
-    f1s, exact = [], []
-    for given in answers:
-        f1s.append([f1(a.text, _golds(q)) for q, a in zip(dataset, given, strict=True)])
-        exact.append([exact_match(a.text, _golds(q)) for q, a in zip(dataset, given, strict=True)])
-    pairs = list(zip(dataset, *answers, *f1s, strict=True))
-    differences = [
-        Disagreement(q.id, q.question, q.context, _golds(q), (one, other), (f1_one, f1_other))
-        for q, one, other, f1_one, f1_other in pairs
-        if normalize(one.text) != normalize(other.text)
+    golds = [[gold.text for gold in question.answers] for question in dataset]
+    f1s, exact = (
+        [
+            [metric(answer.text, gold) for answer, gold in zip(answers, golds, strict=True)]
+            for answers, _ in asked
+        ]
+        for metric in (f1, exact_match)
+    )
+    (one, _), (other, _) = asked
+    disagreements = [
+        Disagreement(question.id, question.question, question.context, gold, answers, scores)
+        for question, gold, answers, scores in zip(
+            dataset,
+            golds,
+            zip(one, other, strict=True),
+            zip(f1s[0], f1s[1], strict=True),
+            strict=True,
+        )
+        if normalize(answers[0].text) != normalize(answers[1].text)
     ]
-    differences.sort(key=lambda each: each.f1[1] - each.f1[0])
+    disagreements.sort(key=lambda each: each.f1[1] - each.f1[0])
     measured = [
         Metrics(
-            side.name,
+            system.name,
             exact_match=100 * fmean(exact[number]),
             f1=100 * fmean(f1s[number]),
-            median_ms=float(np.median(latencies[number])),
-            p95_ms=float(np.quantile(latencies[number], 0.95)),
-            questions_per_second=rates[number],
-            size=side.size,
+            median_ms=1000 * latencies[number].median,
+            p95_ms=1000 * latencies[number].quantile(0.95),
+            questions_per_second=len(dataset) / asked[number][1],
+            size=system.size,
         )
-        for number, side in enumerate((first, second))
+        for number, system in enumerate((first, second))
     ]
     return Comparison(
         dataset=dataset.name,
         questions=len(dataset),
-        sides=(measured[0], measured[1]),
-        agreement=100 * (1 - len(differences) / len(dataset)),
+        metrics=(measured[0], measured[1]),
+        agreement=100 * (1 - len(disagreements) / len(dataset)),
         f1_difference=bootstrap_mean(100 * (np.array(f1s[1]) - np.array(f1s[0]))),
         exact_match_test=mcnemar(exact[0], exact[1]),
-        differences=differences,
+        disagreements=disagreements,
     )
 
 
-def _latencies(
-    sides: tuple[System, System], dataset: SquadDataset, count: int, on_progress: Progress
-) -> tuple[list[float], list[float]]:
-    """Time single questions in milliseconds, the sides in turn: what slows one slows both."""
-    chosen = dataset.questions[:: max(1, len(dataset) // count)][:count]
-    found: tuple[list[float], list[float]] = ([], [])
-    decoder = squad_decoder(dataset)
-    for done, question in enumerate(chosen, 1):
-        order: Sequence[int] = (0, 1) if done % 2 else (1, 0)
-        for number in order:
-            side = sides[number]
-            begun = time.perf_counter()
-            side.client.answer(
-                question.question, question.context, decoder=decoder, version=side.version
+def _ask(
+    system: System, dataset: SquadDataset, on_progress: OnProgress
+) -> tuple[list[Answer], float]:
+    """Return a system's answers, and the seconds that they took together."""
+    answers: list[Answer] = []
+    question = dataset.questions[0]
+    system.client.answer(question.question, question.context, version=system.version)
+
+    def ask() -> None:
+        answers.extend(
+            ask_all(
+                system.client,
+                dataset,
+                version=system.version,
+                stage=f"Asking {system.name}",
+                on_progress=on_progress,
             )
-            found[number].append(1000 * (time.perf_counter() - begun))
-        on_progress("Timing single questions", done, len(chosen))
-    return found
+        )
+
+    seconds = time_call(ask)
+    return answers, seconds
 
 
-def _golds(question: SquadQuestion) -> list[str]:
-    return [gold.text for gold in question.answers]
+def _latencies(
+    systems: tuple[System, System], dataset: SquadDataset, count: int, on_progress: OnProgress
+) -> list[Samples]:
+    """Return the seconds of single questions, by system."""
+    chosen = dataset.questions[:: max(1, len(dataset) // count)][:count]
+    decoder = squad_decoder(dataset)
 
+    def timer(system: System) -> Callable[[], float]:
+        questions = iter(chosen)
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        def ask() -> None:
+            question = next(questions)
+            system.client.answer(
+                question.question, question.context, decoder=decoder, version=system.version
+            )
+
+        return lambda: time_call(ask)
+
+    # A client that both share keeps contexts, so the one that is asked later is faster.
+    seconds = take_turns(
+        {number: timer(system) for number, system in enumerate(systems)},
+        len(chosen),
+        alternate=True,
+        on_turn=lambda done: on_progress(
+            Progress("Timing single questions", done, len(chosen), "questions")
+        ),
+    )
+    return [Samples(tuple(seconds[number])) for number in range(len(systems))]
 
 
 def _percent(share: float) -> str:

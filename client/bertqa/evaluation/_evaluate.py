@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import Scores
 from bertqa.client import QAClient
 from bertqa.evaluation._metrics import score
 from bertqa.evaluation._squad import SquadDataset
 from bertqa.qa import Answer, SquadDecoder
-
-Progress = Callable[[int, int], None]
-"""Called with the number of questions done and the number of all."""
 
 
 def evaluate(
@@ -19,11 +15,21 @@ def evaluate(
     dataset: SquadDataset,
     *,
     version: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress = ignore,
 ) -> Scores:
-    """Ask every question and score the answers.
+    """Ask every question of a data set and score the answers.
 
-    Raises what `QAClient.answer_many` raises.
+    Args:
+        qa: A client of the model.
+        dataset: The questions with their right answers.
+        version: The version to ask; None asks the client's default.
+        on_progress: Called with each question that is answered.
+
+    Returns:
+        Exact match and F1 in percent.
+
+    Raises:
+        BertQAError: What `QAClient.answer_many` raises.
     """
     return score(predict(qa, dataset, version=version, on_progress=on_progress), dataset)
 
@@ -33,7 +39,7 @@ def predict(
     dataset: SquadDataset,
     *,
     version: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress = ignore,
 ) -> dict[str, str]:
     """Return the text of each question's answer by its id; empty where the model finds none."""
     answers = ask_all(qa, dataset, version=version, on_progress=on_progress)
@@ -45,19 +51,20 @@ def ask_all(
     dataset: SquadDataset,
     *,
     version: int | None = None,
-    on_progress: Progress | None = None,
+    stage: str = "Asking questions",
+    on_progress: OnProgress = ignore,
 ) -> list[Answer]:
     """Return each question's answer, in the data set's order.
 
     Decodes as the standard SQuAD post-processing does. "No answer" can win only where the data set
-    has such questions, and then where it scores above the best span.
+    has such questions, and then where it scores above the best span. Events of progress have the
+    name `stage`.
     """
     answers: list[Answer] = []
     pairs = ((question.question, question.context) for question in dataset)
     for answer in qa.answer_many(pairs, decoder=squad_decoder(dataset), version=version):
         answers.append(answer)
-        if on_progress is not None:
-            on_progress(len(answers), len(dataset))
+        on_progress(Progress(stage, len(answers), len(dataset), "questions"))
     return answers
 
 

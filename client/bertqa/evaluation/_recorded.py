@@ -1,8 +1,7 @@
-"""What recorded traffic says: each version's answers, and how often a shadow agreed."""
+"""Recorded traffic: each version's answers, and how often a shadow agreed."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,35 +9,46 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated
 
 from bertqa.errors import DataError
 from bertqa.evaluation._statistics import Interval, bootstrap_mean, wilson
+from bertqa.evaluation._timing import Samples
 from bertqa.qa import normalize
 
+_READING = ConfigDict(extra="ignore")
 
-@dataclass(frozen=True, slots=True)
-class Given:
+
+@validated(frozen=True, slots=True, config=_READING)
+class RecordedAnswer:
     """One recorded answer; `seconds` is None where it was not timed."""
 
     version: int
     text: str
     score: float
-    seconds: float | None
+    seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+@validated(frozen=True, slots=True, config=_READING)
+class RecordedError:
+    """What went wrong instead of an answer: the name of the error's class."""
+
+    error: str
+
+
+@validated(frozen=True, slots=True, config=_READING)
+class RecordedQuestion:
     """A question, its answer and, where there was one, its shadow's answer or error."""
 
     question: str
-    answer: Given
-    shadow: Given | str | None
+    answer: RecordedAnswer
+    shadow: RecordedAnswer | RecordedError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VersionReport:
-    """What one version gave to users; latencies are in milliseconds, None where none was timed."""
+    """One version's answers; latencies are in milliseconds, None where none was timed."""
 
     version: int
     questions: int
@@ -50,10 +60,17 @@ class VersionReport:
 
 @dataclass(frozen=True, slots=True)
 class ShadowReport:
-    """How a shadow did against the version that answered.
+    """A shadow's answers against those of the version that answered.
 
-    `agreement` is a share from 0 to 1; `score_difference` is the shadow's against the other's;
-    `differences` begins with the answer that the other version was surest of.
+    Attributes:
+        version: The version that answered.
+        shadow: The version that got copies of its questions.
+        pairs: The number of questions that both answered.
+        agreement: The share, from 0 to 1, of the pairs that agree.
+        score_difference: The shadow's score less the other's.
+        median_ms: The median latency of the version and of the shadow, in milliseconds.
+        disagreements: The questions that they answered differently; it begins with the answer
+            that the version had the highest score for.
     """
 
     version: int
@@ -62,7 +79,7 @@ class ShadowReport:
     agreement: Interval
     score_difference: Interval
     median_ms: tuple[float | None, float | None]
-    differences: list[Line]
+    disagreements: list[RecordedQuestion]
 
     @property
     def verdict(self) -> str:
@@ -91,20 +108,32 @@ class LogReport:
 
 
 def report_on_log(path: Path) -> LogReport:
-    """Read a log that `bertqa.client.Recorder` wrote. Raises DataError naming the line."""
-    by_version: dict[int, list[Given]] = defaultdict(list)
-    pairs: dict[tuple[int, int], list[Line]] = defaultdict(list)
+    """Read a log that `bertqa.client.Recorder` wrote.
+
+    Args:
+        path: The file, JSON Lines.
+
+    Returns:
+        A report on each version and on each shadow.
+
+    Raises:
+        DataError: The file cannot be read, or has a line that is not an answer.
+    """
+    by_version: dict[int, list[RecordedAnswer]] = defaultdict(list)
+    pairs: dict[tuple[int, int], list[RecordedQuestion]] = defaultdict(list)
     errors: Counter[str] = Counter()
     count = 0
     for line in _lines(path):
         count += 1
         by_version[line.answer.version].append(line.answer)
-        if isinstance(line.shadow, Given):
+        if isinstance(line.shadow, RecordedAnswer):
             pairs[line.answer.version, line.shadow.version].append(line)
         elif line.shadow is not None:
-            errors[line.shadow] += 1
+            errors[line.shadow.error] += 1
     if not count:
-        raise DataError(f"{path} holds no answer.")
+        raise DataError(
+            f"{path} does not hold an answer. Pass a file that `bertqa.Recorder` wrote."
+        )
     return LogReport(
         count,
         [_version_report(version, by_version[version]) for version in sorted(by_version)],
@@ -113,7 +142,7 @@ def report_on_log(path: Path) -> LogReport:
     )
 
 
-def _version_report(version: int, given: list[Given]) -> VersionReport:
+def _version_report(version: int, given: list[RecordedAnswer]) -> VersionReport:
     milliseconds = _milliseconds(given)
     return VersionReport(
         version,
@@ -125,68 +154,52 @@ def _version_report(version: int, given: list[Given]) -> VersionReport:
     )
 
 
-def _shadow_report(version: int, shadow: int, lines: list[Line]) -> ShadowReport:
-    sides = [(line.answer, line.shadow) for line in lines if isinstance(line.shadow, Given)]
+def _shadow_report(version: int, shadow: int, lines: list[RecordedQuestion]) -> ShadowReport:
+    pairs = [
+        (line.answer, line.shadow) for line in lines if isinstance(line.shadow, RecordedAnswer)
+    ]
     differing = [
         line
-        for line, (one, other) in zip(lines, sides, strict=True)
+        for line, (one, other) in zip(lines, pairs, strict=True)
         if normalize(one.text) != normalize(other.text)
     ]
     return ShadowReport(
         version,
         shadow,
-        len(sides),
-        wilson(len(sides) - len(differing), len(sides)),
-        bootstrap_mean([other.score - one.score for one, other in sides]),
+        len(pairs),
+        wilson(len(pairs) - len(differing), len(pairs)),
+        bootstrap_mean([other.score - one.score for one, other in pairs]),
         (
-            _quantile(_milliseconds([one for one, _ in sides]), 0.5),
-            _quantile(_milliseconds([other for _, other in sides]), 0.5),
+            _quantile(_milliseconds([one for one, _ in pairs]), 0.5),
+            _quantile(_milliseconds([other for _, other in pairs]), 0.5),
         ),
         sorted(differing, key=lambda line: -line.answer.score),
     )
 
 
-def _lines(path: Path) -> Iterator[Line]:
+def _lines(path: Path) -> Iterator[RecordedQuestion]:
+    line = TypeAdapter(RecordedQuestion)
     try:
         with path.open(encoding="utf-8") as file:
             for number, text in enumerate(file, 1):
                 if not text.strip():
                     continue
                 try:
-                    record = json.loads(text)
-                    yield Line(
-                        str(record["question"]),
-                        _given(record["answer"]),
-                        _shadow(record.get("shadow")),
-                    )
-                except (ValueError, TypeError, LookupError, AttributeError) as error:
+                    yield line.validate_json(text)
+                except ValidationError as error:
+                    first = error.errors(include_url=False)[0]
+                    where = ".".join(map(str, first["loc"]))
                     raise DataError(
-                        f"{path} is no log of answers: line {number} cannot be read "
-                        f"({type(error).__name__}: {error})."
+                        f"{path} is not a log of answers: line {number} cannot be read "
+                        f"({f'{where}: ' if where else ''}{first['msg']})."
                     ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}.") from error
 
 
-def _given(record: dict[str, Any]) -> Given:
-    seconds = record.get("seconds")
-    return Given(
-        int(record["version"]),
-        str(record["text"]),
-        float(record["score"]),
-        None if seconds is None else float(seconds),
-    )
-
-
-def _shadow(record: dict[str, Any] | None) -> Given | str | None:
-    if record is None:
-        return None
-    return str(record["error"]) if "error" in record else _given(record)
-
-
-def _milliseconds(given: list[Given]) -> list[float]:
+def _milliseconds(given: list[RecordedAnswer]) -> list[float]:
     return [1000 * each.seconds for each in given if each.seconds is not None]
 
 
 def _quantile(values: list[float], share: float) -> float | None:
-    return float(np.quantile(values, share)) if values else None
+    return Samples(tuple(values)).quantile(share) if values else None

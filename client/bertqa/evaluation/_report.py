@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from bertqa.evaluation._compare import Comparison, Metrics
 from bertqa.evaluation._pages import render_page
+from bertqa.qa import cut_around
 
-DIFFERENCES_SHOWN = 200
+DISAGREEMENTS_SHOWN = 200
 
 
 def metric_rows(first: Metrics, second: Metrics) -> list[tuple[str, str, str]]:
@@ -29,8 +30,8 @@ def metric_rows(first: Metrics, second: Metrics) -> list[tuple[str, str, str]]:
 
 def comparison_page(comparison: Comparison) -> str:
     """Return a comparison as one self-contained HTML page."""
-    first, second = comparison.sides
-    shown = comparison.differences[:DIFFERENCES_SHOWN]
+    first, second = comparison.metrics
+    shown = comparison.disagreements[:DISAGREEMENTS_SHOWN]
     return render_page(
         "comparison.html",
         comparison=comparison,
@@ -38,5 +39,6 @@ def comparison_page(comparison: Comparison) -> str:
         second=second,
         rows=metric_rows(first, second),
         shown=shown,
-        hidden=len(comparison.differences) - len(shown),
+        cut_around=cut_around,
+        hidden=len(comparison.disagreements) - len(shown),
     )

@@ -1,17 +1,16 @@
-"""Whether a difference on the same questions is more than chance.
+"""Whether a difference on the same questions is more than chance; `scipy.stats` computes it.
 
 The interval is Efron's percentile bootstrap over paired differences; the test is McNemar's in its
-exact, binomial form (Fagerland, Lydersen and Laake 2013).
+exact, binomial form (Fagerland, Lydersen and Laake 2013). scipy is imported where it is used:
+scoring a version does not need it.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -43,35 +42,54 @@ class McNemar:
 
 
 def bootstrap_mean(differences: ArrayLike, resamples: int = RESAMPLES) -> Interval:
-    """Return the mean of paired differences `[n]` and its interval; the same for the same input."""
-    values: NDArray[np.float64] = np.asarray(differences, dtype=np.float64)
-    rng = np.random.default_rng(_SEED)
-    at_once = max(1, _CELLS_AT_ONCE // len(values))
-    means: list[NDArray[np.float64]] = []
-    for done in range(0, resamples, at_once):
-        chosen = rng.integers(0, len(values), (min(at_once, resamples - done), len(values)))
-        means.append(values[chosen].mean(axis=1))
-    quantiles = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(means), quantiles)
-    return Interval(float(values.mean()), float(low), float(high))
+    """Return the mean of paired differences and its interval.
+
+    Args:
+        differences: The differences `[n]`, of any unit, at least one.
+        resamples: The number of resamples.
+
+    Returns:
+        The mean with its interval, the same for the same differences.
+    """
+    from scipy import stats
+
+    values = np.asarray(differences, dtype=np.float64)
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Interval(mean, mean, mean)
+    found = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        batch=max(1, _CELLS_AT_ONCE // len(values)),
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(_SEED),
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
-    """Test two arrays `[n]` of right and wrong, on the same questions, two-sided."""
+    """Test whether two systems are right equally often on the same questions, two-sided.
+
+    Args:
+        first: Whether the first was right, by question `[n]`.
+        second: Whether the second was right, by question `[n]`.
+    """
+    from scipy import stats
+
     one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     only_first, only_second = int((one & ~other).sum()), int((~one & other).sum())
     discordant = only_first + only_second
-    tail = sum(math.comb(discordant, k) for k in range(min(only_first, only_second) + 1))
-    return McNemar(only_first, only_second, min(1.0, float(Fraction(2 * tail, 2**discordant))))
+    p = float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    return McNemar(only_first, only_second, p)
 
 
 def wilson(successes: int, trials: int) -> Interval:
-    """Return a share and its 95 % interval (Wilson 1927)."""
+    """Return a share, from 0 to 1, and its interval (Wilson 1927)."""
+    from scipy import stats
+
     if not trials:
         return Interval(0.0, 0.0, 1.0)
-    z = 1.959963984540054
-    share = successes / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
-    half /= 1 + z * z / trials
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    found = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(successes / trials, float(found.low), float(found.high))

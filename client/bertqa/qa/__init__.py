@@ -3,7 +3,7 @@
 from bertqa.qa._answer import Answer
 from bertqa.qa._collation import collate, padded_length, split_logits
 from bertqa.qa._decoding import Decoder, Logits, PipelineDecoder, Span, SquadDecoder
-from bertqa.qa._highlight import Highlight, highlight
+from bertqa.qa._highlight import Highlight, Piece, cut_around, highlight
 from bertqa.qa._normalize import normalize
 from bertqa.qa._tokenization import QATokenizer, Window, check_text
 
@@ -12,6 +12,7 @@ __all__ = [
     "Decoder",
     "Highlight",
     "Logits",
+    "Piece",
     "PipelineDecoder",
     "QATokenizer",
     "Span",
@@ -19,6 +20,7 @@ __all__ = [
     "Window",
     "check_text",
     "collate",
+    "cut_around",
     "highlight",
     "normalize",
     "padded_length",

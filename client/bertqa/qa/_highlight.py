@@ -1,8 +1,8 @@
-"""Marking answers in their context, for a notebook or a page."""
+"""Marking answers in their context: for a terminal, a notebook or a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -10,6 +10,45 @@ from itertools import pairwise
 from bertqa.qa._answer import Answer
 
 _FAINTEST = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a context, and the best of the answers that cover it, if there is one."""
+
+    text: str
+    answer: Answer | None = None
+
+
+def cut_around(
+    context: str, answers: Sequence[Answer], around: int | None = None
+) -> Iterator[Piece]:
+    """Cut a context into pieces where answers begin and end.
+
+    Args:
+        context: The text that the answers were given for.
+        answers: The answers; where they overlap, the one with the highest score counts. Empty
+            ones mark nothing.
+        around: How many characters are kept before the first answer and after the last, or of the
+            beginning where no answer has a text; an ellipsis stands for the rest. None keeps the
+            whole context.
+
+    Yields:
+        The pieces in their order.
+    """
+    shown = [answer for answer in answers if answer.text]
+    edges = {edge for answer in shown for edge in (answer.start, answer.end)}
+    first, last = 0, len(context)
+    if around is not None:
+        first = max(first, min(edges, default=0) - around)
+        last = min(last, max(edges, default=0) + around)
+    if first > 0:
+        yield Piece("…")
+    for start, end in pairwise(sorted(edges | {first, last})):
+        over = [each for each in shown if each.start <= start and end <= each.end]
+        yield Piece(context[start:end], max(over, key=lambda each: each.score, default=None))
+    if last < len(context):
+        yield Piece("…")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -31,32 +70,18 @@ class Highlight:
     around: int | None = None
 
     def __repr__(self) -> str:
-        return "".join(text if answer is None else f"[{text}]" for text, answer in self._pieces())
+        return "".join(
+            piece.text if piece.answer is None else f"[{piece.text}]"
+            for piece in cut_around(self.context, self.answers, self.around)
+        )
 
     def _repr_html_(self) -> str:
         best = max((answer.score for answer in self.answers), default=0.0) or 1.0
         marked = "".join(
-            escape(text) if answer is None else _mark(text, answer, answer.score / best)
-            for text, answer in self._pieces()
+            escape(piece.text) if piece.answer is None else _mark(piece.text, piece.answer, best)
+            for piece in cut_around(self.context, self.answers, self.around)
         )
         return f'<p style="max-width: 50em; line-height: 1.6">{marked}</p>'
-
-    def _pieces(self) -> Iterator[tuple[str, Answer | None]]:
-        """Yield the pieces between the edges of answers, each with the best answer over it."""
-        shown = [answer for answer in self.answers if answer.text]
-        edges = {edge for answer in shown for edge in (answer.start, answer.end)}
-        first, last = 0, len(self.context)
-        if edges and self.around is not None:
-            first = max(first, min(edges) - self.around)
-            last = min(last, max(edges) + self.around)
-        if first > 0:
-            yield "…", None
-        for start, end in pairwise(sorted(edges | {first, last})):
-            over = [each for each in shown if each.start <= start and end <= each.end]
-            best = max(over, key=lambda each: each.score, default=None)
-            yield self.context[start:end], best
-        if last < len(self.context):
-            yield "…", None
 
 
 def highlight(context: str, *answers: Answer, around: int | None = None) -> Highlight:
@@ -73,7 +98,8 @@ def highlight(context: str, *answers: Answer, around: int | None = None) -> High
     return Highlight(context, answers, around)
 
 
-def _mark(text: str, answer: Answer, strength: float) -> str:
+def _mark(text: str, answer: Answer, best: float) -> str:
+    strength = answer.score / best
     return (
         f'<mark style="background: rgb(52 211 153 / {max(_FAINTEST, strength):.0%}); '
         f'color: inherit" title="score {answer.score:.3f}, version {answer.model_version}">'

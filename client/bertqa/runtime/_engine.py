@@ -6,28 +6,73 @@ import threading
 from abc import ABC, abstractmethod
 
 from bertqa.artifact import INPUTS, MODEL_NAME, OUTPUTS, ModelInfo
+from bertqa.errors import ClientStateError, DeadlineExceededError, VersionNotFoundError
 from bertqa.transport import InferResult, Inputs, ModelMetadata, Outputs
 
 
 class Engine(ABC):
-    """A model in this process. One request at a time: every engine uses all cores for one."""
+    """One version of a model in this process: a `bertqa.transport.Transport`.
+
+    Safe to use from several threads. Requests run one after the other, because an engine uses
+    all cores for one.
+    """
 
     def __init__(self, info: ModelInfo, version: int = 1) -> None:
+        """Describe the model.
+
+        Args:
+            info: What the model says of itself.
+            version: The version's number, which every result names.
+        """
         self.info = info
         self.version = version
         self._lock = threading.Lock()
+        self._closed = False
 
     @abstractmethod
     def run(self, inputs: Inputs) -> Outputs:
-        """Return the logits, FP32 `[batch, tokens]`, for INT64 inputs of that shape."""
+        """Run the model; not safe to call from several threads.
+
+        Args:
+            inputs: INT64 arrays `[batch, tokens]` by name.
+
+        Returns:
+            FP32 arrays `[batch, tokens]` by name.
+
+        Raises:
+            BertQAError: The model cannot run on these inputs.
+        """
 
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-        """Run the model; `version` and `timeout` have no meaning within a process."""
-        with self._lock:
+        """Run the model when it is free.
+
+        Args:
+            inputs: INT64 arrays `[batch, tokens]` by name.
+            version: The version to ask; None asks the one that is loaded.
+            timeout: Seconds to wait for other requests. A model that runs is not stopped:
+                OpenVINO returns wrong shapes after a request was cancelled.
+
+        Returns:
+            FP32 arrays `[batch, tokens]` by name, and the version.
+
+        Raises:
+            ClientStateError: The engine is closed.
+            DeadlineExceededError: The model was not free in time.
+            VersionNotFoundError: Another version is loaded.
+        """
+        self._require(version)
+        if not self._lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+            raise DeadlineExceededError(
+                f"The model was busy for {timeout:g} s. Pass a greater timeout to wait longer."
+            )
+        try:
             return InferResult(self.run(inputs), self.version)
+        finally:
+            self._lock.release()
 
     def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
-        """Describe the model as a server would."""
+        """Describe the model as a server would; raises as `infer` does."""
+        self._require(version)
         return ModelMetadata(
             name=MODEL_NAME,
             versions=(self.version,),
@@ -36,5 +81,14 @@ class Engine(ABC):
             rt_info=self.info.to_rt_info(),
         )
 
-    def close(self) -> None:  # noqa: B027
-        """Nothing to give back."""
+    def close(self) -> None:
+        """Refuse further requests; the memory is freed with the engine itself."""
+        self._closed = True
+
+    def _require(self, version: int | None) -> None:
+        if self._closed:
+            raise ClientStateError("This model is closed.")
+        if version not in (None, self.version):
+            raise VersionNotFoundError(
+                f"There is no version {version}: version {self.version} is loaded in this process."
+            )

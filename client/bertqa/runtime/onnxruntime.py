@@ -1,4 +1,4 @@
-"""ONNX Runtime, with a provider that is made sure of."""
+"""ONNX Runtime as an engine."""
 
 from __future__ import annotations
 
@@ -6,31 +6,30 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnxruntime
 
 from bertqa.artifact import OUTPUTS, ModelInfo
-from bertqa.errors import ModelLoadError
+from bertqa.errors import BertQAError, ModelLoadError
 from bertqa.runtime._engine import Engine
 from bertqa.transport import Inputs, Outputs
-
-if TYPE_CHECKING:
-    import onnx
 
 CPU_PROVIDER = "CPUExecutionProvider"
 OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
 
 
 class OnnxRuntimeEngine(Engine):
-    """ONNX Runtime with one provider, which is made sure of: it falls back in silence.
+    """ONNX Runtime with one execution provider.
 
-    `placement` is the number of the graph's nodes by provider.
+    ONNX Runtime falls back to its CPU provider in silence, so it is checked that every node of the
+    graph runs with the provider that was asked for. `placement` is the number of the graph's
+    nodes by provider.
     """
 
     def __init__(
         self,
-        model: onnx.ModelProto | Path,
+        model: Path,
         info: ModelInfo | None = None,
         *,
         version: int = 1,
@@ -38,11 +37,20 @@ class OnnxRuntimeEngine(Engine):
         threads: int = 0,
         execution: Mapping[str, Any] | None = None,
     ) -> None:
-        """Open a session; `threads` 0 leaves the number to the engine.
+        """Open a session.
 
-        `execution` are OpenVINO properties for its provider. Raises ModelLoadError where the
-        provider is not there or the model cannot be loaded, NotAQAModelError as `OpenVINOEngine`
-        does.
+        Args:
+            model: The `.onnx` file.
+            info: What the model says of itself; by default that is read from its metadata.
+            version: The version's number, which every result names.
+            provider: The execution provider that has to run every node.
+            threads: The number of threads; 0 leaves it to ONNX Runtime.
+            execution: OpenVINO's properties, for its provider.
+
+        Raises:
+            ModelLoadError: The provider is not there or does not run every node, or the model
+                cannot be loaded.
+            NotAQAModelError: The model has no `model_info`.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -52,14 +60,12 @@ class OnnxRuntimeEngine(Engine):
         if provider == OPENVINO_PROVIDER:
             properties = {"INFERENCE_PRECISION_HINT": "f32", **(execution or {})}
             settings = {"device_type": "CPU", "load_config": json.dumps({"CPU": properties})}
-        source = str(model) if isinstance(model, Path) else model.SerializeToString()
         try:
             self.session = onnxruntime.InferenceSession(
-                source, options, providers=[provider], provider_options=[settings]
+                str(model), options, providers=[provider], provider_options=[settings]
             )
         except Exception as error:
-            what = "the model" if isinstance(source, bytes) else source
-            raise ModelLoadError(f"ONNX Runtime cannot load {what}.", detail=str(error)) from error
+            raise ModelLoadError(f"ONNX Runtime cannot load {model}.", detail=str(error)) from error
         self.placement = _placement(self.session)
         if set(self.placement) != {provider}:
             raise ModelLoadError(
@@ -72,8 +78,13 @@ class OnnxRuntimeEngine(Engine):
         super().__init__(info, version)
 
     def run(self, inputs: Inputs) -> Outputs:
-        """Return the logits."""
-        results = self.session.run(OUTPUTS, dict(inputs))
+        """See `Engine.run`."""
+        try:
+            results = self.session.run(OUTPUTS, dict(inputs))
+        except Exception as error:
+            raise BertQAError(
+                "ONNX Runtime cannot run the model on these inputs.", detail=str(error)
+            ) from error
         return dict(zip(OUTPUTS, results, strict=True))
 
 

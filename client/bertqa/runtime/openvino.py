@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU."""
+"""OpenVINO on the CPU as an engine, and what it executes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import openvino as ov
 
 from bertqa.artifact import OUTPUTS, ModelInfo
-from bertqa.errors import ModelLoadError, NotAQAModelError
+from bertqa.errors import BertQAError, ModelLoadError, NotAQAModelError
 from bertqa.runtime._engine import Engine
 from bertqa.transport import Inputs, Outputs
 
@@ -29,10 +29,17 @@ class OpenVINOEngine(Engine):
         version: int = 1,
         properties: Mapping[str, Any] | None = None,
     ) -> None:
-        """Compile `model`; without `info` it is read from the model's `rt_info`.
+        """Compile a model.
 
-        Raises NotAQAModelError where the model says nothing of itself, ModelLoadError where
-        OpenVINO cannot read it.
+        Args:
+            model: An IR's `.xml` file, or a model in memory.
+            info: What the model says of itself; by default that is read from its `rt_info`.
+            version: The version's number, which every result names.
+            properties: OpenVINO's properties, on top of FP32 for what is not quantised.
+
+        Raises:
+            ModelLoadError: OpenVINO cannot read or compile the model.
+            NotAQAModelError: The model has no `model_info`.
         """
         core = ov.Core()
         try:
@@ -46,13 +53,22 @@ class OpenVINOEngine(Engine):
         self._request = self.compiled.create_infer_request()
 
     def run(self, inputs: Inputs) -> Outputs:
-        """Return the logits."""
-        results = self._request.infer(dict(inputs))
+        """See `Engine.run`."""
+        try:
+            results = self._request.infer(dict(inputs))
+        except RuntimeError as error:
+            raise BertQAError(
+                "OpenVINO cannot run the model on these inputs.", detail=str(error)
+            ) from error
         return {name: results[name].copy() for name in OUTPUTS}
 
 
 def read_ir_info(model: ov.Model) -> ModelInfo:
-    """Read what an IR says of itself. Raises NotAQAModelError where that is nothing."""
+    """Read the section `model_info` of an IR's `rt_info`.
+
+    Raises:
+        NotAQAModelError: The IR does not have that section.
+    """
     if not model.has_rt_info([MODEL_INFO]):
         raise NotAQAModelError(
             "The IR has no model_info in its rt_info: it was not published by `bert-qa build`."
@@ -63,8 +79,12 @@ def read_ir_info(model: ov.Model) -> ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """An operation as OpenVINO executes it: its kind, the precision that it computes in, and the
-    names of the graph's operations that it stands for.
+    """An operation as OpenVINO executes it.
+
+    Attributes:
+        kind: What it is, such as `FullyConnected`.
+        precision: What it computes in, such as `f32` or `i8`.
+        names: The names of the graph's operations that it stands for.
     """
 
     kind: str
@@ -73,10 +93,10 @@ class Executed:
 
 
 def executed_operations(compiled: ov.CompiledModel) -> list[Executed]:
-    """Read back what is executed.
+    """Return the operations that a compiled model executes.
 
     What a runtime graph calls an operation's precision is that of its inputs, stored INT8 weights
-    among them; in which one it computes is told by the kernel that was chosen for it.
+    among them. The precision that it computes in shows in the name of its kernel.
     """
     operations = []
     for operation in compiled.get_runtime_model().get_ops():

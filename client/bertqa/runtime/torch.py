@@ -12,14 +12,15 @@ from bertqa.transport import Inputs, Outputs
 
 
 class TorchEngine(Engine):
-    """A torch module with the inputs and outputs of `SpanModel`, without gradients."""
+    """A torch module with the inputs and outputs of `bertqa_build.model.SpanModel`."""
 
     def __init__(self, module: nn.Module, info: ModelInfo, *, version: int = 1) -> None:
+        """Take a module, which is put into evaluation mode, and what it says of itself."""
         super().__init__(info, version)
         self.module = module.eval()
 
     def run(self, inputs: Inputs) -> Outputs:
-        """Return the logits."""
+        """See `Engine.run`."""
         tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
         with torch.inference_mode():
             logits = self.module(**tensors)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from bertqa_build.bench.chart import draw
 from bertqa_build.bench.plan import BenchFiles, EngineName, Plan, Precision, Shape, Variant
 from bertqa_build.bench.run import machine, measure, plan_for_this_machine
 from bertqa_build.errors import BuildError
+from bertqa_build.plots import Colour
 
 FP32 = Variant(EngineName.OPENVINO, Precision.FP32)
 INT8 = Variant(EngineName.OPENVINO, Precision.INT8)
@@ -53,11 +55,13 @@ def test_variants_take_turns_and_what_is_measured_is_kept(plan: Plan, work_dir: 
 
 def test_the_figure_is_svg_with_a_bar_for_each_cell(plan: Plan, work_dir: Path) -> None:
     measurement = measure(plan, work_dir)
-    root = ElementTree.fromstring(draw(measurement))
-    bars = [each for each in root.iter("{http://www.w3.org/2000/svg}rect") if each.get("class")]
-    assert len(bars) == len(measurement.cells)
+    figure = draw(measurement)
+    bars = re.findall(r'<g id="patch_\d+">\s*<path [^>]*fill: (#[0-9a-f]{6})', figure)
+    assert sorted(bars) == sorted([Colour.BASE, Colour.BEST] * len(measurement.plan.shapes))
+    words = [each.text for each in ElementTree.fromstring(figure).iter() if each.text]
     for cell in measurement.cells:
-        assert f"{measurement.ratio(cell):.2f}x" in draw(measurement)
+        note = f"{cell.windows_per_second:.1f} ({measurement.ratio(cell):.2f}x)"
+        assert note in words
 
 
 def test_an_engine_that_fails_is_named_with_its_last_words(plan: Plan, work_dir: Path) -> None:

@@ -40,7 +40,7 @@ def test_two_served_versions_side_by_side(
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
     found = json.loads(invoke("compare", "1", "2", *arguments, "--json").out)
-    assert [side["name"] for side in found["sides"]] == ["version 1", "version 2"]
+    assert [system["name"] for system in found["metrics"]] == ["version 1", "version 2"]
     assert 0 <= found["agreement"] <= 100
     assert found["verdict"] in shown.out
 
@@ -54,8 +54,8 @@ def test_a_model_that_is_not_published_against_a_published_one(
         *("--repository", str(served.repository)),
     )
     found = json.loads(result.out)
-    assert [side["name"] for side in found["sides"]] == ["version 1", str(artefact)]
-    assert all(side["size"] > 0 for side in found["sides"])
+    assert [system["name"] for system in found["metrics"]] == ["version 1", str(artefact)]
+    assert all(system["size"] > 0 for system in found["metrics"])
 
 
 def test_recorded_traffic_is_reported_on(invoke: Invoke, tmp_path: Path) -> None:

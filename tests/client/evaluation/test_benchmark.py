@@ -23,8 +23,8 @@ def test_each_step_of_a_question_is_timed() -> None:
     times = time_questions(InProcessTransport(), PAIRS[:40])
     assert times.questions == 40
     assert times.windows >= 1
-    assert min(times.tokenizing, times.stacking, times.transport, times.decoding) > 0
-    assert times.own == times.tokenizing + times.stacking + times.decoding
+    assert min(times.tokenizing, times.collating, times.transport, times.decoding) > 0
+    assert times.own == times.tokenizing + times.collating + times.decoding
 
 
 def test_a_stream_of_squad_questions_has_little_padding() -> None:

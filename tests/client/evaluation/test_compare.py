@@ -10,6 +10,7 @@ from bertqa import Answer, QAClient
 from bertqa.errors import InvalidOptionError
 from bertqa.evaluation import (
     Comparison,
+    Disagreement,
     Metrics,
     SquadDataset,
     System,
@@ -18,7 +19,6 @@ from bertqa.evaluation import (
     evaluate,
     parse_squad,
 )
-from bertqa.evaluation._compare import Disagreement
 from bertqa.evaluation._statistics import Interval, McNemar
 from bertqa.qa import normalize
 from tests.support.in_process import InProcessTransport
@@ -59,25 +59,25 @@ def comparison(client: QAClient, dataset: SquadDataset) -> Comparison:
 def test_the_scores_are_those_of_an_evaluation(
     comparison: Comparison, client: QAClient, dataset: SquadDataset
 ) -> None:
-    for version, side in zip((1, 2), comparison.sides, strict=True):
+    for version, system in zip((1, 2), comparison.metrics, strict=True):
         scores = evaluate(client, dataset, version=version)
-        assert (side.f1, side.exact_match) == pytest.approx((scores.f1, scores.exact_match))
-        assert 0 < side.median_ms <= side.p95_ms
-        assert side.questions_per_second > 0
-    first, second = comparison.sides
+        assert (system.f1, system.exact_match) == pytest.approx((scores.f1, scores.exact_match))
+        assert 0 < system.median_ms <= system.p95_ms
+        assert system.questions_per_second > 0
+    first, second = comparison.metrics
     assert comparison.f1_difference.estimate == pytest.approx(second.f1 - first.f1)
     assert (first.size, second.size) == (10_000_000, None)
 
 
 def test_what_differs_is_listed_worst_first(comparison: Comparison, dataset: SquadDataset) -> None:
-    changes = [each.f1[1] - each.f1[0] for each in comparison.differences]
+    changes = [each.f1[1] - each.f1[0] for each in comparison.disagreements]
     assert changes == sorted(changes)
-    for each in comparison.differences:
+    for each in comparison.disagreements:
         one, other = each.answers
         assert normalize(one.text) != normalize(other.text)
         assert each.context[one.start : one.end] == one.text
         assert (one.model_version, other.model_version) == (1, 2)
-    share = 1 - len(comparison.differences) / len(dataset)
+    share = 1 - len(comparison.disagreements) / len(dataset)
     assert comparison.agreement == pytest.approx(100 * share)
 
 
@@ -85,7 +85,7 @@ def test_the_same_model_twice_agrees_with_itself(client: QAClient, dataset: Squa
     with QAClient(transport=InProcessTransport({1: model_info()})) as other:
         comparison = compare(System("one", client, 1), System("other", other, 1), dataset)
     assert comparison.agreement == 100
-    assert not comparison.differences
+    assert not comparison.disagreements
     assert comparison.verdict.startswith(
         "No difference beyond chance: the F1 of other is 0.00 points above"
     )
@@ -117,12 +117,12 @@ def test_the_verdict_says_which_is_better_and_how_sure_that_is(comparison: Compa
 def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
     evil = "<script>alert(1)</script> & co"
     answers = Answer("<script>", 0, 8, 0.5, 1), Answer("", 0, 0, 0.25, 2)
-    side = Metrics("version <1>", 50.0, 60.0, 1.0, 2.0, 3.0, None)
+    system = Metrics("version <1>", 50.0, 60.0, 1.0, 2.0, 3.0, None)
     page = comparison_page(
         Comparison(
             "data & more.json",
             1,
-            (side, replace(side, name="version 2")),
+            (system, replace(system, name="version 2")),
             0.0,
             Interval(-1.0, -2.0, 0.5),
             McNemar(1, 0, 1.0),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bertqa._progress import Progress
 from bertqa.client import QAClient
 from bertqa.evaluation import SquadDataset, SquadQuestion, evaluate
 from bertqa.evaluation._evaluate import predict
@@ -34,10 +35,10 @@ def own_answers(qa: QAClient, version: int) -> SquadDataset:
 
 def test_a_version_is_scored_by_its_own_answers(qa: QAClient) -> None:
     dataset = own_answers(qa, version=2)
-    told: list[tuple[int, int]] = []
-    scores = evaluate(qa, dataset, version=2, on_progress=lambda *counts: told.append(counts))
+    events: list[Progress] = []
+    scores = evaluate(qa, dataset, version=2, on_progress=events.append)
     assert (scores.f1, scores.exact_match, scores.questions) == (100, 100, 3)
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert [(each.done, each.total) for each in events] == [(1, 3), (2, 3), (3, 3)]
     assert evaluate(qa, dataset, version=1).exact_match < 100
 
 

@@ -48,7 +48,7 @@ def test_a_shadow_is_held_against_the_answer(tmp_path: Path, clear: bool) -> Non
     assert shadow.agreement.low < 7 / 8 < shadow.agreement.high < 1
     assert shadow.score_difference.estimate == pytest.approx(0.1)
     assert shadow.median_ms == pytest.approx((10, 20))
-    assert len(shadow.differences) == 1
+    assert len(shadow.disagreements) == 1
     assert report.shadow_errors == {"ServerUnreachableError": 1}
     assert shadow.verdict.startswith("Version 2 agrees with version 1 on 87.5 % of 8 questions")
     assert report.to_dict()["shadows"][0]["verdict"] == shadow.verdict
@@ -57,7 +57,7 @@ def test_a_shadow_is_held_against_the_answer(tmp_path: Path, clear: bool) -> Non
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "holds no answer"),
+        ("", "does not hold an answer"),
         ("{", "line 1 cannot be read"),
         ('{"question": "q", "answer": {"version": 1}}', "line 1 cannot be read"),
         ("[]", "line 1 cannot be read"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bertqa.evaluation._statistics import bootstrap_mean, mcnemar, wilson
+from bertqa.evaluation._statistics import Interval, bootstrap_mean, mcnemar, wilson
 
 
 def test_the_interval_is_that_of_scipy_s_percentile_bootstrap() -> None:
@@ -21,6 +21,10 @@ def test_the_interval_is_that_of_scipy_s_percentile_bootstrap() -> None:
 def test_the_interval_is_the_same_every_time() -> None:
     values = np.random.default_rng(3).normal(size=100)
     assert bootstrap_mean(values) == bootstrap_mean(values)
+
+
+def test_one_difference_has_no_interval_to_resample() -> None:
+    assert bootstrap_mean([3.0]) == Interval(3.0, 3.0, 3.0)
 
 
 def test_an_interval_beyond_zero_is_beyond_chance() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from onnx import TensorProto, helper, save
 from openvino import opset13 as ops
 
-from bertqa.artifact import INPUTS
-from bertqa.errors import ModelLoadError, NotAQAModelError
+from bertqa.artifact import INPUTS, ModelInfo
+from bertqa.errors import BertQAError, DeadlineExceededError, ModelLoadError, NotAQAModelError
+from bertqa.runtime import Engine
 from bertqa.runtime.onnxruntime import CPU_PROVIDER, OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine, executed_operations
+from bertqa.transport import Inputs, Outputs
 from tests.support.models import model_info, toy_qa_model, write_toy_version
 
 
@@ -41,6 +44,39 @@ def test_threads_do_not_mix_up_their_results() -> None:
             strict=True,
         ):
             np.testing.assert_array_equal(result.outputs["start_logits"], alone[token])
+
+
+def test_a_request_does_not_wait_for_another_beyond_its_time() -> None:
+    engine = Slow(model_info())
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(engine.infer, inputs([1]), version=None, timeout=60)
+        assert engine.begun.wait(60)
+        with pytest.raises(DeadlineExceededError):
+            engine.infer(inputs([1]), version=None, timeout=0.01)
+        engine.goes_on.set()
+        assert first.result().model_version == 1
+
+
+class Slow(Engine):
+    """Waits until it is let go on."""
+
+    def __init__(self, info: ModelInfo) -> None:
+        super().__init__(info)
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+
+    def run(self, inputs: Inputs) -> Outputs:
+        self.begun.set()
+        assert self.goes_on.wait(60)
+        return {}
+
+
+def test_inputs_that_do_not_fit_each_other_are_refused() -> None:
+    arrays = {**inputs([1, 2]), "input_ids": np.ones((1, 3), dtype=np.int64)}
+    engine = OpenVINOEngine(toy_qa_model(), model_info())
+    with pytest.raises(BertQAError, match="cannot run the model on these inputs") as raised:
+        engine.infer(arrays, version=None, timeout=60)
+    assert raised.value.detail
+    assert engine.infer(inputs([1, 2]), version=None, timeout=60).model_version == 1
 
 
 def test_what_says_nothing_of_itself_is_refused(tmp_path: Path) -> None:

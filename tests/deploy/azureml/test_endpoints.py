@@ -49,6 +49,14 @@ def test_a_version_is_uploaded_registered_and_deployed_without_traffic(
     assert uploaded[0].endswith("/2/model.xml"), "OVMS takes the directory for the version"
 
 
+def test_the_sdk_prints_nothing_meanwhile(
+    client: MLClient, files: Files, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deploy(client, plan_serving(files, 2))
+
+    assert capfd.readouterr().out == ""
+
+
 def test_what_is_there_is_not_made_again_unless_it_is_to_be_updated(
     both: MLClient, azure: Azure, files: Files
 ) -> None:

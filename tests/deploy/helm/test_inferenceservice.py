@@ -59,7 +59,17 @@ def test_rest_may_be_routed_instead_of_grpc() -> None:
 
 def test_it_is_ready_when_the_version_is() -> None:
     probe = container(predictor(), "transformer-container")["readinessProbe"]
-    assert probe["httpGet"] == {"path": "/v2/models/bert-qa/versions/2/ready", "port": 8081}
+    assert probe == {
+        "httpGet": {"path": "/v2/models/bert-qa/versions/2/ready", "port": 8081},
+        "periodSeconds": 5,
+        "timeoutSeconds": 5,
+    }
+
+
+def test_images_may_come_from_a_private_registry() -> None:
+    assert "imagePullSecrets" not in predictor()
+    secrets = [{"name": "registry"}]
+    assert predictor({"imagePullSecrets": secrets})["imagePullSecrets"] == secrets
 
 
 @pytest.mark.parametrize(

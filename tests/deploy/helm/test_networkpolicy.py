@@ -73,6 +73,9 @@ def test_an_endpoint_without_a_port_is_reached_on_that_of_its_scheme() -> None:
 
 
 def test_training_reaches_model_hubs() -> None:
+    rendering = render("training")
+    chosen = policy(rendering, "-training")["podSelector"]["matchLabels"].items()
+    assert chosen <= rendering.one("Job")["spec"]["template"]["metadata"]["labels"].items()
     assert egress_ports("training", "-training") == {53, 443}
 
 

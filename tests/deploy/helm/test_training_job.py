@@ -76,6 +76,15 @@ def test_another_job_is_another_object_since_a_job_cannot_be_changed(
     assert before["metadata"]["name"] != after["metadata"]["name"]
 
 
+def test_the_pod_says_which_recipe_it_builds() -> None:
+    def recipe(training: dict[str, Any]) -> object:
+        template = job({"model": {"training": training}})["spec"]["template"]
+        return template["metadata"]["annotations"]["bert-qa/recipe"]
+
+    assert recipe({}) == recipe({"image": "bert-qa-build:0.2.0"})
+    assert recipe({}) != recipe({"recipe": "name: other\n"})
+
+
 def test_a_change_elsewhere_does_not_train_again() -> None:
     assert job() == job({"server": {"streams": 2}})
 

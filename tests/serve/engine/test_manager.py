@@ -18,7 +18,7 @@ import pytest
 from bertqa_serve.engine import LocalServer
 from bertqa_serve.engine.metrics import Metrics
 from tests.serve.engine.test_hardening import body, eventually
-from tests.serve.servers import AsProcess
+from tests.support.servers import AsProcess
 
 MODELS = Path(__file__).parents[1] / "ovms" / "models"
 SLOW = 300_000  # Counts in the model; some half a second.

@@ -7,12 +7,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, Unpack, overload
 
 from bertqa import _defaults
 from bertqa.client._base_client import BaseClient, check_pair, raise_unless_own
 from bertqa.client._batcher import Batcher, Outcome
+from bertqa.client._local import open_async_local_transport
 from bertqa.client._options import AskOptions, Settings
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._scheduler import Scheduler
@@ -157,6 +159,10 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @classmethod
+    def _open_local(cls, path: Path, version: int | None) -> AsyncTransport:
+        return open_async_local_transport(path, version)
 
     def _connect(self, url: str | None, options: TransportOptions, *, follows: bool) -> None:
         if url is not None:

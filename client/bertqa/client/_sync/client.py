@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, Unpack, overload
 
 from bertqa import _defaults
 from bertqa.client._base_client import BaseClient, check_pair, raise_unless_own
 from bertqa.client._batcher import Batcher, Outcome
+from bertqa.client._local import open_local_transport
 from bertqa.client._options import AskOptions, Settings
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._scheduler import Scheduler
@@ -159,6 +161,10 @@ class QAClient(BaseClient[Transport]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @classmethod
+    def _open_local(cls, path: Path, version: int | None) -> Transport:
+        return open_local_transport(path, version)
 
     def _connect(self, url: str | None, options: TransportOptions, *, follows: bool) -> None:
         if url is not None:

@@ -20,7 +20,7 @@ from ovmsclient.tfs_compat.protos.tensorflow_serving.apis import (
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.grpc import service_pb2
 
-from tests.serve.servers import Server, Step
+from tests.support.servers import Server, Step
 
 DEADLINE_SECONDS = 300.0
 _KSERVE = "inference.GRPCInferenceService"

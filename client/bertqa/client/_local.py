@@ -1,0 +1,54 @@
+"""Models in this process as transports.
+
+The clients do not know the engines: `bertqa` itself, which knows both, hands over the function
+that loads a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from bertqa.errors import ClientStateError
+from bertqa.transport import AsyncTransport, InferResult, Inputs, ModelMetadata, Transport
+
+LoadModel = Callable[[Path, int | None], Transport]
+
+_load_model: LoadModel | None = None
+
+
+def load_models_with(load_model: LoadModel) -> None:
+    """Set the function that loads the model at a path, of a version if one is named."""
+    global _load_model
+    _load_model = load_model
+
+
+def open_local_transport(path: Path, version: int | None) -> Transport:
+    """Load a model into this process. Raises what `bertqa.runtime.load` raises."""
+    if _load_model is None:
+        raise ClientStateError("No runtime is known: import bertqa.")
+    return _load_model(path, version)
+
+
+def open_async_local_transport(path: Path, version: int | None) -> AsyncTransport:
+    """Load a model into this process; its requests run in threads, off the event loop."""
+    return _InThreads(open_local_transport(path, version))
+
+
+class _InThreads:
+    """A synchronous transport as an asynchronous one."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        return await asyncio.to_thread(
+            self._transport.infer, inputs, version=version, timeout=timeout
+        )
+
+    async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+        return await asyncio.to_thread(self._transport.metadata, version=version, timeout=timeout)
+
+    async def close(self) -> None:
+        self._transport.close()

@@ -1,0 +1,97 @@
+"""Choosing the model's file and the engine that runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bertqa.artifact import IR_FILE, ONNX_FILE, Repository
+from bertqa.errors import ModelLoadError, VersionNotFoundError
+from bertqa.runtime._engine import Engine
+
+if TYPE_CHECKING:
+    pass
+
+_IR_SUFFIX, _ONNX_SUFFIX = Path(IR_FILE).suffix, Path(ONNX_FILE).suffix
+
+
+def load(path: str | Path, version: int | None = None) -> Engine:
+    """Load a model into this process.
+
+    An IR (`model.xml`) is run by OpenVINO, which the extra `evaluate` installs, and an ONNX model
+    (`model.onnx`) by ONNX Runtime, which the extra `onnx` installs.
+
+    Args:
+        path: A version's directory, such as `model_repository/bert-qa/2`, a model's directory,
+            such as `model_repository/bert-qa`, or a model's file.
+        version: The version to load; None loads the highest of a model's directory.
+
+    Returns:
+        The engine. Its version is the name of the version's directory, or 1 where that is not a
+        number.
+
+    Raises:
+        ModelLoadError: There is no model at `path`, its engine is not installed, or the engine
+            cannot load it.
+        NotAQAModelError: The model has no `model_info`.
+        VersionNotFoundError: `path` is, or holds, other versions only.
+    """
+    file = find_model(Path(path), version)
+    number = _number_of(file.parent) or 1
+    if file.suffix == _ONNX_SUFFIX:
+        try:
+            from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
+        except ModuleNotFoundError as error:
+            raise _not_installed(file, "ONNX Runtime", "onnxruntime", "onnx", error) from error
+        return OnnxRuntimeEngine(file, version=number)
+    try:
+        from bertqa.runtime.openvino import OpenVINOEngine
+    except ModuleNotFoundError as error:
+        raise _not_installed(file, "OpenVINO", "openvino", "evaluate", error) from error
+    return OpenVINOEngine(file, version=number)
+
+
+def find_model(path: Path, version: int | None = None) -> Path:
+    """Return the file of the model that `load` loads. Raises what `load` raises about the path."""
+    path = path.absolute()
+    directory = path.parent if path.is_file() else path
+    number = _number_of(directory)
+    if number is None and not path.is_file():
+        versions = Repository(directory.parent).versions(directory.name)
+        if versions and version is None:
+            version = versions[-1]
+        if version in versions:
+            directory, number = directory / str(version), version
+        elif versions:
+            raise _no_version(path, version, ", ".join(map(str, versions)))
+    if version is not None and version != number:
+        raise _no_version(path, version, "none" if number is None else str(number))
+    candidates = [path] if path.is_file() else [directory / IR_FILE, directory / ONNX_FILE]
+    for candidate in candidates:
+        if candidate.is_file() and candidate.suffix in (_IR_SUFFIX, _ONNX_SUFFIX):
+            return candidate
+    raise ModelLoadError(
+        f"{path} is neither a model nor the directory of one: looked for {IR_FILE} and "
+        f"{ONNX_FILE}, there and in directories whose name is a version's number."
+    )
+
+
+def _number_of(directory: Path) -> int | None:
+    name = directory.name
+    return int(name) if name.isascii() and name.isdecimal() and not name.startswith("0") else None
+
+
+def _no_version(path: Path, version: int | None, known: str) -> VersionNotFoundError:
+    return VersionNotFoundError(f"{path} has no version {version} (versions: {known}).")
+
+
+def _not_installed(
+    file: Path, engine: str, package: str, extra: str, error: ModuleNotFoundError
+) -> BaseException:
+    """Return the error for an engine that is not there; another missing module is a fault."""
+    if (error.name or "").partition(".")[0] != package:
+        return error
+    return ModelLoadError(
+        f"{engine} runs {file}, but the package {package} is not installed. Install bertqa with "
+        f"its extra `{extra}`."
+    )

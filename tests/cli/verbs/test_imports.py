@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkpoints import write_squad
+from tests.support.models import write_toy_version
+
+HEAVY = ("torch", "onnx", "onnxruntime", "transformers", "nncf")
+CODE = f"""
+import json, sys
+from bertqa_cli import main
+try:
+    main.run()
+finally:
+    found = [name for name in {HEAVY!r} if name in sys.modules]
+    print(json.dumps([found, "openvino" in sys.modules]), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("verb", [("evaluate", "--version", "1"), ("compare", "1", "2")])
+def test_an_ir_needs_openvino_alone(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    for version in (1, 2):
+        write_toy_version(tmp_path, version)
+    data = write_squad(tmp_path / "data.json")
+    arguments = [*verb, "--data", str(data), "--repository", str(tmp_path), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+    assert json.loads(done.stderr.splitlines()[-1]) == [[], True]
