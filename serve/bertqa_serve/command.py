@@ -14,6 +14,8 @@ from pathlib import Path
 # The version that the chart runs by default.
 CONTAINER_IMAGE = "openvino/model_server:2026.4.1"
 STREAMS_PER_CHANNEL = 1000
+# OVMS refuses calls beyond its threads at once: one channel must not meet that limit.
+GRPC_THREADS = 1024
 
 
 class EngineKind(StrEnum):
@@ -54,6 +56,7 @@ def server_flags(listening: Listening) -> list[str]:
         *("--grpc_bind_address", listening.host),
         *("--rest_bind_address", listening.host),
         *("--grpc_channel_arguments", f"grpc.max_concurrent_streams={STREAMS_PER_CHANNEL}"),
+        *("--grpc_max_threads", str(GRPC_THREADS)),
         "--metrics_enable",
         *("--log_level", listening.log_level),
     ]

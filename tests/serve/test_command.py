@@ -35,6 +35,7 @@ def test_ovms_gets_ports_addresses_streams_metrics_and_log_level() -> None:
         *("--grpc_bind_address", "127.0.0.1"),
         *("--rest_bind_address", "127.0.0.1"),
         *("--grpc_channel_arguments", "grpc.max_concurrent_streams=1000"),
+        *("--grpc_max_threads", "1024"),
         "--metrics_enable",
         *("--log_level", "INFO"),
     ]

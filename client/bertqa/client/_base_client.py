@@ -77,8 +77,8 @@ class BaseClient(Generic[TransportT]):
                 This is always so with a split that is followed, which may just have changed.
             shadow: A version that gets a copy of each question.
             on_shadow: Called with both best answers, or with an error in place of the shadow's.
-            recorder: Writes answers, and those of the shadow, to a file; whoever opened it closes
-                it.
+            recorder: Writes answers, and those of the shadow, to a file; the client does not
+                close it.
             tokenizer: A file, a directory, a Hugging Face hub id or a `QATokenizer`, in place of
                 the one that the model brings.
             metadata_url: The REST address where a gRPC client reads the model's tokenizer and
@@ -99,18 +99,18 @@ class BaseClient(Generic[TransportT]):
                 "or transport=, and not both."
             )
         if version is not None and traffic is not None:
-            raise InvalidOptionError("version= and traffic= cannot both be given.")
+            raise InvalidOptionError("Pass version= or traffic=, and not both.")
         if (shadow is None and on_shadow is not None) or (
             shadow is not None and on_shadow is None and recorder is None
         ):
-            raise InvalidOptionError(
-                "shadow= and on_shadow= have to be given together, or shadow= and recorder=."
-            )
+            raise InvalidOptionError("Pass shadow= together with on_shadow= or recorder=.")
         if isinstance(tokenizer, str | Path):
             tokenizer = QATokenizer.load(tokenizer)
         self._settings = Settings.of({"version": version}, timeout)
         if traffic == "auto" and url is None:
-            raise InvalidOptionError('traffic="auto" needs url=: the split is read from there.')
+            raise InvalidOptionError(
+                'The option traffic="auto" needs url=: the split is read from there.'
+            )
         self._url, self._model = url, model
         self._split_poller: SplitPoller | None = None
         self._split_file: Path | None = None

@@ -1,4 +1,4 @@
-"""What a flow asks of the world: values that a driver executes, and nothing that does anything."""
+"""What a flow needs done: plain values that a driver executes."""
 
 from __future__ import annotations
 

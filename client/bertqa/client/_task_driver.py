@@ -32,7 +32,7 @@ class TaskDriver:
     """Drives flows over a transport, with a bounded number of requests in flight.
 
     Args:
-        transport: The transport to call; whoever opened it closes it.
+        transport: The transport to call; the driver does not close it.
 
     Attributes:
         polling: Held while the split of the traffic is read.

@@ -32,7 +32,7 @@ class ThreadDriver:
     A pool starts its threads when they are needed: a single question needs none.
 
     Args:
-        transport: The transport to call; whoever opened it closes it.
+        transport: The transport to call; the driver does not close it.
 
     Attributes:
         polling: Held while the split of the traffic is read.

@@ -17,7 +17,7 @@ class TransportOptions(TypedDict):
     Attributes:
         model: The model's name.
         metadata_url: The REST address that describes the model, where it is not the usual one.
-        learns: Whether the model is asked for its tokenizer and lengths.
+        learns: Whether the tokenizer and lengths are read from the model.
         security: TLS files and headers.
     """
 
