@@ -318,7 +318,7 @@ def test_a_shadow_that_fails_unexpectedly_is_logged_and_the_client_closes(
 
 
 def test_no_secret_is_shown(open_client: Twins) -> None:
-    secrets = {"token": "s3cret", "headers": {"x-team": "t0psecret"}}
+    secrets: dict[str, Any] = {"token": "s3cret", "headers": {"x-team": "t0psecret"}}
     for url in ("localhost:9000", "http://localhost:8000"):
         client = open_client(url, **secrets)
         assert repr(client).endswith(f"QAClient({url!r}, model='bert-qa')")
