@@ -12,6 +12,7 @@ from filelock import FileLock
 from bertqa.artifact import Repository
 from tests.support.kinds import KINDS, kind_of, rank
 from tests.support.ports import free_port
+from tests.support.processes import end_with_this_process
 
 if TYPE_CHECKING:
     from tests.support.demo import DemoBuild
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parent
 
 pytest_plugins = ["pytester"]
+
+
+def pytest_configure() -> None:
+    """Whatever tests start ends with the run, or with each worker of pytest-xdist."""
+    end_with_this_process()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -48,7 +54,7 @@ def _free_port() -> int:
 def engine(request: pytest.FixtureRequest) -> str:
     """Each engine in turn: an end-to-end test is written once and holds for all that are there."""
     from bertqa_serve.errors import EngineNotFoundError
-    from bertqa_serve.launcher import choose_engine
+    from bertqa_serve.selection import choose_engine
 
     try:
         return str(choose_engine(request.param).kind)

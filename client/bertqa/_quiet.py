@@ -12,10 +12,13 @@ def muted(*loggers: str) -> Iterator[None]:
     """Drop what loggers record below CRITICAL during the block; errors still come as exceptions.
 
     Args:
-        *loggers: Their names, such as `azure`; the loggers below them are muted too.
+        *loggers: Their names, such as `azure`; the loggers below them are muted too, also those
+            that have a level of their own.
     """
+    below = tuple(f"{name}." for name in loggers)
+    names = [name for name in list(logging.root.manager.loggerDict) if name.startswith(below)]
     with ExitStack() as levels:
-        for logger in map(logging.getLogger, loggers):
+        for logger in map(logging.getLogger, (*loggers, *names)):
             levels.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.CRITICAL)
         yield

@@ -11,7 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -187,6 +187,7 @@ class Request:
     method: str
     path: str
     content: bytes
+    query: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def writes(self) -> bool:
@@ -206,8 +207,8 @@ class CutError(Exception):
 class Proxy:
     """Passes on what goes to and from a store over HTTP.
 
-    `before` is called with each request before it is passed on; what it gives, if anything, is the
-    HTTP status that answers in the store's stead. `after` may change the content of an answer.
+    `before` is called with each request before it is passed on; what it returns, if anything, is
+    the HTTP status that answers in the store's stead. `after` may change the content of an answer.
     """
 
     def __init__(self, target: str) -> None:
@@ -250,7 +251,8 @@ class Proxy:
         await self._session.close()
 
     async def _pass(self, incoming: web.Request) -> web.StreamResponse:
-        request = Request(incoming.method, incoming.path, await incoming.read())
+        content = await incoming.read()
+        request = Request(incoming.method, incoming.path, content, incoming.query)
         try:
             status = await asyncio.to_thread(self.before, request)
             self.requests.append(request)

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
     from bertqa_deploy.azureml.endpoints import Endpoint as EndpointState
     from bertqa_deploy.azureml.files import Document
-    from bertqa_deploy.azureml.plans import Training
+    from bertqa_deploy.azureml.plans import TrainingPlan
 
 Folder = Annotated[Path, typer.Option("--files", help="The folder with Azure's YAML files.")]
 Endpoint = Annotated[
     str | None, typer.Option(help="The endpoint's name; that of endpoint.yml if left out.")
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print what Azure would be given, and ask it nothing.")
+    bool, typer.Option("--dry-run", help="Print what would be sent to Azure, without a request.")
 ]
 Subscription = Annotated[str | None, typer.Option(help="The id of the Azure subscription.")]
 ResourceGroup = Annotated[str | None, typer.Option(help="The workspace's resource group.")]
 Workspace = Annotated[
     str | None,
-    typer.Option(help="The workspace. Azure's config.json or variables say all three as well."),
+    typer.Option(help="The workspace; all three default to Azure's variables or its config.json."),
 ]
 
 DEFAULT_FOLDER = Path("deploy/azureml")
@@ -50,7 +50,7 @@ def submit(
     ] = False,
     name: Annotated[
         str | None,
-        typer.Option(help="The job's name; the same command then finds the job that it made."),
+        typer.Option(help="The job's name; with it, the same command finds its job again."),
     ] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="The recipe; that of the job's file if left out.")
@@ -69,9 +69,9 @@ def submit(
     ] = None,
     new_environment: Annotated[
         bool,
-        typer.Option("--new-environment", help="Build the image anew, after a change of the code."),
+        typer.Option("--new-environment", help="Build the image again, after the code changed."),
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow the job to its end.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the job's end.")] = False,
     files: Folder = DEFAULT_FOLDER,
     subscription: Subscription = None,
     resource_group: ResourceGroup = None,
@@ -83,11 +83,11 @@ def submit(
     from bertqa_deploy.azureml.files import Files
     from bertqa_deploy.azureml.plans import plan_training
 
-    place = Files(files)
+    azure_files = Files(files)
 
-    def plan(after: int) -> Training:
+    def plan(after: int) -> TrainingPlan:
         return plan_training(
-            place,
+            azure_files,
             sweep=sweep,
             name=name,
             recipe=recipe,
@@ -98,13 +98,13 @@ def submit(
 
     planned = plan(after or 0)
     if dry_run:
-        _show(planned.documents, json=json)
+        _print_documents(planned.documents, json=json)
         return
     from bertqa_deploy.azureml import jobs
 
     client = _connect(subscription, resource_group, workspace)
     if after is None:
-        planned = plan(jobs.highest_version(client, place.read("model").name))
+        planned = plan(jobs.highest_version(client, azure_files.read("model").name))
     submitted = jobs.submit(client, planned, new_environment=new_environment, on_step=print_step)
     if wait:
         submitted = jobs.wait(client, submitted, on_step=print_step)
@@ -132,7 +132,7 @@ def deploy(
     ] = None,
     update: Annotated[
         bool,
-        typer.Option("--update", help="Bring what is there to what deployment.yml says now."),
+        typer.Option("--update", help="Bring the deployment that is there to deployment.yml."),
     ] = False,
     force: Force = False,
     endpoint: Endpoint = None,
@@ -145,16 +145,14 @@ def deploy(
 ) -> None:
     """Publish and serve a version behind the endpoint, beside the others, without traffic yet."""
     if job is not None and repository is not None:
-        raise CommandError(
-            "The version is in --job or in --repository, not in both.", status=Status.USAGE
-        )
+        raise CommandError("Use --job or --repository, not both.", status=Status.USAGE)
     from bertqa_deploy.azureml.files import Files
     from bertqa_deploy.azureml.plans import plan_serving
 
-    place = Files(files)
-    planned = plan_serving(place, version, endpoint=endpoint, job=job, repository=repository)
+    azure_files = Files(files)
+    planned = plan_serving(azure_files, version, endpoint=endpoint, job=job, repository=repository)
     if dry_run:
-        _show(planned.documents, json=json)
+        _print_documents(planned.documents, json=json)
         return
     if job is None:
         _check_manifest(planned.model, version, force=force)
@@ -162,10 +160,10 @@ def deploy(
 
     client = _connect(subscription, resource_group, workspace)
     if job is not None:
-        best = jobs.output_of(client, job)
-        planned = plan_serving(place, version, endpoint=endpoint, job=best)
+        best = jobs.job_with_versions(client, job)
+        planned = plan_serving(azure_files, version, endpoint=endpoint, job=best)
     deployed = endpoints.deploy(client, planned, update=update, on_step=print_step)
-    _tell(deployed, json=json)
+    _print_endpoint(deployed, json=json)
     if not json:
         stdout.print(f"[dim]Next: bert-qa azureml switch --to {version}[/]")
 
@@ -201,27 +199,29 @@ def switch(
     traffic = None if wanted is None else to_traffic(wanted)
     planned = plan_endpoint(Files(files), endpoint, traffic, copies)
     if dry_run and not back:
-        _show([planned], json=json)
+        _print_documents([planned], json=json)
         return
     from bertqa_deploy.azureml import endpoints
 
     client = _connect(subscription, resource_group, workspace)
     if back:
-        wanted = endpoints.split_before(client, planned.name)
+        wanted = endpoints.previous_split(client, planned.name)
         if dry_run:
-            _show([plan_endpoint(Files(files), endpoint, to_traffic(wanted), copies)], json=json)
+            _print_documents(
+                [plan_endpoint(Files(files), endpoint, to_traffic(wanted), copies)], json=json
+            )
             return
-    _tell(
+    _print_endpoint(
         endpoints.switch(client, planned.name, wanted, copies, on_step=print_step),
         json=json,
     )
     if not json:
-        stdout.print("[dim]bert-qa azureml switch --back returns to what was before.[/]")
+        stdout.print("[dim]bert-qa azureml switch --back returns to the split before.[/]")
 
 
 @app.command()
 def delete(
-    version: Annotated[int | None, typer.Option(min=1, help="The version to take away.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="The version to delete.")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="The endpoint, with all its versions.")
     ] = False,
@@ -234,9 +234,9 @@ def delete(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Take a version's deployment away, or the whole endpoint; models and jobs stay."""
+    """Delete a version's deployment, or the whole endpoint; models and jobs stay."""
     if everything == (version is not None):
-        raise CommandError("Say what: one of --version N and --all.", status=Status.USAGE)
+        raise CommandError("Use exactly one of --version N and --all.", status=Status.USAGE)
     from bertqa_deploy.azureml.files import Files
     from bertqa_deploy.azureml.plans import plan_endpoint
     from bertqa_deploy.azureml.versions import deployment_name
@@ -268,16 +268,16 @@ def delete(
 def _connect(
     subscription: str | None, resource_group: str | None, workspace: str | None
 ) -> MLClient:
-    from bertqa_deploy.azureml.workspace import Place, connect
+    from bertqa_deploy.azureml.workspace import WorkspaceName, connect
 
-    return connect(Place(subscription, resource_group, workspace))
+    return connect(WorkspaceName(subscription, resource_group, workspace))
 
 
 def _split(to: int | None, back: bool, split: str | None, mirror: str | None) -> Split | None:
     ways = sum((to is not None, back, split is not None))
     if ways > 1 or (ways == 0 and mirror is None):
         raise CommandError(
-            "Say where to: exactly one of --to VERSION, --split 1=90,2=10 and --back, or "
+            "Use exactly one of --to VERSION, --split 1=90,2=10 and --back, or "
             "--mirror 2=10 with or without one.",
             status=Status.USAGE,
         )
@@ -294,7 +294,7 @@ def _check_manifest(model: Document, version: int, *, force: bool) -> None:
     check_manifest(repository, version, directory.parent.name, force=force)
 
 
-def _show(documents: Sequence[Document], *, json: bool) -> None:
+def _print_documents(documents: Sequence[Document], *, json: bool) -> None:
     """Print documents that the SDK has loaded, and so found valid."""
     for document in documents:
         document.load()
@@ -304,7 +304,7 @@ def _show(documents: Sequence[Document], *, json: bool) -> None:
     print("---\n".join(document.to_yaml() for document in documents), end="")
 
 
-def _tell(endpoint: EndpointState, *, json: bool) -> None:
+def _print_endpoint(endpoint: EndpointState, *, json: bool) -> None:
     if json:
         print_json(endpoint.to_dict())
         return

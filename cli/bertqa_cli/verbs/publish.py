@@ -36,10 +36,10 @@ def publish(
     from bertqa_deploy.storage.address import Address
     from bertqa_deploy.storage.publishing import publish as publish_version
 
-    address, place = Address.parse(to), Repository(repository)
-    chosen = place.latest_version(model) if version is None else version
+    address, source = Address.parse(to), Repository(repository)
+    chosen = source.latest_version(model) if version is None else version
     with resumable(), stages() as show:
-        published = publish_version(place, chosen, address, model, force=force, on_progress=show)
+        published = publish_version(source, chosen, address, model, force=force, on_progress=show)
     if json:
         print_json(published.to_dict())
         return
@@ -54,5 +54,5 @@ def publish(
         summary = f"{len(sent)} files sent ({size})."
     stdout.print(
         f"[bold]Version {chosen} of {escape(model)} is at {escape(published.to)}[/]: {summary} "
-        f"Each was read back and is what its manifest says. {published.seconds:.1f} s."
+        f"Each was read back and matches its manifest. {published.seconds:.1f} s."
     )

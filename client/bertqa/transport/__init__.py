@@ -2,12 +2,12 @@
 
 from bertqa.transport._admin import (
     AVAILABLE,
+    AdminClient,
     ServedVersion,
+    VersionMetadata,
     VersionState,
     rest_address,
-    rest_request,
     served_versions,
-    version_states,
 )
 from bertqa.transport._async.factory import open_async_split_transport, open_async_transport
 from bertqa.transport._contract import (
@@ -23,10 +23,12 @@ from bertqa.transport._retries import pauses
 from bertqa.transport._security import TLS, Security
 from bertqa.transport._sync.factory import open_split_transport, open_transport
 from bertqa.transport._sync.rest import RestTransport
+from bertqa.transport._warm_up import warm_up
 
 __all__ = [
     "AVAILABLE",
     "TLS",
+    "AdminClient",
     "AsyncTransport",
     "InferResult",
     "Inputs",
@@ -37,6 +39,7 @@ __all__ = [
     "ServedVersion",
     "Transport",
     "TransportOptions",
+    "VersionMetadata",
     "VersionState",
     "open_async_split_transport",
     "open_async_transport",
@@ -44,7 +47,6 @@ __all__ = [
     "open_transport",
     "pauses",
     "rest_address",
-    "rest_request",
     "served_versions",
-    "version_states",
+    "warm_up",
 ]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 
 from bertqa import _defaults
-from bertqa.errors import ClientStateError, ProtocolError
+from bertqa.errors import ProtocolError
 from bertqa.transport._address import Address
 from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._http import client_arguments, mapped_errors
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import RestCodec
 
@@ -27,9 +29,7 @@ class RestConnection:
         # A server that answered before is waited for; one that never answered is not.
         self._met = False
         self._client_arguments: dict[str, Any] = {
-            "base_url": str(address),
-            "headers": dict(security.headers),
-            "verify": security.ssl_context() if address.is_secure else False,
+            **client_arguments(address, security),
             "limits": httpx.Limits(max_connections=_defaults.REST_CONNECTIONS),
         }
 
@@ -47,29 +47,9 @@ class RestConnection:
             raise mapper.from_http(status, self._codec.error_detail(body))
         self._met = True
 
-    @contextlib.contextmanager
-    def _mapping_errors(self, mapper: ErrorMapper) -> Iterator[None]:
+    def _mapping_errors(self, mapper: ErrorMapper) -> AbstractContextManager[None]:
         """Raise what a failed call means as an error of `bertqa.errors`."""
-        try:
-            yield
-        except (httpx.TimeoutException, TimeoutError) as error:
-            raise mapper.timed_out(str(error)) from error
-        except httpx.NetworkError as error:
-            raise mapper.unreachable(str(error)) from error
-        except httpx.RemoteProtocolError as error:
-            if "disconnected" in str(error):
-                raise mapper.unreachable(str(error)) from error
-            raise ProtocolError(
-                f"{self._address} does not speak HTTP: is it a gRPC port?", detail=str(error)
-            ) from error
-        except RuntimeError as error:
-            if "closed" not in str(error):
-                raise
-            raise ClientStateError(f"The connection to {self._address} is closed.") from error
-        except httpx.HTTPError as error:
-            raise ProtocolError(
-                f"{self._address} sent HTTP that is not valid: {error}.", detail=str(error)
-            ) from error
+        return mapped_errors(self._address, mapper)
 
 
 @contextlib.asynccontextmanager

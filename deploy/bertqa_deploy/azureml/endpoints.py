@@ -1,4 +1,4 @@
-"""Versions behind a managed online endpoint: deploying, switching, going back, deleting."""
+"""Versions behind a managed online endpoint: deployment, traffic, rollback and deletion."""
 
 from __future__ import annotations
 
@@ -9,24 +9,32 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from azure.ai.ml import MLClient
+from azure.ai.ml.entities import OnlineEndpoint
 
 from bertqa.artifact import WHOLE, Split, format_split, parse_split
 from bertqa.errors import InvalidOptionError
-from bertqa_deploy.azureml.jobs import OnStep, ensure
-from bertqa_deploy.azureml.plans import Serving
-from bertqa_deploy.azureml.versions import BEFORE, to_split, to_traffic
-from bertqa_deploy.azureml.workspace import explained, plain
+from bertqa_deploy.azureml.jobs import OnStep, register_if_missing
+from bertqa_deploy.azureml.plans import ServingPlan
+from bertqa_deploy.azureml.versions import PREVIOUS_SPLIT_TAG, to_split, to_traffic
+from bertqa_deploy.azureml.workspace import text_of, translated_errors
 from bertqa_deploy.errors import AzureError, AzureNotFoundError, NothingToDoError
 
 SUCCEEDED = "Succeeded"
-_UNDER_WAY = ("Creating", "Updating", "Scaling", "Deleting")
-_LOOK_SECONDS = 15.0
+_IN_PROGRESS = ("Creating", "Updating", "Scaling", "Deleting")
+_POLL_SECONDS = 15.0
 _LOG_LINES = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint as Azure has it: traffic and mirror in percent, by deployment."""
+    """The state of an endpoint in Azure.
+
+    Attributes:
+        name: The endpoint's name, unique in its Azure region.
+        scoring_uri: Where clients send their requests.
+        traffic: Percent of the traffic by deployment; deployments without traffic are left out.
+        mirror: Percent of the requests that a deployment gets a copy of, by deployment.
+    """
 
     name: str
     scoring_uri: str
@@ -34,52 +42,67 @@ class Endpoint:
     mirror: Mapping[str, int]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the state for JSON."""
         return asdict(self)
 
 
 def deploy(
     client: MLClient,
-    plan: Serving,
+    plan: ServingPlan,
     *,
     update: bool = False,
-    look_seconds: float = _LOOK_SECONDS,
+    poll_seconds: float = _POLL_SECONDS,
     on_step: OnStep = lambda _: None,
 ) -> Endpoint:
-    """Put a version behind the endpoint, without traffic.
+    """Deploy a version behind the endpoint, without traffic.
 
-    One that is there already is left alone, unless `update` brings it to what the plan says now;
-    one that is being made is waited for. What cannot be made is taken away again, so that the same
-    command begins it anew. Raises AzureError.
+    A deployment that is in progress is waited for. One that cannot be created is deleted, so that
+    the same command starts it again.
+
+    Args:
+        client: The workspace.
+        plan: The version, its endpoint and what it needs; what is missing is registered.
+        update: Bring a deployment that is there to what the plan says, instead of leaving it.
+        poll_seconds: The pause between two looks at a deployment that is in progress.
+        on_step: Called with a sentence for each step.
+
+    Returns:
+        The endpoint's state.
+
+    Raises:
+        AzureFileError: A file of the plan is not valid, or what it uploads is missing.
+        AzureError: Azure refuses or fails; `detail` has the end of the server's log.
     """
     name, deployment = plan.endpoint.name, plan.deployment.name
     endpoint, wanted = plan.endpoint.load(), plan.deployment.load()
-    present = _present(client, name)
-    state = None if present is None else _settled(client, name, deployment, look_seconds, on_step)
-    if state == SUCCEEDED and not update:
-        on_step(f"{deployment} is there already")
-        return _told(present)
+    present = _find_endpoint(client, name)
+    state = None
+    if present is not None:
+        state = _wait_until_settled(client, name, deployment, poll_seconds, on_step)
+        if state == SUCCEEDED and not update:
+            on_step(f"{deployment} is there already")
+            return _state_of(present)
     _register_model(client, plan, on_step)
-    ensure(client.environments, plan.environment, anew=update, on_step=on_step)
+    register_if_missing(client.environments, plan.environment, force=update, on_step=on_step)
     if present is None:
         try:
-            _put(client.online_endpoints, endpoint, f"make the endpoint {name}")
+            _put(client.online_endpoints, endpoint, f"create the endpoint {name}")
         except AzureError:
             with contextlib.suppress(AzureError):
                 delete_endpoint(client, name)
             raise
         on_step(f"the endpoint {name} is there")
-    on_step(f"{deployment} is being made, which takes minutes, more where Azure builds the image")
+    on_step(f"{deployment} is being created, which takes minutes, more if Azure builds the image")
     try:
-        _put(client.online_deployments, wanted, f"make the deployment {deployment}")
+        _put(client.online_deployments, wanted, f"create the deployment {deployment}")
     except AzureError as error:
-        log = _log(client, name, deployment)
+        log = _server_log(client, name, deployment)
         if state != SUCCEEDED:
             with contextlib.suppress(AzureError):
-                _take_away(client, name, deployment)
+                _delete_deployment(client, name, deployment)
         raise AzureError(str(error), detail=f"{error.detail}\n{log}".strip()) from error
     on_step(f"{deployment} is ready")
-    return _told(_there(client, name))
+    return _state_of(_get_endpoint(client, name))
 
 
 def switch(
@@ -90,16 +113,31 @@ def switch(
     *,
     on_step: OnStep = lambda _: None,
 ) -> Endpoint:
-    """Move the endpoint's traffic to `split`, and what is mirrored to `mirror`; None leaves it.
+    """Move an endpoint's traffic.
 
-    A version that gets traffic is not mirrored any more: Azure does one or the other. Raises
-    AzureError where a version is not deployed or not ready: nothing was changed then.
+    A version that gets traffic is no longer mirrored: Azure does one or the other.
+
+    Args:
+        client: The workspace.
+        name: The endpoint.
+        split: Percent of the traffic by version; None leaves the traffic as it is.
+        mirror: Percent of the requests that a deployment gets a copy of; None leaves it as it is.
+        on_step: Called with a sentence for each step.
+
+    Returns:
+        The endpoint's state.
+
+    Raises:
+        InvalidOptionError: The split is not in whole percents, or a version would get traffic and
+            a copy of it.
+        AzureError: A version is not deployed or not ready, and nothing was changed; or Azure
+            refuses or fails.
     """
-    endpoint = _there(client, name)
+    endpoint = _get_endpoint(client, name)
     now, copied = _without_zeros(endpoint.traffic), _without_zeros(endpoint.mirror_traffic)
     traffic = now if split is None else to_traffic(split)
-    asked = copied if mirror is None else mirror
-    mirrored = {each: percent for each, percent in asked.items() if each not in traffic}
+    requested = copied if mirror is None else mirror
+    mirrored = {each: percent for each, percent in requested.items() if each not in traffic}
     if mirror and not mirrored:
         (both,) = mirror
         raise InvalidOptionError(
@@ -107,20 +145,29 @@ def switch(
             "changed."
         )
     if (traffic, mirrored) == (now, copied):
-        on_step("the traffic is as it was asked for already")
-        return _told(endpoint)
+        on_step("the traffic is already as requested")
+        return _state_of(endpoint)
     _require_ready(client, name, [*(() if split is None else traffic), *(mirror or {})])
     before = to_split(now)
     if traffic != now and sum(before.values()) == WHOLE:
-        endpoint.tags = {**(endpoint.tags or {}), BEFORE: format_split(before)}
+        endpoint.tags = {**(endpoint.tags or {}), PREVIOUS_SPLIT_TAG: format_split(before)}
     endpoint.traffic, endpoint.mirror_traffic = traffic, mirrored
     _put(client.online_endpoints, endpoint, f"move the traffic of {name}")
-    return _told(_there(client, name))
+    return _state_of(_get_endpoint(client, name))
 
 
-def split_before(client: MLClient, name: str) -> Split:
-    """Return the split before the last switch. Raises NothingToDoError where none was made."""
-    text = (_there(client, name).tags or {}).get(BEFORE)
+def previous_split(client: MLClient, name: str) -> Split:
+    """Return the split before the last switch.
+
+    Args:
+        client: The workspace.
+        name: The endpoint.
+
+    Raises:
+        NothingToDoError: No switch was made.
+        AzureError: Azure refuses or fails.
+    """
+    text = (_get_endpoint(client, name).tags or {}).get(PREVIOUS_SPLIT_TAG)
     if not text:
         raise NothingToDoError(
             f"There is nothing to go back to: no switch of {name} was made here yet."
@@ -129,11 +176,21 @@ def split_before(client: MLClient, name: str) -> Split:
 
 
 def delete_deployment(client: MLClient, name: str, deployment: str, *, force: bool = False) -> bool:
-    """Delete a version's deployment; tells whether there was one.
+    """Delete a version's deployment.
 
-    One that gets traffic is refused; with `force`, one that gets it all is not. Raises AzureError.
+    Args:
+        client: The workspace.
+        name: The endpoint.
+        deployment: The deployment.
+        force: Delete it also where it gets all traffic.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        AzureError: It gets traffic; or Azure refuses or fails.
     """
-    endpoint = _there(client, name)
+    endpoint = _get_endpoint(client, name)
     if deployment not in _states(client, name):
         return False
     traffic = _without_zeros(endpoint.traffic)
@@ -141,89 +198,99 @@ def delete_deployment(client: MLClient, name: str, deployment: str, *, force: bo
     if share and not (force and len(traffic) == 1):
         raise AzureError(
             f"{deployment} gets {share} % of the traffic of {name}: switch to another version "
-            "first. (--force takes the only one away.)"
+            "first. (--force deletes the only one.)"
         )
     if share or (endpoint.mirror_traffic or {}).get(deployment):
         endpoint.traffic, endpoint.mirror_traffic = ({}, {}) if share else (traffic, {})
         _put(client.online_endpoints, endpoint, f"take the traffic away from {deployment}")
-    _take_away(client, name, deployment)
+    _delete_deployment(client, name, deployment)
     return True
 
 
 def delete_endpoint(client: MLClient, name: str, *, force: bool = False) -> bool:
-    """Delete an endpoint with all its deployments; tells whether there was one.
+    """Delete an endpoint with all its deployments.
 
-    One that has traffic is refused, unless `force`. Raises AzureError.
+    Args:
+        client: The workspace.
+        name: The endpoint.
+        force: Delete it also where it has traffic.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        AzureError: It has traffic; or Azure refuses or fails.
     """
-    endpoint = _present(client, name)
+    endpoint = _find_endpoint(client, name)
     if endpoint is None:
         return False
     busy = sorted(_without_zeros(endpoint.traffic))
     if busy and not force:
         raise AzureError(
-            f"{name} sends traffic to {', '.join(busy)}: whoever asks it would fail. --force "
-            "deletes it even so."
+            f"{name} sends traffic to {', '.join(busy)}, and its clients' requests would fail: use "
+            "--force to delete it all the same."
         )
-    with explained(f"delete the endpoint {name}"):
+    with translated_errors(f"delete the endpoint {name}"):
         client.online_endpoints.begin_delete(name=name).result()
     return True
 
 
-def _register_model(client: MLClient, plan: Serving, on_step: OnStep) -> None:
+def _register_model(client: MLClient, plan: ServingPlan, on_step: OnStep) -> None:
     model = plan.model.load()
     try:
-        with explained(f"read the model {model.name}"):
+        with translated_errors(f"read the model {model.name}"):
             client.models.get(model.name, version=model.version)
     except AzureNotFoundError:
         plan.model.check_path()
-        with explained(f"register version {model.version} of {model.name}"):
+        with translated_errors(f"register version {model.version} of {model.name}"):
             client.models.create_or_update(model)
         on_step(f"version {model.version} of {model.name} is registered")
 
 
-def _put(operations: Any, entity: Any, doing: str) -> None:
-    with explained(doing):
+def _put(operations: Any, entity: Any, action: str) -> None:
+    with translated_errors(action):
         operations.begin_create_or_update(entity).result()
 
 
-def _log(client: MLClient, name: str, deployment: str) -> str:
-    """Return the end of the server's log, which is gone with the deployment; empty without one."""
+def _server_log(client: MLClient, name: str, deployment: str) -> str:
+    """Return the end of the server's log, which is deleted with the deployment; empty if none."""
     try:
-        with explained(f"read the log of {deployment}"):
+        with translated_errors(f"read the log of {deployment}"):
             return str(client.online_deployments.get_logs(deployment, name, _LOG_LINES))
     except AzureError:
         return ""
 
 
-def _settled(
-    client: MLClient, name: str, deployment: str, look_seconds: float, on_step: OnStep
+def _wait_until_settled(
+    client: MLClient, name: str, deployment: str, poll_seconds: float, on_step: OnStep
 ) -> str | None:
-    """Wait until nobody is at work on a deployment, and give its state, if there is one."""
+    """Wait while a deployment is in progress, and return its state; None where there is none."""
     state = _states(client, name).get(deployment)
-    if state in _UNDER_WAY:
-        on_step(f"{deployment} is being made already: waiting for it")
-    while state in _UNDER_WAY:
-        time.sleep(look_seconds)
+    if state in _IN_PROGRESS:
+        on_step(f"{deployment} is being created already: waiting for it")
+    while state in _IN_PROGRESS:
+        time.sleep(poll_seconds)
         state = _states(client, name).get(deployment)
     return state
 
 
-def _present(client: MLClient, name: str) -> Any | None:
+def _find_endpoint(client: MLClient, name: str) -> OnlineEndpoint | None:
     try:
-        return _there(client, name)
+        return _get_endpoint(client, name)
     except AzureNotFoundError:
         return None
 
 
-def _there(client: MLClient, name: str) -> Any:
-    with explained(f"read the endpoint {name}"):
-        return client.online_endpoints.get(name)
+def _get_endpoint(client: MLClient, name: str) -> OnlineEndpoint:
+    with translated_errors(f"read the endpoint {name}"):
+        endpoint: OnlineEndpoint = client.online_endpoints.get(name)
+    return endpoint
 
 
 def _states(client: MLClient, name: str) -> dict[str, str]:
-    with explained(f"list the deployments of {name}"):
+    with translated_errors(f"list the deployments of {name}"):
         deployments = list(client.online_deployments.list(endpoint_name=name))
-    return {str(each.name): plain(each.provisioning_state) for each in deployments}
+    return {str(each.name): text_of(each.provisioning_state) for each in deployments}
 
 
 def _require_ready(client: MLClient, name: str, deployments: list[str]) -> None:
@@ -234,14 +301,14 @@ def _require_ready(client: MLClient, name: str, deployments: list[str]) -> None:
             known = ", ".join(sorted(states)) or "none"
             raise AzureNotFoundError(
                 f"{name} has no {deployment} (deployed: {known}): nothing was changed. "
-                "`bert-qa azureml deploy` makes it."
+                "`bert-qa azureml deploy` creates it."
             )
         if state != SUCCEEDED:
             raise AzureError(f"{deployment} is {state}, not ready: nothing was changed.")
 
 
-def _take_away(client: MLClient, name: str, deployment: str) -> None:
-    with explained(f"delete the deployment {deployment}"):
+def _delete_deployment(client: MLClient, name: str, deployment: str) -> None:
+    with translated_errors(f"delete the deployment {deployment}"):
         client.online_deployments.begin_delete(name=deployment, endpoint_name=name).result()
 
 
@@ -249,7 +316,7 @@ def _without_zeros(traffic: Mapping[str, int] | None) -> dict[str, int]:
     return {name: percent for name, percent in (traffic or {}).items() if percent}
 
 
-def _told(endpoint: Any) -> Endpoint:
+def _state_of(endpoint: OnlineEndpoint) -> Endpoint:
     return Endpoint(
         name=str(endpoint.name),
         scoring_uri=str(endpoint.scoring_uri),

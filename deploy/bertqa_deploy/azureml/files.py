@@ -1,7 +1,7 @@
-"""The YAML files of `deploy/azureml/`: what they say, with what the command line says otherwise.
+"""The YAML files of `deploy/azureml/`, with the changes that the command line asks for.
 
-The same document is printed by a dry run and loaded by the SDK, so that both are the same object.
-Local paths in it are absolute: `az ml ... create --file` takes it from any directory.
+A dry run prints the document that the SDK loads otherwise, so both are the same object. Local paths
+in it are absolute, so `az ml ... create --file` accepts it in any directory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any
 
-import azure.ai.ml as ml  # before yaml, which comes with it: what is missing is the extra azure
+import azure.ai.ml as ml  # before yaml, which the extra azure brings too, so that it is reported
 import yaml
 from azure.ai.ml.exceptions import MlException
 from marshmallow import ValidationError
@@ -38,28 +38,41 @@ Content = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One of Azure's objects in its own YAML schema; `origin` is the file that it is from."""
+    """One of Azure's objects.
+
+    Attributes:
+        origin: The file that it was read from.
+        content: Its content in Azure's YAML schema.
+    """
 
     origin: Path
     content: Content
 
     @property
     def name(self) -> str:
-        """What the object is called."""
+        """The object's name."""
         return str(self.content["name"])
 
     def check_path(self) -> None:
-        """Raise AzureFileError where what is to be uploaded is not there."""
+        """Check that what is to be uploaded exists.
+
+        Raises:
+            AzureFileError: It does not.
+        """
         path = str(self.content.get("path", ""))
         if path and ":" not in path and not Path(path).exists():
             raise AzureFileError(f"There is no {path}, which is to be uploaded as {self.name}.")
 
     def to_yaml(self) -> str:
-        """Return the text that `az ml` takes."""
+        """Return the text that `az ml` accepts."""
         return yaml.safe_dump(self.content, sort_keys=False, width=100, allow_unicode=True)
 
     def load(self) -> Any:
-        """Return the SDK's object. Raises AzureFileError where Azure's schema does not allow it."""
+        """Return the SDK's object.
+
+        Raises:
+            AzureFileError: Azure's schema does not allow the content.
+        """
         try:
             with quiet():
                 return _LOADERS[self.origin.stem](
@@ -73,14 +86,20 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The folder with the files, `deploy/azureml/` unless the user has a copy of their own."""
+    """The folder with the files: `deploy/azureml/`, or the user's own copy of it."""
 
     folder: Path
 
     def read(self, kind: str, changes: Mapping[str, Any] | None = None) -> Document:
-        """Read `<kind>.yml` and say some of it otherwise, keys like `inputs.recipe.path`.
+        """Read a file and change it.
 
-        Raises AzureFileError where there is no such file or it is not valid YAML mapping.
+        Args:
+            kind: The file's name without `.yml`.
+            changes: New values by dotted keys such as `inputs.recipe.path`.
+
+        Raises:
+            AzureFileError: The file is missing, is not a mapping in valid YAML, or has no place for
+                a change.
         """
         origin = (self.folder / f"{kind}.yml").absolute()
         try:
@@ -88,12 +107,12 @@ class Files:
         except (OSError, UnicodeDecodeError) as error:
             raise AzureFileError(
                 f"{origin} cannot be read ({getattr(error, 'strerror', None) or error}): --files "
-                "says where the files of deploy/azureml/ are."
+                "names the folder with the files of deploy/azureml/."
             ) from error
         except yaml.YAMLError as error:
             raise AzureFileError(f"{origin} is not valid YAML.", detail=str(error)) from error
         if not isinstance(content, dict):
-            raise AzureFileError(f"{origin} says nothing: it has to be a mapping.")
+            raise AzureFileError(f"{origin} does not hold a mapping of keys to values.")
         content = _absolute(content, origin.parent)
         for key, value in (changes or {}).items():
             _set(content, key, value, origin)
@@ -101,7 +120,7 @@ class Files:
 
 
 def _absolute(value: Any, folder: Path) -> Any:
-    """Make local paths absolute, wherever they are; what names a scheme stays."""
+    """Make local paths absolute at any depth; a path with a scheme stays."""
     if isinstance(value, list):
         return [_absolute(each, folder) for each in value]
     if not isinstance(value, dict):
@@ -119,5 +138,5 @@ def _set(content: Content, key: str, value: Any, origin: Path) -> None:
     for parent in parents:
         content = content.get(parent, {})
         if not isinstance(content, dict):
-            raise AzureFileError(f"{origin} has no {key} to be said otherwise.")
+            raise AzureFileError(f"{origin} has no {key} that could be changed.")
     content[last] = value

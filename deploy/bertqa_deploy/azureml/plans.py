@@ -1,4 +1,4 @@
-"""What a command will ask Azure for: documents, made without asking Azure anything."""
+"""What a command will send to Azure: documents, composed without a request to Azure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ AZURE_SCHEME = "azureml:"
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
-    """A job or a sweep, and what it takes; `new_data` where `data` is a folder of the user's."""
+class TrainingPlan:
+    """A job or a sweep, and what it needs.
+
+    Attributes:
+        environment: The image of the job.
+        data: The data asset that is registered where the job uses it.
+        job: The job or sweep.
+        new_data: Whether `data` is a folder that the command line names.
+    """
 
     environment: Document
     data: Document
@@ -24,13 +31,20 @@ class Training:
 
     @property
     def documents(self) -> tuple[Document, ...]:
-        """All of them, in the order in which Azure is given them."""
+        """All documents, in the order in which they are sent."""
         return self.environment, self.data, self.job
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
-    """One version behind an endpoint, and what it takes."""
+class ServingPlan:
+    """One version behind an endpoint, and what it needs.
+
+    Attributes:
+        environment: The image of the server.
+        model: The version, as a model asset.
+        endpoint: The endpoint.
+        deployment: The version's deployment behind it.
+    """
 
     environment: Document
     model: Document
@@ -39,7 +53,7 @@ class Serving:
 
     @property
     def documents(self) -> tuple[Document, ...]:
-        """All of them, in the order in which Azure is given them."""
+        """All documents, in the order in which they are sent."""
         return self.environment, self.model, self.endpoint, self.deployment
 
 
@@ -52,11 +66,22 @@ def plan_training(
     data: str | None = None,
     compute: str | None = None,
     after: int = 0,
-) -> Training:
-    """Plan a training job whose first version has the number `after` + 1.
+) -> TrainingPlan:
+    """Plan a training job.
 
-    `data` is a folder with SQuAD JSON, or an asset of the workspace as `azureml:NAME:VERSION`.
-    Raises AzureFileError, and InvalidOptionError where a recipe or a folder is not there.
+    Args:
+        files: Azure's YAML files.
+        sweep: Plan a sweep over the hyperparameters instead of one job.
+        name: The job's name; Azure makes one up by default.
+        recipe: The recipe; that of the job's file by default.
+        data: A folder with SQuAD JSON, or an asset of the workspace as `azureml:NAME:VERSION`; the
+            asset of the job's file by default.
+        compute: The compute cluster's name; that of the job's file by default.
+        after: The number before the first version that the job publishes.
+
+    Raises:
+        AzureFileError: One of Azure's files is missing or not valid.
+        InvalidOptionError: The recipe or the folder does not exist.
     """
     changes: dict[str, Any] = {"inputs.after": after}
     folder = None
@@ -74,7 +99,7 @@ def plan_training(
         folder = Path(data)
         if not folder.is_dir():
             raise InvalidOptionError(f"There is no folder {data} with data in SQuAD JSON.")
-    return Training(
+    return TrainingPlan(
         environment=files.read("environment-build"),
         data=files.read("data", {} if folder is None else {"path": str(folder.absolute())}),
         job=files.read("sweep" if sweep else "job", changes),
@@ -89,11 +114,20 @@ def plan_serving(
     endpoint: str | None = None,
     job: str | None = None,
     repository: Path | None = None,
-) -> Serving:
-    """Plan a deployment of a version, from a job's output or a local repository.
+) -> ServingPlan:
+    """Plan the deployment of a version.
 
-    The directory that is uploaded is called as the version is, for OVMS takes its name for the
-    version's number. Raises AzureFileError.
+    The uploaded directory has the version's number as its name, from which OVMS reads the number.
+
+    Args:
+        files: Azure's YAML files.
+        version: The version.
+        endpoint: The endpoint's name; that of `endpoint.yml` by default.
+        job: The job whose output holds the version.
+        repository: A local repository that holds it; that of `model.yml` by default.
+
+    Raises:
+        AzureFileError: One of Azure's files is missing or not valid.
     """
     model = files.read("model", {"version": str(version)})
     model_name = model.name
@@ -114,7 +148,7 @@ def plan_serving(
             "model": f"{AZURE_SCHEME}{model_name}:{version}",
         },
     )
-    return Serving(files.read("environment-serve"), model, endpoint_document, deployment)
+    return ServingPlan(files.read("environment-serve"), model, endpoint_document, deployment)
 
 
 def plan_endpoint(
@@ -123,9 +157,18 @@ def plan_endpoint(
     traffic: dict[str, int] | None = None,
     mirror: dict[str, int] | None = None,
 ) -> Document:
-    """Plan the endpoint, with its traffic by deployment where that is said.
+    """Plan an endpoint.
 
-    Raises AzureFileError.
+    Args:
+        files: Azure's YAML files.
+        name: Its name; that of `endpoint.yml` by default.
+        traffic: Percent of the traffic by deployment.
+        mirror: Percent of the requests that a deployment gets a copy of, by deployment.
+
+    Raises:
+        AzureFileError: `endpoint.yml` is missing or not valid.
     """
-    said = {"name": name, "traffic": traffic, "mirror_traffic": mirror}
-    return files.read("endpoint", {key: value for key, value in said.items() if value is not None})
+    changes = {"name": name, "traffic": traffic, "mirror_traffic": mirror}
+    return files.read(
+        "endpoint", {key: value for key, value in changes.items() if value is not None}
+    )

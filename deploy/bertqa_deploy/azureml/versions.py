@@ -1,4 +1,4 @@
-"""Versions as Azure ML has them: one deployment each, and percents of the endpoint's traffic."""
+"""Versions in Azure ML: one deployment each, and whole percents of the endpoint's traffic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bertqa.artifact import Split
 from bertqa.errors import InvalidOptionError
 
 MIRROR_LIMIT = 50
-BEFORE = "bert-qa-split-before"
+PREVIOUS_SPLIT_TAG = "bert-qa-split-before"
 """The endpoint's tag that holds the split before the last switch."""
 
 _DEPLOYMENT = re.compile(r"version-([1-9][0-9]*)")
@@ -17,18 +17,28 @@ _MIRROR = re.compile(r"([1-9][0-9]*)=([0-9]+)%?", re.ASCII)
 
 
 def deployment_name(version: int) -> str:
-    """Name the deployment of a version; Azure wants at least three characters."""
+    """Return the name of a version's deployment; Azure requires three characters or more."""
     return f"version-{version}"
 
 
 def version_of(deployment: str) -> int | None:
-    """Return the version that a deployment serves; None where it is not one of ours."""
+    """Return the version that a deployment serves; None where its name is not one of ours."""
     match = _DEPLOYMENT.fullmatch(deployment)
     return None if match is None else int(match[1])
 
 
 def to_traffic(split: Split) -> dict[str, int]:
-    """Write a split as Azure has it: whole percents by deployment. Raises InvalidOptionError."""
+    """Convert a split to Azure's traffic.
+
+    Args:
+        split: Percent of the traffic by version.
+
+    Returns:
+        Whole percents by deployment, without the versions that get none.
+
+    Raises:
+        InvalidOptionError: A percentage is not a whole number.
+    """
     for version, percent in split.items():
         if percent != int(percent):
             raise InvalidOptionError(
@@ -39,7 +49,14 @@ def to_traffic(split: Split) -> dict[str, int]:
 
 
 def to_split(traffic: Mapping[str, int] | None) -> dict[int, float]:
-    """Read Azure's traffic as a split; what gets none, and what is not ours, is left out."""
+    """Convert Azure's traffic to a split.
+
+    Args:
+        traffic: Percent of the traffic by deployment.
+
+    Returns:
+        Percent by version, without deployments that get none or are not ours.
+    """
     split = {}
     for name, percent in (traffic or {}).items():
         version = version_of(name)
@@ -49,9 +66,16 @@ def to_split(traffic: Mapping[str, int] | None) -> dict[int, float]:
 
 
 def parse_mirror(text: str) -> dict[str, int]:
-    """Read `2=10`: one version, and the percent of requests that it gets a copy of.
+    """Parse which version gets a copy of the requests.
 
-    `2=0` ends it. Raises InvalidOptionError.
+    Args:
+        text: A version and a whole percentage, as in `2=10`; `2=0` ends the copies.
+
+    Returns:
+        The percentage by deployment, empty for 0.
+
+    Raises:
+        InvalidOptionError: The text is not of that form, or the percentage is too high.
     """
     match = _MIRROR.fullmatch(text.strip())
     if match is None:

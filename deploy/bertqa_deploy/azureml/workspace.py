@@ -1,4 +1,4 @@
-"""The workspace: finding it, connecting to it, and saying what Azure says in one sentence."""
+"""The workspace: finding it, connecting to it, and translating Azure's errors."""
 
 from __future__ import annotations
 
@@ -45,31 +45,41 @@ _QUOTA_CODES = ("quota", "outofcapacity", "skunotavailable")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Which workspace; what is None is in Azure's variables or in its `config.json`."""
+class WorkspaceName:
+    """Which workspace; what is None is read from Azure's variables or from its `config.json`."""
 
     subscription: str | None = None
     resource_group: str | None = None
     workspace: str | None = None
 
 
-def connect(place: Place) -> MLClient:
-    """Return the SDK's client of a workspace that is known to be there. Raises AzureError.
+def connect(name: WorkspaceName) -> MLClient:
+    """Connect to a workspace, and check that it exists.
 
-    Whoever is signed in asks: by `az login`, a managed identity, or Azure's variables.
+    The credentials are those of `az login`, a managed identity, or Azure's variables.
+
+    Args:
+        name: Which workspace.
+
+    Returns:
+        The SDK's client.
+
+    Raises:
+        InvalidOptionError: The workspace is not named, or only in part.
+        AzureError: You are not signed in, the workspace does not exist, or Azure cannot be reached.
     """
     given = {
-        "subscription_id": place.subscription or os.environ.get(SUBSCRIPTION),
-        "resource_group_name": place.resource_group or os.environ.get(RESOURCE_GROUP),
-        "workspace_name": place.workspace or os.environ.get(WORKSPACE),
+        "subscription_id": name.subscription or os.environ.get(SUBSCRIPTION),
+        "resource_group_name": name.resource_group or os.environ.get(RESOURCE_GROUP),
+        "workspace_name": name.workspace or os.environ.get(WORKSPACE),
     }
     options_of = dict(
         zip(given, ("--subscription", "--resource-group", "--workspace"), strict=True)
     )
-    missing = [options_of[name] for name, value in given.items() if not value]
+    missing = [options_of[each] for each, value in given.items() if not value]
     options: dict[str, Any] = {"show_progress": False, "enable_telemetry": False, **_PATIENCE}
     credential = DefaultAzureCredential(retry_total=1)
-    with explained("reach the workspace"):
+    with translated_errors("reach the workspace"):
         if not missing:
             client = MLClient(credential, **given, **options)
         elif len(missing) == len(given):
@@ -88,74 +98,82 @@ def _from_file(credential: DefaultAzureCredential, options: dict[str, Any]) -> M
         return MLClient.from_config(credential, **options)
     except ValidationException as error:
         raise InvalidOptionError(
-            "Which workspace? Give --subscription, --resource-group and --workspace, or put the "
+            "Which workspace? Set --subscription, --resource-group and --workspace, or put the "
             "config.json that Azure ML studio offers for download into this directory."
         ) from error
 
 
 @contextmanager
-def explained(doing: str) -> Iterator[None]:
-    """Turn what the SDK raises into an AzureError; `doing` completes "Azure does not ..."."""
+def translated_errors(action: str) -> Iterator[None]:
+    """Raise the SDK's errors as ours.
+
+    Args:
+        action: What the SDK does in the block, as in "Azure cannot <action>".
+
+    Raises:
+        AzureNotFoundError: The workspace has no such object.
+        AzureError: Anything else that the SDK raises; `detail` has its text.
+    """
     try:
         with quiet():
             yield
     except ClientAuthenticationError as error:
         raise AzureError(
-            "Azure does not know who asks: run `az login`, or set AZURE_CLIENT_ID, "
+            "You are not signed in to Azure: run `az login`, or set AZURE_CLIENT_ID, "
             "AZURE_TENANT_ID and AZURE_CLIENT_SECRET.",
-            detail=_said(error),
+            detail=_text(error),
         ) from error
     except ResourceNotFoundError as error:
         raise AzureNotFoundError(
-            f"Azure cannot {doing}, for it finds no such thing: {_reason(error)}",
-            detail=_said(error),
+            f"Azure cannot {action}, because it was not found: {_reason(error)}",
+            detail=_text(error),
         ) from error
     except HttpResponseError as error:
-        raise AzureError(_refusal(doing, error), detail=_said(error)) from error
+        raise AzureError(_refusal(action, error), detail=_text(error)) from error
     except (ServiceRequestError, ServiceResponseError) as error:
         raise AzureError(
-            f"Azure cannot be reached, or does not answer (to {doing}): is there a network? The "
-            "same command goes on.",
-            detail=_said(error),
+            f"Cannot connect to Azure, or it does not answer (to {action}): check the network and "
+            "run the same command again to resume.",
+            detail=_text(error),
         ) from error
     except (AzureCoreError, MlException) as error:
-        raise AzureError(f"Azure cannot {doing}: {_reason(error)}", detail=_said(error)) from error
+        raise AzureError(f"Azure cannot {action}: {_reason(error)}", detail=_text(error)) from error
 
 
-def plain(value: Any) -> str:
-    """Return the text of a state, which the SDK has as an enumeration here and as text there."""
+def text_of(value: Any) -> str:
+    """Return the text of a state, which the SDK has as an enumeration or as text."""
     return str(getattr(value, "value", value))
 
 
-def _refusal(doing: str, error: HttpResponseError) -> str:
+def _refusal(action: str, error: HttpResponseError) -> str:
     code = f"{getattr(error.error, 'code', '')} {error.message}".lower().replace(" ", "")
     reason = _reason(error)
     if error.status_code == 401:
-        return "Azure does not know who asks: the sign-in has expired. Run `az login`."
+        return "Your sign-in to Azure has expired: run `az login`."
     if error.status_code == 403:
-        return f"You may not {doing}: {reason}"
+        return f"You are not allowed to {action}: {reason}"
     if any(word in code for word in _QUOTA_CODES):
         return (
-            f"There is no quota to {doing}: {reason} Ask for more in Azure's portal, or write "
-            "another instance_type into deployment.yml; run the same command again to resume."
+            f"There is no quota to {action}: {reason} Request more in Azure's portal, or write "
+            "another instance_type into deployment.yml, and run the same command again to resume."
         )
     if error.status_code == 409:
-        return f"Azure cannot {doing}, for something of that name is there already: {reason}"
-    return f"Azure does not {doing}: {reason}"
+        return f"Azure cannot {action}, because that name is taken: {reason}"
+    return f"Azure cannot {action}: {reason}"
 
 
 def _reason(error: Exception) -> str:
-    """Return the first sentence of what Azure, or the SDK, says, ended by a full stop."""
-    inner = getattr(error, "error", None)
-    text = _plain(getattr(inner, "message", None) or getattr(error, "message", None) or str(error))
+    """Return the first sentence of Azure's or the SDK's message, with a full stop at its end."""
+    messages = (getattr(each, "message", None) for each in (getattr(error, "error", None), error))
+    text = _without_colours(next(filter(None, messages), str(error)))
     marked = _MARKED.search(text)
     first = marked[1] if marked else text.partition("\n")[0]
     return f"{first.strip().rstrip('.') or type(error).__name__}."
 
 
-def _said(error: Exception) -> str:
-    return _plain(str(error))
+def _text(error: Exception) -> str:
+    return _without_colours(str(error))
 
 
-def _plain(text: str) -> str:
+def _without_colours(text: str) -> str:
     return _COLOUR.sub("", text).strip()

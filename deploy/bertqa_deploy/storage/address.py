@@ -1,4 +1,4 @@
-"""Addresses of places: a directory, or a container of a store in the forms that OVMS reads."""
+"""Addresses of repositories: a directory, or a container of a store in the form OVMS reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ _PART = re.compile(r"[A-Za-z0-9._=+-]+")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A place: `scheme` is empty for a directory; `path` of a store begins with the container."""
+    """Where a repository is.
+
+    Attributes:
+        scheme: `az`, `s3` or `gs`; empty for a directory.
+        path: A directory, or the container of a store and the path in it.
+    """
 
     scheme: str
     path: str
@@ -36,11 +41,18 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read an address. Raises InvalidOptionError that says how it is written."""
+        """Parse an address.
+
+        Args:
+            text: A directory, or a URL such as `az://container/path`.
+
+        Raises:
+            InvalidOptionError: OVMS would not read a repository there.
+        """
         scheme, separator, rest = text.partition("://")
         if not separator:
             if text.partition(":")[0] in (AZURE, S3, GOOGLE, *_OTHER_NAMES) and ":" in text:
-                raise InvalidOptionError(f"The address {text!r} lacks its //: write {FORMS}.")
+                raise InvalidOptionError(f"The address {text!r} lacks //: write {FORMS}.")
             if not text.strip():
                 raise InvalidOptionError(f"The address is empty: write {FORMS}.")
             return cls("", text)
@@ -50,17 +62,19 @@ class Address:
                 f"OVMS does not read a repository at {scheme}://: write {right}:// for {text!r}."
             )
         if scheme not in (AZURE, S3, GOOGLE):
-            raise InvalidOptionError(f"{scheme}:// is no place for a repository: write {FORMS}.")
+            raise InvalidOptionError(
+                f"A repository cannot be at {scheme}://, as in {text!r}: write {FORMS}."
+            )
         container, *parts = rest.rstrip("/").split("/")
         if not _CONTAINER.fullmatch(container):
             raise InvalidOptionError(
-                f"{text!r} names no container: {container!r} should be lower-case letters, digits "
-                "and hyphens. The account and the endpoint come from the environment."
+                f"{text!r} does not name a container: {container!r} should be lower-case letters, "
+                "digits and hyphens. The account and the endpoint come from the environment."
             )
         for part in parts:
             if not _PART.fullmatch(part) or set(part) == {"."}:
                 raise InvalidOptionError(
-                    f"The path of {text!r} cannot be: {part!r} should be letters, digits and "
-                    "any of . _ = + -"
+                    f"The path of {text!r} is not valid: {part!r} should be letters, digits and "
+                    "any of . _ = + -."
                 )
         return cls(scheme, "/".join((container, *parts)))

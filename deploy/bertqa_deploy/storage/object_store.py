@@ -1,13 +1,14 @@
-"""A store as the place: objects are whole or absent, but a directory has no rename.
+"""An object store as the target: objects are whole or absent, but a directory has no rename.
 
 So the order matters: the model's file is sent last, when everything else is there and has been
-read back. Whoever looks meanwhile finds a directory without a model, or a whole version.
+read back. A server that looks meanwhile finds a directory without a model, or a whole version.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,38 +16,51 @@ from bertqa._progress import OnProgress, Progress
 from bertqa.errors import BertQAError
 from bertqa_deploy.errors import PlaceError
 from bertqa_deploy.storage.address import Address
-from bertqa_deploy.storage.stores import STORES, Failure, failure_of, hush
-from bertqa_deploy.storage.version import (
-    CHUNK_BYTES,
-    VersionFiles,
-    digest_of,
-    taken,
-)
+from bertqa_deploy.storage.stores import STORES, Failure, failure_of, silence_loggers
+from bertqa_deploy.storage.version import CHUNK_BYTES, VersionFiles, digest_of, taken
 
 ANSWER_SECONDS = 45.0
 
 
 class ObjectStore:
-    """The root of a repository in a container or bucket.
-
-    The first look has to be answered within `answer_seconds`. Raises PlaceError where there are no
-    credentials, and ModuleNotFoundError where the store's extra is not installed.
-    """
+    """The root of a repository in a container or bucket."""
 
     def __init__(self, address: Address, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        """Open a store with the credentials and the endpoint that the environment names.
+
+        Args:
+            address: A container or bucket, with a path where there is one.
+            answer_seconds: The time within which the store has to answer the first request.
+
+        Raises:
+            PlaceError: There are no credentials, or the environment names something invalid.
+            ModuleNotFoundError: The store's extra is not installed.
+        """
         self.address = address
         self._store = STORES[address.scheme]
         self._answer_seconds = answer_seconds
-        hush()
-        with self._explained():
+        silence_loggers()
+        with self._translated_errors():
             self._filesystem = self._store.open()
 
     def missing(self, files: VersionFiles, on_progress: OnProgress) -> list[str]:
-        """Name the files that have to be sent. Raises TakenError and PlaceError."""
+        """Compare a version with what the store holds.
+
+        Args:
+            files: The version.
+            on_progress: Called with the bytes of each file that is read back.
+
+        Returns:
+            The names of the files that have to be sent, in the order in which to send them.
+
+        Raises:
+            TakenError: The store holds another file, or one that the version does not have.
+            PlaceError: The store cannot be reached or read.
+        """
         from fsspec.asyn import sync
 
         directory = self._path(files)
-        with self._explained():
+        with self._translated_errors():
             found = sync(
                 self._filesystem.loop,
                 self._filesystem._find,
@@ -55,7 +69,7 @@ class ObjectStore:
                 timeout=self._answer_seconds,
             )
             sizes = {
-                str(PurePosixPath(path).relative_to(directory)): info["size"]
+                str(PurePosixPath(path).relative_to(directory)): int(info["size"])
                 for path, info in found.items()
                 if not path.endswith("/")
             }
@@ -66,24 +80,37 @@ class ObjectStore:
             )
 
     def send(self, files: VersionFiles, names: list[str], on_progress: OnProgress) -> None:
-        """Send and verify these files, one after the other. Raises as `missing` does."""
+        """Send files one after the other, and read each back before the next.
+
+        Args:
+            files: The version.
+            names: What `missing` returned.
+            on_progress: Called with the bytes that are sent and read back.
+
+        Raises:
+            TakenError: Another file appeared in the store meanwhile.
+            PlaceError: The store cannot be reached or written, or a file arrived damaged; a
+                damaged file is removed.
+        """
         for name in names:
-            with self._explained():
+            with self._translated_errors():
                 self._send(files, name, on_progress)
 
     def _send(self, files: VersionFiles, name: str, on_progress: OnProgress) -> None:
         path, total = self._path(files, name), files.size(name)
+        progress = Progress(f"Sending {files.path}/{name}", 0, total, "bytes")
         created = True
         try:
             self._filesystem.put_file(
                 str(files.source / name),
                 path,
                 mode="create",
-                callback=_callback(f"Sending {files.path}/{name}", total, on_progress),
-                **self._store.sending,
+                callback=_callback(progress, on_progress),
+                **self._store.put_options,
             )
+            on_progress(replace(progress, done=total))
         except FileExistsError:
-            created = False  # Somebody else's, or our own of which the answer got lost.
+            created = False  # Another's file, or ours, and the store's answer was lost.
         if self._read_back(files, name, on_progress) == files.digests[name]:
             return
         where = f"{self.address}/{files.path}/{name}"
@@ -91,48 +118,43 @@ class ObjectStore:
             raise taken(where)
         self._filesystem.rm_file(path)
         raise PlaceError(
-            f"{where} did not arrive as it was sent and was taken away again. The same command "
-            "goes on from here."
+            f"{where} did not arrive as it was sent and was removed. Run the same command again to "
+            "resume."
         )
 
     def _read_back(self, files: VersionFiles, name: str, on_progress: OnProgress) -> str:
-        total = files.size(name)
+        stage, total = f"Reading back {files.path}/{name}", files.size(name)
         with self._filesystem.open(
             self._path(files, name), "rb", block_size=CHUNK_BYTES, cache_type="none"
         ) as file:
-            return digest_of(
-                file,
-                lambda done: on_progress(
-                    Progress(f"Reading back {files.path}/{name}", done, total, "bytes")
-                ),
-            )
+            return digest_of(file, lambda done: on_progress(Progress(stage, done, total, "bytes")))
 
     def _path(self, files: VersionFiles, *name: str) -> str:
         return "/".join((self.address.path, files.path, *name))
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except (BertQAError, ModuleNotFoundError):
             raise
         except Exception as error:
-            raise self._explanation(error) from error
+            raise self._translate(error) from error
 
-    def _explanation(self, error: Exception) -> PlaceError:
+    def _translate(self, error: Exception) -> PlaceError:
         where, store = self.address, self._store
         match failure_of(error):
             case Failure.NO_CREDENTIALS:
                 message = f"There are no credentials for {where}: {store.credentials}."
             case Failure.DENIED:
                 message = (
-                    f"{where} does not let you in: the credentials are wrong, or may not list, "
-                    f"read and write there."
+                    f"Access to {where} was denied: the credentials are wrong, or do not allow to "
+                    "list, read and write there."
                 )
             case Failure.NO_CONTAINER:
                 message = (
-                    f"There is no {store.container} {where.container!r}, or it was taken away: "
-                    "make it first."
+                    f"There is no {store.container} {where.container!r}, or it was deleted: create "
+                    "it first."
                 )
             case Failure.UNREACHABLE:
                 message = f"Cannot connect to {where}. Run the same command again to resume."
@@ -141,14 +163,18 @@ class ObjectStore:
         return PlaceError(message, detail=_first_line(error))
 
 
-def _callback(stage: str, total: int, on_progress: OnProgress) -> Any:
+def _callback(progress: Progress, on_progress: OnProgress) -> Any:
     from fsspec.callbacks import Callback
 
-    class Bar(Callback):  # type: ignore[misc]
-        def call(self, *_: Any, **__: Any) -> None:
-            on_progress(Progress(stage, min(self.value, total), total, "bytes"))
+    class Reporting(Callback):  # type: ignore[misc]
+        furthest = 0
 
-    return Bar(size=total)
+        def call(self, *_: Any, **__: Any) -> None:
+            # Azure's library counts each of the parts that it sends at once from the same start.
+            self.furthest = max(self.furthest, min(self.value, self.size))
+            on_progress(replace(progress, done=self.furthest))
+
+    return Reporting(size=progress.total)
 
 
 def _first_line(error: Exception) -> str:

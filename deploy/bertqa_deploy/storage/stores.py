@@ -1,7 +1,11 @@
-"""Opening the stores that OVMS reads, and telling their failures apart.
+"""The object stores that OVMS reads: how each is opened, and what its failures mean.
 
-Each library takes credentials and endpoints from the environment in its own way; what they need
-is said in `Store.credentials`. They are told to give up soon: the same command resumes.
+Each library reads credentials and endpoints from the environment in its own way, which
+`Store.credentials` describes. They give up soon, because the same command resumes.
+
+obstore would be one library instead of three, but its multipart uploads take no condition: a large
+file would overwrite another's, or be sent whole in one request without progress and without a
+retry of its parts. Google's API for its kind of multipart upload knows no conditions at all.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from bertqa_deploy.storage.address import AZURE, GOOGLE, S3
 
 _CONNECTIONS = 4
 _PART_BYTES = 8 * 2**20
-# The time for an answer runs while a part is being sent, and a slow line sends four of them.
+# The time for an answer includes sending a part, and a slow connection sends four at once.
 _CONNECT_SECONDS, _ANSWER_SECONDS = 10, 120
 _AZURE_SCOPE = "https://storage.azure.com/.default"
 _LOGGERS = ("azure", "gcsfs", "s3fs", "aiobotocore", "botocore", "google")
@@ -30,7 +34,7 @@ _NO_CREDENTIALS = {
     "CredentialUnavailableError",
     "DefaultCredentialsError",
 }
-_NO_CREDENTIALS_SAID = ("Must provide either a connection_string", "failed to retrieve a token")
+_NO_CREDENTIALS_TEXTS = ("Must provide either a connection_string", "failed to retrieve a token")
 _UNREACHABLE = {
     "ServiceRequestError",
     "ServiceResponseError",
@@ -48,7 +52,7 @@ _UNREACHABLE = {
 
 
 class Failure(Enum):
-    """Why a store did not do what it was asked."""
+    """Why a request to a store failed."""
 
     NO_CREDENTIALS = auto()
     DENIED = auto()
@@ -59,15 +63,19 @@ class Failure(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """One kind of store: how its file system is opened, and its own words for things.
+    """One kind of store.
 
-    `sending` are options of its `put_file`.
+    Attributes:
+        open: Opens its fsspec file system (untyped). Raises what the store's library raises.
+        container: What the store calls a container.
+        credentials: What to set in the environment, for a sentence.
+        put_options: Further arguments of `put_file`.
     """
 
     open: Callable[[], Any]
     container: str
     credentials: str
-    sending: Mapping[str, Any] = field(default_factory=dict)
+    put_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _open_azure() -> Any:
@@ -83,7 +91,7 @@ def _open_azure() -> Any:
     )
     if filesystem.sync_credential is not None:
         filesystem.sync_credential.get_token(_AZURE_SCOPE)  # Each request would try many times.
-    # Its own waits 15 seconds and more before each retry, and adlfs has no setting for that.
+    # By default it waits 15 seconds and more before a retry, and adlfs has no setting for that.
     client = filesystem.service_client
     filesystem.service_client = BlobServiceClient(
         client.url,
@@ -100,7 +108,7 @@ def _open_azure() -> Any:
 def _open_s3() -> Any:
     from s3fs import S3FileSystem
 
-    region = os.environ.get("AWS_REGION")  # OVMS reads this one, and botocore another.
+    region = os.environ.get("AWS_REGION")  # OVMS reads this variable, and botocore another.
     filesystem = S3FileSystem(
         max_concurrency=_CONNECTIONS,
         client_kwargs={"region_name": region} if region else {},
@@ -117,8 +125,8 @@ def _open_s3() -> Any:
 
 
 def _open_google() -> Any:
-    # The class that gcsfs exports asks every bucket for its kind over gRPC first, which emulators
-    # do not answer, and which takes minutes where a network does not let it through.
+    # The class that gcsfs exports asks each bucket for its kind over gRPC first, which emulators
+    # do not answer, and which takes minutes where a network blocks it.
     from aiohttp import ClientTimeout
     from gcsfs.core import GCSFileSystem
 
@@ -140,7 +148,7 @@ STORES: Mapping[str, Store] = {
         _open_azure,
         "container",
         "set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with "
-        "AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or what DefaultAzureCredential takes "
+        "AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or what DefaultAzureCredential finds "
         "(az login)",
     ),
     S3: Store(
@@ -160,19 +168,23 @@ STORES: Mapping[str, Store] = {
 }
 
 
-def hush() -> None:
-    """Keep the libraries from logging what they raise as well."""
+def silence_loggers() -> None:
+    """Keep the stores' libraries from logging what they also raise."""
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Report why a store failed, from an error of its library or what that was made from."""
+    """Return why a request failed.
+
+    Args:
+        error: What a store's library raised; what caused it counts too.
+    """
     causes = list(_causes(error))
     names = {type(cause).__name__ for cause in causes}
     statuses = {status for cause in causes if (status := _status(cause))}
     codes = {_code(cause) for cause in causes}
-    if names & _NO_CREDENTIALS or any(said in str(error) for said in _NO_CREDENTIALS_SAID):
+    if names & _NO_CREDENTIALS or any(text in str(error) for text in _NO_CREDENTIALS_TEXTS):
         return Failure.NO_CREDENTIALS
     if codes & {"ContainerNotFound", "NoSuchBucket"} or isinstance(error, FileNotFoundError):
         return Failure.NO_CONTAINER
@@ -194,7 +206,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the HTTP status that azure-core, botocore or gcsfs keep in an error."""
+    """Return the HTTP status in an error of azure-core, botocore or gcsfs."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")

@@ -63,12 +63,16 @@ def test_a_dry_run_prints_the_objects_and_asks_nobody(invoke: Invoke) -> None:
         (["switch", "--split", "1=90,2=20"], 2, "sums to 110"),
         (["switch", "--split", "1=99.5,2=0.5"], 2, "whole percents"),
         (["switch", "--mirror", "2=60"], 2, "at most 50 percent"),
-        (["deploy", "--version", "1", "--job", "x", "--repository", "."], 2, "not in both"),
-        (["delete"], 2, "one of --version N and --all"),
-        (["delete", "--all", "--version", "1"], 2, "one of --version N and --all"),
+        (
+            ["deploy", "--version", "1", "--job", "x", "--repository", "."],
+            2,
+            "--repository, not both",
+        ),
+        (["delete"], 2, "exactly one of --version N and --all"),
+        (["delete", "--all", "--version", "1"], 2, "exactly one of --version N and --all"),
         (["submit", "--recipe", "no.yaml"], 2, "There is no recipe no.yaml"),
         (["submit", "--data", "nowhere"], 2, "There is no folder nowhere"),
-        (["submit", "--files", "nowhere"], 1, "--files says where"),
+        (["submit", "--files", "nowhere"], 1, "--files names the folder"),
     ],
 )
 def test_what_cannot_be_is_refused_before_azure_is_asked(

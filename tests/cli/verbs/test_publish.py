@@ -78,7 +78,7 @@ def test_it_goes_to_a_store(invoke: Invoke, root: Path, store: Store) -> None:
     ("arguments", "status", "complaint"),
     [
         (["--to", "abfs://models/qa"], 2, "write az://"),
-        (["--to", "ftp://models/qa"], 2, "ftp:// is no place for a repository"),
+        (["--to", "ftp://models/qa"], 2, "A repository cannot be at ftp://"),
         (["--to", ""], 2, "The address is empty"),
         (["9", "--to", "copy"], 1, "no version 9 of bert-qa (published: 1, 2)"),
         (["--model", "other", "--to", "copy"], 1, "has no version of other"),

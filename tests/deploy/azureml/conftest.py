@@ -8,7 +8,7 @@ import pytest
 from azure.ai.ml import MLClient
 
 from bertqa_deploy.azureml.files import Files
-from bertqa_deploy.azureml.workspace import Place, connect
+from bertqa_deploy.azureml.workspace import WorkspaceName, connect
 from tests.support.azure import Azure, serving
 from tests.support.models import write_toy_version
 from tests.support.ports import free_port
@@ -39,7 +39,7 @@ def azure(cloud: tuple[Azure, dict[str, str]], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def client(azure: Azure) -> MLClient:
-    return connect(Place())
+    return connect(WorkspaceName())
 
 
 @pytest.fixture

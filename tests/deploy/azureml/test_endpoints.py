@@ -8,7 +8,7 @@ from bertqa_deploy.azureml.endpoints import (
     delete_deployment,
     delete_endpoint,
     deploy,
-    split_before,
+    previous_split,
     switch,
 )
 from bertqa_deploy.azureml.files import Files
@@ -86,10 +86,10 @@ def test_a_deployment_that_is_being_made_is_waited_for(
 
     azure.properties(f"{ENDPOINT}/deployments/version-2")["provisioningState"] = "Creating"
     azure.changes.clear()
-    deploy(both, plan_serving(files, 2), look_seconds=0, on_step=note)
+    deploy(both, plan_serving(files, 2), poll_seconds=0, on_step=note)
 
     assert steps == [
-        "version-2 is being made already: waiting for it",
+        "version-2 is being created already: waiting for it",
         "version-2 is there already",
     ]
     assert azure.changes == []
@@ -107,7 +107,7 @@ def test_no_quota_is_one_error_and_leaves_no_deployment(
     client: MLClient, azure: Azure, files: Files
 ) -> None:
     azure.failures[f"{ENDPOINT}/deployments/version-1"] = QUOTA
-    with pytest.raises(AzureError, match="no quota to make the deployment version-1") as raised:
+    with pytest.raises(AzureError, match="no quota to create the deployment version-1") as raised:
         deploy(client, plan_serving(files, 1))
     assert "the end of the server's log" in str(raised.value.detail)
     assert f"{ENDPOINT}/deployments/version-1" not in azure.objects
@@ -131,7 +131,7 @@ def test_an_endpoint_s_name_that_is_taken_is_one_error(
     client: MLClient, azure: Azure, files: Files
 ) -> None:
     azure.refusals["PUT", ENDPOINT] = (409, "Conflict", "The name bert-qa is used in westeurope.")
-    with pytest.raises(AzureError, match=r"of that name is there already: The name bert-qa is"):
+    with pytest.raises(AzureError, match=r"because that name is taken: The name bert-qa is"):
         deploy(client, plan_serving(files, 1))
     assert not any(path.startswith(ENDPOINT) for path in azure.objects)
 
@@ -141,15 +141,15 @@ def test_an_endpoint_s_name_that_is_taken_is_one_error(
 def test_traffic_moves_and_comes_back(both: MLClient, azure: Azure) -> None:
     assert switch(both, "bert-qa", {1: 100.0}).traffic == {"version-1": 100}
     with pytest.raises(NothingToDoError, match="nothing to go back to"):
-        split_before(both, "bert-qa")
+        previous_split(both, "bert-qa")
 
     moved = switch(both, "bert-qa", {1: 90.0, 2: 10.0})
     assert moved.traffic == {"version-1": 90, "version-2": 10}
     assert switch(both, "bert-qa", {2: 100.0}).traffic == {"version-2": 100}
 
-    before = split_before(both, "bert-qa")
+    before = previous_split(both, "bert-qa")
     assert switch(both, "bert-qa", before).traffic == {"version-1": 90, "version-2": 10}
-    assert split_before(both, "bert-qa") == {2: 100.0}, "back again is forward"
+    assert previous_split(both, "bert-qa") == {2: 100.0}, "back again is forward"
 
 
 def test_the_same_switch_again_changes_nothing(both: MLClient, azure: Azure) -> None:
@@ -181,7 +181,7 @@ def test_a_version_that_is_not_ready_gets_no_traffic(both: MLClient, azure: Azur
         switch(both, "bert-qa", {2: 100.0})
     with pytest.raises(AzureError, match=r"has no version-7 \(deployed: version-1, version-2\)"):
         switch(both, "bert-qa", {7: 100.0})
-    with pytest.raises(AzureError, match="read the endpoint of-nobody, for it finds no such thing"):
+    with pytest.raises(AzureError, match="read the endpoint of-nobody, because it was not found"):
         switch(both, "of-nobody", {1: 100.0})
     assert azure.changes == []
 

@@ -73,7 +73,7 @@ def test_ovms_knows_every_argument_of_the_deployment() -> None:
 
 
 def test_a_file_that_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AzureFileError, match=r"endpoint\.yml cannot be read .*--files says where"):
+    with pytest.raises(AzureFileError, match=r"endpoint\.yml cannot be read .*--files names"):
         Files(tmp_path).read("endpoint")
     for text in ("- a\n", "{", ""):
         (tmp_path / "endpoint.yml").write_text(text, encoding="utf-8")

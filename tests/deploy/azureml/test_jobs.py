@@ -7,7 +7,7 @@ import pytest
 from azure.ai.ml import MLClient
 
 from bertqa_deploy.azureml.files import Files
-from bertqa_deploy.azureml.jobs import highest_version, output_of, submit, wait
+from bertqa_deploy.azureml.jobs import highest_version, job_with_versions, submit, wait
 from bertqa_deploy.azureml.plans import plan_training
 from bertqa_deploy.errors import AzureError, AzureFileError
 from tests.support.azure import WORKSPACE_ID, Azure
@@ -92,10 +92,10 @@ def test_a_job_is_followed_to_its_end(client: MLClient, azure: Azure, files: Fil
             azure.end_job(name, status)
 
         if status == "Completed":
-            assert wait(client, submitted, look_seconds=0, on_step=end).status == "Completed"
+            assert wait(client, submitted, poll_seconds=0, on_step=end).status == "Completed"
         else:
             with pytest.raises(AzureError, match="ended as Failed: its log is at https://ml"):
-                wait(client, submitted, look_seconds=0, on_step=end)
+                wait(client, submitted, poll_seconds=0, on_step=end)
 
 
 def test_of_a_sweep_the_best_trial_holds_the_versions(
@@ -103,10 +103,10 @@ def test_of_a_sweep_the_best_trial_holds_the_versions(
 ) -> None:
     submit(client, plan_training(files, name="sweep", sweep=True))
     with pytest.raises(AzureError, match="has no best trial yet: it is Running"):
-        output_of(client, "sweep")
+        job_with_versions(client, "sweep")
 
     azure.end_job("sweep", "Completed", {"best_child_run_id": "sweep_3"})
-    assert output_of(client, "sweep") == "sweep_3"
+    assert job_with_versions(client, "sweep") == "sweep_3"
 
 
 def test_versions_are_numbered_on(client: MLClient, azure: Azure) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bertqa.errors import InvalidOptionError
-from bertqa_deploy.azureml.workspace import Place, connect
+from bertqa_deploy.azureml.workspace import WorkspaceName, connect
 from bertqa_deploy.errors import AzureError, AzureNotFoundError
 from tests.support.azure import GROUP, SUBSCRIPTION, WORKSPACE, Azure
 from tests.support.ports import free_port
@@ -30,44 +30,46 @@ def nowhere(azure: Azure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
 def test_the_workspace_is_said_by_options_variables_or_azure_s_own_file(
     azure: Azure, nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert connect(Place(SUBSCRIPTION, GROUP, WORKSPACE)).workspace_name == WORKSPACE
+    assert connect(WorkspaceName(SUBSCRIPTION, GROUP, WORKSPACE)).workspace_name == WORKSPACE
 
     (nowhere / "config.json").write_text(
         f'{{"subscription_id": "{SUBSCRIPTION}", "resource_group": "{GROUP}", '
         f'"workspace_name": "{WORKSPACE}"}}',
         encoding="utf-8",
     )
-    assert connect(Place()).workspace_name == WORKSPACE
+    assert connect(WorkspaceName()).workspace_name == WORKSPACE
 
     for name, value in zip(VARIABLES, (SUBSCRIPTION, GROUP, "another"), strict=True):
         monkeypatch.setenv(name, value)
-    assert connect(Place(workspace=WORKSPACE)).workspace_name == WORKSPACE
+    assert connect(WorkspaceName(workspace=WORKSPACE)).workspace_name == WORKSPACE
 
 
 def test_a_workspace_that_is_not_or_half_said_is_wrong_usage(nowhere: Path) -> None:
-    with pytest.raises(InvalidOptionError, match=r"Which workspace\? Give --subscription"):
-        connect(Place())
+    with pytest.raises(InvalidOptionError, match=r"Which workspace\? Set --subscription"):
+        connect(WorkspaceName())
     with pytest.raises(InvalidOptionError, match="missing --resource-group and --workspace"):
-        connect(Place(subscription=SUBSCRIPTION))
+        connect(WorkspaceName(subscription=SUBSCRIPTION))
 
 
 def test_a_wrong_subscription_or_workspace_is_named(azure: Azure) -> None:
-    for place in (Place(subscription="0" * 8), Place(workspace="of-nobody")):
-        with pytest.raises(AzureNotFoundError, match="cannot reach the workspace, for it finds no"):
+    for place in (WorkspaceName(subscription="0" * 8), WorkspaceName(workspace="of-nobody")):
+        with pytest.raises(
+            AzureNotFoundError, match="reach the workspace, because it was not found"
+        ):
             connect(place)
 
 
 def test_whoever_is_not_signed_in_is_told_how(azure: Azure) -> None:
     azure.signed_in = False
-    with pytest.raises(AzureError, match="does not know who asks: run `az login`"):
-        connect(Place())
+    with pytest.raises(AzureError, match="You are not signed in to Azure: run `az login`"):
+        connect(WorkspaceName())
 
 
 def test_whoever_has_no_right_is_told_which(azure: Azure) -> None:
     message = "The client does not have authorization to perform action 'read'."
     azure.refusals["GET", ""] = (403, "AuthorizationFailed", message)
-    with pytest.raises(AzureError, match="You may not reach the workspace: The client does not"):
-        connect(Place())
+    with pytest.raises(AzureError, match="not allowed to reach the workspace: The client does not"):
+        connect(WorkspaceName())
 
 
 def test_a_cloud_that_cannot_be_reached_is_said_within_a_minute(
@@ -77,6 +79,6 @@ def test_a_cloud_that_cannot_be_reached_is_said_within_a_minute(
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     begun = time.monotonic()
-    with pytest.raises(AzureError, match="Azure cannot be reached, or does not answer"):
-        connect(Place())
+    with pytest.raises(AzureError, match="Cannot connect to Azure, or it does not answer"):
+        connect(WorkspaceName())
     assert time.monotonic() - begun < 60

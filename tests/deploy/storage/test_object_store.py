@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from bertqa._progress import Progress
 from bertqa.artifact import Repository
 from bertqa_deploy.errors import PlaceError, TakenError
 from bertqa_deploy.server import Server
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import Published, publish
 from bertqa_serve.engine import LocalServer
-from tests.support.models import write_config
+from tests.support.models import write_config, write_manifest
 from tests.support.ports import free_port
 from tests.support.stores import CutError, Proxy, Request, Store, Stores, only
 
@@ -36,6 +37,14 @@ def proxy(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
 def send(repository: Repository, store: Store) -> Published:
     return publish(repository, 2, Address.parse(store.url))
+
+
+def enlarge(repository: Repository) -> int:
+    """Give version 2 weights that take several parts; return their size in bytes."""
+    weights = repository.version_dir(2) / "model.bin"
+    weights.write_bytes(os.urandom(20 * 2**20))
+    write_manifest(weights.parent)
+    return weights.stat().st_size
 
 
 def test_no_server_ever_finds_a_model_that_lacks_something(
@@ -148,20 +157,71 @@ def test_two_who_publish_the_same_number_do_not_mix(
     assert "bert-qa/2/model.xml" not in objects
 
 
+def test_a_large_file_is_sent_in_parts_whose_bytes_are_reported(
+    repository: Repository, store: Store, proxy: Proxy
+) -> None:
+    size = enlarge(repository)
+    seen: list[int] = []
+
+    def on_progress(progress: Progress) -> None:
+        if progress.stage == "Sending bert-qa/2/model.bin":
+            assert (progress.total, progress.unit) == (size, "bytes")
+            seen.append(progress.done)
+
+    publish(repository, 2, Address.parse(store.url), on_progress=on_progress)
+
+    assert seen == sorted(seen)
+    assert seen[-1] == size
+    assert any(0 < done < size for done in seen)
+    # Google's parts go to an address of the upload's own, past the proxy.
+    assert all(len(request.content) < 9 * 2**20 for request in proxy.requests)
+    assert len(store.contents()["bert-qa/2/model.bin"]) == size
+
+
+@pytest.mark.parametrize("store", ["az", "s3"], indirect=True)
+def test_a_large_file_does_not_overwrite_another_that_appears_between_its_parts(
+    repository: Repository, store: Store, proxy: Proxy
+) -> None:
+    enlarge(repository)
+
+    def overtake(request: Request, content: bytes) -> bytes:
+        if request.writes and request.file == "model.bin":
+            store.write("bert-qa/2/model.bin", b"another's")
+        return content
+
+    proxy.after = overtake
+    with pytest.raises(TakenError, match=r"bert-qa/2/model\.bin is there already"):
+        send(repository, store)
+    assert store.contents()["bert-qa/2/model.bin"] == b"another's"
+    assert "bert-qa/2/model.xml" not in store.contents()
+
+
+@pytest.mark.parametrize("store", ["gs"], indirect=True)
+def test_a_large_file_is_sent_to_google_on_the_condition_that_there_is_none(
+    repository: Repository, store: Store, proxy: Proxy
+) -> None:
+    """The emulator ignores the condition of an upload in parts."""
+    enlarge(repository)
+    send(repository, store)
+    (begun,) = (each for each in proxy.requests if each.writes and each.file == "model.bin")
+    assert begun.query["uploadType"] == "resumable"
+    assert begun.query["ifGenerationMatch"] == "0"
+
+
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_store_that_does_not_let_one_in_is_named(
+def test_a_store_that_denies_access_is_named(
     published: Repository, store: Store, proxy: Proxy, status: int
 ) -> None:
     proxy.before = lambda _: status
-    with pytest.raises(PlaceError, match=f"{store.url} does not let you in"):
+    with pytest.raises(PlaceError, match=f"Access to {store.url} was denied"):
         send(published, store)
 
 
-def test_who_may_read_but_not_write_is_told(
+def test_credentials_that_may_only_read_are_reported(
     published: Repository, store: Store, proxy: Proxy
 ) -> None:
     proxy.before = lambda request: 403 if request.writes else None
-    with pytest.raises(PlaceError, match=f"{store.url} does not let you in"):
+    with pytest.raises(PlaceError, match=f"Access to {store.url} was denied"):
         send(published, store)
     assert store.contents() == {}
 
