@@ -53,7 +53,7 @@ class Smoke:
         given = client.answer(self.question, self.context, version=version).text
         if self.answer.casefold() not in given.casefold():
             raise SmokeError(
-                f"version {version} answers {given!r} to {self.question!r}, "
-                f"where {self.answer!r} is right"
+                f"Version {version} answers {given!r} to {self.question!r}, "
+                f"where {self.answer!r} is right."
             )
         return given

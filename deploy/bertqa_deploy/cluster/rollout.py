@@ -290,7 +290,9 @@ class Rollout:
             except DeployError:
                 raise
             except BertQAError as error:
-                raise DeployError(f"version {version} does not answer: {error}") from error
+                raise DeployError(
+                    f"Version {version} does not answer: {error}", detail=error.detail
+                ) from error
             self.on_step(f"version {version} answers {answer!r}")
             if self.dataset is None:
                 return
@@ -302,8 +304,8 @@ class Rollout:
         self.on_step(f"the tracks disagree on {percent:.1f} % of {len(pairs)} questions")
         if percent > self.limits.disagreement_percent:
             raise DeployError(
-                f"the tracks disagree on {percent:.1f} % of the questions, and "
-                f"{self.limits.disagreement_percent:g} % are allowed"
+                f"The tracks disagree on {percent:.1f} % of the questions, and "
+                f"{self.limits.disagreement_percent:g} % are allowed."
             )
 
     def _shift(self, stable: str, candidate: str, weight: int) -> None:
@@ -340,15 +342,15 @@ class Rollout:
         if candidate.error_percent > limits.error_percent:
             raise DeployError(
                 f"{candidate.error_percent:.1f} % of {candidate.requests:.0f} requests failed, and "
-                f"{limits.error_percent:g} % are allowed"
+                f"{limits.error_percent:g} % are allowed."
             )
         if min(stable.requests, candidate.requests) < limits.requests:
             return
         theirs, ours = stable.p95_ms, candidate.p95_ms
         if theirs and ours and ours > limits.p95_factor * theirs:
             raise DeployError(
-                f"the 95th percentile of its latency is {ours:.1f} ms, and {limits.p95_factor:g} "
-                f"times the {theirs:.1f} ms of the stable track are allowed"
+                f"The 95th percentile of its latency is {ours:.1f} ms, and {limits.p95_factor:g} "
+                f"times the {theirs:.1f} ms of the stable track are allowed."
             )
 
     def _promote(self, stable: str, candidate: str) -> None:
@@ -382,8 +384,7 @@ class Rollout:
             version = tracks[candidate]["version"]
             self._only_stable(tracks, stable)
             raise RolledBackError(
-                f"Version {version} was rolled back, and {stable} has all traffic again: "
-                f"{str(reason).rstrip('.')}.",
+                f"Version {version} was rolled back, and {stable} has all traffic again. {reason}",
                 detail=reason.detail,
             ) from reason
         raise reason

@@ -185,7 +185,7 @@ def test_weights_without_a_gateway_are_refused(install: Install, api: ApiServer)
         (("kserve.enabled=true",), "KServe moves the traffic of this release"),
         (
             ("tracks.stable.version=latest",),
-            "The track stable follows the latest version: give it a number first",
+            "The track stable follows the latest version: set its number first",
         ),
         (
             ("tracks.a.version=1,tracks.a.weight=0", "tracks.b.version=2,tracks.b.weight=0"),
