@@ -98,11 +98,25 @@ class Switch:
         return SplitModel(self.repository, self.model)
 
     def move(self, split: Split, *, retire: bool = False, force: bool = False) -> Switched:
-        """Send traffic where `split` (percents) says, and its highest version by default.
+        """Send traffic where a split says; its highest version becomes the default.
 
-        `retire` stops serving the versions outside the split; `force` takes a version that failed
-        the gate. Raises NothingToDoError, QualityGateError, RepositoryError, ConfigChangedError,
-        SwitchRolledBackError, SwitchUnfinishedError and ServerUnreachableError.
+        Args:
+            split: Percents by version.
+            retire: Whether versions outside the split are no longer served.
+            force: Whether a version is taken that failed the quality gate.
+
+        Returns:
+            What is served now.
+
+        Raises:
+            NothingToDoError: Everything is already so.
+            QualityGateError: A version failed the gate.
+            RepositoryError: A version is missing or damaged, the repository cannot be written, or
+                another process writes to it.
+            ConfigChangedError: Another program changed `config.json` meanwhile.
+            SwitchRolledBackError: A version did not prove itself; everything is as it was.
+            SwitchUnfinishedError: The server took too long; run the same command again to resume.
+            ServerUnreachableError: The server cannot be reached.
         """
         with RepositoryWriter(self.repository, wait_seconds=0) as writer:
             for version in sorted(split):
@@ -116,7 +130,15 @@ class Switch:
     def back(self, *, retire: bool = False) -> Switched:
         """Return to the split before the last one, or finish a switch that was interrupted.
 
-        Raises NothingToDoError where there is nothing to go back to, and what `move` raises.
+        Args:
+            retire: Whether versions outside that split are no longer served.
+
+        Returns:
+            What is served now.
+
+        Raises:
+            NothingToDoError: There is no earlier split.
+            BertQAError: What `move` raises.
         """
         history = self._split_model.history()
         if not history:
@@ -179,10 +201,10 @@ class _Run:
         )
 
     def _settled(self) -> set[int]:
-        """Wait until the server has done what it was told before; gives the versions it serves."""
+        """Wait until earlier changes are carried out, and return the versions that are served."""
         entry = self.config.entry(self.model)
         if "base_path" not in entry:
-            raise RepositoryError(f"{self.config.path} gives {self.model} no base_path.")
+            raise RepositoryError(f"{self.config.path} has no base_path for {self.model}.")
         self.server.reload()
         states = {}
 
@@ -203,7 +225,7 @@ class _Run:
         return served
 
     def _prove(self, versions: set[int]) -> None:
-        """Serve versions under another name, where nobody asks them, and ask the smoke question."""
+        """Serve versions under a name that no client uses, and ask them the smoke question."""
         if not versions:
             return
         trial = self.switch._trial
@@ -229,7 +251,7 @@ class _Run:
             self._warm_up(check)
 
     def _tell(self, split: Split, leaving: set[int]) -> None:
-        """Publish the split, wait until the server tells it and all who follow have read it."""
+        """Publish the split, and wait until the server reports it and all followers have read it."""
         changed = self.split_model.history()[-1] != split
         if changed:
             self.split_model.publish(split, self.writer)
@@ -237,7 +259,7 @@ class _Run:
         self.split_model.write_file(split, self.writer)
         if not self.server.wait_until(lambda: self.server.split(self.model) == split):
             raise SwitchUnfinishedError(
-                f"{self.server.address} does not tell the split {format_split(split)} after "
+                f"{self.server.address} does not report the split {format_split(split)} after "
                 f"{self.server.patience:g} s. Run the same command again to resume."
             )
         if changed or leaving:

@@ -68,7 +68,7 @@ def write_toy_version(
     info: ModelInfo | None = None,
     describe: bool = True,
 ) -> Path:
-    """Put a toy version into a repository, whole, and give its directory.
+    """Put a toy version into a repository, whole, and return its directory.
 
     The seed is the version's number, so that two versions give different answers.
     """
@@ -86,7 +86,7 @@ def write_toy_version(
 
 
 def write_manifest(directory: Path, **changes: object) -> VersionManifest:
-    """Write the `manifest.json` of a version from the files that it has, and give it."""
+    """Write the `manifest.json` of a version from the files that it has, and return it."""
     files = {path.name: sha256_of(path) for path in directory.iterdir() if path.suffix != ".json"}
     manifest = VersionManifest(
         model=directory.parent.name,

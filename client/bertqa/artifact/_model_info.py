@@ -60,7 +60,14 @@ class ModelInfo:
     def from_rt_info(cls, rt_info: Mapping[str, str]) -> ModelInfo:
         """Read what `to_rt_info` wrote.
 
-        Raises NotAQAModelError where a required key is missing or does not hold what it should.
+        Args:
+            rt_info: The `model_info` section of an IR's `rt_info`, or ONNX metadata properties.
+
+        Returns:
+            What the model says of itself.
+
+        Raises:
+            NotAQAModelError: A required key is missing or damaged.
         """
         missing = [key for key in REQUIRED_KEYS if not rt_info.get(key)]
         if missing:

@@ -1,7 +1,7 @@
 """The split of traffic between versions that an operator sets, and how clients follow it.
 
-A server tells it as `rt_info` of a tiny model of its own, beside the model that it is about: so it
-is read from the very server that answers, whether that is OVMS or the local engine.
+A server reports it as `rt_info` of a tiny model of its own, beside the model that it is about: so it
+is read from the server that answers, whether that is OVMS or the local engine.
 """
 
 from __future__ import annotations
@@ -21,12 +21,22 @@ _PART = re.compile(r"\s*([1-9][0-9]*)\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*%?\s*", re.A
 
 
 def split_model_name(model: str) -> str:
-    """Name the model that tells the split of another one's traffic."""
+    """Return the name of the model that reports the split of another one's traffic."""
     return f"{model}-traffic"
 
 
 def parse_split(text: str) -> dict[int, float]:
-    """Read `1=90,2=10`: versions, and percents that sum to 100. Raises InvalidOptionError."""
+    """Read a split.
+
+    Args:
+        text: Versions and percents that sum to 100, such as `1=90,2=10`.
+
+    Returns:
+        The percents by version.
+
+    Raises:
+        InvalidOptionError: The text is not a split.
+    """
     split: dict[int, float] = {}
     for part in text.strip().split(","):
         match = _PART.fullmatch(part)

@@ -1,4 +1,4 @@
-"""The one writer of a model repository: one lock, one work folder, whoever writes.
+"""The one writer of a model repository: one lock and one work folder for all that write.
 
 `build` and `publish` add versions, `serve` completes `config.json`, `switch` edits it and publishes
 the split. All that is unfinished lies in `<root>/.bert-qa/`, on the same file system, where OVMS
