@@ -225,7 +225,7 @@ class _Run:
         return served
 
     def _prove(self, versions: set[int]) -> None:
-        """Serve versions under a name that no client uses, and ask them the smoke question."""
+        """Serve versions under a name that no client uses, and ask the smoke question there."""
         if not versions:
             return
         trial = self.switch._trial
@@ -251,7 +251,7 @@ class _Run:
             self._warm_up(check)
 
     def _tell(self, split: Split, leaving: set[int]) -> None:
-        """Publish the split, and wait until the server reports it and all followers have read it."""
+        """Publish the split, and wait until the server reports it and its followers read it."""
         changed = self.split_model.history()[-1] != split
         if changed:
             self.split_model.publish(split, self.writer)

@@ -1,7 +1,7 @@
 """The split of traffic between versions that an operator sets, and how clients follow it.
 
-A server reports it as `rt_info` of a tiny model of its own, beside the model that it is about: so it
-is read from the server that answers, whether that is OVMS or the local engine.
+A server reports it as `rt_info` of a tiny model of its own, beside the model that it is about: so
+it is read from the server that answers, whether that is OVMS or the local engine.
 """
 
 from __future__ import annotations
