@@ -179,10 +179,12 @@ class _Run:
         )
 
     def _settled(self) -> set[int]:
-        """Wait until the server has done what it was told before; gives the versions it serves."""
+        """Wait until the server has done what came before; return the versions that it serves."""
         entry = self.config.entry(self.model)
         if "base_path" not in entry:
-            raise RepositoryError(f"{self.config.path} gives {self.model} no base_path.")
+            raise RepositoryError(
+                f"The entry of {self.model} in {self.config.path} has no base_path."
+            )
         self.server.reload()
         states = {}
 
@@ -237,7 +239,7 @@ class _Run:
         self.split_model.write_file(split, self.writer)
         if not self.server.wait_until(lambda: self.server.split(self.model) == split):
             raise SwitchUnfinishedError(
-                f"{self.server.address} does not tell the split {format_split(split)} after "
+                f"{self.server.address} does not report the split {format_split(split)} after "
                 f"{self.server.patience:g} s. Run the same command again to resume."
             )
         if changed or leaving:
@@ -252,8 +254,8 @@ class _Run:
             for version in versions & states.keys():
                 if states[version].state == LOADING and states[version].error:
                     raise DeployError(
-                        f"version {version} does not load (the server says "
-                        f"{states[version].error}, its log says why)"
+                        f"Version {version} does not load (the server reports "
+                        f"{states[version].error}; its log has the reason)."
                     )
             available = {v for v, found in states.items() if found.state == AVAILABLE}
             leaving = {v for v, found in states.items() if found.state == "UNLOADING"}
@@ -274,7 +276,7 @@ class _Run:
                     raise
                 except BertQAError as error:
                     raise DeployError(
-                        f"version {version} does not answer: {error}", detail=error.detail
+                        f"Version {version} does not answer: {error}", detail=error.detail
                     ) from error
                 self._step(f"version {version} of {model} answers {answer!r}")
 
