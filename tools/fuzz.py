@@ -170,8 +170,8 @@ def _rest(connection: http.client.HTTPConnection, rng: random.Random, body: byte
         content = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise UnexpectedAnswerError(f"{error!r} for POST {path} {headers} {body!r}") from error
-    told = content.startswith(b'{"error"') or response.status == 200
-    if response.status not in REST_STATUSES or not told or b"Internal server error" in content:
+    is_worded = content.startswith(b'{"error"') or response.status == 200
+    if response.status not in REST_STATUSES or not is_worded or b"Internal server error" in content:
         raise UnexpectedAnswerError(
             f"{response.status} {content!r} for POST {path} {headers} {body!r}"
         )

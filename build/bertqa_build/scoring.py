@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from bertqa._defaults import LOCAL_TIMEOUT_SECONDS
 from bertqa._progress import OnProgress, Progress
 from bertqa.artifact import Scores, write_whole
 from bertqa.client import QAClient
@@ -64,7 +65,7 @@ def _evaluate(engine: Engine, what: str, dataset: SquadDataset, on_progress: OnP
     def report(progress: Progress) -> None:
         on_progress(replace(progress, stage=stage))
 
-    with QAClient(transport=engine) as qa:
+    with QAClient(transport=engine, timeout=LOCAL_TIMEOUT_SECONDS) as qa:
         return evaluate(qa, dataset, on_progress=report)
 
 

@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "client.md"
 
 @pytest.fixture
 def ports(tmp_path: Path) -> Iterator[tuple[int, int]]:
-    repository = tmp_path / "repository"
+    repository = tmp_path / "model_repository"
     for version in (1, 2):
         write_toy_version(repository, version)
     config = write_config(repository)
