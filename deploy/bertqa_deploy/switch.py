@@ -274,8 +274,8 @@ class _Run:
             for version in versions & states.keys():
                 if states[version].state == LOADING and states[version].error:
                     raise DeployError(
-                        f"version {version} does not load (the server says "
-                        f"{states[version].error}, its log says why)"
+                        f"Version {version} does not load (the server reports "
+                        f"{states[version].error}; its log has the reason)."
                     )
             available = {v for v, found in states.items() if found.state == AVAILABLE}
             leaving = {v for v, found in states.items() if found.state == "UNLOADING"}
@@ -296,7 +296,7 @@ class _Run:
                     raise
                 except BertQAError as error:
                     raise DeployError(
-                        f"version {version} does not answer: {error}", detail=error.detail
+                        f"Version {version} does not answer: {error}", detail=error.detail
                     ) from error
                 self._step(f"version {version} of {model} answers {answer!r}")
 

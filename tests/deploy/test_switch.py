@@ -179,7 +179,7 @@ def test_a_version_with_another_file_than_was_published_is_refused(serve: Serve)
 def test_a_version_that_does_not_load_is_undone_and_explained(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     (served.repository.version_dir(2) / "model.xml").write_text("<net", encoding="utf-8")
-    refused(served, SwitchRolledBackError, "was undone.*version 2 does not load")
+    refused(served, SwitchRolledBackError, "was undone.*Version 2 does not load")
 
 
 def test_a_wrong_answer_is_undone_and_explained(serve: Serve) -> None:

@@ -108,7 +108,7 @@ def test_a_broken_version_is_never_asked(at_version_1: Operated, clients: Client
     (directory / "model.xml").write_text("<net", encoding="utf-8")
     before = at_version_1.repository.config_path.read_text(encoding="utf-8")
     with asking(clients) as load:
-        with pytest.raises(SwitchRolledBackError, match="version 4 does not load"):
+        with pytest.raises(SwitchRolledBackError, match="Version 4 does not load"):
             at_version_1.switch.move({4: 100.0})
         assert load.go_on() == ({1}, {1})
     assert at_version_1.repository.config_path.read_text(encoding="utf-8") == before

@@ -79,14 +79,14 @@ def compare(
         return
     if first is None or second is None:
         raise CommandError(
-            "Name two versions, as in bert-qa compare 1 2, or give --from-log.",
+            "Name two versions, as in bert-qa compare 1 2, or type --from-log.",
             status=Status.USAGE,
         )
     if first == second:
         raise CommandError(f"{first} cannot be compared with itself.", status=Status.USAGE)
     if (data is None) != serve:
         raise CommandError(
-            "Give --data with questions to compare on, or --serve for a page to ask on.",
+            "Type --data with questions to compare on, or --serve for a page to ask on.",
             status=Status.USAGE,
         )
 

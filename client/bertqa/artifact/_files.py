@@ -68,7 +68,7 @@ def partial_of(path: Path) -> Path:
 
 
 def make_readable(directory: Path) -> None:
-    """Give a directory and all in it the modes of a published version, and sync it to the disk.
+    """Set the modes of a published version on a directory and all in it, and sync it to the disk.
 
     Args:
         directory: The directory; it becomes 0755, and so do those in it, and files 0644.

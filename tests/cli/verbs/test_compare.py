@@ -79,7 +79,7 @@ def test_recorded_traffic_is_reported_on(invoke: Invoke, tmp_path: Path) -> None
         ([], "Name two versions"),
         (["1"], "Name two versions"),
         (["1", "1", "--serve"], "1 cannot be compared with itself"),
-        (["1", "2"], "Give --data with questions"),
+        (["1", "2"], "Type --data with questions"),
         (["1", "nowhere", "--serve"], "nowhere is neither a version's number nor a model"),
     ],
 )
