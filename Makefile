@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m tools.programs >/dev/null & \
 	$(BIN)/python -m pytest -n $(shell expr $$(nproc) + 1) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fuzz format bench chart notebooks clean
+.PHONY: help setup demo test lint generate fuzz format bench chart notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.unasync --check
+
+generate: $(INSTALLED) ## Write the synchronous twins from their asynchronous sources
+	$(BIN)/python -m tools.unasync
 
 chart: $(INSTALLED) ## Check the chart and pack it into .work
 	$(BIN)/python -m tools.chart --check

@@ -54,7 +54,7 @@ def _free_port() -> int:
 def engine(request: pytest.FixtureRequest) -> str:
     """Each engine in turn: an end-to-end test is written once and holds for all that are there."""
     from bertqa_serve.errors import EngineNotFoundError
-    from bertqa_serve.launcher import choose_engine
+    from bertqa_serve.selection import choose_engine
 
     try:
         return str(choose_engine(request.param).kind)

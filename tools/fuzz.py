@@ -1,10 +1,10 @@
-"""Sends a server requests that are damaged in every way, and looks at what comes back.
+"""Send damaged requests to a server, and check its answers.
 
     python -m tools.fuzz [--requests 100000] [--seed 0]
 
-starts the local engine as a process, sends the requests over REST and gRPC, and prints what was
-answered and how the engine's memory grew. A request that is not answered in the server's own
-words, an engine that has ended, or one that holds ever more memory makes it fail.
+starts the local engine as a process, sends the requests over REST and gRPC, and prints how they
+were answered and how the engine's memory grew. It fails where a request is not answered with one of
+the server's own errors, where the engine ends, and where its memory keeps growing.
 """
 
 from __future__ import annotations
@@ -45,11 +45,22 @@ _PATHS = (
 
 
 class UnexpectedAnswerError(AssertionError):
-    """A server answered as none should."""
+    """A server answered in a way that it must not."""
 
 
 def fuzz(host: str, grpc_port: int, rest_port: int, requests: int, seed: int) -> Counter[str]:
-    """Send so many damaged requests and count the answers. Raises UnexpectedAnswerError."""
+    """Send damaged requests and count the answers.
+
+    Args:
+        host: The server's host.
+        grpc_port: Its gRPC port.
+        rest_port: Its REST port.
+        requests: How many to send.
+        seed: The same seed sends the same requests.
+
+    Raises:
+        UnexpectedAnswerError: The server answered in a way that it must not.
+    """
     rng = random.Random(seed)
     answers: Counter[str] = Counter()
     rest = http.client.HTTPConnection(host, rest_port, timeout=60)
@@ -92,7 +103,7 @@ def _message() -> Any:
 
 
 def _damaged(rng: random.Random, body: bytes) -> bytes:
-    """Change, cut out, double and append bytes at random places."""
+    """Change, remove, duplicate and append bytes at random places."""
     damaged = bytearray(body)
     for _ in range(rng.randint(0, 4)):
         place, length = rng.randrange(len(damaged) + 1), rng.randint(1, 12)
@@ -111,7 +122,7 @@ def _damaged(rng: random.Random, body: bytes) -> bytes:
 
 
 def _odd(rng: random.Random, value: Any) -> Any:
-    """Put odd values into random places of a JSON value."""
+    """Replace random parts of a JSON value by odd values."""
     if rng.random() < 0.08:
         return rng.choice(_ODD_VALUES)
     if isinstance(value, dict):
@@ -159,8 +170,8 @@ def _rest(connection: http.client.HTTPConnection, rng: random.Random, body: byte
         content = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise UnexpectedAnswerError(f"{error!r} for POST {path} {headers} {body!r}") from error
-    told = content.startswith(b'{"error"') or response.status == 200
-    if response.status not in REST_STATUSES or not told or b"Internal server error" in content:
+    is_worded = content.startswith(b'{"error"') or response.status == 200
+    if response.status not in REST_STATUSES or not is_worded or b"Internal server error" in content:
         raise UnexpectedAnswerError(
             f"{response.status} {content!r} for POST {path} {headers} {body!r}"
         )
@@ -180,13 +191,13 @@ def _grpc(infer: Any, body: bytes) -> str:
 
 
 def _garbage(host: str, port: int, rng: random.Random) -> None:
-    """Send bytes that are no protocol at all, and go away without waiting."""
+    """Send random bytes, and disconnect without waiting."""
     with socket.create_connection((host, port), timeout=60) as connection:
         connection.sendall(rng.randbytes(rng.randrange(1, 2000)))
 
 
 def resident_mebibytes(pid: int) -> float:
-    """How much memory a process holds."""
+    """Return the resident memory of a process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) / 1024

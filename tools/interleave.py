@@ -44,7 +44,7 @@ from bertqa.artifact import (
     sha256_of,
     split_model_name,
 )
-from bertqa.artifact import _writer as writer_module
+from bertqa.artifact import _lock as lock_module
 from bertqa.errors import BertQAError, ConfigError, RepositoryBusyError, RepositoryError
 from bertqa_build.publish import Artefacts, publish
 from bertqa_deploy.errors import PlaceError, TakenError
@@ -206,7 +206,7 @@ def act(process: Process, kill_at: int, pipe: int) -> None:
 
     sys.addaudithook(change)
     # No power fails here; what a loss of power leaves is not what this looks for.
-    os.fsync = lambda _: change("os.fsync", ())
+    os.fsync = lambda fd: change("os.fsync", (fd,))
     signal.alarm(SECONDS)
     for done in process.run():
         os.write(pipe, (json.dumps([done.kind, done.number, done.text]) + "\n").encode())
@@ -359,7 +359,7 @@ def run_cases(seeds: range) -> list[str]:
         A sentence for each that failed.
     """
     # The default looks for a free lock every 50 ms, which would be most of a case's time.
-    writer_module.FileLock = partial(FileLock, poll_interval=0.001)  # type: ignore[assignment,misc]
+    setattr(lock_module, "FileLock", partial(FileLock, poll_interval=0.001))  # noqa: B010
     memory = Path("/dev/shm")
     failed = []
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:

@@ -1,12 +1,12 @@
-"""Plays what was recorded of OVMS against a server and tells where the server differs.
+"""Replay what was recorded of OVMS against a server, and report where the server differs.
 
     python -m tools.replay [SCENARIO ...]                     the local engine
     python -m tools.replay --ovms PATH [SCENARIO ...]         a real server, started as needed
     python -m tools.replay --url HOST:GRPC_PORT,HOST:REST_PORT [SCENARIO ...]
-        a server that runs with configs/all_broken.json; scenarios that only ask, without changes
+        a server that runs with configs/all_broken.json; only scenarios that change nothing
 
-The format of the transcripts is told in `ovms/README.md`. Of REST connections that get no answer,
-the way in which they fail is not compared, and of a server's version only that there is one.
+`tests/serve/ovms/README.md` describes the format of the transcripts. Two things are not compared:
+how a REST connection without an answer fails, and which version a server reports of itself.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Replay:
         self._server.send(signal.Signals[f"SIG{step['signal']}"])
 
     def _do_sleep(self, name: str, step: Step) -> None:
-        """Sleep, and let the server have longer than that to do what the sleep was for."""
+        """Sleep, and allow the server more time than that to do what the sleep was for."""
         time.sleep(step["seconds_to_sleep"] * self._server.time_scale)
         self._patience_ends = time.monotonic() + _PATIENCE_SECONDS
 
@@ -215,7 +215,7 @@ def _poll(condition: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> b
 class Deviation:
     """Where the local engine differs from OVMS on purpose.
 
-    `not_always` marks a step whose outcome depends on how quick the machine is.
+    `not_always` marks a step whose outcome depends on the speed of the machine.
     """
 
     scenario: str
@@ -241,7 +241,7 @@ def scenarios() -> list[str]:
 
 
 def parts(scenario: str) -> list[list[Step]]:
-    """Split a transcript where nothing of what was done before matters any more."""
+    """Split a transcript at the steps that do not depend on earlier ones."""
     steps = json.loads((TRANSCRIPTS / f"{scenario}.json").read_text(encoding="utf-8"))
     changes_models = any(step["do"].endswith("_version") for step in steps)
     beginning = "reset_models" if changes_models else "start"
@@ -254,7 +254,16 @@ def parts(scenario: str) -> list[list[Step]]:
 
 
 def replay(scenario: str, steps: list[Step], start: Start | None = None) -> Replay:
-    """Play a part of a transcript; by default against the local engine."""
+    """Replay a part of a transcript.
+
+    Args:
+        scenario: The transcript's name.
+        steps: The part.
+        start: Starts the server, by default the local engine.
+
+    Returns:
+        What was compared, and the differences.
+    """
     with tempfile.TemporaryDirectory() as work:
         played = Replay(scenario, steps, start or local_engine(scenario), Path(work))
         played.run()

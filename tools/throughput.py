@@ -1,9 +1,9 @@
-"""Compares the local engine over gRPC with OpenVINO itself, on the same model, in the same run.
+"""Compare the local engine over gRPC with OpenVINO itself, on the same model, in the same run.
 
     python -m tools.throughput REPOSITORY [--version 2] [--length 384] [--concurrency 8]
 
-Both take turns, so that what else the machine does meets both; what counts is the ratio. Where the
-machine does much else, the ratio of the processor time that each needs for a window says more.
+Both take turns, so that other work of the machine affects both alike; the result is the ratio. On
+a busy machine the ratio of the processor time for each window is more reliable.
 """
 
 from __future__ import annotations
@@ -37,7 +37,13 @@ Measure = Callable[[float], int]
 
 
 def in_process(model: Path, length: int, concurrency: int) -> Measure:
-    """Run a model in this process, so many requests at once; counts windows."""
+    """Return a function that runs a model in this process for so many seconds, counting windows.
+
+    Args:
+        model: The IR's file.
+        length: Tokens in each window.
+        concurrency: Requests at once.
+    """
     core = ov.Core()
     compiled = core.compile_model(core.read_model(model), "CPU", plugin_config(usable_cores()))
     requests = ov.AsyncInferQueue(compiled, concurrency)
@@ -55,7 +61,13 @@ def in_process(model: Path, length: int, concurrency: int) -> Measure:
 
 
 def served(url: str, length: int, concurrency: int) -> Measure:
-    """Ask a server over one channel, so many requests at once; counts windows."""
+    """Return a function that asks a server for so many seconds, counting windows.
+
+    Args:
+        url: The server's gRPC address; one channel is opened to it.
+        length: Tokens in each window.
+        concurrency: Requests at once.
+    """
     request = service_pb2.ModelInferRequest(model_name="bert-qa")
     for name, array in synthetic_inputs(1, length).items():
         request.inputs.add(name=name, datatype="INT64", shape=[1, length])
@@ -91,7 +103,13 @@ class Speed:
 
 
 def speed(measure: Measure, seconds: float, server: int) -> Speed:
-    """Measure once; `server` is a process whose time counts too."""
+    """Measure once.
+
+    Args:
+        measure: Runs for so many seconds, and returns the number of windows.
+        seconds: How long to run.
+        server: The id of the server's process, whose processor time counts as well.
+    """
     started, spent = time.perf_counter(), _processor_seconds(server) + time.process_time()
     windows = measure(seconds)
     spent = _processor_seconds(server) + time.process_time() - spent

@@ -1,15 +1,12 @@
-"""The way of a model: from a recipe to two published versions, FP32 and INT8."""
+"""From a recipe to two published versions, FP32 and INT8."""
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version as package_version
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from transformers import BertForQuestionAnswering, TrainerCallback
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import (
+    FOR_EVER,
     IR_FILE,
     MODEL_NAME,
     ONNX_FILE,
@@ -27,27 +25,26 @@ from bertqa.artifact import (
     Repository,
     Scores,
     VersionManifest,
+    acquire,
+    file_lock,
 )
-from bertqa.client import QAClient
 from bertqa.errors import RepositoryError
-from bertqa.evaluation import evaluate
-from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa_build.checkpoint import load_checkpoint
-from bertqa_build.data import load_dataset, load_questions
+from bertqa_build.data import load_dataset
 from bertqa_build.errors import BuildError
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
-from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint
+from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data, toolchain
 from bertqa_build.gate import judge, require_passed
 from bertqa_build.model import SpanModel
 from bertqa_build.progress import ProgressCallback
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
+from bertqa_build.scoring import score_onnx, score_openvino
 from bertqa_build.stages import finetune, quantize_and_train
 
 FP32 = "FP32"
 INT8 = "INT8"
 EXPORTED = "exported"
-TOOLS = ("torch", "nncf", "openvino", "transformers", "tokenizers", "onnx")
 
 _COPIES = 4
 """How often a build holds a model on disk at once: IR and ONNX, made and staged."""
@@ -94,12 +91,25 @@ def build(
     force: bool = False,
     on_progress: OnProgress = ignore,
 ) -> BuildResult:
-    """Make and publish what `recipe` says; what is there already is not made again.
+    """Make and publish the versions of a recipe; what is published already is not made again.
 
-    Trainings and what the gate refused are kept in `work_dir/<recipe's name>/`; a build that was
-    interrupted goes on from there. With `force` a version is published that the gate refuses.
-    Raises BuildError and its kinds, DataError and RepositoryError; whatever happens, the repository
-    is whole.
+    Trainings, and versions that the gate refused, are kept in `work_dir/<recipe's name>/`. A build
+    that was interrupted resumes from there. Whatever happens, the repository is whole.
+
+    Args:
+        recipe: What to build.
+        repository: Where the versions are published.
+        work_dir: Where unfinished work is kept.
+        force: Whether a version is published that the gate refuses.
+        on_progress: Called with each stage, and how far it is.
+
+    Returns:
+        The two versions, and what the gate found.
+
+    Raises:
+        BuildError: The build stopped; its kinds say at what.
+        DataError: The recipe's data cannot be read.
+        RepositoryError: The repository cannot be written.
     """
     try:
         return _Build(recipe, repository, work_dir, force, on_progress).run()
@@ -130,7 +140,7 @@ class _Build:
     def run(self) -> BuildResult:
         recipe = self.recipe
         self._say("Reading the recipe's data and checkpoint")
-        load_questions(recipe, [*recipe.data.train, *recipe.data.calibration])
+        data = read_data(recipe)
         self.dataset = load_dataset(recipe, recipe.data.evaluation)
         self.checkpoint = load_checkpoint(
             recipe.source,
@@ -140,8 +150,8 @@ class _Build:
             max_seq_len=recipe.model.max_seq_len,
             seed=recipe.seed,
         )
-        fp32_print = fp32_fingerprint(recipe, self.checkpoint)
-        int8_print = int8_fingerprint(recipe, fp32_print)
+        fp32_print = fp32_fingerprint(recipe, self.checkpoint, data)
+        int8_print = int8_fingerprint(recipe, fp32_print, data)
         with self._alone():
             fp32, int8 = self._find(fp32_print), self._find(int8_print)
             if fp32 is None or int8 is None:
@@ -158,8 +168,7 @@ class _Build:
 
     def _make_fp32(self, model: BertForQuestionAnswering, fingerprint: str) -> BuiltVersion:
         version = _Version(FP32, fingerprint, SpanModel(model), quantized=False)
-        artefacts, scores = self._export(version)
-        return self._publish(version, artefacts, scores)
+        return self._publish(self._export(version))
 
     def _make_int8(
         self, model: BertForQuestionAnswering, parent: BuiltVersion, fingerprint: str
@@ -173,21 +182,19 @@ class _Build:
             self._callbacks("Quantisation-aware training"),
         )
         version = _Version(INT8, fingerprint, module, quantized=True)
-        artefacts, scores = self._export(version)
+        exported = self._export(version)
         gate = judge(
-            scores,
+            exported.scores,
             parent.scores,
             max_f1_drop=self.recipe.gate.max_f1_drop,
             force=self.force,
         )
-        require_passed(gate, scores, artefacts.ir.parent)
-        return self._publish(version, artefacts, scores, parent=parent.version, gate=gate)
+        require_passed(gate, exported.scores, exported.artefacts.ir.parent)
+        return self._publish(exported, parent=parent.version, gate=gate)
 
-    def _export(self, version: _Version) -> tuple[Artefacts, Scores]:
-        """Export, score the IR, and write both formats, which then know their scores."""
+    def _export(self, version: _Version) -> _Exported:
+        """Write both formats, and score each file as it is then published."""
         self._say(f"Exporting {version.precision} to OpenVINO IR and ONNX")
-        ir = to_openvino(version.module, quantized=version.quantized)
-        onnx = to_onnx(version.module, quantized=version.quantized)
         info = ModelInfo(
             tokenizer_json=self.checkpoint.tokenizer_json,
             max_seq_len=self.recipe.model.max_seq_len,
@@ -197,29 +204,22 @@ class _Build:
             dataset=self.dataset.name,
             toolchain=", ".join(f"{name} {number}" for name, number in toolchain().items()),
         )
-        stage = f"Evaluating {version.precision} on {self.dataset.name}"
-        with QAClient(transport=OpenVINOEngine(ir, info)) as qa:
-            scores = evaluate(
-                qa,
-                self.dataset,
-                on_progress=lambda each: self._say(stage, each.done, each.total),
-            )
-        info = replace(info, f1=round(scores.f1, 4), exact_match=round(scores.exact_match, 4))
         folder = self.folder / f"{version.precision.lower()}-{version.fingerprint[:12]}" / EXPORTED
         folder.mkdir(parents=True, exist_ok=True)
-        write_openvino(ir, info, folder / IR_FILE)
-        write_onnx(onnx, info, folder / ONNX_FILE)
-        return Artefacts(folder / IR_FILE, folder / ONNX_FILE), scores
+        ir, onnx = folder / IR_FILE, folder / ONNX_FILE
+        write_openvino(to_openvino(version.module, quantized=version.quantized), info, ir)
+        write_onnx(to_onnx(version.module, quantized=version.quantized), info, onnx)
+        return _Exported(
+            version,
+            Artefacts(ir, onnx),
+            score_openvino(ir, self.dataset, self.on_progress),
+            score_onnx(onnx, self.dataset, self.on_progress),
+        )
 
     def _publish(
-        self,
-        version: _Version,
-        artefacts: Artefacts,
-        scores: Scores,
-        *,
-        parent: int | None = None,
-        gate: GateResult | None = None,
+        self, exported: _Exported, *, parent: int | None = None, gate: GateResult | None = None
     ) -> BuiltVersion:
+        version = exported.version
         self._say(f"Publishing {version.precision}")
         manifest = VersionManifest(
             model=MODEL_NAME,
@@ -229,15 +229,21 @@ class _Build:
             source=self.checkpoint.description,
             published="",
             files={},
-            scores=scores,
+            scores=exported.scores,
             parent=parent,
             gate=gate,
             recipe=self.recipe.model_dump(mode="json"),
             toolchain=toolchain(),
             inputs_sha256=version.fingerprint,
         )
-        number = publish(self.repository, artefacts, manifest, on_progress=self.on_progress)
-        shutil.rmtree(artefacts.ir.parent)
+        number = publish(
+            self.repository,
+            exported.artefacts,
+            manifest,
+            onnx_scores=exported.onnx_scores,
+            on_progress=self.on_progress,
+        )
+        shutil.rmtree(exported.artefacts.ir.parent)
         return self._built(number, present=False)
 
     def _find(self, fingerprint: str) -> BuiltVersion | None:
@@ -271,21 +277,22 @@ class _Build:
             free = shutil.disk_usage(folder).free
             if free < _COPIES * size:
                 raise BuildError(
-                    f"{folder} has {free / 1e6:.0f} MB of room, and a build of this checkpoint "
-                    f"takes up to {_COPIES * size / 1e6:.0f} MB. Free some or choose another place."
+                    f"{folder} has {free / 1e6:.0f} MB free, and a build of this checkpoint takes "
+                    f"up to {_COPIES * size / 1e6:.0f} MB. Free some space, or choose another "
+                    "directory."
                 )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Let one build of a recipe work in its folder at a time; another one waits."""
+        """Let one build of a recipe at a time work in its folder; another one waits."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._say(f"Waiting for another build of {self.recipe.name} in {self.folder}")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = file_lock(self.folder / "lock")
+        waiting = f"Waiting for another build of {self.recipe.name} in {self.folder}"
+        acquire(lock, FOR_EVER, lambda: self._say(waiting))
+        try:
             yield
+        finally:
+            lock.release()
 
     def _callbacks(self, stage: str) -> list[TrainerCallback]:
         return [ProgressCallback(stage, self.on_progress)]
@@ -302,6 +309,9 @@ class _Version:
     quantized: bool
 
 
-def toolchain() -> dict[str, str]:
-    """Return the versions of the tools that decide what comes out of a build."""
-    return {"python": platform.python_version()} | {name: package_version(name) for name in TOOLS}
+@dataclass(frozen=True, slots=True)
+class _Exported:
+    version: _Version
+    artefacts: Artefacts
+    scores: Scores
+    onnx_scores: Scores

@@ -1,4 +1,4 @@
-"""Every default of the client, in one place.
+"""Every default of the client.
 
 The lengths, in tokens, are those of the Hugging Face `question-answering` pipeline; those that
 begin with `SQUAD_` are those of the standard SQuAD post-processing.

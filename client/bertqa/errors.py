@@ -6,7 +6,9 @@ from __future__ import annotations
 class BertQAError(Exception):
     """The root of all errors that this project raises on purpose.
 
-    `detail` keeps what the server or a library said, word for word, where there is such a text.
+    Args:
+        message: What went wrong, with which value, and what to do.
+        detail: What the server or a library said, word for word, where there is such a text.
     """
 
     def __init__(self, message: str, *, detail: str | None = None) -> None:
@@ -15,15 +17,15 @@ class BertQAError(Exception):
 
 
 class InvalidQuestionError(BertQAError):
-    """The question is missing, empty, or no text that can be encoded."""
+    """The question is missing, empty, or not a text that can be encoded."""
 
 
 class InvalidContextError(BertQAError):
-    """The context is missing, empty, or no text that can be encoded."""
+    """The context is missing, empty, or not a text that can be encoded."""
 
 
 class InvalidOptionError(BertQAError, ValueError):
-    """An option has a value that cannot be, or is not known at all."""
+    """An option has a value that is not valid, or is not known at all."""
 
 
 class ClientStateError(BertQAError):
@@ -43,7 +45,7 @@ class DeadlineExceededError(BertQAError):
 
 
 class AccessDeniedError(BertQAError):
-    """The server wants to know who asks, or does not let them."""
+    """The server requires authentication, or denies access."""
 
 
 class ModelNotFoundError(BertQAError):
@@ -71,7 +73,7 @@ class TokenizerError(BertQAError):
 
 
 class DataError(BertQAError):
-    """A data file is not what it should be."""
+    """A data file cannot be read or written, or does not hold what it should."""
 
 
 class RepositoryError(BertQAError):
@@ -79,7 +81,7 @@ class RepositoryError(BertQAError):
 
 
 class ConfigError(RepositoryError):
-    """`config.json` cannot be read, or asks for what the server cannot do."""
+    """`config.json` cannot be read, or requires what the server cannot do."""
 
 
 class ConfigChangedError(ConfigError):

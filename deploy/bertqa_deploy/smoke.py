@@ -1,4 +1,4 @@
-"""One question with a known answer: a version that gets it wrong gets no traffic."""
+"""The smoke test: one question with a known answer, without which a version gets no traffic."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ from bertqa_deploy.errors import DeployError
 
 
 class SmokeError(DeployError):
-    """A version gave a wrong answer to the smoke question."""
+    """A version answered the smoke question wrongly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Smoke:
-    """A question, the text that answers it, and what the answer has to contain, in any case."""
+    """A question with a known answer.
+
+    Attributes:
+        question: The question.
+        context: The text that answers it.
+        answer: What the answer has to contain, whatever the case of its letters.
+
+    Raises:
+        InvalidOptionError: The answer is not in the context.
+    """
 
     question: str = "When was the bridge opened?"
     context: str = (
@@ -31,11 +40,20 @@ class Smoke:
             )
 
     def check(self, client: QAClient, version: int) -> str:
-        """Ask a version and give its answer. Raises SmokeError, and what the client raises."""
+        """Ask a version and return its answer.
+
+        Args:
+            client: A client of the server.
+            version: The version to ask.
+
+        Raises:
+            SmokeError: The answer is wrong.
+            BertQAError: As `QAClient.answer` does.
+        """
         given = client.answer(self.question, self.context, version=version).text
         if self.answer.casefold() not in given.casefold():
             raise SmokeError(
-                f"version {version} answers {given!r} to {self.question!r}, "
-                f"where {self.answer!r} is right"
+                f"Version {version} answers {given!r} to {self.question!r}, "
+                f"where {self.answer!r} is right."
             )
         return given

@@ -28,6 +28,7 @@ from bertqa.client import noticed_seconds
 from bertqa.errors import (
     BertQAError,
     ConfigChangedError,
+    DeadlineExceededError,
     RepositoryError,
     ServerUnreachableError,
 )
@@ -49,8 +50,6 @@ ALL = 100.0
 
 LOADING = "LOADING"
 _GONE = ("END", "UNLOADING")
-# OpenVINO compiles anew for each length that it meets, and clients pad to multiples of 32.
-_WARM_UP_WORDS = range(8, 392, _defaults.LENGTH_MULTIPLE)
 
 OnStep = Callable[[str], None]
 
@@ -280,12 +279,8 @@ class _Run:
                 self._step(f"version {version} of {model} answers {answer!r}")
 
     def _warm_up(self, versions: set[int] | frozenset[int]) -> None:
-        """Ask at every length, so that those who follow the split do not wait for kernels."""
-        with self.server.client(self.model) as client:
-            for version in versions:
-                for words in _WARM_UP_WORDS:
-                    context = " ".join(["a"] * words)
-                    client.answer(self.switch.smoke.question, context, version=version)
+        """Run each length, so that those who follow the split do not wait for kernels."""
+        self.server.warm_up(self.model, versions)
 
     def _edit(self, *entries: Entry, remove: str | None = None) -> bool:
         """Change `config.json`; return False where it says so already."""
@@ -300,7 +295,7 @@ class _Run:
         if self.config.text == original.text:
             return
         self.config = self.writer.replace_config(self.config, original.text or "")
-        with contextlib.suppress(ServerUnreachableError):
+        with contextlib.suppress(ServerUnreachableError, DeadlineExceededError):
             self.server.reload()
 
     def _step(self, sentence: str) -> None:

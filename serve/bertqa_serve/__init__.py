@@ -1,1 +1,1 @@
-"""Starts a model server on a model repository."""
+"""Starting a model server on a model repository."""

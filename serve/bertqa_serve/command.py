@@ -1,22 +1,25 @@
-"""The command line of each engine, and what of it fits this machine: pure functions."""
+"""The command line of each engine, and what of it depends on this machine."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
-CONTAINER_IMAGE = "openvino/model_server:latest"
+# The version that the chart runs by default.
+CONTAINER_IMAGE = "openvino/model_server:2026.4.1"
 STREAMS_PER_CHANNEL = 1000
+# OVMS refuses calls beyond its threads at once: one channel must not meet that limit.
+GRPC_THREADS = 1024
 
 
 class EngineKind(StrEnum):
-    """What runs the models; `--engine auto` takes the first of these that is there."""
+    """The program that runs the models; `--engine auto` takes the first one on this machine."""
 
     OVMS = "ovms"
     CONTAINER = "container"
@@ -25,7 +28,7 @@ class EngineKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine that was chosen: its program, and the reason in half a sentence."""
+    """An engine that was chosen: its program, the reason as a clause, and a container's image."""
 
     kind: EngineKind
     program: Path
@@ -35,7 +38,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where a server listens, and what it writes to its log."""
+    """Which configuration a server reads, where it listens, and what it writes to its log."""
 
     config_path: Path
     port: int
@@ -45,7 +48,7 @@ class Listening:
 
 
 def server_flags(listening: Listening) -> list[str]:
-    """Return the flags of a server, for whichever engine: all have those of `ovms`."""
+    """Return the flags of a server: every engine takes those of `ovms`."""
     return [
         *("--config_path", str(listening.config_path)),
         *("--port", str(listening.port)),
@@ -53,13 +56,14 @@ def server_flags(listening: Listening) -> list[str]:
         *("--grpc_bind_address", listening.host),
         *("--rest_bind_address", listening.host),
         *("--grpc_channel_arguments", f"grpc.max_concurrent_streams={STREAMS_PER_CHANNEL}"),
+        *("--grpc_max_threads", str(GRPC_THREADS)),
         "--metrics_enable",
         *("--log_level", listening.log_level),
     ]
 
 
 def command_line(engine: Engine, listening: Listening) -> list[str]:
-    """Return the whole command that serves the models of a `config.json`."""
+    """Return the program and the arguments that serve the models of a `config.json`."""
     match engine.kind:
         case EngineKind.OVMS:
             return [str(engine.program), *server_flags(listening)]
@@ -72,17 +76,17 @@ def command_line(engine: Engine, listening: Listening) -> list[str]:
 def _container_command(engine: Engine, listening: Listening) -> list[str]:
     """Run the image with the repository at its own path, so that absolute paths hold inside."""
     repository = listening.config_path.parent
-    inside = Listening(
-        listening.config_path, listening.port, listening.rest_port, "0.0.0.0", listening.log_level
-    )
+    inside = replace(listening, host="0.0.0.0")
+    host = f"[{listening.host}]" if ":" in listening.host else listening.host
     published = [
         part
         for port in (listening.port, listening.rest_port)
-        for part in ("--publish", f"{listening.host}:{port}:{port}")
+        for part in ("--publish", f"{host}:{port}:{port}")
     ]
     return [
         *(str(engine.program), "run", "--rm", "--init", *published),
-        *("--volume", f"{repository}:{repository}:ro", engine.image),
+        # SELinux keeps a container from files that are not labelled for it, which `z` does.
+        *("--volume", f"{repository}:{repository}:ro,z", engine.image),
         *server_flags(inside),
     ]
 
@@ -97,7 +101,11 @@ def known_flags() -> Mapping[str, frozenset[str]]:
 def unknown_flags(arguments: Sequence[str]) -> dict[str, list[str]]:
     """Find flags in a server's arguments that a supported version of OVMS does not know.
 
-    Gives the flags by the version that lacks them; empty where all know all.
+    Args:
+        arguments: A command line, in which flags begin with two dashes.
+
+    Returns:
+        The unknown flags by the version that lacks them; empty where every version knows all.
     """
     given = [a.removeprefix("--").partition("=")[0] for a in arguments if a.startswith("--")]
     lacking = {
@@ -108,5 +116,5 @@ def unknown_flags(arguments: Sequence[str]) -> dict[str, list[str]]:
 
 
 def local_program() -> Path:
-    """Return the Python that runs this, which has the local engine installed."""
+    """Return this process's Python, which has the local engine installed."""
     return Path(sys.executable)

@@ -1,4 +1,4 @@
-"""Everything that can go wrong when a server is started, as one small tree with one root."""
+"""The errors of starting and running a server."""
 
 from __future__ import annotations
 
@@ -13,16 +13,12 @@ class UsageError(ServeError):
     """The command line or an option is wrong."""
 
 
-class RepositoryMissingError(ServeError):
-    """There is no model repository at the path, or nothing in it that can be served."""
-
-
 class PortInUseError(ServeError):
-    """Another process listens where the server should."""
+    """Another process listens on the server's port."""
 
 
 class EngineNotFoundError(ServeError):
-    """The engine that was asked for is not on this machine."""
+    """The requested engine is not on this machine."""
 
 
 class ServerDiedError(ServeError):

@@ -1,66 +1,81 @@
-"""Starting a server on a model repository: choosing the engine, waiting for it, ending it."""
+"""Running a server on a model repository: starting it, waiting until it is ready, stopping it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import httpx
-
-from bertqa.artifact import GRPC_PORT, REST_PORT, Repository, complete_config, usable_cores
-from bertqa.errors import ModelLoadError
+from bertqa._progress import OnProgress, Progress, ignore
+from bertqa.artifact import (
+    GRPC_PORT,
+    MODEL_NAME,
+    REST_PORT,
+    Repository,
+    complete_config,
+    usable_cores,
+)
+from bertqa.errors import (
+    BertQAError,
+    DeadlineExceededError,
+    ModelLoadError,
+    ProtocolError,
+    RepositoryError,
+    ServerUnreachableError,
+)
+from bertqa.transport import AdminClient, rest_address, warm_up
 from bertqa_serve.command import (
     CONTAINER_IMAGE,
     Engine,
     EngineKind,
     Listening,
     command_line,
-    local_program,
 )
-from bertqa_serve.errors import (
-    EngineNotFoundError,
-    PortInUseError,
-    RepositoryMissingError,
-    ServeError,
-    ServerDiedError,
-)
-from bertqa_serve.warm_up import warm_up
+from bertqa_serve.errors import ServeError, ServerDiedError
+from bertqa_serve.ports import require_free, wait_until_released
+from bertqa_serve.selection import AUTO, choose_engine
 
-OVMS_BINARY = "OVMS_BINARY"
-_CONTAINER_PROGRAMS = ("docker", "podman")
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _LOOK_SECONDS = 0.1
-_LINGER_SECONDS = 70.0
+_ANSWER_SECONDS = 5.0
+_WARM_UP_SECONDS = 300.0
 _STOP_SECONDS = 30.0
-_LAST_LINES = 20
+_LOG_TAIL_LINES = 20
 
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What to serve, where, and with which engine ("auto", "ovms", "container" or "local").
+    """What to serve, where, and with which engine.
 
-    A server that does not answer for `model` within `ready_seconds` is ended.
+    Attributes:
+        repository: The model repository.
+        engine: "auto", "ovms", "container" or "local"; see `choose_engine`.
+        ovms_path: The `ovms` program, if it is neither named by OVMS_BINARY nor on PATH.
+        model: The model that has to be ready before the server counts as ready.
+        host: The address to listen on.
+        port: The gRPC port.
+        rest_port: The REST port.
+        warm_up: Whether to run the model at every length before it counts as ready.
+        log_level: What the server logs: DEBUG, INFO, WARNING or ERROR.
+        image: The image of the container.
+        ready_seconds: A server that is not ready after this time is stopped.
     """
 
     repository: Path
-    engine: str = "auto"
+    engine: str = AUTO
     ovms_path: Path | None = None
-    model: str = "bert-qa"
+    model: str = MODEL_NAME
     host: str = "127.0.0.1"
     port: int = GRPC_PORT
     rest_port: int = REST_PORT
@@ -72,56 +87,37 @@ class ServeOptions:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that answers: its engine, where it listens, and its process."""
+    """A server that is ready: its engine, where it listens, its process, and its last log lines."""
 
     engine: Engine
     grpc_url: str
     rest_url: str
     process: subprocess.Popen[str]
-    last_lines: deque[str] = field(repr=False)
+    log_tail: deque[str] = field(repr=False)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until the server ends by itself. Raises ServerDiedError when it has."""
+        """Return after so many seconds if the server still runs then.
+
+        Raises:
+            ServerDiedError: The server ended by itself.
+        """
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout)
-            raise _died(self.engine, self.process, self.last_lines)
+            raise _died(self)
 
 
-def choose_engine(
-    requested: str = "auto",
-    ovms_path: Path | None = None,
-    environment: Mapping[str, str] | None = None,
-    image: str = CONTAINER_IMAGE,
-) -> Engine:
-    """Choose what serves: a real `ovms`, else its container image, else the local engine.
-
-    Raises EngineNotFoundError where an engine was asked for that is not there.
-    """
-    environment = os.environ if environment is None else environment
-    kind = None if requested == "auto" else _kind(requested)
-    if kind in (None, EngineKind.OVMS):
-        found = _find_ovms(ovms_path, environment)
-        if found:
-            return found
-        if kind:
-            raise EngineNotFoundError(
-                f"There is no ovms: give --ovms PATH, set {OVMS_BINARY}, or put it on PATH."
-            )
-    if kind in (None, EngineKind.CONTAINER):
-        found = _find_container(environment, image)
-        if found:
-            return found
-        if kind:
-            raise EngineNotFoundError(
-                f"Neither docker nor podman runs here with the image {image}: "
-                f"`docker pull {image}` gets it."
-            )
-    reason = "it was asked for" if kind else "there is neither an ovms nor its container image"
-    return Engine(EngineKind.LOCAL, local_program(), reason)
+class _StopRequestedError(Exception):
+    """The server is to stop before it is warm."""
 
 
 def dry_run(options: ServeOptions) -> list[str]:
-    """Return the command that `serve` would run; starts and writes nothing. Raises ServeError."""
+    """Return the command that `serve` would run; starts and writes nothing.
+
+    Raises:
+        ServeError: The engine is missing.
+        RepositoryError: There is no repository, or nothing in it to serve, or its `config.json`
+            cannot be read.
+    """
     engine = choose_engine(options.engine, options.ovms_path, image=options.image)
     return command_line(engine, _listening(options, print, dry_run=True))
 
@@ -131,39 +127,71 @@ def serve(
     *,
     log: Log = print,
     on_ready: Callable[[Running], None] = lambda _: None,
+    on_progress: OnProgress = ignore,
 ) -> int:
-    """Serve until SIGINT or SIGTERM and give 0. Call it in the main thread.
+    """Serve until SIGINT or SIGTERM. It has to be called in the main thread.
 
-    `log` gets each line that the server writes; `on_ready` is called when the model answers and is
-    warm. Raises ServeError for what is wrong before or at the start, or if the server dies.
+    Args:
+        options: What to serve.
+        log: Is called with each line that the server writes.
+        on_ready: Is called when the model answers and is warm.
+        on_progress: Is called with the progress of the warm-up.
+
+    Returns:
+        The exit status 0.
+
+    Raises:
+        ServeError: The server cannot be started, or ended by itself.
+        RepositoryError: There is no repository, or nothing in it to serve, or its `config.json`
+            cannot be read or written.
+        ModelLoadError: No version of the model could be loaded.
     """
     # Nothing here may wait for the event: a handler that sets it would wait for its own thread.
-    asked_to_end = threading.Event()
+    stop = threading.Event()
 
-    def end(_: int, __: FrameType | None) -> None:
-        asked_to_end.set()
+    def request_stop(_: int, __: FrameType | None) -> None:
+        stop.set()
 
-    with _signals(end), running(options, log=log, asked_to_end=asked_to_end) as server:
-        if not asked_to_end.is_set():
+    with (
+        _signals(request_stop),
+        running(options, log=log, on_progress=on_progress, stop=stop) as server,
+    ):
+        if not stop.is_set():
             on_ready(server)
-        while not asked_to_end.is_set():
+        while not stop.is_set():
             server.wait(timeout=_LOOK_SECONDS)
     return 0
 
 
 @contextmanager
 def running(
-    options: ServeOptions, *, log: Log = print, asked_to_end: threading.Event | None = None
+    options: ServeOptions,
+    *,
+    log: Log = print,
+    on_progress: OnProgress = ignore,
+    stop: threading.Event | None = None,
 ) -> Iterator[Running]:
-    """Have a server that answers, and is warm, inside the block; it has ended afterwards.
+    """Run a server that is ready and warm inside the block, and is stopped after it.
 
-    Setting `asked_to_end` cuts the start short. Raises ServeError.
+    Args:
+        options: What to serve.
+        log: Is called with each line that the server writes.
+        on_progress: Is called with the progress of the warm-up.
+        stop: Setting it cuts the start short; the block is entered even so.
+
+    Raises:
+        ServeError: The server cannot be started, or ended by itself.
+        RepositoryError: There is no repository, or nothing in it to serve, or its `config.json`
+            cannot be read or written.
+        ModelLoadError: No version of the model could be loaded.
     """
-    asked_to_end = asked_to_end or threading.Event()
+    stop = stop or threading.Event()
     engine = choose_engine(options.engine, options.ovms_path, image=options.image)
     listening = _listening(options, log)
     for port in (options.port, options.rest_port):
-        _require_free(engine, options.host, port)
+        require_free(options.host, port)
+        if engine.kind is EngineKind.OVMS:
+            wait_until_released(options.host, port)
     log(f"Serving with {engine.kind} ({engine.reason}).")
     process = subprocess.Popen(
         command_line(engine, listening),
@@ -172,58 +200,23 @@ def running(
         text=True,
         errors="replace",
         env=_environment(engine),
-        start_new_session=True,  # Ctrl-C is for this process, which then ends the server.
+        start_new_session=True,  # Ctrl-C is for this process, which then stops the server.
     )
-    last_lines: deque[str] = deque(maxlen=_LAST_LINES)
-    reader = threading.Thread(target=_pass_on, args=(process, log, last_lines), daemon=True)
+    log_tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
+    reader = threading.Thread(target=_forward_log, args=(process, log, log_tail), daemon=True)
     reader.start()
     try:
-        host = _ANY_ADDRESS.get(options.host, options.host)
+        host = _LOOPBACK_OF.get(options.host, options.host)
         host = f"[{host}]" if ":" in host else host
         rest_url = f"http://{host}:{options.rest_port}"
-        server = Running(engine, f"{host}:{options.port}", rest_url, process, last_lines)
-        _wait_until_ready(server, options, asked_to_end)
-        if options.warm_up and not asked_to_end.is_set():
-            _warm_up(server, options.model, log)
+        server = Running(engine, f"{host}:{options.port}", rest_url, process, log_tail)
+        _wait_until_ready(server, options, stop)
+        if options.warm_up and not stop.is_set():
+            _warm_up(server, options.model, log, on_progress, stop)
         yield server
     finally:
-        _end(process)
+        _terminate(process)
         reader.join(_STOP_SECONDS)
-
-
-def _kind(requested: str) -> EngineKind:
-    try:
-        return EngineKind(requested)
-    except ValueError as error:
-        choices = ", ".join(("auto", *EngineKind))
-        raise EngineNotFoundError(
-            f"There is no engine {requested}; choose of {choices}."
-        ) from error
-
-
-def _find_ovms(ovms_path: Path | None, environment: Mapping[str, str]) -> Engine | None:
-    named = {"--ovms names it": ovms_path, f"{OVMS_BINARY} names it": environment.get(OVMS_BINARY)}
-    for reason, path in named.items():
-        if path:
-            if not os.access(path, os.X_OK) or not Path(path).is_file():
-                raise EngineNotFoundError(f"{path} is no program that can be run ({reason}).")
-            return Engine(EngineKind.OVMS, Path(path).absolute(), reason)
-    on_path = shutil.which("ovms", path=environment.get("PATH", ""))
-    return Engine(EngineKind.OVMS, Path(on_path), "it is on PATH") if on_path else None
-
-
-def _find_container(environment: Mapping[str, str], image: str) -> Engine | None:
-    for name in _CONTAINER_PROGRAMS:
-        program = shutil.which(name, path=environment.get("PATH", ""))
-        if not program:
-            continue
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            inspected = subprocess.run(
-                [program, "image", "inspect", image], capture_output=True, timeout=20, check=False
-            )
-            if inspected.returncode == 0:
-                return Engine(EngineKind.CONTAINER, Path(program), f"{name} has {image}", image)
-    return None
 
 
 def _listening(options: ServeOptions, log: Log, *, dry_run: bool = False) -> Listening:
@@ -238,37 +231,8 @@ def _listening(options: ServeOptions, log: Log, *, dry_run: bool = False) -> Lis
     return Listening(config_path, options.port, options.rest_port, options.host, options.log_level)
 
 
-def _require_free(engine: Engine, host: str, port: int) -> None:
-    """Refuse a port that another process listens on, before anything is started.
-
-    After a restart, connections of the server before may linger; `ovms` does not take their port.
-    """
-    try:
-        _bind(host, port, among_lingering=True)
-    except OSError as error:
-        raise PortInUseError(
-            f"Port {port} on {host} cannot be used: {error.strerror}. "
-            "Give another with --port and --rest-port.",
-            detail=str(error),
-        ) from error
-    deadline = time.monotonic() + _LINGER_SECONDS
-    while engine.kind is EngineKind.OVMS and time.monotonic() < deadline:
-        try:
-            _bind(host, port, among_lingering=False)
-            break
-        except OSError:
-            time.sleep(_LOOK_SECONDS)
-
-
-def _bind(host: str, port: int, *, among_lingering: bool) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(among_lingering))
-        probe.bind((host, port))
-
-
 def _environment(engine: Engine) -> dict[str, str]:
-    """The release archive of OVMS keeps its libraries beside its program: let it find them."""
+    """Let `ovms` find its libraries, which its release archive keeps beside the program."""
     environment = dict(os.environ)
     libraries = engine.program.parent.parent / "lib"
     if engine.kind is EngineKind.OVMS and any(libraries.glob("libopenvino*.so*")):
@@ -277,84 +241,98 @@ def _environment(engine: Engine) -> dict[str, str]:
     return environment
 
 
-def _pass_on(process: subprocess.Popen[str], log: Log, last_lines: deque[str]) -> None:
-    """Read on even where nobody listens any more: a full pipe would stop the server."""
+def _forward_log(process: subprocess.Popen[str], log: Log, log_tail: deque[str]) -> None:
+    """Keep reading even where `log` fails: a full pipe would block the server."""
     assert process.stdout is not None
     with process.stdout as lines:
         for line in lines:
-            last_lines.append(line.rstrip())
+            log_tail.append(line.rstrip())
             with contextlib.suppress(OSError, ValueError):
                 log(line.rstrip())
 
 
-def _wait_until_ready(
-    server: Running, options: ServeOptions, asked_to_end: threading.Event
-) -> None:
+def _wait_until_ready(server: Running, options: ServeOptions, stop: threading.Event) -> None:
     deadline = time.monotonic() + options.ready_seconds
-    with httpx.Client(base_url=server.rest_url, timeout=5.0, trust_env=False) as client:
-        while not asked_to_end.is_set():
+    with _admin(server, _ANSWER_SECONDS) as admin:
+        while not stop.is_set():
             server.wait(timeout=_LOOK_SECONDS)
-            with contextlib.suppress(httpx.TransportError):
+            with contextlib.suppress(ServerUnreachableError, DeadlineExceededError, ProtocolError):
                 # A model is ready with its first version, the server when the first load is over.
-                if client.get("/v2/health/ready").status_code == 200:
-                    if client.get(f"/v2/models/{options.model}/ready").status_code == 200:
+                if admin.is_ready():
+                    if admin.is_model_ready(options.model):
                         return
-                    status = client.get("/v1/config").json()
-                    _refuse_what_cannot_become_ready(options, status, server.last_lines)
+                    _refuse_what_cannot_become_ready(admin, options, server.log_tail)
             if time.monotonic() > deadline:
                 raise ServerDiedError(
                     f"{options.model} was not ready after {options.ready_seconds:.0f} seconds.",
-                    detail="\n".join(server.last_lines),
+                    detail="\n".join(server.log_tail),
                 )
 
 
 def _refuse_what_cannot_become_ready(
-    options: ServeOptions, status: Mapping[str, Any], last_lines: deque[str]
+    admin: AdminClient, options: ServeOptions, log_tail: deque[str]
 ) -> None:
-    """A server is ready when the first load is over: what does not answer then has failed."""
-    if options.model not in status:
-        known = ", ".join(status) or "none"
-        raise RepositoryMissingError(
+    """Raise what is wrong with a model that is not ready although the first load is over."""
+    models = admin.models()
+    if options.model not in models:
+        known = ", ".join(models) or "none"
+        raise RepositoryError(
             f"The config.json of {options.repository} has no {options.model} (it has: {known})."
         )
-    versions = status[options.model]["model_version_status"]
+    versions = models[options.model]
     if not versions:
-        raise RepositoryMissingError(
+        raise RepositoryError(
             f"{options.repository} has no version of {options.model} to serve. "
             "`bert-qa build` makes one."
         )
-    if any(version["status"]["error_code"] != "OK" for version in versions):
-        numbers = ", ".join(version["version"] for version in versions)
+    if any(found.error for found in versions.values()):
+        numbers = ", ".join(map(str, versions))
         raise ModelLoadError(
-            f"No version of {options.model} could be loaded (tried: {numbers}); they are damaged, "
+            f"No version of {options.model} could be loaded (tried: {numbers}): they are damaged, "
             "or made for another OpenVINO.",
-            detail="\n".join(last_lines),
+            detail="\n".join(log_tail),
         )
 
 
-def _warm_up(server: Running, model: str, log: Log) -> None:
+def _warm_up(
+    server: Running, model: str, log: Log, on_progress: OnProgress, stop: threading.Event
+) -> None:
+    def report(progress: Progress) -> None:
+        if stop.is_set():
+            raise _StopRequestedError
+        if progress.total is None:
+            log(f"{progress.stage}: {progress.note}.")
+        on_progress(progress)
+
     started = time.monotonic()
     try:
-        answered = warm_up(server.rest_url, model, log)
-    except httpx.HTTPError as error:
+        with _admin(server, _WARM_UP_SECONDS) as admin:
+            answered = warm_up(admin, model, on_progress=report)
+    except _StopRequestedError:
+        return
+    except BertQAError as error:
         server.wait(timeout=1.0)
-        raise ServeError(f"{model} does not answer as it should: {error}.") from error
+        raise ServeError(
+            f"{model} does not answer as it should: {error}", detail=error.detail
+        ) from error
     log(f"Warmed up with {answered} requests in {time.monotonic() - started:.1f} s.")
 
 
-def _died(
-    engine: Engine, process: subprocess.Popen[str], last_lines: deque[str]
-) -> ServerDiedError:
+def _admin(server: Running, timeout: float) -> AdminClient:
+    return AdminClient(rest_address(server.rest_url), timeout=timeout, direct=True)
+
+
+def _died(server: Running) -> ServerDiedError:
     time.sleep(_LOOK_SECONDS)  # Its last words may still be on their way.
-    said = "\n".join(last_lines) or "nothing"
+    output = "\n".join(server.log_tail) or "nothing"
     return ServerDiedError(
-        f"The server ({engine.kind}) ended by itself with status {process.returncode}. It said:\n"
-        f"{said}",
-        detail=said,
+        f"The server ({server.engine.kind}) ended by itself with status "
+        f"{server.process.returncode}. It wrote:\n{output}",
+        detail=output,
     )
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _terminate(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.terminate()
     try:

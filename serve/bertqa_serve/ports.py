@@ -1,32 +1,69 @@
-"""Finding ports for a server where those that it has by default are taken."""
+"""Ports for a server: finding free ones, and waiting for one that is still held by the system."""
 
 from __future__ import annotations
 
 import socket
+import time
 
 from bertqa.artifact import GRPC_PORT, REST_PORT
 from bertqa_serve.errors import PortInUseError
 
-_TRIED = 100
+_PAIRS_TRIED = 100
 _LOOPBACK = "127.0.0.1"
+_LINGER_SECONDS = 70.0
+_LOOK_SECONDS = 0.1
 
 
 def free_ports() -> tuple[int, int]:
     """Return a gRPC and a REST port of loopback that are free: 9000 and 8000, or the next above.
 
-    They are as far apart as clients expect, who are told one of them. Raises PortInUseError.
+    They are as far apart as clients expect, which derive the REST port from the gRPC port.
+
+    Raises:
+        PortInUseError: None of the pairs that were tried is free.
     """
-    for above in range(_TRIED):
+    for above in range(_PAIRS_TRIED):
         ports = GRPC_PORT + above, REST_PORT + above
-        if all(map(_is_free, ports)):
+        if all(_refusal(_LOOPBACK, port) is None for port in ports):
             return ports
     raise PortInUseError(
-        f"None of the ports {GRPC_PORT} to {GRPC_PORT + above} is free, each with the one "
-        f"{GRPC_PORT - REST_PORT} below it."
+        f"None of the ports {GRPC_PORT} to {GRPC_PORT + above} is free together with the one "
+        f"{GRPC_PORT - REST_PORT} below it: end one of the servers that use them."
     )
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        return probe.connect_ex((_LOOPBACK, port)) != 0
+def require_free(host: str, port: int) -> None:
+    """Check that a server can listen on a port, before it is started.
+
+    Raises:
+        PortInUseError: Another process listens there, or the address cannot be used.
+    """
+    refusal = _refusal(host, port)
+    if refusal is not None:
+        raise PortInUseError(
+            f"Port {port} on {host} cannot be used: {refusal.strerror}. "
+            "Choose another one with --port and --rest-port.",
+            detail=str(refusal),
+        )
+
+
+def wait_until_released(host: str, port: int) -> None:
+    """Wait until connections of an earlier server no longer hold a port, at most 70 seconds.
+
+    After a restart such connections linger in the system, and `ovms` refuses their port.
+    """
+    deadline = time.monotonic() + _LINGER_SECONDS
+    while _refusal(host, port, among_lingering=False) and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+
+
+def _refusal(host: str, port: int, *, among_lingering: bool = True) -> OSError | None:
+    """Return why a port cannot be listened on, None if it can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(among_lingering))
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error
+    return None

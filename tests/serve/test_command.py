@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from bertqa_serve.command import (
+    CONTAINER_IMAGE,
     Engine,
     EngineKind,
     Listening,
@@ -33,6 +35,7 @@ def test_ovms_gets_ports_addresses_streams_metrics_and_log_level() -> None:
         *("--grpc_bind_address", "127.0.0.1"),
         *("--rest_bind_address", "127.0.0.1"),
         *("--grpc_channel_arguments", "grpc.max_concurrent_streams=1000"),
+        *("--grpc_max_threads", "1024"),
         "--metrics_enable",
         *("--log_level", "INFO"),
     ]
@@ -45,8 +48,20 @@ def test_a_container_is_published_on_the_address_and_sees_the_repository_at_its_
     assert before[:2] == ["/usr/bin/podman", "run"]
     assert "127.0.0.1:9000:9000" in before
     assert "127.0.0.1:8000:8000" in before
-    assert "/models:/models:ro" in before
+    assert "/models:/models:ro,z" in before
     assert after[after.index("--grpc_bind_address") + 1] == "0.0.0.0"
+
+
+def test_a_container_is_published_on_an_ipv6_address_in_brackets() -> None:
+    engine = Engine(EngineKind.CONTAINER, Path("/usr/bin/docker"), "")
+    command = command_line(engine, replace(LISTENING, host="::1"))
+    assert "[::1]:9000:9000" in command
+    assert "[::1]:8000:8000" in command
+
+
+def test_the_container_s_image_is_of_a_version_whose_flags_are_known() -> None:
+    _, _, tag = CONTAINER_IMAGE.rpartition(":")
+    assert any(tag.startswith(version.split()[0]) for version in known_flags())
 
 
 def test_the_local_engine_takes_the_same_flags() -> None:

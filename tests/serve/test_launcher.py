@@ -14,17 +14,17 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bertqa._progress import Progress
 from bertqa.artifact import plugin_config, usable_cores
-from bertqa.errors import ModelLoadError
-from bertqa_serve.command import EngineKind
+from bertqa.errors import ModelLoadError, RepositoryError
+from bertqa_serve.command import CONTAINER_IMAGE, EngineKind
 from bertqa_serve.errors import (
     EngineNotFoundError,
     PortInUseError,
-    RepositoryMissingError,
     ServerDiedError,
 )
-from bertqa_serve.launcher import ServeOptions, choose_engine, dry_run, running
-from bertqa_serve.warm_up import lengths
+from bertqa_serve.launcher import ServeOptions, dry_run, running
+from bertqa_serve.selection import choose_engine
 from tests.support.models import model_info, write_config, write_toy_version
 from tests.support.ports import free_port
 
@@ -80,7 +80,7 @@ def test_ovms_is_found_by_argument_by_variable_and_on_the_path(tmp_path: Path) -
 
 
 def test_a_container_is_chosen_where_its_image_is(tmp_path: Path) -> None:
-    docker = program(tmp_path / "docker", 'test "$3" = openvino/model_server:latest')
+    docker = program(tmp_path / "docker", f'test "$3" = {CONTAINER_IMAGE}')
     environment = {"PATH": f"{tmp_path}:/bin:/usr/bin"}
     engine = choose_engine("auto", None, environment)
     assert (engine.kind, engine.program) == (EngineKind.CONTAINER, docker)
@@ -114,17 +114,12 @@ def test_a_server_is_ready_and_warm_inside_the_block_and_gone_after_it(repositor
         streams = int(plugin_config(usable_cores())["NUM_STREAMS"])
         for version in (1, 2):
             asked = f'method="ModelInfer",name="bert-qa",version="{version}"}} '
-            assert f"{asked}{streams * len(lengths(80))}" in metrics
+            assert f"{asked}{streams * len((32, 64, 80))}" in metrics
     assert server.process.returncode == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.rest_url}/v2")
     assert any("local" in line for line in lines)
     assert any("for development" in line for line in lines)
-
-
-def test_every_multiple_of_32_is_warmed_up_and_the_longest_input() -> None:
-    assert lengths(128) == [32, 64, 96, 128]
-    assert lengths(80) == [32, 64, 80]
 
 
 def test_a_real_ovms_gets_the_same_treatment(repository: Path, tmp_path: Path) -> None:
@@ -158,7 +153,7 @@ def test_a_configuration_without_the_model_is_named(repository: Path) -> None:
     write_config(repository)
     wanted = options(repository, model="other")
     with (
-        pytest.raises(RepositoryMissingError, match=r"no other \(it has: bert-qa\)"),
+        pytest.raises(RepositoryError, match=r"no other \(it has: bert-qa\)"),
         running(wanted, log=nothing),
     ):
         pass
@@ -207,11 +202,36 @@ def test_a_log_that_nobody_reads_any_more_does_not_stop_the_server(
 
 
 def test_a_start_can_be_cut_short(repository: Path) -> None:
-    asked = threading.Event()
-    asked.set()
-    with running(options(repository), log=nothing, asked_to_end=asked) as server:
+    stop = threading.Event()
+    stop.set()
+    with running(options(repository), log=nothing, stop=stop) as server:
         pass
     assert server.process.returncode is not None
+
+
+def test_a_warm_up_can_be_cut_short(repository: Path) -> None:
+    stop = threading.Event()
+    seen: list[Progress] = []
+
+    def stop_at_the_first(progress: Progress) -> None:
+        seen.append(progress)
+        stop.set()
+
+    with running(
+        options(repository), log=nothing, on_progress=stop_at_the_first, stop=stop
+    ) as server:
+        assert server.process.poll() is None
+    assert len(seen) == 1
+
+
+def test_a_version_that_does_not_describe_its_lengths_is_reported_and_served(
+    tmp_path: Path,
+) -> None:
+    write_toy_version(tmp_path, 1, describe=False)
+    lines: list[str] = []
+    with running(options(tmp_path), log=lines.append) as server:
+        assert httpx.get(f"{server.rest_url}/v2/models/bert-qa/ready").status_code == 200
+    assert any("version 1 does not describe its input lengths" in line for line in lines)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

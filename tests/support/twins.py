@@ -37,14 +37,14 @@ class AsyncFace:
     def answers(self, question: str, context: str, **options: Any) -> list[Answer]:
         return self._runner.run(self._client.answers(question, context, **options))
 
-    def answer_many(self, pairs: Pairs, **options: Any) -> Iterator[Answer]:
+    def answer_many(self, pairs: Pairs, **options: Any) -> Iterator[Answer | BertQAError]:
         return self._drain(self._client.answer_many(pairs, **options))
-
-    def outcomes(self, pairs: Pairs, **options: Any) -> Iterator[Answer | BertQAError]:
-        return self._drain(self._client.outcomes(pairs, **options))
 
     def close(self) -> None:
         self._runner.run(self._client.close())
+
+    def __repr__(self) -> str:
+        return repr(self._client)
 
     def end(self) -> None:
         self.close()

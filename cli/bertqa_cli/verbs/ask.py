@@ -11,7 +11,6 @@ import typer
 from rich.markup import escape
 
 from bertqa import QAClient
-from bertqa._progress import Progress
 from bertqa.client import answer_file
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import CommandError, Status
@@ -81,9 +80,7 @@ def _ask_file(client: QAClient, questions: Path, output: Path, *, json: bool) ->
             client,
             questions,
             output,
-            on_progress=lambda done, total: show(
-                Progress(f"Answering {questions}", done, total, "questions")
-            ),
+            on_progress=show,
         )
     if json:
         print_json(asdict(report))

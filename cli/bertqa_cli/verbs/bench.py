@@ -98,7 +98,7 @@ def bench(
                 variant.engine,
                 variant.precision,
                 f"{cell.windows_per_second:.2f}",
-                f"{cell.spread:.0%}",
+                f"{cell.samples.spread:.0%}",
                 "" if fp32 else f"{measurement.ratio(cell):.2f}x",
             )
         print_table(table)

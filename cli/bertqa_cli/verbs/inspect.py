@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa.artifact import IR_FILE, Repository
+from bertqa.artifact import IR_FILE, Repository, write_whole
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError
 from bertqa_cli.formatting import human_size
@@ -67,7 +67,7 @@ def _write_report(
 
     speeds = measure_speed(repository, (before.version, after.version))
     try:
-        path.write_text(render(before, after, speeds, machine()), encoding="utf-8")
+        write_whole(path, render(before, after, speeds, machine()))
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
 

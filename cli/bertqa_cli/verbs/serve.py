@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import stages
 
 if TYPE_CHECKING:
     from bertqa_serve.launcher import Running
@@ -28,19 +30,19 @@ def serve(
         str, typer.Option(help="auto, ovms, container or local.", metavar="ENGINE")
     ] = "auto",
     ovms: Annotated[
-        Path | None, typer.Option(help="The ovms program; else OVMS_BINARY or on PATH.")
+        Path | None, typer.Option(help="The ovms program; by default OVMS_BINARY, or on PATH.")
     ] = None,
     model: Model = DEFAULT_MODEL,
-    warm_up: Annotated[bool, typer.Option(help="Ask once at every length before users do.")] = True,
+    warm_up: Annotated[bool, typer.Option(help="Run each input length before users do.")] = True,
     log_level: Annotated[
         str, typer.Option(help="What the server logs: DEBUG, INFO, WARNING or ERROR.")
     ] = "INFO",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the server's command line and do no more.")
+        bool, typer.Option("--dry-run", help="Print the server's command line and start nothing.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Serve a model repository until interrupted: OVMS where there is one, else a local engine."""
+    """Serve a model repository until interrupted: with OVMS if it is there, else a local engine."""
     from bertqa_serve.launcher import ServeOptions
     from bertqa_serve.launcher import dry_run as command_of
     from bertqa_serve.launcher import serve as serve_repository
@@ -57,7 +59,10 @@ def serve(
         log_level=log_level.upper(),
     )
 
+    warming_up = ExitStack()
+
     def on_ready(server: Running) -> None:
+        warming_up.close()
         if json:
             print_json(
                 {
@@ -70,11 +75,17 @@ def serve(
         else:
             stdout.print(
                 f"[bold green]{model} is ready[/]: gRPC at {server.grpc_url}, "
-                f"REST at {server.rest_url}. Ctrl-C ends it."
+                f"REST at {server.rest_url}. Press Ctrl-C to stop it."
             )
 
     if dry_run:
         command = command_of(options)
         print_json(command) if json else print(shlex.join(command))
         return
-    serve_repository(options, log=lambda line: stderr.print(line, markup=False), on_ready=on_ready)
+    with warming_up:
+        serve_repository(
+            options,
+            log=lambda line: stderr.print(line, markup=False),
+            on_ready=on_ready,
+            on_progress=warming_up.enter_context(stages()),
+        )

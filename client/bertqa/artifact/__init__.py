@@ -4,6 +4,7 @@ from bertqa._defaults import GRPC_PORT, REST_PORT
 from bertqa.artifact._completion import complete_config
 from bertqa.artifact._files import sha256_of, sync, write_whole
 from bertqa.artifact._hardware import plugin_config, streams_for, usable_cores
+from bertqa.artifact._lock import FOR_EVER, acquire, file_lock
 from bertqa.artifact._manifest import MANIFEST_FILE, GateResult, Scores, VersionManifest
 from bertqa.artifact._model_info import ModelInfo
 from bertqa.artifact._ovms_config import CONFIG_FILE, Entry, OvmsConfig, sibling_base_path
@@ -48,6 +49,7 @@ __all__ = [
     "ATTENTION_MASK",
     "CONFIG_FILE",
     "END_LOGITS",
+    "FOR_EVER",
     "GRPC_PORT",
     "INPUTS",
     "INPUT_IDS",
@@ -78,7 +80,9 @@ __all__ = [
     "VersionEntry",
     "VersionManifest",
     "VersionPolicy",
+    "acquire",
     "complete_config",
+    "file_lock",
     "format_split",
     "onnx_model_name",
     "parse_split",

@@ -18,10 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact._files import DIRECTORY_MODE, make_readable, sha256_of, write_whole
+from bertqa.artifact._lock import acquire, file_lock
 from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._numbers import NumberRecord
 from bertqa.artifact._ovms_config import OvmsConfig, read_config_text
@@ -77,7 +78,7 @@ class RepositoryWriter:
         self._wait_seconds = wait_seconds
         self._on_progress = on_progress
         self._work = WorkFolder(repository)
-        self._lock = FileLock(self._work.lock, fallback_to_soft=False)
+        self._lock = file_lock(self._work.lock)
 
     def __enter__(self) -> Self:
         """Take the lock and settle what another writer left.
@@ -299,22 +300,16 @@ class RepositoryWriter:
             self._work.discard(directory)
 
     def _acquire(self) -> None:
+        root, seconds = self.repository.root, self._wait_seconds
+        waiting = Progress(f"Waiting for another process that writes to {root}")
         try:
-            with contextlib.suppress(Timeout):
-                self._lock.acquire(timeout=0)
-                return
-            if self._wait_seconds > 0:
-                root = self.repository.root
-                self._on_progress(Progress(f"Waiting for another process that writes to {root}"))
-            self._lock.acquire(timeout=self._wait_seconds)
+            acquire(self._lock, seconds, lambda: self._on_progress(waiting))
         except Timeout as error:
-            waited = f" for {self._wait_seconds:g} s" if self._wait_seconds else ""
+            waited = f" for {seconds:g} s" if seconds else ""
             raise RepositoryBusyError(
-                f"Another process (a build, publish or switch) writes to {self.repository.root}"
-                f"{waited}: nothing was changed. Run the same command again when it has ended."
+                f"Another process (a build, publish or switch) writes to {root}{waited}: nothing "
+                "was changed. Run the same command again when it has ended."
             ) from error
-        except NotImplementedError as error:
-            raise OSError(str(error)) from error
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -6,16 +6,17 @@ import csv
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Unpack
 
-from bertqa.client._client import QAClient
+from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.client._options import AskOptions
-from bertqa.errors import BertQAError, DataError
+from bertqa.client._sync.client import QAClient
+from bertqa.errors import DataError
 from bertqa.qa import Answer
 
 QUESTION = "question"
@@ -29,13 +30,16 @@ _OWN_COLUMNS = (*_ANSWER_COLUMNS, ERROR)
 # A context is one field of a CSV file, and may be a book.
 _FIELD_LIMIT = 2**31 - 1
 
-Progress = Callable[[int, int], None]
-"""Called with the number of rows done and the number of all."""
-
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """How many rows there are now: answered, of these before this run, and bad ones."""
+    """How many rows the output has.
+
+    Attributes:
+        answered: Rows with an answer.
+        resumed: Rows of both kinds that an earlier run left behind.
+        failed: Rows with an error.
+    """
 
     answered: int
     resumed: int
@@ -44,7 +48,7 @@ class BatchReport:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of the input; `problem` says why it cannot be asked at all."""
+    """A row of the input; `problem` says why it cannot be answered at all."""
 
     values: Mapping[str, Any]
     problem: str | None = None
@@ -64,39 +68,51 @@ def answer_file(
     source: Path,
     target: Path,
     *,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress = ignore,
     **options: Unpack[AskOptions],
 ) -> BatchReport:
     """Answer each row of a CSV or JSON Lines file that has a `question` and a `context`.
 
     The output has the input's columns except `context`, then the answer's, then `error`, which says
-    what is wrong with a bad row; such a row stops nothing. What is done is kept in
-    `<target>.partial`, from which the next run goes on, until `target` appears whole.
+    what is wrong with a bad row; such a row does not end the run. Rows that are done are kept in
+    `<target>.partial`, where the next run with the same arguments resumes, until `target` appears
+    whole.
 
-    Raises DataError for files that cannot be read, or would be overwritten, before anything is
-    asked, and what `QAClient.answer_many` raises where the server is at fault.
+    Args:
+        client: Answers the questions.
+        source: The input, `.csv`, `.jsonl` or `.ndjson`.
+        target: The output, with one of the same suffixes; it is never overwritten.
+        on_progress: Called after each row.
+        **options: See `AskOptions`.
+
+    Returns:
+        How many rows were answered.
+
+    Raises:
+        DataError: A file cannot be read or written, or `target` exists. Where it appeared during
+            the run, the answers stay in `<target>.partial`.
+        BertQAError: What `QAClient.answer_many` raises where the server is at fault.
     """
     for path in (source, target):
         if path.suffix.lower() not in (CSV, *JSON_LINES):
             raise DataError(f"{path} has to end in {CSV} or {' or '.join(JSON_LINES)}.")
     if target.exists():
-        raise DataError(f"{target} is there already: remove it, or choose another name.")
+        raise DataError(f"{target} exists already: remove it, or choose another name.")
     total = sum(1 for _ in _read(source))
     journal = target.with_name(f"{target.name}.partial")
     done = _resume(journal, source, total)
     resumed, failed = len(done), sum(bool(row[ERROR]) for row in done)
     answered = resumed
+    stage = f"Answering {source}"
     with _writing(journal) as file:
-        if on_progress is not None:
-            on_progress(answered, total)
+        on_progress(Progress(stage, answered, total, "questions"))
         rows = islice(_read(source), resumed, None)
         for line in _answers(client, rows, options):
             file.write(json.dumps(line, ensure_ascii=True) + "\n")
             file.flush()
             answered += 1
             failed += bool(line[ERROR])
-            if on_progress is not None:
-                on_progress(answered, total)
+            on_progress(Progress(stage, answered, total, "questions"))
     _finish(journal, target)
     return BatchReport(answered - failed, resumed, failed)
 
@@ -118,7 +134,7 @@ def _answers(
             row = waiting.popleft()
             yield _line(row, None, row.problem)
 
-    for outcome in client.outcomes(pairs(), **options):
+    for outcome in client.answer_many(pairs(), return_errors=True, **options):
         yield from bad_rows()
         row = waiting.popleft()
         if isinstance(outcome, Answer):
@@ -137,7 +153,7 @@ def _line(row: _Row, answer: Answer | None, error: str | None) -> dict[str, Any]
 
 
 def _read(path: Path) -> Iterator[_Row]:
-    """Read rows; bytes that are no UTF-8 become lone surrogates, so that only their row is bad."""
+    """Yield rows; bytes that are not UTF-8 become lone surrogates: only their row is bad."""
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             yield from _read_csv(file, path) if path.suffix.lower() == CSV else _read_lines(file)
@@ -204,7 +220,7 @@ def _resume(journal: Path, source: Path, total: int) -> list[dict[str, Any]]:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{journal} is not what an interrupted run on {source} left behind ({error}): "
-            "remove it to begin anew."
+            "remove it to start again."
         ) from error
     if len(whole) < len(content):
         os.truncate(journal, len(whole))
@@ -224,24 +240,51 @@ def _writing(path: Path) -> Iterator[IO[str]]:
 def _finish(journal: Path, target: Path) -> None:
     """Turn the journal into the output, whole or not at all."""
     if target.suffix.lower() != CSV:
-        journal.replace(target)
+        _publish(journal, target, journal)
         return
+    staged = target.with_name(f"{target.name}.staged")
+    try:
+        _write_csv(journal, staged)
+        _publish(staged, target, journal)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error}.") from error
+    finally:
+        staged.unlink(missing_ok=True)
+    journal.unlink()
+
+
+def _write_csv(journal: Path, staged: Path) -> None:
     with journal.open(encoding="utf-8") as file:
         names = dict.fromkeys(name for line in file for name in json.loads(line))
     ordered = [name for name in names if name not in _OWN_COLUMNS]
-    staged = target.with_name(f"{target.name}.staged")
+    with (
+        journal.open(encoding="utf-8") as file,
+        staged.open("w", encoding="utf-8", errors="surrogateescape", newline="") as output,
+    ):
+        writer = csv.DictWriter(output, [*ordered, *_OWN_COLUMNS])
+        writer.writeheader()
+        writer.writerows(map(json.loads, file))
+        output.flush()
+        os.fsync(output.fileno())
+
+
+def _publish(finished: Path, target: Path, journal: Path) -> None:
+    """Give a finished file the target's name, unless something has that name by now."""
     try:
-        with (
-            journal.open(encoding="utf-8") as file,
-            staged.open("w", encoding="utf-8", errors="surrogateescape", newline="") as output,
-        ):
-            writer = csv.DictWriter(output, [*ordered, *_OWN_COLUMNS])
-            writer.writeheader()
-            writer.writerows(map(json.loads, file))
-            output.flush()
-            os.fsync(output.fileno())
-        staged.replace(target)
-    except (OSError, BertQAError) as error:
-        staged.unlink(missing_ok=True)
+        try:
+            os.link(finished, target)
+        except FileExistsError:
+            raise
+        except OSError:
+            # The file system has no hard links: take the name, then replace what is ours.
+            target.touch(exist_ok=False)
+            finished.replace(target)
+        else:
+            finished.unlink()
+    except FileExistsError as error:
+        raise DataError(
+            f"{target} appeared during the run, and is left as it is. The answers are in "
+            f"{journal}: move {target.name} away, then run the same command again."
+        ) from error
+    except OSError as error:
         raise DataError(f"{target} cannot be written: {error}.") from error
-    journal.unlink()

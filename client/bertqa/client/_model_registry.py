@@ -24,9 +24,13 @@ _OUTPUT_TYPES = dict.fromkeys((START_LOGITS, END_LOGITS), "FP32")
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """How to put a question to a model; equal for two versions that are asked alike.
+    """How to make windows for a model; equal for two versions that take the same windows.
 
-    `limit` is the greatest `max_seq_len` that the model takes, None where that is not known.
+    Attributes:
+        tokenizer: The tokenizer.
+        max_seq_len: The default length of a window, in tokens.
+        doc_stride: The default overlap of neighbouring windows, in tokens.
+        limit: The greatest `max_seq_len` that the model takes, None where that is not known.
     """
 
     tokenizer: QATokenizer
@@ -43,7 +47,23 @@ class ModelSpec:
         doc_stride: int | None,
         max_question_len: int,
     ) -> list[Window]:
-        """Make windows; None stands for the model's own lengths."""
+        """Cut a context into windows.
+
+        Args:
+            question: The question, which leads each window.
+            context: The context.
+            max_seq_len: The length of a window, in tokens; None is the model's own.
+            doc_stride: The overlap of neighbouring windows, in tokens; None is the model's own.
+            max_question_len: How many tokens of the question are kept.
+
+        Returns:
+            At least one window.
+
+        Raises:
+            InvalidQuestionError: The question is empty or not a text.
+            InvalidContextError: The context is empty or not a text.
+            InvalidOptionError: A length is not valid, or above the model's limit.
+        """
         if max_seq_len is None:
             max_seq_len = self.max_seq_len
         elif self.limit is not None and max_seq_len > self.limit:
@@ -62,9 +82,11 @@ class ModelSpec:
 
 
 class ModelRegistry:
-    """Remembers versions' descriptions; tokenizers are kept once each, by their digest.
+    """Remembers the specs of versions. Safe to use from several threads.
 
-    With a `tokenizer` of the user's, all versions are asked with that one. Thread-safe.
+    Args:
+        tokenizer: The tokenizer for all versions; None takes that of each version, which is kept
+            once for all versions with the same.
     """
 
     def __init__(self, tokenizer: QATokenizer | None = None) -> None:
@@ -80,22 +102,30 @@ class ModelRegistry:
             return self._specs.get(version)
 
     def forget(self) -> None:
-        """Take nothing for granted any more: the server may be another one now."""
+        """Forget all specs: the server may be another one now."""
         with self._lock:
             self._specs.clear()
 
     def has_met(self, version: int | None) -> bool:
-        """Whether a version was ever there; nothing makes this false again."""
+        """Whether a version was ever learned; `forget` does not change this."""
         with self._lock:
             return version in self._met
 
     def learn(self, version: int | None, metadata: ModelMetadata) -> ModelSpec:
-        """Remember what the server said of a version; the default one is the highest.
+        """Remember a version.
 
-        Raises NotAQAModelError where the model lacks something that a QA model has.
+        Args:
+            version: The version; None is the server's default, which is the highest.
+            metadata: The server's description of it.
+
+        Returns:
+            Its spec.
+
+        Raises:
+            NotAQAModelError: The model lacks an input, an output, or a tokenizer.
         """
         _check_signature(metadata)
-        spec = self._describe(metadata)
+        spec = self._spec(metadata)
         with self._lock:
             self._specs[version] = spec
             self._met.add(version)
@@ -108,7 +138,7 @@ class ModelRegistry:
         with self._lock:
             self._specs[None] = spec
 
-    def _describe(self, metadata: ModelMetadata) -> ModelSpec:
+    def _spec(self, metadata: ModelMetadata) -> ModelSpec:
         if self._tokenizer is not None:
             return ModelSpec(
                 self._tokenizer, _defaults.MAX_SEQ_LEN, _defaults.DOC_STRIDE, limit=None
@@ -132,11 +162,11 @@ def _check_signature(metadata: ModelMetadata) -> None:
         for name, datatype in wanted.items():
             if name not in found:
                 raise NotAQAModelError(
-                    f"The model {metadata.name!r} is no question-answering model: it has no {kind} "
-                    f"{name!r}, only {', '.join(sorted(found)) or 'none'}."
+                    f"The model {metadata.name!r} is not a question-answering model: it has no "
+                    f"{kind} {name!r}, only {', '.join(sorted(found)) or 'none'}."
                 )
             if found[name] != datatype:
                 raise NotAQAModelError(
-                    f"The model {metadata.name!r} is no question-answering model: its {kind} "
+                    f"The model {metadata.name!r} is not a question-answering model: its {kind} "
                     f"{name!r} is {found[name]}, but it has to be {datatype}."
                 )

@@ -1,4 +1,4 @@
-"""What a caller can say of a question, checked once."""
+"""The options of a question, checked once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ _PIPELINE_OPTIONS = ("max_answer_len", "align_to_words", "handle_impossible_answ
 
 
 class AskOptions(TypedDict, total=False):
-    """The keywords that every way of asking takes; those of the pipeline have its names.
+    """The keywords that `answer`, `answers` and `answer_many` take.
 
-    `max_seq_len`, `doc_stride`, `max_question_len` and `max_answer_len` are in tokens. The first
-    two are the model's own where they are not given.
+    Those of the Hugging Face `question-answering` pipeline have its names.
 
-    `decoder` takes the window of the pipeline's decoding, for example `SquadDecoder()`.
-    `version` asks this version of the model, `key` always the same one of those that share the
-    traffic. `timeout` is in seconds: for the whole answer, and in a stream for each request.
+    Attributes:
+        max_seq_len: The length of a window, in tokens; by default the model's own.
+        doc_stride: The overlap of neighbouring windows, in tokens; by default the model's own.
+        max_question_len: How many tokens of the question are kept.
+        max_answer_len: How many tokens an answer has at most.
+        align_to_words: Whether to widen an answer to whole words.
+        handle_impossible_answer: Whether "no answer" competes with the answers.
+        decoder: The decoder, for example `SquadDecoder()`, in place of the pipeline's.
+        version: The version that answers; None is the client's own choice.
+        key: A key that always goes to the same version of those that share the traffic.
+        timeout: Seconds that the answer may take, or, in a stream, each request.
     """
 
     max_seq_len: int
@@ -50,7 +57,18 @@ class Settings:
 
     @classmethod
     def of(cls, options: Mapping[str, Any], timeout: float) -> Settings:
-        """Check options; `timeout` is for where they give none. Raises InvalidOptionError."""
+        """Check options.
+
+        Args:
+            options: Keywords of `AskOptions`.
+            timeout: The timeout where they hold none, in seconds.
+
+        Returns:
+            The settings.
+
+        Raises:
+            InvalidOptionError: An option is not known, not valid, or does not fit another.
+        """
         unknown = sorted(options.keys() - AskOptions.__annotations__.keys())
         if unknown:
             raise InvalidOptionError(
@@ -61,7 +79,7 @@ class Settings:
         pipeline = {name: rest.pop(name) for name in _PIPELINE_OPTIONS if name in rest}
         if pipeline and "decoder" in rest:
             raise InvalidOptionError(
-                f"{', '.join(pipeline)} cannot be given beside decoder=: give it to the decoder."
+                f"{', '.join(pipeline)} cannot be passed beside decoder=: pass it to the decoder."
             )
         decoder = rest.pop("decoder", None) or PipelineDecoder(**pipeline)
         settings = cls(**{"decoder": decoder, "timeout": timeout, **rest})
@@ -72,6 +90,6 @@ class Settings:
         if settings.version is not None and settings.version < 1:
             raise InvalidOptionError(
                 f"version is {settings.version}, but versions begin at 1. "
-                "None asks the server's default version."
+                "Pass None for the server's default version."
             )
         return settings

@@ -1,4 +1,4 @@
-"""Writing down what versions answer in production, as evidence for the next switch."""
+"""Recording what versions answer in production, as evidence for the next switch."""
 
 from __future__ import annotations
 
@@ -23,13 +23,20 @@ logger = logging.getLogger(__name__)
 class Recorder:
     """Appends a line of JSON for each answer, or for each pair of an answer and its shadow's.
 
-    `sample` is the share of questions that are recorded, from 0 to 1; the same questions wherever
-    they are asked. Texts are hashed (BLAKE2b) unless `clear` is true; contexts always are. A hash
-    hides a text from readers, not from those who can guess it, unless `key` is kept secret.
+    It is safe to use from several threads and, as each line is one write, processes. A failure to
+    write is logged, once, and never fails an answer.
 
-    Safe to use from several threads and, as each line is one write, processes. Raises
-    InvalidOptionError where the file cannot be opened. What goes wrong later is logged, once, and
-    never gets in the way of an answer.
+    Args:
+        path: The file, created where it does not exist.
+        sample: The share of questions that are recorded, from 0 to 1; the same questions in every
+            process.
+        clear: Whether questions and answers are written as they are; otherwise they are hashed
+            (BLAKE2b), as contexts always are.
+        key: A secret key of at most 64 bytes, without which a hash hides a text from readers, but
+            not from those who can guess it.
+
+    Raises:
+        InvalidOptionError: An argument is not valid, or the file cannot be opened.
     """
 
     def __init__(
@@ -39,7 +46,7 @@ class Recorder:
             raise InvalidOptionError(f"sample is {sample}, but it has to be from 0 to 1.")
         if len(key) > hashlib.blake2b.MAX_KEY_SIZE:
             raise InvalidOptionError(
-                f"key has {len(key)} bytes, but {hashlib.blake2b.MAX_KEY_SIZE} are the most."
+                f"The key has {len(key)} bytes, but {hashlib.blake2b.MAX_KEY_SIZE} are the most."
             )
         self._sample = sample
         self._clear = clear
@@ -60,7 +67,16 @@ class Recorder:
         shadow: Answer | BertQAError | None = None,
         shadow_seconds: float | None = None,
     ) -> None:
-        """Write down an answer, with its shadow's if there is one, if the question is sampled."""
+        """Record an answer, if its question is in the sample.
+
+        Args:
+            question: The question.
+            context: Its context.
+            answer: The answer.
+            seconds: How long it took, None where that was not measured.
+            shadow: The shadow's answer or error, None where there is no shadow.
+            shadow_seconds: How long the shadow took.
+        """
         digest = self._hash(f"{question}\0{context}")
         if int(digest[: _SAMPLE_BITS // 4], 16) >= self._sample * 2**_SAMPLE_BITS:
             return

@@ -1,4 +1,4 @@
-"""Which version a question goes to, where several share the traffic."""
+"""Choosing a version for a question where several share the traffic."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ class WeightedRouter:
 
     A key goes where weighted rendezvous hashing sends it (Schindelhauer and Schomaker, "Weighted
     distributed hash tables", 2005), so that a change of weights moves as few keys as can be.
+
+    Args:
+        weights: Weights by version: finite, from 0 on, at least one above 0.
+
+    Raises:
+        InvalidOptionError: A version or a weight is not valid.
     """
 
     def __init__(self, weights: Mapping[int, float]) -> None:
         for version, weight in weights.items():
             if version < 1 or not (0 <= weight < math.inf):
                 raise InvalidOptionError(
-                    f"traffic gives version {version} the weight {weight}, but versions begin at 1 "
+                    f"The traffic of version {version} is {weight}, but versions begin at 1 "
                     "and weights are finite numbers from 0 on."
                 )
         self._weights = {version: weight for version, weight in weights.items() if weight > 0}
         if not self._weights:
-            raise InvalidOptionError("traffic gives no version a weight above 0.")
+            raise InvalidOptionError("The traffic has no version with a weight above 0.")
 
     def pick(self, key: str | None) -> int:
-        """Return the version for a key; without one, any version by its weight."""
+        """Return the version for a key; for None, a random one by weight."""
         versions = list(self._weights)
         if key is None:
             return random.choices(versions, weights=list(self._weights.values()))[0]

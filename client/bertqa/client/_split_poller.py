@@ -13,21 +13,35 @@ from bertqa.client._router import WeightedRouter
 from bertqa.errors import BertQAError, InvalidOptionError, ModelNotFoundError, ProtocolError
 from bertqa.transport import ModelMetadata
 
-_PATIENCE = 4
+_POSTPONEMENT = 4
 
 logger = logging.getLogger(__name__)
 
 
 def split_of(metadata: ModelMetadata) -> str:
-    """Return the text of the split that a server reports. Raises ProtocolError if there is none."""
+    """Return the text of the split that a server reports.
+
+    Args:
+        metadata: The description of the model that reports the split.
+
+    Raises:
+        ProtocolError: The description holds no split.
+    """
     text = metadata.rt_info.get(SPLIT_KEY)
     if not text:
-        raise ProtocolError(f"The model {metadata.name!r} tells no split of traffic.")
+        raise ProtocolError(
+            f"The model {metadata.name!r} does not report a split of traffic: was it set by "
+            "`bert-qa switch`?"
+        )
     return text
 
 
 def read_split_file(path: Path) -> str:
-    """Return the text of a split that is in a file. Raises InvalidOptionError."""
+    """Return the text of a split that a file holds.
+
+    Raises:
+        InvalidOptionError: The file cannot be read.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -35,18 +49,18 @@ def read_split_file(path: Path) -> str:
 
 
 def noticed_seconds() -> float:
-    """Return how long those who follow a source may take to notice that it is back, if it was away.
+    """Return how many seconds clients may take to notice that a source is back after an outage.
 
-    It is the longest that `SplitPoller.keep` puts the next try off, and the try itself.
+    It is the longest time for which `SplitPoller.keep` postpones the next read, and the read.
     """
-    return (1 + _PATIENCE) * _defaults.FOLLOW_TIMEOUT_SECONDS
+    return (1 + _POSTPONEMENT) * _defaults.FOLLOW_TIMEOUT_SECONDS
 
 
 class SplitPoller:
-    """The split as it was read last; kept where it cannot be read again.
+    """The split as it was read last, which is kept while its source cannot be read.
 
-    No choice is made by a split that was read longer ago than `_defaults.FOLLOW_SECONDS`, unless
-    its source was away. Before the first is read, and where none was ever set, the server's
+    No version is chosen by a split that was read longer ago than `_defaults.FOLLOW_SECONDS`, unless
+    its source cannot be read. Before the first is read, and where none was ever set, the server's
     default version answers.
     """
 
@@ -61,22 +75,33 @@ class SplitPoller:
         """Whether the split has to be read before the next choice."""
         return time.monotonic() >= self._due
 
-    def take(self, text: str, asked: float) -> None:
-        """Follow a split, asked for at that `time.monotonic`. Raises InvalidOptionError."""
+    def take(self, text: str, begin: float) -> None:
+        """Follow a split that was read.
+
+        Args:
+            text: The split, for example `1=90,2=10`.
+            begin: When reading it began, a time of `time.monotonic()`.
+
+        Raises:
+            InvalidOptionError: The text is not a split.
+        """
         if text != self._text:
             self._traffic = WeightedRouter(parse_split(text))
             self._text = text
             logger.info("following the split %s", text.strip())
         self._trouble = ""
-        self._due = asked + _defaults.FOLLOW_SECONDS
+        self._due = begin + _defaults.FOLLOW_SECONDS
 
-    def keep(self, error: BertQAError, asked: float) -> None:
-        """Go on with the last known split, for the source is away or wrong; logged once.
+    def keep(self, error: BertQAError, begin: float) -> None:
+        """Keep the last known split, and log once why.
 
-        The longer it took to find that out, the longer it is before the next try.
+        Args:
+            error: Why the split could not be read.
+            begin: When reading it began, a time of `time.monotonic()`. The longer it took, the
+                longer the next read is postponed.
         """
         now = time.monotonic()
-        self._due = now + max(_defaults.FOLLOW_SECONDS, _PATIENCE * (now - asked))
+        self._due = now + max(_defaults.FOLLOW_SECONDS, _POSTPONEMENT * (now - begin))
         if isinstance(error, ModelNotFoundError) and self._traffic is None:
             return
         if str(error) != self._trouble:

@@ -18,7 +18,12 @@ _TRACER = _find_tracer()
 
 
 def stage(name: str, **attributes: int) -> AbstractContextManager[object]:
-    """Trace a stage of the work; does nothing where OpenTelemetry is not installed."""
+    """Return a span for a stage of the work, or nothing where OpenTelemetry is not installed.
+
+    Args:
+        name: The name of the span.
+        **attributes: Its attributes.
+    """
     if _TRACER is None:
         return nullcontext()
     span: AbstractContextManager[object] = _TRACER.start_as_current_span(

@@ -11,10 +11,10 @@ from typing import TypeVar
 from bertqa import _defaults
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import ATTENTION_MASK, INPUT_IDS
-from bertqa.client import ModelRegistry, ModelSpec, QAClient, split_logits
+from bertqa.client import ModelRegistry, ModelSpec, QAClient
 from bertqa.errors import DataError
 from bertqa.evaluation._timing import Samples, time_call
-from bertqa.qa import PipelineDecoder, QATokenizer, collate
+from bertqa.qa import PipelineDecoder, QATokenizer, collate, split_logits
 from bertqa.transport import InferResult, Inputs, ModelMetadata, Transport
 
 Pairs = Sequence[tuple[str, str]]
@@ -126,7 +126,9 @@ def _time_question(
     )
     inputs = timed(lambda: collate(windows))
     result = timed(lambda: transport.infer(inputs, version=version, timeout=timeout))
-    timed(lambda: PipelineDecoder().decode(context, windows, split_logits(result, windows), 1))
+    timed(
+        lambda: PipelineDecoder().decode(context, windows, split_logits(result.outputs, windows), 1)
+    )
     return seconds, len(windows)
 
 

@@ -1,7 +1,7 @@
 """From a question and a context to windows, and from logits to an answer."""
 
 from bertqa.qa._answer import Answer
-from bertqa.qa._collation import collate, padded_length
+from bertqa.qa._collation import collate, padded_length, split_logits
 from bertqa.qa._decoding import Decoder, Logits, PipelineDecoder, Span, SquadDecoder
 from bertqa.qa._highlight import Highlight, Piece, cut_around, highlight
 from bertqa.qa._normalize import normalize
@@ -24,4 +24,5 @@ __all__ = [
     "highlight",
     "normalize",
     "padded_length",
+    "split_logits",
 ]

@@ -1,4 +1,4 @@
-"""What a question gets back."""
+"""The answer to a question."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 class Answer:
     """A stretch of the context that answers the question.
 
-    `start` and `end` are character offsets: `context[start:end] == text`, always. `score` is from
-    0 to 1. Where the context holds no answer, `text` is empty and both offsets are 0.
-    `model_version` says which version answered.
+    Attributes:
+        text: The stretch, `context[start:end]`; empty where the context holds no answer.
+        start: Where it begins, in characters; 0 where the context holds no answer.
+        end: Where it ends, in characters; 0 where the context holds no answer.
+        score: How likely it is the answer, from 0 to 1.
+        model_version: The version that answered.
     """
 
     text: str

@@ -21,9 +21,12 @@ FloatArray = NDArray[np.float32]
 
 
 class Span(NamedTuple):
-    """A stretch of the context, in characters, and how likely it is the answer, 0 to 1.
+    """A stretch of the context; the span from 0 to 0 says that it holds no answer.
 
-    The span from 0 to 0 says that the context holds no answer.
+    Attributes:
+        start: Where it begins, in characters.
+        end: Where it ends, in characters.
+        score: How likely it is the answer, from 0 to 1.
     """
 
     start: int
@@ -32,19 +35,34 @@ class Span(NamedTuple):
 
 
 class Logits(NamedTuple):
-    """What the model says of one window: two FP32 arrays `[tokens]`, padding cut off."""
+    """The logits of one window, without padding.
+
+    Attributes:
+        start: FP32 `[tokens]`: how likely an answer begins at each token.
+        end: FP32 `[tokens]`: how likely an answer ends at each token.
+    """
 
     start: FloatArray
     end: FloatArray
 
 
 class Decoder(Protocol):
-    """Chooses spans of a context, given what the model says of its windows."""
+    """Chooses spans of a context by the logits of its windows."""
 
     def decode(
         self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
     ) -> list[Span]:
-        """Return the best spans, at most `top_k` and at least one, best first."""
+        """Choose the best spans.
+
+        Args:
+            context: The context.
+            windows: Its windows.
+            logits: The logits of each window.
+            top_k: How many spans to return at most.
+
+        Returns:
+            At least one span, best first.
+        """
         ...
 
 
@@ -52,12 +70,17 @@ class Decoder(Protocol):
 class PipelineDecoder:
     """Decodes as the `question-answering` pipeline of transformers 5.2.0 does.
 
-    `max_answer_len` is in tokens; `align_to_words` widens an answer to whole words;
-    `handle_impossible_answer` lets "no answer" compete with the spans.
-
     Each window is scored by itself: a span's score is the product of its start's and its end's
     probability, and spans of one text, case aside, are added up. Over windows the best score of a
     text counts, so that no score is above 1.
+
+    Attributes:
+        max_answer_len: How many tokens an answer has at most.
+        align_to_words: Whether to widen an answer to whole words.
+        handle_impossible_answer: Whether "no answer" competes with the spans.
+
+    Raises:
+        InvalidOptionError: `max_answer_len` is below 1.
     """
 
     max_answer_len: int = _defaults.MAX_ANSWER_LEN
@@ -70,7 +93,7 @@ class PipelineDecoder:
     def decode(
         self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
     ) -> list[Span]:
-        """Return the best spans, at most `top_k` and at least one, best first."""
+        """Choose the best spans; see `Decoder`."""
         best: dict[str, Span] = {}
         no_answer = 1.0
         for window, window_logits in zip(windows, logits, strict=True):
@@ -123,11 +146,18 @@ class PipelineDecoder:
 class SquadDecoder:
     """Decodes as the standard SQuAD post-processing does; evaluation uses it.
 
-    Spans pair the `n_best` best starts with the `n_best` best ends of a window, are at most
-    `max_answer_len` tokens long, and rank by the sum of their logits; scores are the softmax over
-    the `n_best` best. With a `null_score_threshold` "no answer" wins where its logits, the least
-    over all windows, are above the best span's by more than that. Without one there is always an
-    answer, as SQuAD 1.1 has it, unless no pair makes a span.
+    Spans pair the best starts of a window with its best ends, and rank by the sum of their logits;
+    scores are the softmax over the best.
+
+    Attributes:
+        n_best: How many starts, ends, and spans are kept.
+        max_answer_len: How many tokens an answer has at most.
+        null_score_threshold: "No answer" wins where its logits, the least over all windows, are
+            above the best span's by more than this. None always answers, as SQuAD 1.1 does, unless
+            no pair makes a span.
+
+    Raises:
+        InvalidOptionError: `n_best` or `max_answer_len` is below 1.
     """
 
     n_best: int = _defaults.SQUAD_N_BEST
@@ -141,7 +171,7 @@ class SquadDecoder:
     def decode(
         self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
     ) -> list[Span]:
-        """Return the best spans, at most `top_k` and at least one, best first."""
+        """Choose the best spans; see `Decoder`."""
         found = [
             self._decode_window(window, window_logits)
             for window, window_logits in zip(windows, logits, strict=True)
@@ -190,7 +220,7 @@ class SquadDecoder:
 
 
 def _probabilities(logits: FloatArray, first: int, last: int) -> tuple[float, FloatArray]:
-    """Softmax over the first token, which stands for "no answer", and the context's tokens."""
+    """Return the softmax over the first token, "no answer", and over the context's tokens."""
     kept = np.concatenate([logits[:1], logits[first : last + 1]])
     weights = np.exp(kept - kept.max())
     weights /= weights.sum()

@@ -1,4 +1,4 @@
-"""Answers where they stand in their context: for a terminal, a notebook or a page."""
+"""Marking answers in their context: for a terminal, a notebook or a page."""
 
 from __future__ import annotations
 
@@ -56,8 +56,13 @@ class Highlight:
     """A context with answers marked in it: as HTML in a notebook, in brackets elsewhere.
 
     The best answer is marked strongest, and where answers overlap the better one counts. Empty
-    answers mark nothing. `around` is how many characters are shown before the first answer and
-    after the last; None shows the whole context.
+    answers mark nothing.
+
+    Attributes:
+        context: The context.
+        answers: The answers.
+        around: How many characters are shown before the first answer and after the last; None
+            shows the whole context.
     """
 
     context: str
@@ -80,7 +85,16 @@ class Highlight:
 
 
 def highlight(context: str, *answers: Answer, around: int | None = None) -> Highlight:
-    """Mark answers in the context that they were given for; `Highlight` says how."""
+    """Mark answers in their context.
+
+    Args:
+        context: The context that the answers are of.
+        *answers: The answers.
+        around: How many characters to show around the answers; None shows the whole context.
+
+    Returns:
+        HTML in a notebook, text with brackets elsewhere.
+    """
     return Highlight(context, answers, around)
 
 

@@ -10,5 +10,5 @@ _DROP_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize(text: str) -> str:
-    """Lower the case, and drop ASCII punctuation, English articles and surplus white space."""
+    """Return a text in lower case, without ASCII punctuation, English articles, surplus spaces."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_DROP_PUNCTUATION)).split())

@@ -1,4 +1,4 @@
-"""From a question and a context to windows of tokens, and back to characters."""
+"""From a question and a context to windows of tokens with their character offsets."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ OUTSIDE = -1
 class Window:
     """What the model sees at once: the question and a stretch of the context, not padded.
 
-    `input_ids` and `token_type_ids` are INT64 `[tokens]`. `offsets` and `word_offsets` are INT64
-    `[tokens, 2]`: where in the caller's context a token, or the word that it is part of, begins and
-    ends, in characters; -1 for tokens that are not of the context.
+    Attributes:
+        input_ids: INT64 `[tokens]`.
+        token_type_ids: INT64 `[tokens]`.
+        offsets: INT64 `[tokens, 2]`: where in the context each token begins and ends, in
+            characters; -1 for tokens that are not of the context.
+        word_offsets: INT64 `[tokens, 2]`: the same for the word that the token is part of.
     """
 
     input_ids: NDArray[np.int64]
@@ -43,7 +46,7 @@ class Window:
 
     @property
     def attention_mask(self) -> NDArray[np.int64]:
-        """INT64 `[tokens]`: one for every token, for a window holds no padding."""
+        """INT64 `[tokens]`: all ones, as a window holds no padding."""
         return np.ones_like(self.input_ids)
 
 
@@ -63,7 +66,15 @@ class _Special:
 
 
 class QATokenizer:
-    """A tokenizer that makes windows; safe to use from several threads."""
+    """Makes windows. Safe to use from several threads.
+
+    Args:
+        tokenizer: A tokenizer of the `tokenizers` library, whose truncation, padding and handling
+            of special tokens are changed.
+
+    Raises:
+        TokenizerError: The tokenizer does not join a question and a context.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         tokenizer.no_truncation()
@@ -76,16 +87,24 @@ class QATokenizer:
 
     @classmethod
     def from_json(cls, text: str) -> QATokenizer:
-        """Read the text of a `tokenizer.json`. Raises TokenizerError where it is none."""
+        """Return the tokenizer of the text of a `tokenizer.json`.
+
+        Raises:
+            TokenizerError: The text is not a valid `tokenizer.json`.
+        """
         try:
             tokenizer = Tokenizer.from_str(text)
         except Exception as error:  # tokenizers raises plain Exception
-            raise TokenizerError(f"This is no tokenizer.json: {error}.") from error
+            raise TokenizerError(f"The text is not a valid tokenizer.json: {error}.") from error
         return cls(tokenizer)
 
     @classmethod
     def from_path(cls, path: str | Path) -> QATokenizer:
-        """Read a `tokenizer.json`, or the one in a directory. Raises TokenizerError."""
+        """Return the tokenizer of a `tokenizer.json`, or of a directory that holds one.
+
+        Raises:
+            TokenizerError: The file cannot be read or is not valid.
+        """
         file = Path(path)
         if file.is_dir():
             file /= TOKENIZER_FILE
@@ -97,9 +116,13 @@ class QATokenizer:
 
     @classmethod
     def load(cls, source: str | Path) -> QATokenizer:
-        """Read a file, a directory, or, where there is neither, a Hugging Face hub id.
+        """Return the tokenizer of a file, a directory, or, where there is neither, a hub id.
 
-        Raises TokenizerError naming what was tried.
+        Args:
+            source: A path, or the id of a repository on the Hugging Face hub.
+
+        Raises:
+            TokenizerError: There is no valid tokenizer.
         """
         if isinstance(source, Path) or Path(source).exists():
             return cls.from_path(source)
@@ -109,8 +132,8 @@ class QATokenizer:
             raise
         except Exception as error:  # whatever the hub, its cache, or the network raises
             raise TokenizerError(
-                f"There is no file or directory {source!r}, and the Hugging Face hub gives no "
-                f"tokenizer of that name. Pass the path of a {TOKENIZER_FILE}.",
+                f"There is no file or directory {source!r}, and no tokenizer of that name could be "
+                f"loaded from the Hugging Face hub. Pass the path of a {TOKENIZER_FILE}.",
                 detail=str(error),
             ) from error
 
@@ -123,13 +146,23 @@ class QATokenizer:
         doc_stride: int = _defaults.DOC_STRIDE,
         max_question_len: int = _defaults.MAX_QUESTION_LEN,
     ) -> list[Window]:
-        """Cut a context into windows of at most `max_seq_len` tokens.
+        """Cut a context into windows, each of which begins with the question.
 
-        The question, cut to its first `max_question_len` tokens, leads each window; neighbours
-        share `doc_stride` tokens of the context, or half of the room where the question leaves too
-        little room for that. All three are in tokens.
+        Args:
+            question: The question.
+            context: The context.
+            max_seq_len: The length of a window at most, in tokens.
+            doc_stride: How many tokens of the context neighbouring windows share; half of the room
+                for the context where the question leaves too little room for that.
+            max_question_len: How many tokens of the question are kept.
 
-        Raises InvalidQuestionError, InvalidContextError, and InvalidOptionError.
+        Returns:
+            At least one window; together they cover the context.
+
+        Raises:
+            InvalidQuestionError: The question is empty or not a text.
+            InvalidContextError: The context is empty or not a text.
+            InvalidOptionError: A length is not valid, or leaves no room for the context.
         """
         for name, value, least in (
             ("max_seq_len", max_seq_len, 1),
@@ -140,7 +173,7 @@ class QATokenizer:
                 raise InvalidOptionError(f"{name} is {value}, but it has to be {least} or more.")
         if doc_stride > max_seq_len:
             raise InvalidOptionError(
-                f"doc_stride ({doc_stride}) is larger than max_seq_len ({max_seq_len})."
+                f"doc_stride is {doc_stride}, which is larger than max_seq_len ({max_seq_len})."
             )
         check_text(question, "question", InvalidQuestionError)
         check_text(context, "context", InvalidContextError)
@@ -161,8 +194,8 @@ class QATokenizer:
         room = max_seq_len - special - len(question_ids)
         if room < 1:
             raise InvalidOptionError(
-                f"max_seq_len ({max_seq_len}) leaves no room for the context beside a question of "
-                f"{len(question_ids)} tokens and {special} special tokens."
+                f"max_seq_len is {max_seq_len}, which leaves no room for the context beside a "
+                f"question of {len(question_ids)} tokens and {special} special tokens."
             )
         stride = doc_stride if doc_stride < room else room // 2
         return list(self._cut(question_ids, tokens, room, stride))
@@ -200,7 +233,7 @@ class QATokenizer:
         )
 
     def _learn_template(self) -> tuple[_Special, _Special, _Special]:
-        """See where special tokens go by encoding a pair of texts."""
+        """Find where special tokens go by encoding a pair of texts."""
         sample = self._tokenizer.encode("a", "a")
         sequences = sample.sequence_ids
         if 0 not in sequences or 1 not in sequences:
@@ -210,8 +243,8 @@ class QATokenizer:
         second = sequences.index(1), length - sequences[::-1].index(1)
         if not first[0] < first[1] < second[0]:
             raise TokenizerError(
-                "The tokenizer sets no special token between question and context (its "
-                "post_processor has no template for pairs): it is no tokenizer of a QA model."
+                "The tokenizer sets no special token between question and context: its "
+                "post_processor has no template for pairs, as that of a QA model has."
             )
         ids = np.array(sample.ids, dtype=np.int64)
         type_ids = np.array(sample.type_ids, dtype=np.int64)
@@ -225,7 +258,16 @@ class QATokenizer:
 def check_text(
     text: Any, name: str, error: type[InvalidQuestionError | InvalidContextError]
 ) -> None:
-    """Refuse what is no text with anything in it, raising `error`."""
+    """Check that a text can be encoded.
+
+    Args:
+        text: The text.
+        name: What it is, for messages.
+        error: The class of the error to raise.
+
+    Raises:
+        BertQAError: Of the class `error`: it is not a string, is empty, or has a lone surrogate.
+    """
     if not isinstance(text, str):
         raise error(f"The {name} has to be a str, but it is of type {type(text).__name__}.")
     if not text or text.isspace():
@@ -240,7 +282,7 @@ def check_text(
 
 
 def _word_offsets(encoding: Encoding, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return each token the offsets of its word; a token of no word is one by itself."""
+    """Return the offsets of each token's word; a token without a word is one by itself."""
     if not len(offsets):
         return offsets
     words = np.array([OUTSIDE if word is None else word for word in encoding.word_ids])

@@ -1,14 +1,15 @@
-"""Ways to reach a model: one contract, one module each."""
+"""Calling a model over a network: one contract, one transport for each protocol."""
 
 from bertqa.transport._admin import (
     AVAILABLE,
+    AdminClient,
     ServedVersion,
+    VersionMetadata,
     VersionState,
     rest_address,
-    rest_request,
     served_versions,
-    version_states,
 )
+from bertqa.transport._async.factory import open_async_split_transport, open_async_transport
 from bertqa.transport._contract import (
     AsyncTransport,
     InferResult,
@@ -17,20 +18,17 @@ from bertqa.transport._contract import (
     Outputs,
     Transport,
 )
-from bertqa.transport._factory import (
-    TransportOptions,
-    open_async_split_transport,
-    open_async_transport,
-    open_split_transport,
-    open_transport,
-)
-from bertqa.transport._rest import RestTransport
+from bertqa.transport._factory import TransportOptions
 from bertqa.transport._retries import pauses
 from bertqa.transport._security import TLS, Security
+from bertqa.transport._sync.factory import open_split_transport, open_transport
+from bertqa.transport._sync.rest import RestTransport
+from bertqa.transport._warm_up import warm_up
 
 __all__ = [
     "AVAILABLE",
     "TLS",
+    "AdminClient",
     "AsyncTransport",
     "InferResult",
     "Inputs",
@@ -41,6 +39,7 @@ __all__ = [
     "ServedVersion",
     "Transport",
     "TransportOptions",
+    "VersionMetadata",
     "VersionState",
     "open_async_split_transport",
     "open_async_transport",
@@ -48,7 +47,6 @@ __all__ = [
     "open_transport",
     "pauses",
     "rest_address",
-    "rest_request",
     "served_versions",
-    "version_states",
+    "warm_up",
 ]

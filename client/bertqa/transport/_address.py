@@ -1,4 +1,4 @@
-"""Reading a server's address."""
+"""Parsing the address of a server."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 
 from bertqa import _defaults
 from bertqa.errors import InvalidOptionError
+
+REST_SCHEMES = ("http", "https")
+TFS_SCHEMES = ("tfs", "tfss")
 
 _DEFAULT_PORTS = {
     "grpc": _defaults.GRPC_PORT,
@@ -17,14 +20,18 @@ _DEFAULT_PORTS = {
     "http": _defaults.REST_PORT,
     "https": _defaults.REST_PORT,
 }
-_REST_SCHEMES = {"grpc": "http", "dns": "http", "tfs": "http", "grpcs": "https", "tfss": "https"}
+_REST_SCHEME = {"grpc": "http", "dns": "http", "tfs": "http", "grpcs": "https", "tfss": "https"}
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is: `str()` of it is what a message shows and what an HTTP client takes.
+    """The address of a server; `str()` of it is a URL.
 
-    `host` has no brackets where it is an IPv6 address; `path` is empty or begins with a slash.
+    Attributes:
+        scheme: The scheme, for example `grpc`.
+        host: A name or an IP address, without brackets.
+        port: The TCP port.
+        path: Empty, or a path that begins with a slash.
     """
 
     scheme: str
@@ -38,7 +45,7 @@ class Address:
 
     @property
     def location(self) -> str:
-        """Return `host:port`."""
+        """The address as `host:port`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
@@ -49,18 +56,32 @@ class Address:
 
     @property
     def rest(self) -> Address:
-        """The REST address of the same server, by convention. Raises InvalidOptionError."""
+        """The REST address of the same gRPC server, by convention.
+
+        Raises:
+            InvalidOptionError: The port is too small for the convention.
+        """
         port = self.port - _defaults.REST_PORT_BELOW_GRPC
         if port < 1:
             raise InvalidOptionError(
                 f"{self} has no REST port by convention (its own less "
                 f"{_defaults.REST_PORT_BELOW_GRPC}): pass metadata_url= or tokenizer=."
             )
-        return replace(self, scheme=_REST_SCHEMES[self.scheme], port=port)
+        return replace(self, scheme=_REST_SCHEME[self.scheme], port=port)
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Read a URL, or `host:port`, which means gRPC. Raises InvalidOptionError."""
+        """Parse an address.
+
+        Args:
+            url: A URL, or `host:port`, which means gRPC.
+
+        Returns:
+            The address, with the default port where the URL has none.
+
+        Raises:
+            InvalidOptionError: The address is not valid, or its scheme is not known.
+        """
         text = url.strip()
         if "://" not in text:
             text = f"grpc://{text}"
@@ -70,17 +91,24 @@ class Address:
             port = parts.port
         except ValueError as error:
             raise InvalidOptionError(f"The address {url!r} cannot be read: {error}.") from error
+        if "@" in parts.netloc:
+            # The message leaves the address out: it may hold a password.
+            raise InvalidOptionError(
+                "The address holds a user name or a password: pass token= or headers= instead."
+            )
         if parts.scheme not in _DEFAULT_PORTS:
             raise InvalidOptionError(
                 f"The address {url!r} begins with {parts.scheme}://, but it has to be host:port or "
                 f"begin with one of {', '.join(f'{name}://' for name in _DEFAULT_PORTS)}."
             )
         path = parts.path.rstrip("/")
-        if not parts.hostname or parts.username or parts.query or parts.fragment:
+        if not parts.hostname or parts.query or parts.fragment:
             raise InvalidOptionError(
                 f"The address {url!r} cannot be read: it has to be like localhost:9000 or "
                 "http://localhost:8000."
             )
-        if path and parts.scheme not in ("http", "https"):
-            raise InvalidOptionError(f"The address {url!r} has a path, but gRPC has none.")
+        if path and parts.scheme not in REST_SCHEMES:
+            raise InvalidOptionError(
+                f"The address {url!r} has a path, which is possible with http:// and https:// only."
+            )
         return cls(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], path)

@@ -1,31 +1,42 @@
-"""What a server serves: the state of every version of a model, and what each says of itself."""
+"""OVMS's administrative REST endpoints: health, the state of versions, reload and metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import quote
 
 import httpx
 
 from bertqa import _defaults
 from bertqa.artifact import MODEL_NAME, ModelInfo
 from bertqa.errors import (
+    BertQAError,
     ModelNotFoundError,
     NotAQAModelError,
     ProtocolError,
-    ServerUnreachableError,
 )
 from bertqa.transport._address import Address
-from bertqa.transport._rest import RestTransport
+from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._http import client_arguments, mapped_errors
 from bertqa.transport._security import Security
+from bertqa.transport.codecs import RestCodec
+
+if TYPE_CHECKING:
+    from prometheus_client.samples import Sample
 
 AVAILABLE = "AVAILABLE"
+STREAMS_METRIC = "ovms_streams"
 _NO_ERROR = "OK"
+# A server, or a proxy in front of it, that keeps `/v1/config/reload` to itself.
+_RELOAD_CLOSED = (401, 403, 404, 405, 406)
+_MISREADINGS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class VersionState(NamedTuple):
-    """OVMS's word for a version's state, and its error code where there is one."""
+    """OVMS's word for a version's state, and its error code if there is one."""
 
     state: str
     error: str | None
@@ -35,9 +46,16 @@ class VersionState(NamedTuple):
 class ServedVersion:
     """A version as a server has it.
 
-    `state` is OVMS's word (START, LOADING, AVAILABLE, UNLOADING, END), `error` its error code where
-    there is one. `is_default` says that it answers where no version is named. What the version
-    says of itself is known only while it is available.
+    Attributes:
+        version: Its number.
+        state: OVMS's word: START, LOADING, AVAILABLE, UNLOADING or END.
+        error: OVMS's error code, None if there is none.
+        is_default: Whether it answers requests that name no version.
+        precision: What its weights are stored in, such as "INT8". This and what follows comes from
+            the version itself and is known only while it is available.
+        source: The checkpoint that it was made from.
+        f1: Its F1 score in percent.
+        exact_match: Its exact match score in percent.
     """
 
     version: int
@@ -50,31 +68,249 @@ class ServedVersion:
     exact_match: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class VersionMetadata:
+    """What a version of a model reports about itself.
+
+    Attributes:
+        versions: All versions of the model that answer requests, in ascending order.
+        input_shapes: The shape of each input by its name, -1 for a dynamic dimension.
+        model_info: `rt_info["model_info"]`, empty where the model carries none.
+    """
+
+    versions: list[int]
+    input_shapes: dict[str, tuple[int, ...]]
+    model_info: dict[str, str]
+
+
+class AdminClient:
+    """The REST endpoints by which OVMS, or the local engine, is operated.
+
+    Each call is one request: nothing is tried again. It is safe to use from several threads, and
+    as a context manager it closes its connections.
+
+    Args:
+        address: The server's REST address; `rest_address` finds it from a URL.
+        security: TLS files, and headers to send with each request.
+        timeout: Seconds that a server may take to answer.
+        direct: Never use a proxy. The proxies of the environment are followed otherwise, though
+            not to a loopback address.
+
+    Raises:
+        InvalidOptionError: A TLS file cannot be read.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        security: Security | None = None,
+        *,
+        timeout: float = _defaults.TIMEOUT_SECONDS,
+        direct: bool = False,
+    ) -> None:
+        self.address = address
+        arguments = client_arguments(address, security or Security(), direct=direct)
+        self._client = httpx.Client(timeout=timeout, **arguments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; calling it again does nothing."""
+        self._client.close()
+
+    def is_ready(self) -> bool:
+        """Return whether the server's first load is over, whether or not it succeeded."""
+        return self._is_ok("/v2/health/ready")
+
+    def is_model_ready(self, model: str, version: int | None = None) -> bool:
+        """Return whether a version answers requests; without a number, whether any does."""
+        return self._is_ok(f"{_path(model, version)}/ready")
+
+    def models(self) -> dict[str, dict[int, VersionState]]:
+        """Return the state of all versions of all models that the server is configured with.
+
+        Raises:
+            ServerUnreachableError: Cannot connect to the server.
+            DeadlineExceededError: The server did not answer in time.
+            AccessDeniedError: The server refuses the token or headers.
+            ProtocolError: The server does not answer as OVMS does.
+        """
+        response = self._send("GET", "/v1/config")
+        if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise self._error_of(response)
+        with self._reading("GET /v1/config"):
+            response.raise_for_status()
+            return {
+                name: dict(map(_version_state, model["model_version_status"]))
+                for name, model in response.json().items()
+            }
+
+    def states(self, model: str) -> dict[int, VersionState]:
+        """Return the state of each version of a model.
+
+        Raises:
+            ModelNotFoundError: The server is not configured with the model.
+            BertQAError: As `models` does.
+        """
+        models = self.models()
+        if model not in models:
+            known = ", ".join(models) or "none"
+            raise ModelNotFoundError(
+                f"{self.address} does not serve the model {model!r} (it has: {known})."
+            )
+        return models[model]
+
+    def reload(self) -> bool:
+        """Have the server read its configuration and its model directories now.
+
+        The server answers when everything is loaded and retired. `states` reports what failed.
+
+        Returns:
+            False where the server does not offer this and looks for changes by itself.
+
+        Raises:
+            ServerUnreachableError: Cannot connect to the server.
+            DeadlineExceededError: The server did not answer in time.
+        """
+        return self._send("POST", "/v1/config/reload").status_code not in _RELOAD_CLOSED
+
+    def metrics(self) -> list[Sample]:
+        """Return all samples of the server's metrics; empty where the server shows none.
+
+        The name of a counter may or may not end in `_total`. This needs the package
+        prometheus_client, of the extras `serve` and `deploy`.
+
+        Raises:
+            ServerUnreachableError: Cannot connect to the server.
+            DeadlineExceededError: The server did not answer in time.
+            ProtocolError: What the server sent is not Prometheus's text format.
+        """
+        from prometheus_client.parser import text_string_to_metric_families
+
+        response = self._send("GET", "/metrics")
+        if response.status_code != httpx.codes.OK:
+            return []
+        with self._reading("GET /metrics"):
+            families = text_string_to_metric_families(response.text)
+            return [sample for family in families for sample in family.samples]
+
+    def streams(self, model: str) -> dict[int, int]:
+        """Return how many OpenVINO streams each version of a model has, as far as is known."""
+        return {
+            int(sample.labels["version"]): int(sample.value)
+            for sample in self.metrics()
+            if sample.name == STREAMS_METRIC and sample.labels.get("name") == model
+        }
+
+    def metadata(self, model: str, version: int | None = None) -> VersionMetadata:
+        """Return what a version reports about itself; without a number, the default one.
+
+        Raises:
+            ModelNotFoundError: The server does not serve the model.
+            VersionNotFoundError: The server does not serve the version.
+            BertQAError: As `models` does.
+        """
+        path = _path(model, version)
+        response = self._checked("GET", path, model, version)
+        with self._reading(f"GET {path}"):
+            content = response.json()
+            model_info = content.get("rt_info", {}).get("model_info", {})
+            return VersionMetadata(
+                sorted(map(int, content["versions"])),
+                {each["name"]: tuple(each["shape"]) for each in content["inputs"]},
+                {key: value for key, value in model_info.items() if isinstance(value, str)},
+            )
+
+    def run(self, model: str, version: int, inputs: Iterable[str], length: int) -> None:
+        """Run a version once, on one row of ones of so many tokens in each of its inputs.
+
+        Raises:
+            BertQAError: As `metadata` does, and where the version cannot run.
+        """
+        ones = {"datatype": "INT64", "shape": [1, length], "data": [1] * length}
+        body = {"inputs": [{"name": name, **ones} for name in inputs]}
+        self._checked("POST", f"{_path(model, version)}/infer", model, version, body)
+
+    def _checked(
+        self, method: str, path: str, model: str, version: int | None, body: object = None
+    ) -> httpx.Response:
+        response = self._send(method, path, body)
+        if response.status_code != httpx.codes.OK:
+            raise self._error_of(response, model, version)
+        return response
+
+    def _send(self, method: str, path: str, body: object = None) -> httpx.Response:
+        with mapped_errors(self.address, self._mapper()):
+            return self._client.request(method, path, json=body)
+
+    def _is_ok(self, path: str) -> bool:
+        return self._send("GET", path).status_code == httpx.codes.OK
+
+    def _error_of(
+        self, response: httpx.Response, model: str = "", version: int | None = None
+    ) -> BertQAError:
+        mapper = self._mapper(model, version)
+        detail = RestCodec(model).error_detail(response.content)
+        return mapper.from_http(response.status_code, detail)
+
+    def _mapper(self, model: str = "", version: int | None = None) -> ErrorMapper:
+        return ErrorMapper(str(self.address), model, version)
+
+    @contextlib.contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Turn whatever goes wrong with a strange response into a ProtocolError."""
+        try:
+            yield
+        except (httpx.HTTPStatusError, *_MISREADINGS) as error:
+            raise ProtocolError(
+                f"{self.address} does not answer {what} as OpenVINO Model Server does: you may not "
+                "be allowed to ask that, or another kind of server is there.",
+                detail=str(error),
+            ) from error
+
+
+def rest_address(url: str, metadata_url: str | None = None) -> Address:
+    """Return a server's REST address, by convention where its gRPC address is given.
+
+    Raises:
+        InvalidOptionError: A URL cannot be read.
+    """
+    address = Address.parse(metadata_url or url)
+    return address if address.scheme in ("http", "https") else address.rest
+
+
 def served_versions(
     url: str,
     model: str = MODEL_NAME,
     *,
     metadata_url: str | None = None,
-    timeout: float = _defaults.TIMEOUT_SECONDS,
     security: Security | None = None,
+    timeout: float = _defaults.TIMEOUT_SECONDS,
 ) -> list[ServedVersion]:
-    """Ask a server for the versions of a model, in ascending order; `timeout` is in seconds.
+    """Ask a server for the versions of a model, in ascending order.
 
-    OVMS answers with the highest available version where none is named. Raises
-    ServerUnreachableError, ModelNotFoundError and ProtocolError.
+    Args:
+        url: The server, by its gRPC or its REST address.
+        model: The model's name on the server.
+        metadata_url: The server's REST address, where it does not follow from `url`.
+        security: TLS files, and headers to send with each request.
+        timeout: Seconds that each request may take.
+
+    Raises:
+        ModelNotFoundError: The server does not serve the model.
+        ServerUnreachableError: Cannot connect to the server.
+        ProtocolError: The server does not answer as OVMS does.
     """
-    rest = rest_address(url, metadata_url)
-    security = security or Security()
-    states = version_states(rest, model, timeout, security)
-    available = [version for version, (state, _) in states.items() if state == AVAILABLE]
-    transport = RestTransport(rest, model, security)
-    served = []
-    try:
+    with AdminClient(rest_address(url, metadata_url), security, timeout=timeout) as admin:
+        states = admin.states(model)
+        available = [version for version, found in states.items() if found.state == AVAILABLE]
+        served = []
         for version, (state, error) in sorted(states.items()):
-            info = None
-            if state == AVAILABLE:
-                metadata = transport.metadata(version=version, timeout=timeout)
-                info = _info(metadata.rt_info)
+            info = _info(admin, model, version) if version in available else None
             served.append(
                 ServedVersion(
                     version=version,
@@ -87,64 +323,21 @@ def served_versions(
                     exact_match=info.exact_match if info else None,
                 )
             )
-    finally:
-        transport.close()
-    return served
+        return served
 
 
-def rest_request(
-    method: str, rest: Address, path: str, timeout: float, security: Security
-) -> httpx.Response:
-    """Send a request to a server's REST API. Raises httpx.TransportError and InvalidOptionError."""
-    return httpx.request(
-        method,
-        f"{rest}{path}",
-        headers=dict(security.headers),
-        timeout=timeout,
-        verify=security.ssl_context() if rest.is_secure else True,
-    )
+def _path(model: str, version: int | None = None) -> str:
+    within = "" if version is None else f"/versions/{version}"
+    return f"/v2/models/{quote(model, safe='')}{within}"
 
 
-def rest_address(url: str, metadata_url: str | None = None) -> Address:
-    """Return a server's REST address, by convention where its gRPC address is given."""
-    address = Address.parse(metadata_url or url)
-    return address if address.scheme in ("http", "https") else address.rest
+def _version_state(entry: Mapping[str, Any]) -> tuple[int, VersionState]:
+    code = entry["status"]["error_code"]
+    return int(entry["version"]), VersionState(entry["state"], None if code == _NO_ERROR else code)
 
 
-def version_states(
-    rest: Address, model: str, timeout: float, security: Security | None = None
-) -> dict[int, VersionState]:
-    """Return each version's state, from OVMS's own endpoint. Raises as `served_versions` does."""
+def _info(admin: AdminClient, model: str, version: int) -> ModelInfo | None:
     try:
-        response = rest_request("GET", rest, "/v1/config", timeout, security or Security())
-        response.raise_for_status()
-        models = response.json()
-        if model not in models:
-            known = ", ".join(models) or "none"
-            raise ModelNotFoundError(
-                f"{rest} does not serve the model {model!r} (it has: {known})."
-            )
-        states = {}
-        for entry in models[model]["model_version_status"]:
-            code = entry["status"]["error_code"]
-            error = None if code == _NO_ERROR else code
-            states[int(entry["version"])] = VersionState(entry["state"], error)
-        return states
-    except httpx.TransportError as error:
-        raise ServerUnreachableError(
-            f"Cannot connect to {rest}: is the server running, and is this its REST address?",
-            detail=str(error),
-        ) from error
-    except (httpx.HTTPStatusError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ProtocolError(
-            f"{rest} does not tell its versions as OpenVINO Model Server does: GET /v1/config may "
-            "be closed to you, or another server is there.",
-            detail=str(error),
-        ) from error
-
-
-def _info(rt_info: Mapping[str, str]) -> ModelInfo | None:
-    try:
-        return ModelInfo.from_rt_info(rt_info)
+        return ModelInfo.from_rt_info(admin.metadata(model, version).model_info)
     except NotAQAModelError:
         return None

@@ -15,10 +15,11 @@ Outputs = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class InferResult:
-    """What one inference gave.
+    """The result of one inference.
 
-    `outputs` maps a name to an FP32 array `[batch, tokens]`; `model_version` is the version that
-    answered, which the server names itself.
+    Attributes:
+        outputs: FP32 arrays `[batch, tokens]` by output name.
+        model_version: The version that answered, as the server names it.
     """
 
     outputs: Outputs
@@ -27,10 +28,14 @@ class InferResult:
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """What a server says of one model version.
+    """The description of one model version.
 
-    `inputs` and `outputs` map names to KServe datatypes; `versions` are those that can be asked
-    now; `rt_info` is `rt_info["model_info"]` of the IR, empty where the server gives none.
+    Attributes:
+        name: The model's name.
+        versions: The versions that can be requested now.
+        inputs: KServe datatypes by input name.
+        outputs: KServe datatypes by output name.
+        rt_info: `rt_info["model_info"]` of the IR, empty where the server does not send it.
     """
 
     name: str
@@ -43,34 +48,50 @@ class ModelMetadata:
 class Transport(Protocol):
     """Runs the model somewhere: over gRPC, over REST, or in this process.
 
-    `version=None` means the server's default. Implementations are safe to use from several threads
-    and raise only errors of `bertqa.errors`.
+    Implementations are safe to use from several threads and raise only errors of `bertqa.errors`.
     """
 
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-        """Run the model on INT64 arrays `[batch, tokens]`; `timeout` is in seconds."""
+        """Run the model.
+
+        Args:
+            inputs: INT64 arrays `[batch, tokens]` by input name.
+            version: The version to run; None is the server's default.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            The outputs, FP32 `[batch, tokens]`, and the version that answered.
+        """
         ...
 
     def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
-        """Ask what the model is; `timeout` is in seconds."""
+        """Describe the model.
+
+        Args:
+            version: The version to describe; None is the server's default.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            The description.
+        """
         ...
 
     def close(self) -> None:
-        """Release connections; calling it again does nothing."""
+        """Release connections; a second call does nothing."""
         ...
 
 
 class AsyncTransport(Protocol):
-    """The asynchronous twin of `Transport`."""
+    """The asynchronous twin of `Transport`, used from one event loop."""
 
     async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-        """Run the model on INT64 arrays `[batch, tokens]`; `timeout` is in seconds."""
+        """Run the model; see `Transport.infer`."""
         ...
 
     async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
-        """Ask what the model is; `timeout` is in seconds."""
+        """Describe the model; see `Transport.metadata`."""
         ...
 
     async def close(self) -> None:
-        """Release connections; calling it again does nothing."""
+        """Release connections; a second call does nothing."""
         ...

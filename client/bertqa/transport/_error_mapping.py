@@ -1,4 +1,4 @@
-"""From what a server said to an error that says what to do."""
+"""From the refusal of a server to an error that says what to do."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bertqa.errors import (
     VersionNotFoundError,
 )
 
-# HTTP statuses as gRPC codes; OVMS answers what gRPC calls UNAVAILABLE with 404 over REST.
-HTTP_CODES = {
+# OVMS answers with 404 over REST what it calls UNAVAILABLE over gRPC.
+_GRPC_CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
@@ -32,20 +32,63 @@ HTTP_CODES = {
 }
 
 _NO_SUCH_MODEL = re.compile(r"(?i)(model|pipeline|graph definition) with requested name")
-_REFUSED_STREAM = re.compile(r"RST_STREAM with error code 7\b|REFUSED_STREAM")
 _NOT_READY = re.compile(r"(?i)not loaded yet|is loading|not ready")
+_REFUSED_STREAM = re.compile(r"RST_STREAM with error code 7\b|REFUSED_STREAM")
+
+_ERRORS: dict[str, tuple[type[BertQAError], str]] = {
+    "UNAVAILABLE": (
+        ServerUnreachableError,
+        "Cannot connect to {address}: is the server running, and is this its address?",
+    ),
+    "CANCELLED": (ServerUnreachableError, "The connection to {address} was closed."),
+    "DEADLINE_EXCEEDED": (
+        DeadlineExceededError,
+        "{address} did not answer in time: is it busy? Pass a greater timeout= to wait longer.",
+    ),
+    "RESOURCE_EXHAUSTED": (
+        ServerOverloadedError,
+        "{address} has no room for the request: try again later, with fewer at once.",
+    ),
+    "UNAUTHENTICATED": (
+        AccessDeniedError,
+        "{address} requires authentication: pass token= or headers=.",
+    ),
+    "PERMISSION_DENIED": (
+        AccessDeniedError,
+        "{address} denies access to the model {model!r}: pass another token= or headers=.",
+    ),
+    "INVALID_ARGUMENT": (
+        ProtocolError,
+        "{address} refuses the request: {model!r} may be a model with other or with fixed inputs.",
+    ),
+    "UNIMPLEMENTED": (ProtocolError, "{address} does not speak the KServe v2 protocol."),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorMapper:
-    """What was asked, and of whom; for the text of errors."""
+    """Maps the failure of one call to an error of this project.
+
+    Attributes:
+        address: The address that was called.
+        model: The model that was requested.
+        version: The version that was requested; None is the server's default.
+    """
 
     address: str
     model: str
     version: int | None
 
-    def error(self, code: str, detail: str) -> BertQAError:
-        """Return the error for a gRPC status code (by name) and the server's own text."""
+    def from_grpc(self, code: str, detail: str) -> BertQAError:
+        """Return the error for the status of a gRPC call.
+
+        Args:
+            code: The name of the status code.
+            detail: The server's own text, which the error keeps.
+
+        Returns:
+            The error, not raised.
+        """
         model = f"the model {self.model!r}"
         version = f"version {self.version} of {model}"
         if _NO_SUCH_MODEL.search(detail):
@@ -62,47 +105,42 @@ class ErrorMapper:
             )
         if _REFUSED_STREAM.search(detail):
             code = "RESOURCE_EXHAUSTED"
-        if code == "NOT_FOUND" and self.version is None and "version" in detail:
-            return ModelNotReadyError(
-                f"{self.address} knows {model}, but serves no version of it now.", detail=detail
-            )
-        if code == "NOT_FOUND" and "version" in detail:
-            return VersionNotFoundError(f"{self.address} does not serve {version}.", detail=detail)
         if code == "NOT_FOUND":
+            return self._not_found(model, version, detail)
+        error, template = _ERRORS.get(code, (ProtocolError, "{address} failed: {code}."))
+        message = template.format(address=self.address, code=code, model=self.model)
+        return error(message, detail=detail)
+
+    def from_http(self, status: int, detail: str) -> BertQAError:
+        """Return the error for the status of an HTTP response.
+
+        Args:
+            status: The HTTP status, other than 200.
+            detail: The server's own text, which the error keeps.
+
+        Returns:
+            The error, not raised.
+        """
+        return self.from_grpc(_GRPC_CODES.get(status, f"HTTP status {status}"), detail)
+
+    def unreachable(self, detail: str) -> ServerUnreachableError:
+        """Return the error for an address that cannot be connected to."""
+        _, template = _ERRORS["UNAVAILABLE"]
+        return ServerUnreachableError(template.format(address=self.address), detail=detail)
+
+    def timed_out(self, detail: str) -> BertQAError:
+        """Return the error for a call whose deadline passed."""
+        return self.from_grpc("DEADLINE_EXCEEDED", detail)
+
+    def _not_found(self, model: str, version: str, detail: str) -> BertQAError:
+        if "version" not in detail:
             return ProtocolError(
-                f"{self.address} does not know what was asked for: does OpenVINO Model Server, or "
+                f"{self.address} does not know the requested path: does OpenVINO Model Server, or "
                 "another server that speaks KServe v2, answer there?",
                 detail=detail,
             )
-        kind, text = _BY_CODE.get(code, (ProtocolError, "{address} failed: {code}."))
-        message = text.format(address=self.address, code=code, model=self.model)
-        return kind(message, detail=detail)
-
-    def unreachable(self, detail: str) -> ServerUnreachableError:
-        """Return the error for a server that nobody reaches."""
-        error = self.error("UNAVAILABLE", detail)
-        return ServerUnreachableError(str(error), detail=detail)
-
-
-_BY_CODE: dict[str, tuple[type[BertQAError], str]] = {
-    "UNAVAILABLE": (
-        ServerUnreachableError,
-        "Cannot connect to {address}: is the server running, and is this its address?",
-    ),
-    "CANCELLED": (ServerUnreachableError, "The connection to {address} was closed."),
-    "DEADLINE_EXCEEDED": (
-        DeadlineExceededError,
-        "{address} gave no answer in time: is it busy? Pass a greater timeout= to wait longer.",
-    ),
-    "RESOURCE_EXHAUSTED": (
-        ServerOverloadedError,
-        "{address} has no room for the request: try again later, with fewer at once.",
-    ),
-    "UNAUTHENTICATED": (AccessDeniedError, "{address} asks who you are: pass token= or headers=."),
-    "PERMISSION_DENIED": (AccessDeniedError, "{address} does not let you ask {model!r}."),
-    "INVALID_ARGUMENT": (
-        ProtocolError,
-        "{address} refuses the request: {model!r} may be a model with other or with fixed inputs.",
-    ),
-    "UNIMPLEMENTED": (ProtocolError, "{address} does not speak the KServe v2 protocol."),
-}
+        if self.version is None:
+            return ModelNotReadyError(
+                f"{self.address} knows {model}, but serves no version of it now.", detail=detail
+            )
+        return VersionNotFoundError(f"{self.address} does not serve {version}.", detail=detail)

@@ -6,22 +6,19 @@ from typing import TypedDict
 
 from bertqa.artifact import split_model_name
 from bertqa.errors import InvalidOptionError
-from bertqa.transport._address import Address
-from bertqa.transport._contract import AsyncTransport, Transport
-from bertqa.transport._grpc import AsyncGrpcTransport, GrpcTransport
-from bertqa.transport._rest import AsyncRestTransport, RestTransport
+from bertqa.transport._address import REST_SCHEMES, TFS_SCHEMES, Address
 from bertqa.transport._security import Security
-from bertqa.transport.codecs._codec import Codec
-from bertqa.transport.codecs._kserve import KServeCodec
-
-_REST_SCHEMES = ("http", "https")
-_TFS_SCHEMES = ("tfs", "tfss")
+from bertqa.transport.codecs import Codec, KServeCodec
 
 
 class TransportOptions(TypedDict):
     """What it takes to open a transport, besides the address.
 
-    `learns` says whether the model is asked what it is, `metadata_url` where, if not as usual.
+    Attributes:
+        model: The model's name.
+        metadata_url: The REST address that describes the model, where it is not the usual one.
+        learns: Whether the tokenizer and lengths are read from the model.
+        security: TLS files and headers.
     """
 
     model: str
@@ -30,69 +27,65 @@ class TransportOptions(TypedDict):
     security: Security
 
 
-def open_transport(url: str, options: TransportOptions) -> Transport:
-    """Open the transport that a URL's scheme names. Raises InvalidOptionError."""
-    address, rest_address = _addresses(url, options)
-    model, security = options["model"], options["security"]
-    if address.scheme in _REST_SCHEMES:
-        return RestTransport(address, model, security)
-    rest = None if rest_address is None else RestTransport(rest_address, model, security)
-    return GrpcTransport(address, model, security, _codec(address, model), rest)
+def codec_for(address: Address, model: str) -> Codec:
+    """Return the codec of the protocol that is spoken over gRPC.
 
+    Args:
+        address: A gRPC address.
+        model: The model's name.
 
-def open_async_transport(url: str, options: TransportOptions) -> AsyncTransport:
-    """Open the asynchronous twin of the transport that a URL's scheme names."""
-    address, rest_address = _addresses(url, options)
-    model, security = options["model"], options["security"]
-    if address.scheme in _REST_SCHEMES:
-        return AsyncRestTransport(address, model, security)
-    rest = None if rest_address is None else AsyncRestTransport(rest_address, model, security)
-    return AsyncGrpcTransport(address, model, security, _codec(address, model), rest)
+    Returns:
+        The codec.
 
-
-def open_split_transport(url: str, options: TransportOptions) -> Transport:
-    """Open the way to the split of a model's traffic, over REST. Raises InvalidOptionError."""
-    address, model = _split_address(url, options)
-    return RestTransport(address, model, options["security"])
-
-
-def open_async_split_transport(url: str, options: TransportOptions) -> AsyncTransport:
-    """Open the asynchronous twin of the way to the split."""
-    address, model = _split_address(url, options)
-    return AsyncRestTransport(address, model, options["security"])
-
-
-def _split_address(url: str, options: TransportOptions) -> tuple[Address, str]:
-    address, rest_address = _addresses(url, {**options, "learns": True})
-    return rest_address or address, split_model_name(options["model"])
-
-
-def _codec(address: Address, model: str) -> Codec:
-    """Choose the protocol that is spoken over gRPC. Raises InvalidOptionError."""
-    if address.scheme not in _TFS_SCHEMES:
+    Raises:
+        InvalidOptionError: The protocol needs a package that is not installed.
+    """
+    if address.scheme not in TFS_SCHEMES:
         return KServeCodec(model)
     try:
-        from bertqa.transport.codecs._tfs import TFServingCodec
+        from bertqa.transport.codecs.tfserving import TFServingCodec
     except ImportError as error:
         raise InvalidOptionError(
             f"{address} needs the package ovmsclient: install this one with its extra `tfs`. "
-            "OVMS from 2026.3 on speaks KServe alone: then it is grpc://.",
+            "OVMS from 2026.3 on speaks KServe alone: then the address begins with grpc://.",
             detail=str(error),
         ) from error
     return TFServingCodec(model)
 
 
-def _addresses(url: str, options: TransportOptions) -> tuple[Address, Address | None]:
-    """Return the address of the server, and the REST address to learn the model at, if any."""
+def addresses(url: str, options: TransportOptions) -> tuple[Address, Address | None]:
+    """Parse the address of a server, and find the one that describes the model.
+
+    Args:
+        url: The server's address.
+        options: The options of the transport.
+
+    Returns:
+        The address, and the REST address that describes the model, None where that is not needed
+        or is the same.
+
+    Raises:
+        InvalidOptionError: An address is not valid.
+    """
     address = Address.parse(url)
     metadata_url = options["metadata_url"]
     if metadata_url is not None:
         metadata_address = Address.parse(metadata_url)
-        if metadata_address.scheme not in _REST_SCHEMES:
+        if metadata_address.scheme not in REST_SCHEMES:
             raise InvalidOptionError(
                 f"metadata_url is {metadata_url!r}, but it has to begin with http:// or https://."
             )
         return address, metadata_address
-    if address.scheme in _REST_SCHEMES or not options["learns"]:
+    if address.scheme in REST_SCHEMES or not options["learns"]:
         return address, None
     return address, address.rest
+
+
+def split_address(url: str, options: TransportOptions) -> tuple[Address, str]:
+    """Return the REST address of a server, and the name of the model that reports the split.
+
+    Raises:
+        InvalidOptionError: An address is not valid.
+    """
+    address, rest_address = addresses(url, {**options, "learns": True})
+    return rest_address or address, split_model_name(options["model"])

@@ -1,4 +1,4 @@
-"""Asking over a gRPC channel."""
+"""What both gRPC transports share: channels, call arguments, and the mapping of failures."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from bertqa.errors import (
     ServerUnreachableError,
 )
 from bertqa.transport._address import Address
-from bertqa.transport._contract import AsyncTransport, InferResult, Inputs, ModelMetadata, Transport
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._retries import service_config
 from bertqa.transport._security import Security
-from bertqa.transport.codecs._codec import Codec
+from bertqa.transport.codecs import Codec
 
 
-class _Connection:
-    """What both transports know of the connection, and how they read its failures."""
+class GrpcConnection:
+    """The state of a connection, whether its calls are awaited or not."""
 
     def __init__(self, address: Address, model: str, security: Security) -> None:
         self._address = address
         self._model = model
         self._headers = tuple(security.headers.items())
         self._credentials = security.grpc_credentials() if address.is_secure else None
-        # Once met, a server that goes away is waited for; one that was never there is not.
+        # A server that answered before is waited for; one that never answered is not.
         self._met = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._address)!r}, model={self._model!r})"
 
     def _call_arguments(self, deadline: float) -> dict[str, Any]:
         return {
@@ -45,8 +47,8 @@ class _Connection:
         }
 
     @contextlib.contextmanager
-    def _calling(self, version: int | None) -> Iterator[None]:
-        """Turn the failure of a call into an error of ours."""
+    def _mapping_errors(self, version: int | None) -> Iterator[None]:
+        """Raise what a failed call means as an error of `bertqa.errors`."""
         try:
             yield
         except grpc.RpcError as error:
@@ -54,24 +56,24 @@ class _Connection:
             code, detail = error.code().name, error.details() or ""
             if code == "DEADLINE_EXCEEDED" and "connect" in detail.lower():
                 raise mapper.unreachable(detail) from error
-            raise mapper.error(code, detail) from error
+            raise mapper.from_grpc(code, detail) from error
         except (ValueError, grpc.aio.UsageError, asyncio.CancelledError) as error:
-            # grpc.aio cancels who waits for a call when its channel is closed.
+            # grpc.aio cancels the task that awaits a call when its channel is closed.
             task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
             if task is not None and task.cancelling():
                 raise
             raise ClientStateError(f"The connection to {self._address} is closed.") from error
         self._met = True
 
-    def _there(self, response: Any) -> Any:
-        """Refuse the None that grpc.aio gives, without an error, for bytes that are no message."""
+    def _check_message(self, response: Any) -> Any:
+        """Return a response. grpc.aio returns None, without an error, for bytes that are none."""
         if response is None:
-            raise ProtocolError(f"{self._address} sent bytes that are no message of the protocol.")
+            raise ProtocolError(f"{self._address} sent bytes that are not a valid message.")
         return response
 
     @contextlib.contextmanager
-    def _learning(self) -> Iterator[None]:
-        """Say why REST is mapper at all, where that fails."""
+    def _explaining_rest(self) -> Iterator[None]:
+        """Add to an error why a gRPC client calls a REST address."""
         try:
             yield
         except (ServerUnreachableError, DeadlineExceededError, ProtocolError) as error:
@@ -83,126 +85,57 @@ class _Connection:
             ) from error
 
 
-class GrpcTransport(_Connection):
-    """Asks over one channel, from any thread.
+class SyncChannel:
+    """A channel of `grpc` with the two calls of a codec: `infer` and `metadata`."""
 
-    OVMS gives a model's `rt_info` over REST alone: `metadata` asks `rest` where it is given.
-    """
-
-    def __init__(
-        self,
-        address: Address,
-        model: str,
-        security: Security,
-        codec: Codec,
-        rest: Transport | None = None,
-    ) -> None:
-        super().__init__(address, model, security)
-        self._codec = codec
-        self._rest = rest
-        if self._credentials is None:
-            self._channel = grpc.insecure_channel(**channel_arguments(address))
-        else:
-            self._channel = grpc.secure_channel(
-                **channel_arguments(address), credentials=self._credentials
-            )
-        self._infer, self._metadata = _calls(self._channel, codec)
-
-    def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-        """See `Transport`."""
-        deadline = time.monotonic() + timeout
-        if version is None and not self._codec.names_version:
-            (version,) = self._describe(None, timeout).versions
-        request = self._codec.infer_request(inputs, version)
-        with self._calling(version):
-            response = self._infer(request, **self._call_arguments(deadline))
-        return self._codec.infer_result(response, version)
-
-    def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
-        """See `Transport`."""
-        if self._rest is not None:
-            with self._learning():
-                return self._rest.metadata(version=version, timeout=timeout)
-        return self._describe(version, timeout)
-
-    def _describe(self, version: int | None, timeout: float) -> ModelMetadata:
-        deadline = time.monotonic() + timeout
-        request = self._codec.metadata_request(version)
-        with self._calling(version):
-            response = self._metadata(request, **self._call_arguments(deadline))
-        return self._codec.model_metadata(response)
+    def __init__(self, address: Address, credentials: Any, codec: Codec) -> None:
+        self._channel = _open_channel(grpc, address, credentials)
+        self.infer, self.metadata = _calls(self._channel, codec)
 
     def close(self) -> None:
-        """See `Transport`."""
+        """Close the channel, which ends its calls."""
         self._channel.close()
-        if self._rest is not None:
-            self._rest.close()
 
 
-class AsyncGrpcTransport(_Connection):
-    """The asynchronous twin of `GrpcTransport`; its channel belongs to one event loop."""
+class AsyncChannel:
+    """A channel of `grpc.aio`, opened at the first call: it belongs to the loop that runs then."""
 
-    def __init__(
-        self,
-        address: Address,
-        model: str,
-        security: Security,
-        codec: Codec,
-        rest: AsyncTransport | None = None,
-    ) -> None:
-        super().__init__(address, model, security)
+    def __init__(self, address: Address, credentials: Any, codec: Codec) -> None:
+        self._arguments = address, credentials
         self._codec = codec
-        self._rest = rest
         self._opened: tuple[Any, Any, Any] | None = None
 
+    def infer(self, request: Any, **arguments: Any) -> Any:
+        """Return the call that runs the model, to be awaited."""
+        _, infer, _ = self._open()
+        return infer(request, **arguments)
+
+    def metadata(self, request: Any, **arguments: Any) -> Any:
+        """Return the call that describes the model, to be awaited."""
+        _, _, metadata = self._open()
+        return metadata(request, **arguments)
+
+    async def close(self) -> None:
+        """Close the channel, which ends its calls."""
+        if self._opened is not None:
+            await self._opened[0].close()
+
     def _open(self) -> tuple[Any, Any, Any]:
-        """Return the channel and its calls; a channel takes the loop that runs when it is made."""
         if self._opened is None:
-            if self._credentials is None:
-                channel = grpc.aio.insecure_channel(**channel_arguments(self._address))
-            else:
-                channel = grpc.aio.secure_channel(
-                    **channel_arguments(self._address), credentials=self._credentials
-                )
+            channel = _open_channel(grpc.aio, *self._arguments)
             self._opened = channel, *_calls(channel, self._codec)
         return self._opened
 
-    async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-        """See `AsyncTransport`."""
-        deadline = time.monotonic() + timeout
-        if version is None and not self._codec.names_version:
-            (version,) = (await self._describe(None, timeout)).versions
-        _, infer, _ = self._open()
-        request = self._codec.infer_request(inputs, version)
-        with self._calling(version):
-            response = self._there(await infer(request, **self._call_arguments(deadline)))
-        return self._codec.infer_result(response, version)
 
-    async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
-        """See `AsyncTransport`."""
-        if self._rest is not None:
-            with self._learning():
-                return await self._rest.metadata(version=version, timeout=timeout)
-        return await self._describe(version, timeout)
-
-    async def _describe(self, version: int | None, timeout: float) -> ModelMetadata:
-        deadline = time.monotonic() + timeout
-        _, _, metadata = self._open()
-        request = self._codec.metadata_request(version)
-        with self._calling(version):
-            response = self._there(await metadata(request, **self._call_arguments(deadline)))
-        return self._codec.model_metadata(response)
-
-    async def close(self) -> None:
-        """See `AsyncTransport`."""
-        if self._opened is not None:
-            await self._opened[0].close()
-        if self._rest is not None:
-            await self._rest.close()
+def _open_channel(module: Any, address: Address, credentials: Any) -> Any:
+    """Open a channel of `grpc` or of `grpc.aio`."""
+    if credentials is None:
+        return module.insecure_channel(**channel_arguments(address))
+    return module.secure_channel(**channel_arguments(address), credentials=credentials)
 
 
 def _calls(channel: Any, codec: Codec) -> tuple[Any, Any]:
-    """Return what calls the two methods over a channel, of either kind."""
+    """Return the calls of a codec's two methods over a channel of either kind."""
     return (
         channel.unary_unary(
             codec.infer_method,
@@ -223,7 +156,7 @@ def _serialize(message: Any) -> bytes:
 
 
 def channel_arguments(address: Address) -> dict[str, Any]:
-    """Return what `grpc.insecure_channel` and its kin take: a target and options."""
+    """Return the arguments of `grpc.insecure_channel` and its kin: a target and options."""
     round_robin = address.scheme == "dns"
     reconnect_ms = int(_defaults.RECONNECT_SECONDS * 1000)
     return {

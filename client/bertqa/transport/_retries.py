@@ -1,4 +1,4 @@
-"""How often, and when, a call is tried again where no one could be reached."""
+"""When a call that reached no server is repeated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from bertqa import _defaults
 
 
 def service_config(*, round_robin: bool) -> dict[str, object]:
-    """Return gRPC's service config: it retries by itself, on UNAVAILABLE alone, with jitter."""
+    """Return a gRPC service config: the channel repeats calls that are UNAVAILABLE, with jitter.
+
+    Args:
+        round_robin: Whether to balance calls over all addresses of the name.
+
+    Returns:
+        The config, ready for JSON.
+    """
     config: dict[str, object] = {
         "methodConfig": [
             {
@@ -31,10 +38,15 @@ def service_config(*, round_robin: bool) -> dict[str, object]:
 
 
 def pauses(deadline: float, *, patient: bool) -> Iterator[float]:
-    """Return the seconds to wait before each further attempt, as gRPC does it, for other protocols.
+    """Yield the seconds to wait before each further attempt: exponential backoff with jitter.
 
-    Ends with the attempts that a first contact has, or, if `patient`, before the deadline, a time
-    of `time.monotonic()`.
+    Args:
+        deadline: A time of `time.monotonic()` that no pause reaches.
+        patient: Whether to repeat until the deadline; otherwise the number of attempts is that of
+            a first contact.
+
+    Yields:
+        The next pause, in seconds.
     """
     pause = _defaults.BACKOFF_SECONDS
     attempt = 1

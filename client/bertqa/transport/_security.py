@@ -1,4 +1,4 @@
-"""How a server is to be trusted, and how it is told who asks."""
+"""TLS and authentication for the connection to a server."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from bertqa.errors import InvalidOptionError
 
 @dataclass(frozen=True, slots=True)
 class TLS:
-    """Files in PEM format for a server whose certificate is no public one, or that wants ours.
+    """Files in PEM format, for a private certificate authority or for mutual TLS.
 
-    `ca` holds the certificates to trust, in place of the system's; `certificate` and `key` are
-    the client's own, for mutual TLS.
+    Attributes:
+        ca: The certificates to trust instead of the system's.
+        certificate: The client's own certificate chain, for mutual TLS.
+        key: The private key of `certificate`.
+
+    Raises:
+        InvalidOptionError: Only one of `certificate` and `key` is given.
     """
 
     ca: str | Path | None = None
@@ -29,23 +34,44 @@ class TLS:
             raise InvalidOptionError("TLS needs certificate= and key= together.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Security:
-    """What a transport needs for a connection: TLS files, and headers to send with each call."""
+    """TLS files, and the headers to send with each call.
+
+    Attributes:
+        tls: The TLS files.
+        headers: Headers by lower-case name; their values are secrets, which `repr` leaves out.
+    """
 
     tls: TLS = field(default_factory=TLS)
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Security(tls={self.tls!r}, headers={sorted(self.headers)} (values hidden))"
+
     @classmethod
     def of(cls, tls: TLS | None, token: str | None, headers: Mapping[str, str] | None) -> Security:
-        """Put together what a user gave; header names are lower case, as gRPC wants them."""
+        """Combine what a user passed.
+
+        Args:
+            tls: The TLS files, or None for the system's certificates.
+            token: A bearer token, or None.
+            headers: More headers, or None; names become lower case, as gRPC requires it.
+
+        Returns:
+            The combination.
+        """
         merged = {name.lower(): value for name, value in (headers or {}).items()}
         if token is not None:
             merged["authorization"] = f"Bearer {token}"
         return cls(tls or TLS(), merged)
 
     def grpc_credentials(self) -> grpc.ChannelCredentials:
-        """Return credentials for a gRPC channel. Raises InvalidOptionError for unreadable files."""
+        """Return the credentials of a gRPC channel.
+
+        Raises:
+            InvalidOptionError: A TLS file cannot be read.
+        """
         return grpc.ssl_channel_credentials(
             root_certificates=_read(self.tls.ca),
             private_key=_read(self.tls.key),
@@ -53,7 +79,11 @@ class Security:
         )
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Return the same for HTTPS. Raises InvalidOptionError for unreadable files."""
+        """Return the TLS context of an HTTP client.
+
+        Raises:
+            InvalidOptionError: A TLS file cannot be read.
+        """
         try:
             context = ssl.create_default_context(cafile=self.tls.ca)
             if self.tls.certificate is not None:

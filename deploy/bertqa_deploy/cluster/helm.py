@@ -1,4 +1,4 @@
-"""The release as Helm has it: its values are the truth, and every change is an upgrade."""
+"""The release as Helm has it: its values are the only state, and every change is an upgrade."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ Tracks = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Helm:
-    """One release of the chart in `chart`, reached with the program `helm`."""
+    """One release, reached with the program `helm`.
+
+    Attributes:
+        release: The release's name.
+        namespace: The release's namespace.
+        chart: The directory of the chart that it was installed from.
+        program: The program, by its path or by its name on PATH.
+    """
 
     release: str
     namespace: str
@@ -31,18 +38,38 @@ class Helm:
     program: str = "helm"
 
     def values(self, revision: int | None = None) -> Values:
-        """Return all values of the release, defaults included. Raises ClusterError."""
+        """Return all values of the release, defaults included.
+
+        Args:
+            revision: The revision, by default the current one.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, refuses, or has no such release.
+        """
         return self._values("--all", revision=revision)
 
     def tracks(self, revision: int | None = None) -> Tracks:
-        """Return the tracks of the release, those that were taken away left out."""
+        """Return the tracks of the release without those that were removed.
+
+        Args:
+            revision: The revision, by default the current one.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, refuses, or has no such release.
+        """
         tracks = self.values(revision).get("tracks") or {}
         return {name: track for name, track in tracks.items() if track}
 
     def set_tracks(self, tracks: Mapping[str, dict[str, Any] | None]) -> None:
-        """Upgrade the release to these tracks; None takes one away. Raises ClusterError.
+        """Upgrade the release to these tracks.
 
-        All that its owner gave stays; what they did not give comes from the chart, as before.
+        All values that its owner set stay; the others come from the chart, as before.
+
+        Args:
+            tracks: The tracks to change, by name. None removes one.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, refuses, or the chart cannot be read.
         """
         values = self._values(revision=None)
         given = values.setdefault("tracks", {})
@@ -58,17 +85,25 @@ class Helm:
         )
 
     def check_chart(self) -> None:
-        """Refuse a chart of another version than the release's: that is an upgrade of its own."""
+        """Check that the chart has the release's version.
+
+        Raises:
+            ClusterError: It has another one: that is an upgrade of its own.
+        """
         found = self._json("get", "metadata", self.release)["version"]
         here = self._chart_file("Chart.yaml")["version"]
         if found != here:
             raise ClusterError(
                 f"The release {self.release} is of chart version {found}, and {self.chart} is "
-                f"{here}: give the same with --chart, or upgrade the release first."
+                f"{here}: name the same with --chart, or upgrade the release first."
             )
 
     def revisions(self) -> list[int]:
-        """Return the numbers of the release's revisions that were deployed, the newest first."""
+        """Return the release's revisions that were deployed, the newest first.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, refuses, or has no such release.
+        """
         history = self._json("history", self.release, "--max", str(_HISTORY))
         deployed = [each for each in history if each["status"] in ("deployed", "superseded")]
         return sorted((int(each["revision"]) for each in deployed), reverse=True)
@@ -81,7 +116,7 @@ class Helm:
         try:
             content = yaml.safe_load((self.chart / name).read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
-            raise ClusterError(f"{self.chart} is not the chart: {error}.") from error
+            raise ClusterError(f"{self.chart} is not the chart of bert-qa: {error}.") from error
         return dict(content or {})
 
     def _json(self, *arguments: str) -> Any:
@@ -100,14 +135,14 @@ class Helm:
         )
         if done.returncode == 0:
             return done.stdout
-        said = done.stderr.strip()
-        last = said.splitlines()[-1] if said else f"it ended with {done.returncode}"
+        output = done.stderr.strip()
+        last = output.splitlines()[-1] if output else f"ended with status {done.returncode}"
         raise ClusterError(
-            f"{self._explained(last)} Nothing was changed by this step.", detail=said or None
+            f"{self._explained(last)} Nothing was changed by this step.", detail=output or None
         )
 
-    def _explained(self, said: str) -> str:
-        lowered = said.lower()
+    def _explained(self, output: str) -> str:
+        lowered = output.lower()
         where = f"the namespace {self.namespace}"
         if "not found" in lowered and "release" in lowered:
             return f"There is no release {self.release} in {where}: `helm list -A` shows them."
@@ -115,4 +150,4 @@ class Helm:
             return f"You may not change or read the release {self.release} in {where}."
         if "unreachable" in lowered or "connection refused" in lowered or "no such host" in lowered:
             return "The cluster cannot be reached: is KUBECONFIG right, and is the cluster up?"
-        return f"helm {said.removeprefix('Error: ').rstrip('.')}."
+        return f"helm: {output.removeprefix('Error: ').rstrip('.')}."

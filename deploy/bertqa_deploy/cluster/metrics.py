@@ -1,22 +1,26 @@
-"""What OVMS counts, read from `/metrics`, and what happened between two readings."""
+"""What OVMS counts, as read from `/metrics`, and how much it grew between two readings."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-_LINE = re.compile(r"(?P<name>\w+)\{(?P<labels>[^}]*)\}\s+(?P<value>\S+)")
-_LABEL = re.compile(r'(\w+)="([^"]*)"')
+if TYPE_CHECKING:
+    from prometheus_client.samples import Sample
+
 _QUANTILE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Infer requests of one model version: those that succeeded, those that failed, their times.
+    """Infer requests of one model version.
 
-    `buckets` maps an upper bound in microseconds to the number of requests at or below it.
+    Attributes:
+        succeeded: The number of requests that succeeded.
+        failed: The number of requests that failed.
+        buckets: The number of requests that took at most so many microseconds, by that bound.
     """
 
     succeeded: float = 0
@@ -25,12 +29,12 @@ class Counts:
 
     @property
     def requests(self) -> float:
-        """How many requests there were."""
+        """The number of requests."""
         return self.succeeded + self.failed
 
     @property
     def error_percent(self) -> float:
-        """The share of requests that failed."""
+        """The share of requests that failed, in percent."""
         return 100 * self.failed / self.requests if self.requests else 0.0
 
     @property
@@ -54,15 +58,50 @@ class Counts:
             below, bound_below = count, bound
         raise AssertionError("the last bucket holds all")
 
-    def __sub__(self, earlier: Counts) -> Counts:
+    def increase_since(self, earlier: Counts) -> Counts:
+        """Return what one server counted after an earlier reading of the same server.
+
+        As in Prometheus's `increase`, a counter that fell shows that the server restarted: then all
+        that it has now was counted after the restart, failures included.
+        """
+        if self._restarted_since(earlier):
+            return self
         return Counts(
-            max(0.0, self.succeeded - earlier.succeeded),
-            max(0.0, self.failed - earlier.failed),
-            {
-                bound: max(0.0, count - earlier.buckets.get(bound, 0))
-                for bound, count in self.buckets.items()
-            },
+            self.succeeded - earlier.succeeded,
+            self.failed - earlier.failed,
+            {bound: count - earlier.buckets.get(bound, 0) for bound, count in self.buckets.items()},
         )
+
+    def _restarted_since(self, earlier: Counts) -> bool:
+        return (
+            self.succeeded < earlier.succeeded
+            or self.failed < earlier.failed
+            or any(self.buckets.get(bound, 0) < count for bound, count in earlier.buckets.items())
+        )
+
+
+class TrackCounts:
+    """What the pods of a track counted together since the first reading.
+
+    Each pod is compared with its own last reading, so that neither a restarted nor a replaced pod
+    hides what it counted. A pod that appears later began to count at 0 after the first reading.
+
+    Args:
+        first: The first reading, by the names of the pods.
+    """
+
+    def __init__(self, first: Mapping[str, Counts]) -> None:
+        self._last = dict(first)
+        self.total = Counts()
+
+    def add(self, reading: Mapping[str, Counts]) -> Counts:
+        """Take another reading into account and return the counts since the first one."""
+        increases = [
+            counts.increase_since(self._last.get(pod, Counts())) for pod, counts in reading.items()
+        ]
+        self._last.update(reading)
+        self.total = total([self.total, *increases])
+        return self.total
 
 
 def total(counts: Iterable[Counts]) -> Counts:
@@ -77,21 +116,27 @@ def total(counts: Iterable[Counts]) -> Counts:
     return Counts(succeeded, failed, buckets)
 
 
-def read_metrics(text: str, model: str, version: str) -> Counts:
-    """Pick one model version's infer requests out of Prometheus's text format."""
+def counts_of(samples: Iterable[Sample], model: str, version: str) -> Counts:
+    """Return the infer requests of one model version.
+
+    Args:
+        samples: The samples of a server's metrics, of all models and versions.
+        model: The model's name.
+        version: The version's number.
+    """
     succeeded = failed = 0.0
     buckets: dict[float, float] = {}
-    for match in _LINE.finditer(text):
-        labels = dict(_LABEL.findall(match["labels"]))
+    for sample in samples:
+        labels = sample.labels
         if (labels.get("name"), labels.get("version")) != (model, version):
             continue
-        value = float(match["value"])
-        if match["name"] == "ovms_request_time_us_bucket":
-            bound = math.inf if labels["le"] == "+Inf" else float(labels["le"])
-            buckets[bound] = buckets.get(bound, 0) + value
+        name = sample.name.removesuffix("_total")
+        if name == "ovms_request_time_us_bucket":
+            bound = float(labels["le"])
+            buckets[bound] = buckets.get(bound, 0) + sample.value
         elif labels.get("method") == "ModelInfer":
-            if match["name"] == "ovms_requests_success":
-                succeeded += value
-            elif match["name"] == "ovms_requests_fail":
-                failed += value
+            if name == "ovms_requests_success":
+                succeeded += sample.value
+            elif name == "ovms_requests_fail":
+                failed += sample.value
     return Counts(succeeded, failed, buckets)

@@ -1,4 +1,4 @@
-"""The pods of a release's tracks, and a way into each that no network policy stands in."""
+"""The pods of a release's tracks, and a way into each that network policies do not block."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,8 @@ from bertqa_deploy.errors import ClusterError
 # Where OVMS itself listens in a pod, on loopback: neither the proxy nor TLS is in between.
 OVMS_REST_PORT = 8001
 _CHUNK = 65_536
+# An API server that does not answer must not keep a block from ending.
+_CLOSE_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
 
 
@@ -34,10 +36,19 @@ class Pod:
 
 
 class Pods:
-    """The pods of one release, by the labels of the chart."""
+    """The pods of one release, by the labels of the chart.
+
+    The cluster is found as `kubectl` finds it, or as a pod of the cluster does.
+
+    Args:
+        release: The name of the Helm release.
+        namespace: The release's namespace.
+
+    Raises:
+        ClusterError: The configuration of the cluster cannot be read.
+    """
 
     def __init__(self, release: str, namespace: str) -> None:
-        """Connect as `kubectl` does, or as a pod of the cluster. Raises ClusterError."""
         self.namespace = namespace
         self._labels = (
             f"app.kubernetes.io/name=bert-qa,app.kubernetes.io/instance={release},"
@@ -47,7 +58,7 @@ class Pods:
             _load_config()
         except config.ConfigException as error:
             raise ClusterError(
-                "There is no cluster to talk to: set KUBECONFIG, or run this in a pod.",
+                "There is no configuration of a cluster: set KUBECONFIG, or run this in a pod.",
                 detail=str(error),
             ) from error
         self._core = client.CoreV1Api()
@@ -57,7 +68,11 @@ class Pods:
         self._opening = threading.Lock()
 
     def list(self) -> list[Pod]:
-        """Return the pods that are not on their way out. Raises ClusterError."""
+        """Return the pods that are not being deleted.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, or refuses.
+        """
         with _explaining(self.namespace):
             found: Any = self._core.list_namespaced_pod(self.namespace, label_selector=self._labels)
         return [
@@ -75,7 +90,15 @@ class Pods:
         ]
 
     def wait_until_rolled_out(self, tracks: Collection[str], seconds: float) -> None:
-        """Wait until these tracks run what their Deployments say. Raises ClusterError."""
+        """Wait until the pods of these tracks run what their Deployments specify.
+
+        Args:
+            tracks: The names of the tracks.
+            seconds: How long to wait.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, refuses, or is not done in time.
+        """
         give_up = time.monotonic() + seconds
         while True:
             with _explaining(self.namespace):
@@ -100,38 +123,82 @@ class Pods:
 
     @contextmanager
     def tunnel(self, pod: Pod) -> Iterator[str]:
-        """Return a URL on loopback that leads to the pod's own OVMS while the block runs."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            accepting = threading.Thread(target=self._accept, args=(listener, pod), daemon=True)
-            accepting.start()
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-            # Closing a socket does not wake a thread that accepts on it.
-            listener.shutdown(socket.SHUT_RDWR)
-            accepting.join()
+        """Return a URL on loopback that leads to the pod's own OVMS while the block runs.
 
-    def _accept(self, listener: socket.socket, pod: Pod) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                threading.Thread(target=self._carry, args=(connection, pod), daemon=True).start()
+        When the block has ended, however it did, so have the tunnel's connections and threads.
+        """
 
-    def _carry(self, connection: socket.socket, pod: Pod) -> None:
-        with closing(connection), suppress(OSError, client.ApiException):
+        def connect() -> Any:
             with self._opening:
-                forward = portforward(
+                return portforward(
                     self._streams.connect_get_namespaced_pod_portforward,
                     pod.name,
                     self.namespace,
                     ports=str(OVMS_REST_PORT),
                 )
-            inside = forward.socket(OVMS_REST_PORT)
-            inside.setblocking(True)
-            back = threading.Thread(target=_pump, args=(inside, connection), daemon=True)
-            back.start()
-            _pump(connection, inside)
-            with suppress(OSError):
-                inside.close()
-            back.join()
+
+        with _Tunnel(connect) as port:
+            yield f"http://127.0.0.1:{port}"
+
+
+class _Tunnel:
+    """A port of loopback whose connections are carried to a pod, each by threads of its own.
+
+    `connect` opens a connection to the pod and returns it as the Kubernetes client does.
+    """
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._carrying: list[threading.Thread] = []
+        self._open: list[Any] = []
+        self._closing = False
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> int:
+        self._accepting.start()
+        return int(self._listener.getsockname()[1])
+
+    def __exit__(self, *details: object) -> None:
+        # Closing a socket does not wake a thread that waits on it; shutting it down does.
+        _shut_down(self._listener)
+        self._accepting.join()
+        self._listener.close()
+        with self._lock:
+            self._closing = True
+            for each in self._open:
+                _shut_down(each)
+        give_up = time.monotonic() + _CLOSE_SECONDS
+        for thread in self._carrying:
+            thread.join(max(0.0, give_up - time.monotonic()))
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                thread = threading.Thread(target=self._carry, args=(connection,), daemon=True)
+                self._carrying.append(thread)
+                thread.start()
+
+    def _carry(self, connection: socket.socket) -> None:
+        with closing(connection), suppress(OSError, client.ApiException):
+            self._keep(connection)
+            with closing(self._connect().socket(OVMS_REST_PORT)) as inside:
+                inside.setblocking(True)
+                self._keep(inside)
+                back = threading.Thread(target=_pump, args=(inside, connection), daemon=True)
+                back.start()
+                _pump(connection, inside)
+                _shut_down(inside)
+                back.join()
+
+    def _keep(self, opened: Any) -> None:
+        """Remember a socket that has to be shut down in the end, which may be now."""
+        with self._lock:
+            self._open.append(opened)
+            if self._closing:
+                _shut_down(opened)
 
 
 def _load_config() -> None:
@@ -142,12 +209,17 @@ def _load_config() -> None:
 
 
 def _pump(source: Any, target: Any) -> None:
-    """Carry bytes until either end closes, and then tell the other."""
+    """Carry bytes until either end closes, and then close the other for writing."""
     with suppress(OSError):
         while chunk := source.recv(_CHUNK):
             target.sendall(chunk)
     with suppress(OSError):
         target.shutdown(socket.SHUT_WR)
+
+
+def _shut_down(each: Any) -> None:
+    with suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
 
 
 def _is_rolled_out(deployment: Any) -> bool:
@@ -167,9 +239,10 @@ def _explaining(namespace: str) -> Iterator[None]:
         yield
     except client.ApiException as error:
         problem = (
-            f"You may not look at pods and Deployments in the namespace {namespace}."
+            f"You may not look at pods and Deployments in the namespace {namespace}: "
+            "check your role with `kubectl auth can-i`."
             if error.status in (401, 403)
-            else f"The cluster refuses with status {error.status}."
+            else f"The cluster refused the request with status {error.status}."
         )
         raise ClusterError(problem, detail=str(error.body or error.reason)) from error
     except HTTPError as error:

@@ -1,7 +1,7 @@
-"""Moving a release's traffic to another version in steps, held by limits, undone by itself.
+"""Moving a release's traffic to another version in steps, within limits, with automatic rollback.
 
-All that is known is read from the release and its pods, so that a rollout that was interrupted goes
-on with the same command.
+All state is read from the release and its pods: after an interruption, run the same command again
+to resume.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import httpx
-
 from bertqa import QAClient
 from bertqa.artifact import Split
 from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa.evaluation import SquadDataset
 from bertqa.qa import normalize
+from bertqa.transport import AdminClient, rest_address
 from bertqa_deploy.cluster.helm import Helm, Tracks
-from bertqa_deploy.cluster.metrics import Counts, read_metrics, total
+from bertqa_deploy.cluster.metrics import Counts, TrackCounts, counts_of
 from bertqa_deploy.cluster.pods import Pod, Pods
 from bertqa_deploy.errors import ClusterError, DeployError, NothingToDoError, RolledBackError
 from bertqa_deploy.smoke import Smoke
@@ -38,7 +37,8 @@ OnStep = Callable[[str], None]
 class Cluster(Protocol):
     """What a rollout needs of a cluster: a release's values and tracks, and a way to its pods.
 
-    `model` is the name of the model that the release serves.
+    Attributes:
+        model: The name of the model that the release serves.
     """
 
     model: str
@@ -52,13 +52,13 @@ class Cluster(Protocol):
         ...
 
     def former_versions(self) -> Iterator[int]:
-        """Return the versions that once had all traffic by their numbers, the last one first."""
+        """Return the versions that once had all traffic, the latest one first."""
         ...
 
     def set_tracks(
         self, tracks: Mapping[str, dict[str, Any] | None], wait_for: Collection[str]
     ) -> None:
-        """Change tracks, None taking one away, and wait until some have rolled out."""
+        """Change tracks, where None removes one, and wait until those in `wait_for` rolled out."""
         ...
 
     def pods(self) -> list[Pod]:
@@ -66,12 +66,20 @@ class Cluster(Protocol):
         ...
 
     def connect(self, pod: Pod) -> Any:
-        """Return a context manager with a URL of the pod's own server."""
+        """Return a context manager that yields a URL of the pod's own server."""
         ...
 
 
 class HelmCluster:
-    """A release of the chart, by `helm` and the Kubernetes API."""
+    """A release of the chart, reached with `helm` and the Kubernetes API.
+
+    Args:
+        helm: The release.
+        patience: Seconds to wait for a track to roll out.
+
+    Raises:
+        ClusterError: The cluster cannot be reached, or the release is of another chart version.
+    """
 
     def __init__(self, helm: Helm, *, patience: float = 600) -> None:
         self._helm = helm
@@ -115,9 +123,11 @@ class HelmCluster:
 class Limits:
     """What a candidate has to stay within, judged while it is held at a step.
 
-    The share of failed requests and of answers that differ from the stable track's are in percent;
-    `p95_factor` is how many times the stable track's 95th percentile of latency its own may be.
-    Latency is judged from `requests` requests on.
+    Attributes:
+        error_percent: The largest share of failed requests, in percent.
+        p95_factor: The largest ratio of the 95th percentiles of latency, to the stable track's.
+        disagreement_percent: The largest share of answers that differ from the stable track's.
+        requests: The number of requests, to each track, from which latency is judged.
     """
 
     error_percent: float = 1.0
@@ -128,10 +138,20 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One release under way to another version.
+    """One release on its way to another version.
 
-    At each of the `steps` (percent of the traffic) the candidate is held for `pause_seconds`.
-    `dataset` gives the questions that both tracks are asked to see how often they disagree.
+    Attributes:
+        cluster: The release.
+        smoke: The question that a candidate has to answer before it gets traffic.
+        steps: Percents of the traffic, ascending, at each of which the candidate is held.
+        pause_seconds: How long it is held at each step.
+        limits: What it has to stay within.
+        dataset: The questions that show how often both tracks disagree; without them that is not
+            measured.
+        on_step: Is called with a sentence for each step.
+
+    Raises:
+        InvalidOptionError: The steps do not ascend, or are not percents.
     """
 
     cluster: Cluster
@@ -149,10 +169,19 @@ class Rollout:
             raise InvalidOptionError(f"The steps {list(self.steps)} are not percents, 1 to 100.")
 
     def move(self, split: Split) -> Tracks:
-        """Bring the release to a split of one or two versions; one alone is promoted.
+        """Bring the release to a split of one or two versions; a single one is promoted.
 
-        Gives the tracks as they are then. Raises ClusterError, NothingToDoError,
-        InvalidOptionError and, where the candidate crossed a limit, RolledBackError.
+        Args:
+            split: The percent of the traffic by version, whole numbers.
+
+        Returns:
+            The tracks afterwards.
+
+        Raises:
+            RolledBackError: The candidate crossed a limit, and has no traffic any more.
+            NothingToDoError: The release is as it should be already.
+            ClusterError: The cluster cannot be reached, refuses, or cannot do this.
+            InvalidOptionError: The split has a percentage that is not whole.
         """
         wanted = {version: round(percent) for version, percent in split.items() if percent > 0}
         if any(wanted[version] != split[version] for version in wanted):
@@ -182,8 +211,15 @@ class Rollout:
         return self.cluster.tracks()
 
     def back(self) -> Tracks:
-        """Return all traffic back: to the stable track while there is a candidate, else to the
+        """Send all traffic back: to the stable track while there is a candidate, else to the
         version that had it before.
+
+        Returns:
+            The tracks afterwards.
+
+        Raises:
+            NothingToDoError: No other version has ever had all traffic.
+            ClusterError: The cluster cannot be reached, refuses, or cannot do this.
         """
         tracks = self._checked_tracks()
         if len(tracks) > 1:
@@ -211,7 +247,7 @@ class Rollout:
         following = [name for name, track in tracks.items() if track["version"] == LATEST]
         if following:
             raise ClusterError(
-                f"The track {following[0]} follows the latest version: give it a number first."
+                f"The track {following[0]} follows the latest version: set its number first."
             )
         if not values.get("gateway", {}).get("enabled") and tuple(self.steps) != (ALL,):
             raise ClusterError(
@@ -221,7 +257,7 @@ class Rollout:
         return tracks
 
     def _stable_of(self, tracks: Tracks, wanted: Mapping[int, int]) -> str:
-        """Return the track that traffic comes from: of two, the one that is no candidate."""
+        """Return the track that traffic comes from: of two, the one that is not a candidate."""
         if len(tracks) == 1:
             return next(iter(tracks))
         return min(
@@ -254,7 +290,9 @@ class Rollout:
             except DeployError:
                 raise
             except BertQAError as error:
-                raise DeployError(f"version {version} does not answer: {error}") from error
+                raise DeployError(
+                    f"Version {version} does not answer: {error}", detail=error.detail
+                ) from error
             self.on_step(f"version {version} answers {answer!r}")
             if self.dataset is None:
                 return
@@ -266,8 +304,8 @@ class Rollout:
         self.on_step(f"the tracks disagree on {percent:.1f} % of {len(pairs)} questions")
         if percent > self.limits.disagreement_percent:
             raise DeployError(
-                f"the tracks disagree on {percent:.1f} % of the questions, and "
-                f"{self.limits.disagreement_percent:g} % are allowed"
+                f"The tracks disagree on {percent:.1f} % of the questions, and "
+                f"{self.limits.disagreement_percent:g} % are allowed."
             )
 
     def _shift(self, stable: str, candidate: str, weight: int) -> None:
@@ -285,10 +323,10 @@ class Rollout:
     def _hold(self, stable: str, candidate: str, weight: int) -> None:
         """Watch the metrics until the pause is over. Raises DeployError at a crossed limit."""
         begun = time.monotonic()
-        first = {name: self._counts(name) for name in (stable, candidate)}
+        tracks = {name: TrackCounts(self._counts(name)) for name in (stable, candidate)}
         while True:
             time.sleep(min(_LOOK_SECONDS, max(0, begun + self.pause_seconds - time.monotonic())))
-            since = {name: self._counts(name) - before for name, before in first.items()}
+            since = {name: counted.add(self._counts(name)) for name, counted in tracks.items()}
             self._judge(since[stable], since[candidate])
             if time.monotonic() >= begun + self.pause_seconds:
                 break
@@ -304,15 +342,15 @@ class Rollout:
         if candidate.error_percent > limits.error_percent:
             raise DeployError(
                 f"{candidate.error_percent:.1f} % of {candidate.requests:.0f} requests failed, and "
-                f"{limits.error_percent:g} % are allowed"
+                f"{limits.error_percent:g} % are allowed."
             )
         if min(stable.requests, candidate.requests) < limits.requests:
             return
         theirs, ours = stable.p95_ms, candidate.p95_ms
         if theirs and ours and ours > limits.p95_factor * theirs:
             raise DeployError(
-                f"the 95th percentile of its latency is {ours:.1f} ms, and {limits.p95_factor:g} "
-                f"times the {theirs:.1f} ms of the stable track are allowed"
+                f"The 95th percentile of its latency is {ours:.1f} ms, and {limits.p95_factor:g} "
+                f"times the {theirs:.1f} ms of the stable track are allowed."
             )
 
     def _promote(self, stable: str, candidate: str) -> None:
@@ -324,14 +362,14 @@ class Rollout:
         self._only_stable(self.cluster.tracks(), stable)
 
     def _only_stable(self, tracks: Tracks, stable: str) -> Tracks:
-        """Return one track all traffic, then take the other away."""
+        """Send all traffic to one track, then remove the other."""
         others = [name for name in tracks if name != stable]
         if not others:
             raise NothingToDoError(
                 f"Version {tracks[stable]['version']} has all traffic already: nothing was changed."
             )
         self.on_step(f"all traffic to {stable}, version {tracks[stable]['version']}")
-        # A track on its way out may be the one that does not roll out: only the other counts.
+        # A track that is removed may be the one that does not roll out: only the other counts.
         if tracks[stable]["weight"] != ALL:
             without = {name: {**tracks[name], "weight": 0} for name in others}
             self.cluster.set_tracks(
@@ -346,8 +384,7 @@ class Rollout:
             version = tracks[candidate]["version"]
             self._only_stable(tracks, stable)
             raise RolledBackError(
-                f"Version {version} was rolled back, and {stable} has all traffic again: "
-                f"{str(reason).rstrip('.')}.",
+                f"Version {version} was rolled back, and {stable} has all traffic again. {reason}",
                 detail=reason.detail,
             ) from reason
         raise reason
@@ -366,16 +403,21 @@ class Rollout:
         ):
             yield client, int(pods[0].version)
 
-    def _counts(self, track: str) -> Counts:
-        found = []
+    def _counts(self, track: str) -> dict[str, Counts]:
+        """Read what each ready pod of a track has counted since it started, by its name."""
+        found = {}
         for pod in self.cluster.pods():
             if pod.track == track and pod.ready:
-                with self.cluster.connect(pod) as url:
+                with (
+                    self.cluster.connect(pod) as url,
+                    AdminClient(rest_address(url), timeout=_METRICS_SECONDS) as admin,
+                ):
                     try:
-                        text = httpx.get(f"{url}/metrics", timeout=_METRICS_SECONDS).text
-                    except httpx.HTTPError as error:
+                        samples = admin.metrics()
+                    except BertQAError as error:
                         raise ClusterError(
-                            f"The metrics of the pod {pod.name} cannot be read.", detail=str(error)
+                            f"The metrics of the pod {pod.name} cannot be read: {error}",
+                            detail=error.detail,
                         ) from error
-                found.append(read_metrics(text, self.cluster.model, pod.version))
-        return total(found)
+                found[pod.name] = counts_of(samples, self.cluster.model, pod.version)
+        return found

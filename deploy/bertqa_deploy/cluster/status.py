@@ -10,7 +10,14 @@ from bertqa_deploy.cluster.pods import Pod, Pods
 
 @dataclass(frozen=True, slots=True)
 class TrackStatus:
-    """One track; `weight` is its percentage of the traffic, `version` a number or "latest"."""
+    """One track of a release.
+
+    Attributes:
+        track: Its name.
+        version: The number of its version, or "latest".
+        weight: Its percentage of the traffic.
+        pods: Its pods.
+    """
 
     track: str
     version: str
@@ -19,12 +26,16 @@ class TrackStatus:
 
     @property
     def ready(self) -> int:
-        """How many of its pods are ready."""
+        """The number of its pods that are ready."""
         return sum(pod.ready for pod in self.pods)
 
 
 def track_statuses(helm: Helm) -> list[TrackStatus]:
-    """Return the tracks of a release, in the order of their names. Raises ClusterError."""
+    """Return the tracks of a release, sorted by name.
+
+    Raises:
+        ClusterError: The cluster cannot be reached, refuses, or has no such release.
+    """
     tracks = helm.tracks()
     pods = Pods(helm.release, helm.namespace).list()
     return [

@@ -17,7 +17,14 @@ EXIT_USAGE = 64
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until SIGTERM or SIGINT and give the exit status that ovms would give."""
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        arguments: The command line without the program.
+
+    Returns:
+        The exit status that ovms would have.
+    """
     if not arguments:
         parser().print_help()
         return 0

@@ -1,4 +1,4 @@
-"""OVMS's `config.json`: reading it, and what it says of each model."""
+"""OVMS's `config.json`, and the configuration of each model in it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,18 @@ _NOT_SUPPORTED_OF_A_MODEL = ("layout", "graph_path", "subconfig", "custom_loader
 class ModelConfig:
     """One entry of `model_config_list`.
 
-    A changed `policy` starts and retires versions; a change of anything else loads all anew.
-    `base_path` is None where the entry has none: OVMS accepts that, and serves no version of it.
+    A changed `policy` starts and retires versions; any other change reloads all of them.
+
+    Attributes:
+        name: The model's name.
+        base_path: The directory with its versions. OVMS accepts an entry without one, and serves
+            no version of it.
+        policy: Which versions are served.
+        nireq: The number of infer requests; 0 leaves it to OpenVINO.
+        plugin_config: OpenVINO's properties.
+        shape: The shape of all inputs, or of each by its name; it wins over `batch_size`.
+        batch_size: The first dimension of all inputs: a number or "auto".
+        target_device: OpenVINO's device, CPU if it is empty.
     """
 
     name: str
@@ -42,7 +52,7 @@ class ModelConfig:
     target_device: str = ""
 
     def loads_like(self, other: ModelConfig) -> bool:
-        """Whether both give the same loaded model, so that only the policy may differ."""
+        """Return whether both lead to the same loaded model: only the policy may differ."""
         return all(
             getattr(self, item.name) == getattr(other, item.name)
             for item in fields(self)
@@ -51,7 +61,15 @@ class ModelConfig:
 
     @classmethod
     def parse(cls, entry: Mapping[str, Any], root: Path) -> ModelConfig:
-        """Read one entry that has passed the schema; `root` is where relative paths start."""
+        """Read an entry that conforms to the schema.
+
+        Args:
+            entry: The entry.
+            root: The directory that relative paths start from.
+
+        Raises:
+            ConfigError: The entry asks for what only OVMS has.
+        """
         refused = [key for key in _NOT_SUPPORTED_OF_A_MODEL if key in entry]
         if refused:
             raise ConfigError(
@@ -73,7 +91,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """All that a `config.json` says: its models, and the metrics where it speaks of them."""
+    """The content of a `config.json`: its models, and its settings of the metrics if it has any."""
 
     models: tuple[ModelConfig, ...]
     metrics_enable: bool = False
@@ -81,10 +99,15 @@ class ServerConfig:
 
     @classmethod
     def parse(cls, text: str, root: Path) -> ServerConfig:
-        """Read the text of a `config.json`; `root` is where relative paths start.
+        """Read the text of a `config.json`.
 
-        Raises ConfigError where it is not valid JSON, breaks OVMS's schema, or asks for what
-        only OVMS has.
+        Args:
+            text: The text.
+            root: The directory that relative paths start from.
+
+        Raises:
+            ConfigError: It is not valid JSON, violates OVMS's schema, or asks for what only OVMS
+                has.
         """
         try:
             content = json.loads(text)

@@ -1,4 +1,4 @@
-"""The command line of the local engine: the flags of `ovms`, and a clear refusal of the rest."""
+"""The command line of the local engine: the flags of `ovms`, as far as the engine has them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the parser of ovms's flags, as far as the local engine has them."""
+    """Return the parser of those flags of ovms that the local engine has."""
     flags = _Parser(
         prog="python -m bertqa_serve.engine",
         description="A development server that answers as OpenVINO Model Server does. It takes the "
@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add("--grpc_bind_address", default="127.0.0.1", help="where gRPC listens")
     add("--rest_bind_address", default="127.0.0.1", help="where REST listens")
     add("--grpc_channel_arguments", default="", help="such as grpc.max_concurrent_streams=100")
+    add("--grpc_max_threads", type=int, help="without effect: a call does not take a thread here")
     add("--file_system_poll_wait_seconds", type=float, default=1.0, help="0 looks never")
     add("--log_level", type=str.upper, choices=LOG_LEVELS, default="INFO")
     add("--metrics_enable", action="store_true", help="serve /metrics on the REST port")
@@ -67,10 +68,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def server_from(options: argparse.Namespace) -> LocalServer:
-    """Make the server that a command line asks for. Raises UsageError and ConfigError."""
+    """Return the server that a command line asks for, not started yet.
+
+    Args:
+        options: What `parse` returned.
+
+    Raises:
+        UsageError: The flags do not go together.
+        ConfigError: The configuration is missing or wrong.
+    """
     single = options.model_name is not None or options.model_path is not None
     if single == (options.config_path is not None):
-        raise UsageError("Give either config_path, or model_name and model_path.")
+        raise UsageError("Pass either config_path, or model_name and model_path.")
     if single and not (options.model_name and options.model_path):
         raise UsageError("model_name and model_path go together.")
     if not single and any(getattr(options, name) is not None for name in _SINGLE_MODEL):
@@ -117,7 +126,7 @@ def _metrics(options: argparse.Namespace) -> Metrics:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     except ConfigError as error:
-        raise ConfigError(f"{path} is no configuration for this server. {error}") from error
+        raise ConfigError(f"{path} is not a configuration for this server. {error}") from error
     return Metrics(config.metrics_enable, config.metrics_list)
 
 
@@ -139,5 +148,9 @@ def _json(text: str) -> Any:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read a command line. Raises UsageError."""
+    """Read a command line.
+
+    Raises:
+        UsageError: A flag is unknown, or has a value that it cannot have.
+    """
     return parser().parse_args(arguments)

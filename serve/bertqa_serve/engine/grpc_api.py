@@ -48,7 +48,7 @@ class KServeGrpc:
         self._version = version
 
     def handler(self) -> Any:
-        """Return the handler that a gRPC server takes."""
+        """Return the handler to add to a gRPC server."""
         methods: dict[str, tuple[Method, Any]] = {
             "ServerLive": (self._server_live, pb.ServerLiveRequest),
             "ServerReady": (self._server_ready, pb.ServerReadyRequest),
@@ -98,7 +98,13 @@ class KServeGrpc:
 
 
 def generic_handler(service_name: str, methods: dict[str, tuple[Method, Any]]) -> Any:
-    """Make a gRPC handler of methods that take a request, and give a response or RequestError."""
+    """Return a gRPC handler for the methods of a service.
+
+    Args:
+        service_name: The full name of the service.
+        methods: The methods by name, each with the type of its request. A method returns the
+            response, or raises RequestError.
+    """
 
     def serving(method: Method, request_type: Any) -> Callable[[bytes, Any], Awaitable[Any]]:
         async def serve(request: bytes, context: Any) -> Any:
@@ -107,7 +113,7 @@ def generic_handler(service_name: str, methods: dict[str, tuple[Method, Any]]) -
             except RequestError as error:
                 refused = error
             except DecodeError:
-                refused = invalid(f"The request is no {request_type.DESCRIPTOR.full_name}")
+                refused = invalid(f"The request is not a valid {request_type.DESCRIPTOR.full_name}")
             except Exception:
                 logger.exception("A request over gRPC failed")
                 refused = internal()

@@ -1,4 +1,4 @@
-"""Which models and versions are there: loading, retiring, and finding the one a request means."""
+"""The models and versions in memory: loading, retiring, and finding the one for a request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VERSION_RETIRED = "Model with requested version is retired"
 
 
 class State(StrEnum):
-    """Where a version is in its life, in OVMS's words."""
+    """The state of a version, in OVMS's words."""
 
     LOADING = "LOADING"
     AVAILABLE = "AVAILABLE"
@@ -50,7 +50,7 @@ class Version:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def status(self) -> dict[str, object]:
-        """Describe it as `/v1/config` does."""
+        """Return its state as `/v1/config` reports it."""
         code = "UNKNOWN" if self.failed else "OK"
         return {
             "version": str(self.number),
@@ -59,7 +59,11 @@ class Version:
         }
 
     def in_memory(self) -> LoadedModel:
-        """Return the model that answers. Raises RequestError where it is loading or retired."""
+        """Return the loaded model.
+
+        Raises:
+            RequestError: The version is loading or retired.
+        """
         if self.state is State.LOADING:
             raise RequestError(StatusCode.UNAVAILABLE, VERSION_NOT_LOADED)
         if self.loaded is None:
@@ -74,17 +78,21 @@ class Model:
     versions: dict[int, Version] = field(default_factory=dict)
 
     def available(self) -> list[Version]:
-        """The versions that answer requests, in ascending order."""
+        """Return the versions that answer requests, in ascending order."""
         found = (v for v in self.versions.values() if v.state is State.AVAILABLE)
         return sorted(found, key=lambda version: version.number)
 
     def serves(self, number: int, config: ModelConfig) -> bool:
-        """Whether a version is available as the configuration wants it."""
+        """Return whether a version is available and loaded as the configuration says."""
         version = self.versions.get(number)
         return bool(version and version.loaded and version.loaded.config.loads_like(config))
 
     def version(self, number: int | None) -> Version:
-        """Find a version; None means the highest that is available. Raises RequestError."""
+        """Return a version; without a number, the highest that is available.
+
+        Raises:
+            RequestError: There is no such version.
+        """
         if number is None:
             available = self.available()
             if not available:
@@ -99,10 +107,13 @@ class ModelManager:
     """Keeps the models in memory in step with `config.json` and the directories that it names.
 
     All its state belongs to one event loop; only loading and unloading run in other threads.
+
+    Args:
+        source: The path of the file, or a configuration that never changes.
+        metrics: What records that versions are loaded and retired.
     """
 
     def __init__(self, source: Path | ServerConfig, metrics: Metrics) -> None:
-        """Serve what the file at `source` says, or a configuration that never changes."""
         self.models: dict[str, Model] = {}
         self.ready = False
         self._source = source
@@ -113,13 +124,17 @@ class ModelManager:
         self._reported: dict[str, str] = {}
 
     def model(self, name: str) -> Model:
-        """Find a model by its name. Raises RequestError."""
+        """Return a model by its name.
+
+        Raises:
+            RequestError: There is no such model.
+        """
         if name not in self.models:
             raise not_found(MODEL_NOT_FOUND)
         return self.models[name]
 
     def status(self) -> dict[str, object]:
-        """Describe all models as `GET /v1/config` does."""
+        """Return the states of all versions as `GET /v1/config` reports them."""
         return {
             name: {
                 "model_version_status": [
@@ -130,9 +145,10 @@ class ModelManager:
         }
 
     async def load(self) -> None:
-        """Load all for the first time; models that fail are told of in the log and by `status`.
+        """Load everything for the first time; the log and `status` report models that fail.
 
-        Raises ConfigError where the configuration is missing or wrong.
+        Raises:
+            ConfigError: The configuration is missing or wrong.
         """
         async with self._turn:
             try:
@@ -142,7 +158,7 @@ class ModelManager:
             try:
                 self._parse(text)
             except ConfigError as error:
-                message = f"{self._source} is no configuration for this server. {error}"
+                message = f"{self._source} is not a configuration for this server. {error}"
                 raise ConfigError(message) from error
             if await self._reconcile() is None:
                 self._applied = text
@@ -151,7 +167,8 @@ class ModelManager:
     async def reload(self) -> None:
         """Bring memory in step with the configuration and the directories.
 
-        Raises RequestError, with what is right applied even so.
+        Raises:
+            RequestError: Something failed. What could be applied has been.
         """
         async with self._turn:
             try:
@@ -177,7 +194,7 @@ class ModelManager:
                 raise RequestError(code, text_of_failure)
 
     async def watch(self, seconds: float) -> None:
-        """Reload, whenever so many seconds have passed, for ever."""
+        """Reload every so many seconds, for ever."""
         while True:
             await asyncio.sleep(seconds)
             try:
@@ -188,7 +205,7 @@ class ModelManager:
                 logger.exception("Looking for changes failed")
 
     async def close(self) -> None:
-        """Let go of all models, when what runs on them has ended."""
+        """Unload all models when their running requests have ended."""
         async with self._turn:
             for model in self.models.values():
                 for version in model.available():
@@ -204,7 +221,7 @@ class ModelManager:
             self._config = ServerConfig.parse(text, self._source.parent)
 
     async def _reconcile(self) -> StatusCode | None:
-        """Load and retire until memory is as the configuration says; gives the first failure."""
+        """Load and retire until memory is as the configuration says; return the first failure."""
         codes: list[StatusCode] = []
         configs: dict[str, ModelConfig] = {}
         for config in self._config.models:
@@ -280,7 +297,7 @@ class ModelManager:
         version.state = State.END
 
     def _report(self, subject: str, text: str) -> None:
-        """Log what is wrong, once and not at every look."""
+        """Log what is wrong once, and not at every look."""
         if self._reported.get(subject) != text:
             self._reported[subject] = text
             logger.error(text)

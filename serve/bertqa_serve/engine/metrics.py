@@ -6,13 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import (
-    CollectorRegistry,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
@@ -39,17 +33,21 @@ OF_GRAPHS = (  # Accepted in a list of metrics; the local engine has no graphs t
 BUCKETS = tuple(int(10 * 1.8**power) for power in range(33))
 INTERFACES = ("REST", "gRPC")
 
-disable_created_metrics()  # type: ignore[no-untyped-call]
-
 
 class Metrics:
-    """Counts what happens; `text` gives what `GET /metrics` answers, None where it is disabled.
+    """Counts requests and measures their times; `text` is what `GET /metrics` answers.
 
-    All series of a version are there, at 0, from the moment that the version is loaded, and stay.
+    All series of a version exist, at 0, from the moment that the version is loaded, and stay.
+
+    Args:
+        enabled: Whether `GET /metrics` is answered.
+        names: The metrics to show; by default those that OVMS shows.
+
+    Raises:
+        ConfigError: A name is not that of a metric.
     """
 
     def __init__(self, enabled: bool = False, names: Iterable[str] = ()) -> None:
-        """Show the named metrics, or OVMS's default ones. Raises ConfigError for unknown names."""
         shown = tuple(names)
         unknown = sorted(set(shown) - {*DEFAULT, *OPTIONAL, *OF_GRAPHS})
         if unknown:
@@ -104,7 +102,7 @@ class Metrics:
         )
 
     def loaded(self, name: str, version: int, nireq: int, streams: int) -> None:
-        """Begin the series of a version, or go on with them."""
+        """Begin the series of a version, or continue them."""
         labels = (name, str(version))
         self._nireq.labels(*labels).set(nireq)
         self._streams.labels(*labels).set(streams)
@@ -118,7 +116,7 @@ class Metrics:
                 counts.add(interface, "ModelInfer", name, version, 0)
 
     def retired(self, name: str, version: int) -> None:
-        """Show that a version has no streams any more."""
+        """Record that a version no longer has streams."""
         self._streams.labels(name, str(version)).set(0)
 
     @contextmanager
@@ -154,14 +152,29 @@ class Metrics:
             active.dec()
 
     def inferred(self, name: str, version: int, waited: float, took: float) -> None:
-        """Record a finished inference; both times are in seconds."""
+        """Record a finished inference: how long it waited and how long it ran, in seconds."""
         self._wait_time.labels(name, str(version)).observe(waited * 1e6)
         self._inference_time.labels(name, str(version)).observe(took * 1e6)
 
     def text(self) -> str:
-        """Return all that is shown in Prometheus's text format."""
-        # OVMS's counters do not end in "_total", as prometheus_client would have them.
-        return generate_latest(self._registry).decode().replace("_total ", " ")
+        """Return the metrics in Prometheus's text format."""
+        # OVMS's counters do not end in "_total", as those of prometheus_client do.
+        return generate_latest(_WithoutCreated(self._registry)).decode().replace("_total ", " ")
+
+
+class _WithoutCreated(Collector):
+    """A registry without the times of creation, which OVMS does not show.
+
+    prometheus_client can leave them out by itself, but only for a whole process.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._registry.collect():
+            family.samples = [s for s in family.samples if not s.name.endswith("_created")]
+            yield family
 
 
 class _Requests(Collector):

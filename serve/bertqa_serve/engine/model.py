@@ -1,10 +1,11 @@
-"""One version of a model in OpenVINO: loading it, describing it, running it."""
+"""One version of a model in OpenVINO: loading, describing and running it."""
 
 from __future__ import annotations
 
 import functools
 import math
 import queue
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,6 +42,7 @@ DATATYPES = {
 _KSERVE_NAMES = {element: name for name, (element, _) in DATATYPES.items()}
 _OUTPUT_LIMIT = 2**26  # Values: inputs that broadcast could ask for any number.
 _MODEL_FILES = ("*.xml", "*.onnx")
+_CORE_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """What one run gave, and how long (in seconds) it waited and ran."""
+    """The outputs of one run by name, and how long it waited and ran, in seconds."""
 
     outputs: Arrays
     waited: float
@@ -84,23 +86,34 @@ class Inference:
 class LoadedModel:
     """A compiled model with its infer requests.
 
-    `inputs` and `outputs` are in alphabetical order, as OVMS lists them; `rt_info` is
-    `rt_info["model_info"]`; `nireq` and `streams` are what OVMS's metrics of these names tell.
+    OpenVINO's asynchronous requests call back only on success, so a thread waits for each of them,
+    in OpenVINO and without Python's lock. For each stream there is one more request than `nireq`:
+    the next inference is ready in OpenVINO when a stream becomes free.
 
-    OpenVINO's asynchronous requests call back only where all went well, so each is waited for, in
-    OpenVINO and without Python's lock, by a thread of its own. There is one more request than
-    `nireq` for each stream: the next inference lies ready in OpenVINO when a stream becomes free.
+    Args:
+        directory: The version's directory.
+        config: How to load it.
+
+    Attributes:
+        inputs: The inputs in alphabetical order, as OVMS lists them.
+        outputs: The outputs, likewise.
+        rt_info: `rt_info["model_info"]` of the model.
+        nireq: The number of infer requests that OVMS would have.
+        streams: The number of OpenVINO's execution streams.
+
+    Raises:
+        ModelLoadError: The directory has no model, or OpenVINO cannot load it.
+        FileNotFoundError: There is no such directory.
     """
 
     def __init__(self, directory: Path, config: ModelConfig) -> None:
-        """Load the model of a version directory. Raises ModelLoadError."""
         self.config = config
         path = model_file(directory)
         properties = {key: _property(value) for key, value in config.plugin_config.items()}
         try:
-            self._model = _CORE.read_model(path)
+            self._model = core().read_model(path)
             _reshape(self._model, config)
-            self._compiled = _CORE.compile_model(
+            self._compiled = core().compile_model(
                 self._model, config.target_device or "CPU", properties
             )
             self.streams = int(self._compiled.get_property("NUM_STREAMS"))
@@ -122,11 +135,11 @@ class LoadedModel:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="infer")
 
     def submit(self, arrays: Arrays) -> Future[Inference]:
-        """Run the model on arrays that fit its inputs; the future may raise RequestError."""
+        """Run the model on one array for each input; the future may raise RequestError."""
         return self._pool.submit(self._run, arrays, time.perf_counter())
 
     def close(self) -> None:
-        """Wait for what is running and give the threads back."""
+        """Wait for running inferences and end the threads."""
         self._pool.shutdown(wait=True)
 
     def _run(self, arrays: Arrays, submitted: float) -> Inference:
@@ -168,9 +181,11 @@ class LoadedModel:
 
 
 def model_file(directory: Path) -> Path:
-    """Find the model in a version directory; an IR wins over an ONNX file, as in OVMS.
+    """Return the model file of a version directory; an IR wins over an ONNX file, as in OVMS.
 
-    Raises ModelLoadError where there is none, and FileNotFoundError where there is no directory.
+    Raises:
+        ModelLoadError: The directory has no model.
+        FileNotFoundError: There is no such directory.
     """
     if not directory.is_dir():
         raise FileNotFoundError(f"There is no directory {directory}.")
@@ -180,12 +195,19 @@ def model_file(directory: Path) -> Path:
     raise ModelLoadError(f"{directory} has no model in it (looked for {', '.join(_MODEL_FILES)}).")
 
 
-def _make_core() -> Any:
-    """Run a first inference where no other thread can.
+def core() -> Any:
+    """Return the one `openvino.Core` of this module, ready to be used by several threads.
 
     OpenVINO's Python bindings fill tables at their first use, with Python's lock held; two threads
-    that are both first wait for each other for ever.
+    that are both first wait for each other for ever. So the first inference of all is run here,
+    while every other thread that needs the core waits for a lock.
     """
+    with _CORE_LOCK:
+        return _make_core()
+
+
+@functools.cache
+def _make_core() -> Any:
     core = ov.Core()
     nothing = ov.op.Parameter(ov.Type.i64, ov.PartialShape([-1]))
     compiled = core.compile_model(ov.Model([nothing.output(0)], [nothing]), "CPU")
@@ -194,9 +216,6 @@ def _make_core() -> Any:
     request.wait()
     request.get_output_tensor(0).data.copy()
     return core
-
-
-_CORE = _make_core()
 
 
 def _specs(ports: list[Any]) -> tuple[TensorSpec, ...]:

@@ -1,4 +1,4 @@
-"""The one way in which a request is refused, whichever protocol carried it."""
+"""How a request is refused, whichever protocol carried it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from grpc import StatusCode
 
 
 class RequestError(Exception):
-    """A refused request: the KServe (gRPC) status code and the text that OVMS gives for it."""
+    """A refused request.
+
+    Args:
+        code: KServe's status code, which is gRPC's.
+        text: OVMS's text for it.
+    """
 
     def __init__(self, code: StatusCode, text: str) -> None:
         super().__init__(text)
@@ -15,15 +20,15 @@ class RequestError(Exception):
 
 
 def invalid(text: str) -> RequestError:
-    """Refuse a request for what it says."""
+    """Return the error for a request that is wrong in itself."""
     return RequestError(StatusCode.INVALID_ARGUMENT, text)
 
 
 def not_found(text: str) -> RequestError:
-    """Refuse a request for what it asks for."""
+    """Return the error for a request that asks for something that is not there."""
     return RequestError(StatusCode.NOT_FOUND, text)
 
 
 def internal() -> RequestError:
-    """Answer for an error of this server's own, which its log tells of."""
+    """Return the error for a defect of this server, which its log describes."""
     return RequestError(StatusCode.INTERNAL, "Internal server error")

@@ -1,4 +1,4 @@
-"""KServe v2 over REST, and what else OVMS answers there."""
+"""KServe v2 over REST, and OVMS's other endpoints there."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class KServeRest:
         ]
 
     def application(self) -> ASGIApp:
-        """Return the application, which compresses long answers for those who ask for it."""
+        """Return the application, which compresses long answers for clients that accept it."""
         return GZipMiddleware(self._serve, minimum_size=_GZIP_FROM_BYTES, compresslevel=1)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,7 +167,7 @@ class KServeRest:
 
 
 async def _body(request: Request) -> bytes:
-    """Read a request's body. Raises RequestError for one that is too large or does not come."""
+    """Read a request's body. Raises RequestError if it is too large or does not arrive."""
     too_large = RequestError(
         StatusCode.RESOURCE_EXHAUSTED, f"Request body is larger than {MAX_BODY_BYTES} bytes"
     )

@@ -29,7 +29,7 @@ _BAD_OUTPUT = "Could not parse output content."
 
 @dataclass(frozen=True, slots=True)
 class InferBody:
-    """An infer request's body: `binary` names the outputs that are to come as bytes."""
+    """An infer request's body; `binary` names the outputs to answer with as bytes."""
 
     id: str
     tensors: list[Tensor]
@@ -37,9 +37,14 @@ class InferBody:
 
 
 def read_infer_body(body: bytes, header_length: str | None) -> InferBody:
-    """Read the body of an infer request; `header_length` tells where its JSON ends.
+    """Read the body of an infer request.
 
-    Raises RequestError.
+    Args:
+        body: JSON, which bytes of tensors may follow.
+        header_length: The header that has the length of the JSON in bytes, None without it.
+
+    Raises:
+        RequestError: The body is not what KServe v2 allows.
     """
     json_size = _json_size(header_length, len(body))
     content = _parse(body[:json_size])
@@ -58,7 +63,16 @@ def read_infer_body(body: bytes, header_length: str | None) -> InferBody:
 
 
 def write_infer_answer(name: str, body: InferBody, answer: Answer) -> tuple[bytes, int | None]:
-    """Return the body of an answer, and where its JSON ends if bytes follow it."""
+    """Write the body of an answer.
+
+    Args:
+        name: The model's name.
+        body: The request.
+        answer: What the model answered.
+
+    Returns:
+        The body, and the length of its JSON in bytes if bytes of tensors follow it.
+    """
     outputs: list[dict[str, Any]] = []
     blobs: list[bytes] = []
     for spec, array in answer.outputs:
@@ -82,7 +96,7 @@ def write_infer_answer(name: str, body: InferBody, answer: Answer) -> tuple[byte
 
 
 def spec_to_json(spec: TensorSpec) -> dict[str, Any]:
-    """Describe an input or output as metadata does."""
+    """Return an input or output as metadata describes it."""
     return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
 
 
@@ -148,7 +162,7 @@ def _parameters(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _binary_outputs(content: dict[str, Any], by_default: bool) -> frozenset[str]:
-    """Of all that `outputs` asks for, OVMS heeds the last entry alone."""
+    """Of all entries of `outputs`, OVMS respects only the last one."""
     outputs = content.get("outputs", [])
     _require(isinstance(outputs, list))
     names: frozenset[str] = frozenset()
@@ -160,7 +174,7 @@ def _binary_outputs(content: dict[str, Any], by_default: bool) -> frozenset[str]
 
 
 class _Inputs:
-    """Reads the inputs of a request in their order, as those without data take bytes in turn."""
+    """Reads the inputs of a request in order: those without data take the bytes in turn."""
 
     def __init__(self, blob: memoryview) -> None:
         self._blob = blob
@@ -205,7 +219,7 @@ class _Inputs:
 
 
 def _flat(data: list[Any], types: tuple[type, ...]) -> Iterator[Any]:
-    """Return the single values of data nested in any way, as OVMS takes them."""
+    """Return the single values of data that may be nested in any way, as in OVMS."""
     stack = [iter(data)]
     while stack:
         for item in stack[-1]:

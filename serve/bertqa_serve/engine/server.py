@@ -1,4 +1,4 @@
-"""The local engine as a whole: both front ends and the models in one event loop in one thread."""
+"""The local engine as a whole: both front ends and the models, in one event loop of one thread."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from bertqa_serve.engine.config import ServerConfig
 from bertqa_serve.engine.grpc_api import KServeGrpc
 from bertqa_serve.engine.manager import ModelManager
 from bertqa_serve.engine.metrics import Metrics
+from bertqa_serve.engine.model import core
 from bertqa_serve.engine.rest_api import MAX_BODY_BYTES, KServeRest
 from bertqa_serve.engine.service import Service
 from bertqa_serve.errors import PortInUseError, UsageError
@@ -41,8 +42,20 @@ class LocalServer:
         with LocalServer(config_path=path) as server:
             QAClient(f"localhost:{server.grpc_port}")
 
-    A port of 0 takes a free one; `grpc_port` and `rest_port` tell which. It binds to loopback
-    unless told otherwise, and it is for development: OVMS is what goes into production.
+    It is for development: OVMS is what runs in production.
+
+    Args:
+        config_path: OVMS's `config.json`. Changes of it are applied.
+        config: A configuration that never changes, instead of `config_path`.
+        grpc_port: The gRPC port. 0 takes a free one, which the attribute `grpc_port` has then.
+        rest_port: The REST port, likewise; None serves no REST.
+        host: The address that gRPC listens on.
+        rest_host: The address that REST listens on, by default `host`.
+        poll_seconds: How often to look for changes; 0 looks only when it is asked to reload.
+        metrics: What counts the requests; by default it counts, and shows nothing.
+        grpc_arguments: gRPC's channel arguments, such as `grpc.max_concurrent_streams`.
+        tensorflow_serving: Whether to serve the TensorFlow Serving API over gRPC too, which OVMS
+            had up to 2026.2. It needs the package ovmsclient.
     """
 
     def __init__(
@@ -59,14 +72,8 @@ class LocalServer:
         grpc_arguments: Mapping[str, str | int] | None = None,
         tensorflow_serving: bool = False,
     ) -> None:
-        """Take a `config_path`, or a `config` that never changes.
-
-        `rest_port=None` serves no REST; `poll_seconds=0` looks for changes only when asked to;
-        `grpc_arguments` are gRPC's channel arguments, such as `grpc.max_concurrent_streams`;
-        `tensorflow_serving` adds that API over gRPC, as OVMS had it up to 2026.2.
-        """
         if (config_path is None) == (config is None):
-            raise ValueError("Give either config_path or config.")
+            raise ValueError("LocalServer takes either config_path or config.")
         self.grpc_port = grpc_port
         self.rest_port = rest_port
         self._source = config if config is not None else Path(str(config_path)).absolute()
@@ -88,15 +95,18 @@ class LocalServer:
         self._stop: asyncio.Event | None = None
 
     def start(self) -> None:
-        """Begin to serve; gives back when all models are loaded or have failed to load.
+        """Start to serve, and return when all models are loaded or have failed to load.
 
-        Raises PortInUseError, and ConfigError for a configuration that cannot be served at all.
+        Raises:
+            PortInUseError: Another process listens on a port.
+            ConfigError: The configuration is missing or wrong.
         """
+        core()  # Before there are threads that could be first.
         self._thread.start()
         self._loaded.result()
 
     def stop(self) -> None:
-        """Take no new requests, let those in flight end, and give all back."""
+        """Refuse new requests, let those in flight end, and release everything."""
         if self._loop and self._stop:
             with contextlib.suppress(RuntimeError):  # It has already ended.
                 self._loop.call_soon_threadsafe(self._stop.set)
@@ -162,8 +172,8 @@ def _tensorflow_serving(service: Service) -> tuple[Any, ...]:
         from bertqa_serve.engine.tfs_api import TensorFlowServingGrpc
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"The TensorFlow Serving API needs the package ovmsclient ({error}): "
-            "pip install ovmsclient."
+            f"The TensorFlow Serving API needs the package ovmsclient ({error}): install the "
+            "extra `tfs`."
         ) from error
     return TensorFlowServingGrpc(service).handlers()
 
@@ -212,6 +222,6 @@ def _listener(host: str, port: int) -> Iterator[socket.socket]:
 def _no_port(protocol: str, host: str, port: int, error: Exception) -> PortInUseError:
     return PortInUseError(
         f"{protocol} cannot listen on {host}:{port}: another process does, or it may not be used. "
-        "Give another port.",
+        "Choose another port.",
         detail=str(error),
     )

@@ -1,4 +1,4 @@
-"""What the server does, whichever protocol asks: both front ends only translate to and from it."""
+"""What the server does, whichever protocol asks: both front ends only translate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INT64_LIMIT = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An input as it came: its data are either `raw`, in C order, or single `values`."""
+    """An input as it was sent: its data are either `raw`, in C order, or single `values`."""
 
     name: str
     datatype: str
@@ -36,7 +36,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a model version is, for all protocols; `versions` are those that are available."""
+    """The metadata of a model version; `versions` are those that are available."""
 
     name: str
     version: int
@@ -48,27 +48,35 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outputs of an inference in alphabetical order, and the version that gave them."""
+    """The outputs of an inference in alphabetical order, and the version that answered."""
 
     version: int
     outputs: list[tuple[TensorSpec, NDArray[Any]]]
 
 
 class Service:
-    """Answers what KServe's protocol asks; `interface` is "REST" or "gRPC", for the metrics."""
+    """The operations of KServe's protocol; `interface` is "REST" or "gRPC", for the metrics."""
 
     def __init__(self, manager: ModelManager, metrics: Metrics) -> None:
         self.manager = manager
         self.metrics = metrics
 
     def model_ready(self, interface: str, name: str, number: int | None) -> bool:
-        """Whether a version (None: any) answers. Raises RequestError for an unknown one."""
+        """Return whether a version answers requests; without a number, whether any does.
+
+        Raises:
+            RequestError: There is no such model or version.
+        """
         model = self.manager.model(name)
         with self.metrics.request(interface, "ModelReady", name, None):
             return model.version(number).state is State.AVAILABLE
 
     def describe(self, interface: str, name: str, number: int | None) -> Description:
-        """Describe a version (None: the default one). Raises RequestError."""
+        """Return the metadata of a version; without a number, of the default one.
+
+        Raises:
+            RequestError: There is no such model or version, or it is loading or retired.
+        """
         model = self.manager.model(name)
         version = model.version(number)
         loaded = version.in_memory()
@@ -85,9 +93,16 @@ class Service:
         number: int | None,
         read: Callable[[], Sequence[Tensor]],
     ) -> Answer:
-        """Run a version (None or 0: the default one) on the inputs that `read` gives.
+        """Run a version.
 
-        `read` may raise RequestError, as this does.
+        Args:
+            interface: "REST" or "gRPC".
+            name: The model's name.
+            number: The version; None or 0 is the default one.
+            read: Returns the inputs, and may raise RequestError.
+
+        Raises:
+            RequestError: There is no such version, it cannot answer, or the inputs do not fit it.
         """
         if name not in self.manager.models:
             raise not_found(MODEL_NOT_FOUND.replace("Model", "Pipeline"))
@@ -113,7 +128,7 @@ async def _settled(event: asyncio.Event) -> None:
 
 
 def _arrays(loaded: LoadedModel, tensors: Sequence[Tensor]) -> Arrays:
-    """Check the inputs as OVMS does, in its order and its words, and give their arrays."""
+    """Check the inputs as OVMS does, in its order and its words, and return their arrays."""
     if len(tensors) != len(loaded.inputs):
         raise invalid(
             f"Invalid number of inputs - Expected: {len(loaded.inputs)}; Actual: {len(tensors)}"

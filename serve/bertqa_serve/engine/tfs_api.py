@@ -25,6 +25,7 @@ from bertqa_serve.engine.service import Service, Tensor
 _SIGNATURES = "signature_def"
 _SIGNATURE_TYPE = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 _DTYPES = {
+    "STRING": types_pb2.DT_STRING,
     "BOOL": types_pb2.DT_BOOL,
     "UINT8": types_pb2.DT_UINT8,
     "UINT16": types_pb2.DT_UINT16,
@@ -39,19 +40,20 @@ _DTYPES = {
     "FP64": types_pb2.DT_DOUBLE,
 }
 _DATATYPES = {dtype: datatype for datatype, dtype in _DTYPES.items()}
+_NO_DATATYPE = "INVALID"  # What OVMS calls a type that it does not know.
 _STATES = status_pb.ModelVersionStatus.State
 
 Method = Callable[[Any], Awaitable[Any]]
 
 
 class TensorFlowServingGrpc:
-    """Its methods that OVMS had; version labels and signature names are ignored, as there."""
+    """The methods that OVMS had; like OVMS, it ignores version labels and signature names."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def handlers(self) -> tuple[Any, ...]:
-        """Return the handlers that a gRPC server takes."""
+        """Return the handlers to add to a gRPC server."""
         return (
             generic_handler(
                 "tensorflow.serving.PredictionService",
@@ -124,20 +126,21 @@ class TensorFlowServingGrpc:
 
 
 def _in_tfs_words(method: Method) -> Method:
-    """Raise what a method raises in the words that this API has for it."""
+    """Reword the errors of a method as OVMS does for this API."""
 
     async def translated(request: Any) -> Any:
         try:
             return await method(request)
         except RequestError as error:
             text = error.text.replace("input name: input name:", "input name:")
-            raise RequestError(error.code, text.replace("Actual: INT", "Actual: I")) from error
+            text = text.replace("Actual: UINT", "Actual: U").replace("Actual: INT", "Actual: I")
+            raise RequestError(error.code, text) from error
 
     return translated
 
 
 def _tensor(name: str, proto: Any) -> Tensor:
-    datatype = _DATATYPES.get(proto.dtype, types_pb2.DataType.Name(proto.dtype))
+    datatype = _DATATYPES.get(proto.dtype, _NO_DATATYPE)
     shape = tuple(dimension.size for dimension in proto.tensor_shape.dim)
     return Tensor(name, datatype, shape, raw=proto.tensor_content)
 

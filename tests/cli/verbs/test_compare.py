@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bertqa import Answer
-from bertqa.client._recorder import Recorder
+from bertqa.client import Recorder
 from tests.cli.conftest import Invoke
 from tests.support.engines import Served
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 
 from bertqa import QAClient
-from bertqa.client import answer_file
-from bertqa.client._batch_file import BatchReport
+from bertqa._progress import Progress
+from bertqa.client import BatchReport, answer_file
 from bertqa.errors import DataError, ServerUnreachableError
 from bertqa.transport import InferResult, Inputs
 from tests.support.engines import Served
@@ -71,14 +72,14 @@ def test_every_row_gets_the_answer_that_a_question_gets(
     write = {"csv": write_csv, "jsonl": write_lines}[source_format]
     source = write(tmp_path / f"in.{source_format}", ROWS)
     target = tmp_path / f"out.{target_format}"
-    progress: list[tuple[int, int]] = []
+    progress: list[Progress] = []
 
-    report = answer_file(
-        client, source, target, on_progress=lambda done, all_rows: progress.append((done, all_rows))
-    )
+    report = answer_file(client, source, target, on_progress=progress.append)
 
     assert report == BatchReport(answered=30, resumed=0, failed=0)
-    assert progress == [(done, 30) for done in range(31)]
+    assert progress == [
+        Progress(f"Answering {source}", done, 30, "questions") for done in range(31)
+    ]
     for row, found in zip(ROWS, read(target), strict=True):
         answer = client.answer(row["question"], row["context"])
         assert found["id"] == row["id"]
@@ -184,7 +185,7 @@ def test_nothing_is_overwritten_and_nothing_strange_is_read(
     source = write_csv(tmp_path / "in.csv", ROWS)
     there = tmp_path / "there.csv"
     there.write_text("mine")
-    with pytest.raises(DataError, match="there already"):
+    with pytest.raises(DataError, match="exists already"):
         answer_file(client, source, there)
     assert there.read_text() == "mine"
     with pytest.raises(DataError, match="cannot be read"):
@@ -202,3 +203,36 @@ def test_nothing_is_overwritten_and_nothing_strange_is_read(
         "lacking.csv",
         "there.csv",
     ]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize("links", [True, False])
+def test_a_target_that_appears_during_the_run_is_left_as_it_is(
+    tmp_path: Path,
+    client: QAClient,
+    monkeypatch: pytest.MonkeyPatch,
+    suffix: str,
+    links: bool,
+) -> None:
+    source = write_lines(tmp_path / "in.jsonl", ROWS)
+    target, journal = tmp_path / f"out.{suffix}", tmp_path / f"out.{suffix}.partial"
+    if not links:
+        monkeypatch.setattr("os.link", _no_links)
+
+    def appear(progress: Progress) -> None:
+        target.write_text("mine")
+
+    with pytest.raises(DataError, match="appeared during the run"):
+        answer_file(client, source, target, on_progress=appear)
+    assert target.read_text() == "mine"
+    assert len(journal.read_text().splitlines()) == len(ROWS)
+
+    target.unlink()
+    report = answer_file(client, source, target)
+    assert report == BatchReport(answered=30, resumed=30, failed=0)
+    assert len(read(target)) == 30
+    assert sorted(tmp_path.iterdir()) == sorted([source, target])
+
+
+def _no_links(source: Path, target: Path) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")

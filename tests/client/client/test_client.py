@@ -32,7 +32,14 @@ from bertqa.errors import (
     ServerUnreachableError,
     VersionNotFoundError,
 )
-from bertqa.transport import InferResult, Inputs, ModelMetadata
+from bertqa.transport import (
+    InferResult,
+    Inputs,
+    ModelMetadata,
+    Security,
+    TransportOptions,
+    open_transport,
+)
 from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info, tokenizer_json
@@ -286,6 +293,52 @@ def test_a_shadow_that_fails_or_a_callback_that_does_harm_nobody(
     assert [type(error) for error in seen] == [VersionNotFoundError] * 5
 
 
+def test_a_shadow_that_fails_unexpectedly_is_logged_and_the_client_closes(
+    open_client: Twins, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(InProcessTransport):
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            if version == 2:
+                raise RuntimeError("a fault of the transport's")
+            return super().infer(inputs, version=version, timeout=timeout)
+
+    seen: list[Answer] = []
+    transport = Faulty({1: model_info(), 2: model_info()})
+    client = open_client(
+        transport=transport, version=1, shadow=2, on_shadow=lambda answer, _: seen.append(answer)
+    )
+    assert client.answer(QUESTION, CONTEXT).model_version == 1
+    client.close()
+    assert transport.closed
+    assert not seen
+    (record,) = [each for each in caplog.records if each.name.startswith("bertqa")]
+    assert "shadow" in record.message
+    assert record.exc_text is not None
+    assert "a fault of the transport's" in record.exc_text
+
+
+def test_no_secret_is_shown(open_client: Twins) -> None:
+    secrets: dict[str, Any] = {"token": "s3cret", "headers": {"x-team": "t0psecret"}}
+    for url in ("localhost:9000", "http://localhost:8000"):
+        client = open_client(url, **secrets)
+        assert repr(client).endswith(f"QAClient({url!r}, model='bert-qa')")
+    security = Security.of(None, **secrets)
+    options: TransportOptions = {
+        "model": "bert-qa",
+        "metadata_url": None,
+        "learns": True,
+        "security": security,
+    }
+    for url in ("localhost:9000", "http://localhost:8000"):
+        transport = open_transport(url, options)
+        assert "bert-qa" in repr(transport)
+        for shown in (repr(transport), repr(security), str(security), repr(options)):
+            assert "s3cret" not in shown
+            assert "t0psecret" not in shown
+        transport.close()
+    assert "authorization" in repr(security)
+
+
 def test_a_shadow_does_not_delay_the_answer(open_client: Twins) -> None:
     gate = threading.Event()
 
@@ -309,7 +362,7 @@ def test_a_shadow_does_not_delay_the_answer(open_client: Twins) -> None:
 
 def test_a_bad_pair_is_reported_in_its_place(qa: Any) -> None:
     mixed = [(QUESTION, CONTEXT), ("", CONTEXT), (QUESTION, "a\ud800"), (QUESTION, CONTEXT)]
-    good, no_question, no_context, good_again = qa.outcomes(mixed)
+    good, no_question, no_context, good_again = qa.answer_many(mixed, return_errors=True)
     assert good == good_again == qa.answer(QUESTION, CONTEXT)
     assert isinstance(no_question, InvalidQuestionError)
     assert isinstance(no_context, InvalidContextError)
@@ -347,7 +400,7 @@ def test_an_error_of_the_server_ends_a_stream(open_client: Twins) -> None:
 
     client = open_client(transport=Failing(), timeout=0.5)
     with pytest.raises(ServerUnreachableError, match="It is gone"):
-        list(client.outcomes(pairs(100)))
+        list(client.answer_many(pairs(100), return_errors=True))
 
 
 @pytest.mark.parametrize("bad", ["missing", "shape", "nan"])
@@ -396,7 +449,7 @@ def test_bad_options_are_refused_before_a_pair_is_read(open_client: Twins) -> No
         with pytest.raises(InvalidOptionError):
             client.answer_many(iter([(QUESTION, CONTEXT)]), **options)
         with pytest.raises(InvalidOptionError):
-            client.outcomes(iter([(QUESTION, CONTEXT)]), **options)
+            client.answer_many(iter([(QUESTION, CONTEXT)]), return_errors=True, **options)
     for strange in (None, (QUESTION,), (QUESTION, CONTEXT, "more")):
         with pytest.raises(InvalidOptionError, match="a question and a context"):
             list(client.answer_many([strange]))
@@ -465,7 +518,7 @@ def test_closing_ends_what_other_threads_ask() -> None:
     [
         ({}, "address of a server"),
         ({"url": "localhost:1", "transport": InProcessTransport()}, "not both"),
-        ({"url": "localhost:1", "version": 1, "traffic": {1: 1}}, "cannot both"),
+        ({"url": "localhost:1", "version": 1, "traffic": {1: 1}}, "not both"),
         ({"url": "localhost:1", "shadow": 1}, "together"),
         ({"url": "localhost:1", "timeout": -1}, "timeout is -1"),
         ({"url": "localhost:9000", "metadata_url": "localhost:1"}, "metadata_url"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bertqa import Answer, AsyncQAClient, QAClient
-from bertqa.client._recorder import Recorder
+from bertqa.client import Recorder
 from bertqa.errors import InvalidOptionError, VersionNotFoundError
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info

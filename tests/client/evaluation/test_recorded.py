@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bertqa import Answer
-from bertqa.client._recorder import Recorder
+from bertqa.client import Recorder
 from bertqa.errors import DataError, ServerUnreachableError
 from bertqa.evaluation import report_on_log
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bertqa.qa import QATokenizer, collate, padded_length
+from bertqa.qa import QATokenizer, collate, padded_length, split_logits
 from tests.support.models import tokenizer_json
 
 
@@ -26,3 +26,16 @@ def test_windows_are_stacked_and_padded_with_zeros() -> None:
         assert (
             inputs["token_type_ids"][row, : len(window)].tolist() == window.token_type_ids.tolist()
         )
+
+
+def test_logits_are_split_as_windows_were_collated() -> None:
+    tokenizer = QATokenizer.from_json(tokenizer_json())
+    windows = [
+        window for count in (1, 10) for window in tokenizer.windows("Who?", "A few words. " * count)
+    ]
+    ids = collate(windows)["input_ids"].astype(np.float32)
+    for window, logits in zip(
+        windows, split_logits({"start_logits": ids, "end_logits": -ids}, windows), strict=True
+    ):
+        assert logits.start.tolist() == window.input_ids.tolist()
+        assert logits.end.tolist() == (-window.input_ids).tolist()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 from bertqa import Answer
-from bertqa.qa._highlight import highlight
+from bertqa.qa import highlight
 
 CONTEXT = "Rouen <is> the capital of Normandy & its heart."
 

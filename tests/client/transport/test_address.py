@@ -55,3 +55,9 @@ def test_the_rest_address_follows_from_the_grpc_one(text: str, rest: str) -> Non
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidOptionError, match="address"):
         Address.parse(text)
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    with pytest.raises(InvalidOptionError, match="token=") as caught:
+        Address.parse("http://user:s3cret@localhost")
+    assert "s3cret" not in str(caught.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bertqa import errors
-from bertqa.transport._error_mapping import HTTP_CODES, ErrorMapper
+from bertqa.transport._error_mapping import ErrorMapper
 
 
 @pytest.mark.parametrize(
@@ -61,19 +61,36 @@ from bertqa.transport._error_mapping import HTTP_CODES, ErrorMapper
 def test_what_a_server_says_becomes_one_error_with_its_text_kept(
     code: str, detail: str, version: int | None, expected: type[errors.BertQAError]
 ) -> None:
-    error = ErrorMapper("grpc://models:9000", "bert-qa", version).error(code, detail)
+    error = ErrorMapper("grpc://models:9000", "bert-qa", version).from_grpc(code, detail)
     assert type(error) is expected
     assert error.detail == detail
     assert "grpc://models:9000" in str(error)
 
 
 def test_a_message_names_the_model_and_the_version() -> None:
-    asked = ErrorMapper("grpc://models:9000", "bert-qa", 7)
-    missing = asked.error("NOT_FOUND", "Model with requested version is not found")
+    mapper = ErrorMapper("grpc://models:9000", "bert-qa", 7)
+    missing = mapper.from_grpc("NOT_FOUND", "Model with requested version is not found")
     assert "version 7 of the model 'bert-qa'" in str(missing)
 
 
-def test_http_statuses_stand_for_grpc_codes() -> None:
-    assert HTTP_CODES[404] == "NOT_FOUND"
-    assert HTTP_CODES[429] == "RESOURCE_EXHAUSTED"
-    assert HTTP_CODES[503] == "UNAVAILABLE"
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (404, "NOT_FOUND"),
+        (429, "RESOURCE_EXHAUSTED"),
+        (503, "UNAVAILABLE"),
+        (418, "HTTP status 418"),
+    ],
+)
+def test_http_statuses_stand_for_grpc_codes(status: int, code: str) -> None:
+    mapper = ErrorMapper("http://models:8000", "bert-qa", None)
+    over_http, over_grpc = mapper.from_http(status, "its text"), mapper.from_grpc(code, "its text")
+    assert type(over_http) is type(over_grpc)
+    assert str(over_http) == str(over_grpc)
+    assert over_http.detail == "its text"
+
+
+def test_an_address_without_a_server_is_named() -> None:
+    error = ErrorMapper("grpc://models:9000", "bert-qa", None).unreachable("refused")
+    assert str(error).startswith("Cannot connect to grpc://models:9000")
+    assert error.detail == "refused"

@@ -13,11 +13,9 @@ from google.protobuf import json_format
 from ovmsclient.tfs_compat.protos.tensorflow_serving.apis import predict_pb2
 from tritonclient.grpc import service_pb2
 
-from bertqa.transport import RestTransport, Security
-from bertqa.transport._address import Address
-from bertqa.transport._rest import JSON_LENGTH
-from bertqa.transport.codecs._kserve import KServeCodec
-from bertqa.transport.codecs._tfs import TFServingCodec
+from bertqa.transport.codecs import KServeCodec, RestCodec
+from bertqa.transport.codecs._rest import JSON_LENGTH
+from bertqa.transport.codecs.tfserving import TFServingCodec
 
 TRANSCRIPTS = Path(__file__).parents[2] / "serve" / "ovms" / "transcripts"
 # The recorded models compute these from `input_ids`, by version: start and end logits.
@@ -82,9 +80,7 @@ def test_kserve_metadata_is_read_over_grpc_and_rest() -> None:
     over_grpc = KServeCodec("bert-qa").model_metadata(
         json_format.ParseDict(grpc_step["response"], service_pb2.ModelMetadataResponse())
     )
-    transport = RestTransport(Address.parse("http://localhost:1"), "bert-qa", Security())
-    over_rest = transport._model_metadata(json.dumps(rest_step["response"]).encode())
-    transport.close()
+    over_rest = RestCodec("bert-qa").model_metadata(json.dumps(rest_step["response"]).encode())
     assert over_grpc.name == over_rest.name == "bert-qa"
     assert over_grpc.versions == over_rest.versions == (1, 2)
     assert over_grpc.inputs == over_rest.inputs
@@ -93,7 +89,6 @@ def test_kserve_metadata_is_read_over_grpc_and_rest() -> None:
 
 
 def test_rest_bodies_are_read_json_and_binary() -> None:
-    transport = RestTransport(Address.parse("http://localhost:1"), "bert-qa", Security())
     binary = plain = 0
     for step in steps("infer_ok"):
         if step["do"] != "rest" or "/bert-qa" not in step["path"] or step["status"] != 200:
@@ -108,11 +103,10 @@ def test_rest_bodies_are_read_json_and_binary() -> None:
         else:
             body = json.dumps(response).encode()
             plain += 1
-        result = transport._infer_result(body, headers)
+        result = RestCodec("bert-qa").infer_result(body, headers)
         start_factor, start_term, end_factor, end_term = MODELS[result.model_version]
         ids = (result.outputs["start_logits"] - start_term) / start_factor
         assert np.array_equal(result.outputs["end_logits"], ids * end_factor + end_term)
-    transport.close()
     assert binary >= 3
     assert plain >= 10
 

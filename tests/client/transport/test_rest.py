@@ -21,7 +21,9 @@ from bertqa.errors import (
 )
 from bertqa.transport import RestTransport, Security
 from bertqa.transport._address import Address
-from bertqa.transport._rest import JSON_LENGTH, AsyncRestTransport
+from bertqa.transport._async.rest import AsyncRestTransport
+from bertqa.transport.codecs import RestCodec
+from bertqa.transport.codecs._rest import JSON_LENGTH
 from tests.support.engines import Served
 from tests.support.gates import pipe_to, tcp_server
 from tests.support.models import tokenizer_json
@@ -240,11 +242,9 @@ def test_outputs_are_read_binary_or_not() -> None:
             ],
         }
     ).encode()
-    transport = RestTransport(Address.parse("http://localhost:1"), "bert-qa", Security())
-    result = transport._infer_result(
+    result = RestCodec("bert-qa").infer_result(
         head + end.tobytes(), httpx.Headers({JSON_LENGTH: str(len(head))})
     )
-    transport.close()
     assert result.model_version == 3
     assert result.outputs["start_logits"].tolist() == start.tolist()
     assert result.outputs["end_logits"].tolist() == end.tolist()
@@ -271,8 +271,8 @@ def test_outputs_are_read_binary_or_not() -> None:
 def test_any_json_is_read_or_refused_by_an_error_of_ours(body: object) -> None:
     encoded = json.dumps(body).encode()
     for read in (
-        lambda: TRANSPORT._infer_result(encoded, httpx.Headers()),
-        lambda: TRANSPORT._model_metadata(encoded),
+        lambda: CODEC.infer_result(encoded, httpx.Headers()),
+        lambda: CODEC.model_metadata(encoded),
     ):
         try:
             read()
@@ -280,7 +280,7 @@ def test_any_json_is_read_or_refused_by_an_error_of_ours(body: object) -> None:
             continue
 
 
-TRANSPORT = RestTransport(Address.parse("http://localhost:1"), "bert-qa", Security())
+CODEC = RestCodec("bert-qa")
 
 
 def test_a_model_name_with_any_characters_stays_one_part_of_the_path(server: Served) -> None:

@@ -16,7 +16,7 @@ import httpx
 from bertqa import QAClient
 from bertqa_deploy.azureml.files import Files
 from bertqa_serve.command import EngineKind, local_program
-from bertqa_serve.launcher import choose_engine
+from bertqa_serve.selection import choose_engine
 from tests.deploy.azureml.conftest import AZUREML, PROJECT
 from tests.support.models import write_toy_version
 from tests.support.ports import free_port

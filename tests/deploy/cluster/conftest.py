@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from bertqa import BertQAError, QAClient
+from bertqa.artifact import INPUTS
 from bertqa_deploy.cluster.helm import Helm
 from bertqa_serve.engine import LocalServer
 from bertqa_serve.engine.metrics import Metrics
@@ -30,6 +31,9 @@ GATEWAY = (
         "gateway.grpc.parentRefs[0].name=grpc",
     ),
 )
+
+_TENSOR = {"datatype": "INT64", "shape": [512, 64], "data": [1] * 512 * 64}
+LARGE = {"inputs": [{"name": name, **_TENSOR} for name in INPUTS]}
 
 Install = Callable[..., Helm]
 
@@ -79,15 +83,25 @@ def install(api: ApiServer) -> Install:
 
 @contextmanager
 def traffic(
-    api: ApiServer, servers: dict[int, int], *, broken: int | None = None
+    api: ApiServer,
+    servers: dict[int, int],
+    *,
+    broken: int | None = None,
+    slow: int | None = None,
 ) -> Iterator[None]:
-    """Ask the tracks that the route gives weight, as a gateway would; `broken` fails them all."""
+    """Ask the tracks that have weight in the route, as a gateway would.
+
+    Requests to the version `broken` fail; those to `slow` are large and take long.
+    """
     ended = threading.Event()
 
     def ask(client: QAClient, version: int) -> None:
+        url = f"http://127.0.0.1:{servers[version]}/v2/models/bert-qa/versions/{version}/infer"
         if version == broken:
-            path = f"/v2/models/bert-qa/versions/{version}/infer"
-            httpx.post(f"http://127.0.0.1:{servers[version]}{path}", json={"inputs": []})
+            httpx.post(url, json={"inputs": []})
+            return
+        if version == slow:
+            httpx.post(url, json=LARGE, timeout=60).raise_for_status()
             return
         try:
             client.answer("When?", "It was in 1932.")

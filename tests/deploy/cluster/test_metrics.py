@@ -3,8 +3,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from bertqa_deploy.cluster.metrics import Counts, read_metrics, total
+from bertqa_deploy.cluster.metrics import Counts, TrackCounts, counts_of, total
 
 TEXT = """
 # HELP ovms_requests_success Number of successful requests to a model or a DAG.
@@ -21,6 +22,11 @@ ovms_request_time_us_bucket{interface="REST",name="m",version="1",le="4000"} 100
 ovms_request_time_us_bucket{interface="REST",name="m",version="1",le="+Inf"} 100
 ovms_request_time_us_bucket{interface="gRPC",name="m",version="2",le="+Inf"} 8
 """
+
+
+def read_metrics(text: str, model: str, version: str) -> Counts:
+    families = text_string_to_metric_families(text)
+    return counts_of((sample for each in families for sample in each.samples), model, version)
 
 
 def test_only_infer_requests_of_the_version_count() -> None:
@@ -44,10 +50,49 @@ def test_without_requests_there_is_no_percentile() -> None:
 
 def test_what_happened_between_two_readings() -> None:
     counts = read_metrics(TEXT, "m", "1")
-    assert (counts - counts).requests == 0
+    assert counts.increase_since(counts).requests == 0
+    more = counts.increase_since(Counts(succeeded=90, failed=1, buckets={1000.0: 40}))
+    assert (more.succeeded, more.failed, more.buckets[1000.0]) == (7, 2, 10)
     assert total([counts, counts]).requests == 200
     assert total([counts, counts]).p95_ms == counts.p95_ms
 
 
-def test_a_pod_that_was_replaced_counts_from_zero() -> None:
-    assert (Counts(succeeded=2) - Counts(succeeded=10)).succeeded == 0
+@pytest.mark.parametrize(
+    "before",
+    [
+        Counts(succeeded=10, failed=0),
+        Counts(succeeded=0, failed=9),
+        Counts(succeeded=2, failed=3, buckets={1000.0: 6, math.inf: 10}),
+    ],
+)
+def test_a_server_that_restarted_has_counted_all_that_it_has_now(before: Counts) -> None:
+    now = Counts(succeeded=2, failed=3, buckets={1000.0: 4, math.inf: 5})
+
+    assert now.increase_since(before) == now
+
+
+def test_the_failures_of_a_restarted_pod_are_seen_beside_those_of_its_track() -> None:
+    track = TrackCounts({"a": Counts(100, 5), "b": Counts(100, 0)})
+
+    first = track.add({"a": Counts(110, 5), "b": Counts(120, 0)})
+    assert (first.succeeded, first.failed) == (30, 0)
+
+    restarted = track.add({"a": Counts(1, 4), "b": Counts(125, 0)})
+    assert (restarted.succeeded, restarted.failed) == (36, 4)
+
+    again = track.add({"a": Counts(1, 6), "b": Counts(125, 0)})
+    assert (again.succeeded, again.failed) == (36, 6)
+
+
+def test_a_pod_that_replaced_another_counts_from_zero_and_what_the_other_counted_stays() -> None:
+    track = TrackCounts({"a": Counts(100, 0)})
+    track.add({"a": Counts(107, 2)})
+
+    assert track.add({"b": Counts(5, 1)}) == Counts(12, 3)
+
+
+def test_a_pod_that_is_not_ready_at_one_look_is_compared_with_its_last_reading() -> None:
+    track = TrackCounts({"a": Counts(100, 0)})
+    track.add({})
+
+    assert track.add({"a": Counts(104, 1)}) == Counts(4, 1)

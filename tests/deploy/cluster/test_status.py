@@ -62,7 +62,7 @@ def test_tracks_are_compared_through_tunnels(
     status, shown = typed(monkeypatch, capsys, *compare)
     assert status == 0
     found = json.loads(shown[shown.index("{") : shown.rindex("}") + 1])
-    assert [side["name"] for side in found["sides"]] == ["version 1", "version 2"]
+    assert [system["name"] for system in found["metrics"]] == ["version 1", "version 2"]
 
     status, shown = typed(monkeypatch, capsys, "compare", "stable", "9", "--serve", *WHERE)
     assert status == 1

@@ -11,6 +11,7 @@ import httpx
 import jsonschema
 import pytest
 
+from bertqa.artifact import plugin_config
 from bertqa_serve.command import unknown_flags
 from bertqa_serve.engine.flags import parse
 from bertqa_serve.engine.server import LocalServer
@@ -136,13 +137,36 @@ def test_another_model_is_found_under_its_own_name() -> None:
 
 @pytest.mark.parametrize(
     ("cpu", "threads", "streams"),
-    [(1, 1, 1), ("4", 4, 1), (8, 8, 2), ("16000m", 16, 4)],
+    [(1, 1, 1), ("4", 4, 2), (8, 8, 2), ("16000m", 16, 4)],
 )
 def test_threads_follow_the_cpu_limit_and_streams_the_threads(
     cpu: object, threads: int, streams: int
 ) -> None:
     plugin = model(render(values={"resources": {"limits": {"cpu": cpu}}}))["plugin_config"]
     assert plugin == {"INFERENCE_NUM_THREADS": str(threads), "NUM_STREAMS": str(streams)}
+
+
+def test_the_chart_chooses_threads_and_streams_as_serve_does() -> None:
+    """One release with a track for each number of cores is rendered much faster than one each."""
+    limits: dict[str, object] = {f"whole{cores}": cores for cores in range(1, 65)}
+    limits |= {"half": "500m", "little": "100m", "odd": "3500m", "decimal": 2.5}
+    tracks: dict[str, object] = {
+        name: {"version": 1, "weight": 0, "resources": {"limits": {"cpu": cpu, "memory": "1Gi"}}}
+        for name, cpu in limits.items()
+    }
+    tracks["stable"] = {"version": 1, "weight": 100}
+    rendering = render(values={"xeon": {"wholeCpus": False}, "tracks": tracks})
+
+    rendered = {
+        name: server_config(rendering, name)["model_config_list"][0]["config"]["plugin_config"]
+        for name in limits
+    }
+
+    cores = {name: name.removeprefix("whole") for name in limits}
+    expected = {"half": 1, "little": 1, "odd": 3, "decimal": 2}
+    assert rendered == {
+        name: plugin_config(expected.get(name) or int(cores[name])) for name in limits
+    }
 
 
 @pytest.mark.parametrize(("cpu", "threads"), [("1500m", 1), (2.5, 2), ("500m", 1)])

@@ -8,10 +8,15 @@ from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 
 
 class Codec(Protocol):
-    """Writes requests and reads responses, and knows the two methods that are called.
+    """Encodes requests and decodes responses of one protocol over gRPC.
 
-    `names_version` says whether an answer tells which version gave it. Where it does not, no
-    request goes out without a version.
+    Attributes:
+        names_version: Whether a response names the version that answered. Where it does not, every
+            request has to name a version.
+        infer_method: The full name of the gRPC method that runs the model.
+        metadata_method: The full name of the gRPC method that describes the model.
+        infer_response: The protobuf message class that `infer_method` returns.
+        metadata_response: The protobuf message class that `metadata_method` returns.
     """
 
     names_version: bool
@@ -21,17 +26,53 @@ class Codec(Protocol):
     metadata_response: Any
 
     def infer_request(self, inputs: Inputs, version: int | None) -> Any:
-        """Write a request to run the model; `version=None` is the server's default."""
+        """Encode a request to run the model.
+
+        Args:
+            inputs: INT64 arrays `[batch, tokens]` by input name.
+            version: The version to run; None is the server's default.
+
+        Returns:
+            A protobuf message for `infer_method`.
+        """
         ...
 
     def infer_result(self, response: Any, version: int | None) -> InferResult:
-        """Read what came back from the version that was asked. Raises ProtocolError."""
+        """Decode the response to `infer_request`.
+
+        Args:
+            response: A message of the class `infer_response`.
+            version: The version that the request named.
+
+        Returns:
+            The outputs, FP32 `[batch, tokens]`, and the version that answered.
+
+        Raises:
+            ProtocolError: The message is not what the protocol allows.
+        """
         ...
 
     def metadata_request(self, version: int | None) -> Any:
-        """Write a request to describe the model."""
+        """Encode a request to describe the model.
+
+        Args:
+            version: The version to describe; None is the server's default.
+
+        Returns:
+            A protobuf message for `metadata_method`.
+        """
         ...
 
     def model_metadata(self, response: Any) -> ModelMetadata:
-        """Read what came back. Raises ProtocolError."""
+        """Decode the response to `metadata_request`.
+
+        Args:
+            response: A message of the class `metadata_response`.
+
+        Returns:
+            The model's description; `rt_info` is empty where the protocol does not carry it.
+
+        Raises:
+            ProtocolError: The message is not what the protocol allows.
+        """
         ...

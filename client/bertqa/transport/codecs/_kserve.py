@@ -1,4 +1,4 @@
-"""The messages of KServe v2 over gRPC."""
+"""KServe v2 over gRPC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bertqa.transport.codecs._tensors import output_array, version_number
 
 
 class KServeCodec:
-    """Speaks `inference.GRPCInferenceService`, with raw tensor contents."""
+    """Speaks `inference.GRPCInferenceService`, with raw tensor contents. Implements `Codec`."""
 
     names_version = True
     infer_method = "/inference.GRPCInferenceService/ModelInfer"
@@ -25,7 +25,7 @@ class KServeCodec:
         self._model = model
 
     def infer_request(self, inputs: Inputs, version: int | None) -> Any:
-        """See `Codec`."""
+        """Return a `ModelInferRequest`; see `Codec`."""
         return service_pb2.ModelInferRequest(
             model_name=self._model,
             model_version=_version_text(version),
@@ -41,7 +41,7 @@ class KServeCodec:
         )
 
     def infer_result(self, response: Any, version: int | None) -> InferResult:
-        """See `Codec`."""
+        """Decode a `ModelInferResponse`; see `Codec`."""
         outputs, contents = response.outputs, response.raw_output_contents
         if len(outputs) != len(contents):
             raise ProtocolError(
@@ -56,16 +56,16 @@ class KServeCodec:
         )
 
     def metadata_request(self, version: int | None) -> Any:
-        """See `Codec`."""
+        """Return a `ModelMetadataRequest`; see `Codec`."""
         return service_pb2.ModelMetadataRequest(name=self._model, version=_version_text(version))
 
     def model_metadata(self, response: Any) -> ModelMetadata:
-        """See `Codec`; over gRPC there is no `rt_info`."""
+        """Decode a `ModelMetadataResponse`, which carries no `rt_info`; see `Codec`."""
         return ModelMetadata(
             name=response.name,
             versions=tuple(version_number(text) for text in response.versions),
-            inputs={each.name: each.datatype for each in response.inputs},
-            outputs={each.name: each.datatype for each in response.outputs},
+            inputs={tensor.name: tensor.datatype for tensor in response.inputs},
+            outputs={tensor.name: tensor.datatype for tensor in response.outputs},
             rt_info={},
         )
 

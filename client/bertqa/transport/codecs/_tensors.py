@@ -1,4 +1,4 @@
-"""Reading the tensors of KServe v2 with the distrust that a network deserves."""
+"""Decoding tensors that came over a network, with every claim of theirs checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,20 @@ from bertqa.errors import ProtocolError
 def output_array(
     name: str, datatype: str, shape: Sequence[int], content: bytes | memoryview
 ) -> NDArray[np.float32]:
-    """Read an FP32 tensor from its bytes. Raises ProtocolError where they do not make one."""
+    """Decode an FP32 tensor.
+
+    Args:
+        name: The output's name, for messages.
+        datatype: The KServe datatype that the server names.
+        shape: The shape that the server names.
+        content: The values, little-endian, in row-major order.
+
+    Returns:
+        A read-only FP32 array of that shape.
+
+    Raises:
+        ProtocolError: The datatype is not FP32, or the shape does not fit the content.
+    """
     check_output(name, datatype, shape)
     expected = 4 * math.prod(shape)
     if len(content) != expected:
@@ -26,15 +39,36 @@ def output_array(
 
 
 def check_output(name: str, datatype: str, shape: Sequence[int]) -> None:
-    """Refuse a tensor that is none, or not of FP32. Raises ProtocolError."""
+    """Check the description of an output.
+
+    Args:
+        name: The output's name, for messages.
+        datatype: The KServe datatype that the server names.
+        shape: The shape that the server names.
+
+    Raises:
+        ProtocolError: The datatype is not FP32, or the shape is not one.
+    """
     if datatype != "FP32":
         raise ProtocolError(f"The server's output {name!r} is {datatype}, not FP32.")
     if not all(isinstance(size, int) and size >= 0 for size in shape):
-        raise ProtocolError(f"The server's output {name!r} has the shape {list(shape)}.")
+        raise ProtocolError(
+            f"The server's output {name!r} has the shape {list(shape)}, which is not valid."
+        )
 
 
 def version_number(text: str) -> int:
-    """Read a version that a server names. Raises ProtocolError."""
+    """Decode a version that a server names.
+
+    Args:
+        text: Decimal digits.
+
+    Returns:
+        The version.
+
+    Raises:
+        ProtocolError: The text is not a whole number.
+    """
     if not (isinstance(text, str) and text.isascii() and text.isdigit()):
-        raise ProtocolError(f"The server names a version {text!r}, which is no number.")
+        raise ProtocolError(f"The server names a version {text!r}, which is not a number.")
     return int(text)

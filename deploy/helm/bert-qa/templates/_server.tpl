@@ -12,7 +12,7 @@
 {{- $threads := $track.cpus | int -}}
 {{- $streams := $server.streams | int -}}
 {{- if not $streams -}}
-{{- $streams = max 1 (div $threads 4) -}}
+{{- $streams = min $threads (max 2 (div $threads 4)) -}}
 {{- end -}}
 {{- $plugin := dict "NUM_STREAMS" (toString $streams) "INFERENCE_NUM_THREADS" (toString $threads) -}}
 {{- if $server.precision -}}

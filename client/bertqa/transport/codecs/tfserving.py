@@ -1,4 +1,4 @@
-"""The messages of TensorFlow Serving's API, which OVMS speaks up to 2026.2; needs `ovmsclient`."""
+"""TensorFlow Serving's API over gRPC, which OVMS speaks up to 2026.2; needs `ovmsclient`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KSERVE_TYPES = {"DT_INT64": "INT64", "DT_FLOAT": "FP32"}
 
 
 class TFServingCodec:
-    """Speaks `tensorflow.serving.PredictionService`, with raw tensor contents."""
+    """Speaks `tensorflow.serving.PredictionService`, with raw contents. Implements `Codec`."""
 
     names_version = False
     infer_method = "/tensorflow.serving.PredictionService/Predict"
@@ -35,21 +35,21 @@ class TFServingCodec:
         self._model = model
 
     def infer_request(self, inputs: Inputs, version: int | None) -> Any:
-        """See `Codec`."""
+        """Return a `PredictRequest`; see `Codec`."""
         request = predict_pb2.PredictRequest()
-        self._address(request, version)
+        self._set_model(request, version)
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(make_tensor_proto(array.astype(np.int64, copy=False)))
         return request
 
     def infer_result(self, response: Any, version: int | None) -> InferResult:
-        """See `Codec`."""
+        """Decode a `PredictResponse`; see `Codec`."""
         assert version is not None
         return InferResult(
             {
                 name: output_array(
                     name,
-                    _datatype(tensor.dtype),
+                    _datatype(name, tensor.dtype),
                     [dimension.size for dimension in tensor.tensor_shape.dim],
                     tensor.tensor_content,
                 )
@@ -59,13 +59,13 @@ class TFServingCodec:
         )
 
     def metadata_request(self, version: int | None) -> Any:
-        """See `Codec`."""
+        """Return a `GetModelMetadataRequest`; see `Codec`."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[_SIGNATURES])
-        self._address(request, version)
+        self._set_model(request, version)
         return request
 
     def model_metadata(self, response: Any) -> ModelMetadata:
-        """See `Codec`; this API tells one version at a time, and no `rt_info`."""
+        """Decode a `GetModelMetadataResponse`: one version, and no `rt_info`; see `Codec`."""
         signatures = get_model_metadata_pb2.SignatureDefMap()
         try:
             signatures.ParseFromString(response.metadata[_SIGNATURES].value)
@@ -75,17 +75,23 @@ class TFServingCodec:
         return ModelMetadata(
             name=response.model_spec.name,
             versions=(response.model_spec.version.value,),
-            inputs={name: _datatype(info.dtype) for name, info in signature.inputs.items()},
-            outputs={name: _datatype(info.dtype) for name, info in signature.outputs.items()},
+            inputs={name: _datatype(name, info.dtype) for name, info in signature.inputs.items()},
+            outputs={name: _datatype(name, info.dtype) for name, info in signature.outputs.items()},
             rt_info={},
         )
 
-    def _address(self, request: Any, version: int | None) -> None:
+    def _set_model(self, request: Any, version: int | None) -> None:
         request.model_spec.name = self._model
         if version is not None:
             request.model_spec.version.value = version
 
 
-def _datatype(number: int) -> str:
-    name = DataType.Name(number) if number in DataType.values() else str(number)
+def _datatype(tensor: str, number: int) -> str:
+    """Return the KServe datatype of a TensorFlow one, or TensorFlow's name where there is none."""
+    if number not in DataType.values():
+        raise ProtocolError(
+            f"The server's tensor {tensor!r} has the data type {number}, which TensorFlow does "
+            "not define."
+        )
+    name: str = DataType.Name(number)
     return _KSERVE_TYPES.get(name, name)

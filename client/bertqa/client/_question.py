@@ -1,7 +1,8 @@
 """How one question is answered, without any input or output.
 
-An `AnswerFlow` is a generator: it yields what it needs to know, is sent that, and returns the
-answers. What drives it may be synchronous or not, and may answer many at a time.
+An `AnswerFlow` is a generator: it yields effects, is sent their results, and returns the answers.
+Whether a driver executes the effects in threads or in tasks, for one flow or for many at a time,
+makes no difference to it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import logging
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+from bertqa.client._effects import Effect, FetchMetadata, RunInference, Sleep, WindowResult
 from bertqa.client._model_registry import ModelRegistry, ModelSpec
 from bertqa.client._options import Settings
 from bertqa.client._tracing import stage
@@ -25,51 +27,32 @@ from bertqa.errors import (
     ServerUnreachableError,
     VersionNotFoundError,
 )
-from bertqa.qa import Answer, Logits, Span, Window, check_text
+from bertqa.qa import Answer, Span, check_text
 from bertqa.transport import ModelMetadata, pauses
 
 logger = logging.getLogger(__name__)
 
-# How often the default version may change under one question before it is given up.
+# How often the default version may change under one question before the flow gives up.
 _CHANGES_FOLLOWED = 3
 
 
-class WindowResult(NamedTuple):
-    """What the model said of one window, and which version said it."""
-
-    logits: Logits
-    model_version: int
-
-
-@dataclass(frozen=True, slots=True)
-class FetchMetadata:
-    """The flow needs a version's `ModelMetadata`."""
-
-    version: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunInference:
-    """The flow needs a `WindowResult` for each of the windows, in their order."""
-
-    windows: list[Window]
-    version: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sleep:
-    """The flow needs some seconds to pass."""
-
-    seconds: float
-
-
-Effect = FetchMetadata | RunInference | Sleep
 AnswerFlow = Generator[Effect, Any, list[Answer]]
+"""Yields effects, is sent their results or has their errors thrown in, and returns the answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about a context, and how to go about it."""
+    """A question about a context.
+
+    Attributes:
+        question: The question.
+        context: The text that may hold the answer.
+        top_k: How many answers to return at most.
+        settings: Lengths, decoder, and timeout.
+
+    Raises:
+        InvalidOptionError: `top_k` is below 1.
+    """
 
     question: str
     context: str
@@ -81,26 +64,33 @@ class Question:
             raise InvalidOptionError(f"top_k is {self.top_k}, but it has to be 1 or more.")
 
     def flow(self, registry: ModelRegistry, version: int | None, *, fall_back: bool) -> AnswerFlow:
-        """Begin to answer with a version, None being the server's default.
+        """Return the flow that answers the question.
 
-        With `fall_back`, the default version answers where the chosen one is gone.
+        Args:
+            registry: What is known of the server's versions.
+            version: The version to run; None is the server's default.
+            fall_back: Whether the default version answers where the chosen one is gone.
+
+        Returns:
+            A flow that has not begun. It raises what its effects raise, and InvalidQuestionError,
+            InvalidContextError, InvalidOptionError, NotAQAModelError and ProtocolError of its own.
         """
         check_text(self.question, "question", InvalidQuestionError)
         check_text(self.context, "context", InvalidContextError)
         try:
-            return (yield from self._ask_patiently(registry, version))
+            return (yield from self._answer_patiently(registry, version))
         except VersionNotFoundError as error:
             if version is None or not fall_back:
                 raise
             logger.warning("falling back to the default version: %s", error)
-            return (yield from self._ask_patiently(registry, None))
+            return (yield from self._answer_patiently(registry, None))
 
-    def _ask_patiently(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
-        """Ask again what was there and is gone: a server that restarts has to load its models."""
+    def _answer_patiently(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
+        """Repeat where a version was there and is gone: a restarted server loads its models."""
         waits = pauses(time.monotonic() + self.settings.timeout, patient=True)
         while True:
             try:
-                return (yield from self._ask(registry, version))
+                return (yield from self._answer_once(registry, version))
             except (ServerUnreachableError, ModelNotFoundError, ModelNotReadyError) as error:
                 if isinstance(error, ServerUnreachableError):
                     registry.forget()
@@ -109,8 +99,8 @@ class Question:
                     raise
             yield Sleep(pause)
 
-    def _ask(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
-        spec = yield from _describe(registry, version)
+    def _answer_once(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
+        spec = yield from _spec_of(registry, version)
         for _ in range(_CHANGES_FOLLOWED):
             with stage("bertqa.tokenize"):
                 windows = spec.windows(
@@ -124,32 +114,32 @@ class Question:
             versions = {result.model_version for result in results}
             answered = max(versions)
             if version is None:
-                current = yield from _describe(registry, answered)
+                current = yield from _spec_of(registry, answered)
                 if current != spec or len(versions) > 1:
-                    logger.info("the default version is %d now: asking again", answered)
+                    logger.info("the default version is %d now: starting again", answered)
                     registry.make_default(current)
                     spec = current
                     continue
             elif versions != {version}:
                 raise ProtocolError(
-                    f"Version {version} was asked, but version {answered} answered."
+                    f"Version {version} was requested, but version {answered} answered."
                 )
             with stage("bertqa.decode"):
                 spans = self.settings.decoder.decode(
                     self.context, windows, [result.logits for result in results], self.top_k
                 )
-            return [self._answer(span, answered) for span in spans]
+            return [self._answer_at(span, answered) for span in spans]
         raise ProtocolError(
             f"The server's default version changed {_CHANGES_FOLLOWED} times under one question. "
             "Pass version=... to stay with one."
         )
 
-    def _answer(self, span: Span, version: int) -> Answer:
+    def _answer_at(self, span: Span, version: int) -> Answer:
         text = self.context[span.start : span.end]
         return Answer(text, span.start, span.end, span.score, version)
 
 
-def _describe(
+def _spec_of(
     registry: ModelRegistry, version: int | None
 ) -> Generator[FetchMetadata, ModelMetadata, ModelSpec]:
     known = registry.get(version)

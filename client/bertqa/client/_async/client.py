@@ -1,0 +1,258 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, Unpack, overload
+
+from bertqa import _defaults
+from bertqa.client._base_client import BaseClient, check_pair, raise_unless_own
+from bertqa.client._batcher import Batcher, Outcome
+from bertqa.client._local import open_async_local_transport
+from bertqa.client._options import AskOptions, Settings
+from bertqa.client._question import AnswerFlow, Question
+from bertqa.client._scheduler import Scheduler
+from bertqa.client._split_poller import read_split_file, split_of
+from bertqa.client._task_driver import AsyncPairs, TaskDriver, each
+from bertqa.client._tracing import stage
+from bertqa.errors import BertQAError
+from bertqa.qa import Answer
+from bertqa.transport import (
+    AsyncTransport,
+    TransportOptions,
+    open_async_split_transport,
+    open_async_transport,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class AsyncQAClient(BaseClient[AsyncTransport]):
+    """Answers questions from one event loop, any number at a time."""
+
+    async def answer(self, question: str, context: str, **options: Unpack[AskOptions]) -> Answer:
+        """Return the best answer to a question.
+
+        Args:
+            question: The question.
+            context: The text that may hold the answer.
+            **options: See `AskOptions`.
+
+        Returns:
+            The best answer; its text is empty where the context holds none.
+
+        Raises:
+            BertQAError: The question, an option, or the server is at fault; see `bertqa.errors`.
+        """
+        answers = await self.answers(question, context, 1, **options)
+        return answers[0]
+
+    async def answers(
+        self,
+        question: str,
+        context: str,
+        top_k: int = _defaults.TOP_K,
+        **options: Unpack[AskOptions],
+    ) -> list[Answer]:
+        """Return the best answers to a question.
+
+        Args:
+            question: The question.
+            context: The text that may hold the answers.
+            top_k: How many answers to return at most.
+            **options: See `AskOptions`.
+
+        Returns:
+            At least one answer, best first.
+
+        Raises:
+            BertQAError: The question, an option, or the server is at fault; see `bertqa.errors`.
+        """
+        settings = self._settings_of(options)
+        started = await self._start_question(question, context, top_k, settings)
+        begin = time.monotonic()
+        with stage("bertqa.answer"):
+            outcome = await self._outcome(started, settings.timeout, begin + settings.timeout)
+        if isinstance(outcome, BertQAError):
+            raise outcome
+        self._start_shadow(started[0], outcome[0], time.monotonic() - begin)
+        return outcome
+
+    @overload
+    def answer_many(
+        self,
+        pairs: AsyncPairs,
+        *,
+        return_errors: Literal[False] = False,
+        look_ahead: int = _defaults.LOOK_AHEAD,
+        **options: Unpack[AskOptions],
+    ) -> AsyncIterator[Answer]: ...
+
+    @overload
+    def answer_many(
+        self,
+        pairs: AsyncPairs,
+        *,
+        return_errors: bool,
+        look_ahead: int = _defaults.LOOK_AHEAD,
+        **options: Unpack[AskOptions],
+    ) -> AsyncIterator[Answer | BertQAError]: ...
+
+    def answer_many(
+        self,
+        pairs: AsyncPairs,
+        *,
+        return_errors: bool = False,
+        look_ahead: int = _defaults.LOOK_AHEAD,
+        **options: Unpack[AskOptions],
+    ) -> AsyncIterator[Answer | BertQAError]:
+        """Return the best answer to each of many questions.
+
+        Args:
+            pairs: Questions with their contexts, any number of them. They are read ahead, so that
+                windows of like length go out together.
+            return_errors: Whether an InvalidQuestionError or an InvalidContextError takes the place
+                of the answer to its pair; otherwise the first error is raised, and ends the stream.
+                Other errors, which are not of one pair alone, are always raised.
+            look_ahead: How many windows to read ahead; 1 for a source that waits for each answer.
+            **options: See `AskOptions`; `timeout` is for each request.
+
+        Returns:
+            The answers, in the order of the pairs. Closing it cancels what is in flight.
+
+        Raises:
+            InvalidOptionError: An option is not valid. This is raised before a pair is read.
+        """
+        settings = self._settings_of(options)
+        scheduler = Scheduler(Batcher(settings.timeout, look_ahead))
+        return self._answer_pairs(pairs, scheduler, settings, return_errors=return_errors)
+
+    async def close(self) -> None:
+        """Wait for shadows, then release connections and threads; no question can follow."""
+        if self._closed or not self._is_in_its_process:
+            return
+        self._closed = True
+        try:
+            await self._driver.finish()
+        finally:
+            self._driver.disconnect()
+            try:
+                await self._transport.close()
+                await self._driver.close()
+            finally:
+                if self._split_transport is not None:
+                    await self._split_transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @classmethod
+    def _open_local(cls, path: Path, version: int | None) -> AsyncTransport:
+        return open_async_local_transport(path, version)
+
+    def _connect(self, url: str | None, options: TransportOptions, *, follows: bool) -> None:
+        if url is not None:
+            self._transport = open_async_transport(url, options)
+        self._driver = TaskDriver(self._transport)
+        if url is not None:
+            self._driver.close_at_exit(self, self._transport)
+            if follows:
+                self._split_transport = open_async_split_transport(url, options)
+                self._driver.close_at_exit(self, self._split_transport)
+
+    async def _start_question(
+        self, question: str, context: str, top_k: int, settings: Settings
+    ) -> tuple[Question, AnswerFlow]:
+        await self._poll_split()
+        return self._flow_of(question, context, top_k, settings)
+
+    async def _poll_split(self) -> None:
+        """Read the split again if it is due."""
+        poller = self._split_poller
+        if poller is None or not poller.is_due:
+            return
+        async with self._driver.polling:
+            if not poller.is_due:
+                return
+            begin = time.monotonic()
+            try:
+                poller.take(await self._read_split(), begin)
+            except BertQAError as error:
+                poller.keep(error, begin)
+
+    async def _read_split(self) -> str:
+        if self._split_transport is None:
+            assert self._split_file is not None
+            return read_split_file(self._split_file)
+        timeout = _defaults.FOLLOW_TIMEOUT_SECONDS
+        metadata = await self._split_transport.metadata(version=None, timeout=timeout)
+        return split_of(metadata)
+
+    async def _outcome(
+        self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float | None = None
+    ) -> Outcome:
+        """Drive one question to its outcome."""
+        stream = self._driver.stream(
+            each([started]), Scheduler(Batcher(timeout)), timeout=timeout, deadline=deadline
+        )
+        async with aclosing(stream) as outcomes:
+            _, outcome = await anext(outcomes)
+        return outcome
+
+    async def _answer_pairs(
+        self, pairs: AsyncPairs, scheduler: Scheduler, settings: Settings, *, return_errors: bool
+    ) -> AsyncIterator[Answer | BertQAError]:
+        started = (
+            await self._start_question(*check_pair(pair), 1, settings) async for pair in each(pairs)
+        )
+        stream = self._driver.stream(started, scheduler, timeout=settings.timeout)
+        async with aclosing(stream) as outcomes:
+            async for question, outcome in outcomes:
+                if isinstance(outcome, BertQAError):
+                    if not return_errors:
+                        raise outcome
+                    yield raise_unless_own(outcome)
+                else:
+                    self._start_shadow(question, outcome[0])
+                    yield outcome[0]
+
+    def _start_shadow(
+        self, question: Question, answer: Answer, seconds: float | None = None
+    ) -> None:
+        """Send a copy to the shadow version in the background, unless too many wait already."""
+        started = self._shadow_of(question)
+        if started is None:
+            self._record(question, answer, seconds)
+        elif not self._driver.start(
+            partial(self._answer_shadow, question, started, answer, seconds)
+        ):
+            logger.debug("a shadow is left out: %d wait already", _defaults.SHADOWS_WAITING)
+
+    async def _answer_shadow(
+        self,
+        question: Question,
+        started: tuple[Question, AnswerFlow],
+        answer: Answer,
+        seconds: float | None,
+    ) -> None:
+        try:
+            begin = time.monotonic()
+            outcome = await self._outcome(started, question.settings.timeout)
+            shadow_seconds = time.monotonic() - begin
+            self._report_shadow(question, answer, seconds, outcome, shadow_seconds)
+        except Exception:
+            logger.exception("The shadow of a question failed unexpectedly")

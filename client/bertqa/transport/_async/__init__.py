@@ -1,0 +1,1 @@
+"""The asynchronous transports: the source that `bertqa.transport._sync` is generated from."""

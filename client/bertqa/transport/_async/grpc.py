@@ -1,0 +1,73 @@
+"""Calling a model over a gRPC channel."""
+
+from __future__ import annotations
+
+import time
+
+from bertqa.transport._address import Address
+from bertqa.transport._contract import AsyncTransport, InferResult, Inputs, ModelMetadata
+from bertqa.transport._grpc import AsyncChannel, GrpcConnection
+from bertqa.transport._security import Security
+from bertqa.transport.codecs import Codec
+
+
+class AsyncGrpcTransport(GrpcConnection):
+    """Implements `AsyncTransport` over one channel.
+
+    Args:
+        address: A gRPC address.
+        model: The model's name.
+        security: TLS files and headers.
+        codec: The protocol that is spoken.
+        rest: The transport that describes the model: OVMS sends `rt_info` over REST alone. None
+            leaves it to the gRPC server, which describes inputs and outputs.
+
+    Raises:
+        InvalidOptionError: A TLS file cannot be read.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        model: str,
+        security: Security,
+        codec: Codec,
+        rest: AsyncTransport | None = None,
+    ) -> None:
+        super().__init__(address, model, security)
+        self._codec = codec
+        self._rest = rest
+        self._channel = AsyncChannel(address, self._credentials, codec)
+
+    async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        """Run the model; see `AsyncTransport`."""
+        deadline = time.monotonic() + timeout
+        if version is None and not self._codec.names_version:
+            default = await self._describe(None, timeout)
+            (version,) = default.versions
+        request = self._codec.infer_request(inputs, version)
+        with self._mapping_errors(version):
+            call = self._channel.infer(request, **self._call_arguments(deadline))
+            response = self._check_message(await call)
+        return self._codec.infer_result(response, version)
+
+    async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+        """Describe the model; see `AsyncTransport`."""
+        if self._rest is not None:
+            with self._explaining_rest():
+                return await self._rest.metadata(version=version, timeout=timeout)
+        return await self._describe(version, timeout)
+
+    async def close(self) -> None:
+        """Close the channel; see `AsyncTransport`."""
+        await self._channel.close()
+        if self._rest is not None:
+            await self._rest.close()
+
+    async def _describe(self, version: int | None, timeout: float) -> ModelMetadata:
+        deadline = time.monotonic() + timeout
+        request = self._codec.metadata_request(version)
+        with self._mapping_errors(version):
+            call = self._channel.metadata(request, **self._call_arguments(deadline))
+            response = self._check_message(await call)
+        return self._codec.model_metadata(response)

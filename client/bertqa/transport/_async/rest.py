@@ -1,0 +1,92 @@
+"""Calling a model over pooled HTTP connections."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import httpx
+
+from bertqa.errors import ServerUnreachableError
+from bertqa.transport._address import Address
+from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
+from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._rest import RestConnection, async_time_limit
+from bertqa.transport._retries import pauses
+from bertqa.transport._security import Security
+from bertqa.transport.codecs import RestRequest
+
+
+class AsyncRestTransport(RestConnection):
+    """Implements `AsyncTransport` over KServe v2's REST API.
+
+    Args:
+        address: An HTTP address.
+        model: The model's name.
+        security: TLS files and headers.
+
+    Raises:
+        InvalidOptionError: A TLS file cannot be read.
+    """
+
+    def __init__(self, address: Address, model: str, security: Security) -> None:
+        super().__init__(address, model, security)
+        self._client = httpx.AsyncClient(**self._client_arguments)
+
+    async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        """Run the model; see `AsyncTransport`."""
+        request = self._codec.infer_request(inputs, version)
+        body, headers = await self._call(request, version, timeout)
+        return self._codec.infer_result(body, headers)
+
+    async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+        """Describe the model; see `AsyncTransport`."""
+        request = self._codec.metadata_request(version)
+        body, _ = await self._call(request, version, timeout)
+        return self._codec.model_metadata(body)
+
+    async def close(self) -> None:
+        """Close the connections; see `AsyncTransport`."""
+        await self._client.aclose()
+
+    async def _call(
+        self, request: RestRequest, version: int | None, timeout: float
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Return the body and the headers of a good response; repeat where no server answers."""
+        deadline = time.monotonic() + timeout
+        mapper = ErrorMapper(str(self._address), self._model, version)
+        waits = pauses(deadline, patient=self._met)
+        while True:
+            try:
+                with self._mapping_errors(mapper):
+                    return await self._attempt(request, deadline, mapper)
+            except ServerUnreachableError:
+                pause = next(waits, None)
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+
+    async def _attempt(
+        self, request: RestRequest, deadline: float, mapper: ErrorMapper
+    ) -> tuple[bytes, Mapping[str, str]]:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        call = self._client.stream(
+            request.method,
+            request.path,
+            headers=request.headers,
+            content=request.body,
+            timeout=left,
+        )
+        async with async_time_limit(left), call as response:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                self._check_size(len(body))
+                # httpx's own timeout is for each read, not for all of them.
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+            self._check_status(response.status_code, bytes(body), mapper)
+            return bytes(body), response.headers
