@@ -32,12 +32,14 @@ class Checkpoint:
     Attributes:
         model: The model, in FP32, with eager attention.
         tokenizer_json: The text of its `tokenizer.json`.
-        description: Where both come from, in one line.
+        description: Where both come from, in one line, with the revision of a hub's checkpoint.
+        revision: The commit that a hub id was resolved to; empty for a directory or a package.
     """
 
     model: BertForQuestionAnswering
     tokenizer_json: str
     description: str
+    revision: str = ""
 
 
 def load_checkpoint(
@@ -72,11 +74,12 @@ def load_checkpoint(
     _require_bert(folder, source, max_seq_len)
     torch.manual_seed(seed)
     model, missing = _load_model(folder, source)
-    description = source
+    revision = _revision(folder)
+    description = f"{source}@{revision}" if revision else source
     if adapter is not None:
         model, merged = _merge_adapter(model, adapter)
         missing -= merged
-        description = f"{source} + {adapter.name}"
+        description = f"{description} + {adapter.name}"
     body = sorted(name for name in missing if not name.startswith(_HEAD))
     if body:
         raise CheckpointError(
@@ -88,7 +91,7 @@ def load_checkpoint(
             f"{_HEAD}bias would be random. Add a `finetune:` section to the recipe, or name a "
             "checkpoint that was trained on questions."
         )
-    return Checkpoint(model, _load_tokenizer(folder, source, model), description)
+    return Checkpoint(model, _load_tokenizer(folder, source, model), description, revision)
 
 
 def _locate(source: str, directory: Path) -> Path:
@@ -109,6 +112,11 @@ def _locate(source: str, directory: Path) -> Path:
             "recipe.",
             detail=str(error),
         ) from error
+
+
+def _revision(folder: Path) -> str:
+    """Return the commit of a snapshot in the hub's cache, which its directory is named after."""
+    return folder.name if folder.parent.name == "snapshots" else ""
 
 
 def _locate_package(name: str) -> Path:

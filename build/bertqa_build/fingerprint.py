@@ -61,8 +61,8 @@ def fp32_fingerprint(recipe: Recipe, checkpoint: Checkpoint, data: DataDigests) 
 
     Args:
         recipe: The recipe.
-        checkpoint: What the recipe's source was resolved to: the tensors, settings and tokenizer of
-            the revision that was loaded.
+        checkpoint: What the recipe's source was resolved to: a hub's revision, and its tensors,
+            settings and tokenizer.
         data: The digests of the recipe's data.
 
     Returns:
@@ -71,6 +71,7 @@ def fp32_fingerprint(recipe: Recipe, checkpoint: Checkpoint, data: DataDigests) 
     return _digest(
         tools={name: package_version(name) for name in TOOLS},
         checkpoint=_checkpoint_digest(checkpoint),
+        revision=checkpoint.revision,
         model=recipe.model.model_dump(),
         evaluation=_sources(data, [recipe.data.evaluation]),
         finetune=recipe.finetune

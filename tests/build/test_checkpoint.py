@@ -144,6 +144,23 @@ def test_an_id_that_cannot_be_downloaded_says_what_to_do(
     assert error.detail
 
 
+def test_the_revision_of_a_hub_s_checkpoint_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "models--somebody--bert"
+    write_checkpoint(cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit, encoding="utf-8")
+
+    loaded = load_checkpoint("somebody/bert", directory=tmp_path, max_seq_len=64)
+
+    assert loaded.revision == commit
+    assert loaded.description == f"somebody/bert@{commit}"
+
+
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "There is no directory" in str(refusal(tmp_path / "nowhere"))
     assert "pip install no-such-package" in str(refusal("pypi:no-such-package"))

@@ -72,6 +72,11 @@ def test_another_version_of_a_tool_is_another_build(
     assert not set(before) & set(prints(folder))
 
 
+def test_another_commit_of_a_hub_s_checkpoint_is_another_build(folder: Path) -> None:
+    checkpoint = checkpoint_of(folder)
+    assert not set(prints(folder)) & set(prints(folder, replace(checkpoint, revision="0123")))
+
+
 def test_another_revision_of_the_checkpoint_is_another_build(folder: Path) -> None:
     checkpoint = checkpoint_of(folder)
     before = prints(folder, checkpoint)
