@@ -14,8 +14,9 @@ from bertqa._progress import Progress
 from bertqa_build.bench import run
 from bertqa_build.bench.chart import draw
 from bertqa_build.bench.plan import BenchFiles, EngineName, Plan, Precision, Shape, Variant
-from bertqa_build.bench.run import machine, measure, plan_for_this_machine
+from bertqa_build.bench.run import measure, plan_for_this_machine
 from bertqa_build.errors import BuildError
+from bertqa_build.machine import machine
 from bertqa_build.plots import Colour
 
 FP32 = Variant(EngineName.OPENVINO, Precision.FP32)
