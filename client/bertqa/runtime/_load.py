@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bertqa.artifact import IR_FILE, ONNX_FILE, Repository
 from bertqa.errors import ModelLoadError, VersionNotFoundError
 from bertqa.runtime._engine import Engine
-
-if TYPE_CHECKING:
-    pass
 
 _IR_SUFFIX, _ONNX_SUFFIX = Path(IR_FILE).suffix, Path(ONNX_FILE).suffix
 
@@ -52,7 +48,15 @@ def load(path: str | Path, version: int | None = None) -> Engine:
 
 
 def find_model(path: Path, version: int | None = None) -> Path:
-    """Return the file of the model that `load` loads. Raises what `load` raises about the path."""
+    """Return the file of the model that `load` loads. Raises what `load` raises about the path.
+
+    Args:
+        path: A model file, a version directory or a model's directory.
+        version: The number, where `path` is a model's directory.
+
+    Returns:
+        The path of the file.
+    """
     path = path.absolute()
     directory = path.parent if path.is_file() else path
     number = _number_of(directory)
