@@ -11,7 +11,14 @@ DIRECTORY_MODE = 0o755
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file, which is read piece by piece."""
+    """Return the hexadecimal sha256 of a file, which is read piece by piece.
+
+    Args:
+        path: The file.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

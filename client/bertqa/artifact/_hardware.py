@@ -28,6 +28,12 @@ def streams_for(cores: int) -> int:
 
     A stream answers one request at a time: more streams answer more of them, fewer answer sooner.
     There are two at least, so that a request does not wait while a core is free.
+
+    Args:
+        cores: The number of cores, at least one.
+
+    Returns:
+        The number of streams, at least one.
     """
     return min(cores, max(2, cores // THREADS_PER_STREAM))
 

@@ -16,6 +16,12 @@ def file_lock(path: Path) -> FileLock:
 
     On a file system without locks, taking it raises an OSError: a lock that is only a file would
     outlive its holder.
+
+    Args:
+        path: The file that is locked.
+
+    Returns:
+        The lock, not yet taken.
     """
     return FileLock(path, fallback_to_soft=False)
 

@@ -85,11 +85,24 @@ class OvmsConfig:
         return [copy.deepcopy(each["config"]) for each in self._content["model_config_list"]]
 
     def has(self, model: str) -> bool:
-        """Return whether a model is configured."""
+        """Return whether a model is configured.
+
+        Args:
+            model: The model's name.
+
+        Returns:
+            Whether `config.json` has an entry for it.
+        """
         return any(entry.get("name") == model for entry in self.entries)
 
     def entry(self, model: str) -> Entry:
         """Return a copy of a model's configuration.
+
+        Args:
+            model: The model's name.
+
+        Returns:
+            The entry; a change of it does not change this configuration.
 
         Raises:
             ConfigError: It has none.
@@ -102,6 +115,12 @@ class OvmsConfig:
 
     def policy(self, model: str) -> VersionPolicy:
         """Return which of a model's versions are served.
+
+        Args:
+            model: The model's name.
+
+        Returns:
+            The policy, that of OVMS where the entry has none.
 
         Raises:
             ConfigError: The model is not configured, or its policy is not one of OVMS's.

@@ -22,7 +22,14 @@ _VERSION = re.compile(r"[1-9][0-9]*", re.ASCII)
 
 
 def onnx_model_name(model: str) -> str:
-    """Return the name under which a model's ONNX is published: beside an IR, OVMS ignores it."""
+    """Return the name under which a model's ONNX is published: beside an IR, OVMS ignores it.
+
+    Args:
+        model: The name of the model.
+
+    Returns:
+        The name of the ONNX model.
+    """
     return f"{model}-onnx"
 
 
@@ -53,11 +60,25 @@ class Repository:
         return self.root / CONFIG_FILE
 
     def version_dir(self, version: int, model: str = MODEL_NAME) -> Path:
-        """Return where a version is, or would be."""
+        """Return where a version is, or would be.
+
+        Args:
+            version: The number.
+            model: The model's name, which is its directory's.
+
+        Returns:
+            The directory, whether or not it exists.
+        """
         return self.root / model / str(version)
 
     def versions(self, model: str = MODEL_NAME) -> list[int]:
         """Return the numbers of the versions on disk, in ascending order.
+
+        Args:
+            model: The model's name, which is its directory's.
+
+        Returns:
+            The numbers, empty where the model has no directory.
 
         Raises:
             RepositoryError: The model's directory cannot be read.
@@ -91,6 +112,13 @@ class Repository:
     def require_version(self, version: int, model: str = MODEL_NAME) -> Path:
         """Return the directory of a version that has to be there.
 
+        Args:
+            version: The number.
+            model: The model's name, which is its directory's.
+
+        Returns:
+            The directory, which exists.
+
         Raises:
             RepositoryError: It is not; the message names those that are.
         """
@@ -104,6 +132,12 @@ class Repository:
 
     def latest_version(self, model: str = MODEL_NAME) -> int:
         """Return the highest version on disk.
+
+        Args:
+            model: The model's name, which is its directory's.
+
+        Returns:
+            The number.
 
         Raises:
             RepositoryError: There is none.

@@ -21,7 +21,14 @@ _PART = re.compile(r"\s*([1-9][0-9]*)\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*%?\s*", re.A
 
 
 def split_model_name(model: str) -> str:
-    """Return the name of the model that reports the split of another one's traffic."""
+    """Return the name of the model that reports the split of another one's traffic.
+
+    Args:
+        model: The model that the split is about.
+
+    Returns:
+        The name of the model that reports it.
+    """
     return f"{model}-traffic"
 
 
@@ -57,5 +64,12 @@ def parse_split(text: str) -> dict[int, float]:
 
 
 def format_split(split: Split) -> str:
-    """Write a split as `parse_split` reads it, versions in ascending order."""
+    """Write a split as `parse_split` reads it, versions in ascending order.
+
+    Args:
+        split: The percentages by version.
+
+    Returns:
+        The text.
+    """
     return ",".join(f"{version}={split[version]:g}" for version in sorted(split))

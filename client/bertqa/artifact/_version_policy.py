@@ -44,11 +44,25 @@ class VersionPolicy:
         raise ConfigError(f"model_version_policy is not one that OVMS knows: {policy}.")
 
     def choose(self, versions: Sequence[int]) -> list[int]:
-        """Return those of the versions that are to be served, in ascending order."""
+        """Return those of the versions that are to be served, in ascending order.
+
+        Args:
+            versions: The numbers on disk.
+
+        Returns:
+            The numbers that OVMS loads.
+        """
         chosen = sorted(v for v in versions if self.specific is None or v in self.specific)
         return chosen if self.latest is None else chosen[-self.latest :]
 
 
 def specific_versions(versions: Collection[int]) -> dict[str, Any]:
-    """Return the `model_version_policy` that serves these versions and no others."""
+    """Return the `model_version_policy` that serves these versions and no others.
+
+    Args:
+        versions: The numbers to serve.
+
+    Returns:
+        The value of `model_version_policy`.
+    """
     return {"specific": {"versions": sorted(versions)}}

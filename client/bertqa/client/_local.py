@@ -19,7 +19,12 @@ _load_model: LoadModel | None = None
 
 
 def load_models_with(load_model: LoadModel) -> None:
-    """Set the function that loads the model at a path, of a version if one is named."""
+    """Set the function that loads the model at a path, of a version if one is named.
+
+    Args:
+        load_model: Takes the path and the version, None for the latest, and returns an open
+            transport.
+    """
     global _load_model
     _load_model = load_model
 

@@ -97,7 +97,14 @@ class ModelRegistry:
         self._lock = threading.Lock()
 
     def get(self, version: int | None) -> ModelSpec | None:
-        """Return what is known of a version, or of the default one."""
+        """Return what is known of a version, or of the default one.
+
+        Args:
+            version: The number; None for the server's default.
+
+        Returns:
+            What is known, None where that is nothing or was forgotten.
+        """
         with self._lock:
             return self._specs.get(version)
 
@@ -107,7 +114,14 @@ class ModelRegistry:
             self._specs.clear()
 
     def has_met(self, version: int | None) -> bool:
-        """Whether a version was ever learned; `forget` does not change this."""
+        """Whether a version was ever learned; `forget` does not change this.
+
+        Args:
+            version: The number; None for the server's default.
+
+        Returns:
+            Whether it was learned.
+        """
         with self._lock:
             return version in self._met
 
@@ -134,7 +148,11 @@ class ModelRegistry:
         return spec
 
     def make_default(self, spec: ModelSpec) -> None:
-        """Note that the server's default version is this one now."""
+        """Note that the server's default version is this one now.
+
+        Args:
+            spec: The version that the server answers with by default.
+        """
         with self._lock:
             self._specs[None] = spec
 

@@ -41,7 +41,20 @@ def predict(
     version: int | None = None,
     on_progress: OnProgress = ignore,
 ) -> dict[str, str]:
-    """Return the text of each question's answer by its id; empty where the model finds none."""
+    """Return the text of each question's answer by its id; empty where the model finds none.
+
+    Args:
+        qa: A client of the model.
+        dataset: The questions.
+        version: The version to ask; None asks the client's default.
+        on_progress: Called with each question that is answered.
+
+    Returns:
+        The texts by question id.
+
+    Raises:
+        BertQAError: What `QAClient.answer_many` raises.
+    """
     answers = ask_all(qa, dataset, version=version, on_progress=on_progress)
     return {question.id: answer.text for question, answer in zip(dataset, answers, strict=True)}
 
@@ -59,6 +72,19 @@ def ask_all(
     Decodes as the standard SQuAD post-processing does. "No answer" can win only where the data set
     has such questions, and then where it scores above the best span. Events of progress have the
     name `stage`.
+
+    Args:
+        qa: A client of the model.
+        dataset: The questions.
+        version: The version to ask; None asks the client's default.
+        stage: The name that progress is reported under.
+        on_progress: Called with each question that is answered.
+
+    Returns:
+        One answer for each question.
+
+    Raises:
+        BertQAError: What `QAClient.answer_many` raises.
     """
     answers: list[Answer] = []
     pairs = ((question.question, question.context) for question in dataset)
@@ -69,5 +95,12 @@ def ask_all(
 
 
 def squad_decoder(dataset: SquadDataset) -> SquadDecoder:
-    """Return the decoder that a data set is evaluated with."""
+    """Return the decoder that a data set is evaluated with.
+
+    Args:
+        dataset: The data set.
+
+    Returns:
+        The decoder; it can choose "no answer" where the data set has such questions.
+    """
     return SquadDecoder(null_score_threshold=0.0 if dataset.has_impossible else None)

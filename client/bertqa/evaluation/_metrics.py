@@ -17,18 +17,42 @@ from bertqa.qa import normalize
 
 
 def exact_match(prediction: str, golds: Sequence[str]) -> float:
-    """1.0 where the normalised prediction is one of the golds, else 0.0; no golds: no answer."""
+    """1.0 where the normalised prediction is one of the golds, else 0.0; no golds: no answer.
+
+    Args:
+        prediction: The text of the answer; empty for no answer.
+        golds: The right answers.
+
+    Returns:
+        1.0 or 0.0.
+    """
     return float(normalize(prediction) in _normalized_golds(golds))
 
 
 def f1(prediction: str, golds: Sequence[str]) -> float:
-    """The best F1, from 0 to 1, over words shared with any gold; no golds: no answer."""
+    """The best F1, from 0 to 1, over words shared with any gold; no golds: no answer.
+
+    Args:
+        prediction: The text of the answer; empty for no answer.
+        golds: The right answers.
+
+    Returns:
+        From 0.0 to 1.0.
+    """
     words = normalize(prediction).split()
     return max(_words_f1(words, gold.split()) for gold in _normalized_golds(golds))
 
 
 def score(predictions: Mapping[str, str], dataset: SquadDataset) -> Scores:
-    """Score answers, by question id; the empty text says that there is no answer."""
+    """Score answers, by question id; the empty text says that there is no answer.
+
+    Args:
+        predictions: The text of each answer by the id of its question.
+        dataset: The questions with their right answers.
+
+    Returns:
+        Exact match and F1 in percent; a question without a prediction counts as zero.
+    """
     pairs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     for question in dataset:
         golds = [gold.text for gold in question.answers]

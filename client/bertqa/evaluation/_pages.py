@@ -34,5 +34,12 @@ def render_page(template: str, package: str = _PACKAGE, **values: object) -> str
 
 
 def capital(text: str) -> str:
-    """Return a text with a capital first letter, so that a name can begin a sentence."""
+    """Return a text with a capital first letter, so that a name can begin a sentence.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text, with its first letter in upper case.
+    """
     return text[:1].upper() + text[1:]

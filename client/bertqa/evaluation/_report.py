@@ -15,6 +15,13 @@ def metric_rows(first: Metrics, second: Metrics) -> list[tuple[str, str, str]]:
     """Return the rows of the table of metrics: what it is, the first system's, the second's.
 
     A row that neither system has a figure for is left out.
+
+    Args:
+        first: The first system's metrics.
+        second: The second system's metrics.
+
+    Returns:
+        Rows of name, first figure and second figure.
     """
     names: dict[str, Callable[[Metrics], str]] = {
         "exact match": lambda each: f"{each.exact_match:.2f}",
@@ -29,7 +36,14 @@ def metric_rows(first: Metrics, second: Metrics) -> list[tuple[str, str, str]]:
 
 
 def comparison_page(comparison: Comparison) -> str:
-    """Return a comparison as one self-contained HTML page."""
+    """Return a comparison as one self-contained HTML page.
+
+    Args:
+        comparison: What `compare` returned.
+
+    Returns:
+        The text of the page.
+    """
     first, second = comparison.metrics
     shown = comparison.disagreements[:DISAGREEMENTS_SHOWN]
     return render_page(

@@ -75,6 +75,9 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
     Args:
         first: Whether the first was right, by question `[n]`.
         second: Whether the second was right, by question `[n]`.
+
+    Returns:
+        The counts of both kinds and the p-value.
     """
     from scipy import stats
 
@@ -86,7 +89,15 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
 
 
 def wilson(successes: int, trials: int) -> Interval:
-    """Return a share, from 0 to 1, and its interval (Wilson 1927)."""
+    """Return a share, from 0 to 1, and its interval (Wilson 1927).
+
+    Args:
+        successes: The number of successes, from 0 to `trials`.
+        trials: The number of trials.
+
+    Returns:
+        The share with its interval; 0, from 0 to 1, where there were no trials.
+    """
     from scipy import stats
 
     if not trials:

@@ -31,7 +31,14 @@ class Samples:
         return (max(self.values) - min(self.values)) / self.median
 
     def quantile(self, share: float) -> float:
-        """Return the value that a share, from 0 to 1, of the values does not exceed."""
+        """Return the value that a share, from 0 to 1, of the values does not exceed.
+
+        Args:
+            share: From 0 to 1.
+
+        Returns:
+            The quantile, in the unit of the values.
+        """
         return float(np.quantile(self.values, share))
 
 

@@ -15,7 +15,14 @@ from bertqa.qa._tokenization import Window
 
 
 def padded_length(tokens: int) -> int:
-    """Return a number of tokens, rounded up, so that the server meets few lengths."""
+    """Return a number of tokens, rounded up, so that the server meets few lengths.
+
+    Args:
+        tokens: The number of tokens in the longest window.
+
+    Returns:
+        The number of tokens to pad to.
+    """
     return -(-tokens // _defaults.LENGTH_MULTIPLE) * _defaults.LENGTH_MULTIPLE
 
 

@@ -10,5 +10,12 @@ _DROP_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize(text: str) -> str:
-    """Return a text in lower case, without ASCII punctuation, English articles, surplus spaces."""
+    """Return a text in lower case, without ASCII punctuation, English articles, surplus spaces.
+
+    Args:
+        text: An answer.
+
+    Returns:
+        The text to compare.
+    """
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_DROP_PUNCTUATION)).split())

@@ -89,6 +89,12 @@ class QATokenizer:
     def from_json(cls, text: str) -> QATokenizer:
         """Return the tokenizer of the text of a `tokenizer.json`.
 
+        Args:
+            text: The text of a `tokenizer.json`.
+
+        Returns:
+            The tokenizer.
+
         Raises:
             TokenizerError: The text is not a valid `tokenizer.json`.
         """
@@ -101,6 +107,12 @@ class QATokenizer:
     @classmethod
     def from_path(cls, path: str | Path) -> QATokenizer:
         """Return the tokenizer of a `tokenizer.json`, or of a directory that holds one.
+
+        Args:
+            path: The file, or a directory that holds it.
+
+        Returns:
+            The tokenizer.
 
         Raises:
             TokenizerError: The file cannot be read or is not valid.

@@ -71,7 +71,15 @@ class Engine(ABC):
             self._lock.release()
 
     def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
-        """Describe the model as a server would; raises as `infer` does."""
+        """Describe the model as a server would; raises as `infer` does.
+
+        Args:
+            version: The version; None for the one that is loaded.
+            timeout: Seconds; not used.
+
+        Returns:
+            Name, versions, inputs, outputs and `rt_info`.
+        """
         self._require(version)
         return ModelMetadata(
             name=MODEL_NAME,

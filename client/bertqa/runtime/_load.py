@@ -52,7 +52,15 @@ def load(path: str | Path, version: int | None = None) -> Engine:
 
 
 def find_model(path: Path, version: int | None = None) -> Path:
-    """Return the file of the model that `load` loads. Raises what `load` raises about the path."""
+    """Return the file of the model that `load` loads. Raises what `load` raises about the path.
+
+    Args:
+        path: A model file, a version directory or a model's directory.
+        version: The number, where `path` is a model's directory.
+
+    Returns:
+        The path of the file.
+    """
     path = path.absolute()
     directory = path.parent if path.is_file() else path
     number = _number_of(directory)

@@ -127,7 +127,15 @@ class AdminClient:
         return self._is_ok("/v2/health/ready")
 
     def is_model_ready(self, model: str, version: int | None = None) -> bool:
-        """Return whether a version answers requests; without a number, whether any does."""
+        """Return whether a version answers requests; without a number, whether any does.
+
+        Args:
+            model: The model's name.
+            version: The number; None for any version.
+
+        Returns:
+            Whether it answers.
+        """
         return self._is_ok(f"{_path(model, version)}/ready")
 
     def models(self) -> dict[str, dict[int, VersionState]]:
@@ -151,6 +159,12 @@ class AdminClient:
 
     def states(self, model: str) -> dict[int, VersionState]:
         """Return the state of each version of a model.
+
+        Args:
+            model: The model's name.
+
+        Returns:
+            The states by version.
 
         Raises:
             ModelNotFoundError: The server is not configured with the model.
@@ -199,7 +213,14 @@ class AdminClient:
             return [sample for family in families for sample in family.samples]
 
     def streams(self, model: str) -> dict[int, int]:
-        """Return how many OpenVINO streams each version of a model has, as far as is known."""
+        """Return how many OpenVINO streams each version of a model has, as far as is known.
+
+        Args:
+            model: The model's name.
+
+        Returns:
+            The number of streams by version.
+        """
         return {
             int(sample.labels["version"]): int(sample.value)
             for sample in self.metrics()
@@ -208,6 +229,13 @@ class AdminClient:
 
     def metadata(self, model: str, version: int | None = None) -> VersionMetadata:
         """Return what a version reports about itself; without a number, the default one.
+
+        Args:
+            model: The model's name.
+            version: The number; None for the default version.
+
+        Returns:
+            What the version reports.
 
         Raises:
             ModelNotFoundError: The server does not serve the model.
@@ -227,6 +255,12 @@ class AdminClient:
 
     def run(self, model: str, version: int, inputs: Iterable[str], length: int) -> None:
         """Run a version once, on one row of ones of so many tokens in each of its inputs.
+
+        Args:
+            model: The model's name.
+            version: The number.
+            inputs: The names of the inputs, each sent as INT64 `[1, length]`.
+            length: The number of tokens.
 
         Raises:
             BertQAError: As `metadata` does, and where the version cannot run.
@@ -275,6 +309,13 @@ class AdminClient:
 
 def rest_address(url: str, metadata_url: str | None = None) -> Address:
     """Return a server's REST address, by convention where its gRPC address is given.
+
+    Args:
+        url: The server's address, gRPC or REST.
+        metadata_url: The REST address, where it does not follow the convention.
+
+    Returns:
+        The REST address.
 
     Raises:
         InvalidOptionError: A URL cannot be read.

@@ -155,7 +155,14 @@ class RestCodec:
             )
 
     def error_detail(self, body: bytes) -> str:
-        """Return what the body of an error says: the text below `error`, or all of it."""
+        """Return what the body of an error says: the text below `error`, or all of it.
+
+        Args:
+            body: The body of the response.
+
+        Returns:
+            The text.
+        """
         text = body.decode(errors="replace")
         with contextlib.suppress(*_MISREADINGS):
             return str(json.loads(text)["error"])
