@@ -19,6 +19,7 @@ from bertqa.artifact import INPUTS, OUTPUTS, ModelInfo, synthetic_inputs
 from bertqa.runtime.openvino import MODEL_INFO
 from bertqa_build.errors import BuildError
 from bertqa_build.onnx_folding import fold_quantized_weights
+from bertqa_build.quantization import compiled_quantizers
 from bertqa_build.quiet import quiet
 
 ONNX_OPSET = 17
@@ -44,7 +45,7 @@ def to_openvino(module: nn.Module, *, quantized: bool = False) -> ov.Model:
     Raises:
         BuildError: The IR's logits differ from the module's.
     """
-    with quiet(), torch.no_grad():
+    with quiet(), compiled_quantizers(), torch.no_grad():
         model = ov.convert_model(module.eval(), example_input=_example(2, 16))
     for port, name in zip(model.inputs, INPUTS, strict=True):
         _name(port, name)
@@ -95,7 +96,12 @@ def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
         BuildError: In ONNX Runtime, the model's logits differ from the module's.
     """
     example = _example(2, 16)
-    with quiet(), torch.no_grad(), tempfile.TemporaryDirectory() as directory:
+    with (
+        quiet(),
+        compiled_quantizers(),
+        torch.no_grad(),
+        tempfile.TemporaryDirectory() as directory,
+    ):
         plain = module.eval()
         if quantized:
             plain = nncf.strip(

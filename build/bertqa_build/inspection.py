@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import openvino as ov
+from google.protobuf.message import DecodeError
 
 from bertqa.artifact import (
     IR_FILE,
@@ -23,6 +24,7 @@ from bertqa.artifact import (
     onnx_model_name,
     synthetic_inputs,
 )
+from bertqa.errors import ModelLoadError
 from bertqa.evaluation import Samples, take_turns, time_call
 from bertqa.runtime.openvino import INTEGER, OpenVINOEngine, executed_operations
 
@@ -232,7 +234,11 @@ def _count(names: Iterable[str]) -> dict[str, int]:
 def _onnx_operations(path: Path) -> dict[str, int]:
     if not path.exists():
         return {}
-    return _count(node.op_type for node in onnx.load(path, load_external_data=False).graph.node)
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except DecodeError as error:
+        raise ModelLoadError(f"{path} is not an ONNX model: it is damaged.") from error
+    return _count(node.op_type for node in graph.node)
 
 
 def _products(

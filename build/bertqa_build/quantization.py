@@ -126,7 +126,7 @@ def load_quantized(directory: Path) -> nn.Module:
             f"{directory} does not contain a complete quantised model.", detail=str(error)
         ) from error
     config._attn_implementation = "eager"
-    with quiet():
+    with quiet(), compiled_quantizers():
         bert = BertForQuestionAnswering(config)  # type: ignore[no-untyped-call]
         model: nn.Module = nncf.torch.load_from_config(SpanModel(bert), compression)
     model.load_state_dict(tensors)

@@ -131,7 +131,11 @@ class SplitModel:
         path = self._repository.version_dir(number, self.name) / IR_FILE
         try:
             text = path.read_text(encoding="utf-8")
+            _, _, rest = text.partition(f'<{SPLIT_KEY} value="')
+            return parse_split(rest.partition('"')[0])
         except OSError as error:
             raise DeployError(f"{path} cannot be read: {error.strerror}.") from error
-        _, _, rest = text.partition(f'<{SPLIT_KEY} value="')
-        return parse_split(rest.partition('"')[0])
+        except ValueError as error:
+            raise DeployError(
+                f"{path} should hold a split of traffic, and is damaged: remove {path.parent}."
+            ) from error

@@ -31,6 +31,7 @@ from bertqa_build.bench.plan import (
     variants,
 )
 from bertqa_build.errors import BuildError
+from bertqa_build.machine import cpu_flags, machine
 
 # How many times its FP32 weights a model takes in memory, measured with BERT-large: ONNX Runtime's
 # OpenVINO provider alone holds them four times.
@@ -139,7 +140,7 @@ def plan_for_this_machine(
         batches=tuple(sorted(set(batches))),
         repeats=repeats,
         threads=threads or cores,
-        variants=variants(chosen, has_bf16=bool({"avx512_bf16", "amx_bf16"} & _flags())),
+        variants=variants(chosen, has_bf16=bool({"avx512_bf16", "amx_bf16"} & cpu_flags())),
     )
 
 
@@ -187,24 +188,6 @@ def measure(
         for variant in plan.variants
     )
     return Measurement(plan, description, machine(), cells, kept["proofs"])
-
-
-def machine() -> str:
-    """Name the CPU, and what it has for matrix products in bf16 and INT8."""
-    wanted = ("avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-    flags = ", ".join(name for name in wanted if name in _flags()) or "no VNNI"
-    name = _cpu_info().get("model name", "unknown CPU")
-    return f"{name}, {len(os.sched_getaffinity(0))} cores ({flags})"
-
-
-def _flags() -> set[str]:
-    return set(_cpu_info().get("flags", "").split())
-
-
-def _cpu_info() -> dict[str, str]:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    pairs = (line.split(":", 1) for line in lines if ":" in line)
-    return {key.strip(): value.strip() for key, value in pairs}
 
 
 class _Worker:

@@ -63,7 +63,7 @@ def _write_report(
     from bertqa_build.report import render
 
     with quiet():
-        from bertqa_build.bench.run import machine
+        from bertqa_build.machine import machine
 
     speeds = measure_speed(repository, (before.version, after.version))
     try:

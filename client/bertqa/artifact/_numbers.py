@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import field
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from bertqa.artifact._files import sha256_of, write_whole
@@ -19,7 +19,7 @@ from bertqa.errors import RepositoryError
 class _Given:
     """Numbers of one model: the highest, and the sha256 of the manifest that each was given to."""
 
-    highest: int = 0
+    highest: NonNegativeInt = 0
     manifests: dict[int, str] = field(default_factory=dict)
 
 
@@ -56,7 +56,8 @@ class NumberRecord:
 
     def next(self, *models: str) -> int:
         """Return one above the highest number that any of these models ever had."""
-        highest = [self._given[model].highest for model in models if model in self._given]
+        given = [self._given[model] for model in models if model in self._given]
+        highest = [number for each in given for number in (each.highest, *each.manifests)]
         on_disk = [version for model in models for version in self._repository.versions(model)]
         return 1 + max([*highest, *on_disk], default=0)
 

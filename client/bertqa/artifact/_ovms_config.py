@@ -50,9 +50,12 @@ class OvmsConfig:
             raise ConfigError(f"There is no {path}. `bert-qa build` and `bert-qa serve` write one.")
         try:
             content = json.loads(text)
-            if not all(isinstance(each["config"], dict) for each in content["model_config_list"]):
-                raise TypeError("an entry is not an object")
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            if not isinstance(content["model_config_list"], list):
+                raise TypeError("model_config_list is not an array")
+            for each in content["model_config_list"]:
+                if not isinstance(each["config"].get("base_path", ""), str):
+                    raise TypeError("a base_path is not a string")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigError(
                 f"{path} is not a configuration of OVMS: {type(error).__name__}: {error}."
             ) from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from bertqa.artifact._files import DIRECTORY_MODE, partial_of, sha256_of, sync, write_whole
 from bertqa.artifact._manifest import MANIFEST_FILE
@@ -26,7 +28,7 @@ class _Move:
     manifest_sha256: str
 
 
-_MOVES = TypeAdapter(list[_Move])
+_MOVES = TypeAdapter(Annotated[list[_Move], Field(min_length=1)])
 
 
 class WorkFolder:
@@ -64,7 +66,7 @@ class WorkFolder:
         Raises:
             OSError: The disk cannot be written.
         """
-        if self._journal.exists():
+        if self._journal.is_file():
             try:
                 moves = _MOVES.validate_json(self._journal.read_bytes())
             except ValidationError:
@@ -134,15 +136,20 @@ class WorkFolder:
         for path in self.path.iterdir():
             if path in (self.lock, self.numbers, self.copies):
                 continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            _remove(path)
         for copy in self.copies.glob("*"):
             model, _, version = copy.name.rpartition("-")[0].rpartition("-")
             if (self._repository.root / model / version).exists():
-                shutil.rmtree(copy)
-        partial_of(self._repository.config_path.resolve()).unlink(missing_ok=True)
+                _remove(copy)
+        config = Path(os.path.realpath(self._repository.config_path))
+        partial_of(config).unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _digest(directory: Path) -> str:

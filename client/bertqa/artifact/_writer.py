@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -88,8 +89,9 @@ class RepositoryWriter:
             RepositoryError: The repository cannot be written, or its file system has no locks.
         """
         with self._explained():
-            made = [path for path in (self.repository.root, self._work.path) if _make(path)]
+            made: list[Path] = []
             try:
+                made += filter(_make, (self.repository.root, self._work.path))
                 self._acquire()
             except OSError:
                 for path in reversed(made):
@@ -282,7 +284,7 @@ class RepositoryWriter:
         Raises:
             RepositoryError: It cannot be written.
         """
-        target = path.resolve()
+        target = Path(os.path.realpath(path))
         inside = target.parent == self.repository.root.resolve()
         with self._explained():
             write_whole(target, text, staging=self._work.path if inside else None)

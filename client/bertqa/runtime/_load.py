@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bertqa.artifact import IR_FILE, ONNX_FILE, Repository
 from bertqa.errors import ModelLoadError, VersionNotFoundError
 from bertqa.runtime._engine import Engine
-
-if TYPE_CHECKING:
-    pass
 
 _IR_SUFFIX, _ONNX_SUFFIX = Path(IR_FILE).suffix, Path(ONNX_FILE).suffix
 

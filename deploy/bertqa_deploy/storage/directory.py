@@ -55,7 +55,8 @@ class Directory:
         with RepositoryWriter(
             self._repository, wait_seconds=self._wait_seconds, on_progress=on_progress
         ) as writer:
-            absent = [part for part in absent if not self._is_there(part, on_progress)]
+            # What was there before the lock may be gone: the half of a killed writer is removed.
+            absent = [part for part in parts if not self._is_there(part, on_progress)]
             for part in absent:
                 writer.require_own_number(part.model, part.version, part.digests[MANIFEST_FILE])
             copies = {part.model: writer.stage_copy(part.identity) for part in absent}

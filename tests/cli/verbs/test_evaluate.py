@@ -32,9 +32,9 @@ def test_a_published_version_gets_the_scores_of_its_card(
 
     scores, manifest = json.loads(result.out), demo_repository.manifest(2)
     assert manifest.scores is not None
-    assert scores.questions == manifest.scores.questions
-    assert scores.f1 == pytest.approx(manifest.scores.f1, abs=0.2)
-    assert scores.exact_match == pytest.approx(manifest.scores.exact_match, abs=0.6)
+    assert scores["questions"] == manifest.scores.questions
+    assert scores["f1"] == pytest.approx(manifest.scores.f1, abs=0.2)
+    assert scores["exact_match"] == pytest.approx(manifest.scores.exact_match, abs=0.6)
 
 
 def test_a_served_version_scores_as_the_published_one(

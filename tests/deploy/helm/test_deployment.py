@@ -124,7 +124,7 @@ def test_a_track_that_follows_the_latest_version_looks_for_it() -> None:
     "values",
     [
         {"tracks": {"stable": {"version": 2}}},
-        {"server": {"streams": 2}},
+        {"server": {"streams": 3}},
         {"server": {"precision": "f32"}},
         {"proxy": {"maxConnectionSeconds": 60}},
         {"resources": {"limits": {"cpu": 8}}},

@@ -132,7 +132,7 @@ def test_files_are_mounted_where_the_containers_read_them() -> None:
 
 
 def test_a_changed_configuration_makes_a_new_revision() -> None:
-    before, after = predictor(), predictor({"server": {"streams": 2}})
+    before, after = predictor(), predictor({"server": {"streams": 3}})
     assert before["annotations"] != after["annotations"]
     after = predictor({"proxy": {"maxConnectionSeconds": 60}})
     assert before["annotations"] != after["annotations"]
