@@ -64,7 +64,7 @@ class Repository:
 
         Args:
             version: The number.
-            model: The model; the repository's default where None.
+            model: The model's name, which is its directory's.
 
         Returns:
             The directory, whether or not it exists.
@@ -75,7 +75,7 @@ class Repository:
         """Return the numbers of the versions on disk, in ascending order.
 
         Args:
-            model: The model; the repository's default where None.
+            model: The model's name, which is its directory's.
 
         Returns:
             The numbers, empty where the model has no directory.
@@ -114,7 +114,7 @@ class Repository:
 
         Args:
             version: The number.
-            model: The model; the repository's default where None.
+            model: The model's name, which is its directory's.
 
         Returns:
             The directory, which exists.
@@ -134,7 +134,7 @@ class Repository:
         """Return the highest version on disk.
 
         Args:
-            model: The model; the repository's default where None.
+            model: The model's name, which is its directory's.
 
         Returns:
             The number.

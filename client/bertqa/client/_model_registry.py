@@ -103,7 +103,7 @@ class ModelRegistry:
             version: The number; None for the server's default.
 
         Returns:
-            What is known, None where the version was not met.
+            What is known, None where that is nothing or was forgotten.
         """
         with self._lock:
             return self._specs.get(version)
@@ -117,7 +117,7 @@ class ModelRegistry:
         """Whether a version was ever learned; `forget` does not change this.
 
         Args:
-            version: The number.
+            version: The number; None for the server's default.
 
         Returns:
             Whether it was learned.

@@ -74,18 +74,33 @@ class SquadDataset:
 def read_squad(path: Path) -> SquadDataset:
     """Read a SQuAD 1.1 or 2.0 file.
 
-    Raises DataError naming the file and the place where it is not SQuAD JSON, holds no question,
-    has an empty question or context or an id twice, or where more than 1 % of the answers do not
-    stand where their `answer_start` says.
+    Args:
+        path: The JSON file, in UTF-8.
+
+    Returns:
+        The questions in the order of the file; the data set has the file's name.
+
+    Raises:
+        DataError: The file cannot be read, is not SQuAD JSON, has no question, has an empty
+            question or context or the same id twice, or has more than 1 % of answers whose
+            `answer_start` does not point at their text.
     """
     dataset = parse_squad(_load(path), str(path))
     return replace(dataset, name=path.name)
 
 
 def parse_squad(document: Any, name: str) -> SquadDataset:
-    """Make a data set of a SQuAD document that is in memory, known by `name` in errors.
+    """Make a data set of a SQuAD document that is in memory.
 
-    Raises DataError as `read_squad` does.
+    Args:
+        document: The parsed JSON.
+        name: The name of the data set, which errors begin with.
+
+    Returns:
+        The questions in the order of the document.
+
+    Raises:
+        DataError: As `read_squad` does, but for what concerns the file.
     """
     reader = _Reader(name)
     questions = tuple(reader.questions(document))

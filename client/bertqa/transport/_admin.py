@@ -131,7 +131,7 @@ class AdminClient:
 
         Args:
             model: The model's name.
-            version: The number; None for the default version.
+            version: The number; None for any version.
 
         Returns:
             Whether it answers.
