@@ -15,6 +15,7 @@ Loc = tuple[str | int, ...]
 
 _LONGEST = 2**18
 _DEEPEST = 20
+_LONGEST_NUMBER = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def read_yaml(text: str, place: str) -> YamlDocument:
         raise RecipeError(
             f"{place}, line {line}: this is not valid YAML: {error.problem}."
         ) from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that cannot be
+    except yaml.YAMLError as error:
         raise RecipeError(f"{place} is not valid YAML: {error}.") from error
 
 
@@ -108,6 +109,22 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > _LONGEST_NUMBER:
+            raise _RefusedError(
+                f"this is not valid YAML: Exceeds the limit of {_LONGEST_NUMBER} digits.",
+                node.start_mark,
+            )
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise _RefusedError(f"this is not valid YAML: {error}.", node.start_mark) from error
+        except (LookupError, AttributeError) as error:  # PyYAML does not check tagged values.
+            raise _RefusedError(
+                f"this is not valid YAML: the value does not fit the tag {node.tag}.",
+                node.start_mark,
+            ) from error
 
 
 def _refuse_repeated_keys(root: yaml.Node) -> None:

@@ -170,6 +170,11 @@ def test_what_would_be_expensive_is_refused_with_its_line(
         (MINIMAL + "seed: " + "9" * 5000, "is not valid YAML: Exceeds the limit"),
         (MINIMAL + "seed: 2026-13-41\n", "is not valid YAML: month must be in 1..12"),
         (MINIMAL + "seed: \a\n", "is not valid YAML"),
+        (MINIMAL + f"seed: 0x{'f' * 9000}\n", "line 4: this is not valid YAML: Exceeds the limit"),
+        (MINIMAL + f"seed: {'1:' * 5000}1\n", "line 4: this is not valid YAML: Exceeds the limit"),
+        (MINIMAL + 'seed: !!int ""\n', "line 4: this is not valid YAML: the value does not fit"),
+        (MINIMAL + "seed: !!bool maybe\n", "the value does not fit the tag"),
+        (MINIMAL + "seed: !!timestamp today\n", "the value does not fit the tag"),
     ],
 )
 def test_what_is_too_large_or_has_no_value_is_refused(tmp_path: Path, text: str, told: str) -> None:

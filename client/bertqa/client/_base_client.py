@@ -104,6 +104,10 @@ class BaseClient(Generic[TransportT]):
             shadow is not None and on_shadow is None and recorder is None
         ):
             raise InvalidOptionError("Pass shadow= together with on_shadow= or recorder=.")
+        if not (model and model.isprintable()):
+            raise InvalidOptionError(
+                f"model= is {model!r}: pass a name of the server's config.json."
+            )
         if isinstance(tokenizer, str | Path):
             tokenizer = QATokenizer.load(tokenizer)
         self._settings = Settings.of({"version": version}, timeout)

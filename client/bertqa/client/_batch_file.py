@@ -7,7 +7,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -96,7 +96,7 @@ def answer_file(
     for path in (source, target):
         if path.suffix.lower() not in (CSV, *JSON_LINES):
             raise DataError(f"{path} has to end in {CSV} or {' or '.join(JSON_LINES)}.")
-    if target.exists():
+    if os.path.lexists(target):
         raise DataError(f"{target} exists already: remove it, or choose another name.")
     total = sum(1 for _ in _read(source))
     journal = target.with_name(f"{target.name}.partial")
@@ -249,7 +249,8 @@ def _finish(journal: Path, target: Path) -> None:
     except OSError as error:
         raise DataError(f"{target} cannot be written: {error}.") from error
     finally:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):  # It may be a directory that somebody else made.
+            staged.unlink()
     journal.unlink()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 import time
 import weakref
@@ -19,6 +20,8 @@ from bertqa.client._scheduler import Response, Scheduler
 from bertqa.client._sync.effects import execute
 from bertqa.errors import BertQAError, ClientStateError
 from bertqa.transport import Transport
+
+logger = logging.getLogger(__name__)
 
 _BACKGROUND_THREADS = 2
 
@@ -116,6 +119,10 @@ class ThreadDriver:
         def run() -> None:
             try:
                 work()
+            except BaseException:
+                # The pool would keep it to itself: nothing reads the future.
+                logger.exception("The shadow of a question ended unexpectedly")
+                raise
             finally:
                 self._background_slots.release()
 

@@ -124,10 +124,10 @@ def _load(path: Path) -> Any:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON in UTF-8: {error}.") from error
+        raise DataError(f"{path} is not valid JSON in UTF-8: {error}.") from error
 
 
 class _Reader:

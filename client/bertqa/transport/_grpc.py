@@ -79,8 +79,8 @@ class GrpcConnection:
         except (ServerUnreachableError, DeadlineExceededError, ProtocolError) as error:
             raise type(error)(
                 f"{error} (The model behind {self._address} says over REST which tokenizer it "
-                "takes. Where its REST address is another one, pass metadata_url=; where there is "
-                "none, pass tokenizer=.)",
+                "takes. Where its REST address is another one or there is none, pass metadata_url= "
+                "or tokenizer=.)",
                 detail=error.detail,
             ) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from pathlib import Path
 import grpc
 
 from bertqa.errors import InvalidOptionError
+
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +63,29 @@ class Security:
 
         Returns:
             The combination.
+
+        Raises:
+            InvalidOptionError: The token or a header has characters that cannot be sent.
         """
         merged = {name.lower(): value for name, value in (headers or {}).items()}
         if token is not None:
             merged["authorization"] = f"Bearer {token}"
+        for name, value in merged.items():
+            if not _HEADER_VALUE.fullmatch(value):
+                # The value may be a secret, so that it is not shown.
+                raise InvalidOptionError(
+                    f"The header {name!r} cannot be sent: its value has to be printable ASCII."
+                )
         return cls(tls or TLS(), merged)
 
     def grpc_credentials(self) -> grpc.ChannelCredentials:
         """Return the credentials of a gRPC channel.
 
         Raises:
-            InvalidOptionError: A TLS file cannot be read.
+            InvalidOptionError: A TLS file cannot be read or is not valid.
         """
+        if self.tls != TLS():
+            self.ssl_context()  # gRPC itself reports a damaged file as a server that is away.
         return grpc.ssl_channel_credentials(
             root_certificates=_read(self.tls.ca),
             private_key=_read(self.tls.key),
@@ -82,14 +96,18 @@ class Security:
         """Return the TLS context of an HTTP client.
 
         Raises:
-            InvalidOptionError: A TLS file cannot be read.
+            InvalidOptionError: A TLS file cannot be read or is not valid.
         """
         try:
             context = ssl.create_default_context(cafile=self.tls.ca)
             if self.tls.certificate is not None:
-                context.load_cert_chain(self.tls.certificate, self.tls.key)
+                context.load_cert_chain(self.tls.certificate, self.tls.key, password="")
         except OSError as error:  # ssl.SSLError is one
-            raise InvalidOptionError(f"The TLS files cannot be used: {error}.") from error
+            files = filter(None, (self.tls.ca, self.tls.certificate, self.tls.key))
+            raise InvalidOptionError(
+                f"The TLS files {', '.join(map(str, files))} cannot be used: {error}. "
+                "Pass files in PEM format, and a key without a password."
+            ) from error
         return context
 
 

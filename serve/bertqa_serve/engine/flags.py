@@ -144,7 +144,7 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not valid JSON: {error}") from error
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

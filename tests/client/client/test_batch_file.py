@@ -236,3 +236,24 @@ def test_a_target_that_appears_during_the_run_is_left_as_it_is(
 
 def _no_links(source: Path, target: Path) -> None:
     raise OSError(errno.EPERM, "Operation not permitted")
+
+
+def test_a_name_that_leads_nowhere_is_refused_before_any_question(
+    tmp_path: Path, client: QAClient
+) -> None:
+    source = write_lines(tmp_path / "in.jsonl", ROWS)
+    target = tmp_path / "out.jsonl"
+    target.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="exists already"):
+        answer_file(client, source, target)
+    assert sorted(tmp_path.iterdir()) == sorted([source, target])
+
+
+def test_a_directory_in_the_way_of_the_output_is_an_error(tmp_path: Path, client: QAClient) -> None:
+    source = write_lines(tmp_path / "in.jsonl", ROWS)
+    staged = tmp_path / "out.csv.staged"
+    staged.mkdir()
+    with pytest.raises(DataError, match="cannot be written"):
+        answer_file(client, source, tmp_path / "out.csv")
+    staged.rmdir()
+    assert answer_file(client, source, tmp_path / "out.csv").resumed == len(ROWS)

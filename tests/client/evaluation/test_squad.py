@@ -80,7 +80,7 @@ def test_more_than_one_percent_misplaced_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not JSON: .* line 1, column 2"),
+        ("{", "is not valid JSON: .* line 1, column 2"),
         ("[]", "at the document, found a list where an object should be"),
         ({}, "at the document, data is missing"),
         ({"data": None}, "data is null and should be a list"),
@@ -117,5 +117,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_squad(tmp_path)
     binary = tmp_path / "binary.json"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="is not JSON in UTF-8"):
+    with pytest.raises(DataError, match="is not valid JSON in UTF-8"):
         read_squad(binary)

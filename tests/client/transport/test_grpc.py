@@ -196,6 +196,30 @@ def test_tls_files_that_cannot_be_used_are_named(open_client: Twins, tmp_path: P
         TLS(certificate=missing)
 
 
+@pytest.mark.parametrize("scheme", ["grpcs", "https"])
+def test_a_damaged_tls_file_is_named(open_client: Twins, tmp_path: Path, scheme: str) -> None:
+    damaged = tmp_path / "damaged.pem"
+    damaged.write_bytes(b"\xd9\x00 no certificate")
+    with pytest.raises(InvalidOptionError, match=r"damaged\.pem cannot be used"):
+        open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, tls=TLS(ca=damaged))
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+@pytest.mark.parametrize("secret", [{"token": "s3cret\n"}, {"headers": {"x-key": "s3cr\u00e9t"}}])
+def test_a_secret_that_cannot_be_sent_is_not_shown(
+    open_client: Twins, scheme: str, secret: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidOptionError, match="has to be printable ASCII") as raised:
+        open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, **secret)
+    assert "s3cr" not in str(raised.value)
+
+
+@pytest.mark.parametrize("model", ["", "\udcff", "a\nb"])
+def test_a_name_that_no_model_has_is_refused(open_client: Twins, model: str) -> None:
+    with pytest.raises(InvalidOptionError, match="model="):
+        open_client("grpc://localhost:1", tokenizer=TOKENIZER, model=model)
+
+
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
 async def test_closing_ends_what_other_tasks_ask(gate: GrpcGate, scheme: str) -> None:
     heard: list[bytes] = []

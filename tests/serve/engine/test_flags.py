@@ -61,7 +61,7 @@ def test_wrong_combinations_are_told(arguments: list[str], told: str) -> None:
         (["--api_key_file", "x"], "api_key_file"),
         (["--port", "many"], "many"),
         (["--log_level", "LOUD"], "LOUD"),
-        (["--plugin_config", "{"], "is not JSON"),
+        (["--plugin_config", "{"], "is not valid JSON"),
         (["--conf", "c"], "conf"),
     ],
 )
