@@ -31,7 +31,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test its kind; workers of pytest-xdist begin with the kinds that take longest."""
+    """Mark each test with its kind; workers of pytest-xdist begin with those that take longest."""
     ranks = {}
     for item in items:
         marks = [mark.name for mark in item.iter_markers() if mark.name in KINDS]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from bertqa import Answer, AsyncQAClient, BertQAError, QAClient
-from bertqa.transport import InferResult, Inputs, ModelMetadata, Transport
+from bertqa.client._local import ThreadedTransport
 
 T = TypeVar("T")
 Pairs = Iterable[tuple[str, str]]
@@ -24,7 +24,7 @@ class AsyncFace:
     ) -> None:
         self._runner = asyncio.Runner()
         if options.get("transport") is not None:
-            options["transport"] = AsyncTransportFace(options["transport"])
+            options["transport"] = ThreadedTransport(options["transport"])
         try:
             self._client = opener(*arguments, **options)
         except BaseException:
@@ -56,24 +56,6 @@ class AsyncFace:
 
         while found := self._runner.run(step()):
             yield found[0]
-
-
-class AsyncTransportFace:
-    """A synchronous transport as an asynchronous one, run in threads."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-        return await asyncio.to_thread(
-            self._transport.infer, inputs, version=version, timeout=timeout
-        )
-
-    async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
-        return await asyncio.to_thread(self._transport.metadata, version=version, timeout=timeout)
-
-    async def close(self) -> None:
-        self._transport.close()
 
 
 class Twins:

@@ -270,7 +270,7 @@ def _write_csv(journal: Path, staged: Path) -> None:
 
 
 def _publish(finished: Path, target: Path, journal: Path) -> None:
-    """Give a finished file the target's name, unless something has that name by now."""
+    """Move a finished file to the target, unless something has that name by now."""
     try:
         try:
             os.link(finished, target)

@@ -38,22 +38,25 @@ def open_local_transport(path: Path, version: int | None) -> Transport:
 
 def open_async_local_transport(path: Path, version: int | None) -> AsyncTransport:
     """Load a model into this process; its requests run in threads, off the event loop."""
-    return _InThreads(open_local_transport(path, version))
+    return ThreadedTransport(open_local_transport(path, version))
 
 
-class _InThreads:
-    """A synchronous transport as an asynchronous one."""
+class ThreadedTransport:
+    """A synchronous transport as an asynchronous one: its calls run in threads."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        """See `AsyncTransport`."""
         return await asyncio.to_thread(
             self._transport.infer, inputs, version=version, timeout=timeout
         )
 
     async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+        """See `AsyncTransport`."""
         return await asyncio.to_thread(self._transport.metadata, version=version, timeout=timeout)
 
     async def close(self) -> None:
+        """See `AsyncTransport`."""
         self._transport.close()

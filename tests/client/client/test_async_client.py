@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bertqa import AsyncQAClient
+from bertqa.client._local import ThreadedTransport
 from bertqa.transport import InferResult, Inputs
 from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
-from tests.support.twins import AsyncTransportFace
 
 CONTEXT = "The Normans were the people who gave their name to Normandy. "
 
@@ -31,7 +31,7 @@ async def test_pairs_may_come_from_an_asynchronous_source(server: Served) -> Non
 async def test_an_answer_that_is_cancelled_leaves_the_client_usable() -> None:
     started = asyncio.Event()
 
-    class Hanging(AsyncTransportFace):
+    class Hanging(ThreadedTransport):
         hangs = True
 
         async def infer(

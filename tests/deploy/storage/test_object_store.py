@@ -40,7 +40,7 @@ def send(repository: Repository, store: Store) -> Published:
 
 
 def enlarge(repository: Repository) -> int:
-    """Give version 2 weights that take several parts; return their size in bytes."""
+    """Write version 2 with weights that take several parts; return their size in bytes."""
     weights = repository.version_dir(2) / "model.bin"
     weights.write_bytes(os.urandom(20 * 2**20))
     write_manifest(weights.parent)
