@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support.messages import PLACEHOLDER, docstrings, error_texts
+from tests.support.sections import undocumented
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "client" / "bertqa"
@@ -30,6 +31,7 @@ BEGINNING = re.compile(
 )
 ENDING = re.compile(rf"[.?!)`{PLACEHOLDER}]$")
 OLD_VERBS = re.compile(r"(?:Gives?|Tells?|Says?|Give back)\b")
+VERBS = ROOT / "cli" / "bertqa_cli" / "verbs"
 
 
 def complaints(check: Callable[[str], str | None], *roots: Path) -> Iterator[str]:
@@ -77,5 +79,22 @@ def test_docstrings_begin_as_those_of_other_libraries() -> None:
         f"{Path(place).relative_to(ROOT)}: {text.splitlines()[0]}"
         for place, text in docstrings(LIBRARY, *PROGRAMS)
         if OLD_VERBS.match(text)
+    ]
+    assert not found, report(found)
+
+
+def test_public_functions_document_what_they_take_and_return() -> None:
+    """A public function has a docstring that explains each parameter in `Args`.
+
+    What it returns is in `Returns` or `Yields`, or in a first sentence that begins with "Return"
+    or "Yield"; where such a function takes one argument, that sentence is enough. What fulfils a
+    contract may refer to it: "see `Transport.infer`". Properties need no section, and the
+    docstrings of the command's verbs are their help texts.
+    """
+    found = [
+        each
+        for root in (LIBRARY, *PROGRAMS, ROOT / "tools")
+        for each in undocumented(root)
+        if not each.startswith(str(VERBS))
     ]
     assert not found, report(found)

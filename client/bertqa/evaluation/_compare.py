@@ -141,6 +141,9 @@ def compare(
         latency_questions: How many questions are timed one at a time, at most.
         on_progress: Called with each question that is answered.
 
+    Returns:
+        The scores, latencies and differing answers of both.
+
     Raises:
         InvalidOptionError: Both systems are the same.
         BertQAError: What the clients raise.

@@ -64,7 +64,7 @@ class OpenVINOEngine(Engine):
 
 
 def read_ir_info(model: ov.Model) -> ModelInfo:
-    """Read the section `model_info` of an IR's `rt_info`.
+    """Return the section `model_info` of an IR's `rt_info`.
 
     Raises:
         NotAQAModelError: The IR does not have that section.
