@@ -40,7 +40,7 @@ from bertqa.artifact import (
 from bertqa.artifact import _lock as lock_module
 from bertqa.errors import BertQAError, ConfigError, RepositoryBusyError, RepositoryError
 from bertqa_build.publish import Artefacts, publish
-from bertqa_deploy.errors import PlaceError, TakenError
+from bertqa_deploy.errors import StorageError, VersionExistsError
 from bertqa_deploy.split_model import SplitModel
 from bertqa_deploy.storage.directory import Directory
 from bertqa_deploy.storage.version import VersionFiles
@@ -115,7 +115,7 @@ class Process:
         parts = [VersionFiles.of(self.files.source, number, model) for model in (TWIN, MODEL_NAME)]
         try:
             Directory(self.repository.root).take(parts, lambda _: None)
-        except (TakenError, PlaceError):
+        except (VersionExistsError, StorageError):
             return None  # Another version is there, or this one was deleted while it was compared.
         except RepositoryError as error:
             if "was used for another version" in str(error):

@@ -41,9 +41,9 @@ class AzureNotFoundError(AzureError):
     """The workspace has no such thing."""
 
 
-class TakenError(DeployError):
-    """Where a version was to go, there is another already."""
+class VersionExistsError(DeployError):
+    """Where a version was to go, another one exists."""
 
 
-class PlaceError(DeployError):
+class StorageError(DeployError):
     """A directory or store cannot be reached, read or written."""

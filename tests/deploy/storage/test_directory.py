@@ -11,7 +11,7 @@ import pytest
 from bertqa._progress import Progress
 from bertqa.artifact import WORK_FOLDER, Repository, RepositoryWriter
 from bertqa.errors import RepositoryBusyError, RepositoryError
-from bertqa_deploy.errors import TakenError
+from bertqa_deploy.errors import VersionExistsError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.directory import Directory
 from bertqa_deploy.storage.publishing import publish
@@ -91,7 +91,7 @@ def test_half_a_version_of_somebody_else_is_named(published: Repository, tmp_pat
     half.mkdir(parents=True)
     (half / "manifest.json").write_bytes((published.version_dir(2) / "manifest.json").read_bytes())
 
-    with pytest.raises(TakenError, match=r"bert-qa/2 is there without model\.bin"):
+    with pytest.raises(VersionExistsError, match=r"bert-qa/2 is there without model\.bin"):
         publish(published, 2, Address("", str(tmp_path / "elsewhere")))
 
 
