@@ -45,7 +45,7 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def assert_whole(repository: Repository) -> None:
-    """Every version that is there has all its files, with the digests that its manifest gives."""
+    """Every version that is there has all its files, with the digests in its manifest."""
     for model in MODELS:
         for version in repository.versions(model):
             manifest = repository.manifest(version, model)

@@ -148,7 +148,7 @@ def test_the_kept_outputs_are_those_of_a_whole_run(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
-def test_no_kept_output_tells_of_the_machine_or_of_a_library(path: Path) -> None:
+def test_no_kept_output_names_the_machine_or_a_library(path: Path) -> None:
     notebook = read(path)
 
     kinds = {output.get("name", output.output_type) for output in outputs(notebook)}

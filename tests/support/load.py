@@ -19,7 +19,7 @@ QUESTION = "When was the bridge opened?"
 CONTEXT = "The bridge was opened in 1932 after four years of work."
 PATIENCE = 60.0
 AWAY = (ServerUnreachableError, ModelNotReadyError, DeadlineExceededError)
-"""What a client says of a server that is away longer than it waits."""
+"""What a client reports about a server that is away longer than it waits."""
 
 
 @functools.cache
@@ -44,10 +44,10 @@ class Load:
     followed: list[tuple[float, int]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def go_on(self, count: int = 12) -> tuple[set[int], set[int]]:
+    def observe(self, count: int = 12) -> tuple[set[int], set[int]]:
         """Wait for so many answers of each kind to what is asked from now on.
 
-        Gives the versions that answered clients without a version, and those that follow.
+        Returns the versions that answered clients without a version, and those that follow.
         """
         moment = time.monotonic()
         give_up = moment + PATIENCE
@@ -100,7 +100,7 @@ def asking(
     with ThreadPoolExecutor(len(clients)) as pool:
         asked = [pool.submit(ask, *each) for each in clients]
         try:
-            found.go_on(8)
+            found.observe(8)
             yield found
         finally:
             ended.set()

@@ -33,7 +33,7 @@ class OpenVINOEngine(Engine):
 
         Args:
             model: An IR's `.xml` file, or a model in memory.
-            info: What the model says of itself; by default that is read from its `rt_info`.
+            info: The model's description of itself; by default it is read from its `rt_info`.
             version: The version's number, which every result names.
             properties: OpenVINO's properties, on top of FP32 for what is not quantised.
 

@@ -24,7 +24,7 @@ class Directory:
         """Name the target.
 
         Args:
-            root: The directory; it is made where there is none.
+            root: The directory; it is created if it does not exist.
             wait_seconds: How long to wait for another process that writes there.
         """
         self.root = root

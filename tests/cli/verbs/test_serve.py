@@ -167,7 +167,9 @@ def test_an_empty_repository_is_named(invoke: Invoke, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_broken_model_is_told(invoke: Invoke, tmp_path: Path, two_ports: tuple[int, int]) -> None:
+def test_a_broken_model_is_reported(
+    invoke: Invoke, tmp_path: Path, two_ports: tuple[int, int]
+) -> None:
     directory = write_toy_version(tmp_path, 1)
     (directory / "model.xml").write_text("<net")
     write_config(tmp_path)

@@ -17,7 +17,7 @@ from tests.support.models import write_config
 
 
 def publish(root: Path, *precisions: str, size: int = 3) -> None:
-    """Publish a version of each precision, which is all that a repository is asked for here."""
+    """Publish a version of each precision, which is all that these tests need of a repository."""
     for version, precision in enumerate(precisions, start=1):
         directory = root / "bert-qa" / str(version)
         directory.mkdir(parents=True)
@@ -28,7 +28,7 @@ def publish(root: Path, *precisions: str, size: int = 3) -> None:
         (directory / "model.bin").write_bytes(bytes(size))
 
 
-def test_a_server_tells_its_versions_and_which_one_is_the_default(
+def test_a_server_reports_its_versions_and_which_one_is_the_default(
     invoke: Invoke, served: Served
 ) -> None:
     result = invoke("versions", "--url", served.rest_url, "--json")
@@ -40,7 +40,7 @@ def test_a_server_tells_its_versions_and_which_one_is_the_default(
     ] == [(1, "AVAILABLE", False, "fp32"), (2, "AVAILABLE", True, "fp32")]
 
 
-def test_a_server_s_versions_have_the_size_and_the_date_that_their_own_cards_tell(
+def test_a_server_s_versions_have_the_size_and_the_date_of_their_own_cards(
     invoke: Invoke, served: Served, tmp_path: Path
 ) -> None:
     publish(tmp_path, "fp32", "int8", size=3_000_000)
@@ -90,7 +90,7 @@ def test_an_empty_repository_has_no_versions(invoke: Invoke, tmp_path: Path) -> 
         ({"specific": {"versions": [9]}}, [], None),
     ],
 )
-def test_a_repository_tells_what_is_served_by_its_configuration_and_which_is_the_default(
+def test_a_repository_lists_what_its_configuration_serves_and_which_is_the_default(
     invoke: Invoke, tmp_path: Path, policy: object, served: list[int], default: int | None
 ) -> None:
     publish(tmp_path, "fp32", "int8", "int8")
@@ -194,7 +194,7 @@ def test_a_configuration_that_ovms_would_refuse_is_named(
     assert complaint in result.err.replace("\n", " ")
 
 
-def test_the_light_install_tells_a_repository_s_versions(tmp_path: Path) -> None:
+def test_the_light_install_lists_a_repository_s_versions(tmp_path: Path) -> None:
     publish(tmp_path, "fp32")
     write_config(tmp_path)
     code = f"""

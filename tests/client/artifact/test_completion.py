@@ -84,7 +84,7 @@ def test_a_repository_that_cannot_be_served_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"model_config_list": [1]}'])
-def test_a_configuration_that_is_none_is_named_and_left(tmp_path: Path, text: str) -> None:
+def test_an_invalid_configuration_is_named_and_left(tmp_path: Path, text: str) -> None:
     path = with_version(tmp_path) / "config.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=str(path)):

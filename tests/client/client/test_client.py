@@ -1,7 +1,7 @@
 """What both clients do: each test runs for the synchronous and for the asynchronous one.
 
 It runs on every engine where a server as it is will do, and in this process where the model has to
-misbehave, to change under the client's feet, or to tell what it was asked.
+misbehave, to change under the client's feet, or to record the requests.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def test_many_questions_get_their_own_answers_in_order(open_client: Twins) -> No
         assert windows * tokens <= 2048 or windows == 1
 
 
-def test_no_question_gives_no_answer(open_client: Twins) -> None:
+def test_no_question_gets_no_answer(open_client: Twins) -> None:
     assert list(open_client(transport=InProcessTransport()).answer_many([])) == []
 
 

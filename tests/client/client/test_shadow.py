@@ -43,7 +43,7 @@ def test_a_shadow_gets_a_copy_and_both_answers_are_handed_over(
     assert second.model_version == 2
 
 
-def test_a_shadow_that_fails_or_a_callback_that_does_harm_nobody(
+def test_a_shadow_or_callback_that_fails_leaves_the_answers_alone(
     open_client: Twins, server: Served
 ) -> None:
     seen: list[Answer | BertQAError] = []

@@ -93,7 +93,7 @@ def test_a_default_version_that_keeps_changing_is_given_up(open_client: Twins) -
         open_client(transport=Restless()).answer(QUESTION, CONTEXT)
 
 
-def test_a_stream_goes_on_through_a_version_switch(open_client: Twins) -> None:
+def test_a_stream_continues_through_a_version_switch(open_client: Twins) -> None:
     transport = InProcessTransport()
     client = open_client(transport=transport)
 
@@ -111,7 +111,7 @@ def test_a_stream_goes_on_through_a_version_switch(open_client: Twins) -> None:
     assert {answer.model_version for answer in answers} == {1, 2}
 
 
-def test_a_model_that_is_none_for_questions_is_refused_by_what_it_lacks(
+def test_a_model_of_another_kind_is_refused_by_what_it_lacks(
     open_client: Twins,
 ) -> None:
     class Other(InProcessTransport):
@@ -125,8 +125,8 @@ def test_a_model_that_is_none_for_questions_is_refused_by_what_it_lacks(
 def test_a_model_without_a_tokenizer_can_be_given_one(open_client: Twins) -> None:
     class Silent(InProcessTransport):
         def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
-            told = super().metadata(version=version, timeout=timeout)
-            return ModelMetadata(told.name, told.versions, told.inputs, told.outputs, {})
+            known = super().metadata(version=version, timeout=timeout)
+            return ModelMetadata(known.name, known.versions, known.inputs, known.outputs, {})
 
     with pytest.raises(NotAQAModelError, match="lacks tokenizer_json"):
         open_client(transport=Silent()).answer(QUESTION, CONTEXT)

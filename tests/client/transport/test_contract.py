@@ -58,7 +58,7 @@ def test_what_is_not_there_is_named(open_client: Twins, server: Served, scheme: 
         open_client(**address, model="nope").answer(QUESTION, CONTEXT)
 
 
-def test_metadata_tells_the_signature_without_rest(server: Served, scheme: str) -> None:
+def test_metadata_has_the_signature_without_rest(server: Served, scheme: str) -> None:
     transport = open_transport(
         server.address(scheme)["url"],
         {"model": "bert-qa", "metadata_url": None, "learns": False, "security": Security()},

@@ -69,7 +69,7 @@ def api(
 
 @pytest.fixture
 def install(api: ApiServer) -> Install:
-    """Install the chart with version 1 and give the release."""
+    """Install the chart with version 1 and return the release."""
 
     def install(*flags: str, program: Path | None = None) -> Helm:
         program = program or helm()

@@ -38,7 +38,7 @@ def test_every_track_is_named_with_its_version_and_weight() -> None:
     assert "track candidate: version 2, weight 10 %, Service answers-bert-qa-candidate" in said
 
 
-def test_a_single_track_is_told_how_to_add_another() -> None:
+def test_a_single_track_shows_how_to_add_another() -> None:
     assert "--set tracks.candidate.version=2 --set tracks.candidate.weight=0" in notes("pvc")
     assert "tracks.candidate.version=2" not in notes("tracks")
 
@@ -54,7 +54,7 @@ def test_tls_asks_for_its_scheme_and_authority() -> None:
     assert "--url grpcs://localhost:9000 --ca ca.crt" in notes("tls")
 
 
-def test_training_says_how_to_follow_it_and_what_stays() -> None:
+def test_training_shows_how_to_follow_it_and_what_stays() -> None:
     said = notes("training")
     assert "app.kubernetes.io/component=training" in said
     assert "The claim answers-bert-qa-models stays" in said

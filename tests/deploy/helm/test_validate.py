@@ -39,17 +39,17 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"tracks": {"headless": {"version": 2, "weight": 0}}},
         "A track cannot be called headless",
     ),
-    "a CPU limit that is not whole while pinning is asked for": (
+    "a CPU limit that is not whole while pinning is requested": (
         "pvc",
         {"resources": {"limits": {"cpu": "2500m"}}},
         "The track stable has a CPU limit of 2500m, which is not whole",
     ),
-    "no CPU limit while pinning is asked for": (
+    "no CPU limit while pinning is requested": (
         "pvc",
         {"resources": {"limits": {"cpu": None}}},
         "The track stable has a CPU limit of none",
     ),
-    "requests below the limits while pinning is asked for": (
+    "requests below the limits while pinning is requested": (
         "pvc",
         {"resources": {"requests": {"cpu": "2"}}},
         "The track stable has requests that differ from its limits",
@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"model": {"training": {"recipeConfigMap": "mine"}}},
         "model.training has two recipes",
     ),
-    "a recipe that is no mapping": (
+    "a recipe that is not a mapping": (
         "training",
         {"model": {"training": {"recipe": "- a\n- b\n"}}},
         "model.training.recipe is not",

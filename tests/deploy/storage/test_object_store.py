@@ -268,7 +268,7 @@ def test_a_store_that_is_away_is_said_to_be(
         ),
     ],
 )
-def test_without_credentials_one_is_told_which(
+def test_missing_credentials_are_named(
     published: Repository,
     monkeypatch: pytest.MonkeyPatch,
     url: str,
@@ -280,7 +280,7 @@ def test_without_credentials_one_is_told_which(
         publish(published, 2, Address.parse(url))
 
 
-def test_what_the_environment_says_wrong_is_passed_on(
+def test_what_is_wrong_in_the_environment_is_passed_on(
     published: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only(monkeypatch, {"AZURE_STORAGE_CONNECTION_STRING": "nonsense"})
@@ -288,10 +288,10 @@ def test_what_the_environment_says_wrong_is_passed_on(
         publish(published, 2, Address.parse("az://models"))
 
 
-def test_an_answer_that_gets_lost_is_no_other_s_file(
+def test_after_a_lost_answer_the_file_counts_as_sent(
     published: Repository, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store has the object, the client asks again, and is told that it is there."""
+    """The store has the object, the client asks again, and the store replies that it is there."""
     store = stores.store("s3")
     lost: list[str] = []
 

@@ -131,7 +131,7 @@ def test_another_version_of_that_number_is_never_overwritten(
     )
 
 
-def test_somebody_else_s_half_is_not_made_whole(published: Repository, place: Place) -> None:
+def test_half_of_another_version_is_not_made_whole(published: Repository, place: Place) -> None:
     place.write("bert-qa/2/model.bin", b"the first half of something else")
 
     refused(
