@@ -172,15 +172,7 @@ def publish_and_die(repository: Repository, artefacts: Artefacts, call: int) -> 
 
     def trace(event: str, _: object) -> None:
         nonlocal calls
-        if event in (
-            "open",
-            "os.mkdir",
-            "os.rename",
-            "os.remove",
-            "os.rmdir",
-            "os.chmod",
-            "fcntl.flock",
-        ):
+        if event in EVENTS:
             calls += 1
             if calls == call:
                 os.kill(os.getpid(), signal.SIGKILL)

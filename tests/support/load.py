@@ -47,7 +47,8 @@ class Load:
     def observe(self, count: int = 12) -> tuple[set[int], set[int]]:
         """Wait for so many answers of each kind to what is asked from now on.
 
-        Returns the versions that answered clients without a version, and those that follow.
+        Returns:
+            The versions that answered clients without a version, and those that follow.
         """
         moment = time.monotonic()
         give_up = moment + PATIENCE

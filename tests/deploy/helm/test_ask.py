@@ -55,7 +55,7 @@ def test_it_fails_with_both_answers_when_the_model_finds_another(
         answer = the_answer(proxy, "grpc")
         asked = run(asking("pvc", {"test": {"answer": "another answer"}}), proxy, tmp_path)
     assert asked.returncode == 1
-    assert f'The answer is {answer!r}, which does not contain "another answer".' in asked.stderr
+    assert f"The answer is {answer!r}, which does not contain 'another answer'." in asked.stderr
 
 
 def test_it_fails_with_one_sentence_when_no_server_answers(
