@@ -125,15 +125,15 @@ class Process:
 
     def _complete(self) -> Done | None:
         """As `bert-qa serve` before it starts."""
-        said: list[str] = []
+        logged: list[str] = []
         cores = self.rng.choice((2, 8))
         try:
-            complete_config(self.repository, MODEL_NAME, cores, log=said.append)
+            complete_config(self.repository, MODEL_NAME, cores, log=logged.append)
         except RepositoryError as error:
             if "has no version of" in str(error):
                 return None
             raise
-        return None if said else Done("complete", cores)
+        return None if logged else Done("complete", cores)
 
     def _switch(self) -> Done | None:
         """As `bert-qa switch`: edit the configuration, publish a split, write the split's file."""

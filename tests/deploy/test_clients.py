@@ -21,7 +21,7 @@ PROGRAM = Path(clients.__file__).read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with toy_server("local", tmp_path_factory.mktemp("asked"), 1, 2) as server:
+    with toy_server("local", tmp_path_factory.mktemp("clients"), 1, 2) as server:
         yield server
 
 

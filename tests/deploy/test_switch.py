@@ -232,12 +232,12 @@ def test_a_switch_waits_for_followers_that_met_a_server_that_was_away(
 ) -> None:
     monkeypatch.setattr(_defaults, "FOLLOW_SECONDS", 0.0)
     monkeypatch.setattr(_defaults, "FOLLOW_TIMEOUT_SECONDS", 0.5)
-    asked: dict[str, Any] = {"question": "When?", "context": "It was in 1932.", "key": "user-17"}
+    question: dict[str, Any] = {"question": "When?", "context": "It was in 1932.", "key": "user-17"}
     starting: list[Future[None]] = []
 
     def meet_it_away() -> None:
         with pytest.raises((ServerUnreachableError, DeadlineExceededError)):
-            follower.answer(**asked, timeout=0.05)
+            follower.answer(**question, timeout=0.05)
         server.start()
 
     def on_step(step: str) -> None:
@@ -252,11 +252,11 @@ def test_a_switch_waits_for_followers_that_met_a_server_that_was_away(
     ):
         switch = operate(server).switch
         switch.move({1: 90.0, 2: 10.0})
-        assert follower.answer(**asked).model_version == 1
+        assert follower.answer(**question).model_version == 1
 
         replace(switch, on_step=on_step).move(TO_2)
 
-        assert follower.answer(**asked).model_version == 2
+        assert follower.answer(**question).model_version == 2
         starting[0].result()
 
 

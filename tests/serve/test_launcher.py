@@ -113,8 +113,8 @@ def test_a_server_is_ready_and_warm_inside_the_block_and_gone_after_it(repositor
         metrics = httpx.get(f"{server.rest_url}/metrics").text
         streams = int(plugin_config(usable_cores())["NUM_STREAMS"])
         for version in (1, 2):
-            asked = f'method="ModelInfer",name="bert-qa",version="{version}"}} '
-            assert f"{asked}{streams * len((32, 64, 80))}" in metrics
+            series = f'method="ModelInfer",name="bert-qa",version="{version}"}} '
+            assert f"{series}{streams * len((32, 64, 80))}" in metrics
     assert server.process.returncode == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.rest_url}/v2")

@@ -1,4 +1,4 @@
-"""Asking a server what was asked of OVMS, and comparing what both answered."""
+"""Sending OVMS's recorded requests to a server, and comparing the answers of both."""
 
 from __future__ import annotations
 

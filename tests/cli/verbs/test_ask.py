@@ -85,7 +85,7 @@ def test_a_context_comes_from_standard_input(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ([], "type a QUESTION, or --input"),
         (["q"], "Pass the context exactly once"),
@@ -101,12 +101,12 @@ def test_a_context_comes_from_standard_input(
     ],
 )
 def test_wrong_usage_is_status_2_and_is_named(
-    invoke: Invoke, arguments: list[str], said: str
+    invoke: Invoke, arguments: list[str], expected: str
 ) -> None:
     result = invoke("ask", *arguments)
 
     assert result.status == 2
-    assert said in result.err
+    assert expected in result.err
     assert "Traceback" not in result.err
 
 
@@ -128,19 +128,19 @@ def test_an_address_without_a_server_is_status_1(invoke: Invoke, free_port: int)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--version", "9"], "does not serve version 9"),
         (["--model", "bert-qq"], "does not serve the model 'bert-qq'"),
     ],
 )
 def test_a_model_or_version_that_is_not_there_is_named(
-    invoke: Invoke, served: Served, arguments: list[str], said: str
+    invoke: Invoke, served: Served, arguments: list[str], expected: str
 ) -> None:
     result = invoke("ask", QUESTION, "--context", CONTEXT, "--url", served.rest_url, *arguments)
 
     assert result.status == 1
-    assert said in result.err
+    assert expected in result.err
 
 
 def test_a_file_of_questions_is_answered_and_its_bad_rows_are_reported(

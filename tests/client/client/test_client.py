@@ -115,13 +115,13 @@ def test_a_megabyte_is_answered(qa: Any) -> None:
 def test_many_questions_get_their_own_answers_in_order(open_client: Twins) -> None:
     transport = InProcessTransport()
     client = open_client(transport=transport)
-    asked = pairs(150)
-    expected = [client.answer(*pair) for pair in asked]
+    questions = pairs(150)
+    expected = [client.answer(*pair) for pair in questions]
     transport.requests.clear()
 
-    assert list(client.answer_many(iter(asked), look_ahead=64)) == expected
+    assert list(client.answer_many(iter(questions), look_ahead=64)) == expected
 
-    assert len(transport.requests) < len(asked) / 3
+    assert len(transport.requests) < len(questions) / 3
     for _, (windows, tokens) in transport.requests:
         assert tokens % 32 == 0
         assert windows * tokens <= 2048 or windows == 1
@@ -252,11 +252,11 @@ def test_a_fork_is_noticed(open_client: Twins) -> None:
 
 def test_threads_share_a_client(server: Served) -> None:
     with QAClient(**server.address()) as client:
-        asked = pairs(40)
-        expected = [client.answer(*pair) for pair in asked]
+        questions = pairs(40)
+        expected = [client.answer(*pair) for pair in questions]
         found: list[list[Answer]] = []
         threads = [
-            threading.Thread(target=lambda: found.append(list(client.answer_many(asked))))
+            threading.Thread(target=lambda: found.append(list(client.answer_many(questions))))
             for _ in range(6)
         ]
         for thread in threads:

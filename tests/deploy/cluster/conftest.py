@@ -121,9 +121,9 @@ def traffic(
                         ask(clients[version], version)
 
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(go)
+        running = pool.submit(go)
         try:
             yield
         finally:
             ended.set()
-    asked.result()
+    running.result()

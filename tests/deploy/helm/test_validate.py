@@ -130,9 +130,9 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refuses(case: str) -> None:
     scenario, values, sentence = REFUSED[case]
-    said = refusal(values, scenario)
-    assert sentence in said
-    assert len([line for line in said.splitlines() if "execution error at" in line]) == 1
+    message = refusal(values, scenario)
+    assert sentence in message
+    assert len([line for line in message.splitlines() if "execution error at" in line]) == 1
 
 
 def test_takes_requests_below_limits_once_pinning_is_off() -> None:

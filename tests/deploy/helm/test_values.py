@@ -39,9 +39,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_the_schema_refuses(case: str) -> None:
     values, key = WRONG[case]
-    said = refusal(values)
-    assert "values don't meet the specifications of the schema" in said
-    assert key in said
+    message = refusal(values)
+    assert "values don't meet the specifications of the schema" in message
+    assert key in message
 
 
 def test_the_chart_may_be_part_of_another(tmp_path: Path) -> None:
