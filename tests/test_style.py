@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.support.messages import PLACEHOLDER, docstrings, error_texts
+from tests.support.messages import PLACEHOLDER, docstrings, error_texts, function_names
 from tests.support.sections import undocumented
 
 ROOT = Path(__file__).parents[1]
@@ -18,11 +19,12 @@ PROGRAMS = (
     ROOT / "cli" / "bertqa_cli",
 )
 
-BANNED = re.compile(
-    r"(?<!there )\b(?:is|are) no (?!longer\b)\w+|\b(?:is|are) none\b|"
-    r"\b(?:nobody|somebody|whoever|gives?|tells?|(?:goes|go) on)\b",
-    re.IGNORECASE,
+OLD_WORDS = (
+    r"(?<!there )\b(?:is|are) no (?!longer\b)\w+|"
+    r"\b(?:nobody|somebody|anybody|whoever|gives?(?! up)|tells?|told|says? of)\b|"
+    r"\b(?:goes|go|went) on\b"
 )
+BANNED = re.compile(rf"{OLD_WORDS}|\b(?:is|are) none\b", re.IGNORECASE)
 # A keyword of Python that is left open, as in `timeout=`; `1=90` and `key=value` are none.
 KEYWORD = re.compile(r"(?<![.\w])[a-z]\w*=(?![\w=./\"'<…])|(?<![.\w])[a-z]\w*=(?=[. ]?$)")
 # The name of an option or key may begin a message: `timeout is 0, but`, `max_seq_len leaves`.
@@ -79,6 +81,17 @@ def test_docstrings_begin_as_those_of_other_libraries() -> None:
         f"{Path(place).relative_to(ROOT)}: {text.splitlines()[0]}"
         for place, text in docstrings(LIBRARY, *PROGRAMS)
         if OLD_VERBS.match(text)
+    ]
+    assert not found, report(found)
+
+
+def test_docstrings_and_names_use_plain_words() -> None:
+    roots = (LIBRARY, *PROGRAMS, ROOT / "tools", ROOT / "tests")
+    names = ((place, name.replace("_", " ")) for place, name in function_names(*roots))
+    found = [
+        f"{Path(place).relative_to(ROOT)}: {banned[0]}"
+        for place, text in itertools.chain(docstrings(*roots), names)
+        if (banned := re.search(OLD_WORDS, text, re.IGNORECASE))
     ]
     assert not found, report(found)
 
