@@ -3,7 +3,7 @@
 from bertqa._defaults import GRPC_PORT, REST_PORT
 from bertqa.artifact._completion import complete_config
 from bertqa.artifact._files import sha256_of, sync, write_whole
-from bertqa.artifact._hardware import plugin_config, streams_for, usable_cores
+from bertqa.artifact._hardware import open_files_limit, usable_cores, usable_memory
 from bertqa.artifact._lock import FOR_EVER, acquire, file_lock
 from bertqa.artifact._manifest import MANIFEST_FILE, GateResult, Scores, VersionManifest
 from bertqa.artifact._model_info import ModelInfo
@@ -16,6 +16,15 @@ from bertqa.artifact._repository import (
     Repository,
     VersionEntry,
     onnx_model_name,
+)
+from bertqa.artifact._server_settings import (
+    LARGE_REQUEST_TOKENS,
+    LOG_LEVELS,
+    ServerSettings,
+    plugin_config,
+    plugin_conflicts,
+    server_settings,
+    streams_for,
 )
 from bertqa.artifact._split import (
     SPLIT_KEY,
@@ -54,7 +63,9 @@ __all__ = [
     "INPUTS",
     "INPUT_IDS",
     "IR_FILE",
+    "LARGE_REQUEST_TOKENS",
     "LATEST_VERSION",
+    "LOG_LEVELS",
     "MANIFEST_FILE",
     "MODEL_NAME",
     "ONNX_FILE",
@@ -76,6 +87,7 @@ __all__ = [
     "Repository",
     "RepositoryWriter",
     "Scores",
+    "ServerSettings",
     "Split",
     "VersionEntry",
     "VersionManifest",
@@ -85,8 +97,11 @@ __all__ = [
     "file_lock",
     "format_split",
     "onnx_model_name",
+    "open_files_limit",
     "parse_split",
     "plugin_config",
+    "plugin_conflicts",
+    "server_settings",
     "sha256_of",
     "sibling_base_path",
     "specific_versions",
@@ -95,5 +110,6 @@ __all__ = [
     "sync",
     "synthetic_inputs",
     "usable_cores",
+    "usable_memory",
     "write_whole",
 ]
