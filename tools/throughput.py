@@ -28,7 +28,8 @@ from tritonclient.grpc import service_pb2
 
 from bertqa.artifact import plugin_config, synthetic_inputs, usable_cores
 from bertqa.evaluation import take_turns
-from bertqa_serve.launcher import ServeOptions, running
+from bertqa_serve.launcher import running
+from bertqa_serve.options import ServeOptions
 from tests.support.ports import free_port
 
 AT_LEAST = 0.9

@@ -123,8 +123,8 @@ def test_what_the_server_would_refuse_is_refused(given: dict[str, Any], said: st
         (
             {"grpc_threads": 64},
             (
-                "grpc_max_threads (64) is below grpc.max_concurrent_streams (1000): calls beyond the "
-                "threads are refused with RESOURCE_EXHAUSTED."
+                "grpc_max_threads (64) is below grpc.max_concurrent_streams (1000): calls beyond "
+                "the threads are refused with RESOURCE_EXHAUSTED."
             ),
         ),
         (
