@@ -21,7 +21,7 @@ from bertqa.artifact import ServerSettings
 CONTAINER_IMAGE = "openvino/model_server:2026.4.1"
 _HELP_SECONDS = 20.0
 # Descriptions, which may name other options, are indented further.
-_OPTION_IN_HELP = re.compile(r"^ {2,8}(?:-\w, )?--([a-z]\w*)", re.MULTILINE)
+_OPTION_IN_HELP = re.compile(r"^ {2,8}(?:-\w, )?--([a-z][\w-]*)", re.MULTILINE)
 
 
 class EngineKind(StrEnum):

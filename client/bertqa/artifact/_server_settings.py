@@ -13,9 +13,9 @@ from bertqa.errors import ConfigError
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 THREADS_PER_STREAM = 4
-# A client may send 64 windows of 512 tokens; the transport of this project sends 2048 at most.
 LARGE_REQUEST_TOKENS = 64 * 512
-_SMALLEST_BOUND_TOKENS = 4 * 2048
+_CLIENT_TOKENS = 2048
+_SMALLEST_BOUND_TOKENS = 4 * _CLIENT_TOKENS
 
 _CALLS = 1000
 _SPARE_GRPC_THREADS = 24
@@ -113,6 +113,12 @@ class ServerSettings:
                 f"rest_workers ({self.rest_workers}) is below {_REST_WORKERS_PER_STREAM} for each "
                 f"of {self.streams} streams ({needed}): health probes may wait behind long "
                 "requests over REST."
+            )
+        if self.max_request_tokens < _CLIENT_TOKENS:
+            found.append(
+                f"The largest request ({self.max_request_tokens} tokens) is below the "
+                f"{_CLIENT_TOKENS} tokens that a client sends at once: its larger requests are "
+                "refused."
             )
         return found + plugin_conflicts(self.plugin_config)
 

@@ -135,6 +135,13 @@ def test_what_the_server_would_refuse_is_refused(given: dict[str, Any], said: st
             ),
         ),
         (
+            {"max_request_tokens": 512},
+            (
+                "The largest request (512 tokens) is below the 2048 tokens that a client sends at "
+                "once: its larger requests are refused."
+            ),
+        ),
+        (
             {"streams": 8},
             "NUM_STREAMS (8) is above INFERENCE_NUM_THREADS (4): OpenVINO runs 4 streams.",
         ),

@@ -22,7 +22,7 @@ from tests.support.chart import render
 from tools.programs import envoy
 
 LISTENERS = {"grpc": 9000, "rest": 8000, "probe": 8081}
-CLUSTERS = {"ovms_grpc": 9001, "ovms_rest": 8001}
+CLUSTERS = {"ovms_grpc": 9001, "ovms_rest": 8001, "ovms_probe": 8001}
 
 
 def files(scenario: str = "pvc", values: dict[str, Any] | None = None) -> dict[str, str]:
@@ -87,14 +87,13 @@ def running_proxy(
     mount_secret(directory / "tls" / "clients", {"ca.crt": authority.certificate.read_bytes()})
     ports = free_ports()
     assert engine.rest_port is not None
-    upstream = {"ovms_grpc": engine.grpc_port, "ovms_rest": engine.rest_port}
+    upstream = {9001: engine.grpc_port, 8001: engine.rest_port}
     replaced = {
         **{
             f"port_value: {LISTENERS[name]}}}": f"port_value: {ports[name]}}}" for name in LISTENERS
         },
         **{
-            f"port_value: {CLUSTERS[name]}}}": f"port_value: {upstream[name]}}}"
-            for name in CLUSTERS
+            f"port_value: {port}}}": f"port_value: {upstream[port]}}}" for port in CLUSTERS.values()
         },
         "address: 0.0.0.0": "address: 127.0.0.1",
         "/etc/envoy/": f"{directory}/",
