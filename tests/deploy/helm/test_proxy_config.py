@@ -248,10 +248,10 @@ def test_a_limit_above_the_buffer_of_a_connection_holds_too(
         assert ask_over_grpc(proxy, 201, 512) == too_large(200 * 512)
 
 
-def test_users_have_an_eighth_of_the_rest_workers_and_probes_a_new_connection_each() -> None:
+def test_users_have_two_rest_connections_for_each_stream_and_probes_a_new_one_each() -> None:
     clusters = {
         one["name"]: one
-        for one in bootstrap(values={"server": {"restWorkers": 64}})["static_resources"]["clusters"]
+        for one in bootstrap(values={"server": {"streams": 4}})["static_resources"]["clusters"]
     }
     (threshold,) = clusters["ovms_rest"]["circuit_breakers"]["thresholds"]
     assert threshold == {"max_connections": 8}

@@ -4,7 +4,8 @@
 Its bootstrap. Three listeners: gRPC, REST, and one for probes and metrics, which no user-facing Service names.
 Only the listed paths go on to the server, so /v1/config stays inside. OVMS computes a request to its end whatever
 its size and whether its caller still waits, so users' requests are bounded here. A connection to its REST port belongs
-to one of its workers: users have few of them, and each probe opens a new one, so that probes meet a free worker.
+to one of its workers: users have two connections for each stream, and each probe opens one of its own, so that probes
+meet a free worker.
 */}}
 {{- define "bert-qa.proxy.config" -}}
 {{- $limits := include "bert-qa.proxy.limits" . | fromJson -}}
@@ -34,7 +35,7 @@ static_resources:
     - name: ovms_rest
       connect_timeout: 1s
       circuit_breakers:
-        thresholds: [{max_connections: {{ $limits.restConnections }}}]
+        thresholds: [{max_connections: {{ $limits.restConnections | int64 }}}]
       load_assignment: {{- include "bert-qa.proxy.loopback" (list "ovms_rest" 8001) | nindent 8 }}
     - name: ovms_probe
       connect_timeout: 1s

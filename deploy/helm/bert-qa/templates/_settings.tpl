@@ -32,20 +32,25 @@ What a value gives is taken, and 0 leaves it to the rule.
 {{- define "bert-qa.proxy.limits" -}}
 {{- $calls := list -}}
 {{- $tokens := list -}}
+{{- $streams := list -}}
 {{- range (include "bert-qa.tracks" . | fromJson).tracks -}}
 {{- $settings := include "bert-qa.settings" (list $ .) | fromJson -}}
 {{- $calls = append $calls ($settings.concurrent_streams | int64) -}}
 {{- $tokens = append $tokens ($settings.max_request_tokens | int64) -}}
+{{- $streams = append $streams ($settings.streams | int64) -}}
 {{- end -}}
-{{- $fewest := first $calls -}}
-{{- range $calls -}}{{- $fewest = min $fewest . -}}{{- end -}}
-{{- $smallest := first $tokens -}}
-{{- range $tokens -}}{{- $smallest = min $smallest . -}}{{- end -}}
 {{- dict
-      "calls" $fewest
-      "restConnections" (max 1 (div (.Values.server.restWorkers | int64) 8))
-      "requestBytes" (add (mul $smallest 24) 4096)
+      "calls" (include "bert-qa.smallest" $calls | int64)
+      "restConnections" (mul 2 (include "bert-qa.smallest" $streams | int64))
+      "requestBytes" (add (mul 24 (include "bert-qa.smallest" $tokens | int64)) 4096)
     | toJson -}}
+{{- end -}}
+
+{{/* The smallest of a list of whole numbers. */}}
+{{- define "bert-qa.smallest" -}}
+{{- $smallest := first . -}}
+{{- range . -}}{{- $smallest = min $smallest . -}}{{- end -}}
+{{- $smallest -}}
 {{- end -}}
 
 {{/* A line for each pair of a track's settings that contradict each other. Takes a list: the root, the track. */}}
