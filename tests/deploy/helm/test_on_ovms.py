@@ -168,3 +168,48 @@ def test_probes_are_answered_while_users_wait_for_long_requests(
         # Four connections of users, two for each stream, hold four of 128 workers.
         assert answered >= 20
         server.process.close()
+
+
+def test_calls_beyond_what_the_server_takes_are_refused_as_unavailable(
+    program: str, config: Path, tmp_path: Path
+) -> None:
+    values = {"server": {"maxConcurrentStreams": 1}}
+    request = service_pb2.ModelInferRequest(
+        model_name="slow",
+        inputs=[
+            service_pb2.ModelInferRequest.InferInputTensor(name="x", datatype="INT64", shape=[1])
+        ],
+        raw_input_contents=[np.array([LONG], np.int64).tobytes()],
+    )
+    with (
+        serving(program, chart_flags(), config) as server,
+        running_proxy("pvc", server, tmp_path, values) as proxy,
+    ):
+        address = f"localhost:{proxy.ports['grpc']}"
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        with (
+            grpc.insecure_channel(address, own) as one,
+            grpc.insecure_channel(address, own) as other,
+        ):
+            calls = [
+                service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer.future(
+                    request, timeout=60
+                )
+                for channel in (one, other)
+            ]
+            codes = {call.code() for call in calls}
+    assert codes == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+
+
+def test_a_stream_is_answered_when_its_caller_closes_it(
+    program: str, config: Path, tmp_path: Path
+) -> None:
+    """OVMS has streams for generative models alone, and the proxy holds a request till its end."""
+    with (
+        serving(program, chart_flags(), config) as server,
+        running_proxy("pvc", server, tmp_path) as proxy,
+        grpc.insecure_channel(f"localhost:{proxy.ports['grpc']}") as channel,
+    ):
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        stream = stub.ModelStreamInfer(iter([inference(1, 8)]), timeout=30)
+        assert stream.code() not in (grpc.StatusCode.OK, grpc.StatusCode.DEADLINE_EXCEEDED)
