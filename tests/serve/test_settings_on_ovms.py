@@ -1,4 +1,4 @@
-"""What `bert-qa serve` gives to a real OVMS: that it knows it all, and what it changes."""
+"""The options of `bert-qa serve` on a real OVMS: that it knows them, and what they change."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _read(connection: socket.socket) -> tuple[int, int]:
 def test_a_server_permits_pings_of_idle_connections_at_the_interval_of_its_settings(
     server: Running, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the interval shortened, as nobody waits for the real one in a test."""
+    """The interval is shortened, as the real one is too long for a test."""
     assert pings_until_refused(server, 0.2) is not None
     monkeypatch.setattr("bertqa.artifact._server_settings._PING_MILLISECONDS", 100)
     options = ServeOptions(

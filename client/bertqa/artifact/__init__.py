@@ -18,13 +18,10 @@ from bertqa.artifact._repository import (
     onnx_model_name,
 )
 from bertqa.artifact._server_settings import (
-    LARGE_REQUEST_TOKENS,
-    LOG_LEVELS,
     ServerSettings,
     plugin_config,
     plugin_conflicts,
     server_settings,
-    streams_for,
 )
 from bertqa.artifact._split import (
     SPLIT_KEY,
@@ -44,17 +41,11 @@ from bertqa.artifact._tensors import (
     START_LOGITS,
     TOKEN_TYPE_IDS,
 )
-from bertqa.artifact._version_policy import (
-    ALL_VERSIONS,
-    LATEST_VERSION,
-    VersionPolicy,
-    specific_versions,
-)
+from bertqa.artifact._version_policy import LATEST_VERSION, VersionPolicy, specific_versions
 from bertqa.artifact._work_folder import WORK_FOLDER
 from bertqa.artifact._writer import WAIT_SECONDS, Arrival, Draft, RepositoryWriter
 
 __all__ = [
-    "ALL_VERSIONS",
     "ATTENTION_MASK",
     "CONFIG_FILE",
     "END_LOGITS",
@@ -63,9 +54,7 @@ __all__ = [
     "INPUTS",
     "INPUT_IDS",
     "IR_FILE",
-    "LARGE_REQUEST_TOKENS",
     "LATEST_VERSION",
-    "LOG_LEVELS",
     "MANIFEST_FILE",
     "MODEL_NAME",
     "ONNX_FILE",
@@ -106,7 +95,6 @@ __all__ = [
     "sibling_base_path",
     "specific_versions",
     "split_model_name",
-    "streams_for",
     "sync",
     "synthetic_inputs",
     "usable_cores",

@@ -11,9 +11,9 @@ from typing import Any
 
 from bertqa.errors import ConfigError
 
-LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
-THREADS_PER_STREAM = 4
-LARGE_REQUEST_TOKENS = 64 * 512
+_LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
+_THREADS_PER_STREAM = 4
+_LARGE_REQUEST_TOKENS = 64 * 512
 _CLIENT_TOKENS = 2048
 _SMALLEST_BOUND_TOKENS = 4 * _CLIENT_TOKENS
 
@@ -52,7 +52,7 @@ class ServerSettings:
             one of them, and waits while that one computes a request of another connection.
         poll_seconds: How often the server looks for a changed `config.json` and new versions; 0
             is never.
-        log_level: One of `LOG_LEVELS`.
+        log_level: TRACE, DEBUG, INFO, WARNING or ERROR.
         max_request_tokens: The largest request, as batch times tokens, that a proxy in front of
             the server lets through. OVMS itself has no such limit.
     """
@@ -173,7 +173,7 @@ def server_settings(
         ConfigError: A setting has a value that the server cannot have.
     """
     threads = threads or cores
-    streams = streams or streams_for(threads)
+    streams = streams or _streams_for(threads)
     concurrent_streams = concurrent_streams or _calls(memory_bytes)
     settings = ServerSettings(
         threads=threads,
@@ -187,12 +187,12 @@ def server_settings(
     )
     if settings.rest_workers < 2:
         raise ConfigError(f"OVMS needs 2 REST workers at least, not {settings.rest_workers}.")
-    if log_level not in LOG_LEVELS:
-        raise ConfigError(f"{log_level} is not a log level: use one of {', '.join(LOG_LEVELS)}.")
+    if log_level not in _LOG_LEVELS:
+        raise ConfigError(f"{log_level} is not a log level: use one of {', '.join(_LOG_LEVELS)}.")
     return settings
 
 
-def streams_for(threads: int) -> int:
+def _streams_for(threads: int) -> int:
     """Return how many of OpenVINO's streams serve best on so many threads.
 
     Args:
@@ -201,7 +201,7 @@ def streams_for(threads: int) -> int:
     Returns:
         The number of streams, 1 or more: see `server_settings`.
     """
-    return min(threads, max(2, threads // THREADS_PER_STREAM))
+    return min(threads, max(2, threads // _THREADS_PER_STREAM))
 
 
 def plugin_config(cores: int) -> dict[str, str]:
@@ -254,6 +254,6 @@ def _rest_workers(open_files: int | None) -> int:
 
 def _request_tokens(memory_bytes: int | None, streams: int) -> int:
     if memory_bytes is None:
-        return LARGE_REQUEST_TOKENS
+        return _LARGE_REQUEST_TOKENS
     shared = memory_bytes * 3 // 4 // streams // _TOKEN_BYTES
     return max(_SMALLEST_BOUND_TOKENS, shared)
