@@ -202,7 +202,7 @@ def test_settings_that_contradict_each_other_are_said_once(repository: Path) -> 
     lines: list[str] = []
     dry_run(options(repository, grpc_threads=8, concurrent_streams=9), log=lines.append)
     refused, ignored = lines
-    assert refused.startswith("grpc_max_threads (8) is below grpc.max_concurrent_streams (9): ")
+    assert refused.startswith("grpc_max_threads (8) is not above grpc.max_concurrent_streams (9): ")
     assert ignored == "PERFORMANCE_HINT (LATENCY) has no effect beside NUM_STREAMS (2)."
 
 

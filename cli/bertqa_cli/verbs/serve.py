@@ -49,7 +49,7 @@ def serve(
         int | None, _tuning("Requests computed at once; written into config.json.")
     ] = None,
     grpc_threads: Annotated[
-        int | None, _tuning("gRPC calls at once, over all connections.")
+        int | None, _tuning("Threads of gRPC: one for each call of all connections.", 2)
     ] = None,
     concurrent_streams: Annotated[
         int | None, _tuning("gRPC calls at once on one connection.")

@@ -101,9 +101,9 @@ class ServerSettings:
     def conflicts(self) -> list[str]:
         """Return a sentence for each pair of settings that contradict each other."""
         found = []
-        if self.grpc_threads < self.concurrent_streams:
+        if self.grpc_threads <= self.concurrent_streams:
             found.append(
-                f"grpc_max_threads ({self.grpc_threads}) is below grpc.max_concurrent_streams "
+                f"grpc_max_threads ({self.grpc_threads}) is not above grpc.max_concurrent_streams "
                 f"({self.concurrent_streams}): calls beyond the threads are refused with "
                 "RESOURCE_EXHAUSTED."
             )
@@ -159,7 +159,7 @@ def server_settings(
         open_files: How many files the server may have open, or None where that is unknown.
         threads: See `ServerSettings`, as for all that follow.
         streams: Requests that are computed at once.
-        grpc_threads: Threads of the gRPC server.
+        grpc_threads: 2 or more, as gRPC needs one itself.
         concurrent_streams: Calls at once on one gRPC connection.
         rest_workers: 2 or more; OVMS refuses fewer.
         poll_seconds: 0 is never.
@@ -185,6 +185,8 @@ def server_settings(
         log_level=log_level,
         max_request_tokens=max_request_tokens or _request_tokens(memory_bytes, streams),
     )
+    if settings.grpc_threads < 2:
+        raise ConfigError("gRPC needs 2 threads at least: with 1 the server refuses every call.")
     if settings.rest_workers < 2:
         raise ConfigError(f"OVMS needs 2 REST workers at least, not {settings.rest_workers}.")
     if log_level not in _LOG_LEVELS:
@@ -226,8 +228,10 @@ def plugin_conflicts(properties: Mapping[str, Any]) -> list[str]:
         The sentences; none where the properties go together.
     """
     found = []
-    streams, threads = (properties.get(key) for key in ("NUM_STREAMS", "INFERENCE_NUM_THREADS"))
-    if str(streams).isdecimal() and str(threads).isdecimal() and int(streams) > int(threads) > 0:
+    streams = properties.get("NUM_STREAMS")
+    threads = properties.get("INFERENCE_NUM_THREADS")
+    numbers = [int(text) for text in map(str, (threads, streams)) if text.isdecimal()]
+    if len(numbers) == 2 and 0 < numbers[0] < numbers[1]:
         found.append(
             f"NUM_STREAMS ({streams}) is above INFERENCE_NUM_THREADS ({threads}): OpenVINO runs "
             f"{threads} streams."

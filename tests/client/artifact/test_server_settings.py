@@ -107,6 +107,7 @@ def test_what_is_not_given_follows_what_is() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"grpc_threads": 1}, "gRPC needs 2 threads at least"),
         ({"rest_workers": 1}, "OVMS needs 2 REST workers at least, not 1."),
         ({"log_level": "info"}, "info is not a log level: use one of TRACE, DEBUG"),
     ],
@@ -120,10 +121,17 @@ def test_what_the_server_would_refuse_is_refused(given: dict[str, Any], said: st
     ("given", "said"),
     [
         (
+            {"grpc_threads": 64, "concurrent_streams": 64},
+            (
+                "grpc_max_threads (64) is not above grpc.max_concurrent_streams (64): calls beyond "
+                "the threads are refused with RESOURCE_EXHAUSTED."
+            ),
+        ),
+        (
             {"grpc_threads": 64},
             (
-                "grpc_max_threads (64) is below grpc.max_concurrent_streams (1000): calls beyond "
-                "the threads are refused with RESOURCE_EXHAUSTED."
+                "grpc_max_threads (64) is not above grpc.max_concurrent_streams (1000): calls "
+                "beyond the threads are refused with RESOURCE_EXHAUSTED."
             ),
         ),
         (

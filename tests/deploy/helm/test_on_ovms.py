@@ -41,7 +41,7 @@ def program() -> str:
 
 
 EXTREMES: tuple[dict[str, object], ...] = (
-    {"grpcMaxThreads": 1, "maxConcurrentStreams": 1, "restWorkers": 2, "logLevel": "ERROR"},
+    {"grpcMaxThreads": 2, "maxConcurrentStreams": 1, "restWorkers": 2, "logLevel": "ERROR"},
     {"grpcMaxThreads": 100000, "maxConcurrentStreams": 100000, "logLevel": "TRACE"},
 )
 

@@ -57,8 +57,8 @@ What a value gives is taken, and 0 leaves it to the rule.
 {{- define "bert-qa.conflicts" -}}
 {{- $settings := include "bert-qa.settings" . | fromJson -}}
 {{- $needed := mul 8 ($settings.streams | int64) -}}
-{{- if lt ($settings.grpc_threads | int64) ($settings.concurrent_streams | int64) }}
-grpc_max_threads ({{ $settings.grpc_threads | int64 }}) is below grpc.max_concurrent_streams ({{ $settings.concurrent_streams | int64 }}): calls beyond the threads are refused with RESOURCE_EXHAUSTED.
+{{- if le ($settings.grpc_threads | int64) ($settings.concurrent_streams | int64) }}
+grpc_max_threads ({{ $settings.grpc_threads | int64 }}) is not above grpc.max_concurrent_streams ({{ $settings.concurrent_streams | int64 }}): calls beyond the threads are refused with RESOURCE_EXHAUSTED.
 {{- end }}
 {{- if lt ($settings.rest_workers | int64) $needed }}
 rest_workers ({{ $settings.rest_workers | int64 }}) is below 8 for each of {{ $settings.streams }} streams ({{ $needed }}): health probes may wait behind long requests over REST.
