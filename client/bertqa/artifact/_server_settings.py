@@ -186,7 +186,7 @@ def server_settings(
         max_request_tokens=max_request_tokens or _request_tokens(memory_bytes, streams),
     )
     if settings.grpc_threads < 2:
-        raise ConfigError("gRPC needs 2 threads at least: with 1 the server refuses every call.")
+        raise ConfigError("With 1 thread of gRPC the server refuses every call: use 2 or more.")
     if settings.rest_workers < 2:
         raise ConfigError(f"OVMS needs 2 REST workers at least, not {settings.rest_workers}.")
     if log_level not in _LOG_LEVELS:

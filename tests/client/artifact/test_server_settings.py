@@ -107,7 +107,7 @@ def test_what_is_not_given_follows_what_is() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"grpc_threads": 1}, "gRPC needs 2 threads at least"),
+        ({"grpc_threads": 1}, "With 1 thread of gRPC the server refuses every call"),
         ({"rest_workers": 1}, "OVMS needs 2 REST workers at least, not 1."),
         ({"log_level": "info"}, "info is not a log level: use one of TRACE, DEBUG"),
     ],
