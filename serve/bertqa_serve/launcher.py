@@ -79,7 +79,7 @@ class _StopRequestedError(Exception):
 
 
 def dry_run(options: ServeOptions, *, log: Log = print) -> list[str]:
-    """Return the command that `serve` would run; starts and writes nothing.
+    """Return the command that `serve` would run; starts no server and writes nothing.
 
     Args:
         options: What to serve.
