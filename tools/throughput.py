@@ -28,7 +28,8 @@ import openvino as ov
 from bertqa.artifact import plugin_config, synthetic_inputs, usable_cores
 from bertqa.evaluation import take_turns
 from bertqa.transport import Security, open_async_transport
-from bertqa_serve.launcher import ServeOptions, running
+from bertqa_serve.launcher import running
+from bertqa_serve.options import ServeOptions
 from tests.support.ports import free_port
 
 IN_PROCESS = "in process"

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from bertqa_serve.engine import LocalServer
-from bertqa_serve.launcher import ServeOptions, running
+from bertqa_serve.launcher import running
+from bertqa_serve.options import ServeOptions
 from tests.support.models import write_config, write_toy_version
 from tests.support.ports import free_port
 
