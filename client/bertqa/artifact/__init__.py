@@ -41,7 +41,7 @@ from bertqa.artifact._version_policy import (
     VersionPolicy,
     specific_versions,
 )
-from bertqa.artifact._work_folder import WORK_FOLDER
+from bertqa.artifact._work_folder import WORK_FOLDER, remove_path
 from bertqa.artifact._writer import WAIT_SECONDS, Arrival, Draft, RepositoryWriter
 
 __all__ = [
@@ -87,6 +87,7 @@ __all__ = [
     "onnx_model_name",
     "parse_split",
     "plugin_config",
+    "remove_path",
     "sha256_of",
     "sibling_base_path",
     "specific_versions",

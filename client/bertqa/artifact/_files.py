@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 FILE_MODE = 0o644
@@ -53,20 +55,40 @@ def write_whole(path: Path, text: str, *, staging: Path | None = None) -> None:
 
     Raises:
         OSError: It cannot be written. The old file is as it was, and no part is left behind.
+        UnicodeEncodeError: The text holds a character that UTF-8 has not. The same holds.
     """
+    content = text.encode()
     partial = partial_of(staging / path.name if staging else path)
+    # One that is a link is removed: opened, it would lead to a file of somebody else.
+    partial.unlink(missing_ok=True)
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else FILE_MODE
-        with partial.open("w", encoding="utf-8") as file:
+        with partial.open("xb") as file, naming(path):
             os.fchmod(file.fileno(), mode)
-            file.write(text)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a file in the OSErrors that have no name, such as that of a full disk.
+
+    Args:
+        path: The file that is written in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def partial_of(path: Path) -> Path:

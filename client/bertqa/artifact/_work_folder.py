@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
 
 from bertqa.artifact._files import DIRECTORY_MODE, partial_of, sha256_of, sync, write_whole
 from bertqa.artifact._manifest import MANIFEST_FILE
 from bertqa.artifact._repository import Repository
+from bertqa.errors import RepositoryError
 
 WORK_FOLDER = ".bert-qa"
 
@@ -22,9 +23,9 @@ WORK_FOLDER = ".bert-qa"
 class _Move:
     """A staged directory that becomes a version; `staged` is relative to the work folder."""
 
-    staged: str
-    model: str
-    version: int
+    staged: Annotated[str, Field(pattern=r"^(staged|copies)/[^/]*[^/.][^/]*$")]
+    model: Annotated[str, Field(pattern=r"^[^/]*[^/.][^/]*$")]
+    version: PositiveInt
     manifest_sha256: str
 
 
@@ -43,6 +44,20 @@ class WorkFolder:
         self.staged = self.path / "staged"
         self.copies = self.path / "copies"
         self._journal = self.path / "journal.json"
+
+    def check(self) -> None:
+        """Refuse a folder that a writer must not use, before anything is made or removed in it.
+
+        Raises:
+            RepositoryError: It, or what is in it, is a symbolic link, or a directory where a file
+                has to be or the other way round.
+        """
+        for directory in (self.path, self.copies):
+            require_kind(directory, directory=True)
+        for file in (self.lock, self.numbers):
+            require_kind(file, directory=False)
+        for path in (self.staged, self._journal):
+            refuse_link(path)
 
     def carry_out(self, arrivals: Sequence[tuple[Path, str, int]]) -> None:
         """Let staged directories appear as versions, in such a way that a kill is made good.
@@ -82,13 +97,15 @@ class WorkFolder:
             directory: The directory.
 
         Raises:
+            RepositoryError: The model's directory is a symbolic link.
             OSError: The disk cannot be written.
         """
+        refuse_link(directory.parent)
         discarded = self.staged / f"discarded-{directory.parent.name}-{directory.name}"
         discarded.parent.mkdir(exist_ok=True)
         directory.rename(discarded)
         sync(directory.parent)
-        shutil.rmtree(discarded)
+        remove_path(discarded)
 
     def _finish(self, moves: Sequence[_Move]) -> None:
         """Carry out what is left of a journal's moves, or undo them; the journal is gone then."""
@@ -129,23 +146,68 @@ class WorkFolder:
         return not staged.exists() and target.is_dir() and _digest(target) == move.manifest_sha256
 
     def _can_appear(self, move: _Move) -> bool:
-        return (self.path / move.staged).is_dir() and not self._target(move).exists()
+        staged, target = self.path / move.staged, self._target(move)
+        return staged.is_dir() and not staged.is_symlink() and not os.path.lexists(target)
 
     def _clear(self) -> None:
         """Remove what is not needed: all but lock, numbers and the copies that can be resumed."""
         for path in self.path.iterdir():
             if path in (self.lock, self.numbers, self.copies):
                 continue
-            _remove(path)
+            remove_path(path)
         for copy in self.copies.glob("*"):
             model, _, version = copy.name.rpartition("-")[0].rpartition("-")
-            if (self._repository.root / model / version).exists():
-                _remove(copy)
+            odd = copy.is_symlink() or not copy.is_dir()
+            if odd or (self._repository.root / model / version).exists():
+                remove_path(copy)
         config = Path(os.path.realpath(self._repository.config_path))
         partial_of(config).unlink(missing_ok=True)
 
 
-def _remove(path: Path) -> None:
+def refuse_link(path: Path) -> None:
+    """Refuse a symbolic link: what is written or removed through it may belong to others.
+
+    Args:
+        path: What must not be one; it need not exist.
+
+    Raises:
+        RepositoryError: It is one.
+    """
+    if path.is_symlink():
+        raise RepositoryError(
+            f"{path} is a symbolic link (to {os.readlink(path)}), and a model repository is not "
+            "written through one: files outside it could be lost. Nothing was changed. Remove the "
+            "link, or put what it leads to in its place."
+        )
+
+
+def require_kind(path: Path, *, directory: bool) -> None:
+    """Refuse what is not a real directory, or not a regular file.
+
+    Args:
+        path: The directory or file; it need not exist.
+        directory: Which of both it has to be.
+
+    Raises:
+        RepositoryError: It is a symbolic link, or of another kind.
+    """
+    refuse_link(path)
+    if path.exists() and not (path.is_dir() if directory else path.is_file()):
+        raise RepositoryError(
+            f"{path} has to be a {'directory' if directory else 'file'}, and is something else. "
+            "Nothing was changed. Move it away first."
+        )
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, a link (and not what it leads to), or a directory with all in it.
+
+    Args:
+        path: What is removed; it exists.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

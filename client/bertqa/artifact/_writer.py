@@ -28,7 +28,7 @@ from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._numbers import NumberRecord
 from bertqa.artifact._ovms_config import OvmsConfig, read_config_text
 from bertqa.artifact._repository import Repository
-from bertqa.artifact._work_folder import WorkFolder
+from bertqa.artifact._work_folder import WorkFolder, require_kind
 from bertqa.errors import ConfigChangedError, RepositoryBusyError, RepositoryError
 
 WAIT_SECONDS = 600.0
@@ -89,6 +89,7 @@ class RepositoryWriter:
             RepositoryError: The repository cannot be written, or its file system has no locks.
         """
         with self._explained():
+            self._work.check()
             made: list[Path] = []
             try:
                 made += filter(_make, (self.repository.root, self._work.path))
@@ -137,8 +138,10 @@ class RepositoryWriter:
             manifest_sha256: The digest of the manifest of the version that is to have it.
 
         Raises:
-            RepositoryError: The number was used for a version with another manifest.
+            RepositoryError: The number was used for a version with another manifest, or the model's
+                directory is a symbolic link or a file.
         """
+        self._require_directory(model)
         if self._numbers.other_owner(model, version, manifest_sha256):
             raise RepositoryError(
                 f"The number {version} of {model} was used for another version in "
@@ -158,7 +161,10 @@ class RepositoryWriter:
             RepositoryError: A file cannot be read, or the repository not be written. No version
                 appeared.
         """
-        version = self.next_number(*(draft.manifest.model for draft in drafts))
+        models = [draft.manifest.model for draft in drafts]
+        for model in models:
+            self._require_directory(model)
+        version = self.next_number(*models)
         published = datetime.now(UTC).isoformat(timespec="seconds")
         arrivals = []
         for draft in drafts:
@@ -232,8 +238,9 @@ class RepositoryWriter:
             return
         with self._explained():
             for each in arrivals:
+                self._require_directory(each.model)
                 target = self.repository.version_dir(each.version, each.model)
-                if target.exists():
+                if os.path.lexists(target):
                     raise RepositoryError(
                         f"{target} is there already: a published version is never overwritten."
                     )
@@ -301,6 +308,10 @@ class RepositoryWriter:
         with self._explained():
             self._work.discard(directory)
 
+    def _require_directory(self, model: str) -> None:
+        """Refuse a model whose directory is a link or a file: a rename would leave the root."""
+        require_kind(self.repository.root / model, directory=True)
+
     def _acquire(self) -> None:
         root, seconds = self.repository.root, self._wait_seconds
         waiting = Progress(f"Waiting for another process that writes to {root}")
@@ -317,11 +328,25 @@ class RepositoryWriter:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:
             raise RepositoryError(
-                f"{self.repository.root} cannot be written: {error.strerror or error}. "
-                "What was published before is as it was."
+                f"{_what_failed(error, self.repository.root)}. What was published before is as it "
+                "was."
             ) from error
+
+
+def _what_failed(error: OSError | UnicodeEncodeError, root: Path) -> str:
+    """Say what could not be written and why, with the file's name where it is known."""
+    if isinstance(error, UnicodeEncodeError):
+        odd = error.object[error.start : error.end]
+        return f"{root} cannot be written: a text holds {odd!a}, which is not a character"
+    reason = error.strerror or str(error)
+    path = error.filename2 or error.filename
+    if path is None or Path(path) == root:
+        return f"{root} cannot be written: {reason}"
+    if Path(path).is_relative_to(root):
+        return f"{path} cannot be written: {reason}"
+    return f"{root} cannot be written: {reason} ({path})"
 
 
 def _make(directory: Path) -> bool:

@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bertqa._progress import OnProgress, Progress
-from bertqa.artifact import MANIFEST_FILE, WAIT_SECONDS, Arrival, Repository, RepositoryWriter
+from bertqa.artifact import (
+    MANIFEST_FILE,
+    WAIT_SECONDS,
+    Arrival,
+    Repository,
+    RepositoryWriter,
+    remove_path,
+)
 from bertqa_deploy.errors import PlaceError, TakenError
 from bertqa_deploy.storage.version import CHUNK_BYTES, VersionFiles, digest_of
 
@@ -108,8 +115,8 @@ class Directory:
 def _copy_missing(part: VersionFiles, copy: Path, on_progress: OnProgress) -> list[str]:
     """Copy the files of which there is no verified copy yet, and return their names."""
     for path in copy.iterdir():
-        if path.name not in part.digests:
-            path.unlink()
+        if path.name not in part.digests or path.is_symlink() or not path.is_file():
+            remove_path(path)
     names = [
         name
         for name, digest in part.digests.items()
