@@ -175,7 +175,7 @@ def refuse_link(path: Path) -> None:
     """
     if path.is_symlink():
         raise RepositoryError(
-            f"{path} is a symbolic link (to {os.readlink(path)}), and a model repository is not "
+            f"{path} is a symbolic link (to {path.readlink()}), and a model repository is not "
             "written through one: files outside it could be lost. Nothing was changed. Remove the "
             "link, or put what it leads to in its place."
         )
