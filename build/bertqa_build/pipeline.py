@@ -15,6 +15,7 @@ from torch import nn
 from transformers import BertForQuestionAnswering, TrainerCallback
 
 from bertqa._progress import OnProgress, Progress, ignore
+from bertqa._reason import reason_of
 from bertqa.artifact import (
     FOR_EVER,
     IR_FILE,
@@ -117,7 +118,7 @@ def build(
         filename = getattr(error, "filename", None)
         where = f"{filename}: " if filename else ""
         raise BuildError(
-            f"The build stopped: {where}{getattr(error, 'strerror', None) or error}. What was "
+            f"The build stopped: {where}{reason_of(error)}. What was "
             f"published is whole. Run the same command again to resume from {work_dir}."
         ) from error
 

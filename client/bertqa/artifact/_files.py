@@ -63,7 +63,7 @@ def write_whole(path: Path, text: str, *, staging: Path | None = None) -> None:
     partial.unlink(missing_ok=True)
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else FILE_MODE
-        with partial.open("xb") as file, naming(path):
+        with naming(path), partial.open("xb") as file:
             os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()

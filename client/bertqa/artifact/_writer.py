@@ -22,7 +22,8 @@ from typing import Self
 from filelock import Timeout
 
 from bertqa._progress import OnProgress, Progress, ignore
-from bertqa.artifact._files import DIRECTORY_MODE, make_readable, sha256_of, write_whole
+from bertqa._reason import reason_of
+from bertqa.artifact._files import DIRECTORY_MODE, make_readable, naming, sha256_of, write_whole
 from bertqa.artifact._lock import acquire, file_lock
 from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._numbers import NumberRecord
@@ -179,7 +180,7 @@ class RepositoryWriter:
                     published=published,
                     files={name: sha256_of(staged / name) for name in draft.files},
                 )
-                (staged / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+                _write(staged / MANIFEST_FILE, manifest.to_json())
             arrivals.append(Arrival(staged, model, version))
         self.appear(arrivals)
         return version
@@ -201,7 +202,7 @@ class RepositoryWriter:
         with self._explained():
             staged.mkdir(parents=True)
             for file, text in (texts or {}).items():
-                (staged / file).write_text(text, encoding="utf-8")
+                _write(staged / file, text)
         return staged
 
     def stage_copy(self, name: str) -> Path:
@@ -340,13 +341,18 @@ def _what_failed(error: OSError | UnicodeEncodeError, root: Path) -> str:
     if isinstance(error, UnicodeEncodeError):
         odd = error.object[error.start : error.end]
         return f"{root} cannot be written: a text holds {odd!a}, which is not a character"
-    reason = error.strerror or str(error)
+    reason = reason_of(error)
     path = error.filename2 or error.filename
     if path is None or Path(path) == root:
         return f"{root} cannot be written: {reason}"
     if Path(path).is_relative_to(root):
         return f"{path} cannot be written: {reason}"
     return f"{root} cannot be written: {reason} ({path})"
+
+
+def _write(path: Path, text: str) -> None:
+    with naming(path):
+        path.write_text(text, encoding="utf-8")
 
 
 def _make(directory: Path) -> bool:
