@@ -28,6 +28,9 @@ from bertqa.artifact import (
     VersionManifest,
     acquire,
     file_lock,
+    holder_of,
+    onnx_model_name,
+    require_sound,
 )
 from bertqa.errors import RepositoryError
 from bertqa_build.checkpoint import load_checkpoint
@@ -140,6 +143,7 @@ class _Build:
 
     def run(self) -> BuildResult:
         recipe = self.recipe
+        require_sound(self.repository, MODEL_NAME, onnx_model_name(MODEL_NAME))
         self._say("Reading the recipe's data and checkpoint")
         data = read_data(recipe)
         self.dataset = load_dataset(recipe, recipe.data.evaluation)
@@ -287,9 +291,14 @@ class _Build:
     def _alone(self) -> Iterator[None]:
         """Let one build of a recipe at a time work in its folder; another one waits."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = file_lock(self.folder / "lock")
+        path = self.folder / "lock"
         waiting = f"Waiting for another build of {self.recipe.name} in {self.folder}"
-        acquire(lock, FOR_EVER, lambda: self._say(waiting))
+        lock = file_lock(path)
+        acquire(
+            lock,
+            FOR_EVER,
+            lambda: self.on_progress(Progress(waiting, note=holder_of(path))),
+        )
         try:
             yield
         finally:

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from bertqa._reason import reason_of
+
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
 
@@ -89,6 +91,27 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = str(path)
         raise
+
+
+def failure_of(error: OSError | UnicodeEncodeError, root: Path) -> str:
+    """Say that a directory cannot be written and why, with the file's name where it is known.
+
+    Args:
+        error: What stopped the work.
+        root: The directory that is written.
+
+    Returns:
+        A sentence without its full stop. No path is in it twice.
+    """
+    if isinstance(error, UnicodeEncodeError):
+        odd = error.object[error.start : error.end]
+        return f"{root} cannot be written: a text holds {odd!a}, which is not a character"
+    path = error.filename2 or error.filename
+    if path is None or Path(path) == root:
+        return f"{root} cannot be written: {reason_of(error)}"
+    if Path(path).is_relative_to(root):
+        return f"{path} cannot be written: {reason_of(error)}"
+    return f"{root} cannot be written: {reason_of(error)} ({path})"
 
 
 def partial_of(path: Path) -> Path:

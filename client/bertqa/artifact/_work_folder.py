@@ -164,6 +164,33 @@ class WorkFolder:
         partial_of(config).unlink(missing_ok=True)
 
 
+def require_sound(repository: Repository, *models: str) -> None:
+    """Refuse a repository to which versions cannot be published, before the work for them.
+
+    Args:
+        repository: The repository; it need not exist.
+        *models: The models that are to be published.
+
+    Raises:
+        RepositoryError: The work folder, a model's directory or `config.json` is a symbolic link
+            that a writer does not follow, or of another kind.
+    """
+    WorkFolder(repository).check()
+    for model in models:
+        require_kind(repository.root / model, directory=True)
+    config = repository.config_path
+    if config.is_symlink() and not config.exists():
+        raise RepositoryError(
+            f"{config} is a symbolic link to {config.readlink()}, which does not exist. Nothing "
+            "was changed. Remove the link, or make the file that it leads to."
+        )
+    if config.is_dir():
+        raise RepositoryError(
+            f"{config} has to be a file, and is a directory. Nothing was changed. Move it away "
+            "first."
+        )
+
+
 def refuse_link(path: Path) -> None:
     """Refuse a symbolic link: what is written or removed through it may belong to others.
 

@@ -22,9 +22,15 @@ from typing import Self
 from filelock import Timeout
 
 from bertqa._progress import OnProgress, Progress, ignore
-from bertqa._reason import reason_of
-from bertqa.artifact._files import DIRECTORY_MODE, make_readable, naming, sha256_of, write_whole
-from bertqa.artifact._lock import acquire, file_lock
+from bertqa.artifact._files import (
+    DIRECTORY_MODE,
+    failure_of,
+    make_readable,
+    naming,
+    sha256_of,
+    write_whole,
+)
+from bertqa.artifact._lock import acquire, file_lock, holder_of
 from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._numbers import NumberRecord
 from bertqa.artifact._ovms_config import OvmsConfig, read_config_text
@@ -315,14 +321,19 @@ class RepositoryWriter:
 
     def _acquire(self) -> None:
         root, seconds = self.repository.root, self._wait_seconds
-        waiting = Progress(f"Waiting for another process that writes to {root}")
+
+        def on_wait() -> None:
+            waiting = f"Waiting for another process that writes to {root}"
+            self._on_progress(Progress(waiting, note=holder_of(self._work.lock)))
+
         try:
-            acquire(self._lock, seconds, lambda: self._on_progress(waiting))
+            acquire(self._lock, seconds, on_wait)
         except Timeout as error:
             waited = f" for {seconds:g} s" if seconds else ""
             raise RepositoryBusyError(
                 f"Another process (a build, publish or switch) writes to {root}{waited}: nothing "
-                "was changed. Run the same command again when it has ended."
+                f"was changed. The lock is held by {holder_of(self._work.lock)}. Run the same "
+                "command again when it has ended."
             ) from error
 
     @contextlib.contextmanager
@@ -331,23 +342,9 @@ class RepositoryWriter:
             yield
         except (OSError, UnicodeEncodeError) as error:
             raise RepositoryError(
-                f"{_what_failed(error, self.repository.root)}. What was published before is as it "
+                f"{failure_of(error, self.repository.root)}. What was published before is as it "
                 "was."
             ) from error
-
-
-def _what_failed(error: OSError | UnicodeEncodeError, root: Path) -> str:
-    """Say what could not be written and why, with the file's name where it is known."""
-    if isinstance(error, UnicodeEncodeError):
-        odd = error.object[error.start : error.end]
-        return f"{root} cannot be written: a text holds {odd!a}, which is not a character"
-    reason = reason_of(error)
-    path = error.filename2 or error.filename
-    if path is None or Path(path) == root:
-        return f"{root} cannot be written: {reason}"
-    if Path(path).is_relative_to(root):
-        return f"{path} cannot be written: {reason}"
-    return f"{root} cannot be written: {reason} ({path})"
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,6 +16,8 @@ from bertqa.artifact import (
     Arrival,
     Repository,
     RepositoryWriter,
+    failure_of,
+    naming,
     remove_path,
 )
 from bertqa_deploy.errors import PlaceError, TakenError
@@ -107,8 +109,8 @@ class Directory:
                 for copy in copies:
                     shutil.rmtree(copy, ignore_errors=True)
             raise PlaceError(
-                f"{self.root} cannot be written: {error.strerror or error}. No version appeared "
-                "there. Run the same command again to resume."
+                f"{failure_of(error, self.root)}. No version appeared there. Run the same command "
+                "again to resume."
             ) from error
 
 
@@ -134,7 +136,11 @@ def _copy_missing(part: VersionFiles, copy: Path, on_progress: OnProgress) -> li
 
 def _copy(part: VersionFiles, copy: Path, name: str, on_progress: OnProgress) -> None:
     total, done = part.size(name), 0
-    with (part.source / name).open("rb") as source, (copy / name).open("wb") as target:
+    with (
+        (part.source / name).open("rb") as source,
+        naming(copy / name),
+        (copy / name).open("wb") as target,
+    ):
         while chunk := source.read(CHUNK_BYTES):
             done += target.write(chunk)
             on_progress(Progress(f"Sending {part.path}/{name}", done, total, "bytes"))
