@@ -275,6 +275,6 @@ def test_a_model_whose_directory_is_a_file_is_refused_before_a_version_appears(
 ) -> None:
     repository.root.mkdir(exist_ok=True)
     (repository.root / "bert-qa-onnx").write_text("a file")
-    with pytest.raises(RepositoryError, match="bert-qa-onnx has to be a directory"):
+    with pytest.raises(RepositoryError, match=r"bert-qa-onnx .* has to be a directory"):
         publish(repository, artefacts, MANIFEST)
     assert [path.name for path in repository.root.iterdir()] == ["bert-qa-onnx"]

@@ -186,8 +186,8 @@ def require_sound(repository: Repository, *models: str) -> None:
         )
     if config.is_dir():
         raise RepositoryError(
-            f"{config} has to be a file, and is a directory. Nothing was changed. Move it away "
-            "first."
+            f"{config} cannot be written: it has to be a file, and is a directory. Nothing was "
+            "changed. Move it away first."
         )
 
 
@@ -221,8 +221,8 @@ def require_kind(path: Path, *, directory: bool) -> None:
     refuse_link(path)
     if path.exists() and not (path.is_dir() if directory else path.is_file()):
         raise RepositoryError(
-            f"{path} has to be a {'directory' if directory else 'file'}, and is something else. "
-            "Nothing was changed. Move it away first."
+            f"{path} cannot be written: it has to be a {'directory' if directory else 'file'}, and "
+            "is something else. Nothing was changed. Move it away first."
         )
 
 

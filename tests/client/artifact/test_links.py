@@ -88,7 +88,7 @@ def test_another_kind_of_file_in_the_work_folder_is_named(
         work.mkdir()
     path = work / name
     path.mkdir() if name in ("lock", "numbers.json") else path.write_text("")
-    with pytest.raises(RepositoryError, match=rf"{path} has to be a (file|directory)"):
+    with pytest.raises(RepositoryError, match=rf"{path} cannot be written: it has to be a "):
         enter(repository)
 
 
