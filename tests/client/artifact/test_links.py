@@ -92,13 +92,14 @@ def test_another_kind_of_file_in_the_work_folder_is_named(
         enter(repository)
 
 
-def test_a_link_among_the_copies_is_removed_and_not_followed(
+def test_a_link_or_file_among_the_copies_is_removed_and_not_followed(
     repository: Repository, precious: Path
 ) -> None:
     before = contents(precious)
     copies = repository.root / WORK_FOLDER / "copies"
     copies.mkdir(parents=True)
     (copies / "bert-qa-1-abc").symlink_to(precious)
+    (copies / "bert-qa-2-abc").write_text("a file")
     enter(repository)
     assert not list(copies.iterdir())
     assert contents(precious) == before
