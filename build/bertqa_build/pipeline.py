@@ -34,7 +34,7 @@ from bertqa.artifact import (
 )
 from bertqa.errors import RepositoryError
 from bertqa_build.checkpoint import load_checkpoint
-from bertqa_build.data import load_dataset
+from bertqa_build.data import RecipeData
 from bertqa_build.errors import BuildError
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data, toolchain
@@ -145,8 +145,9 @@ class _Build:
         recipe = self.recipe
         require_sound(self.repository, MODEL_NAME, onnx_model_name(MODEL_NAME))
         self._say("Reading the recipe's data and checkpoint")
-        data = read_data(recipe)
-        self.dataset = load_dataset(recipe, recipe.data.evaluation)
+        self.data = RecipeData(recipe)
+        digests = read_data(self.data)
+        self.dataset = self.data.dataset(recipe.data.evaluation)
         self.checkpoint = load_checkpoint(
             recipe.source,
             adapter=recipe.adapter_path,
@@ -155,8 +156,8 @@ class _Build:
             max_seq_len=recipe.model.max_seq_len,
             seed=recipe.seed,
         )
-        fp32_print = fp32_fingerprint(recipe, self.checkpoint, data)
-        int8_print = int8_fingerprint(recipe, fp32_print, data)
+        fp32_print = fp32_fingerprint(recipe, self.checkpoint, digests)
+        int8_print = int8_fingerprint(recipe, fp32_print, digests)
         with self._alone():
             fp32, int8 = self._find(fp32_print), self._find(int8_print)
             if fp32 is None or int8 is None:
@@ -169,7 +170,9 @@ class _Build:
     def _fp32_model(self, folder: Path) -> BertForQuestionAnswering:
         if self.recipe.finetune is None:
             return self.checkpoint.model
-        return finetune(self.recipe, self.checkpoint, folder, self._callbacks("Fine-tuning"))
+        return finetune(
+            self.recipe, self.data, self.checkpoint, folder, self._callbacks("Fine-tuning")
+        )
 
     def _make_fp32(self, model: BertForQuestionAnswering, fingerprint: str) -> BuiltVersion:
         version = _Version(FP32, fingerprint, SpanModel(model), quantized=False)
@@ -181,6 +184,7 @@ class _Build:
         self._say("Quantising, calibrated on the recipe's data")
         module = quantize_and_train(
             self.recipe,
+            self.data,
             self.checkpoint,
             model,
             self.folder / f"int8-{fingerprint[:12]}",
