@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
 
 from bertqa.artifact._files import DIRECTORY_MODE, partial_of, sha256_of, sync, write_whole
 from bertqa.artifact._manifest import MANIFEST_FILE
-from bertqa.artifact._repository import Repository
+from bertqa.artifact._repository import IR_FILE, ONNX_FILE, Repository
 from bertqa.errors import RepositoryError
 
 WORK_FOLDER = ".bert-qa"
@@ -50,8 +50,13 @@ class WorkFolder:
 
         Raises:
             RepositoryError: It, or what is in it, is a symbolic link, or a directory where a file
-                has to be or the other way round.
+                has to be or the other way round; or the root is a file, or inside a model's
+                directory or a work folder.
         """
+        root = self._repository.root
+        if root.is_file():
+            raise _wrong_kind(root, "directory")
+        _refuse_inside(root)
         for directory in (self.path, self.copies):
             require_kind(directory, directory=True)
         for file in (self.lock, self.numbers):
@@ -185,10 +190,30 @@ def require_sound(repository: Repository, *models: str) -> None:
             "was changed. Remove the link, or make the file that it leads to."
         )
     if config.is_dir():
+        raise _wrong_kind(config, "file")
+
+
+def _refuse_inside(root: Path) -> None:
+    """Refuse a root in a model's directory, which servers scan, or where a writer clears."""
+    inside = Path(os.path.realpath(root))
+    for directory in (inside, *inside.parents[:2]):
+        if any(next(directory.glob(f"[0-9]*/{name}"), None) for name in (IR_FILE, ONNX_FILE)):
+            raise RepositoryError(
+                f"{root} is not a place for a model repository: {directory} is the directory of a "
+                f"model in one. Nothing was changed. The repository is {directory.parent}."
+            )
+    if WORK_FOLDER in inside.parts:
         raise RepositoryError(
-            f"{config} cannot be written: it has to be a file, and is a directory. Nothing was "
-            "changed. Move it away first."
+            f"{root} is not a place for a model repository: it is in a folder {WORK_FOLDER}, which "
+            "belongs to another one and is cleared. Nothing was changed. Choose another directory."
         )
+
+
+def _wrong_kind(path: Path, kind: str) -> RepositoryError:
+    return RepositoryError(
+        f"{path} cannot be written: it has to be a {kind}, and is something else. Nothing was "
+        "changed. Move it away first."
+    )
 
 
 def refuse_link(path: Path) -> None:
@@ -220,10 +245,7 @@ def require_kind(path: Path, *, directory: bool) -> None:
     """
     refuse_link(path)
     if path.exists() and not (path.is_dir() if directory else path.is_file()):
-        raise RepositoryError(
-            f"{path} cannot be written: it has to be a {'directory' if directory else 'file'}, and "
-            "is something else. Nothing was changed. Move it away first."
-        )
+        raise _wrong_kind(path, "directory" if directory else "file")
 
 
 def remove_path(path: Path) -> None:

@@ -203,3 +203,23 @@ def test_the_unfinished_file_is_not_written_through_a_link(
         writer.write(repository.config_path, '{"new": 1}')
     assert config.read_text() == '{"new": 1}'
     assert contents(precious) == before
+
+
+@pytest.mark.parametrize("place", ["bert-qa", "bert-qa/1", "bert-qa/1/more"])
+def test_a_root_inside_a_model_s_directory_is_refused(place: str, repository: Repository) -> None:
+    version = repository.version_dir(1)
+    version.mkdir(parents=True)
+    (version / "model.xml").write_text("xml")
+    with pytest.raises(RepositoryError, match=rf"The repository is {repository.root}\."):
+        enter(Repository(repository.root / place))
+    assert [path.name for path in version.iterdir()] == ["model.xml"]
+    assert [path.name for path in version.parent.iterdir()] == ["1"]
+
+
+def test_a_root_inside_a_work_folder_is_refused(repository: Repository) -> None:
+    enter(repository)
+    work = repository.root / WORK_FOLDER
+    for place in (work, work / "more"):
+        with pytest.raises(RepositoryError, match="is cleared"):
+            enter(Repository(place))
+    assert [path.name for path in work.iterdir()] == ["lock"]

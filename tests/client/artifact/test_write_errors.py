@@ -100,7 +100,7 @@ def test_a_root_that_cannot_be_written_is_named(repository: Repository) -> None:
 def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     message = fails(lambda: enter(Repository(tmp_path / "file")))
-    assert message.startswith(f"{tmp_path / 'file'} cannot be written: File exists.")
+    assert message.startswith(f"{tmp_path / 'file'} cannot be written: it has to be a directory")
 
 
 def test_a_source_that_cannot_be_read_is_named(repository: Repository, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bertqa.artifact import Repository
 from bertqa.errors import BertQAError, QualityGateError, RepositoryError
-from bertqa_deploy.errors import TakenError
+from bertqa_deploy.errors import PlaceError, TakenError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import Published, publish
 from tests.support.models import write_manifest
@@ -191,3 +191,11 @@ def test_without_a_card_nothing_can_be_verified(repository: Repository, tmp_path
 
     with pytest.raises(RepositoryError, match=r"There is no .*manifest\.json"):
         publish(repository, 2, Address.parse(str(tmp_path / "elsewhere")))
+
+
+@pytest.mark.parametrize("inside", ["elsewhere", "bert-qa", "bert-qa/1", ".bert-qa", "a/../b"])
+def test_a_target_inside_the_source_is_refused(inside: str, repository: Repository) -> None:
+    before = sorted(repository.root.rglob("*"))
+    with pytest.raises(PlaceError, match="is inside the repository that has the version"):
+        publish(repository, 1, Address.parse(f"{repository.root}/{inside}"))
+    assert sorted(repository.root.rglob("*")) == before
