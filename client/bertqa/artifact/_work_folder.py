@@ -54,7 +54,8 @@ class WorkFolder:
                 directory or a work folder.
         """
         root = self._repository.root
-        if root.is_file():
+        _refuse_dangling(root)
+        if root.exists() and not root.is_dir():
             raise _wrong_kind(root, "directory")
         _refuse_inside(root)
         for directory in (self.path, self.copies):
@@ -184,11 +185,7 @@ def require_sound(repository: Repository, *models: str) -> None:
     for model in models:
         require_kind(repository.root / model, directory=True)
     config = repository.config_path
-    if config.is_symlink() and not config.exists():
-        raise RepositoryError(
-            f"{config} is a symbolic link to {config.readlink()}, which does not exist. Nothing "
-            "was changed. Remove the link, or make the file that it leads to."
-        )
+    _refuse_dangling(config)
     if config.is_dir():
         raise _wrong_kind(config, "file")
 
@@ -206,6 +203,14 @@ def _refuse_inside(root: Path) -> None:
         raise RepositoryError(
             f"{root} is not a place for a model repository: it is in a folder {WORK_FOLDER}, which "
             "belongs to another one and is cleared. Nothing was changed. Choose another directory."
+        )
+
+
+def _refuse_dangling(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise RepositoryError(
+            f"{path} is a symbolic link to {path.readlink()}, which does not exist. Nothing was "
+            "changed. Remove the link, or make what it leads to."
         )
 
 

@@ -86,6 +86,11 @@ class Directory:
         """Return whether a part is there, whole and the same."""
         target = self._target(part)
         with self._explained([]):
+            if target.is_symlink() and not target.exists():
+                raise TakenError(
+                    f"{target} is a symbolic link to {target.readlink()}, which does not exist. "
+                    "Remove it first. Nothing was changed."
+                )
             if not target.exists():
                 return False
             sizes = {path.name: path.stat().st_size for path in target.iterdir()}

@@ -14,6 +14,7 @@ from typing import Any
 
 from bertqa._progress import OnProgress, ignore
 from bertqa.artifact import MODEL_NAME, Repository, onnx_model_name
+from bertqa.errors import InvalidOptionError
 from bertqa_deploy.errors import PlaceError
 from bertqa_deploy.manifests import check_manifest
 from bertqa_deploy.storage.address import Address
@@ -72,6 +73,7 @@ def publish(
         What is there now.
 
     Raises:
+        InvalidOptionError: The model's name is not that of a directory.
         RepositoryError: The version is missing or damaged, or the directory cannot be written.
         QualityGateError: The version failed the gate.
         TakenError: Another version or file is there already.
@@ -79,6 +81,8 @@ def publish(
         ModuleNotFoundError: The store's extra is not installed.
     """
     begun = time.monotonic()
+    if model in ("", "..") or Path(model).name != model:
+        raise InvalidOptionError(f"model= is {model!r}: pass the name of a model's directory.")
     repository.require_version(version, model)
     source, target = repository.root.resolve(), Path(to.path).resolve()
     if not to.scheme and source in target.parents:

@@ -223,3 +223,20 @@ def test_a_root_inside_a_work_folder_is_refused(repository: Repository) -> None:
         with pytest.raises(RepositoryError, match="is cleared"):
             enter(Repository(place))
     assert [path.name for path in work.iterdir()] == ["lock"]
+
+
+def test_a_root_that_is_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "root").symlink_to("nowhere")
+    with pytest.raises(RepositoryError, match="is a symbolic link to nowhere, which does not"):
+        enter(Repository(tmp_path / "root"))
+    assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
+def test_a_root_that_is_a_link_to_a_directory_is_written(
+    repository: Repository, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(repository.root)
+    with RepositoryWriter(Repository(link)) as writer:
+        assert writer.publish([draft(tmp_path)]) == 1
+    assert repository.versions() == [1]

@@ -201,3 +201,30 @@ def test_a_twin_that_went_before_the_lock_was_taken_is_copied_too(
     monkeypatch.setattr(RepositoryWriter, "__enter__", somebody_removes_it_first)
     Directory(to).take([twin, ir], lambda _: None)
     assert Repository(to).versions("bert-qa") == Repository(to).versions("bert-qa-onnx") == [2]
+
+
+def test_a_version_that_is_a_link_to_nothing_is_taken_before_anything_is_copied(
+    published: Repository, tmp_path: Path
+) -> None:
+    link = tmp_path / "to" / "bert-qa" / "2"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("nowhere")
+    part = VersionFiles.of(published, 2, "bert-qa")
+    with pytest.raises(TakenError, match="is a symbolic link to nowhere"):
+        Directory(tmp_path / "to").take([part], lambda _: None)
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["bert-qa"]
+
+
+def test_a_copy_is_not_written_through_a_link(published: Repository, tmp_path: Path) -> None:
+    part = VersionFiles.of(published, 2, "bert-qa")
+    copy = tmp_path / "to" / ".bert-qa" / "copies" / part.identity
+    copy.mkdir(parents=True)
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / "photos").mkdir()
+    (copy / "model.xml").symlink_to(tmp_path / "mine")
+    (copy / "photos").symlink_to(tmp_path / "photos")
+    (copy / "model.bin").mkdir()
+    Directory(tmp_path / "to").take([part], lambda _: None)
+    assert (tmp_path / "mine").read_text() == "kept"
+    assert (tmp_path / "photos").is_dir()
+    assert Repository(tmp_path / "to").versions() == [2]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bertqa.artifact import Repository
-from bertqa.errors import BertQAError, QualityGateError, RepositoryError
+from bertqa.errors import BertQAError, InvalidOptionError, QualityGateError, RepositoryError
 from bertqa_deploy.errors import PlaceError, TakenError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import Published, publish
@@ -199,3 +199,12 @@ def test_a_target_inside_the_source_is_refused(inside: str, repository: Reposito
     with pytest.raises(PlaceError, match="is inside the repository that has the version"):
         publish(repository, 1, Address.parse(f"{repository.root}/{inside}"))
     assert sorted(repository.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("model", ["", ".", "..", "../model_repository/bert-qa", "/bert-qa"])
+def test_a_model_that_is_a_path_is_refused(
+    model: str, repository: Repository, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidOptionError, match="pass the name of a model's directory"):
+        publish(repository, 1, Address.parse(str(tmp_path / "to")), model)
+    assert not (tmp_path / "to").exists()
