@@ -82,7 +82,9 @@ def publish(
     """
     begun = time.monotonic()
     if model in ("", "..") or Path(model).name != model:
-        raise InvalidOptionError(f"model= is {model!r}: pass the name of a model's directory.")
+        raise InvalidOptionError(
+            f"The model is named {model!r}: pass the name of a model's directory."
+        )
     repository.require_version(version, model)
     source, target = repository.root.resolve(), Path(to.path).resolve()
     if not to.scheme and source in target.parents:
