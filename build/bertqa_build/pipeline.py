@@ -144,7 +144,7 @@ class _Build:
     def run(self) -> BuildResult:
         recipe = self.recipe
         require_sound(self.repository, MODEL_NAME, onnx_model_name(MODEL_NAME))
-        self._say("Reading the recipe's data and checkpoint")
+        self._report("Reading the recipe's data and checkpoint")
         self.data = RecipeData(recipe)
         digests = read_data(self.data)
         self.dataset = self.data.dataset(recipe.data.evaluation)
@@ -181,7 +181,7 @@ class _Build:
     def _make_int8(
         self, model: BertForQuestionAnswering, parent: BuiltVersion, fingerprint: str
     ) -> BuiltVersion:
-        self._say("Quantising, calibrated on the recipe's data")
+        self._report("Quantising, calibrated on the recipe's data")
         module = quantize_and_train(
             self.recipe,
             self.data,
@@ -203,7 +203,7 @@ class _Build:
 
     def _export(self, version: _Version) -> _Exported:
         """Write both formats, and score each file as it is then published."""
-        self._say(f"Exporting {version.precision} to OpenVINO IR and ONNX")
+        self._report(f"Exporting {version.precision} to OpenVINO IR and ONNX")
         info = ModelInfo(
             tokenizer_json=self.checkpoint.tokenizer_json,
             max_seq_len=self.recipe.model.max_seq_len,
@@ -229,7 +229,7 @@ class _Build:
         self, exported: _Exported, *, parent: int | None = None, gate: GateResult | None = None
     ) -> BuiltVersion:
         version = exported.version
-        self._say(f"Publishing {version.precision}")
+        self._report(f"Publishing {version.precision}")
         manifest = VersionManifest(
             model=MODEL_NAME,
             version=0,
@@ -311,7 +311,7 @@ class _Build:
     def _callbacks(self, stage: str) -> list[TrainerCallback]:
         return [ProgressCallback(stage, self.on_progress)]
 
-    def _say(self, stage: str, done: int = 0, total: int | None = None) -> None:
+    def _report(self, stage: str, done: int = 0, total: int | None = None) -> None:
         self.on_progress(Progress(stage, done, total))
 
 

@@ -61,7 +61,7 @@ def write_whole(path: Path, text: str, *, staging: Path | None = None) -> None:
     """
     content = text.encode()
     partial = partial_of(staging / path.name if staging else path)
-    # One that is a link is removed: opened, it would lead to a file of somebody else.
+    # One that is a link is removed: opened, it would lead to a foreign file.
     partial.unlink(missing_ok=True)
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else FILE_MODE
@@ -94,7 +94,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def failure_of(error: OSError | UnicodeEncodeError, root: Path) -> str:
-    """Say that a directory cannot be written and why, with the file's name where it is known.
+    """Return that a directory cannot be written and why, with the name of the file if known.
 
     Args:
         error: What stopped the work.

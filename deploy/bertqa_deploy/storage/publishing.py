@@ -15,7 +15,7 @@ from typing import Any
 from bertqa._progress import OnProgress, ignore
 from bertqa.artifact import MODEL_NAME, Repository, onnx_model_name
 from bertqa.errors import InvalidOptionError
-from bertqa_deploy.errors import PlaceError
+from bertqa_deploy.errors import StorageError
 from bertqa_deploy.manifests import check_manifest
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.directory import Directory
@@ -76,8 +76,8 @@ def publish(
         InvalidOptionError: The model's name is not that of a directory.
         RepositoryError: The version is missing or damaged, or the directory cannot be written.
         QualityGateError: The version failed the gate.
-        TakenError: Another version or file is there already.
-        PlaceError: The target cannot be reached or written, or is inside the repository.
+        VersionExistsError: Another version or file is there already.
+        StorageError: The target cannot be reached or written, or is inside the repository.
         ModuleNotFoundError: The store's extra is not installed.
     """
     begun = time.monotonic()
@@ -88,7 +88,7 @@ def publish(
     repository.require_version(version, model)
     source, target = repository.root.resolve(), Path(to.path).resolve()
     if not to.scheme and source in target.parents:
-        raise PlaceError(
+        raise StorageError(
             f"{to} is inside the repository that has the version, {repository.root}. Nothing was "
             "changed. Choose a directory outside it."
         )
