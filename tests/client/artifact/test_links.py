@@ -26,7 +26,7 @@ def repository(tmp_path: Path) -> Repository:
 
 
 @pytest.fixture
-def precious(tmp_path: Path) -> Path:
+    """A directory that is not of the repository, with what a writer would clear away."""
     """A directory of somebody else, which has what a writer would clear away."""
     directory = tmp_path / "precious"
     (directory / "photos").mkdir(parents=True)
