@@ -26,8 +26,8 @@ def repository(tmp_path: Path) -> Repository:
 
 
 @pytest.fixture
-    """A directory that is not of the repository, with what a writer would clear away."""
-    """A directory of somebody else, which has what a writer would clear away."""
+def precious(tmp_path: Path) -> Path:
+    """Return a directory outside the repository, with what a writer would clear away."""
     directory = tmp_path / "precious"
     (directory / "photos").mkdir(parents=True)
     (directory / "thesis.txt").write_text("ten years")
