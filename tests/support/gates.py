@@ -81,14 +81,14 @@ class GrpcGate:
     """A gRPC server that passes calls on to another one, unless told to do something else.
 
     `obstacles` are taken one for each call, in order: a status code to fail with, an event to wait
-    for, or bytes to answer with. `calls` has the metadata of each call that came.
+    for, or bytes to answer with. `calls` has the metadata of each call that came. `options` are gRPC's.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *options: tuple[str, int]) -> None:
         self.obstacles: list[grpc.StatusCode | threading.Event | bytes] = []
         self.calls: list[dict[str, Any]] = []
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
-        self._server = grpc.server(ThreadPoolExecutor(8))
+        self._server = grpc.server(ThreadPoolExecutor(8), options=options)
         self._server.add_generic_rpc_handlers((_Everything(self._pass_on),))
         self.port: int = self._server.add_insecure_port("127.0.0.1:0")
 

@@ -40,9 +40,10 @@ class RunInference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sleep:
-    """Let some seconds pass."""
+    """Let some seconds pass, in which nothing is on its way."""
 
     seconds: float
 
 
-Effect = FetchMetadata | RunInference | Sleep
+Request = FetchMetadata | RunInference
+Effect = Request | Sleep
