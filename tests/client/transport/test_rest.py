@@ -130,9 +130,11 @@ def test_a_status_is_translated(open_client: Twins, status: str, error: type[Ber
 def test_a_server_without_room_is_asked_again(open_client: Twins, status: str) -> None:
     """Both for the model's description and for an answer, which the toy server gives at last."""
     full = response(b'{"error": "as the server says"}', status, "Retry-After: 0\r\n")
-    with tcp_server(answering(full, full, METADATA, full, full, response(b"{}"))) as port:
-        with pytest.raises(ProtocolError, match="KServe v2"):
-            ask(open_client, port)
+    with (
+        tcp_server(answering(full, full, METADATA, full, full, response(b"{}"))) as port,
+        pytest.raises(ProtocolError, match="KServe v2"),
+    ):
+        ask(open_client, port)
     with tcp_server(answering(METADATA, full)) as port:
         client = open_client(f"http://localhost:{port}", tokenizer=TOKENIZER, retry_overload=False)
         with pytest.raises(ServerOverloadedError) as caught:
