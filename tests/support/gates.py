@@ -82,16 +82,18 @@ class GrpcGate:
 
     `obstacles` are taken one for each call, in order: a status code to fail with, an event to wait
     for, or bytes to answer with. `calls` has the metadata of each call that came. `options` are
-    those of the gRPC server.
+    those of the gRPC server, which refuses calls beyond `at_once`, as OVMS does without a thread.
     """
 
-    def __init__(self, port: int, *options: tuple[str, int]) -> None:
+    def __init__(self, port: int, *options: tuple[str, int], at_once: int | None = None) -> None:
         self.obstacles: list[grpc.StatusCode | threading.Event | bytes] = []
         self.calls: list[dict[str, Any]] = []
         self._under_way = 0
         self._changed = threading.Condition()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
-        self._server = grpc.server(ThreadPoolExecutor(8), options=options)
+        self._server = grpc.server(
+            ThreadPoolExecutor(at_once or 8), options=options, maximum_concurrent_rpcs=at_once
+        )
         self._server.add_generic_rpc_handlers((_Everything(self._pass_on),))
         self.port: int = self._server.add_insecure_port("127.0.0.1:0")
 
