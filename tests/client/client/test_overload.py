@@ -47,16 +47,16 @@ def busy(
     engine: str, demo_repository: Repository, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Busy]:
     """The demo's model, on the local engine behind a quota, and on OVMS with its own defaults."""
+    root = tmp_path_factory.mktemp("plain")
+    (root / "bert-qa").symlink_to(demo_repository.root / "bert-qa")
+    write_config(root)
     if engine == "local":
         with (
-            Served(engine, demo_repository.root) as server,
+            Served(engine, root, own_process=True) as server,
             GrpcGate(server.grpc_port, at_once=THREADS) as gate,
         ):
             yield Busy(f"127.0.0.1:{gate.port}", server.rest_url)
         return
-    root = tmp_path_factory.mktemp("plain")
-    (root / "bert-qa").symlink_to(demo_repository.root / "bert-qa")
-    write_config(root)
     ports = ["--port", "{GRPC_PORT}", "--rest_port", "{REST_PORT}"]
     config = ["--config_path", str(root / "config.json")]
     process = AsProcess([str(choose_engine(engine).program)], [*ports, *config])
