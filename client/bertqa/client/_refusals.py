@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass
 
 from bertqa.client._effects import Request, Sleep
+from bertqa.client._model_registry import ModelSpec
 from bertqa.errors import BertQAError, DeadlineExceededError, ServerOverloadedError
-from bertqa.transport import InferResult, ModelMetadata, pause_after_refusal
+from bertqa.transport import InferResult, pause_after_refusal
 
-Response = ModelMetadata | InferResult | BertQAError
+Response = ModelSpec | InferResult | BertQAError
 """The result of a request, or the error that it ended with."""
 
 

@@ -97,7 +97,7 @@ class Scheduler:
 
         Args:
             request: A request that `next_request` returned.
-            response: `ModelMetadata` for FetchMetadata, `InferResult` for RunInference, or the
+            response: `ModelSpec` for FetchMetadata, `InferResult` for RunInference, or the
                 error that the request ended with.
         """
         judged = self._refusals.judge(request, response)

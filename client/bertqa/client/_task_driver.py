@@ -22,12 +22,13 @@ from bertqa.client._batcher import Outcome
 from bertqa.client._concurrency import ConcurrencyLimit, Slot, Verdict, verdict
 from bertqa.client._deadline import time_left, too_late
 from bertqa.client._effects import FetchMetadata, Request, Sleep
+from bertqa.client._model_registry import ModelSpec
 from bertqa.client._pauses import begin_pauses, end_pauses, seconds_until
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._refusals import Response
 from bertqa.client._scheduler import Scheduler
 from bertqa.errors import BertQAError, ClientStateError
-from bertqa.transport import AsyncTransport
+from bertqa.transport import AsyncTransport, InferResult
 
 T = TypeVar("T")
 AsyncPairs = Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]]
@@ -132,11 +133,7 @@ class TaskDriver:
                 await _first_of(awaited, pause)
                 for task in [each for each in in_flight if each.done()]:
                     request = in_flight.pop(task).request
-                    if isinstance(request, FetchMetadata):
-                        # Reading a tokenizer takes a while, too.
-                        await asyncio.to_thread(scheduler.receive, request, task.result())
-                    else:
-                        scheduler.receive(request, task.result())
+                    scheduler.receive(request, task.result())
                 end_pauses(scheduler, sleeping)
         finally:
             for task, sent in in_flight.items():
@@ -191,13 +188,23 @@ class TaskDriver:
                 if self._disconnected:
                     raise ClientStateError("This client is closed.")
                 left = time_left(deadline or begin + timeout, timeout)
-                response = await execute(self._transport, request, left)
+                response = await self._execute(request, left)
             except BertQAError as error:
                 response = error
             ending = verdict(response, time.monotonic() - begin, timeout)
             return response
         finally:
             self.limit.release(slot, ending)
+
+    async def _execute(self, request: Request, timeout: float) -> ModelSpec | InferResult:
+        if isinstance(request, FetchMetadata) and (known := request.known()) is not None:
+            return known
+        result = await execute(self._transport, request, timeout)
+        if isinstance(result, InferResult):
+            return result
+        assert isinstance(request, FetchMetadata)
+        # Reading a tokenizer takes a while, in which the loop has other things to do.
+        return await asyncio.to_thread(request.learn, result)
 
 
 def _set(future: asyncio.Future[None]) -> None:

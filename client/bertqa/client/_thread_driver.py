@@ -19,14 +19,15 @@ from bertqa import _defaults
 from bertqa.client._batcher import Outcome
 from bertqa.client._concurrency import ConcurrencyLimit, Slot, Verdict, verdict
 from bertqa.client._deadline import time_left, too_late
-from bertqa.client._effects import Request, Sleep
+from bertqa.client._effects import FetchMetadata, Request, Sleep
+from bertqa.client._model_registry import ModelSpec
 from bertqa.client._pauses import begin_pauses, end_pauses, seconds_until
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._refusals import Response
 from bertqa.client._scheduler import Scheduler
 from bertqa.client._sync.effects import execute
 from bertqa.errors import BertQAError, ClientStateError
-from bertqa.transport import CANCELLATION, Cancellation, Transport
+from bertqa.transport import CANCELLATION, Cancellation, InferResult, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -216,13 +217,22 @@ class ThreadDriver:
             try:
                 self._check_connected()
                 left = time_left(deadline or begin + timeout, timeout)
-                response = execute(self._transport, request, left)
+                response = self._execute(request, left)
             except BertQAError as error:
                 response = error
             ending = verdict(response, time.monotonic() - begin, timeout)
             return response
         finally:
             self.limit.release(slot, ending)
+
+    def _execute(self, request: Request, timeout: float) -> ModelSpec | InferResult:
+        if isinstance(request, FetchMetadata) and (known := request.known()) is not None:
+            return known
+        result = execute(self._transport, request, timeout)
+        if isinstance(result, InferResult):
+            return result
+        assert isinstance(request, FetchMetadata)
+        return request.learn(result)
 
     def _check_connected(self) -> None:
         if self._disconnected:

@@ -6,12 +6,14 @@ misbehave, to change under the client's feet, or to tell what it was asked.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import itertools
 import json
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 
 from bertqa import Answer, AsyncQAClient, BertQAError, QAClient, SquadDecoder
 from bertqa.artifact import ModelInfo
+from bertqa.client._local import ThreadedTransport
 from bertqa.errors import (
     ClientStateError,
     DeadlineExceededError,
@@ -162,6 +165,16 @@ def test_the_model_is_learnt_once(open_client: Twins) -> None:
     client.answer(QUESTION, CONTEXT, version=2)
     client.answer(QUESTION, CONTEXT, version=1)
     assert transport.described == [None, 1]
+
+
+async def test_many_cold_questions_fetch_the_description_a_few_times() -> None:
+    threaded, awaited = InProcessTransport(), InProcessTransport()
+    with QAClient(transport=threaded) as client, ThreadPoolExecutor(200) as pool:
+        list(pool.map(lambda _: client.answer(QUESTION, CONTEXT), range(200)))
+    async with AsyncQAClient(transport=ThreadedTransport(awaited)) as other:
+        await asyncio.gather(*(other.answer(QUESTION, CONTEXT) for _ in range(200)))
+    for transport in (threaded, awaited):
+        assert 1 <= len(transport.described) <= 8
 
 
 def test_the_limits_of_the_model_hold(open_client: Twins) -> None:

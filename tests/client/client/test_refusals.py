@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from bertqa.client import ModelRegistry
 from bertqa.client._effects import FetchMetadata, Sleep
 from bertqa.client._refusals import Refusals
 from bertqa.errors import DeadlineExceededError, ServerOverloadedError, ServerUnreachableError
@@ -13,7 +14,7 @@ FULL = ServerOverloadedError("There is no room.", detail="Server Threadpool Exha
 
 def given_up(refusals: Refusals, error: ServerOverloadedError = FULL) -> ServerOverloadedError:
     """Refuse a request at once until it is given up."""
-    request = FetchMetadata(None)
+    request = FetchMetadata(None, ModelRegistry())
     judged = refusals.judge(request, error)
     while isinstance(judged, Sleep):
         judged = refusals.judge(request, error)
@@ -37,7 +38,7 @@ def test_the_deadline_of_all_requests_counts_where_there_is_one() -> None:
 
 def test_a_server_is_not_asked_before_the_time_that_it_names() -> None:
     patient = ServerOverloadedError("There is no room.", retry_after=7.0)
-    pause = Refusals(60.0, retry=True).judge(FetchMetadata(None), patient)
+    pause = Refusals(60.0, retry=True).judge(FetchMetadata(None, ModelRegistry()), patient)
     assert isinstance(pause, Sleep)
     assert 7.0 <= pause.seconds <= 8.4
     error = given_up(Refusals(5.0, retry=True), patient)
@@ -45,7 +46,7 @@ def test_a_server_is_not_asked_before_the_time_that_it_names() -> None:
 
 
 def test_what_was_refused_and_ran_out_of_time_waiting_was_refused() -> None:
-    refusals, request = Refusals(60.0, retry=True), FetchMetadata(None)
+    refusals, request = Refusals(60.0, retry=True), FetchMetadata(None, ModelRegistry())
     assert isinstance(refusals.judge(request, FULL), Sleep)
     error = refusals.judge(request, DeadlineExceededError("It is late."))
     assert isinstance(error, ServerOverloadedError)
@@ -58,5 +59,5 @@ def test_what_was_refused_and_ran_out_of_time_waiting_was_refused() -> None:
 def test_nothing_else_is_sent_again(retry: bool) -> None:
     refusals = Refusals(60.0, retry=retry)
     gone = ServerUnreachableError("It is gone.")
-    assert refusals.judge(FetchMetadata(None), gone) is gone
-    assert isinstance(refusals.judge(FetchMetadata(None), FULL), Sleep) == retry
+    assert refusals.judge(FetchMetadata(None, ModelRegistry()), gone) is gone
+    assert isinstance(refusals.judge(FetchMetadata(None, ModelRegistry()), FULL), Sleep) == retry

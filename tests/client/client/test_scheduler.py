@@ -17,6 +17,7 @@ from bertqa.errors import (
     ServerOverloadedError,
     ServerUnreachableError,
 )
+from bertqa.transport import InferResult
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
 
@@ -33,7 +34,11 @@ def scheduler_of(batcher: Batcher, *, retry: bool = True, timeout: float = 60.0)
 
 def respond(request: Request, transport: InProcessTransport) -> Response:
     try:
-        return execute(transport, request, 60.0)
+        result = execute(transport, request, 60.0)
+        if isinstance(result, InferResult):
+            return result
+        assert isinstance(request, FetchMetadata)
+        return request.learn(result)
     except BertQAError as error:
         return error
 
