@@ -93,15 +93,22 @@ class Batcher:
         return len(self._gathered) < self.look_ahead
 
     def has_batch(self, *, flush: bool) -> bool:
-        """Whether there are windows to make a batch of, though none may be wanted any more.
+        """Return whether there are windows to make a batch of.
 
         Args:
             flush: Whether to make batches of what is gathered now.
+
+        Returns:
+            Whether there are any, though none of them may be wanted any more.
         """
         return bool(self._ready or (flush and self._gathered))
 
     def add(self, windows: Iterable[PendingWindow]) -> None:
-        """Gather windows."""
+        """Gather windows.
+
+        Args:
+            windows: The windows of one question, which wait for their batches.
+        """
         self._gathered += windows
 
     def next_batch(self, *, flush: bool) -> RunInference | None:
@@ -122,11 +129,22 @@ class Batcher:
         return batch
 
     def is_wanted(self, batch: RunInference) -> bool:
-        """Whether a flow still waits for a batch that `next_batch` returned."""
+        """Return whether a flow still waits for a batch.
+
+        Args:
+            batch: A batch that `next_batch` returned.
+
+        Returns:
+            Whether any of its windows is waited for.
+        """
         return any(pending.is_wanted for pending in self._sent[batch])
 
     def discard(self, batch: RunInference) -> None:
-        """Forget a batch that `next_batch` returned and that nothing waits for."""
+        """Forget a batch that nothing waits for.
+
+        Args:
+            batch: A batch that `next_batch` returned.
+        """
         del self._sent[batch]
 
     def receive(

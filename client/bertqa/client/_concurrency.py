@@ -48,7 +48,7 @@ def verdict(response: object, seconds: float, timeout: float) -> Verdict:
 
 
 class Slot:
-    """The right to have one request on its way; it is waited for, held, and given back.
+    """The right to have one request on its way; it is waited for, held, and released.
 
     Attributes:
         wake: Called once, when the slot is held after it was waited for.
@@ -93,7 +93,7 @@ class ConcurrencyLimit:
         self._in_flight = 0
         self._era = 0
         self._waiting: deque[Slot] = deque()
-        # A generator that the garbage collector closes may give back a slot at any point.
+        # A generator that the garbage collector closes may release a slot at any point.
         self._lock = threading.RLock()
 
     @property
@@ -112,7 +112,7 @@ class ConcurrencyLimit:
         return len(self._waiting)
 
     def request(self, wake: Callable[[], object]) -> Slot:
-        """Return a slot, which is held at once or as soon as those before it were given back.
+        """Return a slot, which is held at once or as soon as those before it were released.
 
         Args:
             wake: Called when the slot is held, unless it is so at once. It must not block.
@@ -126,7 +126,7 @@ class ConcurrencyLimit:
         return slot
 
     def release(self, slot: Slot, verdict: Verdict = Verdict.NOTHING) -> None:
-        """Give a slot back, whether it is held or waited for; the second time nothing happens.
+        """Release a slot, whether it is held or waited for; the second time nothing happens.
 
         Args:
             slot: A slot that `request` returned.

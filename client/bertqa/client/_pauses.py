@@ -21,7 +21,7 @@ def begin_pauses(scheduler: Scheduler, sleeping: dict[Sleep, float]) -> None:
 
 
 def end_pauses(scheduler: Scheduler, sleeping: dict[Sleep, float]) -> None:
-    """Let the scheduler go on after each pause that is over; see `begin_pauses`."""
+    """Wake what slept through each pause that is over; see `begin_pauses`."""
     now = time.monotonic()
     for pause in [each for each, end in sleeping.items() if end <= now]:
         del sleeping[pause]

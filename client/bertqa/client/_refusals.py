@@ -58,7 +58,11 @@ class Refusals:
         return response
 
     def forget(self, request: Request) -> None:
-        """Forget a request that is not sent again."""
+        """Forget a request that is not sent again.
+
+        Args:
+            request: The request.
+        """
         self._refused.pop(request, None)
 
     def _pause(self, request: Request, error: ServerOverloadedError) -> Sleep | Response:

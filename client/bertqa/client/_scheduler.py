@@ -48,7 +48,12 @@ class Scheduler:
         return not self._questions
 
     def add(self, question: Question, flow: AnswerFlow) -> None:
-        """Add one more question, whose flow has not begun."""
+        """Add one more question.
+
+        Args:
+            question: The question, for its place among the others and its deadline.
+            flow: Its flow, which has not begun.
+        """
         added = InFlightQuestion(question, flow, self._added)
         self._added += 1
         self._under_way += 1
@@ -60,10 +65,13 @@ class Scheduler:
         return self._pauses.popleft() if self._pauses else None
 
     def has_request(self, *, last: bool) -> bool:
-        """Whether `next_request` may return one.
+        """Return whether `next_request` may return one.
 
         Args:
             last: Whether no question follows.
+
+        Returns:
+            Whether it may: what is left of a batch may not be wanted any more.
         """
         return bool(self._requests) or self._batcher.has_batch(flush=last or not self.wants_more)
 
@@ -85,7 +93,11 @@ class Scheduler:
         return self._batcher.next_batch(flush=last or not self.wants_more)
 
     def wake(self, pause: Sleep) -> None:
-        """Go on after a pause that `next_pause` returned."""
+        """Continue after a pause.
+
+        Args:
+            pause: A pause that `next_pause` returned, and that is over.
+        """
         sleeper = self._sleeping.pop(pause)
         if isinstance(sleeper, InFlightQuestion):
             self._advance(sleeper, None)

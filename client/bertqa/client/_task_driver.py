@@ -79,7 +79,7 @@ class TaskDriver:
 
         Yields:
             Each question with its answers or its error, in order. Closing the generator cancels
-            what is in flight, and gives back its slots.
+            what is in flight, and releases its slots.
         """
         in_flight: dict[asyncio.Task[Response], _Sent] = {}
         sleeping: dict[Sleep, float] = {}
@@ -117,7 +117,7 @@ class TaskDriver:
                 begin_pauses(scheduler, sleeping)
                 outcomes = list(scheduler.ready())
                 if slot is not None and (outcomes or not scheduler.has_request(last=exhausted)):
-                    # Nobody else should wait for a slot that is not used while this one is left.
+                    # While this stream is left it uses no slot, and others should not wait for one.
                     self.limit.release(slot)
                     slot = None
                 for question, outcome in outcomes:
@@ -174,12 +174,17 @@ class TaskDriver:
         """Do nothing: tasks end with their loop."""
 
     def close_at_exit(self, owner: object, transport: AsyncTransport) -> None:
-        """Do nothing: a transport of a loop can be closed in that loop alone."""
+        """Do nothing: a transport of a loop can be closed in that loop alone.
+
+        Args:
+            owner: The client.
+            transport: Its transport.
+        """
 
     async def _send(
         self, request: Request, slot: Slot, timeout: float, deadline: float | None
     ) -> Response:
-        """Send a request, and give back its slot."""
+        """Send a request, and release its slot."""
         begin = time.monotonic()
         ending = Verdict.NOTHING
         try:

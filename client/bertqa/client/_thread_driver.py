@@ -87,7 +87,7 @@ class ThreadDriver:
 
         Yields:
             Each question with its answers or its error, in order. Closing the generator cancels
-            what is in flight, and gives back its slots.
+            what is in flight, and releases its slots.
         """
         mailbox: SimpleQueue[Future[Response] | None] = SimpleQueue()
         in_flight: dict[Future[Response], _Sent] = {}
@@ -129,7 +129,7 @@ class ThreadDriver:
                 begin_pauses(scheduler, sleeping)
                 outcomes = list(scheduler.ready())
                 if slot is not None and (outcomes or not scheduler.has_request(last=exhausted)):
-                    # Nobody else should wait for a slot that is not used while this one is left.
+                    # While this stream is left it uses no slot, and others should not wait for one.
                     self.limit.release(slot)
                     slot = None
                 yield from outcomes
@@ -187,7 +187,12 @@ class ThreadDriver:
         self._requests.shutdown()
 
     def close_at_exit(self, owner: object, transport: Transport) -> None:
-        """Close a transport once its owner is forgotten, or open at exit."""
+        """Close a transport once its owner is forgotten, or open at exit.
+
+        Args:
+            owner: The client.
+            transport: Its transport.
+        """
         weakref.finalize(owner, transport.close)
 
     def _submit(
@@ -209,7 +214,7 @@ class ThreadDriver:
     def _send(
         self, request: Request, slot: Slot, timeout: float, deadline: float | None
     ) -> Response:
-        """Send a request in this thread, and give back its slot."""
+        """Send a request in this thread, and release its slot."""
         begin = time.monotonic()
         ending = Verdict.NOTHING
         try:

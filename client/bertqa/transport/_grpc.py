@@ -94,11 +94,27 @@ class SyncChannel:
         self._infer, self._metadata = _calls(self._channel, codec)
 
     def infer(self, request: Any, **arguments: Any) -> Any:
-        """Run the model, and return the response."""
+        """Run the model.
+
+        Args:
+            request: A message of the codec.
+            **arguments: Those of a call of gRPC.
+
+        Returns:
+            The response.
+        """
         return _call(self._infer, request, arguments)
 
     def metadata(self, request: Any, **arguments: Any) -> Any:
-        """Describe the model, and return the response."""
+        """Describe the model.
+
+        Args:
+            request: A message of the codec.
+            **arguments: Those of a call of gRPC.
+
+        Returns:
+            The response.
+        """
         return _call(self._metadata, request, arguments)
 
     def close(self) -> None:
@@ -115,12 +131,22 @@ class AsyncChannel:
         self._opened: tuple[Any, Any, Any] | None = None
 
     def infer(self, request: Any, **arguments: Any) -> Any:
-        """Return the call that runs the model, to be awaited."""
+        """Return the call that runs the model, to be awaited.
+
+        Args:
+            request: A request as the codec made it.
+            **arguments: The timeout and the metadata of the call.
+        """
         _, infer, _ = self._open()
         return infer(request, **arguments)
 
     def metadata(self, request: Any, **arguments: Any) -> Any:
-        """Return the call that describes the model, to be awaited."""
+        """Return the call that describes the model, to be awaited.
+
+        Args:
+            request: A request as the codec made it.
+            **arguments: The timeout and the metadata of the call.
+        """
         _, _, metadata = self._open()
         return metadata(request, **arguments)
 

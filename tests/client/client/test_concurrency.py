@@ -156,7 +156,7 @@ def test_unequal_clients_of_one_server_come_to_equal_shares() -> None:
         (BertQAError("Strange."), 9.0, Verdict.NOTHING),
     ],
 )
-def test_the_end_of_a_request_tells_the_load_of_the_server(
+def test_the_end_of_a_request_reveals_the_load_of_the_server(
     response: object, seconds: float, expected: Verdict
 ) -> None:
     assert verdict(response, seconds, timeout=10.0) is expected

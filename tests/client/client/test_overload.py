@@ -1,4 +1,4 @@
-"""More than a server takes at once: everybody waits their turn, and everybody gets one."""
+"""More than a server takes at once: every question waits its turn, and has one."""
 
 from __future__ import annotations
 
