@@ -10,6 +10,7 @@ from bertqa.transport._admin import (
     served_versions,
 )
 from bertqa.transport._async.factory import open_async_split_transport, open_async_transport
+from bertqa.transport._cancellation import CANCELLATION, Cancellation
 from bertqa.transport._contract import (
     AsyncTransport,
     InferResult,
@@ -19,7 +20,7 @@ from bertqa.transport._contract import (
     Transport,
 )
 from bertqa.transport._factory import TransportOptions
-from bertqa.transport._retries import pauses
+from bertqa.transport._retries import pause_after_refusal, pauses
 from bertqa.transport._security import TLS, Security
 from bertqa.transport._sync.factory import open_split_transport, open_transport
 from bertqa.transport._sync.rest import RestTransport
@@ -27,9 +28,11 @@ from bertqa.transport._warm_up import warm_up
 
 __all__ = [
     "AVAILABLE",
+    "CANCELLATION",
     "TLS",
     "AdminClient",
     "AsyncTransport",
+    "Cancellation",
     "InferResult",
     "Inputs",
     "ModelMetadata",
@@ -45,6 +48,7 @@ __all__ = [
     "open_async_transport",
     "open_split_transport",
     "open_transport",
+    "pause_after_refusal",
     "pauses",
     "rest_address",
     "served_versions",
