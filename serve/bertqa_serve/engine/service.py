@@ -55,9 +55,14 @@ class Answer:
 
 
 class Service:
-    """The operations of KServe's protocol; `interface` is "REST" or "gRPC", for the metrics."""
+    """The operations of KServe's protocol; `interface` is "REST" or "gRPC", for the metrics.
+
+    Attributes:
+        started: Whether the server looks after its models yet; REST answers a moment earlier.
+    """
 
     def __init__(self, manager: ModelManager, metrics: Metrics) -> None:
+        self.started = False
         self.manager = manager
         self.metrics = metrics
 
