@@ -117,8 +117,8 @@ class Service:
         loaded = version.in_memory()
         with self.metrics.request(interface, "ModelInfer", name, version.number):
             arrays = _arrays(loaded, read())
-            with self.metrics.inference(name, version.number):
-                inference = await asyncio.wrap_future(loaded.submit(arrays))
+            running = self.metrics.inference(name, version.number)
+            inference = await asyncio.wrap_future(loaded.submit(arrays, running))
             self.metrics.inferred(name, version.number, inference.waited, inference.took)
             outputs = [(spec, inference.outputs[spec.name]) for spec in loaded.outputs]
             return Answer(version.number, outputs)
