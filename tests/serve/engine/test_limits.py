@@ -7,7 +7,6 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,11 +81,6 @@ def count(channel: grpc.Channel, to: int = LONG) -> Any:
     return infer.future(request.SerializeToString(), timeout=300)
 
 
-def count_over_rest(url: str, timeout: float = 300) -> httpx.Response:
-    tensor = {"name": "x", "shape": [1], "datatype": "INT64", "data": [LONG]}
-    return httpx.post(f"{url}/v2/models/slow/infer", json={"inputs": [tensor]}, timeout=timeout)
-
-
 def failure(ask: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as raised:
         ask()
@@ -139,23 +133,6 @@ def ready(url: str) -> bool:
         return False
 
 
-def test_a_call_beyond_the_threads_is_refused_at_once_and_counted_nowhere(start: Start) -> None:
-    flags = ("--grpc_max_threads", "4", "--rest_workers", "16")
-    with start(*flags) as asked, ExitStack() as stack:
-        channels = [stack.enter_context(asked.channel()) for _ in range(3)]
-        calls = [count(channel) for channel in channels]
-        eventually(lambda: asked.metric("ovms_current_requests") == 3 or calls[0].done())
-        with asked.channel() as further:
-            assert failure(lambda: count(further).result()) == EXHAUSTED
-            assert failure(lambda: live(further)) == EXHAUSTED
-        assert not any(call.done() for call in calls)
-        for call in calls:
-            call.result()
-        asked.alive()
-        assert asked.metric("ovms_requests_success") == 3
-        assert asked.metric("ovms_requests_fail") == 0
-
-
 def test_a_connection_carries_as_many_calls_as_there_are_cores(start: Start) -> None:
     with start("--grpc_max_threads", "0", "--rest_workers", "16") as asked, asked.channel() as full:
         calls = [count(full) for _ in range(usable_cores())]
@@ -166,84 +143,6 @@ def test_a_connection_carries_as_many_calls_as_there_are_cores(start: Start) -> 
         assert not any(call.done() for call in calls)
         for call in calls:
             call.cancel()
-
-
-@pytest.mark.parametrize("threads", [2, 3])
-def test_a_call_whose_caller_gave_up_keeps_its_thread_and_its_version(
-    start: Start, threads: int
-) -> None:
-    flags = ("--grpc_max_threads", str(threads), "--rest_workers", "16")
-    with start(*flags) as asked, ExitStack() as stack:
-        channels = [stack.enter_context(asked.channel()) for _ in range(threads - 1)]
-        calls = [count(channel) for channel in channels]
-        eventually(lambda: asked.metric("ovms_current_requests") == len(calls))
-        for call in calls:
-            call.cancel()
-        assert failure(asked.alive) == EXHAUSTED
-        asked.without_the_slow_model()
-        versions = asked.reload()["slow"]["model_version_status"]
-        assert [version["state"] for version in versions] == ["END"]
-        assert asked.metric("ovms_requests_success") == len(calls)
-        asked.alive()
-
-
-def test_a_rest_request_whose_caller_gave_up_is_not_stopped(start: Start) -> None:
-    with start("--rest_workers", "16") as asked:
-        with pytest.raises(httpx.ReadTimeout):
-            count_over_rest(asked.rest_url, timeout=0.3)
-        asked.without_the_slow_model()
-        asked.reload()
-        assert asked.metric("ovms_requests_success") == 1
-
-
-def probes_during(asked: Asked, work: Callable[[], Any], begun: Callable[[], bool]) -> set[str]:
-    """Probe over many connections while a request is under way, and return when they answered."""
-    ended = threading.Event()
-
-    def probe(_: int) -> str:
-        assert httpx.get(f"{asked.rest_url}/v2/health/live", timeout=300).status_code == 200
-        return "after" if ended.is_set() else "before"
-
-    def run() -> None:
-        work()
-        ended.set()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    eventually(lambda: begun() or ended.is_set())
-    with ThreadPoolExecutor(PROBES) as pool:
-        found = set(pool.map(probe, range(PROBES)))
-    thread.join()
-    return found
-
-
-def test_a_long_request_over_rest_blocks_the_connections_of_its_worker(start: Start) -> None:
-    with start("--rest_workers", "2") as asked:
-
-        def begun() -> bool:
-            try:
-                text = httpx.get(f"{asked.rest_url}/metrics", timeout=0.5).text
-            except httpx.TimeoutException:
-                return False  # It got the worker that is busy.
-            return 'ovms_current_requests{name="slow",version="1"} 1' in text
-
-        work = lambda: count_over_rest(asked.rest_url)  # noqa: E731
-        assert probes_during(asked, work, begun) == {"before", "after"}
-
-
-def test_a_reload_that_waits_blocks_the_connections_of_its_worker(start: Start) -> None:
-    with start("--rest_workers", "2") as asked, asked.channel() as channel:
-        call = count(channel)
-        eventually(lambda: asked.metric("ovms_current_requests") == 1)
-        call.cancel()
-        asked.without_the_slow_model()
-
-        def retiring() -> bool:
-            request = pb.ModelReadyRequest(name="slow", version="1").SerializeToString()
-            answer = channel.unary_unary(f"{SERVICE}/ModelReady")(request, timeout=60)
-            return not pb.ModelReadyResponse.FromString(answer).ready
-
-        assert probes_during(asked, asked.reload, retiring) == {"before", "after"}
 
 
 def test_frequent_keepalive_pings_end_the_connection(start: Start) -> None:
