@@ -35,9 +35,8 @@ SERVICE = "/inference.GRPCInferenceService"
 class Asked:
     """A server on the models `slow` and `bert-qa`, over both protocols."""
 
-    def __init__(self, server: AsProcess, config: Path) -> None:
+    def __init__(self, server: AsProcess) -> None:
         self.grpc_port, self.rest_url = server.grpc_port, f"http://127.0.0.1:{server.rest_port}"
-        self.config = config
 
     def channel(self, **options: int) -> grpc.Channel:
         """A connection of its own."""
@@ -57,14 +56,6 @@ class Asked:
     def alive(self) -> None:
         with self.channel() as channel:
             live(channel)
-
-    def without_the_slow_model(self) -> None:
-        configure(self.config.parent, "bert-qa")
-
-    def reload(self) -> dict[str, Any]:
-        response = httpx.post(f"{self.rest_url}/v1/config/reload", timeout=300)
-        found: dict[str, Any] = response.raise_for_status().json()
-        return found
 
 
 def live(channel: grpc.Channel, timeout: float = 60) -> None:
@@ -87,9 +78,9 @@ def failure(ask: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
     return raised.value.code(), raised.value.details()
 
 
-def configure(root: Path, *names: str) -> Path:
+def configure(root: Path, *names: str, nireq: int = 1) -> Path:
     entries = [
-        {"config": {"name": name, "base_path": str(root / name), "nireq": 8}} for name in names
+        {"config": {"name": name, "base_path": str(root / name), "nireq": nireq}} for name in names
     ]
     staged = root / "staged.json"
     staged.write_text(json.dumps({"model_config_list": entries}), encoding="utf-8")
@@ -104,20 +95,20 @@ def start(engine: str, tmp_path: Path) -> Start:
     """Start a server of either kind with OVMS's flags."""
     for model in ("bert-qa", "slow"):
         shutil.copytree(MODELS / model, tmp_path / model)
-    config = configure(tmp_path, "bert-qa", "slow")
     program = [sys.executable, "-m", "bertqa_serve.engine"]
     if engine == "ovms":
         program = [str(choose_engine("ovms").program)]
 
     @contextmanager
-    def started(*flags: str) -> Iterator[Asked]:
+    def started(*flags: str, nireq: int = 1) -> Iterator[Asked]:
+        config = configure(tmp_path, "bert-qa", "slow", nireq=nireq)
         arguments = ["--config_path", str(config), "--metrics_enable", *flags]
         arguments += ["--port", "{GRPC_PORT}", "--rest_port", "{REST_PORT}"]
         arguments += ["--grpc_bind_address", "127.0.0.1", "--rest_bind_address", "127.0.0.1"]
         arguments += ["--file_system_poll_wait_seconds", "0"]
         server = AsProcess(program, arguments)
         try:
-            asked = Asked(server, config)
+            asked = Asked(server)
             eventually(lambda: ready(asked.rest_url))
             yield asked
         finally:
@@ -134,8 +125,9 @@ def ready(url: str) -> bool:
 
 
 def test_a_connection_carries_as_many_calls_as_there_are_cores(start: Start) -> None:
-    with start("--grpc_max_threads", "0", "--rest_workers", "16") as asked, asked.channel() as full:
-        calls = [count(full) for _ in range(usable_cores())]
+    flags, cores = ("--grpc_max_threads", "0", "--rest_workers", "16"), usable_cores()
+    with start(*flags, nireq=cores) as asked, asked.channel() as full:
+        calls = [count(full) for _ in range(cores)]
         eventually(lambda: asked.metric("ovms_current_requests") == len(calls) or calls[0].done())
         waiting = failure(lambda: live(full, timeout=0.5))
         assert waiting[0] is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -143,6 +135,26 @@ def test_a_connection_carries_as_many_calls_as_there_are_cores(start: Start) -> 
         assert not any(call.done() for call in calls)
         for call in calls:
             call.cancel()
+
+
+def test_a_request_is_current_while_it_holds_an_infer_request(start: Start) -> None:
+    with start("--grpc_max_threads", "4", "--rest_workers", "16") as asked, ExitStack() as stack:
+        calls = [count(stack.enter_context(asked.channel())) for _ in range(3)]
+        with asked.channel() as further:
+            eventually(lambda: refused(further))
+        assert asked.metric("ovms_current_requests") == 1
+        for call in calls:
+            call.result()
+        assert asked.metric("ovms_current_requests") == 0
+        assert asked.metric("ovms_wait_for_infer_req_time_us_count") == 3
+
+
+def refused(channel: grpc.Channel) -> bool:
+    try:
+        live(channel)
+    except grpc.RpcError as error:
+        return (error.code(), error.details()) == EXHAUSTED
+    return False
 
 
 def test_frequent_keepalive_pings_end_the_connection(start: Start) -> None:
