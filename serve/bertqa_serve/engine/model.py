@@ -66,7 +66,11 @@ class TensorSpec:
 
     @classmethod
     def of(cls, port: Any) -> TensorSpec:
-        """Describe an OpenVINO input or output. Raises ModelLoadError for a type KServe lacks."""
+        """Return the description of an OpenVINO input or output.
+
+        Raises:
+            ModelLoadError: KServe lacks the type of its elements.
+        """
         element = port.get_element_type().get_type_name()
         if element not in _KSERVE_NAMES:
             raise ModelLoadError(f"{port.get_any_name()} has the element type {element}.")
@@ -135,11 +139,14 @@ class LoadedModel:
         self._pool = ThreadPoolExecutor(self.nireq, thread_name_prefix="infer")
 
     def submit(self, arrays: Arrays, running: AbstractContextManager[None]) -> Future[Inference]:
-        """Run the model on one array for each input; the future may raise RequestError.
+        """Run the model in one of its threads.
 
         Args:
-            arrays: The inputs by name.
+            arrays: One array for each input, by name.
             running: Is entered, in another thread, while the inference holds an infer request.
+
+        Returns:
+            The outputs and their times; its `result()` may raise RequestError.
         """
         return self._pool.submit(self._run, arrays, running, time.perf_counter())
 
