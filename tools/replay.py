@@ -171,7 +171,7 @@ class Replay:
             if "status" in until:
                 return bool(answer.get("status") == until["status"])
             if "metric" in until:
-                return _metric(answer, until["metric"], until["model"]) == until["value"]
+                return bool(_metric(answer, until["metric"], until["model"]) == until["value"])
             models = answer.get("response") or {}
             versions = models.get(until["model"], {}).get("model_version_status", ())
             return any(
