@@ -33,6 +33,11 @@ _SINGLE_MODEL = (
     "target_device",
     "plugin_config",
 )
+# OVMS's words.
+_FAILED_TO_PARSE = "error parsing options: Argument ‘{}’ failed to parse"
+_WORKERS_WITHOUT_REST = (
+    "rest_workers is set but rest_port is not set. rest_port is required to start rest servers"
+)
 _UNSIGNED_LIMIT = 2**32
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _INT_LIMIT = 2**31
@@ -158,10 +163,7 @@ def _limits(options: argparse.Namespace) -> Limits:
                 f"Current open files limit: {open_files_limit()}"
             )
         if options.rest_port is None:
-            raise UsageError(
-                "rest_workers is set but rest_port is not set. "
-                "rest_port is required to start rest servers"
-            )
+            raise UsageError(_WORKERS_WITHOUT_REST)
     asked = {
         name: value
         for name in ("grpc_max_threads", "rest_workers")
@@ -206,7 +208,7 @@ def _seconds(text: str) -> float:
 
 
 def _failed_to_parse(text: str) -> UsageError:
-    return UsageError(f"error parsing options: Argument ‘{text}’ failed to parse")
+    return UsageError(_FAILED_TO_PARSE.format(text))
 
 
 def _json(text: str) -> Any:

@@ -38,7 +38,7 @@ class Limits:
 
     Attributes:
         grpc_max_threads: The threads of the gRPC server. One waits for calls, and each of the
-            others carries one call; a further call is refused. 0 is no limit.
+            others carries one call; a further call is refused. 0 sets no limit.
         grpc_streams: How many calls one gRPC connection carries at once; further ones wait in the
             client. `grpc.max_concurrent_streams` among the channel arguments replaces it.
         rest_workers: The threads of the REST server, two at least. Each has connections of its own
@@ -56,7 +56,7 @@ class GrpcThreads:
     """The threads of the gRPC server.
 
     Args:
-        count: Their number; one waits for calls. 0 is no limit.
+        count: Their number; one waits for calls. 0 sets no limit.
     """
 
     def __init__(self, count: int) -> None:
@@ -81,7 +81,7 @@ class GrpcThreads:
 class RestWorkers:
     """The threads of the REST server, as locks: who holds one keeps its connections waiting.
 
-    In OVMS each thread listens by itself, and the kernel gives it connections by a hash of the
+    In OVMS each thread listens by itself, and the kernel assigns connections to it by a hash of the
     client's address.
 
     Args:

@@ -80,7 +80,7 @@ def test_what_the_engine_does_not_have_is_refused(
 
 
 @pytest.mark.parametrize("text", ["x", "a=1=2", "a=", "grpc.max_concurrent_streams=5,x"])
-def test_channel_arguments_in_a_wrong_format_are_told_as_ovms_does(
+def test_channel_arguments_in_a_wrong_format_are_refused_in_ovms_words(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--config_path", "c", "--grpc_channel_arguments", text]) == EXIT_FAILED
