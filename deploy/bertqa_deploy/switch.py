@@ -118,14 +118,10 @@ class Switch:
             SwitchUnfinishedError: The server took too long; run the same command again to resume.
             ServerUnreachableError: The server cannot be reached.
         """
+        with contextlib.suppress(_LockNeededError):
+            return self._move(split, None, retire=retire, force=force)
         with RepositoryWriter(self.repository, wait_seconds=0) as writer:
-            for version in sorted(split):
-                self.repository.require_version(version, self.model)
-                check_manifest(self.repository, version, self.model, force=force)
-            return _Run(self, writer).to(
-                {version: percent for version, percent in split.items() if percent > 0},
-                retire=retire,
-            )
+            return self._move(split, writer, retire=retire, force=force)
 
     def back(self, *, retire: bool = False) -> Switched:
         """Return to the split before the last one, or finish a switch that was interrupted.
@@ -154,17 +150,37 @@ class Switch:
             target = earlier[-1]
         return self.move(target, retire=retire, force=True)
 
+    def _move(
+        self, split: Split, writer: RepositoryWriter | None, *, retire: bool, force: bool
+    ) -> Switched:
+        for version in sorted(split):
+            self.repository.require_version(version, self.model)
+            check_manifest(self.repository, version, self.model, force=force)
+        return _Run(self, writer).to(
+            {version: percent for version, percent in split.items() if percent > 0},
+            retire=retire,
+        )
+
+
+class _LockNeededError(Exception):
+    """Something has to be written, and the repository is not locked yet."""
+
 
 class _Run:
-    """One switch under way."""
+    """One switch under way; without a writer it finds out whether there is anything to do."""
 
-    def __init__(self, switch: Switch, writer: RepositoryWriter) -> None:
+    def __init__(self, switch: Switch, writer: RepositoryWriter | None) -> None:
         self.switch = switch
-        self.writer = writer
+        self._writer = writer
         self.config = OvmsConfig.read(switch.repository.config_path)
         self.server, self.model = switch.server, switch.model
         self.split_model = switch._split_model
         self.steps = 0
+
+    def _require_lock(self) -> RepositoryWriter:
+        if self._writer is None:
+            raise _LockNeededError
+        return self._writer
 
     def to(self, split: Split, *, retire: bool) -> Switched:
         begun = time.monotonic()
@@ -187,6 +203,8 @@ class _Run:
                 detail=error.detail,
             ) from error
         leaving = {v for v in served if v > max(wanted) or (retire and v not in wanted)}
+        if leaving:
+            self._require_lock()  # Before the wait for their traffic, which is not made twice.
         self._publish(split, leaving)
         kept = (served | wanted) - leaving
         self._serve(kept)
@@ -231,6 +249,7 @@ class _Run:
         trial = self.switch._trial
         entry = self.config.entry(self.model)
         policy = specific_versions(versions)
+        self._require_lock()
         self._step(f"{_named(versions)} on trial, as {trial}: no client asks there")
         self._edit({**entry, "name": trial, "model_version_policy": policy})
         self._loaded(trial, versions)
@@ -242,7 +261,7 @@ class _Run:
         entry = {**self.config.entry(self.model), "model_version_policy": policy}
         if not self.split_model.history():
             before = self.server.available(self.model)
-            self.split_model.publish({max(before): ALL}, self.writer)
+            self.split_model.publish({max(before): ALL}, self._require_lock())
         if self._edit(entry, self.split_model.entry(entry), remove=self.switch._trial):
             self._step(f"{_named(versions)} served")
         self._loaded(self.model, versions)
@@ -254,9 +273,10 @@ class _Run:
         """Publish the split, and wait until the server reports it and its followers read it."""
         changed = self.split_model.history()[-1] != split
         if changed:
-            self.split_model.publish(split, self.writer)
+            self.split_model.publish(split, self._require_lock())
             self._step(f"the split is {format_split(split)}")
-        self.split_model.write_file(split, self.writer)
+        if not self.split_model.file_says(split):
+            self.split_model.write_file(split, self._require_lock())
         if not self.server.wait_until(lambda: self.server.split(self.model) == split):
             raise SwitchUnfinishedError(
                 f"{self.server.address} does not report the split {format_split(split)} after "
@@ -309,14 +329,14 @@ class _Run:
         edited = self.config.edited(*entries, remove=remove)
         if edited == self.config:
             return False
-        self.config = self.writer.replace_config(self.config, edited.new_text)
+        self.config = self._require_lock().replace_config(self.config, edited.new_text)
         return True
 
     def _undo(self, original: OvmsConfig) -> None:
         """Put the configuration back. Raises ConfigChangedError where another program edited it."""
         if self.config.text == original.text:
             return
-        self.config = self.writer.replace_config(self.config, original.text or "")
+        self.config = self._require_lock().replace_config(self.config, original.text or "")
         with contextlib.suppress(ServerUnreachableError, DeadlineExceededError):
             self.server.reload()
 

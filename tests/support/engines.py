@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,8 @@ import httpx
 import pytest
 
 from bertqa_serve.engine import LocalServer
-from bertqa_serve.launcher import ServeOptions, running
+from bertqa_serve.launcher import running
+from bertqa_serve.options import ServeOptions
 from tests.support.models import write_config, write_toy_version
 from tests.support.ports import free_port
 
@@ -85,6 +87,11 @@ class Served:
         assert self._process is not None
         self._process.kill()
         self.stop()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, which only a process of its own can get."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def reload(self) -> None:
         """Have it look at its configuration and repository now, and wait until it is done."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from grpc import StatusCode
 
+from bertqa._reason import reason_of
 from bertqa.errors import ConfigError, ModelLoadError
 from bertqa_serve.engine.config import ModelConfig, ServerConfig
 from bertqa_serve.engine.metrics import Metrics
@@ -162,7 +163,7 @@ class ModelManager:
             try:
                 text = self._read()
             except OSError as error:
-                raise ConfigError(f"{self._source} cannot be read: {error}.") from error
+                raise ConfigError(f"{self._source} cannot be read: {reason_of(error)}.") from error
             try:
                 self._parse(text)
             except ConfigError as error:
@@ -182,7 +183,7 @@ class ModelManager:
             try:
                 text = self._read()
             except OSError as error:
-                self._report("config", f"{self._source} cannot be read: {error}")
+                self._report("config", f"{self._source} cannot be read: {reason_of(error)}")
                 text_of_failure = "Config file not found or cannot open."
                 raise RequestError(StatusCode.INTERNAL, text_of_failure) from error
             changed = text != self._applied
