@@ -96,14 +96,17 @@ class Model:
     def version(self, number: int | None) -> Version:
         """Return a version; without a number, the highest that is available.
 
+        As in OVMS, the last one stays the default until its last request has ended.
+
         Raises:
             RequestError: There is no such version.
         """
         if number is None:
-            available = self.available()
-            if not available:
-                raise not_found(VERSION_NOT_FOUND)
-            return available[-1]
+            for state in (State.AVAILABLE, State.UNLOADING):
+                found = [n for n, version in self.versions.items() if version.state is state]
+                if found:
+                    return self.versions[max(found)]
+            raise not_found(VERSION_NOT_FOUND)
         if number not in self.versions:
             raise not_found(VERSION_NOT_FOUND)
         return self.versions[number]
