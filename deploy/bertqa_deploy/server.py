@@ -186,7 +186,7 @@ class Server:
                     self.was_away = True
                     missing = wait.no_answer(error)
                 if wait.is_over(missing):
-                    return missing
+                    return missing + wait.remark
                 time.sleep(_LOOK_SECONDS)
 
     def _admin(self, timeout: float) -> AdminClient:

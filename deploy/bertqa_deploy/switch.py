@@ -296,7 +296,11 @@ class _Run:
     def _loaded(self, model: str, versions: set[int]) -> None:
         """Wait until these versions of a model are available, and no others are."""
 
+        looks = 0
+
         def look(states: States) -> str | None:
+            nonlocal looks
+            looks += 1
             found = states.get(model, {})
             for version in versions & found.keys():
                 if found[version].state in LOADING and found[version].error:
@@ -309,6 +313,7 @@ class _Run:
             )
 
         missing = self.server.wait_for(look, self.switch.on_step)
+        self.steps += looks > 1  # An earlier command's work was still under way.
         if missing is not None:
             raise self._unfinished(missing)
 

@@ -28,10 +28,12 @@ class Wait:
 
     Attributes:
         has_asked: Whether the server was asked to reload its configuration.
+        remark: What else is to be known where the wait was in vain.
     """
 
     def __init__(self, address: str, seconds: float, on_wait: OnWait, *, met: bool) -> None:
         self.has_asked = False
+        self.remark = ""
         self._address = address
         self._seconds = seconds
         self._on_wait = on_wait
@@ -62,7 +64,11 @@ class Wait:
             return
         self.has_asked = True
         try:
-            admin.reload()
+            if not admin.reload():
+                self.remark = (
+                    " (it refuses /v1/config/reload: restart it, "
+                    "or have it look at config.json by itself)"
+                )
         except ServerUnreachableError:
             raise
         except NO_ANSWER:

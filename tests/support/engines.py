@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -93,6 +94,11 @@ class Served:
         assert self._process is not None
         self._process.kill()
         self.stop()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, which only a process of its own gets."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def reload(self) -> None:
         """Have it look at its configuration and repository now, and wait until it is done."""
