@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+import tritonclient.grpc as grpc
 
 from bertqa.transport import served_versions
 from bertqa_deploy import server as server_module
@@ -201,10 +203,13 @@ def slow(engine: str, tmp_path: Path) -> Iterator[Served]:
         yield server
 
 
-def count(server: Served) -> int:
-    body = {"inputs": [{"name": "x", "datatype": "INT64", "shape": [1], "data": [COUNTED]}]}
-    path = "/v2/models/bert-qa/versions/1/infer"
-    return httpx.post(f"{server.rest_url}{path}", json=body, timeout=240).status_code
+def count(server: Served) -> str:
+    """Count over gRPC: OVMS would answer nothing else on the REST thread that counts."""
+    number = grpc.InferInput("x", [1], "INT64")
+    number.set_data_from_numpy(np.array([COUNTED]))
+    with grpc.InferenceServerClient(server.grpc_url) as client:
+        result = client.infer("bert-qa", [number], model_version="1", client_timeout=240)
+    return str(result.get_response().model_version)
 
 
 def is_counting(server: Served) -> bool:
@@ -228,7 +233,7 @@ def test_a_version_that_does_not_retire_is_waited_for_and_named(slow: Served) ->
 
         switched = operated.switch.move(TO_2, retire=True)
 
-        assert counting.result() == 200
+        assert counting.result() == "1"
     assert switched.served == [2]
     assert any(f"waiting for {waits} (" in step for step in operated.steps)
 
