@@ -39,6 +39,10 @@ def page(first: System, second: System) -> Starlette:
     """Return the page for two systems as an ASGI application.
 
     It answers only requests to the names of this machine.
+
+    Args:
+        first: The system on the left.
+        second: The system on the right.
     """
     html = render_page(
         "page.html", "bertqa_deploy", first=first.name, second=second.name, smoke=Smoke()

@@ -24,8 +24,8 @@ class Served:
     """A repository with a `config.json`, and one of the engines on it, at the same ports always.
 
     As a context manager it answers inside the block. The local engine runs in this process, where
-    it also speaks the TensorFlow Serving API and looks for changes every `poll_seconds`, or only
-    when told to reload (0); `own_process` has it as it is for a user. OVMS is always a process.
+    it also speaks the TensorFlow Serving API and looks for changes every `poll_seconds`, or only at
+    a reload (0); `own_process` has it as it is for a user. OVMS is always a process.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ def toy_server(
     own_process: bool = False,
     poll_seconds: float = 0,
 ) -> Served:
-    """Write toy versions into a repository, and give a server for it that is not started yet."""
+    """Write toy versions into a repository, and return a server for it that is not started yet."""
     for version in versions:
         write_toy_version(repository, version)
     write_config(repository, policy=policy)

@@ -249,7 +249,7 @@ def _finish(journal: Path, target: Path) -> None:
     except OSError as error:
         raise DataError(f"{target} cannot be written: {error}.") from error
     finally:
-        with suppress(OSError):  # It may be a directory that somebody else made.
+        with suppress(OSError):  # It may be a directory that another program made.
             staged.unlink()
     journal.unlink()
 

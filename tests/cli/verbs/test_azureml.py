@@ -25,7 +25,7 @@ def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azure]:
         yield azure
 
 
-def test_a_dry_run_prints_the_objects_and_asks_nobody(invoke: Invoke) -> None:
+def test_a_dry_run_prints_the_objects_and_calls_no_server(invoke: Invoke) -> None:
     result = invoke("azureml", "submit", "--dry-run", "--compute", "cpus", "--after", "2")
     assert (result.status, result.err) == (0, "")
     environment, data, job = yaml.safe_load_all(result.out)
