@@ -23,7 +23,8 @@ from bertqa.transport import (
     rest_address,
     warm_up,
 )
-from bertqa_deploy.waiting import OnWait, States, Wait, last_requests
+from bertqa_deploy.errors import DeployError, SwitchUnfinishedError
+from bertqa_deploy.waiting import OnWait, States, Wait, available, difference, last_requests
 
 # A server that has not begun by then with what its configuration says does not look at it: OVMS
 # looks every second, and with `--file_system_poll_wait_seconds 0` never.
@@ -193,6 +194,41 @@ class Server:
                 if wait.is_over(missing):
                     return missing + wait.remark
                 time.sleep(_LOOK_SECONDS)
+
+    def settled(self, model: str, configured: set[int], on_wait: OnWait) -> set[int]:
+        """Return the versions that answer requests once the server has done what is configured.
+
+        Args:
+            model: The model's name.
+            configured: The versions that its configuration chooses. One that the server does not
+                have, or cannot load, is not waited for.
+            on_wait: See `wait_for`.
+
+        Raises:
+            SwitchUnfinishedError: The server took too long.
+            DeployError: The server serves no version.
+            BertQAError: What `wait_for` raises.
+        """
+        served: set[int] = set()
+
+        def look(states: States) -> str | None:
+            served.clear()
+            served.update(available(states, model))
+            failed = {v for v, each in states.get(model, {}).items() if each.error}
+            return difference(served | failed, configured | failed, model)
+
+        missing = self.wait_for(look, on_wait, insist=False)
+        if missing is not None:
+            raise SwitchUnfinishedError(
+                f"After {self.patience:g} s {self.address} still waits for {missing}: nothing was "
+                "changed. Run the same command again later."
+            )
+        if not served:
+            raise DeployError(
+                f"{self.address} serves no version of {model}: nothing was changed. "
+                "Start it with a version that works first."
+            )
+        return served
 
     def _admin(self, timeout: float) -> AdminClient:
         return AdminClient(self.address, self._security, timeout=timeout)

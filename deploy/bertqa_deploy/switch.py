@@ -161,41 +161,19 @@ class Switch:
         return self.move(target, retire=retire, force=True)
 
     def served(self, config: OvmsConfig) -> set[int]:
-        """Wait until the server has done what a configuration says, and return what it serves.
+        """Return the versions that the server serves once it has done what `config.json` says.
 
         Args:
             config: The `config.json` of the repository.
 
         Raises:
             RepositoryError: The configuration has no such model.
-            SwitchUnfinishedError: The server took too long.
-            DeployError: The server serves no version.
-            BertQAError: What `Server.wait_for` raises.
+            BertQAError: What `Server.settled` raises.
         """
         if "base_path" not in config.entry(self.model):
             raise RepositoryError(f"{config.path} has no base_path for {self.model}.")
-        configured = set(config.policy(self.model).choose(self.repository.versions(self.model)))
-        served: set[int] = set()
-
-        def look(states: States) -> str | None:
-            found = states.get(self.model, {})
-            served.clear()
-            served.update(available(states, self.model))
-            failed = {v for v, each in found.items() if each.error}
-            return difference(served | failed, configured | failed, self.model)
-
-        missing = self.server.wait_for(look, self.on_step, insist=False)
-        if missing is not None:
-            raise SwitchUnfinishedError(
-                f"After {self.server.patience:g} s {self.server.address} still waits for "
-                f"{missing}: nothing was changed. Run the same command again later."
-            )
-        if not served:
-            raise DeployError(
-                f"{self.server.address} serves no version of {self.model}: nothing was changed. "
-                "Start it with a version that works first."
-            )
-        return served
+        configured = config.policy(self.model).choose(self.repository.versions(self.model))
+        return self.server.settled(self.model, set(configured), self.on_step)
 
 
 class _Run:

@@ -1,4 +1,4 @@
-"""What a wait for a server has seen so far: whether to go on, to help, or to report."""
+"""What a wait for a server has seen so far: whether to end, to help, or to report."""
 
 from __future__ import annotations
 
@@ -43,19 +43,30 @@ class Wait:
         self._first_attempts = None if met else pauses(self._begun + seconds, patient=False)
 
     def saw(self, states: States) -> None:
-        """Take note of an answer of the server."""
+        """Take note of an answer of the server.
+
+        Args:
+            states: The states of all its versions.
+        """
         self._first_attempts = None
         if states != self._seen or versions_in(states, UNLOADING, *LOADING):
             self._still_since = time.monotonic()
         self._seen = states
 
     def is_still(self, seconds: float) -> bool:
-        """Whether nothing is loading or being retired, and nothing has changed for so long."""
+        """Return whether nothing is loading or being retired, or has changed for some time.
+
+        Args:
+            seconds: The time.
+        """
         in_flight = versions_in(self._seen or {}, UNLOADING, *LOADING)
         return not in_flight and time.monotonic() - self._still_since >= seconds
 
     def ask_to_reload(self, admin: AdminClient) -> None:
         """Have the server read its configuration, once; it may do so for longer than it is asked.
+
+        Args:
+            admin: The server.
 
         Raises:
             ServerUnreachableError: Cannot connect to the server.
@@ -77,6 +88,12 @@ class Wait:
     def no_answer(self, error: Exception) -> str:
         """Take note that the server did not answer, and return what is waited for.
 
+        Args:
+            error: What came instead of an answer.
+
+        Returns:
+            What is waited for.
+
         Raises:
             ServerUnreachableError: The server never answered, and refuses the connection again.
         """
@@ -90,7 +107,11 @@ class Wait:
         return f"{self._address} to answer"
 
     def is_over(self, missing: str) -> bool:
-        """Whether the time is over; reports what is missing now and then."""
+        """Return whether the time is over; reports what is missing now and then.
+
+        Args:
+            missing: What is waited for.
+        """
         spent = time.monotonic() - self._begun
         if spent >= self._seconds:
             return True
@@ -101,7 +122,12 @@ class Wait:
 
 
 def versions_in(states: States, *wanted: str) -> dict[str, list[int]]:
-    """Return the versions in some states, by model; those that failed are left out."""
+    """Return the versions in some states, by model; those that failed are left out.
+
+    Args:
+        states: The states of all versions.
+        wanted: OVMS's words for the states.
+    """
     found = {
         model: sorted(v for v, each in versions.items() if each.state in wanted and not each.error)
         for model, versions in states.items()
@@ -110,12 +136,23 @@ def versions_in(states: States, *wanted: str) -> dict[str, list[int]]:
 
 
 def available(states: States, model: str) -> set[int]:
-    """Return the versions of a model that answer requests."""
+    """Return the versions of a model that answer requests.
+
+    Args:
+        states: The states of all versions.
+        model: The model's name.
+    """
     return {v for v, each in states.get(model, {}).items() if each.state == AVAILABLE}
 
 
 def difference(have: set[int], want: set[int], model: str) -> str | None:
-    """Return which versions of a model are yet to load or to retire; None if there are none."""
+    """Return which versions of a model are yet to load or to retire; None if there are none.
+
+    Args:
+        have: The versions that are served.
+        want: The versions that should be.
+        model: The model's name.
+    """
     if want - have:
         return f"{named(want - have)} of {model} to load"
     if have - want:
