@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from bertqa_serve.engine import LocalServer
-from bertqa_serve.launcher import ServeOptions, running
+from bertqa_serve.launcher import running
+from bertqa_serve.options import ServeOptions
 from tests.support.models import write_config, write_toy_version
 from tests.support.ports import free_port
 
@@ -96,7 +97,7 @@ class Served:
         self.stop()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, which only a process of its own gets."""
+        """Send a signal, which only a process of its own can get."""
         assert self._process is not None
         self._process.send_signal(number)
 

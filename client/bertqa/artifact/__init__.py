@@ -3,7 +3,7 @@
 from bertqa._defaults import GRPC_PORT, REST_PORT
 from bertqa.artifact._completion import complete_config
 from bertqa.artifact._files import sha256_of, sync, write_whole
-from bertqa.artifact._hardware import plugin_config, usable_cores
+from bertqa.artifact._hardware import open_files_limit, usable_cores, usable_memory
 from bertqa.artifact._lock import FOR_EVER, acquire, file_lock
 from bertqa.artifact._manifest import MANIFEST_FILE, GateResult, Scores, VersionManifest
 from bertqa.artifact._model_info import ModelInfo
@@ -16,6 +16,12 @@ from bertqa.artifact._repository import (
     Repository,
     VersionEntry,
     onnx_model_name,
+)
+from bertqa.artifact._server_settings import (
+    ServerSettings,
+    plugin_config,
+    plugin_conflicts,
+    server_settings,
 )
 from bertqa.artifact._split import (
     SPLIT_KEY,
@@ -70,6 +76,7 @@ __all__ = [
     "Repository",
     "RepositoryWriter",
     "Scores",
+    "ServerSettings",
     "Split",
     "VersionEntry",
     "VersionManifest",
@@ -79,8 +86,11 @@ __all__ = [
     "file_lock",
     "format_split",
     "onnx_model_name",
+    "open_files_limit",
     "parse_split",
     "plugin_config",
+    "plugin_conflicts",
+    "server_settings",
     "sha256_of",
     "sibling_base_path",
     "specific_versions",
@@ -88,5 +98,6 @@ __all__ = [
     "sync",
     "synthetic_inputs",
     "usable_cores",
+    "usable_memory",
     "write_whole",
 ]

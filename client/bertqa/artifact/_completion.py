@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bertqa._progress import OnProgress, ignore
@@ -19,6 +19,7 @@ def complete_config(
     model: str,
     cores: int,
     *,
+    given: Mapping[str, str] | None = None,
     dry_run: bool = False,
     log: Callable[[str], None] = lambda _: None,
     on_progress: OnProgress = ignore,
@@ -34,6 +35,7 @@ def complete_config(
         repository: The repository.
         model: The model that is to be served.
         cores: How many cores the server may use.
+        given: OpenVINO's properties that every model is to have, whatever the file says.
         dry_run: Check, and write nothing.
         log: Called with a sentence where the file is served as it is.
         on_progress: Called when there is another writer to wait for.
@@ -53,10 +55,10 @@ def complete_config(
         )
     if path.exists():
         config = OvmsConfig.read(path)
-        if config.fitted(cores) == config or dry_run:
+        if config.fitted(cores, given) == config or dry_run:
             return path
         try:
-            _complete(repository, model, cores, _BUSY_SECONDS, on_progress)
+            _complete(repository, model, cores, given, _BUSY_SECONDS, on_progress)
         except RepositoryError as error:
             log(f"{path} is served as it is, without settings for {cores} cores: {error}")
         return path
@@ -66,7 +68,7 @@ def complete_config(
             f"{repository.root / model}/<number>). `bert-qa build` makes one."
         )
     if not dry_run:
-        _complete(repository, model, cores, WAIT_SECONDS, on_progress)
+        _complete(repository, model, cores, given, WAIT_SECONDS, on_progress)
     return path
 
 
@@ -74,12 +76,13 @@ def _complete(
     repository: Repository,
     model: str,
     cores: int,
+    given: Mapping[str, str] | None,
     wait_seconds: float,
     on_progress: OnProgress,
 ) -> None:
     path = repository.config_path.absolute()
     with RepositoryWriter(repository, wait_seconds=wait_seconds, on_progress=on_progress) as writer:
         found = OvmsConfig.read(path) if path.exists() else OvmsConfig.default(path, model)
-        fitted = found.fitted(cores)
+        fitted = found.fitted(cores, given)
         if fitted != found or found.text is None:
             writer.replace_config(found, fitted.new_text)

@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     add("--rest_bind_address", default="127.0.0.1", help="where REST listens")
     add("--grpc_channel_arguments", default="", help="such as grpc.max_concurrent_streams=100")
     add("--grpc_max_threads", type=int, help="without effect: a call does not take a thread here")
+    add("--rest_workers", type=int, help="without effect: a connection has no thread here")
     add("--file_system_poll_wait_seconds", type=float, default=1.0, help="0 looks never")
     add("--log_level", type=str.upper, choices=LOG_LEVELS, default="INFO")
     add("--metrics_enable", action="store_true", help="serve /metrics on the REST port")

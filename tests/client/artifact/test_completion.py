@@ -92,6 +92,28 @@ def test_an_invalid_configuration_is_named_and_left(tmp_path: Path, text: str) -
     assert path.read_text(encoding="utf-8") == text
 
 
+def test_properties_that_are_given_are_written_into_every_model(tmp_path: Path) -> None:
+    entries = [
+        {"config": {"name": "tuned", "plugin_config": {"NUM_STREAMS": "7", "AFFINITY": "CORE"}}},
+        {"config": {"name": "bert-qa", "base_path": "bert-qa"}},
+    ]
+    path = with_version(tmp_path) / "config.json"
+    path.write_text(json.dumps({"model_config_list": entries}), encoding="utf-8")
+    given = {"INFERENCE_NUM_THREADS": "6", "NUM_STREAMS": "3"}
+    complete(Repository(tmp_path), "bert-qa", CORES, given=given)
+    tuned, ours = models(path)
+    assert tuned["plugin_config"] == {**given, "AFFINITY": "CORE"}
+    assert ours["plugin_config"] == given
+
+
+def test_a_plugin_config_that_is_not_an_object_is_refused(tmp_path: Path) -> None:
+    path = with_version(tmp_path) / "config.json"
+    entry = {"config": {"name": "bert-qa", "base_path": "bert-qa", "plugin_config": "x"}}
+    path.write_text(json.dumps({"model_config_list": [entry]}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="plugin_config is not an object"):
+        complete_config(tmp_path, "bert-qa", CORES)
+
+
 def test_a_complete_configuration_is_served_without_a_lock_and_without_writing(
     tmp_path: Path,
 ) -> None:
