@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -27,6 +29,7 @@ from bertqa.artifact import (
 from bertqa.errors import (
     BertQAError,
     DeadlineExceededError,
+    InvalidOptionError,
     ModelLoadError,
     ProtocolError,
     RepositoryError,
@@ -50,6 +53,7 @@ _ANSWER_SECONDS = 5.0
 _WARM_UP_SECONDS = 300.0
 _STOP_SECONDS = 30.0
 _LOG_TAIL_LINES = 20
+_HOST_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}")
 
 Log = Callable[[str], None]
 
@@ -70,6 +74,9 @@ class ServeOptions:
         log_level: What the server logs: DEBUG, INFO, WARNING or ERROR.
         image: The image of the container.
         ready_seconds: A server that is not ready after this time is stopped.
+
+    Raises:
+        InvalidOptionError: The host is neither an address nor a name.
     """
 
     repository: Path
@@ -83,6 +90,17 @@ class ServeOptions:
     log_level: str = "INFO"
     image: str = CONTAINER_IMAGE
     ready_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        if _HOST_NAME.fullmatch(self.host):
+            return
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError as error:
+            raise InvalidOptionError(
+                f"host is {self.host!r}, but it has to be a name or an IP address, as in 0.0.0.0 "
+                "or, without brackets, ::1."
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
