@@ -18,6 +18,7 @@ from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
 from bertqa.transport import Security, Transport, open_transport
 from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.values import Whole
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -34,6 +35,7 @@ _ALL = 100.0
 _CONNECTION = "Connection"
 _CLUSTER = "Cluster"
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?")
+_LONGEST_SECONDS = 365 * 24 * 3600.0
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -48,10 +50,13 @@ def seconds_of(text: str | float) -> float:
     Raises:
         typer.BadParameter: The duration cannot be read.
     """
-    match = _DURATION.fullmatch(str(text).strip())
+    match = _DURATION.fullmatch(str(text))
     if match is None:
         raise typer.BadParameter(f"The duration {text!r} cannot be read: write 90s, 2m or 1h.")
-    return float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST_SECONDS:
+        raise typer.BadParameter(f"The duration {text!r} is longer than a year.")
+    return seconds
 
 
 def _timeout(text: str | float) -> float:
@@ -66,10 +71,15 @@ Model = Annotated[str, typer.Option(help="The model's name.")]
 Repository = Annotated[Path, typer.Option(help="The model repository, in the layout of OVMS.")]
 Version = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="The model version; the server's default if left out."),
+    typer.Option(
+        click_type=Whole(min=1),
+        metavar="N",
+        help="The model version; the server's default if left out.",
+    ),
 ]
 To = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="The version that gets all traffic.")
+    int | None,
+    typer.Option(click_type=Whole(min=1), metavar="N", help="The version that gets all traffic."),
 ]
 Back = Annotated[bool, typer.Option("--back", help="Return to the split before the last one.")]
 Percents = Annotated[

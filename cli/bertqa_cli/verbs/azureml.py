@@ -13,6 +13,7 @@ from bertqa.artifact import Repository, Split
 from bertqa_cli.console import print_json, print_step, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import Back, Force, Json, Percents, To, split_of
+from bertqa_cli.values import Whole
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -63,7 +64,7 @@ def submit(
     after: Annotated[
         int | None,
         typer.Option(
-            min=0,
+            click_type=Whole(min=0),
             help="The highest version so far; that of the workspace's models if left out.",
         ),
     ] = None,
@@ -122,7 +123,9 @@ def submit(
 
 @app.command()
 def deploy(
-    version: Annotated[int, typer.Option(min=1, help="The version to serve.")],
+    version: Annotated[
+        int, typer.Option(click_type=Whole(min=1), metavar="N", help="The version to serve.")
+    ],
     job: Annotated[
         str | None, typer.Option(help="The job, or sweep, whose output holds the version.")
     ] = None,
@@ -221,7 +224,10 @@ def switch(
 
 @app.command()
 def delete(
-    version: Annotated[int | None, typer.Option(min=1, help="The version to delete.")] = None,
+    version: Annotated[
+        int | None,
+        typer.Option(click_type=Whole(min=1), metavar="N", help="The version to delete."),
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="The endpoint, with all its versions.")
     ] = False,

@@ -18,7 +18,9 @@ from bertqa_cli.progress import resumable, stages
 
 
 def build(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    recipe: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The recipe, a YAML file.")
+    ],
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     work_dir: Annotated[
         Path, typer.Option(help="Where trainings keep their checkpoints, to resume from.")
