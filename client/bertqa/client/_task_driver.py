@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -23,6 +24,8 @@ from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._scheduler import Response, Scheduler
 from bertqa.errors import BertQAError, ClientStateError
 from bertqa.transport import AsyncTransport
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 AsyncPairs = Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]]
@@ -119,7 +122,13 @@ class TaskDriver:
             return False
 
         async def run() -> None:
-            await work()
+            try:
+                await work()
+            except (asyncio.CancelledError, KeyboardInterrupt):
+                raise
+            except BaseException:
+                # Nothing reads the result of the task.
+                logger.exception("The shadow of a question ended unexpectedly")
 
         task = asyncio.create_task(run())
         self._background.add(task)
