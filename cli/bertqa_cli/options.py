@@ -16,6 +16,7 @@ import typer
 
 from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
+from bertqa.errors import TokenizerError
 from bertqa.transport import Security, Transport, open_transport
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.values import Whole
@@ -228,19 +229,22 @@ class ConnectionOptions:
 
         Raises:
             InvalidOptionError: An address, a file or a value is not valid.
-            TokenizerError: The tokenizer cannot be read.
+            CommandError: The tokenizer cannot be read.
         """
-        client = QAClient(
-            self.address,
-            model=self.model,
-            version=version,
-            timeout=self.timeout,
-            tokenizer=tokenizer,
-            metadata_url=self.metadata_url,
-            tls=self.tls(),
-            token=self.token,
-            headers=self.headers(),
-        )
+        try:
+            client = QAClient(
+                self.address,
+                model=self.model,
+                version=version,
+                timeout=self.timeout,
+                tokenizer=tokenizer,
+                metadata_url=self.metadata_url,
+                tls=self.tls(),
+                token=self.token,
+                headers=self.headers(),
+            )
+        except TokenizerError as error:  # That of --tokenizer: the model's own is read later.
+            raise CommandError(str(error), status=Status.USAGE, detail=error.detail) from error
         with ExitStack() as opened:
             opened.enter_context(client)
             try:

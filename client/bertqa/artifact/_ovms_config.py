@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from bertqa._reason import reason
 from bertqa.artifact._hardware import plugin_config
 from bertqa.artifact._version_policy import ALL_VERSIONS, VersionPolicy
 from bertqa.errors import ConfigError
@@ -185,7 +186,7 @@ def read_config_text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
+        raise ConfigError(f"{path} cannot be read: {reason(error)}.") from error
 
 
 def sibling_base_path(entry: Entry, model: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 
+from bertqa._reason import reason
 from bertqa.errors import InvalidOptionError
 
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
@@ -117,4 +118,4 @@ def _read(path: str | Path | None) -> bytes | None:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise InvalidOptionError(f"The TLS file {path} cannot be read: {error}.") from error
+        raise InvalidOptionError(f"The TLS file {path} cannot be read: {reason(error)}.") from error

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bertqa._reason import reason
 from bertqa.errors import ConfigError
 from bertqa_serve.engine.config import ServerConfig
 from bertqa_serve.engine.metrics import Metrics
@@ -124,7 +125,7 @@ def _metrics(options: argparse.Namespace) -> Metrics:
     try:
         config = ServerConfig.parse(path.read_text(encoding="utf-8"), path.parent)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
+        raise ConfigError(f"{path} cannot be read: {reason(error)}.") from error
     except ConfigError as error:
         raise ConfigError(f"{path} is not a configuration for this server. {error}") from error
     return Metrics(config.metrics_enable, config.metrics_list)

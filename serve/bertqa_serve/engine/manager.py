@@ -11,6 +11,7 @@ from pathlib import Path
 
 from grpc import StatusCode
 
+from bertqa._reason import reason
 from bertqa.errors import ConfigError, ModelLoadError
 from bertqa_serve.engine.config import ModelConfig, ServerConfig
 from bertqa_serve.engine.metrics import Metrics
@@ -154,7 +155,7 @@ class ModelManager:
             try:
                 text = self._read()
             except OSError as error:
-                raise ConfigError(f"{self._source} cannot be read: {error}.") from error
+                raise ConfigError(f"{self._source} cannot be read: {reason(error)}.") from error
             try:
                 self._parse(text)
             except ConfigError as error:
@@ -174,7 +175,7 @@ class ModelManager:
             try:
                 text = self._read()
             except OSError as error:
-                self._report("config", f"{self._source} cannot be read: {error}")
+                self._report("config", f"{self._source} cannot be read: {reason(error)}")
                 text_of_failure = "Config file not found or cannot open."
                 raise RequestError(StatusCode.INTERNAL, text_of_failure) from error
             changed = text != self._applied
