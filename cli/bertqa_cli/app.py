@@ -18,6 +18,7 @@ from bertqa_cli.errors import (
     refused_by_system,
     status_of,
 )
+from bertqa_cli.values import Verb, VerbGroup
 from bertqa_cli.verbs import (
     ask,
     azureml,
@@ -68,10 +69,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for verb in (build, serve, ask, evaluate, compare, publish, switch, inspect, versions):
-    app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
-benches = typer.Typer(invoke_without_command=True)
+    app.command(cls=Verb)(getattr(verb, verb.__name__.rpartition(".")[2]))
+benches = typer.Typer(cls=VerbGroup, invoke_without_command=True)
 benches.callback()(bench.bench)
-benches.command("client")(bench_client.bench_client)
+benches.command("client", cls=Verb)(bench_client.bench_client)
 app.add_typer(benches, name="bench")
 app.add_typer(azureml.app, name="azureml")
 

@@ -19,7 +19,7 @@ from bertqa.artifact import MODEL_NAME, Split, parse_split
 from bertqa.errors import TokenizerError
 from bertqa.transport import Security, Transport, open_transport
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.values import Whole
+from bertqa_cli.values import Whole, model_name
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -68,8 +68,10 @@ def _timeout(text: str | float) -> float:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Model = Annotated[str, typer.Option(help="The model's name.")]
-Repository = Annotated[Path, typer.Option(help="The model repository, in the layout of OVMS.")]
+Model = Annotated[str, typer.Option(callback=model_name, help="The model's name.")]
+Repository = Annotated[
+    Path, typer.Option(file_okay=False, help="The model repository, in the layout of OVMS.")
+]
 Version = Annotated[
     int | None,
     typer.Option(
@@ -127,9 +129,10 @@ class ConnectionOptions:
             rich_help_panel=_CONNECTION,
         ),
     ] = None
-    model: Annotated[str, typer.Option(help="The model's name.", rich_help_panel=_CONNECTION)] = (
-        DEFAULT_MODEL
-    )
+    model: Annotated[
+        str,
+        typer.Option(callback=model_name, help="The model's name.", rich_help_panel=_CONNECTION),
+    ] = DEFAULT_MODEL
     ca: Annotated[
         Path | None,
         typer.Option(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from bertqa.artifact import write_whole
 from bertqa_cli.errors import CommandError
@@ -46,6 +47,61 @@ class Decimal(click.FloatRange):
 def version_number(text: str) -> int | None:
     """Return the version that a text is the number of, None where it is something else."""
     return int(text) if _VERSION.fullmatch(text) else None
+
+
+class Verb(TyperCommand):
+    """A verb that refuses an option without a value: `--repository ""` is not this directory."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments. Raises click.BadParameter."""
+        _refuse_empty(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+class VerbGroup(TyperGroup):
+    """The same for a verb that has others below it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments. Raises click.BadParameter."""
+        _refuse_empty(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+def _refuse_empty(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    given, _, _ = command.make_parser(ctx).parse_args(list(args))
+    for param in command.get_params(ctx):
+        value = given.get(param.name or "")
+        values = value if isinstance(value, list) else [value]
+        if isinstance(param, click.Option) and "" in values:
+            raise click.BadParameter("It is empty.", ctx, param)
+
+
+def model_name(name: str) -> str:
+    """Check a model's name, which is the name of a directory and a part of URLs.
+
+    Raises:
+        typer.BadParameter: It is neither.
+    """
+    if "/" in name or name in (".", "..") or not name.isprintable():
+        raise typer.BadParameter(f"{name!r} is not the name of a model.")
+    return name
+
+
+def output_directory(path: Path) -> Path:
+    """Check an option's directory, which is made where it is missing, before the work.
+
+    Raises:
+        typer.BadParameter: Nothing can be written there.
+    """
+    try:
+        present = next(each for each in (path, *path.absolute().parents) if each.exists())
+        if not present.is_dir():
+            raise typer.BadParameter(f"{path} cannot be a directory: {present} is a file.")
+        if not _may(present, os.W_OK | os.X_OK):
+            raise typer.BadParameter(f"{path} cannot be written: permission denied.")
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}.") from error
+    return path
 
 
 def output_file(path: Path | None) -> Path | None:
@@ -90,11 +146,12 @@ def write_output(path: Path, text: str) -> None:
 
 
 def _is_writable(path: Path, parent: Path) -> bool:
-    effective = os.access in os.supports_effective_ids
-    if _is_special(path):
-        return os.access(path, os.W_OK, effective_ids=effective)
     # A file is replaced by a rename, which is a matter of its directory.
-    return os.access(parent, os.W_OK | os.X_OK, effective_ids=effective)
+    return _may(path, os.W_OK) if _is_special(path) else _may(parent, os.W_OK | os.X_OK)
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _is_special(path: Path) -> bool:

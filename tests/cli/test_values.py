@@ -174,3 +174,46 @@ def test_what_the_system_refuses_is_a_sentence(
     data = write_squad(tmp_path / "data.json")
     assert main(["compare", "n" * 300, "2", "--data", str(data)]) == 1
     assert "File name too long" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("versions", "--repository"),
+        ("versions", "--release"),
+        ("bench", "--model"),
+        ("bench", "client", "--url"),
+        ("azureml", "delete", "--endpoint"),
+    ],
+)
+def test_an_empty_option_is_refused(invoke: Invoke, arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments, "")
+
+    assert result.status == 2
+    assert f"'{arguments[-1]}': It is empty" in result.err
+
+
+@pytest.mark.parametrize("name", ["../other", ".", "a\nb", "\x1b[31m"])
+def test_what_cannot_be_a_models_name_is_refused(invoke: Invoke, name: str) -> None:
+    result = invoke("versions", "--model", name)
+
+    assert result.status == 2
+    assert "is not the name of a model" in result.err
+
+
+@pytest.mark.parametrize("verb", ["bench", "build"])
+def test_a_work_directory_below_a_file_is_refused(invoke: Invoke, verb: str) -> None:
+    recipe = (__file__,) if verb == "build" else ()
+    result = invoke(verb, *recipe, "--work-dir", f"{__file__}/work")
+
+    assert result.status == 2
+    assert "is a file" in result.err
+
+
+def test_control_characters_are_shown_not_obeyed(invoke: Invoke, tmp_path: Path) -> None:
+    data = write_squad(tmp_path / "data.json")
+    result = invoke("compare", "\x1b[31mred", "2", "--data", str(data))
+
+    assert result.status == 2
+    assert r"\x1b[31mred" in result.err
+    assert "\x1b" not in result.err

@@ -13,7 +13,7 @@ from bertqa.artifact import Repository, Split
 from bertqa_cli.console import print_json, print_step, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import Back, Force, Json, Percents, To, split_of
-from bertqa_cli.values import Whole
+from bertqa_cli.values import Verb, Whole
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from bertqa_deploy.azureml.files import Document
     from bertqa_deploy.azureml.plans import TrainingPlan
 
-Folder = Annotated[Path, typer.Option("--files", help="The folder with Azure's YAML files.")]
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "--files", exists=True, file_okay=False, help="The folder with Azure's YAML files."
+    ),
+]
 Endpoint = Annotated[
     str | None, typer.Option(help="The endpoint's name; that of endpoint.yml if left out.")
 ]
@@ -44,7 +49,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Verb)
 def submit(
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Try learning rates and the teacher's share.")
@@ -54,7 +59,10 @@ def submit(
         typer.Option(help="The job's name; with it, the same command finds its job again."),
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="The recipe; that of the job's file if left out.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="The recipe; that of the job's file if left out."
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -121,7 +129,7 @@ def submit(
     )
 
 
-@app.command()
+@app.command(cls=Verb)
 def deploy(
     version: Annotated[
         int, typer.Option(click_type=Whole(min=1), metavar="N", help="The version to serve.")
@@ -131,7 +139,11 @@ def deploy(
     ] = None,
     repository: Annotated[
         Path | None,
-        typer.Option(help="A local model repository that holds it; that of model.yml if left out."),
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="A local model repository that holds it; that of model.yml if left out.",
+        ),
     ] = None,
     update: Annotated[
         bool,
@@ -171,7 +183,7 @@ def deploy(
         stdout.print(f"[dim]Next: bert-qa azureml switch --to {version}[/]")
 
 
-@app.command()
+@app.command(cls=Verb)
 def switch(
     to: To = None,
     back: Back = False,
@@ -222,7 +234,7 @@ def switch(
         stdout.print("[dim]bert-qa azureml switch --back returns to the split before.[/]")
 
 
-@app.command()
+@app.command(cls=Verb)
 def delete(
     version: Annotated[
         int | None,

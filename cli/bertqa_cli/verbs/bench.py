@@ -12,7 +12,7 @@ from rich.table import Table
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.options import Json
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import Whole, output_file, write_output
+from bertqa_cli.values import Whole, output_directory, output_file, write_output
 
 
 def bench(
@@ -40,7 +40,7 @@ def bench(
     batch: Annotated[
         list[int] | None,
         typer.Option(
-            click_type=Whole(min=1), metavar="N", help="Windows in a request; repeatable."
+            click_type=Whole(min=1, max=1024), metavar="N", help="Windows in a request; repeatable."
         ),
     ] = None,
     repeats: Annotated[
@@ -58,9 +58,9 @@ def bench(
     plot: Annotated[
         Path | None, typer.Option(callback=output_file, help="Write the figure here, as SVG.")
     ] = None,
-    work_dir: Annotated[Path, typer.Option(help="Where models and results are kept.")] = Path(
-        ".work"
-    ),
+    work_dir: Annotated[
+        Path, typer.Option(callback=output_directory, help="Where models and results are kept.")
+    ] = Path(".work"),
     again: Annotated[bool, typer.Option("--again", help="Discard earlier results.")] = False,
     json: Json = False,
 ) -> None:

@@ -15,6 +15,7 @@ from bertqa_cli.formatting import directory_size, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
+from bertqa_cli.values import output_directory
 
 
 def build(
@@ -23,7 +24,11 @@ def build(
     ],
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     work_dir: Annotated[
-        Path, typer.Option(help="Where trainings keep their checkpoints, to resume from.")
+        Path,
+        typer.Option(
+            callback=output_directory,
+            help="Where trainings keep their checkpoints, to resume from.",
+        ),
     ] = Path(".work"),
     overrides: Annotated[
         list[str] | None,

@@ -110,7 +110,7 @@ def compare(
             one = _system(stack, first, served, place, model)
             systems = one, _system(stack, second, served, place, model)
         if dataset is None:
-            _serve(*systems, port)
+            _serve(*systems, port, json=json)
             return
         with stages() as show:
             comparison = compare_systems(*systems, dataset, on_progress=show)
@@ -181,11 +181,14 @@ def _tracks(
     return systems[0], systems[1]
 
 
-def _serve(first: System, second: System, port: int) -> None:
+def _serve(first: System, second: System, port: int, *, json: bool) -> None:
     from bertqa_deploy.page import LOOPBACK, serve_page
 
     def on_ready() -> None:
         address = f"http://{LOOPBACK}:{port}"
+        if json:
+            print_json({"url": address})
+            return
         stdout.print(f"Ask both at [bold]{address}[/] until Ctrl-C.")
         if stdout.is_terminal:
             webbrowser.open(address)
