@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(name="free_port")
 def _free_port() -> int:
-    """A port of the loopback interface on which nobody listens."""
+    """A port of the loopback interface on which nothing listens."""
     return free_port()
 
 
@@ -94,7 +94,7 @@ def demo_repository(demo_build: DemoBuild) -> Repository:
 
 @pytest.fixture(scope="session")
 def stores() -> Iterator[Stores]:
-    """Azurite, an S3 and a Google store on loopback, each started when it is first asked for."""
+    """Azurite, an S3 and a Google store on loopback, each started at its first use."""
     from tests.support.stores import Stores
 
     started = Stores()

@@ -81,7 +81,12 @@ def _description(property_: Schema) -> str:
 
 
 def readme(source: Schema, text: str) -> str:
-    """Return the README's text with its table replaced."""
+    """Return the README's text with its table replaced.
+
+    Args:
+        source: The source of the values.
+        text: The README.
+    """
     head, _, rest = text.partition(TABLE_BEGIN)
     tail = rest.partition(TABLE_END)[2]
     return f"{head}{TABLE_BEGIN}\n{values_table(source)}\n{TABLE_END}{tail}"
@@ -104,6 +109,9 @@ def _has(path: Path, text: str) -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the generated files, or with `--check` report those that are out of date.
+
+    Args:
+        arguments: Those of the command line, without the program's name.
 
     Returns:
         The exit status: 1 if a file is out of date, 2 for other arguments, otherwise 0.

@@ -58,6 +58,9 @@ def fuzz(host: str, grpc_port: int, rest_port: int, requests: int, seed: int) ->
         requests: How many to send.
         seed: The same seed sends the same requests.
 
+    Returns:
+        The number of answers by their status.
+
     Raises:
         UnexpectedAnswerError: The server answered in a way that it must not.
     """

@@ -20,7 +20,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -31,29 +30,22 @@ from pathlib import Path
 from filelock import FileLock
 
 from bertqa.artifact import (
-    MANIFEST_FILE,
     MODEL_NAME,
-    WORK_FOLDER,
     OvmsConfig,
     Repository,
     RepositoryWriter,
     VersionManifest,
     complete_config,
-    onnx_model_name,
-    plugin_config,
-    sha256_of,
-    split_model_name,
 )
 from bertqa.artifact import _lock as lock_module
 from bertqa.errors import BertQAError, ConfigError, RepositoryBusyError, RepositoryError
 from bertqa_build.publish import Artefacts, publish
-from bertqa_deploy.errors import PlaceError, TakenError
+from bertqa_deploy.errors import StorageError, VersionExistsError
 from bertqa_deploy.split_model import SplitModel
 from bertqa_deploy.storage.directory import Directory
 from bertqa_deploy.storage.version import VersionFiles
+from tools.interleave_checks import SPLITS, TWIN, Done, faults
 
-TWIN = onnx_model_name(MODEL_NAME)
-SPLITS = split_model_name(MODEL_NAME)
 PROCESSES = 3
 OPERATIONS = 2
 SECONDS = 60
@@ -71,7 +63,7 @@ class Files:
 
     @classmethod
     def make(cls, folder: Path) -> Files:
-        """Write the files, and publish four versions to copy from."""
+        """Return them after they were written to a folder; the source has four versions."""
         for name in ("model.xml", "model.bin", "model.onnx"):
             (folder / name).write_bytes(name.encode() * 50)
         artefacts = Artefacts(folder / "model.xml", folder / "model.onnx")
@@ -81,17 +73,8 @@ class Files:
         return cls(artefacts, source)
 
 
-@dataclass(frozen=True)
-class Done:
-    """An operation that its process reports as done: what it wrote."""
-
-    kind: str
-    number: int = 0
-    text: str = ""
-
-
 def manifest(source: str) -> VersionManifest:
-    """Return a manifest that is told from others by its source."""
+    """Return a manifest that its source distinguishes from others."""
     return VersionManifest("", 0, "INT8", "", source, "", {})
 
 
@@ -106,10 +89,14 @@ class Process:
         self.mortal = True
 
     def run(self) -> Iterator[Done]:
-        """Carry out some operations, and report each that has done something."""
+        """Carry out some operations.
+
+        Yields:
+            Each of them that has done something.
+        """
         kinds: list[Callable[[], Done | None]] = [
-            *(self.build, self.build, self.copy, self.copy),
-            *(self.complete, self.switch, self.switch, self.delete),
+            *(self._build, self._build, self._copy, self._copy),
+            *(self._complete, self._switch, self._switch, self._delete),
         ]
         for operation in range(OPERATIONS):
             self.label = f"{self.name}-{operation}"
@@ -117,18 +104,18 @@ class Process:
             if done is not None:
                 yield done
 
-    def build(self) -> Done:
+    def _build(self) -> Done:
         """Publish a new version, as `bert-qa build` does."""
         number = publish(self.repository, self.files.artefacts, manifest(self.label))
         return Done("build", number, self.label)
 
-    def copy(self) -> Done | None:
+    def _copy(self) -> Done | None:
         """As `bert-qa publish --to`; another version of that number is refused."""
         number = self.rng.randint(1, 4)
         parts = [VersionFiles.of(self.files.source, number, model) for model in (TWIN, MODEL_NAME)]
         try:
             Directory(self.repository.root).take(parts, lambda _: None)
-        except (TakenError, PlaceError):
+        except (VersionExistsError, StorageError):
             return None  # Another version is there, or this one was deleted while it was compared.
         except RepositoryError as error:
             if "was used for another version" in str(error):
@@ -136,19 +123,19 @@ class Process:
             raise
         return Done("copy", number, f"source {number}")
 
-    def complete(self) -> Done | None:
+    def _complete(self) -> Done | None:
         """As `bert-qa serve` before it starts."""
-        said: list[str] = []
+        logged: list[str] = []
         cores = self.rng.choice((2, 8))
         try:
-            complete_config(self.repository, MODEL_NAME, cores, log=said.append)
+            complete_config(self.repository, MODEL_NAME, cores, log=logged.append)
         except RepositoryError as error:
             if "has no version of" in str(error):
                 return None
             raise
-        return None if said else Done("complete", cores)
+        return None if logged else Done("complete", cores)
 
-    def switch(self) -> Done | None:
+    def _switch(self) -> Done | None:
         """As `bert-qa switch`: edit the configuration, publish a split, write the split's file."""
         split = {1: float(self.rng.randint(1, 99))}
         split[2] = 100 - split[1]
@@ -165,7 +152,7 @@ class Process:
             return None
         return Done("switch", number, self.label)
 
-    def delete(self) -> Done | None:
+    def _delete(self) -> Done | None:
         """As a person does: no lock, and both formats of a version one after the other.
 
         No kill comes between the two, which would leave a half that no writer has made.
@@ -185,7 +172,7 @@ class Process:
         return Done("delete", version)
 
 
-def act(process: Process, kill_at: int, pipe: int) -> None:
+def _act(process: Process, kill_at: int, pipe: int) -> None:
     """Run a process's operations, and die at the `kill_at`th change of a file (0: never)."""
     count = 0
     luck = random.Random()
@@ -212,7 +199,7 @@ def act(process: Process, kill_at: int, pipe: int) -> None:
         os.write(pipe, (json.dumps([done.kind, done.number, done.text]) + "\n").encode())
 
 
-def in_child(work: Callable[[], None]) -> int:
+def _in_child(work: Callable[[], None]) -> int:
     """Fork, do something there, and return the child's process id."""
     child = os.fork()
     if child:
@@ -242,14 +229,14 @@ def run_case(files: Files, folder: Path, seed: int) -> str:
     root = folder / "repository"
     root.mkdir()
     root.chmod(0o755)
-    prepare(files, root, rng)
+    _prepare(files, root, rng)
     mask = os.umask(rng.choice((0o022, 0o077)))
     reading, writing = os.pipe()
     children = []
     for index in range(PROCESSES):
         process = Process(files, root, random.Random(rng.random()), f"{seed}-{index}")
         kill_at = rng.randint(1, 120) if rng.random() < 0.6 else 0
-        children.append(in_child(partial(act, process, kill_at, writing)))
+        children.append(_in_child(partial(_act, process, kill_at, writing)))
     ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as lines:
@@ -262,8 +249,8 @@ def run_case(files: Files, folder: Path, seed: int) -> str:
     return "; ".join(faults(Repository(root), done, folder))
 
 
-def prepare(files: Files, root: Path, rng: random.Random) -> None:
-    """Begin with an empty repository, a published version, or what somebody copied there."""
+def _prepare(files: Files, root: Path, rng: random.Random) -> None:
+    """Begin with an empty repository, a published version, or a copy made by hand."""
     match rng.randint(0, 3):
         case 1:
             publish(Repository(root), files.artefacts, manifest("first"))
@@ -272,81 +259,6 @@ def prepare(files: Files, root: Path, rng: random.Random) -> None:
                 shutil.copytree(files.source.root / model / "1", root / model / "3")
         case 3:
             shutil.copytree(files.source.root / TWIN / "2", root / TWIN / "6")
-
-
-def faults(repository: Repository, done: list[Done], folder: Path) -> Iterator[str]:
-    """Name what must not be, given what the processes reported as done."""
-    owners: dict[int, set[str]] = defaultdict(set)
-    for each in done:
-        if each.kind in ("build", "copy"):
-            owners[each.number].add(each.text)
-    only_onnx = {6}
-    deleted = [path for path in folder.iterdir() if path.name != "repository"]
-    for directory in [
-        *(repository.version_dir(v, m) for m in (MODEL_NAME, TWIN) for v in repository.versions(m)),
-        *(path for rubbish in deleted for path in rubbish.iterdir()),
-    ]:
-        found = VersionManifest.read(directory / MANIFEST_FILE)
-        names = {path.name for path in directory.iterdir()}
-        if names != {MANIFEST_FILE, *found.files}:
-            yield f"{directory} holds {names}"
-        if any(sha256_of(directory / name) != digest for name, digest in found.files.items()):
-            yield f"{directory} is damaged"
-        # A copy that was made by hand has the manifest of another number.
-        if int(directory.name.rpartition(".")[2]) == found.version:
-            owners[found.version].add(found.source)
-    for number, sources in owners.items():
-        if len(sources) > 1:
-            yield f"number {number} was used by {sorted(sources)}"
-    halves = set(repository.versions(MODEL_NAME)) ^ set(repository.versions(TWIN))
-    if halves - only_onnx:
-        yield f"versions {sorted(halves)} have one format only"
-    gone = {each.number for each in done if each.kind == "delete"}
-    for each in done:
-        expected = each.kind in ("build", "copy") and each.number not in gone
-        if expected and each.number not in repository.versions():
-            yield f"version {each.number} was reported and is not there"
-    yield from config_faults(repository, done)
-    yield from leftovers(repository)
-
-
-def config_faults(repository: Repository, done: list[Done]) -> Iterator[str]:
-    """Name the edits of `config.json` and the splits that were lost."""
-    if not repository.config_path.exists():
-        if any(each.kind in ("build", "complete", "switch") for each in done):
-            yield "config.json is missing"
-        return
-    config = OvmsConfig.read(repository.config_path)
-    for each in done:
-        if each.kind == "switch" and not config.has(each.text):
-            yield f"the edit {each.text} is lost"
-    found = [entry.get("plugin_config") for entry in config.entries]
-    if any(each.kind == "complete" for each in done) and found[0] is None:
-        yield "the completed plugin_config is lost"
-    if any(each not in (None, plugin_config(2), plugin_config(8)) for each in found):
-        yield f"plugin_config is {found}"
-    numbers = [each.number for each in done if each.kind == "switch"]
-    if len(set(numbers)) < len(numbers):
-        yield f"the splits have the numbers {numbers}"
-    SplitModel(repository, MODEL_NAME).history()
-
-
-def leftovers(repository: Repository) -> Iterator[str]:
-    """Name what is not to be there, and what has another mode than OVMS can read."""
-    work = repository.root / WORK_FOLDER
-    known = {WORK_FOLDER, MODEL_NAME, TWIN, SPLITS, "config.json", f"{MODEL_NAME}.split"}
-    if unknown := {path.name for path in repository.root.iterdir()} - known:
-        yield f"left over in the repository: {unknown}"
-    if unknown := {path.name for path in work.iterdir()} - {"lock", "numbers.json", "copies"}:
-        yield f"left over in the work folder: {unknown}"
-    for copy in (work / "copies").glob("*"):
-        model, version, _ = copy.name.rsplit("-", 2)
-        if (repository.root / model / version).exists():
-            yield f"left over: {copy}"
-    for path in repository.root.rglob("*"):
-        right = 0o755 if path.is_dir() else 0o644
-        if WORK_FOLDER not in path.parts and path.stat().st_mode & 0o777 != right:
-            yield f"{path} has the mode {path.stat().st_mode:o}"
 
 
 def run_cases(seeds: range) -> list[str]:

@@ -241,7 +241,7 @@ def scenarios() -> list[str]:
 
 
 def parts(scenario: str) -> list[list[Step]]:
-    """Split a transcript at the steps that do not depend on earlier ones."""
+    """Return the steps of a transcript, cut where they no longer depend on earlier ones."""
     steps = json.loads((TRANSCRIPTS / f"{scenario}.json").read_text(encoding="utf-8"))
     changes_models = any(step["do"].endswith("_version") for step in steps)
     beginning = "reset_models" if changes_models else "start"

@@ -103,7 +103,7 @@ class Speed:
 
 
 def speed(measure: Measure, seconds: float, server: int) -> Speed:
-    """Measure once.
+    """Return what one measurement finds.
 
     Args:
         measure: Runs for so many seconds, and returns the number of windows.

@@ -74,7 +74,11 @@ class TrainingWindows(Dataset[dict[str, Any]]):
         }
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch whose answers are drawn."""
+        """Set the epoch whose answers are drawn.
+
+        Args:
+            epoch: The number of the epoch, from 0.
+        """
         self.epoch = epoch
 
     def sampler(self, batch_size: int) -> LengthGroupedSampler:
@@ -121,7 +125,11 @@ class LengthGroupedSampler(Sampler[int]):
                 yield from indices[start : start + self.batch_size].tolist()
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that decides the order, and which answers the windows draw."""
+        """Set the epoch that decides the order, and which answers the windows draw.
+
+        Args:
+            epoch: The number of the epoch, from 0.
+        """
         self.windows.set_epoch(epoch)
 
 
@@ -152,6 +160,9 @@ def load_questions(recipe: Recipe, sources: Sequence[DataSource]) -> list[SquadQ
         recipe: What relative paths start from.
         sources: SQuAD JSON files, or data sets of the hub.
 
+    Returns:
+        The questions of the first source, then those of the next.
+
     Raises:
         DataError: A source cannot be read, or is not like SQuAD.
     """
@@ -170,6 +181,9 @@ def load_dataset(recipe: Recipe, source: DataSource) -> SquadDataset:
     Args:
         recipe: What a relative path starts from.
         source: A SQuAD JSON file, or a data set of the hub.
+
+    Returns:
+        Its questions, and a warning where some of them could not be used.
 
     Raises:
         DataError: The source cannot be read, or is not like SQuAD.
@@ -229,6 +243,9 @@ def training_windows(
         max_question_len: The tokens that a question is cut to.
         max_windows: Draw this many windows; None takes all.
         seed: Decides which windows are drawn.
+
+    Returns:
+        The windows in the order of the questions, each with the spans of its gold answers.
 
     Raises:
         DataError: There is no question, or one is longer than a window.

@@ -64,7 +64,7 @@ def write_openvino(model: ov.Model, info: ModelInfo, path: Path) -> None:
 
     Args:
         model: The IR.
-        info: What the model says of itself, in `rt_info["model_info"]`.
+        info: The model's description of itself, in `rt_info["model_info"]`.
         path: The .xml file; the .bin file is written beside it.
 
     Raises:
@@ -143,7 +143,7 @@ def write_onnx(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
 
     Args:
         model: The model. Its metadata properties are set.
-        info: What the model says of itself, in the metadata properties.
+        info: The model's description of itself, in the metadata properties.
         path: The .onnx file.
     """
     onnx.helper.set_model_props(model, info.to_rt_info())

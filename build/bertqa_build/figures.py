@@ -27,7 +27,16 @@ def title(inspection: Inspection) -> str:
 
 
 def scores(before: Inspection, after: Inspection, *, standalone: bool = False) -> str:
-    """Draw F1 and exact match, in percent, of the versions that have scores."""
+    """Draw F1 and exact match, in percent, of the versions that have scores.
+
+    Args:
+        before: A version.
+        after: The version to compare it with.
+        standalone: Whether the SVG is a file of its own.
+
+    Returns:
+        An SVG.
+    """
     groups = [
         Group(
             heading,
@@ -44,7 +53,16 @@ def scores(before: Inspection, after: Inspection, *, standalone: bool = False) -
 
 
 def sizes(before: Inspection, after: Inspection, *, standalone: bool = False) -> str:
-    """Draw the sizes of two versions' files."""
+    """Draw the sizes of two versions' files, in MB.
+
+    Args:
+        before: A version.
+        after: The version to compare it with.
+        standalone: Whether the SVG is a file of its own.
+
+    Returns:
+        An SVG.
+    """
     bars = [
         Bar(f"{title(each)}, {file}", size / 1e6, f"{size / 1e6:.1f} MB", colour)
         for each, colour in _pair(before, after)
@@ -67,6 +85,9 @@ def speeds(
         after: The version to compare it with.
         measured: The speeds by version, for the same shapes in the same order.
         standalone: Whether the SVG is a file of its own.
+
+    Returns:
+        An SVG.
     """
     groups = []
     for first, second in zip(measured[before.version], measured[after.version], strict=True):
@@ -85,7 +106,15 @@ def speeds(
 
 
 def products(inspection: Inspection, *, standalone: bool = False) -> str:
-    """Draw each matrix product in the precision that it runs in: a row for each layer."""
+    """Draw each matrix product in the precision that it runs in: a row for each layer.
+
+    Args:
+        inspection: The version.
+        standalone: Whether the SVG is a file of its own.
+
+    Returns:
+        An SVG.
+    """
     places = [_place(product) for product in inspection.products]
     rows = list(dict.fromkeys(row for row, _ in places))
     columns = list(dict.fromkeys(column for _, column in places))
@@ -109,7 +138,15 @@ def products(inspection: Inspection, *, standalone: bool = False) -> str:
 
 
 def ranges(inspection: Inspection, *, standalone: bool = False) -> str:
-    """Draw the range that each activation quantiser covers, on one axis."""
+    """Draw the range that each activation quantiser covers, on one axis.
+
+    Args:
+        inspection: The version.
+        standalone: Whether the SVG is a file of its own.
+
+    Returns:
+        An SVG.
+    """
     low = [each.low for each in inspection.ranges]
     width = [each.high - each.low for each in inspection.ranges]
 

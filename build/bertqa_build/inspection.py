@@ -149,6 +149,9 @@ def inspect(repository: Repository, version: int) -> Inspection:
         repository: The model repository.
         version: The version's number.
 
+    Returns:
+        What its files hold: operations, matrix products, quantisers' ranges and sizes.
+
     Raises:
         RepositoryError: There is no such version.
         ModelLoadError: It cannot be loaded.
@@ -171,6 +174,10 @@ def inspect(repository: Repository, version: int) -> Inspection:
 
 def operation_changes(before: Inspection, after: Inspection) -> list[tuple[str, int, int]]:
     """Compare the IRs' operations.
+
+    Args:
+        before: A version.
+        after: The version to compare it with.
 
     Returns:
         Each type of operation with its number before and after; the largest changes come first.

@@ -139,7 +139,7 @@ class _Build:
 
     def run(self) -> BuildResult:
         recipe = self.recipe
-        self._say("Reading the recipe's data and checkpoint")
+        self._report("Reading the recipe's data and checkpoint")
         data = read_data(recipe)
         self.dataset = load_dataset(recipe, recipe.data.evaluation)
         self.checkpoint = load_checkpoint(
@@ -173,7 +173,7 @@ class _Build:
     def _make_int8(
         self, model: BertForQuestionAnswering, parent: BuiltVersion, fingerprint: str
     ) -> BuiltVersion:
-        self._say("Quantising, calibrated on the recipe's data")
+        self._report("Quantising, calibrated on the recipe's data")
         module = quantize_and_train(
             self.recipe,
             self.checkpoint,
@@ -194,7 +194,7 @@ class _Build:
 
     def _export(self, version: _Version) -> _Exported:
         """Write both formats, and score each file as it is then published."""
-        self._say(f"Exporting {version.precision} to OpenVINO IR and ONNX")
+        self._report(f"Exporting {version.precision} to OpenVINO IR and ONNX")
         info = ModelInfo(
             tokenizer_json=self.checkpoint.tokenizer_json,
             max_seq_len=self.recipe.model.max_seq_len,
@@ -220,7 +220,7 @@ class _Build:
         self, exported: _Exported, *, parent: int | None = None, gate: GateResult | None = None
     ) -> BuiltVersion:
         version = exported.version
-        self._say(f"Publishing {version.precision}")
+        self._report(f"Publishing {version.precision}")
         manifest = VersionManifest(
             model=MODEL_NAME,
             version=0,
@@ -288,7 +288,7 @@ class _Build:
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = file_lock(self.folder / "lock")
         waiting = f"Waiting for another build of {self.recipe.name} in {self.folder}"
-        acquire(lock, FOR_EVER, lambda: self._say(waiting))
+        acquire(lock, FOR_EVER, lambda: self._report(waiting))
         try:
             yield
         finally:
@@ -297,7 +297,7 @@ class _Build:
     def _callbacks(self, stage: str) -> list[TrainerCallback]:
         return [ProgressCallback(stage, self.on_progress)]
 
-    def _say(self, stage: str, done: int = 0, total: int | None = None) -> None:
+    def _report(self, stage: str, done: int = 0, total: int | None = None) -> None:
         self.on_progress(Progress(stage, done, total))
 
 

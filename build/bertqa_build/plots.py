@@ -98,7 +98,12 @@ class Group:
 def bar_chart(groups: Sequence[Group], *, standalone: bool = False) -> str:
     """Draw groups of horizontal bars as SVG, each group on a scale of its own.
 
-    `standalone` is as for `draw`.
+    Args:
+        groups: The groups from top to bottom.
+        standalone: Whether the SVG is a file of its own, as for `draw`.
+
+    Returns:
+        An SVG.
     """
 
     def paint(axes: Sequence[Axes]) -> None:

@@ -32,7 +32,7 @@ class ProgressCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Start the clock; a training that is resumed does not begin at step 0."""
+        """Start the clock, also where a training resumes; see `TrainerCallback.on_train_begin`."""
         self._begun, self._first_step = time.monotonic(), state.global_step
         self.on_progress(Progress(self.stage, state.global_step, state.max_steps, unit="steps"))
 
@@ -44,7 +44,7 @@ class ProgressCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Remember the latest loss."""
+        """Remember the latest loss; see `TrainerCallback.on_log`."""
         self._loss = (logs or {}).get("loss", self._loss)
 
     def on_step_end(
@@ -54,7 +54,7 @@ class ProgressCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Report the step."""
+        """Report the step; see `TrainerCallback.on_step_end`."""
         taken = state.global_step - self._first_step
         left = (time.monotonic() - self._begun) / taken * (state.max_steps - state.global_step)
         loss = "" if self._loss is None else f"loss {self._loss:.3f}, "

@@ -90,7 +90,7 @@ def save_quantized(model: nn.Module, directory: Path, tokenizer_json: str) -> No
 
     Args:
         model: What `quantize` or `load_quantized` returned.
-        directory: Where to write; it is made if there is none.
+        directory: Where to write; it is created if it does not exist.
         tokenizer_json: The text of the tokenizer's `tokenizer.json`.
     """
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Scoring the very files that are published: opened again, evaluated, and told their scores."""
+"""Score the very files that are published: open and evaluate them, and record their scores."""
 
 from __future__ import annotations
 

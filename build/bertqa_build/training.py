@@ -112,7 +112,7 @@ class QATrainer(Trainer):
         return loss, dict(zip(("start_logits", "end_logits"), logits, strict=True))
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train as the Trainer does; the model then computes in FP32 again, not in bf16."""
+        """Train, and let the model compute in FP32 again, not in bf16; see `Trainer.train`."""
         assert self.model is not None
         attributes = self.model.__dict__
         own = {name: attributes[name] for name in _REPLACED if name in attributes}
@@ -221,7 +221,11 @@ def train(trainer: QATrainer) -> None:
 
 
 def freeze_embeddings(model: nn.Module) -> None:
-    """Exclude the embeddings, and the quantisers of their weights, from the training."""
+    """Exclude the embeddings, and the quantisers of their weights, from the training.
+
+    Args:
+        model: The span model, changed in place.
+    """
     for name, parameter in model.named_parameters():
         if re.search(r"[./]embeddings[./]", name):
             parameter.requires_grad_(False)

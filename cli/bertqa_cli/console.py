@@ -38,23 +38,40 @@ stderr = _console(stderr=True)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document for machines, without styles whatever the terminal is."""
+    """Print one JSON document for machines, without styles whatever the terminal is.
+
+    Args:
+        value: What `json.dumps` takes.
+    """
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     print(json.dumps(value, indent=2, ensure_ascii=not is_unicode), flush=True)
 
 
 def print_table(table: Table) -> None:
-    """Print a table, no wider than the terminal."""
+    """Print a table, no wider than the terminal.
+
+    Args:
+        table: The table, of any width.
+    """
     stdout.print(table, soft_wrap=False)
 
 
 def print_error(message: str, detail: str | None = None) -> None:
-    """Print what went wrong, and what a server or a library reports about it."""
+    """Print what went wrong, and what a server or a library reports about it.
+
+    Args:
+        message: What went wrong and what to do, in sentences.
+        detail: The words of the server or library, printed as they are.
+    """
     stderr.print(f"[bold red]error:[/] {escape(message)}")
     if detail:
         stderr.print(f"[dim]detail: {escape(detail)}[/]")
 
 
 def print_step(sentence: str) -> None:
-    """Print a step of a longer change, for people who watch it."""
+    """Print a step of a longer change, for people who watch it.
+
+    Args:
+        sentence: The step that begins.
+    """
     stderr.print(f"[cyan]•[/] {escape(sentence)}")

@@ -60,7 +60,7 @@ class Status(IntEnum):
 
 
 class CommandError(BertQAError):
-    """A verb cannot do what it was asked to do; the message is for the person who typed it."""
+    """A verb cannot do what its options request; the message is for the person who typed it."""
 
     def __init__(
         self, message: str, *, status: Status = Status.FAILED, detail: str | None = None

@@ -47,7 +47,12 @@ def headline(answer: Answer) -> Text:
 
 
 def highlighted(answer: Answer, context: str) -> Text:
-    """Return an answer, marked, with some of its context on either side."""
+    """Return an answer, marked, with some of its context on either side.
+
+    Args:
+        answer: The answer, with its place in the context.
+        context: The text that it was found in.
+    """
     return Text.assemble(
         *(
             (piece.text, "dim" if piece.answer is None else "bold black on green")

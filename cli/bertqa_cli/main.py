@@ -1,7 +1,7 @@
 """The entry point of `bert-qa`: ends with an exit status, whatever happens.
 
 0 done, 1 failed, 2 wrong usage, 3 refused by the quality gate, 130 interrupted. Everything else is
-imported in `run`, so that an interrupt during the imports is no exception.
+imported in `run`, so that an interrupt during the imports ends with 130 as well.
 """
 
 from __future__ import annotations

@@ -224,11 +224,14 @@ class ConnectionOptions:
     def open_client(
         self, *, version: int | None = None, tokenizer: str | None = None
     ) -> Iterator[QAClient]:
-        """Have a client inside the block.
+        """Open a client for the block.
 
         Args:
             version: The version to ask; None is the server's default.
             tokenizer: A tokenizer file, directory or hub id in place of the model's own.
+
+        Yields:
+            The client.
 
         Raises:
             InvalidOptionError: An address, a file or a value is not valid.
@@ -257,7 +260,7 @@ class ConnectionOptions:
                 raise
 
     def open_transport(self) -> Transport:
-        """Open a transport without a client.
+        """Return an open transport without a client.
 
         Raises:
             InvalidOptionError: An address, a file or a value is not valid.
@@ -285,6 +288,12 @@ def grouped_options(verb: Callable[..., None]) -> Callable[..., None]:
 
     Each parameter whose type is a dataclass stands for the fields of that dataclass, each of which
     becomes an option.
+
+    Args:
+        verb: The function of a verb, whose parameters have type hints.
+
+    Returns:
+        The verb as Typer reads it, with every option as a parameter of its own.
     """
     parameters = []
     groups: dict[str, type[Any]] = {}
@@ -326,6 +335,10 @@ def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
 def split_of(to: int | None, split: str | None) -> Split | None:
     """Return the split that --to or --split names, None where neither does.
 
+    Args:
+        to: The version that gets all traffic.
+        split: Percent of the traffic by version, such as `1=90,2=10`.
+
     Raises:
         InvalidOptionError: The split cannot be read.
     """
@@ -336,6 +349,11 @@ def split_of(to: int | None, split: str | None) -> Split | None:
 
 def helm_of(release: str, namespace: str, chart: Path = DEFAULT_CHART) -> Helm:
     """Return the release; the variable HELM names the program where it is not on PATH.
+
+    Args:
+        release: The name of the Helm release.
+        namespace: The Kubernetes namespace that it is in.
+        chart: The folder of the chart.
 
     Raises:
         CommandError: The extra `deploy` is not installed.

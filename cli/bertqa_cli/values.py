@@ -29,7 +29,7 @@ class Whole(click.IntRange):
         """Return the number. Raises click.BadParameter."""
         if isinstance(value, str) and not _WHOLE.fullmatch(value):
             self.fail(f"{value!r} is not a whole number of at most 18 digits.", param, ctx)
-        return int(super().convert(value, param, ctx))
+        return super().convert(int(value), param, ctx)
 
 
 class Decimal(click.FloatRange):
@@ -41,7 +41,7 @@ class Decimal(click.FloatRange):
         """Return the number. Raises click.BadParameter."""
         if isinstance(value, str) and not _DECIMAL.fullmatch(value):
             self.fail(f"{value!r} is not a number such as 2 or 2.5.", param, ctx)
-        return float(super().convert(value, param, ctx))
+        return super().convert(float(value), param, ctx)
 
 
 def version_number(text: str) -> int | None:

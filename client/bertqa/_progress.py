@@ -25,4 +25,8 @@ OnProgress = Callable[[Progress], None]
 
 
 def ignore(progress: Progress) -> None:
-    """Show nothing."""
+    """Show nothing; the `OnProgress` of those who want no events.
+
+    Args:
+        progress: An event.
+    """

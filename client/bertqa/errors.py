@@ -8,7 +8,7 @@ class BertQAError(Exception):
 
     Args:
         message: What went wrong, with which value, and what to do.
-        detail: What the server or a library said, word for word, where there is such a text.
+        detail: The message of the server or of a library, word for word, where there is one.
     """
 
     def __init__(self, message: str, *, detail: str | None = None) -> None:

@@ -10,7 +10,7 @@ class DeployError(BertQAError):
 
 
 class NothingToDoError(DeployError):
-    """Everything is already as it was asked to be."""
+    """Everything is already as requested."""
 
 
 class SwitchRolledBackError(DeployError):
@@ -22,7 +22,7 @@ class SwitchUnfinishedError(DeployError):
 
 
 class ClusterError(DeployError):
-    """The cluster cannot be reached, refuses, or lacks what was asked for."""
+    """The cluster cannot be reached, refuses, or lacks what was requested."""
 
 
 class RolledBackError(DeployError):
@@ -30,7 +30,7 @@ class RolledBackError(DeployError):
 
 
 class AzureError(DeployError):
-    """Azure ML cannot be reached, refuses, or lacks what was asked for."""
+    """Azure ML cannot be reached, refuses, or lacks what was requested."""
 
 
 class AzureFileError(AzureError):
@@ -41,9 +41,9 @@ class AzureNotFoundError(AzureError):
     """The workspace has no such thing."""
 
 
-class TakenError(DeployError):
-    """Where a version was to go, there is another already."""
+class VersionExistsError(DeployError):
+    """Where a version was to go, another one exists."""
 
 
-class PlaceError(DeployError):
+class StorageError(DeployError):
     """A directory or store cannot be reached, read or written."""

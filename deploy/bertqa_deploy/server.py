@@ -98,7 +98,7 @@ class Server:
             transport.close()
 
     def client(self, model: str) -> QAClient:
-        """Open a client of one of the server's models."""
+        """Return an open client of one of the server's models."""
         security = self._security
         return QAClient(
             str(self.address),
@@ -112,6 +112,11 @@ class Server:
         self, model: str, versions: Iterable[int], *, on_progress: OnProgress = ignore
     ) -> int:
         """Run versions at every length, so that no user waits for kernels to be compiled.
+
+        Args:
+            model: The model's name on the server.
+            versions: The numbers of the versions.
+            on_progress: Called after each length.
 
         Returns:
             The number of requests that were answered.

@@ -40,11 +40,14 @@ class Smoke:
             )
 
     def check(self, client: QAClient, version: int) -> str:
-        """Ask a version and return its answer.
+        """Ask a version, and check its answer.
 
         Args:
             client: A client of the server.
             version: The version to ask.
+
+        Returns:
+            The text of the answer.
 
         Raises:
             SmokeError: The answer is wrong.

@@ -79,7 +79,7 @@ class Switch:
     """One server with its repository.
 
     `smoke` is what a version has to answer before it gets traffic; `drain_seconds` is how long a
-    version is kept after the split has left it; `on_step` is told each step as a sentence.
+    version is kept after the split has left it; `on_step` is called with a sentence for each step.
     """
 
     repository: Repository
@@ -187,7 +187,7 @@ class _Run:
                 detail=error.detail,
             ) from error
         leaving = {v for v in served if v > max(wanted) or (retire and v not in wanted)}
-        self._tell(split, leaving)
+        self._publish(split, leaving)
         kept = (served | wanted) - leaving
         self._serve(kept)
         if not self.steps:
@@ -250,7 +250,7 @@ class _Run:
             self._smoke(self.model, check)
             self._warm_up(check)
 
-    def _tell(self, split: Split, leaving: set[int]) -> None:
+    def _publish(self, split: Split, leaving: set[int]) -> None:
         """Publish the split, and wait until the server reports it and its followers read it."""
         changed = self.split_model.history()[-1] != split
         if changed:

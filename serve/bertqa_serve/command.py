@@ -63,7 +63,12 @@ def server_flags(listening: Listening) -> list[str]:
 
 
 def command_line(engine: Engine, listening: Listening) -> list[str]:
-    """Return the program and the arguments that serve the models of a `config.json`."""
+    """Return the program and the arguments that serve the models of a `config.json`.
+
+    Args:
+        engine: The server's kind, and its program or image.
+        listening: Ports, the model repository and the logging of the server.
+    """
     match engine.kind:
         case EngineKind.OVMS:
             return [str(engine.program), *server_flags(listening)]

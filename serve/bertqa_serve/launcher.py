@@ -197,6 +197,9 @@ def running(
         on_progress: Is called with the progress of the warm-up.
         stop: Setting it cuts the start short; the block is entered even so.
 
+    Yields:
+        The server.
+
     Raises:
         ServeError: The server cannot be started, or ended by itself.
         RepositoryError: There is no repository, or nothing in it to serve, or its `config.json`

@@ -35,6 +35,10 @@ def free_ports() -> tuple[int, int]:
 def require_free(host: str, port: int) -> None:
     """Check that a server can listen on a port, before it is started.
 
+    Args:
+        host: The address to listen on.
+        port: The port.
+
     Raises:
         PortInUseError: Another process listens there, or the address cannot be used.
     """
@@ -51,6 +55,10 @@ def wait_until_released(host: str, port: int) -> None:
     """Wait until connections of an earlier server no longer hold a port, at most 70 seconds.
 
     After a restart such connections linger in the system, and `ovms` refuses their port.
+
+    Args:
+        host: The address that the server is to listen on.
+        port: The port.
     """
     deadline = time.monotonic() + _LINGER_SECONDS
     while _refusal(host, port, among_lingering=False) and time.monotonic() < deadline:

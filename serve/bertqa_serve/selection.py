@@ -33,6 +33,9 @@ def choose_engine(
         environment: The environment variables, by default those of this process.
         image: The image of the container.
 
+    Returns:
+        The engine, with its program or image.
+
     Raises:
         EngineNotFoundError: The requested engine is not on this machine.
     """

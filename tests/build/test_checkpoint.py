@@ -133,12 +133,12 @@ def test_an_adapter_that_is_missing_or_foreign_is_named(checkpoint: Path, tmp_pa
     assert "it has no adapter_model.safetensors" in str(refusal(checkpoint, adapter=adapter))
 
 
-def test_an_id_that_cannot_be_downloaded_says_what_to_do(
+def test_an_id_that_cannot_be_downloaded_names_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    error = refusal("somebody/no-such-bert", directory=tmp_path)
-    assert "somebody/no-such-bert is not a directory in" in str(error)
+    error = refusal("example/no-such-bert", directory=tmp_path)
+    assert "example/no-such-bert is not a directory in" in str(error)
     assert "could not be downloaded from the Hugging Face hub" in str(error)
     assert "set `source: DIRECTORY` in the recipe" in str(error)
     assert error.detail
@@ -150,15 +150,15 @@ def test_the_revision_of_a_hub_s_checkpoint_is_kept(
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     commit = "0123456789abcdef0123456789abcdef01234567"
-    cached = tmp_path / "models--somebody--bert"
+    cached = tmp_path / "models--example--bert"
     write_checkpoint(cached / "snapshots" / commit)
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(commit, encoding="utf-8")
 
-    loaded = load_checkpoint("somebody/bert", directory=tmp_path, max_seq_len=64)
+    loaded = load_checkpoint("example/bert", directory=tmp_path, max_seq_len=64)
 
     assert loaded.revision == commit
-    assert loaded.description == f"somebody/bert@{commit}"
+    assert loaded.description == f"example/bert@{commit}"
 
 
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:

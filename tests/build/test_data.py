@@ -64,7 +64,7 @@ def test_no_answer_is_the_first_token(squad: Path) -> None:
     assert (unanswerable["start_positions"], unanswerable["end_positions"]) == NO_ANSWER
 
 
-def test_a_long_context_gives_windows_of_which_some_hold_the_answer(tmp_path: Path) -> None:
+def test_a_long_context_has_windows_of_which_some_hold_the_answer(tmp_path: Path) -> None:
     squad = write_squad(tmp_path / "squad.json", questions=["To whom did they swear fealty?"])
     made = windows(squad, max_seq_len=40, doc_stride=4)
     assert len(made) == 2
@@ -157,7 +157,7 @@ def test_a_limit_draws_windows_by_the_seed(tmp_path: Path) -> None:
     assert ids(0) != ids(1)
 
 
-def test_no_question_is_no_training_set() -> None:
+def test_a_training_set_without_questions_is_refused() -> None:
     with pytest.raises(DataError, match="no question to train or to calibrate on"):
         training_windows(
             [], tokenizer_json(), max_seq_len=64, doc_stride=16, max_question_len=8, seed=0
@@ -181,7 +181,7 @@ def test_files_are_read_in_order(tmp_path: Path, squad: Path) -> None:
         load_questions(recipe(tmp_path), ["none.json"])
 
 
-def test_a_hub_data_set_gives_what_the_file_gives(tmp_path: Path, squad: Path) -> None:
+def test_a_hub_data_set_has_what_the_file_has(tmp_path: Path, squad: Path) -> None:
     expected = read_squad(squad)
     rows = [
         {

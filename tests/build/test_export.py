@@ -87,7 +87,7 @@ def test_the_onnx_keeps_the_contract(folder: Path, precision: str) -> None:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("batch", "tokens"), [(1, 8), (3, 77)])
-def test_every_engine_gives_the_logits_of_the_module(
+def test_every_engine_returns_the_logits_of_the_module(
     modules: dict[str, nn.Module], folder: Path, precision: str, batch: int, tokens: int
 ) -> None:
     values = inputs(batch, tokens)
@@ -129,7 +129,7 @@ def test_int8_weights_are_stored_in_int8_in_both_formats(folder: Path) -> None:
 
 def test_a_graph_that_computes_something_else_is_refused() -> None:
     class Fickle(nn.Module):
-        """Gives other logits once it is not traced."""
+        """Returns other logits once it is not traced."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -122,7 +122,7 @@ def test_int8_is_small_and_nearly_as_good(demo_build: DemoBuild) -> None:
         ("bert-qa-onnx", "model.onnx", OnnxRuntimeEngine),
     ],
 )
-def test_each_published_file_scores_what_its_own_manifest_says(
+def test_each_published_file_has_the_scores_in_its_own_manifest(
     built: Path,
     inputs: Path,
     model: str,

@@ -45,7 +45,7 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def assert_whole(repository: Repository) -> None:
-    """Every version that is there has all its files, with the digests that its manifest gives."""
+    """Every version that is there has all its files, with the digests in its manifest."""
     for model in MODELS:
         for version in repository.versions(model):
             manifest = repository.manifest(version, model)
@@ -172,15 +172,7 @@ def publish_and_die(repository: Repository, artefacts: Artefacts, call: int) -> 
 
     def trace(event: str, _: object) -> None:
         nonlocal calls
-        if event in (
-            "open",
-            "os.mkdir",
-            "os.rename",
-            "os.remove",
-            "os.rmdir",
-            "os.chmod",
-            "fcntl.flock",
-        ):
+        if event in EVENTS:
             calls += 1
             if calls == call:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -76,7 +76,7 @@ def test_the_copy_is_quantised_and_the_model_is_not(
         assert [name for name in quantizers(made) if part in name], part
 
 
-def test_padding_changes_nothing_and_gives_no_nan(
+def test_padding_changes_nothing_and_makes_no_nan(
     windows: TrainingWindows, quantized: nn.Module
 ) -> None:
     window = windows[0]

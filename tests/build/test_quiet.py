@@ -60,7 +60,7 @@ assert "matplotlib" not in sys.modules
 """
 
 
-def test_importing_the_room_changes_nothing_and_says_nothing() -> None:
+def test_importing_the_room_changes_nothing_and_prints_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("", "")

@@ -82,7 +82,7 @@ def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "told"),
+    ("text", "line", "expected"),
     [
         (MINIMAL + "sed: 3\n", 4, "sed is not a key of a recipe. Did you mean seed?"),
         (MINIMAL + "seed: many\n", 4, "seed is 'many': input should be a valid integer"),
@@ -109,10 +109,12 @@ def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
         ("name: x\nsource: [y\n", 3, "this is not valid YAML"),
     ],
 )
-def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, told: str) -> None:
+def test_a_mistake_is_named_with_its_line(
+    tmp_path: Path, text: str, line: int, expected: str
+) -> None:
     message = refusal(tmp_path, text)
     assert f"recipe.yaml, line {line}: " in message
-    assert told in message
+    assert expected in message
 
 
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def aliases(levels: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "told"),
+    ("text", "line", "expected"),
     [
         (MINIMAL + aliases(9), 5, "`*a0` is an alias, which is not allowed here"),
         (MINIMAL + "gate: &gate {max_f1_drop: *gate}\n", 4, "`*gate` is an alias"),
@@ -155,16 +157,16 @@ def aliases(levels: int) -> str:
     ids=range(10),
 )
 def test_what_would_be_expensive_is_refused_with_its_line(
-    tmp_path: Path, text: str, line: int, told: str
+    tmp_path: Path, text: str, line: int, expected: str
 ) -> None:
     message = refusal(tmp_path, text)
     assert f"recipe.yaml, line {line}: " in message
-    assert told in message
+    assert expected in message
     assert len(message) < 500
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (MINIMAL + "# " + "x" * 2**18, "characters, and at most 262144 are read"),
         (MINIMAL + "seed: " + "9" * 5000, "is not valid YAML: Exceeds the limit"),
@@ -177,8 +179,10 @@ def test_what_would_be_expensive_is_refused_with_its_line(
         (MINIMAL + "seed: !!timestamp today\n", "the value does not fit the tag"),
     ],
 )
-def test_what_is_too_large_or_has_no_value_is_refused(tmp_path: Path, text: str, told: str) -> None:
-    assert told in refusal(tmp_path, text)
+def test_what_is_too_large_or_has_no_value_is_refused(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    assert expected in refusal(tmp_path, text)
 
 
 def test_a_long_value_is_shortened_in_a_message(tmp_path: Path) -> None:
@@ -187,7 +191,7 @@ def test_a_long_value_is_shortened_in_a_message(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "expected"),
     [
         ("seed=&a [*a]", "line 1: `*a` is an alias"),
         ("seed=" + "[" * 10_000, "Values are nested more than 20 levels deep"),
@@ -195,9 +199,9 @@ def test_a_long_value_is_shortened_in_a_message(tmp_path: Path) -> None:
         (".".join("a" * 5000) + "=1", "is not a key of a recipe: it has 5000 parts"),
     ],
 )
-def test_an_expensive_override_is_refused(tmp_path: Path, override: str, told: str) -> None:
+def test_an_expensive_override_is_refused(tmp_path: Path, override: str, expected: str) -> None:
     message = refusal(tmp_path, MINIMAL, override)
-    assert told in message
+    assert expected in message
     assert len(message) < 500
 
 
@@ -232,7 +236,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
 @pytest.mark.parametrize("title", SECTIONS)
 def test_every_key_is_documented(title: str) -> None:
     _, _, rest = DOCUMENTATION.read_text(encoding="utf-8").partition(f"### {title}\n")
-    told = dict(re.findall(r"^\| `(\w+)` \|.*\| (.+) \|$", rest.split("\n### ")[0], re.MULTILINE))
+    documented = dict(
+        re.findall(r"^\| `(\w+)` \|.*\| (.+) \|$", rest.split("\n### ")[0], re.MULTILINE)
+    )
     section = SECTIONS[title]
     inherited = Training.model_fields if title == "`qat:`" else {}
     expected = {
@@ -240,4 +246,4 @@ def test_every_key_is_documented(title: str) -> None:
         for key, field in section.model_fields.items()
         if key not in inherited
     }
-    assert told == expected
+    assert documented == expected

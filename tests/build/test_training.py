@@ -111,7 +111,7 @@ def test_training_learns(windows: TrainingWindows, tmp_path: Path) -> None:
     assert losses[-1] < losses[0]
 
 
-def test_a_loss_that_is_no_number_stops_the_training_at_once(
+def test_a_loss_that_is_not_a_number_stops_the_training_at_once(
     windows: TrainingWindows, tmp_path: Path
 ) -> None:
     class Break(TrainerCallback):
@@ -226,7 +226,7 @@ def test_dropout_is_off(windows: TrainingWindows, tmp_path: Path) -> None:
     assert rates == {0.0}
 
 
-def test_the_loss_and_the_steps_are_told(windows: TrainingWindows, tmp_path: Path) -> None:
+def test_the_loss_and_the_steps_are_reported(windows: TrainingWindows, tmp_path: Path) -> None:
     train(trainer_of(windows, tmp_path))
     found = last_checkpoint(tmp_path)
     assert found is not None

@@ -25,7 +25,7 @@ Invoke = Callable[..., Result]
 
 @pytest.fixture
 def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
-    """Type a command: give its exit status and what it wrote."""
+    """Type a command and return its exit status and what it wrote."""
 
     def invoke(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["bert-qa", *arguments])

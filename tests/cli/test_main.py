@@ -150,7 +150,7 @@ def test_an_interrupt_ends_with_130_and_one_word() -> None:
     assert ended == (130, "", "interrupted\n")
 
 
-def test_an_interrupt_of_what_can_be_resumed_says_how(tmp_path: Path) -> None:
+def test_an_interrupt_of_what_can_be_resumed_names_the_way(tmp_path: Path) -> None:
     questions = tmp_path / "questions.csv"
     questions.write_text("question,context\nWho?,Anna.\n", encoding="utf-8")
 
@@ -162,7 +162,7 @@ def test_an_interrupt_of_what_can_be_resumed_says_how(tmp_path: Path) -> None:
     assert err.endswith("Run the same command again to resume.\ninterrupted\n")
 
 
-def test_an_interrupt_during_the_imports_is_no_traceback(tmp_path: Path) -> None:
+def test_an_interrupt_during_the_imports_prints_no_traceback(tmp_path: Path) -> None:
     # Stands in front of the real one, and is interrupted while it is imported.
     (tmp_path / "typer.py").write_text(
         "import os, signal; os.kill(os.getpid(), signal.SIGINT)", encoding="utf-8"
@@ -201,7 +201,7 @@ def test_the_demo_is_interrupted_with_the_same_status(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["versions", "--json"]])
-def test_a_reader_that_goes_away_is_no_traceback(arguments: list[str], tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_causes_no_traceback(arguments: list[str], tmp_path: Path) -> None:
     write_published_version(tmp_path / "model_repository", 1)
     read, write = os.pipe()
     os.close(read)

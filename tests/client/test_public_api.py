@@ -85,7 +85,7 @@ print([name for name in {heavy!r} if name in sys.modules])
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
-def test_a_client_that_nobody_closes_ends_without_a_word(server: Served, scheme: str) -> None:
+def test_a_client_that_is_never_closed_ends_without_a_word(server: Served, scheme: str) -> None:
     code = f"""
 from bertqa import QAClient
 client = QAClient(**{server.address(scheme)!r}, timeout=60)

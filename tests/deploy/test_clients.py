@@ -21,12 +21,12 @@ PROGRAM = Path(clients.__file__).read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with toy_server("local", tmp_path_factory.mktemp("asked"), 1, 2) as server:
+    with toy_server("local", tmp_path_factory.mktemp("clients"), 1, 2) as server:
         yield server
 
 
-def told(server: Served, directory: Path, question: str, count: int) -> list[dict[str, Any]]:
-    """What the program tells first when there is its text alone, as in a pod."""
+def printed(server: Served, directory: Path, question: str, count: int) -> list[dict[str, Any]]:
+    """Return what the program first prints when its text is all there is, as in a pod."""
     urls = (f"grpc://{server.grpc_url}", server.rest_url)
     command = [sys.executable, "-c", PROGRAM, *urls, question, CONTEXT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=directory) as program:
@@ -37,15 +37,15 @@ def told(server: Served, directory: Path, question: str, count: int) -> list[dic
             program.kill()
 
 
-def test_every_answer_is_told_with_its_version(server: Served, tmp_path: Path) -> None:
+def test_every_answer_is_printed_with_its_version(server: Served, tmp_path: Path) -> None:
     right = right_answers()[2]
-    answers = told(server, tmp_path, QUESTION, 40)
+    answers = printed(server, tmp_path, QUESTION, 40)
     assert len(answers) == 40
     for answer in answers:
         assert (answer["version"], answer["text"]) == (2, right.text)
         assert answer["score"] == pytest.approx(right.score)
 
 
-def test_a_failure_is_told_in_the_place_of_an_answer(server: Served, tmp_path: Path) -> None:
-    (failure,) = told(server, tmp_path, "", 1)
+def test_a_failure_is_printed_in_the_place_of_an_answer(server: Served, tmp_path: Path) -> None:
+    (failure,) = printed(server, tmp_path, "", 1)
     assert failure["error"].startswith("InvalidQuestionError: ")

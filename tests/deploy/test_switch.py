@@ -72,7 +72,7 @@ def refused(served: Operated, error: type[BertQAError], match: str, **options: o
     assert served.switch.server.split("bert-qa") == split
 
 
-def test_a_switch_serves_tells_and_retires(serve: Serve) -> None:
+def test_a_switch_serves_publishes_and_retires(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
 
     switched = served.switch.move(TO_2, retire=True)
@@ -87,7 +87,7 @@ def test_a_switch_serves_tells_and_retires(serve: Serve) -> None:
     assert served.steps[0].startswith("version 2 on trial")
 
 
-def test_what_else_the_configuration_says_stays(serve: Serve) -> None:
+def test_what_else_is_in_the_configuration_stays(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     content = json.loads(config(served))
     content["model_config_list"][0]["config"]["nireq"] = 3
@@ -188,7 +188,7 @@ def test_a_wrong_answer_is_undone_and_explained(serve: Serve) -> None:
     refused(served, SwitchRolledBackError, "'no 1' is right", smoke=smoke)
 
 
-def test_a_change_by_somebody_else_is_left_and_shown(serve: Serve) -> None:
+def test_a_change_by_another_process_is_left_and_shown(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     theirs = json.dumps({**json.loads(config(served)), "monitoring": {"metrics": {"enable": True}}})
 
@@ -232,12 +232,12 @@ def test_a_switch_waits_for_followers_that_met_a_server_that_was_away(
 ) -> None:
     monkeypatch.setattr(_defaults, "FOLLOW_SECONDS", 0.0)
     monkeypatch.setattr(_defaults, "FOLLOW_TIMEOUT_SECONDS", 0.5)
-    asked: dict[str, Any] = {"question": "When?", "context": "It was in 1932.", "key": "user-17"}
+    question: dict[str, Any] = {"question": "When?", "context": "It was in 1932.", "key": "user-17"}
     starting: list[Future[None]] = []
 
     def meet_it_away() -> None:
         with pytest.raises((ServerUnreachableError, DeadlineExceededError)):
-            follower.answer(**asked, timeout=0.05)
+            follower.answer(**question, timeout=0.05)
         server.start()
 
     def on_step(step: str) -> None:
@@ -252,11 +252,11 @@ def test_a_switch_waits_for_followers_that_met_a_server_that_was_away(
     ):
         switch = operate(server).switch
         switch.move({1: 90.0, 2: 10.0})
-        assert follower.answer(**asked).model_version == 1
+        assert follower.answer(**question).model_version == 1
 
         replace(switch, on_step=on_step).move(TO_2)
 
-        assert follower.answer(**asked).model_version == 2
+        assert follower.answer(**question).model_version == 2
         starting[0].result()
 
 
@@ -280,7 +280,7 @@ def test_a_repository_that_the_server_does_not_read_is_noticed(
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"model_config_list": [{}]}', "{"])
-def test_a_configuration_that_is_none_of_ovms_is_named(serve: Serve, text: str) -> None:
+def test_a_configuration_that_ovms_would_refuse_is_named(serve: Serve, text: str) -> None:
     served = serve(1, 2, policy=ONLY_1)
     served.repository.config_path.write_text(text, encoding="utf-8")
     with pytest.raises(RepositoryError, match="is not a configuration of OVMS"):

@@ -59,11 +59,11 @@ def test_a_new_version_takes_over_and_the_old_one_comes_back(
     with asking(clients) as load:
         switched = switch.move({2: 100.0})
         assert (switched.default, switched.served) == (2, [1, 2])
-        assert load.go_on() == ({2}, {2})
+        assert load.observe() == ({2}, {2})
 
         returned = switch.back()
         assert (returned.default, returned.served, returned.retired) == (1, [1], [2])
-        assert load.go_on() == ({1}, {1})
+        assert load.observe() == ({1}, {1})
 
 
 def test_a_split_is_followed_by_those_who_follow_it(
@@ -72,10 +72,10 @@ def test_a_split_is_followed_by_those_who_follow_it(
     switch = at_version_1.with_drain(DRAIN_SECONDS)
     with asking(clients) as load:
         switch.move({1: 50.0, 2: 50.0})
-        assert load.go_on(60) == ({2}, {1, 2})
+        assert load.observe(60) == ({2}, {1, 2})
 
         switch.move({2: 100.0}, retire=True)
-        assert load.go_on() == ({2}, {2})
+        assert load.observe() == ({2}, {2})
     assert switch.server.available("bert-qa") == {2}
 
 
@@ -84,7 +84,7 @@ def test_ten_switches_in_a_row(at_version_1: Operated, clients: Clients) -> None
         for turn in range(10):
             version = 2 - turn % 2
             at_version_1.switch.move({version: 100.0}, retire=True)
-            default, _ = load.go_on(2)
+            default, _ = load.observe(2)
             assert default == {version}
 
 
@@ -95,11 +95,11 @@ def test_publishing_changes_nothing_until_the_switch(
     with asking(clients) as load:
         directory = write_toy_version(root, 3)
         at_version_1.switch.server.reload()
-        assert load.go_on() == ({1}, {1})
+        assert load.observe() == ({1}, {1})
         at_version_1.switch.move({3: 100.0})
-        assert load.go_on()[0] == {3}
+        assert load.observe()[0] == {3}
         at_version_1.switch.move({1: 100.0})
-        assert load.go_on()[0] == {1}
+        assert load.observe()[0] == {1}
     shutil.rmtree(directory)
 
 
@@ -110,7 +110,7 @@ def test_a_broken_version_is_never_asked(at_version_1: Operated, clients: Client
     with asking(clients) as load:
         with pytest.raises(SwitchRolledBackError, match="Version 4 does not load"):
             at_version_1.switch.move({4: 100.0})
-        assert load.go_on() == ({1}, {1})
+        assert load.observe() == ({1}, {1})
     assert at_version_1.repository.config_path.read_text(encoding="utf-8") == before
     shutil.rmtree(directory)
 
@@ -122,7 +122,7 @@ def test_a_version_that_answers_wrongly_is_never_asked(
         wrong = replace(at_version_1.switch, smoke=replace(SMOKE, context="no 1932", answer="no 1"))
         with pytest.raises(SwitchRolledBackError, match="where 'no 1' is right"):
             wrong.move({2: 100.0})
-        assert load.go_on() == ({1}, {1})
+        assert load.observe() == ({1}, {1})
 
 
 @pytest.mark.parametrize("moment", ["on trial", "served", "the split is"])
@@ -145,7 +145,7 @@ def test_a_server_may_restart_in_the_middle_of_a_switch(
         server.start()
 
         assert switching.result().default == 2
-        assert load.go_on() == ({2}, {2})
+        assert load.observe() == ({2}, {2})
     assert switch.server.available("bert-qa") == {1, 2}
 
 
@@ -155,10 +155,10 @@ def test_a_killed_switch_is_finished_by_the_same_command(
 ) -> None:
     with asking(clients) as load:
         _move_and_die(at_version_1, moment)
-        load.go_on(4)
+        load.observe(4)
         switched = at_version_1.switch.move({2: 100.0}, retire=True)
         assert switched.served == [2]
-        assert load.go_on()[0] == {2}
+        assert load.observe()[0] == {2}
     assert "trial" not in at_version_1.repository.config_path.read_text(encoding="utf-8")
     assert (at_version_1.repository.root / "bert-qa.split").read_text() == "2=100\n"
 

@@ -131,9 +131,9 @@ def test_a_notebook_runs_from_top_to_bottom(name: str, checkout: Path, run_root:
         notebook = run(checkout / "notebooks" / name)
 
     assert files(checkout) == before
-    said = text_of(notebook)
+    text = text_of(notebook)
     for fact in FACTS[name]:
-        assert re.search(fact, said), f"{fact} is not in:\n{said}"
+        assert re.search(fact, text), f"{fact} is not in:\n{text}"
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
@@ -142,21 +142,21 @@ def test_the_kept_outputs_are_those_of_a_whole_run(path: Path) -> None:
 
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    said = text_of(notebook)
+    text = text_of(notebook)
     for fact in FACTS[path.name] + KEPT.get(path.name, ()):
-        assert re.search(fact, said), fact
+        assert re.search(fact, text), fact
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
-def test_no_kept_output_tells_of_the_machine_or_of_a_library(path: Path) -> None:
+def test_no_kept_output_names_the_machine_or_a_library(path: Path) -> None:
     notebook = read(path)
 
     kinds = {output.get("name", output.output_type) for output in outputs(notebook)}
     assert kinds <= {"stdout", "execute_result", "display_data"}
-    said = text_of(notebook)
+    text = text_of(notebook)
     for pattern in (
         r"/(?:home|root|tmp|usr|opt|mnt|var|Users)/",
         r"\x1b|\r|\x08",
         "Warning",
     ):
-        assert not re.search(pattern, said), pattern
+        assert not re.search(pattern, text), pattern

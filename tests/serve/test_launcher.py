@@ -94,7 +94,7 @@ def test_an_engine_that_is_not_there_is_named(kind: str) -> None:
         choose_engine(kind, None, {"PATH": ""})
 
 
-def test_a_path_that_is_no_program_is_named(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineNotFoundError, match=str(tmp_path)):
         choose_engine("auto", tmp_path, {"PATH": ""})
 
@@ -110,7 +110,7 @@ def test_addresses_and_names_are_hosts(host: str) -> None:
     assert ServeOptions(Path("nowhere"), host=host).host == host
 
 
-def test_a_dry_run_gives_the_command_and_touches_nothing(repository: Path) -> None:
+def test_a_dry_run_returns_the_command_and_touches_nothing(repository: Path) -> None:
     command = dry_run(options(repository, port=9000, rest_port=8000))
     assert command[:3] == [sys.executable, "-m", "bertqa_serve.engine"]
     assert command[command.index("--config_path") + 1] == str(repository / "config.json")
@@ -124,8 +124,8 @@ def test_a_server_is_ready_and_warm_inside_the_block_and_gone_after_it(repositor
         metrics = httpx.get(f"{server.rest_url}/metrics").text
         streams = int(plugin_config(usable_cores())["NUM_STREAMS"])
         for version in (1, 2):
-            asked = f'method="ModelInfer",name="bert-qa",version="{version}"}} '
-            assert f"{asked}{streams * len((32, 64, 80))}" in metrics
+            series = f'method="ModelInfer",name="bert-qa",version="{version}"}} '
+            assert f"{series}{streams * len((32, 64, 80))}" in metrics
     assert server.process.returncode == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.rest_url}/v2")
@@ -148,7 +148,7 @@ def test_a_server_is_ready_when_all_its_versions_are_and_not_with_the_first(tmp_
         assert httpx.get(f"{server.rest_url}/v2/models/bert-qa").json()["versions"] == ["1", "2"]
 
 
-def test_a_broken_model_is_named_with_what_the_server_said(tmp_path: Path) -> None:
+def test_a_broken_model_is_named_with_the_server_s_error(tmp_path: Path) -> None:
     directory = tmp_path / "bert-qa" / "3"
     directory.mkdir(parents=True)
     (directory / "model.xml").write_text("<net", encoding="utf-8")
@@ -181,11 +181,13 @@ def test_a_port_in_use_is_named_before_anything_is_started(repository: Path) -> 
                 pass
 
 
-def test_a_server_that_dies_tells_what_it_said(repository: Path, tmp_path: Path) -> None:
-    dying = program(tmp_path / "ovms", "echo I cannot go on; exit 3")
+def test_a_server_that_dies_is_reported_with_its_last_lines(
+    repository: Path, tmp_path: Path
+) -> None:
+    dying = program(tmp_path / "ovms", "echo I cannot continue; exit 3")
     chosen = options(repository, engine="ovms", ovms_path=dying)
     with (
-        pytest.raises(ServerDiedError, match=r"status 3(.|\n)*I cannot go on"),
+        pytest.raises(ServerDiedError, match=r"status 3(.|\n)*I cannot continue"),
         running(chosen, log=nothing),
     ):
         pass
@@ -198,7 +200,7 @@ def test_a_server_that_is_killed_later_is_noticed(repository: Path) -> None:
             server.wait(timeout=30)
 
 
-def test_a_log_that_nobody_reads_any_more_does_not_stop_the_server(
+def test_a_log_that_is_no_longer_read_does_not_stop_the_server(
     repository: Path, tmp_path: Path
 ) -> None:
     talkative = program(tmp_path / "ovms", "yes | head -c 1000000; " + ENGINE)

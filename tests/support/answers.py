@@ -1,4 +1,4 @@
-"""Asking a server what was asked of OVMS, and comparing what both answered."""
+"""Sending OVMS's recorded requests to a server, and comparing the answers of both."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def expected_of(step: Step) -> Answer:
 
 
 def accepts(step: Step, actual: Answer) -> bool:
-    """Whether an answer is what OVMS gave, or one of several that it gave."""
+    """Whether an answer is what OVMS answered, or one of several such answers."""
     expected = [expected_of(step), *map(expected_of, step.get("also_seen", ()))]
     return any(_agree(one, actual) for one in expected)
 

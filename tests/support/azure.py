@@ -230,7 +230,7 @@ def refusal(status: int, code: str, message: str) -> Response:
 
 @contextmanager
 def serving(azure: Azure, port: int, folder: Path) -> Iterator[dict[str, str]]:
-    """Serve it, and give the environment in which one is signed in to its workspace."""
+    """Serve it, and return the environment in which one is signed in to its workspace."""
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     trusted, chain = folder / "ca.pem", folder / "server.pem"

@@ -26,7 +26,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rendering:
-    """What `helm template` gave: the text, and the objects in it."""
+    """The output of `helm template`: the text, and the objects in it."""
 
     text: str
     objects: tuple[Manifest, ...]
@@ -55,7 +55,7 @@ def render(
 
 
 def refusal(values: Mapping[str, Any], scenario: str = "pvc") -> str:
-    """Render what must be refused, and give what helm says."""
+    """Render what must be refused, and return helm's message."""
     try:
         _template(scenario, json.dumps(values), KUBERNETES, helm())
     except subprocess.CalledProcessError as error:

@@ -1,4 +1,4 @@
-"""Eight clients over both protocols; as a program they ask without pause and tell each answer.
+"""Eight clients over both protocols; as a program they ask without pause and print each answer.
 
 It needs the client and nothing else, so that its text runs in a pod of the client image.
 """
@@ -30,7 +30,7 @@ def eight_clients(grpc_url: str, rest_url: str) -> Iterator[list[tuple[QAClient,
         ]
 
 
-def tell(client: QAClient, question: str, context: str) -> None:
+def ask_for_ever(client: QAClient, question: str, context: str) -> None:
     """Ask for ever: each line is the JSON of an answer, or of the error that came instead."""
     while True:
         found: dict[str, object]
@@ -46,7 +46,8 @@ def tell(client: QAClient, question: str, context: str) -> None:
 def main(grpc_url: str, rest_url: str, question: str, context: str) -> None:
     with eight_clients(grpc_url, rest_url) as clients:
         threads = [
-            threading.Thread(target=tell, args=(client, question, context)) for client, _ in clients
+            threading.Thread(target=ask_for_ever, args=(client, question, context))
+            for client, _ in clients
         ]
         for thread in threads:
             thread.start()

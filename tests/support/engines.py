@@ -23,7 +23,7 @@ class Served:
     """A repository with a `config.json`, and one of the engines on it, at the same ports always.
 
     As a context manager it answers inside the block. The local engine runs in this process, where
-    it also speaks the TensorFlow Serving API and looks for changes only when told to reload;
+    it also speaks the TensorFlow Serving API and looks for changes only at a reload;
     `own_process` has it as it is for a user. OVMS is always a process.
     """
 
@@ -110,7 +110,7 @@ def toy_server(
     policy: object = None,
     own_process: bool = False,
 ) -> Served:
-    """Write toy versions into a repository, and give a server for it that is not started yet."""
+    """Write toy versions into a repository, and return a server for it that is not started yet."""
     for version in versions:
         write_toy_version(repository, version)
     write_config(repository, policy=policy)

@@ -18,7 +18,7 @@ def tcp_server(
     handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any],
     context: ssl.SSLContext | None = None,
 ) -> Iterator[int]:
-    """Serve a TCP port of loopback with a coroutine, in a thread, and give the port."""
+    """Serve a TCP port of loopback with a coroutine, in a thread, and return the port."""
     port: list[int] = []
     started, loop_of = threading.Event(), []
 
@@ -78,7 +78,7 @@ def pipe_to(
 
 
 class GrpcGate:
-    """A gRPC server that passes calls on to another one, unless told to do something else.
+    """A gRPC server that passes calls on to another one, unless it is to do something else.
 
     `obstacles` are taken one for each call, in order: a status code to fail with, an event to wait
     for, or bytes to answer with. `calls` has the metadata of each call that came.

@@ -22,7 +22,7 @@ def _compiled(version: int) -> ov.CompiledModel:
 class InProcessTransport:
     """Serves toy versions, with a version's number as its seed; the highest is the default.
 
-    `versions` may be changed at any time. What was asked is kept in `requests`, in order.
+    `versions` may be changed at any time. The requests are kept in `requests`, in order.
     """
 
     def __init__(self, versions: Mapping[int, ModelInfo] | None = None) -> None:

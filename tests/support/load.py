@@ -19,7 +19,7 @@ QUESTION = "When was the bridge opened?"
 CONTEXT = "The bridge was opened in 1932 after four years of work."
 PATIENCE = 60.0
 AWAY = (ServerUnreachableError, ModelNotReadyError, DeadlineExceededError)
-"""What a client says of a server that is away longer than it waits."""
+"""What a client reports about a server that is away longer than it waits."""
 
 
 @functools.cache
@@ -44,10 +44,11 @@ class Load:
     followed: list[tuple[float, int]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def go_on(self, count: int = 12) -> tuple[set[int], set[int]]:
-        """Wait for so many answers of each kind to what is asked from now on.
+    def observe(self, count: int = 12) -> tuple[set[int], set[int]]:
+        """Wait for so many answers of each kind to the questions from now on.
 
-        Gives the versions that answered clients without a version, and those that follow.
+        Returns:
+            The versions that answered clients without a version, and those that follow.
         """
         moment = time.monotonic()
         give_up = moment + PATIENCE
@@ -61,12 +62,12 @@ class Load:
 
 
 def since(answers: list[tuple[float, int]], moment: float) -> list[int]:
-    """The versions that answered what was asked since then; answers come nearly in order."""
+    """The versions that answered the questions since then; answers come nearly in order."""
     found = []
-    for asked, version in reversed(list(answers)):
-        if asked >= moment:
+    for sent, version in reversed(list(answers)):
+        if sent >= moment:
             found.append(version)
-        elif asked < moment - PATIENCE:
+        elif sent < moment - PATIENCE:
             break
     return found
 
@@ -86,24 +87,24 @@ def asking(
     def ask(client: QAClient, follows: bool) -> None:
         answers = found.followed if follows else found.default
         while not ended.is_set():
-            asked = time.monotonic()
+            sent = time.monotonic()
             try:
                 answer = client.answer(QUESTION, CONTEXT)
                 if answer != right[answer.model_version]:
                     found.errors.append(f"version {answer.model_version} did not say {answer}")
-                answers.append((asked, answer.model_version))
+                answers.append((sent, answer.model_version))
             except may_fail:
                 continue
             except BertQAError as error:
                 found.errors.append(f"{type(error).__name__}: {error} ({error.detail})")
 
     with ThreadPoolExecutor(len(clients)) as pool:
-        asked = [pool.submit(ask, *each) for each in clients]
+        running = [pool.submit(ask, *each) for each in clients]
         try:
-            found.go_on(8)
+            found.observe(8)
             yield found
         finally:
             ended.set()
-    for each in asked:
+    for each in running:
         each.result()
     assert not found.errors, found.errors[:3]

@@ -36,6 +36,14 @@ def docstrings(*roots: Path) -> Iterator[tuple[str, str]]:
                 yield f"{path}:{getattr(node, 'lineno', 1)}", text
 
 
+def function_names(*roots: Path) -> Iterator[tuple[str, str]]:
+    """Yield where a function or method is, and its name."""
+    for path, tree in _trees(roots):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path}:{node.lineno}", node.name
+
+
 def _trees(roots: tuple[Path, ...]) -> Iterator[tuple[Path, ast.Module]]:
     for root in roots:
         for path in sorted(root.rglob("*.py")):

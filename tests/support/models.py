@@ -70,7 +70,7 @@ def write_toy_version(
 ) -> Path:
     """Put a toy version into a repository, whole, and return its directory.
 
-    The seed is the version's number, so that two versions give different answers.
+    The seed is the version's number, so that two versions answer differently.
     """
     ir = toy_qa_model(seed=version)
     if describe:

@@ -10,7 +10,7 @@ from bertqa import _defaults
 
 
 def free_port() -> int:
-    """Return a port of loopback on which nobody listens."""
+    """Return a port of loopback on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -104,7 +104,7 @@ class AsProcess:
 
 @dataclass(slots=True)
 class RunningElsewhere:
-    """A server that somebody else started and ends."""
+    """A server that another process started and ends."""
 
     host: str
     grpc_port: int

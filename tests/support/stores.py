@@ -23,7 +23,7 @@ from tools.programs import MissingProgramError, azurite
 
 SCHEMES = ("az", "s3", "gs")
 
-# Azurite's own account, which is no secret: its documentation has it.
+# Azurite's own account, which is not a secret: its documentation has it.
 _AZURITE_ACCOUNT = (
     "AccountName=devstoreaccount1;AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2U"
     "VErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -77,7 +77,7 @@ def only(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> Non
 
 
 class Stores:
-    """Starts each kind of store when it is first asked for, and stops them all."""
+    """Starts each kind of store at its first use, and stops them all."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()

@@ -77,8 +77,8 @@ def test_files_that_are_missing_or_out_of_date_are_reported(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert chart.main(["--check"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("Out of date: values.yaml, values.schema.json, README.md.")
+    printed = capsys.readouterr().err
+    assert printed.startswith("Out of date: values.yaml, values.schema.json, README.md.")
 
     chart.main([])
     assert chart.main(["--check"]) == 0

@@ -96,11 +96,11 @@ class BenchFiles:
     root: Path
 
     def ir(self, precision: Precision) -> Path:
-        """Where the IR is."""
+        """Return the path of the IR in a precision."""
         return self._folder(precision) / IR_FILE
 
     def onnx(self, precision: Precision) -> Path:
-        """Where the ONNX is."""
+        """Return the path of the ONNX in a precision."""
         return self._folder(precision) / ONNX_FILE
 
     def _folder(self, precision: Precision) -> Path:
@@ -110,7 +110,12 @@ class BenchFiles:
 def variants(
     engines: Sequence[EngineName] = tuple(EngineName), *, has_bf16: bool
 ) -> tuple[Variant, ...]:
-    """Return every combination that exists; bf16 only where the CPU computes in it."""
+    """Return every combination that exists; bf16 only where the CPU computes in it.
+
+    Args:
+        engines: The engines to measure.
+        has_bf16: Whether the CPU computes in bf16.
+    """
     return tuple(
         Variant(engine, precision)
         for engine in engines

@@ -70,11 +70,16 @@ class Measurement:
     proofs: dict[str, Any]
 
     def cell(self, variant: Variant, shape: Shape) -> Cell:
-        """Find a cell."""
+        """Return what was measured of a variant on a shape.
+
+        Args:
+            variant: An engine and a precision of the plan.
+            shape: A batch and a length of the plan.
+        """
         return next(each for each in self.cells if (each.variant, each.shape) == (variant, shape))
 
     def ratio(self, cell: Cell) -> float:
-        """How many times as fast as FP32 of the same engine on the same shape."""
+        """Return how many times as fast as FP32 of the same engine on the same shape a cell is."""
         fp32 = self.cell(Variant(cell.variant.engine, Precision.FP32), cell.shape)
         return fp32.samples.median / cell.samples.median
 
@@ -122,6 +127,9 @@ def plan_for_this_machine(
         threads: The cores for each engine; None takes all.
         engines: The slugs of the engines to measure; none takes all.
 
+    Returns:
+        The plan, with the number of cores that each engine takes.
+
     Raises:
         InvalidOptionError: There is no such engine, or there are not so many cores.
     """
@@ -162,6 +170,9 @@ def measure(
             the same machine before is not measured again.
         on_progress: Called with each step.
         again: Whether to measure again what was measured before.
+
+    Returns:
+        The seconds of every variant on every shape.
 
     Raises:
         BuildError: The memory does not hold one engine, or an engine failed; `detail` is the last
@@ -224,7 +235,15 @@ class _Worker:
 
 
 def groups(plan: Plan, files: BenchFiles) -> list[tuple[Variant, ...]]:
-    """Return the variants that are alive at once: all, or one engine's where memory is short."""
+    """Return the variants that are alive at once: all, or one engine's where memory is short.
+
+    Args:
+        plan: What is to be measured.
+        files: The models that it needs.
+
+    Raises:
+        BuildError: The memory does not hold one engine.
+    """
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(fields["MemAvailable"].split()[0]) * 1024
     weights = files.onnx(Precision.FP32).stat().st_size

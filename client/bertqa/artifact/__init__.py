@@ -3,7 +3,7 @@
 from bertqa._defaults import GRPC_PORT, REST_PORT
 from bertqa.artifact._completion import complete_config
 from bertqa.artifact._files import sha256_of, sync, write_whole
-from bertqa.artifact._hardware import plugin_config, streams_for, usable_cores
+from bertqa.artifact._hardware import plugin_config, usable_cores
 from bertqa.artifact._lock import FOR_EVER, acquire, file_lock
 from bertqa.artifact._manifest import MANIFEST_FILE, GateResult, Scores, VersionManifest
 from bertqa.artifact._model_info import ModelInfo
@@ -35,17 +35,11 @@ from bertqa.artifact._tensors import (
     START_LOGITS,
     TOKEN_TYPE_IDS,
 )
-from bertqa.artifact._version_policy import (
-    ALL_VERSIONS,
-    LATEST_VERSION,
-    VersionPolicy,
-    specific_versions,
-)
+from bertqa.artifact._version_policy import LATEST_VERSION, VersionPolicy, specific_versions
 from bertqa.artifact._work_folder import WORK_FOLDER
 from bertqa.artifact._writer import WAIT_SECONDS, Arrival, Draft, RepositoryWriter
 
 __all__ = [
-    "ALL_VERSIONS",
     "ATTENTION_MASK",
     "CONFIG_FILE",
     "END_LOGITS",
@@ -91,7 +85,6 @@ __all__ = [
     "sibling_base_path",
     "specific_versions",
     "split_model_name",
-    "streams_for",
     "sync",
     "synthetic_inputs",
     "usable_cores",

@@ -12,7 +12,7 @@ FOR_EVER = -1.0
 
 
 def file_lock(path: Path) -> FileLock:
-    """Return a lock on a file, which is made where there is none.
+    """Return a lock on a file, which is created if missing.
 
     On a file system without locks, taking it raises an OSError: a lock that is only a file would
     outlive its holder.

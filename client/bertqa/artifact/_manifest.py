@@ -62,7 +62,7 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True, config=_READING)
 class VersionManifest:
-    """What `manifest.json` says of one published version.
+    """The content of `manifest.json`, which describes one published version.
 
     `files` maps a file's name to its sha256; `scores` were measured on these very files, None
     where they were not; `parent` is the version that this one was made from; `published` is ISO

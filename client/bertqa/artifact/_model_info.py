@@ -1,4 +1,4 @@
-"""What a model says of itself: the `model_info` section of an IR's `rt_info`, or ONNX metadata."""
+"""A model's description of itself: the section `model_info` of an IR, or ONNX metadata."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ModelInfo:
             rt_info: The `model_info` section of an IR's `rt_info`, or ONNX metadata properties.
 
         Returns:
-            What the model says of itself.
+            The model's description of itself.
 
         Raises:
             NotAQAModelError: A required key is missing or damaged.

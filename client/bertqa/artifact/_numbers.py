@@ -62,7 +62,13 @@ class NumberRecord:
         return 1 + max([*highest, *on_disk], default=0)
 
     def other_owner(self, model: str, version: int, manifest_sha256: str) -> bool:
-        """Return whether a number was given to a version with another manifest."""
+        """Return whether a number was given to a version with another manifest.
+
+        Args:
+            model: The model's name.
+            version: The number.
+            manifest_sha256: The hash of the manifest of the version that wants the number.
+        """
         given = self._given.get(model)
         return given is not None and given.manifests.get(version, manifest_sha256) != (
             manifest_sha256

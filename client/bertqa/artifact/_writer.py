@@ -71,7 +71,7 @@ class RepositoryWriter:
         """Prepare a writer; nothing is touched before the block begins.
 
         Args:
-            repository: The repository; its directory is made where there is none.
+            repository: The repository; its directory is created if missing.
             wait_seconds: How long to wait for another writer; 0 is not at all.
             on_progress: Called when there is another writer to wait for.
         """

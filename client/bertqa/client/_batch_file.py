@@ -250,7 +250,7 @@ def _finish(journal: Path, target: Path) -> None:
     except OSError as error:
         raise DataError(f"{target} cannot be written: {reason(error)}.") from error
     finally:
-        with suppress(OSError):  # It may be a directory that somebody else made.
+        with suppress(OSError):  # It may be a directory that another program made.
             staged.unlink()
     journal.unlink()
 

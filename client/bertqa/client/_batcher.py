@@ -103,7 +103,11 @@ class Batcher:
         return bool(self._ready)
 
     def add(self, windows: Iterable[PendingWindow]) -> None:
-        """Gather windows."""
+        """Gather windows.
+
+        Args:
+            windows: The windows of one question, which wait for their batches.
+        """
         self._gathered += windows
 
     def next_batch(self, *, flush: bool) -> RunInference | None:

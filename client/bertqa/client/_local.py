@@ -30,14 +30,14 @@ def load_models_with(load_model: LoadModel) -> None:
 
 
 def open_local_transport(path: Path, version: int | None) -> Transport:
-    """Load a model into this process. Raises what `bertqa.runtime.load` raises."""
+    """Return a transport to a model that is loaded into this process; see `bertqa.runtime.load`."""
     if _load_model is None:
         raise ClientStateError("No runtime is known: import bertqa.")
     return _load_model(path, version)
 
 
 def open_async_local_transport(path: Path, version: int | None) -> AsyncTransport:
-    """Load a model into this process; its requests run in threads, off the event loop."""
+    """Return such a transport whose requests run in threads; see `bertqa.runtime.load`."""
     return ThreadedTransport(open_local_transport(path, version))
 
 

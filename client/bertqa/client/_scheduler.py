@@ -51,7 +51,12 @@ class Scheduler:
         return not self._questions
 
     def add(self, question: Question, flow: AnswerFlow) -> None:
-        """Add one more question, whose flow has not begun."""
+        """Add one more question.
+
+        Args:
+            question: The question, for its place among the others and its deadline.
+            flow: Its flow, which has not begun.
+        """
         added = InFlightQuestion(question, flow, self._added)
         self._added += 1
         self._under_way += 1

@@ -147,7 +147,12 @@ class TaskDriver:
         """Do nothing: tasks end with their loop."""
 
     def close_at_exit(self, owner: object, transport: AsyncTransport) -> None:
-        """Do nothing: a transport of a loop can be closed in that loop alone."""
+        """Do nothing: a transport of a loop can be closed in that loop alone.
+
+        Args:
+            owner: The client.
+            transport: Its transport.
+        """
 
     async def _execute(self, effect: Effect, timeout: float, deadline: float | None) -> Response:
         if isinstance(effect, Sleep):

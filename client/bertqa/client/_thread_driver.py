@@ -142,7 +142,12 @@ class ThreadDriver:
         self._requests.shutdown()
 
     def close_at_exit(self, owner: object, transport: Transport) -> None:
-        """Close a transport once its owner is forgotten, or open at exit."""
+        """Close a transport once its owner is forgotten, or open at exit.
+
+        Args:
+            owner: The client.
+            transport: Its transport.
+        """
         weakref.finalize(owner, transport.close)
 
     def _submit(self, effect: Effect, timeout: float, deadline: float | None) -> Future[Response]:

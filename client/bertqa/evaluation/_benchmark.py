@@ -75,6 +75,9 @@ def time_questions(
         timeout: Seconds for a request.
         on_progress: Called with each question that is answered.
 
+    Returns:
+        Medians over the questions, in milliseconds.
+
     Raises:
         DataError: There is no pair.
         BertQAError: What asking raises.
@@ -153,6 +156,9 @@ def time_stream(
         version: The version to ask; None asks the default.
         timeout: Seconds for a request.
         on_progress: Called with each pass over the questions.
+
+    Returns:
+        What the second pass reached.
 
     Raises:
         DataError: There is no pair.

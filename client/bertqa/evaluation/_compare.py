@@ -141,23 +141,26 @@ def compare(
         latency_questions: How many questions are timed one at a time, at most.
         on_progress: Called with each question that is answered.
 
+    Returns:
+        The scores, latencies and differing answers of both.
+
     Raises:
         InvalidOptionError: Both systems are the same.
         BertQAError: What the clients raise.
     """
     if first.client is second.client and first.version == second.version:
         raise InvalidOptionError(f"{capital(first.name)} cannot be compared with itself.")
-    asked = [_ask(system, dataset, on_progress) for system in (first, second)]
+    runs = [_ask(system, dataset, on_progress) for system in (first, second)]
     latencies = _latencies((first, second), dataset, latency_questions, on_progress)
     golds = [[gold.text for gold in question.answers] for question in dataset]
     f1s, exact = (
         [
             [metric(answer.text, gold) for answer, gold in zip(answers, golds, strict=True)]
-            for answers, _ in asked
+            for answers, _ in runs
         ]
         for metric in (f1, exact_match)
     )
-    (one, _), (other, _) = asked
+    (one, _), (other, _) = runs
     disagreements = [
         Disagreement(question.id, question.question, question.context, gold, answers, scores)
         for question, gold, answers, scores in zip(
@@ -177,7 +180,7 @@ def compare(
             f1=100 * fmean(f1s[number]),
             median_ms=1000 * latencies[number].median,
             p95_ms=1000 * latencies[number].quantile(0.95),
-            questions_per_second=len(dataset) / asked[number][1],
+            questions_per_second=len(dataset) / runs[number][1],
             size=system.size,
         )
         for number, system in enumerate((first, second))

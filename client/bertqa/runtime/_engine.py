@@ -21,7 +21,7 @@ class Engine(ABC):
         """Describe the model.
 
         Args:
-            info: What the model says of itself.
+            info: The model's description of itself.
             version: The version's number, which every result names.
         """
         self.info = info

@@ -23,7 +23,7 @@ class OnnxRuntimeEngine(Engine):
     """ONNX Runtime with one execution provider.
 
     ONNX Runtime falls back to its CPU provider in silence, so it is checked that every node of the
-    graph runs with the provider that was asked for. `placement` is the number of the graph's
+    graph runs with the requested provider. `placement` is the number of the graph's
     nodes by provider.
     """
 
@@ -41,7 +41,7 @@ class OnnxRuntimeEngine(Engine):
 
         Args:
             model: The `.onnx` file.
-            info: What the model says of itself; by default that is read from its metadata.
+            info: The model's description of itself; by default it is read from its metadata.
             version: The version's number, which every result names.
             provider: The execution provider that has to run every node.
             threads: The number of threads; 0 leaves it to ONNX Runtime.

@@ -33,7 +33,7 @@ class OpenVINOEngine(Engine):
 
         Args:
             model: An IR's `.xml` file, or a model in memory.
-            info: What the model says of itself; by default that is read from its `rt_info`.
+            info: The model's description of itself; by default it is read from its `rt_info`.
             version: The version's number, which every result names.
             properties: OpenVINO's properties, on top of FP32 for what is not quantised.
 
@@ -64,7 +64,7 @@ class OpenVINOEngine(Engine):
 
 
 def read_ir_info(model: ov.Model) -> ModelInfo:
-    """Read the section `model_info` of an IR's `rt_info`.
+    """Return the section `model_info` of an IR's `rt_info`.
 
     Raises:
         NotAQAModelError: The IR does not have that section.

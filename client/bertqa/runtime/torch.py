@@ -15,7 +15,7 @@ class TorchEngine(Engine):
     """A torch module with the inputs and outputs of `bertqa_build.model.SpanModel`."""
 
     def __init__(self, module: nn.Module, info: ModelInfo, *, version: int = 1) -> None:
-        """Take a module, which is put into evaluation mode, and what it says of itself."""
+        """Take a module, which is put into evaluation mode, and its description of itself."""
         super().__init__(info, version)
         self.module = module.eval()
 

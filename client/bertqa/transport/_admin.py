@@ -332,7 +332,7 @@ def served_versions(
     security: Security | None = None,
     timeout: float = _defaults.TIMEOUT_SECONDS,
 ) -> list[ServedVersion]:
-    """Ask a server for the versions of a model, in ascending order.
+    """Return the versions of a model that a server knows, in ascending order.
 
     Args:
         url: The server, by its gRPC or its REST address.

@@ -84,6 +84,10 @@ def addresses(url: str, options: TransportOptions) -> tuple[Address, Address | N
 def split_address(url: str, options: TransportOptions) -> tuple[Address, str]:
     """Return the REST address of a server, and the name of the model that reports the split.
 
+    Args:
+        url: The server, by its gRPC or its REST address.
+        options: The options of the transport.
+
     Raises:
         InvalidOptionError: An address is not valid.
     """

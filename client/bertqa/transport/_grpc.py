@@ -106,12 +106,22 @@ class AsyncChannel:
         self._opened: tuple[Any, Any, Any] | None = None
 
     def infer(self, request: Any, **arguments: Any) -> Any:
-        """Return the call that runs the model, to be awaited."""
+        """Return the call that runs the model, to be awaited.
+
+        Args:
+            request: A request as the codec made it.
+            **arguments: The timeout and the metadata of the call.
+        """
         _, infer, _ = self._open()
         return infer(request, **arguments)
 
     def metadata(self, request: Any, **arguments: Any) -> Any:
-        """Return the call that describes the model, to be awaited."""
+        """Return the call that describes the model, to be awaited.
+
+        Args:
+            request: A request as the codec made it.
+            **arguments: The timeout and the metadata of the call.
+        """
         _, _, metadata = self._open()
         return metadata(request, **arguments)
 

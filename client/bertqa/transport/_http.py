@@ -44,7 +44,12 @@ def client_arguments(
 
 @contextlib.contextmanager
 def mapped_errors(address: Address, mapper: ErrorMapper) -> Iterator[None]:
-    """Raise what httpx raises in the block as errors of `bertqa.errors`."""
+    """Raise what httpx raises in the block as errors of `bertqa.errors`.
+
+    Args:
+        address: The server that the block talks to.
+        mapper: What makes errors of `bertqa.errors` for this server.
+    """
     try:
         yield
     except (httpx.TimeoutException, TimeoutError) as error:

@@ -54,12 +54,20 @@ class RestConnection:
 
 @contextlib.asynccontextmanager
 async def async_time_limit(seconds: float) -> AsyncIterator[None]:
-    """Raise TimeoutError where the block takes longer."""
+    """Raise TimeoutError where the block takes longer.
+
+    Args:
+        seconds: How long the block may take.
+    """
     async with asyncio.timeout(seconds):
         yield
 
 
 @contextlib.contextmanager
 def sync_time_limit(seconds: float) -> Iterator[None]:
-    """Leave the limit to the timeout of each read: nothing can interrupt a thread."""
+    """Leave the limit to the timeout of each read: nothing can interrupt a thread.
+
+    Args:
+        seconds: Not used.
+    """
     yield

@@ -98,6 +98,9 @@ class Files:
             kind: The file's name without `.yml`.
             changes: New values by dotted keys such as `inputs.recipe.path`.
 
+        Returns:
+            The file's content, with the changes made.
+
         Raises:
             AzureFileError: The file is missing, is not a mapping in valid YAML, or has no place for
                 a change.

@@ -69,7 +69,7 @@ def submit(
     """Register what the workspace lacks and submit the job, or return the job of that name.
 
     A new folder of data becomes the next version of the data asset. A job that has the plan's name
-    and is in progress or completed is the one that was asked for.
+    and is in progress or completed is the requested one.
 
     Args:
         client: The workspace.

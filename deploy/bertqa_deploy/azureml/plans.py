@@ -79,6 +79,9 @@ def plan_training(
         compute: The compute cluster's name; that of the job's file by default.
         after: The number before the first version that the job publishes.
 
+    Returns:
+        The job or sweep, its image and its data asset.
+
     Raises:
         AzureFileError: One of Azure's files is missing or not valid.
         InvalidOptionError: The recipe or the folder does not exist.
@@ -126,6 +129,9 @@ def plan_serving(
         job: The job whose output holds the version.
         repository: A local repository that holds it; that of `model.yml` by default.
 
+    Returns:
+        The model, the environment, the endpoint and the deployment.
+
     Raises:
         AzureFileError: One of Azure's files is missing or not valid.
     """
@@ -164,6 +170,9 @@ def plan_endpoint(
         name: Its name; that of `endpoint.yml` by default.
         traffic: Percent of the traffic by deployment.
         mirror: Percent of the requests that a deployment gets a copy of, by deployment.
+
+    Returns:
+        The endpoint, as `az ml online-endpoint` reads it.
 
     Raises:
         AzureFileError: `endpoint.yml` is missing or not valid.

@@ -95,7 +95,14 @@ class TrackCounts:
         self.total = Counts()
 
     def add(self, reading: Mapping[str, Counts]) -> Counts:
-        """Take another reading into account and return the counts since the first one."""
+        """Take another reading into account.
+
+        Args:
+            reading: The counts of each pod by its name, as the pod reports them: since it started.
+
+        Returns:
+            The counts of all pods since the first reading.
+        """
         increases = [
             counts.increase_since(self._last.get(pod, Counts())) for pod, counts in reading.items()
         ]
@@ -105,7 +112,7 @@ class TrackCounts:
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """Add up the counts of several pods."""
+    """Return the sum of several pods' counts."""
     succeeded = failed = 0.0
     buckets: dict[float, float] = {}
     for each in counts:

@@ -58,7 +58,12 @@ class Cluster(Protocol):
     def set_tracks(
         self, tracks: Mapping[str, dict[str, Any] | None], wait_for: Collection[str]
     ) -> None:
-        """Change tracks, where None removes one, and wait until those in `wait_for` rolled out."""
+        """Change tracks, and wait until some of them have rolled out.
+
+        Args:
+            tracks: The values of each track by its name; None removes a track.
+            wait_for: The names of the tracks to wait for.
+        """
         ...
 
     def pods(self) -> list[Pod]:

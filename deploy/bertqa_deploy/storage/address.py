@@ -46,6 +46,9 @@ class Address:
         Args:
             text: A directory, or a URL such as `az://container/path`.
 
+        Returns:
+            The address in its parts.
+
         Raises:
             InvalidOptionError: OVMS would not read a repository there.
         """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bertqa._progress import OnProgress, Progress
 from bertqa.artifact import MANIFEST_FILE, WAIT_SECONDS, Arrival, Repository, RepositoryWriter
-from bertqa_deploy.errors import PlaceError, TakenError
+from bertqa_deploy.errors import StorageError, VersionExistsError
 from bertqa_deploy.storage.version import CHUNK_BYTES, VersionFiles, digest_of
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -24,7 +24,7 @@ class Directory:
         """Name the target.
 
         Args:
-            root: The directory; it is made where there is none.
+            root: The directory; it is created if it does not exist.
             wait_seconds: How long to wait for another process that writes there.
         """
         self.root = root
@@ -45,9 +45,9 @@ class Directory:
             The names of the files that were copied now, for each of the parts.
 
         Raises:
-            TakenError: Another version or file is there. Nothing was changed.
+            VersionExistsError: Another version or file is there. Nothing was changed.
             RepositoryError: The directory cannot be written, or another process writes to it.
-            PlaceError: A file is not what was written.
+            StorageError: A file is not what was written.
         """
         absent = [part for part in parts if not self._is_there(part, on_progress)]
         if not absent:
@@ -84,7 +84,7 @@ class Directory:
                 str(target), sizes, lambda name: _read_back(part, target, name, on_progress)
             )
         if missing:
-            raise TakenError(
+            raise VersionExistsError(
                 f"{target} is there without {missing[0]}: this command did not make it. Remove it "
                 "first. Nothing was changed."
             )
@@ -99,7 +99,7 @@ class Directory:
             if error.errno in _NO_ROOM:
                 for copy in copies:
                     shutil.rmtree(copy, ignore_errors=True)
-            raise PlaceError(
+            raise StorageError(
                 f"{self.root} cannot be written: {error.strerror or error}. No version appeared "
                 "there. Run the same command again to resume."
             ) from error
@@ -118,7 +118,7 @@ def _copy_missing(part: VersionFiles, copy: Path, on_progress: OnProgress) -> li
     for name in names:
         _copy(part, copy, name, on_progress)
         if _read_back(part, copy, name, on_progress) != part.digests[name]:
-            raise PlaceError(
+            raise StorageError(
                 f"{copy / name} is not what was written there: is the disk sound? Run the same "
                 "command again to copy it anew."
             )

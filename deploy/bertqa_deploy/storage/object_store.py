@@ -14,10 +14,10 @@ from typing import Any
 
 from bertqa._progress import OnProgress, Progress
 from bertqa.errors import BertQAError
-from bertqa_deploy.errors import PlaceError
+from bertqa_deploy.errors import StorageError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.stores import STORES, Failure, failure_of, silence_loggers
-from bertqa_deploy.storage.version import CHUNK_BYTES, VersionFiles, digest_of, taken
+from bertqa_deploy.storage.version import CHUNK_BYTES, VersionFiles, digest_of, version_exists
 
 ANSWER_SECONDS = 45.0
 
@@ -33,7 +33,7 @@ class ObjectStore:
             answer_seconds: The time within which the store has to answer the first request.
 
         Raises:
-            PlaceError: There are no credentials, or the environment names something invalid.
+            StorageError: There are no credentials, or the environment names something invalid.
             ModuleNotFoundError: The store's extra is not installed.
         """
         self.address = address
@@ -54,8 +54,8 @@ class ObjectStore:
             The names of the files that have to be sent, in the order in which to send them.
 
         Raises:
-            TakenError: The store holds another file, or one that the version does not have.
-            PlaceError: The store cannot be reached or read.
+            VersionExistsError: The store holds another file, or one that the version does not have.
+            StorageError: The store cannot be reached or read.
         """
         from fsspec.asyn import sync
 
@@ -88,8 +88,8 @@ class ObjectStore:
             on_progress: Called with the bytes that are sent and read back.
 
         Raises:
-            TakenError: Another file appeared in the store meanwhile.
-            PlaceError: The store cannot be reached or written, or a file arrived damaged; a
+            VersionExistsError: Another file appeared in the store meanwhile.
+            StorageError: The store cannot be reached or written, or a file arrived damaged; a
                 damaged file is removed.
         """
         for name in names:
@@ -115,9 +115,9 @@ class ObjectStore:
             return
         where = f"{self.address}/{files.path}/{name}"
         if not created:
-            raise taken(where)
+            raise version_exists(where)
         self._filesystem.rm_file(path)
-        raise PlaceError(
+        raise StorageError(
             f"{where} did not arrive as it was sent and was removed. Run the same command again to "
             "resume."
         )
@@ -141,7 +141,7 @@ class ObjectStore:
         except Exception as error:
             raise self._translate(error) from error
 
-    def _translate(self, error: Exception) -> PlaceError:
+    def _translate(self, error: Exception) -> StorageError:
         where, store = self.address, self._store
         match failure_of(error):
             case Failure.NO_CREDENTIALS:
@@ -159,8 +159,8 @@ class ObjectStore:
             case Failure.UNREACHABLE:
                 message = f"Cannot connect to {where}. Run the same command again to resume."
             case Failure.OTHER:
-                return PlaceError(f"{where} cannot be used: {_first_line(error)}")
-        return PlaceError(message, detail=_first_line(error))
+                return StorageError(f"{where} cannot be used: {_first_line(error)}")
+        return StorageError(message, detail=_first_line(error))
 
 
 def _callback(progress: Progress, on_progress: OnProgress) -> Any:

@@ -73,8 +73,8 @@ def publish(
     Raises:
         RepositoryError: The version is missing or damaged, or the directory cannot be written.
         QualityGateError: The version failed the gate.
-        TakenError: Another version or file is there already.
-        PlaceError: The target cannot be reached or written.
+        VersionExistsError: Another version or file is there already.
+        StorageError: The target cannot be reached or written.
         ModuleNotFoundError: The store's extra is not installed.
     """
     begun = time.monotonic()

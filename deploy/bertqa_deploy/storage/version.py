@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from bertqa.artifact import IR_FILE, MANIFEST_FILE, ONNX_FILE, Repository, sha256_of
 from bertqa.errors import RepositoryError
-from bertqa_deploy.errors import TakenError
+from bertqa_deploy.errors import VersionExistsError
 
 CHUNK_BYTES = 8 * 2**20
 
@@ -93,22 +93,22 @@ class VersionFiles:
             The names, in the order in which the files are sent.
 
         Raises:
-            TakenError: A file there is another one, or this version has none of that name.
+            VersionExistsError: A file there is another one, or this version has none of that name.
         """
         for name in sizes.keys() - self.digests.keys():
-            raise TakenError(
+            raise VersionExistsError(
                 f"{where} holds {name}, which version {self.version} of {self.model} does not "
                 "have. Nothing was changed."
             )
         for name, size in sizes.items():
             if size != self.size(name) or digest(name) != self.digests[name]:
-                raise taken(f"{where}/{name}")
+                raise version_exists(f"{where}/{name}")
         return [name for name in self.digests if name not in sizes]
 
 
-def taken(path: str) -> TakenError:
+def version_exists(path: str) -> VersionExistsError:
     """Return the error that says that another file is where one was to go."""
-    return TakenError(
+    return VersionExistsError(
         f"{path} is there already, and is another file: a published version is never overwritten. "
         "Nothing was changed."
     )

@@ -67,6 +67,9 @@ class ModelConfig:
             entry: The entry.
             root: The directory that relative paths start from.
 
+        Returns:
+            The model's configuration.
+
         Raises:
             ConfigError: The entry asks for what only OVMS has.
         """
@@ -104,6 +107,9 @@ class ServerConfig:
         Args:
             text: The text.
             root: The directory that relative paths start from.
+
+        Returns:
+            The models, and the settings of the metrics.
 
         Raises:
             ConfigError: It is not valid JSON, violates OVMS's schema, or asks for what only OVMS

@@ -149,7 +149,7 @@ def _json(text: str) -> Any:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read a command line.
+    """Return the flags of a command line.
 
     Raises:
         UsageError: A flag is unknown, or has a value that it cannot have.

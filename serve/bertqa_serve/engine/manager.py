@@ -84,7 +84,12 @@ class Model:
         return sorted(found, key=lambda version: version.number)
 
     def serves(self, number: int, config: ModelConfig) -> bool:
-        """Return whether a version is available and loaded as the configuration says."""
+        """Return whether a version is available and loaded as the configuration says.
+
+        Args:
+            number: The version.
+            config: The model's configuration.
+        """
         version = self.versions.get(number)
         return bool(version and version.loaded and version.loaded.config.loads_like(config))
 
@@ -195,7 +200,11 @@ class ModelManager:
                 raise RequestError(code, text_of_failure)
 
     async def watch(self, seconds: float) -> None:
-        """Reload every so many seconds, for ever."""
+        """Reload every so many seconds, for ever.
+
+        Args:
+            seconds: The time between the end of one reload and the next.
+        """
         while True:
             await asyncio.sleep(seconds)
             try:

@@ -102,7 +102,14 @@ class Metrics:
         )
 
     def loaded(self, name: str, version: int, nireq: int, streams: int) -> None:
-        """Begin the series of a version, or continue them."""
+        """Begin the series of a version, or continue them.
+
+        Args:
+            name: The model's name.
+            version: The version.
+            nireq: How many requests it runs at once.
+            streams: How many streams OpenVINO runs them in.
+        """
         labels = (name, str(version))
         self._nireq.labels(*labels).set(nireq)
         self._streams.labels(*labels).set(streams)
@@ -116,14 +123,26 @@ class Metrics:
                 counts.add(interface, "ModelInfer", name, version, 0)
 
     def retired(self, name: str, version: int) -> None:
-        """Record that a version no longer has streams."""
+        """Record that a version no longer has streams.
+
+        Args:
+            name: The model's name.
+            version: The version.
+        """
         self._streams.labels(name, str(version)).set(0)
 
     @contextmanager
     def request(
         self, interface: str, method: str, name: str, version: int | None
     ) -> Iterator[None]:
-        """Count a request to a known version as a success, or as failed where it raises."""
+        """Count a request to a known version as a success, or as failed where it raises.
+
+        Args:
+            interface: "REST" or "gRPC".
+            method: The name of the KServe call, such as "ModelInfer".
+            name: The model's name.
+            version: The version; None for a call that is about the model.
+        """
         current = self._current.labels(name, str(version)) if method == "ModelInfer" else None
         started = time.perf_counter()
         if current:
@@ -143,7 +162,12 @@ class Metrics:
 
     @contextmanager
     def inference(self, name: str, version: int) -> Iterator[None]:
-        """Count an infer request as taken from the queue while the block runs."""
+        """Count an infer request as taken from the queue while the block runs.
+
+        Args:
+            name: The model's name.
+            version: The version.
+        """
         active = self._active.labels(name, str(version))
         active.inc()
         try:
@@ -152,7 +176,14 @@ class Metrics:
             active.dec()
 
     def inferred(self, name: str, version: int, waited: float, took: float) -> None:
-        """Record a finished inference: how long it waited and how long it ran, in seconds."""
+        """Record a finished inference.
+
+        Args:
+            name: The model's name.
+            version: The version.
+            waited: Seconds in the queue.
+            took: Seconds in the model.
+        """
         self._wait_time.labels(name, str(version)).observe(waited * 1e6)
         self._inference_time.labels(name, str(version)).observe(took * 1e6)
 

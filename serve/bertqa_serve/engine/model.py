@@ -65,7 +65,11 @@ class TensorSpec:
 
     @classmethod
     def of(cls, port: Any) -> TensorSpec:
-        """Describe an OpenVINO input or output. Raises ModelLoadError for a type KServe lacks."""
+        """Return the description of an OpenVINO input or output.
+
+        Raises:
+            ModelLoadError: KServe lacks the type of its elements.
+        """
         element = port.get_element_type().get_type_name()
         if element not in _KSERVE_NAMES:
             raise ModelLoadError(f"{port.get_any_name()} has the element type {element}.")
@@ -135,7 +139,14 @@ class LoadedModel:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="infer")
 
     def submit(self, arrays: Arrays) -> Future[Inference]:
-        """Run the model on one array for each input; the future may raise RequestError."""
+        """Run the model in one of its threads.
+
+        Args:
+            arrays: One array for each input, by name.
+
+        Returns:
+            The outputs and their times; its `result()` may raise RequestError.
+        """
         return self._pool.submit(self._run, arrays, time.perf_counter())
 
     def close(self) -> None:

@@ -43,6 +43,9 @@ def read_infer_body(body: bytes, header_length: str | None) -> InferBody:
         body: JSON, which bytes of tensors may follow.
         header_length: The header that has the length of the JSON in bytes, None without it.
 
+    Returns:
+        The inputs, and the names of the outputs to answer with as bytes.
+
     Raises:
         RequestError: The body is not what KServe v2 allows.
     """

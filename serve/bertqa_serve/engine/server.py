@@ -51,7 +51,7 @@ class LocalServer:
         rest_port: The REST port, likewise; None serves no REST.
         host: The address that gRPC listens on.
         rest_host: The address that REST listens on, by default `host`.
-        poll_seconds: How often to look for changes; 0 looks only when it is asked to reload.
+        poll_seconds: How often to look for changes; 0 looks only at a reload.
         metrics: What counts the requests; by default it counts, and shows nothing.
         grpc_arguments: gRPC's channel arguments, such as `grpc.max_concurrent_streams`.
         tensorflow_serving: Whether to serve the TensorFlow Serving API over gRPC too, which OVMS

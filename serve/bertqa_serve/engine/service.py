@@ -64,6 +64,11 @@ class Service:
     def model_ready(self, interface: str, name: str, number: int | None) -> bool:
         """Return whether a version answers requests; without a number, whether any does.
 
+        Args:
+            interface: "REST" or "gRPC".
+            name: The model's name.
+            number: The version, or None.
+
         Raises:
             RequestError: There is no such model or version.
         """
@@ -73,6 +78,11 @@ class Service:
 
     def describe(self, interface: str, name: str, number: int | None) -> Description:
         """Return the metadata of a version; without a number, of the default one.
+
+        Args:
+            interface: "REST" or "gRPC".
+            name: The model's name.
+            number: The version, or None.
 
         Raises:
             RequestError: There is no such model or version, or it is loading or retired.
@@ -100,6 +110,9 @@ class Service:
             name: The model's name.
             number: The version; None or 0 is the default one.
             read: Returns the inputs, and may raise RequestError.
+
+        Returns:
+            The outputs, and the version that made them.
 
         Raises:
             RequestError: There is no such version, it cannot answer, or the inputs do not fit it.

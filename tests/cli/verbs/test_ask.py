@@ -25,7 +25,7 @@ def test_an_answer_is_a_piece_of_the_context(invoke: Invoke, served: Served) -> 
     assert answer["model_version"] == 2
 
 
-def test_grpc_and_rest_give_the_same_answer(invoke: Invoke, served: Served) -> None:
+def test_grpc_and_rest_return_the_same_answer(invoke: Invoke, served: Served) -> None:
     ask = ["ask", QUESTION, "--context", CONTEXT, "--json"]
 
     assert invoke(*ask, *grpc(served)).out == invoke(*ask, "--url", served.rest_url).out
@@ -40,7 +40,7 @@ def test_each_version_answers_for_itself(invoke: Invoke, served: Served) -> None
     assert answers[0]["score"] != answers[1]["score"]
 
 
-def test_top_k_gives_that_many_best_first(invoke: Invoke, served: Served) -> None:
+def test_top_k_returns_that_many_best_first(invoke: Invoke, served: Served) -> None:
     result = invoke(
         "ask", QUESTION, "--context", CONTEXT, "--json", "--top-k", "3", "--url", served.rest_url
     )
@@ -85,7 +85,7 @@ def test_a_context_comes_from_standard_input(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ([], "type a QUESTION, or --input"),
         (["q"], "Pass the context exactly once"),
@@ -100,13 +100,13 @@ def test_a_context_comes_from_standard_input(
         (["q", "--context", "c", "--url", "ftp://x"], "begins with ftp://"),
     ],
 )
-def test_wrong_usage_is_status_2_and_says_what(
-    invoke: Invoke, arguments: list[str], said: str
+def test_wrong_usage_is_status_2_and_is_named(
+    invoke: Invoke, arguments: list[str], expected: str
 ) -> None:
     result = invoke("ask", *arguments)
 
     assert result.status == 2
-    assert said in result.err
+    assert expected in result.err
     assert "Traceback" not in result.err
 
 
@@ -120,7 +120,7 @@ def test_a_context_that_is_not_utf8_is_refused(invoke: Invoke, tmp_path: Path) -
     assert "latin1.txt is not UTF-8" in result.err
 
 
-def test_nobody_at_the_address_is_status_1(invoke: Invoke, free_port: int) -> None:
+def test_an_address_without_a_server_is_status_1(invoke: Invoke, free_port: int) -> None:
     result = invoke("ask", QUESTION, "--context", CONTEXT, "--url", f"http://127.0.0.1:{free_port}")
 
     assert result.status == 1
@@ -128,22 +128,22 @@ def test_nobody_at_the_address_is_status_1(invoke: Invoke, free_port: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--version", "9"], "does not serve version 9"),
         (["--model", "bert-qq"], "does not serve the model 'bert-qq'"),
     ],
 )
 def test_a_model_or_version_that_is_not_there_is_named(
-    invoke: Invoke, served: Served, arguments: list[str], said: str
+    invoke: Invoke, served: Served, arguments: list[str], expected: str
 ) -> None:
     result = invoke("ask", QUESTION, "--context", CONTEXT, "--url", served.rest_url, *arguments)
 
     assert result.status == 1
-    assert said in result.err
+    assert expected in result.err
 
 
-def test_a_file_of_questions_is_answered_and_its_bad_rows_are_told(
+def test_a_file_of_questions_is_answered_and_its_bad_rows_are_reported(
     invoke: Invoke, served: Served, tmp_path: Path
 ) -> None:
     questions, answers = tmp_path / "questions.csv", tmp_path / "answers.csv"

@@ -25,7 +25,7 @@ def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Azure]:
         yield azure
 
 
-def test_a_dry_run_prints_the_objects_and_asks_nobody(invoke: Invoke) -> None:
+def test_a_dry_run_prints_the_objects_and_calls_no_server(invoke: Invoke) -> None:
     result = invoke("azureml", "submit", "--dry-run", "--compute", "cpus", "--after", "2")
     assert (result.status, result.err) == (0, "")
     environment, data, job = yaml.safe_load_all(result.out)
@@ -72,7 +72,7 @@ def test_a_dry_run_prints_the_objects_and_asks_nobody(invoke: Invoke) -> None:
         (["delete", "--all", "--version", "1"], 2, "exactly one of --version N and --all"),
         (["submit", "--recipe", "no.yaml"], 2, "There is no recipe no.yaml"),
         (["submit", "--data", "nowhere"], 2, "There is no folder nowhere"),
-        (["submit", "--files", "nowhere"], 1, "--files names the folder"),
+        (["submit", "--files", "nowhere"], 2, "'nowhere' does not exist"),
     ],
 )
 def test_what_cannot_be_is_refused_before_azure_is_asked(

@@ -11,20 +11,20 @@ from tests.support.checkpoints import write_checkpoint
 def test_a_measurement_as_text_json_and_figure(invoke: Invoke, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "checkpoint")
     figure = tmp_path / "figure.svg"
-    asked = (
+    command = (
         *("bench", "--model", str(tmp_path / "checkpoint"), "--engine", "openvino"),
         *("--length", "8", "--batch", "2", "--repeats", "1", "--threads", "1"),
         *("--work-dir", str(tmp_path / "work")),
     )
 
-    result = invoke(*asked, "--plot", str(figure))
+    result = invoke(*command, "--plot", str(figure))
     assert result.status == 0, result.err
     assert "8 tokens, batch 2" in result.out
     assert "INT8" in result.out
     assert "What ran where" in result.out
     assert ElementTree.parse(figure).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
-    again = invoke(*asked, "--json")
+    again = invoke(*command, "--json")
     cells = json.loads(again.out)["cells"]
     assert {(cell["engine"], cell["tokens"], cell["batch"]) for cell in cells} == {
         ("OpenVINO", 8, 2)

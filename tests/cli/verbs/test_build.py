@@ -18,7 +18,7 @@ def places(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("override", "status", "said"),
+    ("override", "status", "expected"),
     [
         ("gate.max_f1_drop=-1", 1, "gate.max_f1_drop is -1"),
         ("quantisation.preset=mixed", 1, "Did you mean quantization?"),
@@ -28,12 +28,12 @@ def places(tmp_path: Path) -> list[str]:
     ],
 )
 def test_a_mistake_in_a_recipe_is_one_clear_error_and_leaves_nothing(
-    invoke: Invoke, places: list[str], tmp_path: Path, override: str, status: int, said: str
+    invoke: Invoke, places: list[str], tmp_path: Path, override: str, status: int, expected: str
 ) -> None:
     result = invoke("build", str(RECIPES / "demo.yaml"), "--set", override, *places)
 
     assert result.status == status
-    assert said in result.err
+    assert expected in result.err
     assert "Traceback" not in result.err
     assert not (tmp_path / "repository").exists()
 

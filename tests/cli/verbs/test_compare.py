@@ -83,7 +83,7 @@ def test_recorded_traffic_is_reported_on(invoke: Invoke, tmp_path: Path) -> None
         (["1", "nowhere", "--serve"], "nowhere is neither a version's number nor a model"),
     ],
 )
-def test_wrong_usage_is_said(
+def test_wrong_usage_is_named(
     invoke: Invoke, served: Served, arguments: list[str], complaint: str
 ) -> None:
     result = invoke("compare", *arguments, "--url", served.rest_url)

@@ -125,7 +125,7 @@ def test_without_credentials_there_is_one_sentence(
     assert "Traceback" not in result.err
 
 
-def test_an_interrupted_publish_says_how_it_goes_on(
+def test_an_interrupted_publish_names_the_way_to_resume(
     root: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached, ended = threading.Event(), threading.Event()

@@ -47,13 +47,13 @@ def serving(repository: Path, port: int, rest_port: int) -> Iterator[dict[str, s
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        said = b""
-        while not said.rstrip().endswith(b"}"):
+        printed = b""
+        while not printed.rstrip().endswith(b"}"):
             line = process.stdout.readline()
             assert line, process.stderr.read().decode()
-            said += line
+            printed += line
         try:
-            yield json.loads(said)
+            yield json.loads(printed)
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=30)
@@ -149,9 +149,9 @@ def test_a_dry_run_prints_the_command_and_starts_nothing(invoke: Invoke, tmp_pat
     assert f"--config_path {tmp_path / 'config.json'}" in result.out
 
 
-def refused(result: Result, said: str) -> None:
+def refused(result: Result, expected: str) -> None:
     assert result.status == 1
-    assert said in result.err
+    assert expected in result.err
     assert "Traceback" not in result.err
 
 
@@ -167,7 +167,9 @@ def test_an_empty_repository_is_named(invoke: Invoke, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_broken_model_is_told(invoke: Invoke, tmp_path: Path, two_ports: tuple[int, int]) -> None:
+def test_a_broken_model_is_reported(
+    invoke: Invoke, tmp_path: Path, two_ports: tuple[int, int]
+) -> None:
     directory = write_toy_version(tmp_path, 1)
     (directory / "model.xml").write_text("<net")
     write_config(tmp_path)

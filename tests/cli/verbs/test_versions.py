@@ -17,7 +17,7 @@ from tests.support.models import write_config
 
 
 def publish(root: Path, *precisions: str, size: int = 3) -> None:
-    """Publish a version of each precision, which is all that a repository is asked for here."""
+    """Publish a version of each precision, which is all that these tests need of a repository."""
     for version, precision in enumerate(precisions, start=1):
         directory = root / "bert-qa" / str(version)
         directory.mkdir(parents=True)
@@ -28,7 +28,7 @@ def publish(root: Path, *precisions: str, size: int = 3) -> None:
         (directory / "model.bin").write_bytes(bytes(size))
 
 
-def test_a_server_tells_its_versions_and_which_one_is_the_default(
+def test_a_server_reports_its_versions_and_which_one_is_the_default(
     invoke: Invoke, served: Served
 ) -> None:
     result = invoke("versions", "--url", served.rest_url, "--json")
@@ -40,18 +40,18 @@ def test_a_server_tells_its_versions_and_which_one_is_the_default(
     ] == [(1, "AVAILABLE", False, "fp32"), (2, "AVAILABLE", True, "fp32")]
 
 
-def test_a_server_s_versions_have_the_size_and_the_date_that_their_own_cards_tell(
+def test_a_server_s_versions_have_the_size_and_the_date_of_their_own_cards(
     invoke: Invoke, served: Served, tmp_path: Path
 ) -> None:
     publish(tmp_path, "fp32", "int8", size=3_000_000)
-    asked = ("versions", "--url", served.rest_url, "--repository", str(tmp_path))
+    command = ("versions", "--url", served.rest_url, "--repository", str(tmp_path))
 
-    ours, of_another_repository = json.loads(invoke(*asked, "--json").out)
+    ours, of_another_repository = json.loads(invoke(*command, "--json").out)
 
     assert ours["size"] > 3_000_000
     assert ours["published"] == "2026-08-21T10:30:00Z"
     assert (of_another_repository["size"], of_another_repository["published"]) == (None, None)
-    assert "3.0 MB" in invoke(*asked).out
+    assert "3.0 MB" in invoke(*command).out
 
 
 def test_a_model_that_is_not_served_is_named_with_those_that_are(
@@ -90,7 +90,7 @@ def test_an_empty_repository_has_no_versions(invoke: Invoke, tmp_path: Path) -> 
         ({"specific": {"versions": [9]}}, [], None),
     ],
 )
-def test_a_repository_tells_what_is_served_by_its_configuration_and_which_is_the_default(
+def test_a_repository_lists_what_its_configuration_serves_and_which_is_the_default(
     invoke: Invoke, tmp_path: Path, policy: object, served: list[int], default: int | None
 ) -> None:
     publish(tmp_path, "fp32", "int8", "int8")
@@ -109,16 +109,16 @@ def test_without_a_policy_the_latest_version_is_served_and_without_a_configurati
     invoke: Invoke, tmp_path: Path
 ) -> None:
     publish(tmp_path, "fp32", "int8")
-    asked = ("versions", "--repository", str(tmp_path), "--json")
-    assert [each["state"] for each in json.loads(invoke(*asked).out)] == ["served", "served"]
+    command = ("versions", "--repository", str(tmp_path), "--json")
+    assert [each["state"] for each in json.loads(invoke(*command).out)] == ["served", "served"]
 
     entries = [{"config": {"name": "bert-qa", "base_path": "bert-qa"}}]
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"model_config_list": entries}), encoding="utf-8")
-    assert [each["state"] for each in json.loads(invoke(*asked).out)] == ["not served", "served"]
+    assert [each["state"] for each in json.loads(invoke(*command).out)] == ["not served", "served"]
 
     write_config(tmp_path, "other")
-    assert [each["state"] for each in json.loads(invoke(*asked).out)] == ["not served"] * 2
+    assert [each["state"] for each in json.loads(invoke(*command).out)] == ["not served"] * 2
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])
@@ -148,10 +148,10 @@ def test_copies_and_versions_with_a_bad_manifest_are_listed_with_a_remark(
     newer = json.loads((model / "4" / "manifest.json").read_text(encoding="utf-8"))
     newer = {**newer, "schema_version": 2}
     (model / "4" / "manifest.json").write_text(json.dumps(newer), encoding="utf-8")
-    asked = ("versions", "--repository", str(tmp_path))
+    command = ("versions", "--repository", str(tmp_path))
 
-    rows = json.loads(invoke(*asked, "--json").out)
-    table = " ".join(invoke(*asked).out.split())
+    rows = json.loads(invoke(*command, "--json").out)
+    table = " ".join(invoke(*command).out.split())
 
     assert [row["version"] for row in rows] == [1, 2, 3, 4, 5]
     assert [row["state"] for row in rows] == ["served"] * 5
@@ -194,7 +194,7 @@ def test_a_configuration_that_ovms_would_refuse_is_named(
     assert complaint in result.err.replace("\n", " ")
 
 
-def test_the_light_install_tells_a_repository_s_versions(tmp_path: Path) -> None:
+def test_the_light_install_lists_a_repository_s_versions(tmp_path: Path) -> None:
     publish(tmp_path, "fp32")
     write_config(tmp_path)
     code = f"""

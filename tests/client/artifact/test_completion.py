@@ -84,7 +84,7 @@ def test_a_repository_that_cannot_be_served_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"model_config_list": [1]}'])
-def test_a_configuration_that_is_none_is_named_and_left(tmp_path: Path, text: str) -> None:
+def test_an_invalid_configuration_is_named_and_left(tmp_path: Path, text: str) -> None:
     path = with_version(tmp_path) / "config.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=str(path)):
@@ -106,11 +106,11 @@ def test_a_configuration_that_cannot_be_completed_is_served_as_it_is_with_a_line
     tmp_path: Path,
 ) -> None:
     path = complete_config(with_version(tmp_path), "bert-qa", 2)
-    before, said = path.read_bytes(), list[str]()
+    before, logged = path.read_bytes(), list[str]()
     with unwritable(tmp_path):
-        complete(Repository(tmp_path), "bert-qa", CORES, log=said.append)
+        complete(Repository(tmp_path), "bert-qa", CORES, log=logged.append)
     assert path.read_bytes() == before
-    (line,) = said
+    (line,) = logged
     assert "is served as it is, without settings for 6 cores" in line
     assert "cannot be written" in line
 
@@ -120,11 +120,11 @@ def test_a_switch_under_way_keeps_its_configuration(
 ) -> None:
     monkeypatch.setattr("bertqa.artifact._completion._BUSY_SECONDS", 0.0)
     path = complete_config(with_version(tmp_path), "bert-qa", 2)
-    before, said = path.read_bytes(), list[str]()
+    before, logged = path.read_bytes(), list[str]()
     with RepositoryWriter(Repository(tmp_path)):
-        complete(Repository(tmp_path), "bert-qa", CORES, log=said.append)
+        complete(Repository(tmp_path), "bert-qa", CORES, log=logged.append)
     assert path.read_bytes() == before
-    assert "Another process (a build, publish or switch) writes to" in said[0]
+    assert "Another process (a build, publish or switch) writes to" in logged[0]
 
 
 def test_a_missing_configuration_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_only_numbers_are_versions(tmp_path: Path) -> None:
     (tmp_path / "bert-qa" / "4").write_text("a file")
     repository = Repository(tmp_path)
     assert repository.versions() == [1, 2, 10]
-    assert repository.versions("nobody") == []
+    assert repository.versions("unknown") == []
 
 
 def test_a_version_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:

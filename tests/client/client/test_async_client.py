@@ -24,8 +24,8 @@ async def test_pairs_may_come_from_an_asynchronous_source(server: Served) -> Non
 
     async with AsyncQAClient(**server.address()) as client:
         streamed = [answer async for answer in client.answer_many(source(), look_ahead=8)]
-        asked = [client.answer("Who?", CONTEXT * (1 + number % 3)) for number in range(40)]
-        assert streamed == await asyncio.gather(*asked)
+        answering = [client.answer("Who?", CONTEXT * (1 + number % 3)) for number in range(40)]
+        assert streamed == await asyncio.gather(*answering)
 
 
 async def test_an_answer_that_is_cancelled_leaves_the_client_usable() -> None:

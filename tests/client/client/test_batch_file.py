@@ -135,7 +135,7 @@ def test_bad_rows_are_reported_and_stop_nothing(tmp_path: Path, client: QAClient
         assert (expected in problem) if expected else problem == ""
 
 
-def test_bytes_that_are_no_text_spoil_only_their_row(tmp_path: Path, client: QAClient) -> None:
+def test_bytes_that_are_not_text_spoil_only_their_row(tmp_path: Path, client: QAClient) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(
         b"\xef\xbb\xbfquestion,context\r\nWho?,The Normans.\r\nWho?,caf\xe9\r\n"
@@ -147,7 +147,7 @@ def test_bytes_that_are_no_text_spoil_only_their_row(tmp_path: Path, client: QAC
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 @pytest.mark.parametrize("torn", [b"", b'{"id": "99", "quest'])
-def test_an_interrupted_run_goes_on_where_it_was(
+def test_an_interrupted_run_resumes_where_it_was(
     tmp_path: Path, client: QAClient, suffix: str, torn: bytes
 ) -> None:
     rows = [{**row, "context": row["context"] * (1 + number)} for number, row in enumerate(ROWS)]

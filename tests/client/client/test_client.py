@@ -1,17 +1,15 @@
 """What both clients do: each test runs for the synchronous and for the asynchronous one.
 
 It runs on every engine where a server as it is will do, and in this process where the model has to
-misbehave, to change under the client's feet, or to tell what it was asked.
+misbehave, to change under the client's feet, or to record the requests.
 """
 
 from __future__ import annotations
 
 import inspect
 import itertools
-import json
 import os
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,42 +17,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertqa import Answer, AsyncQAClient, BertQAError, QAClient, SquadDecoder
-from bertqa.artifact import ModelInfo
 from bertqa.errors import (
     ClientStateError,
     DeadlineExceededError,
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
-    ModelNotReadyError,
-    NotAQAModelError,
     ProtocolError,
     ServerUnreachableError,
-    VersionNotFoundError,
 )
 from bertqa.transport import (
     InferResult,
     Inputs,
-    ModelMetadata,
     Security,
     TransportOptions,
     open_transport,
 )
 from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
-from tests.support.models import model_info, tokenizer_json
 from tests.support.twins import Twins
 
 QUESTION = "Who gave their name to Normandy?"
 CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France. " * 3
 LONG_CONTEXT = CONTEXT * 20
-
-
-def cased_info() -> ModelInfo:
-    """A model whose tokenizer differs: it keeps the case, so other tokens come out."""
-    tokenizer = json.loads(tokenizer_json())
-    tokenizer["normalizer"]["lowercase"] = False
-    return ModelInfo(json.dumps(tokenizer), max_seq_len=384, doc_stride=128)
 
 
 def pairs(count: int) -> list[tuple[str, str]]:
@@ -130,19 +115,19 @@ def test_a_megabyte_is_answered(qa: Any) -> None:
 def test_many_questions_get_their_own_answers_in_order(open_client: Twins) -> None:
     transport = InProcessTransport()
     client = open_client(transport=transport)
-    asked = pairs(150)
-    expected = [client.answer(*pair) for pair in asked]
+    questions = pairs(150)
+    expected = [client.answer(*pair) for pair in questions]
     transport.requests.clear()
 
-    assert list(client.answer_many(iter(asked), look_ahead=64)) == expected
+    assert list(client.answer_many(iter(questions), look_ahead=64)) == expected
 
-    assert len(transport.requests) < len(asked) / 3
+    assert len(transport.requests) < len(questions) / 3
     for _, (windows, tokens) in transport.requests:
         assert tokens % 32 == 0
         assert windows * tokens <= 2048 or windows == 1
 
 
-def test_no_question_gives_no_answer(open_client: Twins) -> None:
+def test_no_question_gets_no_answer(open_client: Twins) -> None:
     assert list(open_client(transport=InProcessTransport()).answer_many([])) == []
 
 
@@ -153,188 +138,6 @@ def test_an_endless_stream_is_read_only_as_far_as_needed(qa: Any) -> None:
     first = [next(answers) for _ in range(40)]
     assert len(set(first)) == 1
     assert next(read) <= 40 + 3 * 16 + 1
-
-
-def test_the_model_is_learnt_once(open_client: Twins) -> None:
-    transport = InProcessTransport({1: model_info(), 2: model_info()})
-    client = open_client(transport=transport)
-    list(client.answer_many(pairs(60)))
-    client.answer(QUESTION, CONTEXT, version=2)
-    client.answer(QUESTION, CONTEXT, version=1)
-    assert transport.described == [None, 1]
-
-
-def test_the_limits_of_the_model_hold(open_client: Twins) -> None:
-    transport = InProcessTransport({1: model_info(max_seq_len=64, doc_stride=16)})
-    client = open_client(transport=transport)
-    client.answer(QUESTION, LONG_CONTEXT)
-    assert max(tokens for _, (_, tokens) in transport.requests) == 64
-    with pytest.raises(InvalidOptionError, match="takes at most 64 tokens"):
-        client.answer(QUESTION, CONTEXT, max_seq_len=65)
-
-
-def test_a_version_is_chosen_by_the_call_then_by_the_client(
-    open_client: Twins, server: Served
-) -> None:
-    client = open_client(**server.address(), version=1)
-    assert client.answer(QUESTION, CONTEXT).model_version == 1
-    assert client.answer(QUESTION, CONTEXT, version=2).model_version == 2
-    assert open_client(**server.address()).answer(QUESTION, CONTEXT).model_version == 2
-
-
-def test_a_new_default_version_is_noticed_and_asked_with_its_own_tokenizer(
-    open_client: Twins,
-) -> None:
-    transport = InProcessTransport()
-    client = open_client(transport=transport)
-    client.answer(QUESTION, CONTEXT)
-    transport.versions[2] = cased_info()
-
-    answer = client.answer(QUESTION, CONTEXT)
-
-    assert answer.model_version == 2
-    assert answer == open_client(transport=transport).answer(QUESTION, CONTEXT)
-    assert transport.described.count(2) == 1
-
-
-def test_a_default_version_that_keeps_changing_is_given_up(open_client: Twins) -> None:
-    class Restless(InProcessTransport):
-        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-            latest = max(self.versions)
-            self.versions[latest + 1] = cased_info() if latest % 2 else model_info()
-            return super().infer(inputs, version=version, timeout=timeout)
-
-    with pytest.raises(ProtocolError, match="changed 3 times"):
-        open_client(transport=Restless()).answer(QUESTION, CONTEXT)
-
-
-def test_a_stream_goes_on_through_a_version_switch(open_client: Twins) -> None:
-    transport = InProcessTransport()
-    client = open_client(transport=transport)
-
-    def switching() -> Iterator[tuple[str, str]]:
-        for number, pair in enumerate(pairs(120)):
-            if number == 60:
-                transport.versions[2] = cased_info()
-            yield pair
-
-    answers = list(client.answer_many(switching(), look_ahead=16))
-
-    fresh = open_client(transport=transport)
-    for answer, pair in zip(answers, pairs(120), strict=True):
-        assert answer == fresh.answer(*pair, version=answer.model_version)
-    assert {answer.model_version for answer in answers} == {1, 2}
-
-
-def test_a_model_that_is_none_for_questions_is_refused_by_what_it_lacks(
-    open_client: Twins,
-) -> None:
-    class Other(InProcessTransport):
-        def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
-            return ModelMetadata("resnet", (1,), {"image": "FP32"}, {"class": "FP32"}, {})
-
-    with pytest.raises(NotAQAModelError, match=r"'resnet' .* no input 'input_ids', only image"):
-        open_client(transport=Other()).answer(QUESTION, CONTEXT)
-
-
-def test_a_model_without_a_tokenizer_can_be_given_one(open_client: Twins) -> None:
-    class Silent(InProcessTransport):
-        def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
-            told = super().metadata(version=version, timeout=timeout)
-            return ModelMetadata(told.name, told.versions, told.inputs, told.outputs, {})
-
-    with pytest.raises(NotAQAModelError, match="lacks tokenizer_json"):
-        open_client(transport=Silent()).answer(QUESTION, CONTEXT)
-    from bertqa import QATokenizer
-
-    client = open_client(transport=Silent(), tokenizer=QATokenizer.from_json(tokenizer_json()))
-    expected = open_client(transport=InProcessTransport()).answer(QUESTION, CONTEXT)
-    assert client.answer(QUESTION, CONTEXT) == expected
-
-
-def test_traffic_is_split_and_a_key_is_sticky(open_client: Twins, server: Served) -> None:
-    client = open_client(**server.address(), traffic={1: 50, 2: 50})
-    answers = list(client.answer_many(pairs(80)))
-    assert {answer.model_version for answer in answers} == {1, 2}
-    keyed = {client.answer(QUESTION, CONTEXT, key="user-17").model_version for _ in range(8)}
-    assert keyed == {1}
-    assert client.answer(QUESTION, CONTEXT, key="user-18").model_version == 2
-    assert client.answer(QUESTION, CONTEXT, key="user-18", version=1).model_version == 1
-
-
-def test_a_shadow_gets_a_copy_and_both_answers_are_handed_over(
-    open_client: Twins, server: Served
-) -> None:
-    seen: list[tuple[Answer, Answer | BertQAError]] = []
-    client = open_client(
-        **server.address(), version=1, shadow=2, on_shadow=lambda *both: seen.append(both)
-    )
-    answer = client.answer(QUESTION, CONTEXT)
-    client.close()
-    assert answer.model_version == 1
-    ((first, second),) = seen
-    assert first == answer
-    assert isinstance(second, Answer)
-    assert second.model_version == 2
-
-
-def test_a_shadow_that_fails_or_a_callback_that_does_harm_nobody(
-    open_client: Twins, server: Served
-) -> None:
-    seen: list[Answer | BertQAError] = []
-
-    def on_shadow(answer: Answer, shadow: Answer | BertQAError) -> None:
-        seen.append(shadow)
-        raise RuntimeError("a mistake of the user's")
-
-    client = open_client(**server.address(), shadow=9, on_shadow=on_shadow)
-    assert len(list(client.answer_many(pairs(5)))) == 5
-    client.close()
-    assert [type(error) for error in seen] == [VersionNotFoundError] * 5
-
-
-def test_a_shadow_that_fails_unexpectedly_is_logged_and_the_client_closes(
-    open_client: Twins, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Faulty(InProcessTransport):
-        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-            if version == 2:
-                raise RuntimeError("a fault of the transport's")
-            return super().infer(inputs, version=version, timeout=timeout)
-
-    seen: list[Answer] = []
-    transport = Faulty({1: model_info(), 2: model_info()})
-    client = open_client(
-        transport=transport, version=1, shadow=2, on_shadow=lambda answer, _: seen.append(answer)
-    )
-    assert client.answer(QUESTION, CONTEXT).model_version == 1
-    client.close()
-    assert transport.closed
-    assert not seen
-    (record,) = [each for each in caplog.records if each.name.startswith("bertqa")]
-    assert "shadow" in record.message
-    assert record.exc_text is not None
-    assert "a fault of the transport's" in record.exc_text
-
-
-def test_a_shadow_that_ends_its_thread_or_task_is_logged(
-    open_client: Twins, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Panic(BaseException):
-        """As an extension module raises it; SystemExit would end an event loop."""
-
-    class Ending(InProcessTransport):
-        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-            if version == 2:
-                raise Panic("a library's")
-            return super().infer(inputs, version=version, timeout=timeout)
-
-    transport = Ending({1: model_info(), 2: model_info()})
-    client = open_client(transport=transport, version=1, shadow=2, on_shadow=lambda *_: None)
-    assert client.answer(QUESTION, CONTEXT).model_version == 1
-    client.close()
-    assert transport.closed
-    assert caplog.text.count("The shadow of a question ended unexpectedly") == 1
 
 
 def test_no_secret_is_shown(open_client: Twins) -> None:
@@ -359,27 +162,6 @@ def test_no_secret_is_shown(open_client: Twins) -> None:
     assert "authorization" in repr(security)
 
 
-def test_a_shadow_does_not_delay_the_answer(open_client: Twins) -> None:
-    gate = threading.Event()
-
-    class Slow(InProcessTransport):
-        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-            if version == 2:
-                gate.wait(60)
-            return super().infer(inputs, version=version, timeout=timeout)
-
-    seen: list[Answer] = []
-    transport = Slow({1: model_info(), 2: model_info()})
-    client = open_client(
-        transport=transport, version=1, shadow=2, on_shadow=lambda answer, _: seen.append(answer)
-    )
-    answers = [client.answer(QUESTION, CONTEXT) for _ in range(3)]
-    assert not seen
-    gate.set()
-    client.close()
-    assert seen == answers
-
-
 def test_a_bad_pair_is_reported_in_its_place(qa: Any) -> None:
     mixed = [(QUESTION, CONTEXT), ("", CONTEXT), (QUESTION, "a\ud800"), (QUESTION, CONTEXT)]
     good, no_question, no_context, good_again = qa.answer_many(mixed, return_errors=True)
@@ -390,27 +172,6 @@ def test_a_bad_pair_is_reported_in_its_place(qa: Any) -> None:
     assert next(answers) == good
     with pytest.raises(InvalidQuestionError):
         next(answers)
-
-
-def test_a_model_that_is_loaded_again_is_waited_for(open_client: Twins) -> None:
-    class Restarting(InProcessTransport):
-        refusals = 0
-
-        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-            if self.refusals:
-                self.refusals -= 1
-                raise ModelNotReadyError("It is loading.")
-            return super().infer(inputs, version=version, timeout=timeout)
-
-    transport = Restarting()
-    client = open_client(transport=transport)
-    transport.refusals = 1
-    expected = client.answer(QUESTION, CONTEXT)
-    transport.refusals = 3
-    assert list(client.answer_many([(QUESTION, CONTEXT)] * 3, look_ahead=1)) == [expected] * 3
-    transport.refusals = 1000
-    with pytest.raises(ModelNotReadyError, match="It is loading"):
-        client.answer(QUESTION, CONTEXT, timeout=0.5)
 
 
 def test_an_error_of_the_server_ends_a_stream(open_client: Twins) -> None:
@@ -491,11 +252,11 @@ def test_a_fork_is_noticed(open_client: Twins) -> None:
 
 def test_threads_share_a_client(server: Served) -> None:
     with QAClient(**server.address()) as client:
-        asked = pairs(40)
-        expected = [client.answer(*pair) for pair in asked]
+        questions = pairs(40)
+        expected = [client.answer(*pair) for pair in questions]
         found: list[list[Answer]] = []
         threads = [
-            threading.Thread(target=lambda: found.append(list(client.answer_many(asked))))
+            threading.Thread(target=lambda: found.append(list(client.answer_many(questions))))
             for _ in range(6)
         ]
         for thread in threads:

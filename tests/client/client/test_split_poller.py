@@ -111,7 +111,7 @@ def server(engine: str, tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
-def test_both_clients_follow_the_split_that_the_server_tells(server: Served, scheme: str) -> None:
+def test_both_clients_follow_the_split_that_the_server_reports(server: Served, scheme: str) -> None:
     address = server.address(scheme)
     with QAClient(**address, traffic="auto") as client:
         assert client.answer(*PAIR).model_version == 1

@@ -14,7 +14,7 @@ def answer(text: str, version: int, score: float = 0.5) -> Answer:
     return Answer(text, 0, len(text), score, version)
 
 
-def test_a_log_of_split_traffic_tells_each_version_apart(tmp_path: Path) -> None:
+def test_a_log_of_split_traffic_keeps_the_versions_apart(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "log")
     for number in range(10):
         version = 1 + number % 2
@@ -63,7 +63,7 @@ def test_a_shadow_is_held_against_the_answer(tmp_path: Path, clear: bool) -> Non
         ("[]", "line 1 cannot be read"),
     ],
 )
-def test_a_file_that_is_no_log_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_file_that_is_not_a_log_is_named(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "log"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=complaint):

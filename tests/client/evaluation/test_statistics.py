@@ -56,5 +56,5 @@ def test_the_interval_of_a_share_is_wilson_s(successes: int, trials: int) -> Non
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
-def test_nothing_tried_says_nothing() -> None:
+def test_nothing_tried_proves_nothing() -> None:
     assert (wilson(0, 0).low, wilson(0, 0).high) == (0, 1)

@@ -65,7 +65,7 @@ def test_windows_are_those_of_the_reference(cases: list[Case]) -> None:
 
 
 def assert_same(found: list[Span], expected: list[list[Any]], case: Case) -> None:
-    """Logits rounded to FP16 make ties, whose order is nobody's: equal scores may change places."""
+    """Logits rounded to FP16 make ties, whose order is open: equal scores may change places."""
     scores = [score for *_, score in expected]
     assert [span.score for span in found] == pytest.approx(scores, rel=1e-5, abs=1e-12)
     above_last = scores[-1] * (1 + 1e-5)
@@ -100,7 +100,7 @@ def _widened(answers: list[list[Any]], window: Window, decoder: PipelineDecoder)
 
 
 @pytest.mark.parametrize("variant", ["default", "tokens", "impossible"])
-def test_several_windows_give_the_best_of_each_text(
+def test_several_windows_yield_the_best_of_each_text(
     golden: dict[str, Any], cases: list[Case], variant: str
 ) -> None:
     decoder = PipelineDecoder(**golden["variants"][variant])
@@ -170,7 +170,7 @@ def texts(decoder: Decoder, top_k: int, **peaks: Any) -> list[str]:
     return [CONTEXT[span.start : span.end] for span in spans]
 
 
-def test_an_answer_within_a_word_is_widened_unless_told_otherwise() -> None:
+def test_an_answer_within_a_word_is_widened_by_default() -> None:
     (window,), _ = window_and_logits()
     inside = window.offsets[:, 0] != OUTSIDE
     tokens = [CONTEXT[start:end] for start, end in window.offsets[inside]]

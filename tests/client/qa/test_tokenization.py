@@ -111,7 +111,7 @@ def test_characters_outside_the_basic_plane_count_as_one() -> None:
         ("\x00", CONTEXT, InvalidQuestionError, "nothing that the tokenizer"),
     ],
 )
-def test_what_is_no_text_is_refused(
+def test_what_is_not_text_is_refused(
     question: str, context: str, error: type[BertQAError], text: str
 ) -> None:
     with pytest.raises(error, match=text):
@@ -147,7 +147,7 @@ def test_a_megabyte_is_cut_into_windows_that_reach_its_end() -> None:
     max_seq_len=st.integers(1, 80),
     doc_stride=st.integers(0, 90),
 )
-def test_any_text_gives_windows_or_an_error_of_ours(
+def test_any_text_becomes_windows_or_an_error_of_ours(
     question: str, context: str, max_seq_len: int, doc_stride: int
 ) -> None:
     try:
@@ -190,7 +190,7 @@ def test_a_source_that_is_nowhere_is_named(source: str) -> None:
     assert "hub" not in str(raised.value)
 
 
-def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_tokenizer_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer.json"
     file.write_text("{}", encoding="utf-8")
     with pytest.raises(TokenizerError, match=rf"{file} .*not a valid tokenizer\.json"):

@@ -58,7 +58,7 @@ def test_a_request_does_not_wait_for_another_beyond_its_time() -> None:
 
 
 class Slow(Engine):
-    """Waits until it is let go on."""
+    """Waits until it is released."""
 
     def __init__(self, info: ModelInfo) -> None:
         super().__init__(info)
@@ -79,7 +79,7 @@ def test_inputs_that_do_not_fit_each_other_are_refused() -> None:
     assert engine.infer(inputs([1, 2]), version=None, timeout=60).model_version == 1
 
 
-def test_what_says_nothing_of_itself_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_does_not_describe_itself_is_refused(tmp_path: Path) -> None:
     directory = write_toy_version(tmp_path, 1, describe=False)
     with pytest.raises(NotAQAModelError, match="no model_info in its rt_info"):
         OpenVINOEngine(directory / "model.xml")

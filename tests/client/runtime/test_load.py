@@ -37,7 +37,7 @@ def test_a_version_a_model_and_a_file_can_be_loaded(model: Path) -> None:
     assert load(model / "2" / "model.xml").version == 2
 
 
-def test_a_directory_that_is_no_number_is_version_1(model: Path, tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_number_is_version_1(model: Path, tmp_path: Path) -> None:
     shutil.copytree(model / "2", tmp_path / "candidate")
     assert load(tmp_path / "candidate").version == 1
 
@@ -53,7 +53,7 @@ def test_a_version_that_is_not_there_is_named_with_those_that_are(model: Path, a
         load(model / at, 3)
 
 
-def test_a_path_without_a_model_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_a_path_without_a_model_names_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     for path in (tmp_path, tmp_path / "absent", tmp_path / "notes.txt"):
         with pytest.raises(ModelLoadError, match=r"looked for model\.xml and model\.onnx"):

@@ -52,7 +52,7 @@ def test_the_rest_address_follows_from_the_grpc_one(text: str, rest: str) -> Non
         "grpc://[::1",
     ],
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_what_is_not_an_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidOptionError, match="address"):
         Address.parse(text)
 

@@ -58,7 +58,7 @@ def test_what_is_not_there_is_named(open_client: Twins, server: Served, scheme: 
         open_client(**address, model="nope").answer(QUESTION, CONTEXT)
 
 
-def test_metadata_tells_the_signature_without_rest(server: Served, scheme: str) -> None:
+def test_metadata_has_the_signature_without_rest(server: Served, scheme: str) -> None:
     transport = open_transport(
         server.address(scheme)["url"],
         {"model": "bert-qa", "metadata_url": None, "learns": False, "security": Security()},
@@ -155,10 +155,10 @@ async def test_a_thousand_questions_at_once_are_answered(
     server: Served, scheme: str, count: int
 ) -> None:
     async with AsyncQAClient(**server.address(scheme), timeout=250.0) as client:
-        asked = [(QUESTION, f"{CONTEXT} {number}") for number in range(count)]
-        answers = await asyncio.gather(*(client.answer(*pair) for pair in asked))
+        questions = [(QUESTION, f"{CONTEXT} {number}") for number in range(count)]
+        answers = await asyncio.gather(*(client.answer(*pair) for pair in questions))
     with QAClient(transport=InProcessTransport({2: model_info()})) as itself:
-        assert answers == list(itself.answer_many(asked))
+        assert answers == list(itself.answer_many(questions))
 
 
 def test_a_model_that_does_not_describe_itself_takes_a_tokenizer(

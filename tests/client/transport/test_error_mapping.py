@@ -58,7 +58,7 @@ from bertqa.transport._error_mapping import ErrorMapper
         ("NOT_FOUND", "no such page", None, errors.ProtocolError),
     ],
 )
-def test_what_a_server_says_becomes_one_error_with_its_text_kept(
+def test_what_a_server_replies_becomes_one_error_with_its_text_kept(
     code: str, detail: str, version: int | None, expected: type[errors.BertQAError]
 ) -> None:
     error = ErrorMapper("grpc://models:9000", "bert-qa", version).from_grpc(code, detail)

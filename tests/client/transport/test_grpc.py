@@ -117,7 +117,7 @@ def test_garbage_in_a_message_is_refused(
         client.answer(QUESTION, CONTEXT)
 
 
-def test_a_server_of_another_kind_is_no_server(open_client: Twins) -> None:
+def test_a_server_of_another_kind_is_refused(open_client: Twins) -> None:
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
         await writer.drain()

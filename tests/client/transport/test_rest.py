@@ -125,7 +125,7 @@ def test_a_status_is_translated(open_client: Twins, status: str, error: type[Ber
     assert caught.value.detail == "as the server says"
 
 
-def test_what_is_no_http_is_refused(open_client: Twins) -> None:
+def test_what_is_not_http_is_refused(open_client: Twins) -> None:
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"\x00\x01\x02 garbage \r\n\r\n")
@@ -172,7 +172,7 @@ def test_a_silent_server_meets_the_deadline(open_client: Twins) -> None:
         ask(open_client, port, timeout=0.3)
 
 
-async def test_a_deadline_that_is_over_is_told_as_such() -> None:
+async def test_a_deadline_that_is_over_is_reported_as_such() -> None:
     where = (Address.parse(f"http://127.0.0.1:{free_port()}"), "bert-qa", Security())
     transport, twin = RestTransport(*where), AsyncRestTransport(*where)
     with pytest.raises(DeadlineExceededError):

@@ -32,7 +32,7 @@ def azure(cloud: tuple[Azure, dict[str, str]], monkeypatch: pytest.MonkeyPatch) 
     azure.clear()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    # The SDK sets it itself, and would go on in this cloud where the next test is in another.
+    # The SDK sets it itself, and would stay in this cloud where the next test is in another.
     monkeypatch.setenv("AZUREML_CURRENT_CLOUD", "TestCloud")
     return azure
 

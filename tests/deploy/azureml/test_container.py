@@ -33,7 +33,7 @@ def program(kind: str) -> str:
 
 @contextmanager
 def container(kind: str, model_directory: Path, log: Path) -> Iterator[dict[str, str]]:
-    """Run the image's entry point with the deployment's environment; give its routes' URLs.
+    """Run the image's entry point with the deployment's environment; return its routes' URLs.
 
     The program and the two ports are this machine's; all else is as it is written.
     """

@@ -115,7 +115,7 @@ def test_no_quota_is_one_error_and_leaves_no_deployment(
     azure.failures.clear()
     azure.changes.clear()
     deploy(client, plan_serving(files, 1))
-    assert azure.changes == [("PUT", f"{ENDPOINT}/deployments/version-1")], "it went on"
+    assert azure.changes == [("PUT", f"{ENDPOINT}/deployments/version-1")], "it continued"
 
 
 def test_an_update_that_fails_takes_nothing_away(
@@ -181,8 +181,8 @@ def test_a_version_that_is_not_ready_gets_no_traffic(both: MLClient, azure: Azur
         switch(both, "bert-qa", {2: 100.0})
     with pytest.raises(AzureError, match=r"has no version-7 \(deployed: version-1, version-2\)"):
         switch(both, "bert-qa", {7: 100.0})
-    with pytest.raises(AzureError, match="read the endpoint of-nobody, because it was not found"):
-        switch(both, "of-nobody", {1: 100.0})
+    with pytest.raises(AzureError, match="read the endpoint of-another, because it was not found"):
+        switch(both, "of-another", {1: 100.0})
     assert azure.changes == []
 
 

@@ -52,20 +52,20 @@ def test_a_workspace_that_is_not_or_half_said_is_wrong_usage(nowhere: Path) -> N
 
 
 def test_a_wrong_subscription_or_workspace_is_named(azure: Azure) -> None:
-    for place in (WorkspaceName(subscription="0" * 8), WorkspaceName(workspace="of-nobody")):
+    for place in (WorkspaceName(subscription="0" * 8), WorkspaceName(workspace="of-another")):
         with pytest.raises(
             AzureNotFoundError, match="reach the workspace, because it was not found"
         ):
             connect(place)
 
 
-def test_whoever_is_not_signed_in_is_told_how(azure: Azure) -> None:
+def test_without_a_sign_in_the_error_names_how_to_sign_in(azure: Azure) -> None:
     azure.signed_in = False
     with pytest.raises(AzureError, match="You are not signed in to Azure: run `az login`"):
         connect(WorkspaceName())
 
 
-def test_whoever_has_no_right_is_told_which(azure: Azure) -> None:
+def test_a_missing_right_is_named(azure: Azure) -> None:
     message = "The client does not have authorization to perform action 'read'."
     azure.refusals["GET", ""] = (403, "AuthorizationFailed", message)
     with pytest.raises(AzureError, match="not allowed to reach the workspace: The client does not"):

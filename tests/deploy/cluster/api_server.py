@@ -255,7 +255,7 @@ def root(group: str) -> str:
 
 
 def validates_by_itself(where: str) -> Object:
-    """Say of each kind that the server checks fields, so that Helm does not."""
+    """Report for each kind that the server checks fields, so that Helm does not."""
     group = where.partition("/")[2]
     name, _, version = group.rpartition("/")
     return {

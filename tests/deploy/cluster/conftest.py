@@ -69,7 +69,7 @@ def api(
 
 @pytest.fixture
 def install(api: ApiServer) -> Install:
-    """Install the chart with version 1 and give the release."""
+    """Install the chart with version 1 and return the release."""
 
     def install(*flags: str, program: Path | None = None) -> Helm:
         program = program or helm()
@@ -121,9 +121,9 @@ def traffic(
                         ask(clients[version], version)
 
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(go)
+        running = pool.submit(go)
         try:
             yield
         finally:
             ended.set()
-    asked.result()
+    running.result()

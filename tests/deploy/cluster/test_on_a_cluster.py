@@ -72,18 +72,18 @@ class Asking:
         run(kubectl(), *release.namespace, "create", "--filename", "-", given=json.dumps(pod))
         release.kubectl("wait", "--for=condition=Ready", "pod/asking", "--timeout=5m")
 
-    def told(self, newest: int = -1) -> list[dict[str, Any]]:
+    def answers(self, newest: int = -1) -> list[dict[str, Any]]:
         """Return so many of the newest answers, or all of them. None of them may be a failure."""
         log = self._release.kubectl("logs", "asking", f"--tail={newest}")
-        told = [json.loads(line) for line in log.splitlines()]
-        errors = [each["error"] for each in told if "error" in each]
+        answers = [json.loads(line) for line in log.splitlines()]
+        errors = [each["error"] for each in answers if "error" in each]
         assert not errors, errors[:3]
-        return told
+        return answers
 
     def wait_until_only(self, version: int, count: int = 80) -> None:
         """Wait until so many answers in a row came from one version."""
         give_up = time.monotonic() + PATIENCE
-        while [each["version"] for each in self.told(count)] != [version] * count:
+        while [each["version"] for each in self.answers(count)] != [version] * count:
             assert time.monotonic() < give_up, f"others than version {version} answer as well"
             time.sleep(1)
 
@@ -129,7 +129,7 @@ def test_no_request_fails_meanwhile_and_each_answer_names_the_version_that_gave_
     rollout.back()
     asking.wait_until_only(1)
 
-    # Nodes with other CPUs give scores that are a little different.
-    for told in asking.told():
-        nearest = min(right, key=lambda version: abs(right[version].score - told["score"]))
-        assert (told["version"], told["text"]) == (nearest, right[nearest].text)
+    # Nodes with other CPUs compute slightly different scores.
+    for answer in asking.answers():
+        nearest = min(right, key=lambda version: abs(right[version].score - answer["score"]))
+        assert (answer["version"], answer["text"]) == (nearest, right[nearest].text)

@@ -83,7 +83,7 @@ def test_a_split_stays_until_it_is_given_back(install: Install, api: ApiServer) 
     assert split.back() == {"stable": {"version": 1, "weight": 100, "replicas": 1}}
 
 
-def test_a_rollout_goes_on_where_it_ended(install: Install, api: ApiServer) -> None:
+def test_a_rollout_resumes_where_it_ended(install: Install, api: ApiServer) -> None:
     release = install(*GATEWAY)
     rollout(release, pause_seconds=0).move({1: 50.0, 2: 50.0})
     api.weights.clear()
@@ -110,8 +110,8 @@ def test_a_slow_candidate_is_rolled_back(
 ) -> None:
     release = install(*GATEWAY)
     limits = Limits(p95_factor=3, requests=2)
-    said = r"95th percentile of its latency is .* ms, and 3 times the .* ms of the stable track"
-    with traffic(api, servers, slow=2), pytest.raises(RolledBackError, match=said):
+    message = r"95th percentile of its latency is .* ms, and 3 times the .* ms of the stable track"
+    with traffic(api, servers, slow=2), pytest.raises(RolledBackError, match=message):
         rollout(release, pause_seconds=2, limits=limits).move(TO_2)
     assert release.tracks() == {"stable": {"version": 1, "weight": 100, "replicas": 1}}
 
@@ -283,7 +283,7 @@ def test_a_tunnel_has_no_threads_left_whether_its_block_ends_or_fails(
 
     with socket.socket() as late:
         assert late.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0
-    # The Kubernetes client ends its own threads when it has said goodbye to the API server.
+    # The Kubernetes client ends its own threads once it has left the API server.
     assert all(each.name.startswith("Kubernetes port forward") for each in left)
     for thread in left:
         thread.join(30)

@@ -38,35 +38,35 @@ def the_answer(proxy: Proxy, scheme: str, tls: TLS | None = None) -> str:
         return client.answer(given["QUESTION"], given["CONTEXT"]).text
 
 
-def test_it_passes_when_the_served_model_gives_the_answer(
+def test_it_passes_when_the_served_model_finds_the_answer(
     engine: LocalServer, tmp_path: Path
 ) -> None:
     with running_proxy("pvc", engine, tmp_path) as proxy:
         ask = asking("pvc", {"test": {"answer": the_answer(proxy, "grpc").upper()}})
-        asked = run(ask, proxy, tmp_path)
-    assert asked.returncode == 0, asked.stderr
-    assert '"model_version": 1' in asked.stdout
+        ended = run(ask, proxy, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert '"model_version": 1' in ended.stdout
 
 
-def test_it_fails_with_both_answers_when_the_model_gives_another(
+def test_it_fails_with_both_answers_when_the_model_finds_another(
     engine: LocalServer, tmp_path: Path
 ) -> None:
     with running_proxy("pvc", engine, tmp_path) as proxy:
         answer = the_answer(proxy, "grpc")
-        asked = run(asking("pvc", {"test": {"answer": "nobody's answer"}}), proxy, tmp_path)
-    assert asked.returncode == 1
-    assert f'The answer is {answer!r}, which does not contain "nobody\'s answer".' in asked.stderr
+        ended = run(asking("pvc", {"test": {"answer": "another answer"}}), proxy, tmp_path)
+    assert ended.returncode == 1
+    assert f"The answer is {answer!r}, which does not contain 'another answer'." in ended.stderr
 
 
-def test_it_fails_with_one_sentence_when_nobody_answers(
+def test_it_fails_with_one_sentence_when_no_server_answers(
     engine: LocalServer, tmp_path: Path
 ) -> None:
     with running_proxy("pvc", engine, tmp_path) as proxy:
         pass
-    asked = run(asking("pvc"), proxy, tmp_path)
-    assert asked.returncode != 0
-    assert "Traceback" not in asked.stderr
-    assert "error:" in asked.stderr
+    ended = run(asking("pvc"), proxy, tmp_path)
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stderr
+    assert "error:" in ended.stderr
 
 
 def test_it_speaks_mutual_tls(engine: LocalServer, tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_it_speaks_mutual_tls(engine: LocalServer, tmp_path: Path) -> None:
         directory = tmp_path / "tls" / "client"
         tls = TLS(ca=authority, certificate=directory / "tls.crt", key=directory / "tls.key")
         ask = asking("mutual-tls", {"test": {"answer": the_answer(proxy, "grpcs", tls)}})
-        asked = run(ask, proxy, tmp_path)
-    assert asked.returncode == 0, asked.stderr
+        ended = run(ask, proxy, tmp_path)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_the_mutual_tls_files_are_mounted_where_the_command_reads_them() -> None:

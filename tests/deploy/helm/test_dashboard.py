@@ -52,6 +52,6 @@ def test_every_variable_that_a_query_names_is_defined() -> None:
             assert set(re.findall(r"\$(\w+)", target["expr"])) <= defined
 
 
-def test_there_is_none_unless_asked_for() -> None:
+def test_there_is_none_by_default() -> None:
     names = [one["metadata"]["name"] for one in render().all("ConfigMap")]
     assert "bert-qa-dashboard" not in names

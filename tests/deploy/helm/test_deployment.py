@@ -76,7 +76,7 @@ def test_liveness_asks_for_the_server_and_not_for_the_model() -> None:
     assert ovms()["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
 
 
-def test_startup_may_take_as_long_as_was_asked_for() -> None:
+def test_startup_may_take_as_long_as_the_values_allow() -> None:
     probe = ovms(values={"server": {"startupSeconds": 901}})["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 901
 

@@ -65,7 +65,7 @@ def test_the_steps_to_a_new_version_render_one_after_the_other(tmp_path: Path) -
     ]
 
 
-def test_the_refusal_that_it_shows_is_what_helm_says() -> None:
+def test_the_refusal_that_it_shows_is_what_helm_prints() -> None:
     command = [str(helm()), "template", "bert-qa", str(CHART)]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     shown = " ".join(DOCUMENT.read_text("utf-8").split())

@@ -73,7 +73,7 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 class Asking(threading.Thread):
-    """Asks without pause until told to stop, and keeps count of answers and failures."""
+    """Asks without pause until stopped, and keeps count of answers and failures."""
 
     def __init__(self, ask: Callable[[], bool]) -> None:
         super().__init__(daemon=True)
@@ -140,7 +140,7 @@ def test_clients_that_keep_their_connections_notice_nothing(tmp_path: Path) -> N
         users = stack.enter_context(asking(over_grpc.port, over_rest.port))
         wait_for(
             lambda: over_grpc.open[old["grpc"]] + over_rest.open[old["rest"]] > 0,
-            "nobody is connected to the pod that is to go",
+            "no client is connected to the pod that is to go",
         )
         over_grpc.endpoints, over_rest.endpoints = [new["grpc"]], [new["rest"]]
         time.sleep(int(pause["command"][1]))
@@ -151,7 +151,7 @@ def test_clients_that_keep_their_connections_notice_nothing(tmp_path: Path) -> N
         answered = [user.answers for user in users]
         wait_for(
             lambda: all(u.answers > n for u, n in zip(users, answered, strict=True)),
-            "nobody is answered once the old pod is gone",
+            "no client is answered once the old pod is gone",
         )
         for user in users:
             user.stop()

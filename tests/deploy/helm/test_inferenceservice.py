@@ -138,7 +138,7 @@ def test_a_changed_configuration_makes_a_new_revision() -> None:
     assert before["annotations"] != after["annotations"]
 
 
-def test_a_request_may_take_as_long_as_was_asked_for() -> None:
+def test_a_request_may_take_as_long_as_the_values_allow() -> None:
     assert predictor({"server": {"requestTimeoutSeconds": 11}})["timeout"] == 11
 
 

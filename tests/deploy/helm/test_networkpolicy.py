@@ -58,7 +58,7 @@ def test_the_test_reaches_the_servers() -> None:
     assert egress_ports("pvc", "-test") == {53, 9000, 8000}
 
 
-def test_a_server_with_a_mounted_model_calls_nobody() -> None:
+def test_a_server_with_a_mounted_model_calls_no_other() -> None:
     assert egress_ports("pvc", "-server") == set()
 
 

@@ -24,21 +24,21 @@ def notes(scenario: str, values: dict[str, Any] | None = None, release: str = "a
 
 
 def test_the_lines_carry_the_names_of_the_release() -> None:
-    said = notes("pvc")
-    assert "kubectl --namespace ml rollout status deployment/answers-bert-qa-stable" in said
-    assert "helm test answers --namespace ml --logs" in said
-    assert "port-forward service/answers-bert-qa 9000 8000" in said
-    assert "--url grpc://localhost:9000" in said
-    assert "dns:///answers-bert-qa-headless.ml:9000" in said
+    printed = notes("pvc")
+    assert "kubectl --namespace ml rollout status deployment/answers-bert-qa-stable" in printed
+    assert "helm test answers --namespace ml --logs" in printed
+    assert "port-forward service/answers-bert-qa 9000 8000" in printed
+    assert "--url grpc://localhost:9000" in printed
+    assert "dns:///answers-bert-qa-headless.ml:9000" in printed
 
 
 def test_every_track_is_named_with_its_version_and_weight() -> None:
-    said = notes("tracks")
-    assert "track stable: version 1, weight 90 %, Service answers-bert-qa-stable" in said
-    assert "track candidate: version 2, weight 10 %, Service answers-bert-qa-candidate" in said
+    printed = notes("tracks")
+    assert "track stable: version 1, weight 90 %, Service answers-bert-qa-stable" in printed
+    assert "track candidate: version 2, weight 10 %, Service answers-bert-qa-candidate" in printed
 
 
-def test_a_single_track_is_told_how_to_add_another() -> None:
+def test_a_single_track_shows_how_to_add_another() -> None:
     assert "--set tracks.candidate.version=2 --set tracks.candidate.weight=0" in notes("pvc")
     assert "tracks.candidate.version=2" not in notes("tracks")
 
@@ -54,14 +54,14 @@ def test_tls_asks_for_its_scheme_and_authority() -> None:
     assert "--url grpcs://localhost:9000 --ca ca.crt" in notes("tls")
 
 
-def test_training_says_how_to_follow_it_and_what_stays() -> None:
-    said = notes("training")
-    assert "app.kubernetes.io/component=training" in said
-    assert "The claim answers-bert-qa-models stays" in said
+def test_training_shows_how_to_follow_it_and_what_stays() -> None:
+    printed = notes("training")
+    assert "app.kubernetes.io/component=training" in printed
+    assert "The claim answers-bert-qa-models stays" in printed
     assert "stays" not in notes("training", {"model": {"training": {"claimName": "mine"}}})
 
 
 def test_kserve_names_the_inference_service() -> None:
-    said = notes("kserve")
-    assert "kubectl --namespace ml get inferenceservice answers-bert-qa" in said
-    assert "helm test" not in said
+    printed = notes("kserve")
+    assert "kubectl --namespace ml get inferenceservice answers-bert-qa" in printed
+    assert "helm test" not in printed

@@ -21,7 +21,7 @@ def test_the_alerts_are_errors_latency_queue_and_a_track_that_is_down() -> None:
     ]
 
 
-def test_each_says_what_happened_and_what_to_do() -> None:
+def test_each_describes_what_happened_and_what_to_do() -> None:
     for rule in alerts().values():
         assert rule["for"]
         assert rule["labels"]["severity"] in {"warning", "critical"}

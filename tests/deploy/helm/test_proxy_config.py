@@ -55,7 +55,7 @@ def test_listeners_and_clusters_are_on_the_ports_that_pods_and_services_name() -
         assert address == {"address": "127.0.0.1", "port_value": CLUSTERS[cluster["name"]]}
 
 
-def test_connections_of_users_grow_no_older_than_was_asked_for() -> None:
+def test_connections_of_users_grow_no_older_than_the_values_allow() -> None:
     config = managers(bootstrap(values={"proxy": {"maxConnectionSeconds": 7}}))
     ages = {
         name: manager["common_http_protocol_options"].get("max_connection_duration")
@@ -194,7 +194,7 @@ def test_users_without_tls_are_sent_away(tls: Proxy) -> None:
         tls.get("/v2/models/bert-qa/ready")
 
 
-def test_probes_go_on_in_the_clear(tls: Proxy) -> None:
+def test_probes_stay_in_the_clear(tls: Proxy) -> None:
     assert tls.get("/v2/health/live", "probe").status_code == 200
 
 

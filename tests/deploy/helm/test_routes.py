@@ -72,5 +72,5 @@ def test_the_header_may_be_another(kind: str) -> None:
 
 
 @kinds
-def test_there_is_no_route_unless_asked_for(kind: str) -> None:
+def test_there_is_no_route_by_default(kind: str) -> None:
     assert not render().all(kind)

@@ -25,5 +25,5 @@ def test_pods_may_follow_the_cpu_of_the_server() -> None:
     container(server_pod(rendering), trigger["metadata"]["containerName"])
 
 
-def test_there_is_none_unless_asked_for() -> None:
+def test_there_is_none_by_default() -> None:
     assert not render("autoscaling").all("ScaledObject")

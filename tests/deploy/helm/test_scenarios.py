@@ -115,7 +115,7 @@ def test_every_name_is_short_and_unique(scenario: str) -> None:
 
 
 @scenarios
-def test_every_object_says_which_release_it_belongs_to(scenario: str) -> None:
+def test_every_object_names_the_release_that_it_belongs_to(scenario: str) -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     expected = {
         "app.kubernetes.io/name": "bert-qa",
@@ -131,13 +131,13 @@ def test_every_object_says_which_release_it_belongs_to(scenario: str) -> None:
             assert found["metadata"]["namespace"] == NAMESPACE, name
 
 
-def test_a_long_release_name_still_gives_valid_names() -> None:
+def test_a_long_release_name_still_makes_valid_names() -> None:
     tracks = {"twenty-letters-track": {"version": 2, "weight": 0}}
     rendering = render("training", {"fullnameOverride": "n" * 40, "tracks": tracks})
     assert all(len(one["metadata"]["name"]) <= 63 for one in rendering.objects)
 
 
-# Why each finding of the policy scanner is no defect, by check and kind.
+# Why each finding of the policy scanner is not a defect, by check and kind.
 ACCEPTED = {
     ("CKV_K8S_43", "Deployment"): "Tags are the default; a digest may be given as the image.",
     ("CKV_K8S_43", "Job"): "Likewise.",
@@ -154,7 +154,7 @@ ACCEPTED = {
         "CKV_K8S_35",
         "Deployment",
     ): "OVMS reads the credentials of a store from its environment alone.",
-    ("CKV_K8S_35", "Job"): "The scenario gives HF_TOKEN, which is read from the environment alone.",
+    ("CKV_K8S_35", "Job"): "The scenario sets HF_TOKEN, which is read from the environment alone.",
 }
 
 

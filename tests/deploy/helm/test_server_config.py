@@ -73,7 +73,7 @@ def test_every_flag_is_one_that_all_supported_versions_of_ovms_know(scenario: st
 
 
 @pytest.mark.parametrize(("version", "ready"), [(1, {1}), (2, {2}), ("latest", {3})])
-def test_a_server_with_the_rendered_configuration_serves_what_its_track_says(
+def test_a_server_with_the_rendered_configuration_serves_what_its_track_names(
     version: int | str, ready: set[int], tmp_path: Path
 ) -> None:
     for number in (1, 2, 3):

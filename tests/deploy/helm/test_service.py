@@ -38,7 +38,7 @@ def test_without_a_gateway_a_track_without_weight_gets_traffic_by_its_own_name_a
     assert selected(rendering, "bert-qa-candidate") == {"candidate"}
 
 
-def test_the_headless_service_gives_the_addresses_of_the_pods() -> None:
+def test_the_headless_service_has_the_addresses_of_the_pods() -> None:
     rendering = render("tracks")
     assert rendering.one("Service", "bert-qa-headless")["spec"]["clusterIP"] == "None"
     assert selected(rendering, "bert-qa-headless") == {"stable", "candidate"}
@@ -52,7 +52,7 @@ def test_services_for_users_have_the_ports_of_grpc_and_rest_and_no_other(scenari
     assert all(found == {"grpc": 9000, "rest": 8000} for found in services.values())
 
 
-def test_gateways_are_told_the_protocol() -> None:
+def test_gateways_learn_the_protocol() -> None:
     for scenario, expected in (
         ("pvc", {"grpc": "kubernetes.io/h2c", "rest": "http"}),
         ("tls", {"grpc": "https", "rest": "https"}),

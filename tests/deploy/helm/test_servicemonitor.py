@@ -32,5 +32,5 @@ def test_the_metrics_service_reaches_tracks_without_weight_too() -> None:
         assert selector <= deployment["spec"]["template"]["metadata"]["labels"].items()
 
 
-def test_there_is_none_unless_asked_for() -> None:
+def test_there_is_none_by_default() -> None:
     assert not render().all("ServiceMonitor")

@@ -76,7 +76,7 @@ def test_another_job_is_another_object_since_a_job_cannot_be_changed(
     assert before["metadata"]["name"] != after["metadata"]["name"]
 
 
-def test_the_pod_says_which_recipe_it_builds() -> None:
+def test_the_pod_names_the_recipe_that_it_builds() -> None:
     def recipe(training: dict[str, Any]) -> object:
         template = job({"model": {"training": training}})["spec"]["template"]
         return template["metadata"]["annotations"]["bert-qa/recipe"]

@@ -39,17 +39,17 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"tracks": {"headless": {"version": 2, "weight": 0}}},
         "A track cannot be called headless",
     ),
-    "a CPU limit that is not whole while pinning is asked for": (
+    "a CPU limit that is not whole while pinning is requested": (
         "pvc",
         {"resources": {"limits": {"cpu": "2500m"}}},
         "The track stable has a CPU limit of 2500m, which is not whole",
     ),
-    "no CPU limit while pinning is asked for": (
+    "no CPU limit while pinning is requested": (
         "pvc",
         {"resources": {"limits": {"cpu": None}}},
         "The track stable has a CPU limit of none",
     ),
-    "requests below the limits while pinning is asked for": (
+    "requests below the limits while pinning is requested": (
         "pvc",
         {"resources": {"requests": {"cpu": "2"}}},
         "The track stable has requests that differ from its limits",
@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"model": {"training": {"recipeConfigMap": "mine"}}},
         "model.training has two recipes",
     ),
-    "a recipe that is no mapping": (
+    "a recipe that is not a mapping": (
         "training",
         {"model": {"training": {"recipe": "- a\n- b\n"}}},
         "model.training.recipe is not",
@@ -130,9 +130,9 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refuses(case: str) -> None:
     scenario, values, sentence = REFUSED[case]
-    said = refusal(values, scenario)
-    assert sentence in said
-    assert len([line for line in said.splitlines() if "execution error at" in line]) == 1
+    message = refusal(values, scenario)
+    assert sentence in message
+    assert len([line for line in message.splitlines() if "execution error at" in line]) == 1
 
 
 def test_takes_requests_below_limits_once_pinning_is_off() -> None:

@@ -23,13 +23,13 @@ def test_the_generated_files_are_up_to_date() -> None:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown key": ({"replicas": 3}, "replicas"),
     "an unknown key of a track": ({"tracks": {"stable": {"versoin": 2}}}, "versoin"),
-    "a version that is no number": ({"tracks": {"stable": {"version": "newest"}}}, "version"),
+    "a version that is not a number": ({"tracks": {"stable": {"version": "newest"}}}, "version"),
     "version zero": ({"tracks": {"stable": {"version": 0}}}, "version"),
     "a weight above 100": ({"tracks": {"stable": {"weight": 101}}}, "weight"),
-    "a track's name that is no label": ({"tracks": {"Stable_1": {"version": 1}}}, "Stable_1"),
+    "a track's name that is not a label": ({"tracks": {"Stable_1": {"version": 1}}}, "Stable_1"),
     "an address of an unknown store": ({"model": {"storage": {"uri": "ftp://a"}}}, "uri"),
     "a relative host path": ({"model": {"hostPath": {"path": "models"}}}, "path"),
-    "memory that is no quantity": ({"resources": {"limits": {"memory": "4 GB"}}}, "memory"),
+    "memory that is not a quantity": ({"resources": {"limits": {"memory": "4 GB"}}}, "memory"),
     "an unknown log level": ({"server": {"logLevel": "LOUD"}}, "logLevel"),
     "text for a number": ({"server": {"streams": "two"}}, "streams"),
     "an unknown placement": ({"xeon": {"amx": "sometimes"}}, "amx"),
@@ -39,9 +39,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_the_schema_refuses(case: str) -> None:
     values, key = WRONG[case]
-    said = refusal(values)
-    assert "values don't meet the specifications of the schema" in said
-    assert key in said
+    message = refusal(values)
+    assert "values don't meet the specifications of the schema" in message
+    assert key in message
 
 
 def test_the_chart_may_be_part_of_another(tmp_path: Path) -> None:

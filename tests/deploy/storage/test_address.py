@@ -21,7 +21,7 @@ def test_the_forms_of_ovms_are_read(text: str, scheme: str, container: str) -> N
 
 
 @pytest.mark.parametrize("text", ["elsewhere", "/srv/models", "../models", "a:b"])
-def test_what_is_no_url_is_a_directory(text: str) -> None:
+def test_what_is_not_a_url_is_a_directory(text: str) -> None:
     assert Address.parse(text) == Address("", text)
 
 

@@ -11,7 +11,7 @@ import pytest
 from bertqa._progress import Progress
 from bertqa.artifact import WORK_FOLDER, Repository, RepositoryWriter
 from bertqa.errors import RepositoryBusyError, RepositoryError
-from bertqa_deploy.errors import TakenError
+from bertqa_deploy.errors import VersionExistsError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.directory import Directory
 from bertqa_deploy.storage.publishing import publish
@@ -38,7 +38,7 @@ def killed_at(stage: str, repository: Repository, to: Path) -> None:
 
 
 def stages_of(repository: Repository, to: Path) -> list[str]:
-    """Publish and give what was done, in order."""
+    """Publish and return what was done, in order."""
     stages: dict[str, None] = {}
     publish(
         repository,
@@ -57,7 +57,7 @@ def stages_of(repository: Repository, to: Path) -> list[str]:
         ("Reading back bert-qa/2/model.xml", []),
     ],
 )
-def test_nothing_appears_before_all_is_there_and_the_same_command_goes_on(
+def test_nothing_appears_before_all_is_there_and_the_same_command_resumes(
     published: Repository, tmp_path: Path, stage: str, then: list[str]
 ) -> None:
     to = tmp_path / "elsewhere"
@@ -86,12 +86,12 @@ def test_what_is_staged_and_damaged_is_sent_again(published: Repository, tmp_pat
     assert (to / "bert-qa/2/model.bin").read_bytes() == weights
 
 
-def test_half_a_version_of_somebody_else_is_named(published: Repository, tmp_path: Path) -> None:
+def test_half_of_another_version_is_named(published: Repository, tmp_path: Path) -> None:
     half = tmp_path / "elsewhere" / "bert-qa" / "2"
     half.mkdir(parents=True)
     (half / "manifest.json").write_bytes((published.version_dir(2) / "manifest.json").read_bytes())
 
-    with pytest.raises(TakenError, match=r"bert-qa/2 is there without model\.bin"):
+    with pytest.raises(VersionExistsError, match=r"bert-qa/2 is there without model\.bin"):
         publish(published, 2, Address("", str(tmp_path / "elsewhere")))
 
 

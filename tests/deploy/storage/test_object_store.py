@@ -13,7 +13,7 @@ import pytest
 
 from bertqa._progress import Progress
 from bertqa.artifact import Repository
-from bertqa_deploy.errors import PlaceError, TakenError
+from bertqa_deploy.errors import StorageError, VersionExistsError
 from bertqa_deploy.server import Server
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import Published, publish
@@ -130,10 +130,10 @@ def test_what_arrives_damaged_is_taken_away_and_sent_again(
 
     proxy.after = falsify
     if store.scheme == "s3":  # Its library checks what it reads, and leaves no doubt to settle.
-        with pytest.raises(PlaceError, match="Expected checksum"):
+        with pytest.raises(StorageError, match="Expected checksum"):
             send(published, store)
         return
-    with pytest.raises(PlaceError, match=r"bert-qa/2/model\.bin did not arrive as it was sent"):
+    with pytest.raises(StorageError, match=r"bert-qa/2/model\.bin did not arrive as it was sent"):
         send(published, store)
     assert {path for path in store.contents() if "onnx" not in path} == {"bert-qa/2/manifest.json"}
 
@@ -150,7 +150,7 @@ def test_two_who_publish_the_same_number_do_not_mix(
             store.write("bert-qa/2/model.bin", b"another's")
 
     proxy.before = overtake
-    with pytest.raises(TakenError, match=r"bert-qa/2/model\.bin is there already"):
+    with pytest.raises(VersionExistsError, match=r"bert-qa/2/model\.bin is there already"):
         send(published, store)
     objects = store.contents()
     assert objects["bert-qa/2/model.bin"] == b"another's"
@@ -190,7 +190,7 @@ def test_a_large_file_does_not_overwrite_another_that_appears_between_its_parts(
         return content
 
     proxy.after = overtake
-    with pytest.raises(TakenError, match=r"bert-qa/2/model\.bin is there already"):
+    with pytest.raises(VersionExistsError, match=r"bert-qa/2/model\.bin is there already"):
         send(repository, store)
     assert store.contents()["bert-qa/2/model.bin"] == b"another's"
     assert "bert-qa/2/model.xml" not in store.contents()
@@ -213,7 +213,7 @@ def test_a_store_that_denies_access_is_named(
     published: Repository, store: Store, proxy: Proxy, status: int
 ) -> None:
     proxy.before = lambda _: status
-    with pytest.raises(PlaceError, match=f"Access to {store.url} was denied"):
+    with pytest.raises(StorageError, match=f"Access to {store.url} was denied"):
         send(published, store)
 
 
@@ -221,14 +221,14 @@ def test_credentials_that_may_only_read_are_reported(
     published: Repository, store: Store, proxy: Proxy
 ) -> None:
     proxy.before = lambda request: 403 if request.writes else None
-    with pytest.raises(PlaceError, match=f"Access to {store.url} was denied"):
+    with pytest.raises(StorageError, match=f"Access to {store.url} was denied"):
         send(published, store)
     assert store.contents() == {}
 
 
 def test_a_container_that_is_not_there_is_named(published: Repository, store: Store) -> None:
     url = f"{store.scheme}://no-such-container/qa"
-    with pytest.raises(PlaceError, match=r"There is no (container|bucket) 'no-such-container'"):
+    with pytest.raises(StorageError, match=r"There is no (container|bucket) 'no-such-container'"):
         publish(published, 2, Address.parse(url))
 
 
@@ -236,7 +236,7 @@ def test_a_store_that_is_away_is_said_to_be(
     published: Repository, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.use(monkeypatch, f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(PlaceError, match=f"Cannot connect to {store.url}"):
+    with pytest.raises(StorageError, match=f"Cannot connect to {store.url}"):
         publish(published, 2, Address.parse(store.url), answer_seconds=0.5)
 
 
@@ -268,7 +268,7 @@ def test_a_store_that_is_away_is_said_to_be(
         ),
     ],
 )
-def test_without_credentials_one_is_told_which(
+def test_missing_credentials_are_named(
     published: Repository,
     monkeypatch: pytest.MonkeyPatch,
     url: str,
@@ -276,22 +276,22 @@ def test_without_credentials_one_is_told_which(
     hint: str,
 ) -> None:
     only(monkeypatch, environment)
-    with pytest.raises(PlaceError, match=f"There are no credentials for {url}: set .*{hint}"):
+    with pytest.raises(StorageError, match=f"There are no credentials for {url}: set .*{hint}"):
         publish(published, 2, Address.parse(url))
 
 
-def test_what_the_environment_says_wrong_is_passed_on(
+def test_what_is_wrong_in_the_environment_is_passed_on(
     published: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only(monkeypatch, {"AZURE_STORAGE_CONNECTION_STRING": "nonsense"})
-    with pytest.raises(PlaceError, match=r"cannot be used: .*Connection string is either blank"):
+    with pytest.raises(StorageError, match=r"cannot be used: .*Connection string is either blank"):
         publish(published, 2, Address.parse("az://models"))
 
 
-def test_an_answer_that_gets_lost_is_no_other_s_file(
+def test_after_a_lost_answer_the_file_counts_as_sent(
     published: Repository, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store has the object, the client asks again, and is told that it is there."""
+    """The store has the object, the client asks again, and the store replies that it is there."""
     store = stores.store("s3")
     lost: list[str] = []
 

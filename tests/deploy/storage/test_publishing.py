@@ -10,7 +10,7 @@ import pytest
 
 from bertqa.artifact import Repository
 from bertqa.errors import BertQAError, QualityGateError, RepositoryError
-from bertqa_deploy.errors import TakenError
+from bertqa_deploy.errors import VersionExistsError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import Published, publish
 from tests.support.models import write_manifest
@@ -124,14 +124,22 @@ def test_another_version_of_that_number_is_never_overwritten(
     write_manifest(weights.parent)
 
     refused(
-        repository, place, TakenError, r"bert-qa/2/(manifest\.json|model\.bin) is there already"
+        repository,
+        place,
+        VersionExistsError,
+        r"bert-qa/2/(manifest\.json|model\.bin) is there already",
     )
 
 
-def test_somebody_else_s_half_is_not_made_whole(published: Repository, place: Place) -> None:
+def test_half_of_another_version_is_not_made_whole(published: Repository, place: Place) -> None:
     place.write("bert-qa/2/model.bin", b"the first half of something else")
 
-    refused(published, place, TakenError, r"bert-qa/2/model\.bin is there already, and is another")
+    refused(
+        published,
+        place,
+        VersionExistsError,
+        r"bert-qa/2/model\.bin is there already, and is another",
+    )
 
 
 def test_a_file_that_the_version_does_not_have_is_not_joined(
@@ -139,7 +147,12 @@ def test_a_file_that_the_version_does_not_have_is_not_joined(
 ) -> None:
     place.write("bert-qa/2/other.xml", b"<net/>")
 
-    refused(published, place, TakenError, r"holds other\.xml, which version 2 of bert-qa does not")
+    refused(
+        published,
+        place,
+        VersionExistsError,
+        r"holds other\.xml, which version 2 of bert-qa does not",
+    )
 
 
 def test_what_stands_in_the_twin_s_way_is_seen_before_anything_is_sent(
@@ -147,7 +160,7 @@ def test_what_stands_in_the_twin_s_way_is_seen_before_anything_is_sent(
 ) -> None:
     place.write("bert-qa-onnx/2/model.onnx", b"another")
 
-    refused(published, place, TakenError, r"bert-qa-onnx/2/model\.onnx is there already")
+    refused(published, place, VersionExistsError, r"bert-qa-onnx/2/model\.onnx is there already")
 
 
 def test_a_version_that_failed_the_gate_needs_force(repository: Repository, place: Place) -> None:

@@ -52,7 +52,7 @@ def test_what_breaks_the_schema_is_named_by_its_place(entry: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("text", ["", "[", "{}", "[]", '{"model_config_list": {}}', "[" * 9999])
-def test_what_is_no_configuration_is_refused(text: str) -> None:
+def test_what_is_not_a_configuration_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         ServerConfig.parse(text, ROOT)
 

@@ -37,7 +37,7 @@ def test_every_flag_is_one_that_ovms_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["--port", "1"], "config_path"),
         (["--model_name", "m"], "go together"),
@@ -49,13 +49,13 @@ def test_every_flag_is_one_that_ovms_has() -> None:
         (["--model_name", "m", "--model_path", "p", "--nireq", "-1"], "nireq"),
     ],
 )
-def test_wrong_combinations_are_told(arguments: list[str], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_wrong_combinations_are_refused(arguments: list[str], expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
         server_from(parse(arguments))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["--grpc_workers", "2", "--config_path", "c"], "grpc_workers"),
         (["--api_key_file", "x"], "api_key_file"),
@@ -66,10 +66,10 @@ def test_wrong_combinations_are_told(arguments: list[str], told: str) -> None:
     ],
 )
 def test_what_the_engine_does_not_have_is_refused(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == EXIT_USAGE
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 def test_an_unknown_metric_is_named() -> None:
@@ -90,9 +90,9 @@ def test_a_missing_configuration_fails_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--config_path", str(tmp_path / "config.json")]) == EXIT_FAILED
-    told = capsys.readouterr().err
-    assert str(tmp_path) in told
-    assert "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert str(tmp_path) in printed
+    assert "Traceback" not in printed
 
 
 def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:

@@ -191,7 +191,9 @@ def test_a_broken_model_beside_it_changes_nothing_for_another(
     assert ready.status_code == 404
 
 
-def test_a_change_is_noticed_whatever_the_clock_says(server: LocalServer, repository: Path) -> None:
+def test_a_change_is_noticed_whatever_the_clock_shows(
+    server: LocalServer, repository: Path
+) -> None:
     config = repository / "config.json"
     for policy, end, when in (
         ({"specific": {"versions": [1]}}, "2", 0),

@@ -133,7 +133,7 @@ def test_a_request_for_a_version_that_loads_waits_for_it(client: Client, reposit
     tensor = {"name": "x", "shape": [1], "datatype": "INT64", "data": [5]}
     answer = client.infer("slow/versions/2", {"inputs": [tensor]})
     thread.join()
-    # Where the machine takes longer than ten seconds to load it, the request is told so.
+    # Where the machine takes longer than ten seconds to load it, the request is refused.
     assert answer.get("model_version", answer.get("error")) in (
         "2",
         "Model with requested version is not loaded yet",

@@ -68,7 +68,7 @@ def _finite(value: Any) -> bool:
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20), st.integers(1, 3))
-def test_data_nested_in_any_way_give_the_same_values(values: list[int], depth: int) -> None:
+def test_data_nested_in_any_way_have_the_same_values(values: list[int], depth: int) -> None:
     nested: Any = values
     for _ in range(depth):
         nested = [nested]

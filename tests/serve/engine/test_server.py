@@ -31,7 +31,7 @@ def tokens() -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     return np.array([[101, 2040, 102, 7592, 102]], dtype=np.int64)
 
 
-def test_grpc_and_rest_give_the_same_logits_and_name_the_version(server: LocalServer) -> None:
+def test_grpc_and_rest_return_the_same_logits_and_name_the_version(server: LocalServer) -> None:
     inputs = []
     for name in INPUTS:
         inputs.append(triton.InferInput(name, tokens().shape, "INT64"))

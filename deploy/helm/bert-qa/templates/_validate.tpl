@@ -11,10 +11,10 @@
 {{- $training := .Values.model.training -}}
 {{- if $training.enabled -}}
 {{- if and (not (trim $training.recipe)) (not $training.recipeConfigMap) -}}
-{{- fail "model.training has no recipe: give its text with --set-file model.training.recipe=recipe.yaml, or name a ConfigMap in model.training.recipeConfigMap." -}}
+{{- fail "model.training has no recipe: set its text with --set-file model.training.recipe=recipe.yaml, or name a ConfigMap in model.training.recipeConfigMap." -}}
 {{- end -}}
 {{- if and $training.recipe $training.recipeConfigMap -}}
-{{- fail (printf "model.training has two recipes: its text, and the ConfigMap %s. Give one of them." $training.recipeConfigMap) -}}
+{{- fail (printf "model.training has two recipes: its text, and the ConfigMap %s. Set one of them." $training.recipeConfigMap) -}}
 {{- end -}}
 {{- if and $training.recipe (not (kindIs "map" (fromYaml $training.recipe))) -}}
 {{- fail "model.training.recipe is not a YAML mapping." -}}
@@ -42,10 +42,10 @@
 {{- if $.Values.xeon.wholeCpus -}}
 {{- $limit := .resources.limits.cpu | default "none" | toString -}}
 {{- if or (eq $limit "none") (ne 0 (mod (include "bert-qa.millicpus" .resources.limits.cpu | int) 1000)) -}}
-{{- fail (printf "The track %s has a CPU limit of %s, which is not whole: xeon.wholeCpus gives each server cores of its own and needs a whole number. Change the limit, or set xeon.wholeCpus=false." .name $limit) -}}
+{{- fail (printf "The track %s has a CPU limit of %s, which is not whole: xeon.wholeCpus reserves cores for each server and needs a whole number. Change the limit, or set xeon.wholeCpus=false." .name $limit) -}}
 {{- end -}}
 {{- if ne (toYaml .resources.limits) (toYaml .resources.requests) -}}
-{{- fail (printf "The track %s has requests that differ from its limits: xeon.wholeCpus gives each server cores of its own and needs both equal. Leave the requests out, or set xeon.wholeCpus=false." .name) -}}
+{{- fail (printf "The track %s has requests that differ from its limits: xeon.wholeCpus reserves cores for each server and needs both equal. Leave the requests out, or set xeon.wholeCpus=false." .name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -41,7 +41,7 @@ A track is {name, version, latest, weight, replicas, resources, cpus}; version i
 {{- end -}}
 {{- end -}}
 
-{{/* The whole CPUs in a CPU quantity, one at least: OVMS sees all of the node's, so it must be told. */}}
+{{/* The whole CPUs in a CPU quantity, one at least: OVMS sees all of the node's, so its flags name the number. */}}
 {{- define "bert-qa.cpus" -}}
 {{- max 1 (div (include "bert-qa.millicpus" (. | default 1) | int) 1000) -}}
 {{- end -}}

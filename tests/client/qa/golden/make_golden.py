@@ -69,7 +69,7 @@ class Reference:
         return output
 
     def outputs(self, question: str, context: str, **lengths: int) -> list[dict[str, Any]]:
-        """What the pipeline's model gives for each window, ready for its postprocessing."""
+        """The outputs of the pipeline's model for each window, ready for its postprocessing."""
         inputs = {"question": question, "context": context}
         with torch.no_grad():
             return [

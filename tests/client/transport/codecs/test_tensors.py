@@ -22,7 +22,9 @@ def test_a_tensor_is_read() -> None:
         ("FP32", [10**12, 10**12], 8, "has 8 bytes"),
     ],
 )
-def test_what_is_none_is_refused(datatype: str, shape: list[int], size: int, text: str) -> None:
+def test_what_is_not_a_tensor_is_refused(
+    datatype: str, shape: list[int], size: int, text: str
+) -> None:
     with pytest.raises(ProtocolError, match=text):
         output_array("logits", datatype, shape, bytes(size))
 

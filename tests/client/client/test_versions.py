@@ -1,0 +1,168 @@
+"""What clients know of a model, and which of its versions they ask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from bertqa.artifact import ModelInfo
+from bertqa.errors import (
+    InvalidOptionError,
+    ModelNotReadyError,
+    NotAQAModelError,
+    ProtocolError,
+)
+from bertqa.transport import (
+    InferResult,
+    Inputs,
+    ModelMetadata,
+)
+from tests.support.engines import Served
+from tests.support.in_process import InProcessTransport
+from tests.support.models import model_info, tokenizer_json
+from tests.support.twins import Twins
+
+QUESTION = "Who gave their name to Normandy?"
+CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France. " * 3
+LONG_CONTEXT = CONTEXT * 20
+
+
+def pairs(count: int) -> list[tuple[str, str]]:
+    return [(QUESTION, CONTEXT[number % 50 :] * (1 + number % 7)) for number in range(count)]
+
+
+def cased_info() -> ModelInfo:
+    """A model whose tokenizer differs: it keeps the case, so other tokens come out."""
+    tokenizer = json.loads(tokenizer_json())
+    tokenizer["normalizer"]["lowercase"] = False
+    return ModelInfo(json.dumps(tokenizer), max_seq_len=384, doc_stride=128)
+
+
+def test_the_model_is_learnt_once(open_client: Twins) -> None:
+    transport = InProcessTransport({1: model_info(), 2: model_info()})
+    client = open_client(transport=transport)
+    list(client.answer_many(pairs(60)))
+    client.answer(QUESTION, CONTEXT, version=2)
+    client.answer(QUESTION, CONTEXT, version=1)
+    assert transport.described == [None, 1]
+
+
+def test_the_limits_of_the_model_hold(open_client: Twins) -> None:
+    transport = InProcessTransport({1: model_info(max_seq_len=64, doc_stride=16)})
+    client = open_client(transport=transport)
+    client.answer(QUESTION, LONG_CONTEXT)
+    assert max(tokens for _, (_, tokens) in transport.requests) == 64
+    with pytest.raises(InvalidOptionError, match="takes at most 64 tokens"):
+        client.answer(QUESTION, CONTEXT, max_seq_len=65)
+
+
+def test_a_version_is_chosen_by_the_call_then_by_the_client(
+    open_client: Twins, server: Served
+) -> None:
+    client = open_client(**server.address(), version=1)
+    assert client.answer(QUESTION, CONTEXT).model_version == 1
+    assert client.answer(QUESTION, CONTEXT, version=2).model_version == 2
+    assert open_client(**server.address()).answer(QUESTION, CONTEXT).model_version == 2
+
+
+def test_a_new_default_version_is_noticed_and_asked_with_its_own_tokenizer(
+    open_client: Twins,
+) -> None:
+    transport = InProcessTransport()
+    client = open_client(transport=transport)
+    client.answer(QUESTION, CONTEXT)
+    transport.versions[2] = cased_info()
+
+    answer = client.answer(QUESTION, CONTEXT)
+
+    assert answer.model_version == 2
+    assert answer == open_client(transport=transport).answer(QUESTION, CONTEXT)
+    assert transport.described.count(2) == 1
+
+
+def test_a_default_version_that_keeps_changing_is_given_up(open_client: Twins) -> None:
+    class Restless(InProcessTransport):
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            latest = max(self.versions)
+            self.versions[latest + 1] = cased_info() if latest % 2 else model_info()
+            return super().infer(inputs, version=version, timeout=timeout)
+
+    with pytest.raises(ProtocolError, match="changed 3 times"):
+        open_client(transport=Restless()).answer(QUESTION, CONTEXT)
+
+
+def test_a_stream_continues_through_a_version_switch(open_client: Twins) -> None:
+    transport = InProcessTransport()
+    client = open_client(transport=transport)
+
+    def switching() -> Iterator[tuple[str, str]]:
+        for number, pair in enumerate(pairs(120)):
+            if number == 60:
+                transport.versions[2] = cased_info()
+            yield pair
+
+    answers = list(client.answer_many(switching(), look_ahead=16))
+
+    fresh = open_client(transport=transport)
+    for answer, pair in zip(answers, pairs(120), strict=True):
+        assert answer == fresh.answer(*pair, version=answer.model_version)
+    assert {answer.model_version for answer in answers} == {1, 2}
+
+
+def test_a_model_of_another_kind_is_refused_by_what_it_lacks(
+    open_client: Twins,
+) -> None:
+    class Other(InProcessTransport):
+        def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+            return ModelMetadata("resnet", (1,), {"image": "FP32"}, {"class": "FP32"}, {})
+
+    with pytest.raises(NotAQAModelError, match=r"'resnet' .* no input 'input_ids', only image"):
+        open_client(transport=Other()).answer(QUESTION, CONTEXT)
+
+
+def test_a_model_without_a_tokenizer_can_be_given_one(open_client: Twins) -> None:
+    class Silent(InProcessTransport):
+        def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+            known = super().metadata(version=version, timeout=timeout)
+            return ModelMetadata(known.name, known.versions, known.inputs, known.outputs, {})
+
+    with pytest.raises(NotAQAModelError, match="lacks tokenizer_json"):
+        open_client(transport=Silent()).answer(QUESTION, CONTEXT)
+    from bertqa import QATokenizer
+
+    client = open_client(transport=Silent(), tokenizer=QATokenizer.from_json(tokenizer_json()))
+    expected = open_client(transport=InProcessTransport()).answer(QUESTION, CONTEXT)
+    assert client.answer(QUESTION, CONTEXT) == expected
+
+
+def test_traffic_is_split_and_a_key_is_sticky(open_client: Twins, server: Served) -> None:
+    client = open_client(**server.address(), traffic={1: 50, 2: 50})
+    answers = list(client.answer_many(pairs(80)))
+    assert {answer.model_version for answer in answers} == {1, 2}
+    keyed = {client.answer(QUESTION, CONTEXT, key="user-17").model_version for _ in range(8)}
+    assert keyed == {1}
+    assert client.answer(QUESTION, CONTEXT, key="user-18").model_version == 2
+    assert client.answer(QUESTION, CONTEXT, key="user-18", version=1).model_version == 1
+
+
+def test_a_model_that_is_loaded_again_is_waited_for(open_client: Twins) -> None:
+    class Restarting(InProcessTransport):
+        refusals = 0
+
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            if self.refusals:
+                self.refusals -= 1
+                raise ModelNotReadyError("It is loading.")
+            return super().infer(inputs, version=version, timeout=timeout)
+
+    transport = Restarting()
+    client = open_client(transport=transport)
+    transport.refusals = 1
+    expected = client.answer(QUESTION, CONTEXT)
+    transport.refusals = 3
+    assert list(client.answer_many([(QUESTION, CONTEXT)] * 3, look_ahead=1)) == [expected] * 3
+    transport.refusals = 1000
+    with pytest.raises(ModelNotReadyError, match="It is loading"):
+        client.answer(QUESTION, CONTEXT, timeout=0.5)
