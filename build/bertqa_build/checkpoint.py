@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, BertForQuestionAnswering
 
-from bertqa_build.errors import CheckpointError
+from bertqa_build.errors import CheckpointError, MissingCheckpointError
 from bertqa_build.quiet import quiet
 
 _PACKAGE_PREFIX = "pypi:"
@@ -101,7 +101,7 @@ def _locate(source: str, directory: Path) -> Path:
     if folder.is_dir():
         return folder
     if source.startswith((".", "/", "~", "\\")):
-        raise CheckpointError(f"There is no directory {folder}, which the recipe's source names.")
+        raise MissingCheckpointError(f"There is no directory {folder} with a checkpoint.")
     try:
         return Path(snapshot_download(source, allow_patterns=_FILES))
     except Exception as error:
@@ -122,12 +122,14 @@ def _revision(folder: Path) -> str:
 def _locate_package(name: str) -> Path:
     spec = find_spec(name.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
-        raise CheckpointError(f"The Python package {name} is not installed: pip install {name}.")
+        raise MissingCheckpointError(
+            f"The Python package {name} is not installed: pip install {name}."
+        )
     for root in map(Path, spec.submodule_search_locations):
         for config in sorted(root.glob("**/config.json"), key=lambda path: len(path.parts)):
             if any(config.parent.glob("*.safetensors")):
                 return config.parent
-    raise CheckpointError(f"The Python package {name} contains no checkpoint.")
+    raise MissingCheckpointError(f"The Python package {name} contains no checkpoint.")
 
 
 def _require_bert(folder: Path, source: str, max_seq_len: int) -> None:

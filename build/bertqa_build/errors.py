@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bertqa.errors import BertQAError
+from bertqa.errors import BertQAError, InvalidOptionError
 
 
 class BuildError(BertQAError):
@@ -15,6 +15,10 @@ class RecipeError(BuildError):
 
 class CheckpointError(BuildError):
     """A checkpoint or adapter cannot be loaded, or cannot answer questions."""
+
+
+class MissingCheckpointError(CheckpointError, InvalidOptionError):
+    """There is no checkpoint at the path, or in the package, that was named."""
 
 
 class TrainingError(BuildError):

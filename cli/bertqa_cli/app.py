@@ -9,8 +9,16 @@ import typer
 from typer.core import TyperGroup
 
 from bertqa.errors import BertQAError
-from bertqa_cli.console import print_error
-from bertqa_cli.errors import CommandError, Status, in_command_words, missing_extra, status_of
+from bertqa_cli.console import print_error, print_json
+from bertqa_cli.errors import (
+    CommandError,
+    Status,
+    in_command_words,
+    missing_extra,
+    refused_by_system,
+    status_of,
+)
+from bertqa_cli.values import Verb, VerbGroup
 from bertqa_cli.verbs import (
     ask,
     azureml,
@@ -27,6 +35,7 @@ from bertqa_cli.verbs import (
 )
 
 PROGRAM = "bert-qa"
+JSON_OPTION = "--json"
 
 
 class _Verbs(TyperGroup):
@@ -60,10 +69,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for verb in (build, serve, ask, evaluate, compare, publish, switch, inspect, versions):
-    app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
-benches = typer.Typer(invoke_without_command=True)
+    app.command(cls=Verb)(getattr(verb, verb.__name__.rpartition(".")[2]))
+benches = typer.Typer(cls=VerbGroup, invoke_without_command=True)
 benches.callback()(bench.bench)
-benches.command("client")(bench_client.bench_client)
+benches.command("client", cls=Verb)(bench_client.bench_client)
 app.add_typer(benches, name="bench")
 app.add_typer(azureml.app, name="azureml")
 
@@ -75,28 +84,32 @@ def main(arguments: Sequence[str]) -> int:
         arguments: What follows the program's name.
 
     Returns:
-        The exit status; see `Status`.
+        The exit status; see `Status`. With --json, a failure is JSON on standard output too.
 
     Raises:
         KeyboardInterrupt: The user interrupted the verb.
         BrokenPipeError: Nothing reads the standard output any more.
     """
+    as_json = JSON_OPTION in arguments
     try:
         status = typer.main.get_command(app).main(
             list(arguments), prog_name=PROGRAM, standalone_mode=False
         )
         return _ended(status)
     except click.UsageError as error:
-        return _wrong_usage(error)
+        return _wrong_usage(error, as_json=as_json)
     except click.ClickException as error:
-        print_error(error.format_message())
-        return error.exit_code
+        return _failed(CommandError(error.format_message()), as_json=as_json)
     except click.Abort:
         return Status.INTERRUPTED
     except ModuleNotFoundError as error:
-        return _failed(missing_extra(error))
+        return _failed(missing_extra(error), as_json=as_json)
     except BertQAError as error:
-        return _failed(error)
+        return _failed(error, as_json=as_json)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _failed(refused_by_system(error), as_json=as_json)
 
 
 def option_names(command: click.Command | None) -> dict[str, str]:
@@ -120,15 +133,18 @@ def _ended(status: object) -> int:
     return status if isinstance(status, int) else Status.DONE
 
 
-def _wrong_usage(error: click.UsageError) -> int:
+def _wrong_usage(error: click.UsageError, *, as_json: bool) -> int:
     message = error.format_message()
     if error.ctx is None or not message:  # The help was shown for want of arguments.
         error.show()
         return error.exit_code
-    print_error(f"{message} `{error.ctx.command_path} --help` lists the options.")
-    return error.exit_code
+    hint = f"`{error.ctx.command_path} --help` lists the options."
+    return _failed(CommandError(f"{message} {hint}", status=Status.USAGE), as_json=as_json)
 
 
-def _failed(error: BertQAError) -> int:
+def _failed(error: BertQAError, *, as_json: bool) -> int:
+    status = status_of(error)
     print_error(str(error), error.detail)
-    return status_of(error)
+    if as_json:
+        print_json({"error": str(error), "detail": error.detail, "status": status})
+    return status

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_SHOWN = str.maketrans({**_CONTROL, ord("\n"): "\n", ord("\t"): "\t"})
+
+
+class _Console(Console):
+    """A console that shows the control characters of a text, and so never obeys them."""
+
+    def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+        return super()._render_buffer(
+            each if each.control else each._replace(text=each.text.translate(_SHOWN))
+            for each in buffer
+        )
 
 
 def _console(*, stderr: bool = False) -> Console:
-    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    console = _Console(stderr=stderr, highlight=False, soft_wrap=True)
     # Rich keeps the COLUMNS that it finds here; without a width it reads COLUMNS at each use.
     console._width = None
     return console

@@ -101,6 +101,12 @@ def in_command_words(message: str, options: Mapping[str, str]) -> str:
     return _SUBJECT.sub(option, _KEYWORD.sub(option, text))
 
 
+def refused_by_system(error: OSError) -> CommandError:
+    """Return what the operating system refused, as a sentence, with the file where there is one."""
+    file = f" ({error.filename})" if error.filename else ""
+    return CommandError(f"The operating system reports: {error.strerror or error}{file}.")
+
+
 def missing_extra(error: ModuleNotFoundError) -> CommandError:
     """Return an error that names the extra with a missing module.
 

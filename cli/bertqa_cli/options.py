@@ -16,8 +16,10 @@ import typer
 
 from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
+from bertqa.errors import TokenizerError
 from bertqa.transport import Security, Transport, open_transport
 from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.values import Whole, model_name
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -34,6 +36,7 @@ _ALL = 100.0
 _CONNECTION = "Connection"
 _CLUSTER = "Cluster"
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?")
+_LONGEST_SECONDS = 365 * 24 * 3600.0
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -48,10 +51,13 @@ def seconds_of(text: str | float) -> float:
     Raises:
         typer.BadParameter: The duration cannot be read.
     """
-    match = _DURATION.fullmatch(str(text).strip())
+    match = _DURATION.fullmatch(str(text))
     if match is None:
         raise typer.BadParameter(f"The duration {text!r} cannot be read: write 90s, 2m or 1h.")
-    return float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST_SECONDS:
+        raise typer.BadParameter(f"The duration {text!r} is longer than a year.")
+    return seconds
 
 
 def _timeout(text: str | float) -> float:
@@ -62,14 +68,21 @@ def _timeout(text: str | float) -> float:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Model = Annotated[str, typer.Option(help="The model's name.")]
-Repository = Annotated[Path, typer.Option(help="The model repository, in the layout of OVMS.")]
+Model = Annotated[str, typer.Option(callback=model_name, help="The model's name.")]
+Repository = Annotated[
+    Path, typer.Option(file_okay=False, help="The model repository, in the layout of OVMS.")
+]
 Version = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="The model version; the server's default if left out."),
+    typer.Option(
+        click_type=Whole(min=1),
+        metavar="N",
+        help="The model version; the server's default if left out.",
+    ),
 ]
 To = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="The version that gets all traffic.")
+    int | None,
+    typer.Option(click_type=Whole(min=1), metavar="N", help="The version that gets all traffic."),
 ]
 Back = Annotated[bool, typer.Option("--back", help="Return to the split before the last one.")]
 Percents = Annotated[
@@ -116,9 +129,10 @@ class ConnectionOptions:
             rich_help_panel=_CONNECTION,
         ),
     ] = None
-    model: Annotated[str, typer.Option(help="The model's name.", rich_help_panel=_CONNECTION)] = (
-        DEFAULT_MODEL
-    )
+    model: Annotated[
+        str,
+        typer.Option(callback=model_name, help="The model's name.", rich_help_panel=_CONNECTION),
+    ] = DEFAULT_MODEL
     ca: Annotated[
         Path | None,
         typer.Option(
@@ -221,19 +235,22 @@ class ConnectionOptions:
 
         Raises:
             InvalidOptionError: An address, a file or a value is not valid.
-            TokenizerError: The tokenizer cannot be read.
+            CommandError: The tokenizer cannot be read.
         """
-        client = QAClient(
-            self.address,
-            model=self.model,
-            version=version,
-            timeout=self.timeout,
-            tokenizer=tokenizer,
-            metadata_url=self.metadata_url,
-            tls=self.tls(),
-            token=self.token,
-            headers=self.headers(),
-        )
+        try:
+            client = QAClient(
+                self.address,
+                model=self.model,
+                version=version,
+                timeout=self.timeout,
+                tokenizer=tokenizer,
+                metadata_url=self.metadata_url,
+                tls=self.tls(),
+                token=self.token,
+                headers=self.headers(),
+            )
+        except TokenizerError as error:  # That of --tokenizer: the model's own is read later.
+            raise CommandError(str(error), status=Status.USAGE, detail=error.detail) from error
         with ExitStack() as opened:
             opened.enter_context(client)
             try:

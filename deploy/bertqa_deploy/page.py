@@ -13,7 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -25,6 +25,7 @@ from bertqa_deploy.smoke import Smoke
 
 LOOPBACK = "127.0.0.1"
 LONGEST_BODY = 16 * 1024 * 1024
+BODY_SECONDS = 30.0
 
 # Everything comes from this page's own text: no script, style or picture from elsewhere.
 _HEADERS = {
@@ -35,7 +36,7 @@ _HEADERS = {
 }
 
 
-def page(first: System, second: System) -> Starlette:
+def page(first: System, second: System, *, body_seconds: float = BODY_SECONDS) -> Starlette:
     """Return the page for two systems as an ASGI application.
 
     It answers only requests to the names of this machine.
@@ -43,6 +44,7 @@ def page(first: System, second: System) -> Starlette:
     Args:
         first: The system on the left.
         second: The system on the right.
+        body_seconds: How long the body of a request may take to arrive.
     """
     html = render_page(
         "page.html", "bertqa_deploy", first=first.name, second=second.name, smoke=Smoke()
@@ -53,9 +55,10 @@ def page(first: System, second: System) -> Starlette:
 
     async def ask(request: Request) -> Response:
         try:
-            question, context = await _read(request)
+            question, context = await _read(request, body_seconds)
         except _RefusedError as error:
-            return JSONResponse({"error": str(error)}, error.status)
+            # What is left of the body would be read as the next request.
+            return JSONResponse({"error": str(error)}, error.status, {"Connection": "close"})
         # One after the other, so that neither slows the other's latency.
         results = [
             await asyncio.to_thread(_answer, system, question, context)
@@ -126,15 +129,21 @@ class _RefusedError(Exception):
         self.status = status
 
 
-async def _read(request: Request) -> tuple[str, str]:
+async def _read(request: Request, seconds: float) -> tuple[str, str]:
     """Return the question and the context of a request."""
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise _RefusedError("The body has to be JSON.")
     received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > LONGEST_BODY:
-            raise _RefusedError(f"The body has more than {LONGEST_BODY:,} bytes.", 413)
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                received += chunk
+                if len(received) > LONGEST_BODY:
+                    raise _RefusedError(f"The body has more than {LONGEST_BODY:,} bytes.", 413)
+    except TimeoutError as error:
+        raise _RefusedError(f"The body did not arrive within {seconds:g} seconds.", 408) from error
+    except ClientDisconnect as error:
+        raise _RefusedError("The connection ended before the body did.") from error
     try:
         body = json.loads(received)
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +17,11 @@ from bertqa.artifact import (
     usable_cores,
     usable_memory,
 )
+from bertqa.errors import InvalidOptionError
 from bertqa_serve.command import CONTAINER_IMAGE
 from bertqa_serve.selection import AUTO
+
+_HOST_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,9 @@ class ServeOptions:
         concurrent_streams: Calls at once on one gRPC connection.
         rest_workers: Event loops of the REST server.
         poll_seconds: How often the server looks for changes; 0 is never.
+
+    Raises:
+        InvalidOptionError: The host is neither an address nor a name.
     """
 
     repository: Path
@@ -61,6 +69,17 @@ class ServeOptions:
     concurrent_streams: int | None = None
     rest_workers: int | None = None
     poll_seconds: int | None = None
+
+    def __post_init__(self) -> None:
+        if _HOST_NAME.fullmatch(self.host):
+            return
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError as error:
+            raise InvalidOptionError(
+                f"host is {self.host!r}, but it has to be a name or an IP address, as in 0.0.0.0 "
+                "or, without brackets, ::1."
+            ) from error
 
     def settings(self) -> ServerSettings:
         """Return the settings of the server: those that are given, and this machine's.

@@ -173,7 +173,7 @@ def test_a_server_that_is_not_trusted_is_not_sent_the_token(
         (["--timeout", "-1"], "'--timeout': The duration '-1' cannot be read"),
     ],
 )
-@pytest.mark.parametrize("verb", ["versions", "evaluate --data absent.json"])
+@pytest.mark.parametrize("verb", ["versions", f"evaluate --data {__file__}"])
 def test_what_cannot_be_sent_is_wrong_usage_and_secrets_are_not_shown(
     invoke: Invoke, verb: str, arguments: list[str], complaint: str
 ) -> None:

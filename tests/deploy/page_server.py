@@ -15,11 +15,11 @@ from tests.support.web import serving_application
 
 
 @contextmanager
-def serving_page() -> Iterator[str]:
-    """Return the page's address while the block runs."""
+def serving_page(**settings: float) -> Iterator[str]:
+    """Return the page's address while the block runs; `settings` are those of `page`."""
     port = free_port()
     transport = InProcessTransport({1: model_info(), 2: model_info()})
     with QAClient(transport=transport) as client:
         first, second = (System(f"version {number}", client, number) for number in (1, 2))
-        with serving_application(page(first, second), port):
+        with serving_application(page(first, second, **settings), port):
             yield f"http://{LOOPBACK}:{port}"

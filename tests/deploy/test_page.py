@@ -68,6 +68,25 @@ def test_a_body_with_a_length_beyond_the_limit_is_refused(url: str) -> None:
     assert status_line(url, head, [body]).startswith("HTTP/1.1 413")
 
 
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        ("Content-Length: 100\r\n", b""),
+        ("Content-Length: 100\r\n", b'{"question"'),
+        ("Transfer-Encoding: chunked\r\n", b"5\r\n{    \r\n"),
+    ],
+)
+def test_a_body_that_stalls_is_given_up(headers: str, sent: bytes) -> None:
+    head = HEAD.replace("Connection: close\r\n", headers)
+    with serving_page(body_seconds=0.2) as url:
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection((LOOPBACK, port), timeout=60) as connection:
+            connection.sendall(head.encode() + b"\r\n" + sent)
+            answered = connection.makefile("rb").read()
+    assert answered.startswith(b"HTTP/1.1 408")
+    assert b"did not arrive within 0.2 seconds" in answered
+
+
 @pytest.mark.parametrize("length", ["many", "-1", "1e3", "5, 6"])
 def test_a_malformed_length_is_a_bad_request(url: str, length: str) -> None:
     head = f"{HEAD}Content-Length: {length}\r\n"

@@ -17,7 +17,7 @@ import pytest
 
 from bertqa._progress import Progress
 from bertqa.artifact import plugin_config, usable_cores
-from bertqa.errors import ModelLoadError, RepositoryError
+from bertqa.errors import InvalidOptionError, ModelLoadError, RepositoryError
 from bertqa_serve.command import CONTAINER_IMAGE, EngineKind
 from bertqa_serve.errors import (
     EngineNotFoundError,
@@ -99,6 +99,17 @@ def test_an_engine_that_is_not_there_is_named(kind: str) -> None:
 def test_a_path_that_is_not_a_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineNotFoundError, match=str(tmp_path)):
         choose_engine("auto", tmp_path, {"PATH": ""})
+
+
+@pytest.mark.parametrize("host", ["", " ", "a b", "[::1]", "::1::", "a..b", "-\n", "127.0.0.1:80"])
+def test_a_host_that_is_neither_an_address_nor_a_name_is_refused(host: str) -> None:
+    with pytest.raises(InvalidOptionError, match=r"host is .*without brackets"):
+        ServeOptions(Path("nowhere"), host=host)
+
+
+@pytest.mark.parametrize("host", ["::1", "::", "0.0.0.0", "localhost", "node-1.example"])
+def test_addresses_and_names_are_hosts(host: str) -> None:
+    assert ServeOptions(Path("nowhere"), host=host).host == host
 
 
 def test_a_dry_run_returns_the_command_and_touches_nothing(repository: Path) -> None:

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import write_whole
+from bertqa.errors import InvalidOptionError
 from bertqa.evaluation import Samples, take_turns
 from bertqa_build.bench.models import prepare
 from bertqa_build.bench.plan import (
@@ -130,16 +131,18 @@ def plan_for_this_machine(
         The plan, with the number of cores that each engine takes.
 
     Raises:
-        BuildError: There is no such engine, or there are not so many cores.
+        InvalidOptionError: There is no such engine, or there are not so many cores.
     """
     known = {engine.slug: engine for engine in EngineName}
     unknown = [slug for slug in engines if slug not in known]
     if unknown:
-        raise BuildError(f"There is no engine {unknown[0]!r}: choose of {', '.join(known)}.")
+        raise InvalidOptionError(
+            f"There is no engine {unknown[0]!r}: choose one of {', '.join(known)}."
+        )
     chosen = [engine for slug, engine in known.items() if slug in engines or not engines]
     cores = len(os.sched_getaffinity(0))
     if threads is not None and threads > cores:
-        raise BuildError(
+        raise InvalidOptionError(
             f"{threads} threads are more than this machine has: there are only {cores} cores."
         )
     return Plan(

@@ -17,6 +17,7 @@ from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import headline, highlighted
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
 from bertqa_cli.progress import resumable, stages
+from bertqa_cli.values import Whole, output_file
 
 STANDARD_INPUT = "-"
 
@@ -36,14 +37,23 @@ def ask(
     ] = None,
     questions: Annotated[
         Path | None,
-        typer.Option("--input", help="A CSV or JSON Lines file with questions and contexts."),
+        typer.Option(
+            "--input",
+            exists=True,
+            dir_okay=False,
+            help="A CSV or JSON Lines file with questions and contexts.",
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="The file for the answers to --input: .csv or .jsonl.")
+        Path | None,
+        typer.Option(
+            callback=output_file, help="The file for the answers to --input: .csv or .jsonl."
+        ),
     ] = None,
     version: Version = None,
     top_k: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many answers, best first.")
+        int,
+        typer.Option(click_type=Whole(min=1), metavar="N", help="How many answers, best first."),
     ] = 1,
     tokenizer: Annotated[
         str | None,

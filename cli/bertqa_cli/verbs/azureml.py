@@ -13,6 +13,7 @@ from bertqa.artifact import Repository, Split
 from bertqa_cli.console import print_json, print_step, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import Back, Force, Json, Percents, To, split_of
+from bertqa_cli.values import Verb, Whole
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     from bertqa_deploy.azureml.files import Document
     from bertqa_deploy.azureml.plans import TrainingPlan
 
-Folder = Annotated[Path, typer.Option("--files", help="The folder with Azure's YAML files.")]
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "--files", exists=True, file_okay=False, help="The folder with Azure's YAML files."
+    ),
+]
 Endpoint = Annotated[
     str | None, typer.Option(help="The endpoint's name; that of endpoint.yml if left out.")
 ]
@@ -43,7 +49,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Verb)
 def submit(
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Try learning rates and the teacher's share.")
@@ -53,7 +59,10 @@ def submit(
         typer.Option(help="The job's name; with it, the same command finds its job again."),
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="The recipe; that of the job's file if left out.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="The recipe; that of the job's file if left out."
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -63,7 +72,7 @@ def submit(
     after: Annotated[
         int | None,
         typer.Option(
-            min=0,
+            click_type=Whole(min=0),
             help="The highest version so far; that of the workspace's models if left out.",
         ),
     ] = None,
@@ -120,15 +129,21 @@ def submit(
     )
 
 
-@app.command()
+@app.command(cls=Verb)
 def deploy(
-    version: Annotated[int, typer.Option(min=1, help="The version to serve.")],
+    version: Annotated[
+        int, typer.Option(click_type=Whole(min=1), metavar="N", help="The version to serve.")
+    ],
     job: Annotated[
         str | None, typer.Option(help="The job, or sweep, whose output holds the version.")
     ] = None,
     repository: Annotated[
         Path | None,
-        typer.Option(help="A local model repository that holds it; that of model.yml if left out."),
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="A local model repository that holds it; that of model.yml if left out.",
+        ),
     ] = None,
     update: Annotated[
         bool,
@@ -168,7 +183,7 @@ def deploy(
         stdout.print(f"[dim]Next: bert-qa azureml switch --to {version}[/]")
 
 
-@app.command()
+@app.command(cls=Verb)
 def switch(
     to: To = None,
     back: Back = False,
@@ -219,9 +234,12 @@ def switch(
         stdout.print("[dim]bert-qa azureml switch --back returns to the split before.[/]")
 
 
-@app.command()
+@app.command(cls=Verb)
 def delete(
-    version: Annotated[int | None, typer.Option(min=1, help="The version to delete.")] = None,
+    version: Annotated[
+        int | None,
+        typer.Option(click_type=Whole(min=1), metavar="N", help="The version to delete."),
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="The endpoint, with all its versions.")
     ] = False,

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa_cli.console import print_json, print_table, stdout
-from bertqa_cli.errors import CommandError
 from bertqa_cli.options import Json
 from bertqa_cli.progress import resumable, stages
+from bertqa_cli.values import Whole, output_directory, output_file, write_output
 
 
 def bench(
@@ -33,21 +33,34 @@ def bench(
     ] = None,
     length: Annotated[
         list[int] | None,
-        typer.Option(min=8, max=512, metavar="N", help="Tokens in a window; repeatable."),
+        typer.Option(
+            click_type=Whole(min=8, max=512), metavar="N", help="Tokens in a window; repeatable."
+        ),
     ] = None,
     batch: Annotated[
-        list[int] | None, typer.Option(min=1, metavar="N", help="Windows in a request; repeatable.")
+        list[int] | None,
+        typer.Option(
+            click_type=Whole(min=1, max=1024), metavar="N", help="Windows in a request; repeatable."
+        ),
     ] = None,
     repeats: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many times each cell is measured.")
+        int,
+        typer.Option(
+            click_type=Whole(min=1), metavar="N", help="How many times each cell is measured."
+        ),
     ] = 5,
     threads: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Cores for each engine; all if left out.")
+        int | None,
+        typer.Option(
+            click_type=Whole(min=1), metavar="N", help="Cores for each engine; all if left out."
+        ),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write the figure here, as SVG.")] = None,
-    work_dir: Annotated[Path, typer.Option(help="Where models and results are kept.")] = Path(
-        ".work"
-    ),
+    plot: Annotated[
+        Path | None, typer.Option(callback=output_file, help="Write the figure here, as SVG.")
+    ] = None,
+    work_dir: Annotated[
+        Path, typer.Option(callback=output_directory, help="Where models and results are kept.")
+    ] = Path(".work"),
     again: Annotated[bool, typer.Option("--again", help="Discard earlier results.")] = False,
     json: Json = False,
 ) -> None:
@@ -73,12 +86,10 @@ def bench(
         threads=threads,
         engines=engine or (),
     )
-    if plot is not None and not plot.absolute().parent.is_dir():
-        raise CommandError(f"{plot} cannot be written: there is no directory {plot.parent}.")
     with resumable(), stages() as show:
         measurement = measure(plan, work_dir, show, again=again)
     if plot is not None:
-        plot.write_text(draw(measurement), encoding="utf-8")
+        write_output(plot, draw(measurement))
     if json:
         print_json(measurement.to_dict())
         return

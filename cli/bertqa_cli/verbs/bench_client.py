@@ -17,16 +17,24 @@ from bertqa.runtime import load
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
 from bertqa_cli.progress import stages
+from bertqa_cli.values import Whole
 
 
 @grouped_options
 def bench_client(
-    data: Annotated[Path, typer.Option(help="Questions: a SQuAD 1.1 or 2.0 JSON file.")],
+    data: Annotated[
+        Path,
+        typer.Option(exists=True, dir_okay=False, help="Questions: a SQuAD 1.1 or 2.0 JSON file."),
+    ],
     version: Version = None,
-    questions: Annotated[int, typer.Option(min=1, help="Ask this many at most.")] = 500,
+    questions: Annotated[
+        int, typer.Option(click_type=Whole(min=1), metavar="N", help="Ask this many at most.")
+    ] = 500,
     alone: Annotated[
         Path | None,
         typer.Option(
+            exists=True,
+            file_okay=False,
             metavar="REPOSITORY",
             help="Run the same batches in this process too, with --version from this repository.",
         ),

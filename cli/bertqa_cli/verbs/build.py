@@ -16,13 +16,20 @@ from bertqa_cli.formatting import directory_size, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
+from bertqa_cli.values import output_directory
 
 
 def build(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    recipe: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The recipe, a YAML file.")
+    ],
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     work_dir: Annotated[
-        Path, typer.Option(help="Where trainings keep their checkpoints, to resume from.")
+        Path,
+        typer.Option(
+            callback=output_directory,
+            help="Where trainings keep their checkpoints, to resume from.",
+        ),
     ] = Path(".work"),
     overrides: Annotated[
         list[str] | None,

@@ -41,6 +41,7 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
+from bertqa_cli.values import Whole, output_file, version_number, write_output
 
 DISAGREEMENTS_SHOWN = 5
 PORT = 8765
@@ -54,21 +55,28 @@ def compare(
     ] = None,
     second: Annotated[str | None, typer.Argument(help="What to compare it with, likewise.")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Questions: a SQuAD 1.1 or 2.0 JSON file.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Questions: a SQuAD 1.1 or 2.0 JSON file."),
     ] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     release: Release = None,
     namespace: Namespace = DEFAULT_NAMESPACE,
     html: Annotated[
-        Path | None, typer.Option(help="Write one self-contained HTML page here.")
+        Path | None,
+        typer.Option(callback=output_file, help="Write one self-contained HTML page here."),
     ] = None,
     from_log: Annotated[
-        Path | None, typer.Option(help="Report on recorded traffic instead: a JSONL file.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Report on recorded traffic instead: a JSONL file."
+        ),
     ] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Open a local page to ask both, until Ctrl-C.")
     ] = False,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port.")] = PORT,
+    port: Annotated[
+        int, typer.Option(click_type=Whole(min=1, max=65535), help="The page's port.")
+    ] = PORT,
     *,
     connection: ConnectionOptions,
     json: Json = False,
@@ -102,15 +110,12 @@ def compare(
             one = _system(stack, first, served, place, model)
             systems = one, _system(stack, second, served, place, model)
         if dataset is None:
-            _serve(*systems, port)
+            _serve(*systems, port, json=json)
             return
         with stages() as show:
             comparison = compare_systems(*systems, dataset, on_progress=show)
     if html is not None:
-        try:
-            html.write_text(comparison_page(comparison), encoding="utf-8")
-        except OSError as error:
-            raise CommandError(f"{html} cannot be written: {error.strerror}.") from error
+        write_output(html, comparison_page(comparison))
         stderr.print(f"wrote {escape(str(html))}")
     if json:
         print_json(comparison.to_dict())
@@ -122,9 +127,9 @@ def _system(
     stack: ExitStack, name: str, served: QAClient | None, repository: Repository, model: str
 ) -> System:
     """Return a system: a version that is served or published, or a model that is neither."""
-    if not name.isdecimal():
+    version = version_number(name)
+    if version is None:
         return _local_system(stack, name, Path(name))
-    version = int(name)
     directory = repository.version_dir(version, model)
     if served is not None:
         size = directory_size(directory) if directory.is_dir() else None
@@ -176,11 +181,14 @@ def _tracks(
     return systems[0], systems[1]
 
 
-def _serve(first: System, second: System, port: int) -> None:
+def _serve(first: System, second: System, port: int, *, json: bool) -> None:
     from bertqa_deploy.page import LOOPBACK, serve_page
 
     def on_ready() -> None:
         address = f"http://{LOOPBACK}:{port}"
+        if json:
+            print_json({"url": address})
+            return
         stdout.print(f"Ask both at [bold]{address}[/] until Ctrl-C.")
         if stdout.is_terminal:
             webbrowser.open(address)

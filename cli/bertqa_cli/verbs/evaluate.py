@@ -30,7 +30,10 @@ from bertqa_cli.progress import stages
 
 @grouped_options
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Questions: a SQuAD 1.1 or 2.0 JSON file.")],
+    data: Annotated[
+        Path,
+        typer.Option(exists=True, dir_okay=False, help="Questions: a SQuAD 1.1 or 2.0 JSON file."),
+    ],
     version: Version = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     *,

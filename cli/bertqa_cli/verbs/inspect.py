@@ -10,23 +10,29 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa.artifact import IR_FILE, Repository, write_whole
+from bertqa.artifact import IR_FILE, Repository
 from bertqa_cli.console import print_json, stderr, stdout
-from bertqa_cli.errors import CommandError
 from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.values import Whole, output_file, write_output
 
 if TYPE_CHECKING:
     from bertqa_build.inspection import Inspection
 
 
 def inspect(
-    before: Annotated[int, typer.Argument(min=1, help="A version.")],
-    after: Annotated[int, typer.Argument(min=1, help="The version to compare it with.")],
+    before: Annotated[int, typer.Argument(click_type=Whole(min=1), metavar="N", help="A version.")],
+    after: Annotated[
+        int,
+        typer.Argument(
+            click_type=Whole(min=1), metavar="N", help="The version to compare it with."
+        ),
+    ],
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     report: Annotated[
-        Path | None, typer.Option(help="Write one self-contained HTML page here.")
+        Path | None,
+        typer.Option(callback=output_file, help="Write one self-contained HTML page here."),
     ] = None,
     netron: Annotated[
         bool, typer.Option("--netron", help="Open both graphs in Netron, until Ctrl-C.")
@@ -66,10 +72,7 @@ def _write_report(
         from bertqa_build.machine import machine
 
     speeds = measure_speed(repository, (before.version, after.version))
-    try:
-        write_whole(path, render(before, after, speeds, machine()))
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
+    write_output(path, render(before, after, speeds, machine()))
 
 
 def _show(before: Inspection, after: Inspection) -> None:

@@ -13,6 +13,7 @@ from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
+from bertqa_cli.values import Whole
 
 
 def publish(
@@ -23,7 +24,10 @@ def publish(
         ),
     ],
     version: Annotated[
-        int | None, typer.Argument(min=1, help="The version; the latest if left out.")
+        int | None,
+        typer.Argument(
+            click_type=Whole(min=1), metavar="N", help="The version; the latest if left out."
+        ),
     ] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     model: Model = DEFAULT_MODEL,

@@ -7,23 +7,27 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
+from bertqa_cli.values import Whole
 
 if TYPE_CHECKING:
     from bertqa_serve.launcher import Running
 
-Port = Annotated[int, typer.Option(min=1, max=65535, help="The gRPC port.")]
-RestPort = Annotated[int, typer.Option(min=1, max=65535, help="The REST port.")]
+Port = Annotated[int, typer.Option(click_type=Whole(min=1, max=65535), help="The gRPC port.")]
+RestPort = Annotated[int, typer.Option(click_type=Whole(min=1, max=65535), help="The REST port.")]
 _TUNING = "Tuning (by default for the cores and the memory of this machine)"
 
 
 def _tuning(help_: str, least: int = 1) -> Any:
-    return typer.Option(min=least, help=help_, rich_help_panel=_TUNING, metavar="N")
+    return typer.Option(
+        click_type=Whole(min=least), help=help_, rich_help_panel=_TUNING, metavar="N"
+    )
 
 
 def serve(
@@ -32,15 +36,32 @@ def serve(
     rest_port: RestPort = 8000,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     engine: Annotated[
-        str, typer.Option(help="auto, ovms, container or local.", metavar="ENGINE")
+        str,
+        typer.Option(
+            click_type=click.Choice(("auto", "ovms", "container", "local")),
+            metavar="ENGINE",
+            help="auto, ovms, container or local.",
+        ),
     ] = "auto",
     ovms: Annotated[
-        Path | None, typer.Option(help="The ovms program; by default OVMS_BINARY, or on PATH.")
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="The ovms program; by default OVMS_BINARY, or on PATH.",
+        ),
     ] = None,
     model: Model = DEFAULT_MODEL,
     warm_up: Annotated[bool, typer.Option(help="Run each input length before users do.")] = True,
     log_level: Annotated[
-        str, typer.Option(help="What the server logs: TRACE, DEBUG, INFO, WARNING or ERROR.")
+        str,
+        typer.Option(
+            click_type=click.Choice(
+                ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR"), case_sensitive=False
+            ),
+            metavar="LEVEL",
+            help="What the server logs: TRACE, DEBUG, INFO, WARNING or ERROR.",
+        ),
     ] = "INFO",
     threads: Annotated[
         int | None, _tuning("Threads of inference; written into config.json.")
@@ -77,7 +98,7 @@ def serve(
         port=port,
         rest_port=rest_port,
         warm_up=warm_up,
-        log_level=log_level.upper(),
+        log_level=log_level,
         threads=threads,
         streams=streams,
         grpc_threads=grpc_threads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,9 +34,13 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable
+from bertqa_cli.values import Decimal
 
 if TYPE_CHECKING:
     from bertqa_deploy.smoke import Smoke
+
+
+_STEPS = re.compile(r"[0-9]{1,3}(?:,[0-9]{1,3})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +91,16 @@ def switch(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="A SQuAD file with questions to ask both tracks.", rich_help_panel="Cluster"
+            exists=True,
+            dir_okay=False,
+            help="A SQuAD file with questions to ask both tracks.",
+            rich_help_panel="Cluster",
         ),
     ] = None,
     max_errors: Annotated[
         float,
         typer.Option(
-            min=0,
-            max=100,
+            click_type=Decimal(min=0, max=100),
             metavar="PERCENT",
             help="Failed requests of the new track in percent, at most.",
             rich_help_panel="Cluster",
@@ -102,7 +109,7 @@ def switch(
     max_p95_factor: Annotated[
         float,
         typer.Option(
-            min=0,
+            click_type=Decimal(min=0),
             metavar="FACTOR",
             help="Its 95th percentile of latency divided by the stable track's, at most.",
             rich_help_panel="Cluster",
@@ -111,8 +118,7 @@ def switch(
     max_disagreement: Annotated[
         float,
         typer.Option(
-            min=0,
-            max=100,
+            click_type=Decimal(min=0, max=100),
             metavar="PERCENT",
             help="Answers that differ between the tracks in percent, at most.",
             rich_help_panel="Cluster",
@@ -237,10 +243,9 @@ def _smoke(question: str | None, context: str | None, answer: str | None) -> Smo
 
 
 def _steps(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(step) for step in text.split(","))
-    except ValueError as error:
+    if not _STEPS.fullmatch(text):
         raise CommandError(
             f"The steps {text!r} cannot be read: write percents, as in 5,25,50,100.",
             status=Status.USAGE,
-        ) from error
+        )
+    return tuple(map(int, text.split(",")))

@@ -17,7 +17,7 @@ WHOLE = 100.0
 
 Split = Mapping[int, float]
 
-_PART = re.compile(r"\s*([1-9][0-9]*)\s*=\s*([0-9]+(?:\.[0-9]+)?)\s*%?\s*", re.ASCII)
+_PART = re.compile(r"\s*([1-9][0-9]{0,17})\s*=\s*([0-9]{1,3}(?:\.[0-9]{1,18})?)\s*%?\s*", re.ASCII)
 
 
 def split_model_name(model: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -29,6 +30,8 @@ from bertqa.client._refusals import Response
 from bertqa.client._scheduler import Scheduler
 from bertqa.errors import BertQAError, ClientStateError
 from bertqa.transport import AsyncTransport, InferResult
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 AsyncPairs = Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]]
@@ -155,7 +158,13 @@ class TaskDriver:
             return False
 
         async def run() -> None:
-            await work()
+            try:
+                await work()
+            except (asyncio.CancelledError, KeyboardInterrupt):
+                raise
+            except BaseException:
+                # Nothing reads the result of the task.
+                logger.exception("The shadow of a question ended unexpectedly")
 
         task = asyncio.create_task(run())
         self._background.add(task)

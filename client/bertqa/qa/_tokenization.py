@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from bertqa.errors import (
 
 TOKENIZER_FILE = "tokenizer.json"
 OUTSIDE = -1
+
+# What ends in .json is the name of a file.
+_HUB_ID = re.compile(r"(?!.*\.json$)(?:\w[\w.-]{0,95}/)?\w[\w.-]{0,95}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,20 +131,27 @@ class QATokenizer:
             raise TokenizerError(
                 f"The tokenizer {file} cannot be read: {reason_of(error)}."
             ) from error
-        return cls.from_json(text)
+        try:
+            return cls.from_json(text)
+        except TokenizerError as error:
+            raise TokenizerError(f"The tokenizer {file} cannot be used. {error}") from error
 
     @classmethod
     def load(cls, source: str | Path) -> QATokenizer:
         """Return the tokenizer of a file, a directory, or, where there is neither, a hub id.
 
         Args:
-            source: A path, or the id of a repository on the Hugging Face hub.
+            source: A path, or the id of a repository on the Hugging Face hub, such as `owner/name`.
 
         Raises:
             TokenizerError: There is no valid tokenizer.
         """
-        if isinstance(source, Path) or Path(source).exists():
+        if isinstance(source, Path) or _exists(source):
             return cls.from_path(source)
+        if not _HUB_ID.fullmatch(source):
+            raise TokenizerError(
+                f"There is no file or directory {source!r}: pass the path of a {TOKENIZER_FILE}."
+            )
         try:
             return cls(Tokenizer.from_pretrained(source))
         except TokenizerError:
@@ -268,6 +279,13 @@ class QATokenizer:
             return _Special(ids[begin:end], type_ids[begin:end])
 
         return run(0, first[0]), run(first[1], second[0]), run(second[1], length)
+
+
+def _exists(source: str) -> bool:
+    try:
+        return Path(source).exists() and bool(source)
+    except OSError:  # The name is too long, say.
+        return False
 
 
 def check_text(

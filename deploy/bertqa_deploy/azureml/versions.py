@@ -12,8 +12,8 @@ MIRROR_LIMIT = 50
 PREVIOUS_SPLIT_TAG = "bert-qa-split-before"
 """The endpoint's tag that holds the split before the last switch."""
 
-_DEPLOYMENT = re.compile(r"version-([1-9][0-9]*)")
-_MIRROR = re.compile(r"([1-9][0-9]*)=([0-9]+)%?", re.ASCII)
+_DEPLOYMENT = re.compile(r"version-([1-9][0-9]{0,17})")
+_MIRROR = re.compile(r"([1-9][0-9]{0,17})=([0-9]{1,3})%?", re.ASCII)
 
 
 def deployment_name(version: int) -> str:

@@ -92,8 +92,8 @@ def test_a_context_comes_from_standard_input(
         (["q", "-", "--context", "c"], "Pass the context exactly once"),
         (["q", "surplus", "--context", "c"], "one argument too many: 'surplus'"),
         (["q", "--context-file", "absent.txt"], "absent.txt cannot be read"),
-        (["q", "--context", "c", "--input", "q.csv", "--output", "a.csv"], "Either a QUESTION"),
-        (["--input", "q.csv"], "--input and --output have to be given together"),
+        (["q", "--context", "c", "--input", __file__, "--output", "a.csv"], "Either a QUESTION"),
+        (["--input", __file__], "--input and --output have to be given together"),
         (["", "--context", "c"], "The question is empty"),
         (["q", "--context", "  "], "The context is empty"),
         (["q", "--context", "c", "--version", "0"], "Invalid value for '--version'"),
@@ -173,5 +173,5 @@ def test_a_file_of_questions_that_is_not_there_is_named(
         *("--url", served.rest_url),
     )
 
-    assert result.status == 1
+    assert result.status == 2
     assert str(absent) in result.err

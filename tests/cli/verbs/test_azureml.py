@@ -70,9 +70,9 @@ def test_a_dry_run_prints_the_objects_and_calls_no_server(invoke: Invoke) -> Non
         ),
         (["delete"], 2, "exactly one of --version N and --all"),
         (["delete", "--all", "--version", "1"], 2, "exactly one of --version N and --all"),
-        (["submit", "--recipe", "no.yaml"], 2, "There is no recipe no.yaml"),
+        (["submit", "--recipe", "no.yaml"], 2, "'no.yaml' does not exist"),
         (["submit", "--data", "nowhere"], 2, "There is no folder nowhere"),
-        (["submit", "--files", "nowhere"], 1, "--files names the folder"),
+        (["submit", "--files", "nowhere"], 2, "'nowhere' does not exist"),
     ],
 )
 def test_what_cannot_be_is_refused_before_azure_is_asked(

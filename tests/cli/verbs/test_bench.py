@@ -31,15 +31,15 @@ def test_a_measurement_as_text_json_and_figure(invoke: Invoke, tmp_path: Path) -
     }
 
 
-def test_what_cannot_be_measured_is_status_1(invoke: Invoke, tmp_path: Path) -> None:
+def test_what_cannot_be_measured_is_wrong_usage(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke("bench", "--engine", "abacus")
-    assert result.status == 1
-    assert "no engine 'abacus': choose of pytorch, onnx-runtime" in result.err
+    assert result.status == 2
+    assert "no engine 'abacus': choose one of pytorch, onnx-runtime" in result.err
 
     result = invoke("bench", "--plot", str(tmp_path / "absent" / "figure.svg"))
-    assert result.status == 1
+    assert result.status == 2
     assert "there is no directory" in result.err
 
     result = invoke("bench", "--model", str(tmp_path / "absent"), "--work-dir", str(tmp_path))
-    assert result.status == 1
+    assert result.status == 2
     assert "There is no directory" in result.err

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from bertqa import Answer, BertQAError, QAClient
+from bertqa import Answer, BertQAError
 from bertqa.errors import (
     VersionNotFoundError,
 )
@@ -82,18 +82,24 @@ def test_a_shadow_that_fails_unexpectedly_is_logged_and_the_client_closes(
     assert "a fault of the transport's" in record.exc_text
 
 
-def test_a_shadow_that_ends_its_thread_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_shadow_that_ends_its_thread_or_task_is_logged(
+    open_client: Twins, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Panic(BaseException):
+        """As an extension module raises it; SystemExit would end an event loop."""
+
     class Ending(InProcessTransport):
         def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
             if version == 2:
-                raise SystemExit("a library's")
+                raise Panic("a library's")
             return super().infer(inputs, version=version, timeout=timeout)
 
     transport = Ending({1: model_info(), 2: model_info()})
-    with QAClient(transport=transport, version=1, shadow=2, on_shadow=lambda *_: None) as client:
-        assert client.answer(QUESTION, CONTEXT).model_version == 1
+    client = open_client(transport=transport, version=1, shadow=2, on_shadow=lambda *_: None)
+    assert client.answer(QUESTION, CONTEXT).model_version == 1
+    client.close()
     assert transport.closed
-    assert "The shadow of a question ended unexpectedly" in caplog.text
+    assert caplog.text.count("The shadow of a question ended unexpectedly") == 1
 
 
 def test_a_shadow_does_not_delay_the_answer(open_client: Twins) -> None:

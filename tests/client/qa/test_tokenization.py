@@ -181,18 +181,24 @@ def test_truncation_and_padding_in_a_file_are_ignored() -> None:
     assert len(window) == 65
 
 
-@pytest.mark.parametrize("source", ["no such tokenizer!", "also/no/tokenizer"])
+@pytest.mark.parametrize(
+    "source", ["no such tokenizer!", "also/no/tokenizer", "./none", "none.json", "n" * 300, ""]
+)
 def test_a_source_that_is_nowhere_is_named(source: str) -> None:
-    with pytest.raises(TokenizerError, match="no file or directory"):
+    with pytest.raises(TokenizerError, match="no file or directory") as raised:
         QATokenizer.load(source)
+    assert "hub" not in str(raised.value)
 
 
 def test_what_is_not_a_tokenizer_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer.json"
     file.write_text("{}", encoding="utf-8")
-    with pytest.raises(TokenizerError, match=r"not a valid tokenizer\.json"):
+    with pytest.raises(TokenizerError, match=rf"{file} .*not a valid tokenizer\.json"):
+        QATokenizer.load(str(file))
+    file.write_bytes(b"\xff")
+    with pytest.raises(TokenizerError, match="cannot be read: 'utf-8' codec"):
         QATokenizer.from_path(file)
-    with pytest.raises(TokenizerError, match="cannot be read"):
+    with pytest.raises(TokenizerError, match=r"missing\.json cannot be read: No such [a-z ]+\.$"):
         QATokenizer.from_path(tmp_path / "missing.json")
 
 

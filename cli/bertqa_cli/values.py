@@ -1,0 +1,158 @@
+"""Numbers and files on the command line: a wrong one is refused before any work."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import click
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from bertqa.artifact import write_whole
+from bertqa_cli.errors import CommandError
+
+# Python's int and float read more than people type: "１", "1_000", "+1", " 1", "nan".
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+
+
+class Whole(click.IntRange):
+    """A whole number in ASCII digits, which fits 64 bits."""
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the number. Raises click.BadParameter."""
+        if isinstance(value, str) and not _WHOLE.fullmatch(value):
+            self.fail(f"{value!r} is not a whole number of at most 18 digits.", param, ctx)
+        return super().convert(int(value), param, ctx)
+
+
+class Decimal(click.FloatRange):
+    """A number in ASCII digits, with or without decimals."""
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number. Raises click.BadParameter."""
+        if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+            self.fail(f"{value!r} is not a number such as 2 or 2.5.", param, ctx)
+        return super().convert(float(value), param, ctx)
+
+
+def version_number(text: str) -> int | None:
+    """Return the version that a text is the number of, None where it is something else."""
+    return int(text) if _VERSION.fullmatch(text) else None
+
+
+class Verb(TyperCommand):
+    """A verb that refuses an option without a value: `--repository ""` is not this directory."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments. Raises click.BadParameter."""
+        _refuse_empty(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+class VerbGroup(TyperGroup):
+    """The same for a verb that has others below it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments. Raises click.BadParameter."""
+        _refuse_empty(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
+def _refuse_empty(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    given, _, _ = command.make_parser(ctx).parse_args(list(args))
+    for param in command.get_params(ctx):
+        value = given.get(param.name or "")
+        values = value if isinstance(value, list) else [value]
+        if isinstance(param, click.Option) and "" in values:
+            raise click.BadParameter("It is empty.", ctx, param)
+
+
+def model_name(name: str) -> str:
+    """Check a model's name, which is the name of a directory and a part of URLs.
+
+    Raises:
+        typer.BadParameter: It is neither.
+    """
+    if "/" in name or name in (".", "..") or not name.isprintable():
+        raise typer.BadParameter(f"{name!r} is not the name of a model.")
+    return name
+
+
+def output_directory(path: Path) -> Path:
+    """Check an option's directory, which is made where it is missing, before the work.
+
+    Raises:
+        typer.BadParameter: Nothing can be written there.
+    """
+    try:
+        present = next(each for each in (path, *path.absolute().parents) if each.exists())
+        if not present.is_dir():
+            raise typer.BadParameter(f"{path} cannot be a directory: {present} is a file.")
+        if not _may(present, os.W_OK | os.X_OK):
+            raise typer.BadParameter(f"{path} cannot be written: permission denied.")
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def output_file(path: Path | None) -> Path | None:
+    """Check an option's file before the work whose result goes there.
+
+    Returns:
+        The path as it was given.
+
+    Raises:
+        typer.BadParameter: The file cannot be written.
+    """
+    if path is None:
+        return None
+    try:
+        if path.is_dir():
+            raise typer.BadParameter(f"{path} is a directory; it has to be a file.")
+        parent = path.absolute().parent
+        if not parent.is_dir():
+            raise typer.BadParameter(
+                f"{path} cannot be written: there is no directory {path.parent}."
+            )
+        if not _is_writable(path, parent):
+            raise typer.BadParameter(f"{path} cannot be written: permission denied.")
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a result, whole or not at all; a device or a pipe is written to, never replaced.
+
+    Raises:
+        CommandError: It cannot be written.
+    """
+    try:
+        if _is_special(path):
+            path.write_text(text, encoding="utf-8")
+        else:
+            write_whole(path, text)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _is_writable(path: Path, parent: Path) -> bool:
+    # A file is replaced by a rename, which is a matter of its directory.
+    return _may(path, os.W_OK) if _is_special(path) else _may(parent, os.W_OK | os.X_OK)
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not stat.S_ISREG(path.stat().st_mode)
