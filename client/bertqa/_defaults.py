@@ -53,5 +53,13 @@ RECONNECT_SECONDS: Final = 2.0
 # pings more often than every 300 s (GOAWAY too_many_pings).
 KEEPALIVE_SECONDS: Final = 360.0
 KEEPALIVE_TIMEOUT_SECONDS: Final = 20.0
+# A name that stands for several servers is resolved this often.
+RESOLVE_SECONDS: Final = 30.0
+# How long a call to one of them is silent before it is probed whether it answers at all, how long
+# the probe may take, and how long a server that failed is left alone.
+SILENT_SECONDS: Final = 3.0
+PROBE_SECONDS: Final = 2.0
+EJECTION_SECONDS: Final = 1.0
+EJECTION_LIMIT_SECONDS: Final = 30.0
 # No answer of a QA model is near this, so that a wrong server cannot fill the memory.
 RESPONSE_LIMIT_BYTES: Final = 256 * 1024 * 1024

@@ -12,17 +12,19 @@ from bertqa import _defaults
 _BACKOFF_STEPS = 16
 
 
-def service_config(*, round_robin: bool) -> dict[str, object]:
+def service_config(*, round_robin: bool, repeats: bool = True) -> dict[str, object]:
     """Return a gRPC service config: the channel repeats calls that are UNAVAILABLE, with jitter.
 
     Args:
         round_robin: Whether to balance calls over all addresses of the name.
+        repeats: Whether to repeat calls at all.
 
     Returns:
         The config, ready for JSON.
     """
-    config: dict[str, object] = {
-        "methodConfig": [
+    config: dict[str, object] = {}
+    if repeats:
+        config["methodConfig"] = [
             {
                 "name": [{}],
                 "retryPolicy": {
@@ -34,7 +36,6 @@ def service_config(*, round_robin: bool) -> dict[str, object]:
                 },
             }
         ]
-    }
     if round_robin:
         config["loadBalancingConfig"] = [{"round_robin": {}}]
     return config
