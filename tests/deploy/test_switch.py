@@ -33,7 +33,7 @@ from bertqa_deploy.errors import (
 )
 from bertqa_deploy.server import Server
 from bertqa_deploy.switch import Switch
-from tests.deploy.conftest import ONLY_1, SMOKE, Operated, operate
+from tests.deploy.conftest import ONLY_1, POLL_SECONDS, SMOKE, Operated, operate
 from tests.support.engines import toy_server
 from tests.support.files import unwritable
 from tests.support.ports import free_port
@@ -67,7 +67,6 @@ def refused(served: Operated, error: type[BertQAError], match: str, **options: o
     available = served.switch.server.available("bert-qa")
     with pytest.raises(error, match=match):
         replace(served.switch, **options).move(TO_2)  # type: ignore[arg-type]
-    served.switch.server.reload()
     assert config(served) == before
     assert served.switch.server.available("bert-qa") == available
     assert served.switch.server.split("bert-qa") == split
@@ -265,7 +264,14 @@ def test_a_switch_waits_for_followers_that_met_a_server_that_was_away(
             starting.append(pool.submit(meet_it_away))
 
     with (
-        toy_server(engine, tmp_path / "model_repository", 1, 2, policy=ONLY_1) as server,
+        toy_server(
+            engine,
+            tmp_path / "model_repository",
+            1,
+            2,
+            policy=ONLY_1,
+            poll_seconds=POLL_SECONDS,
+        ) as server,
         QAClient(**server.address(), traffic="auto") as follower,
         ThreadPoolExecutor(1) as pool,
     ):

@@ -57,7 +57,7 @@ def mapped_errors(address: Address, mapper: ErrorMapper) -> Iterator[None]:
     except httpx.NetworkError as error:
         raise mapper.unreachable(str(error)) from error
     except httpx.RemoteProtocolError as error:
-        if "disconnected" in str(error):
+        if "disconnected" in str(error) or "peer closed" in str(error):
             raise mapper.unreachable(str(error)) from error
         raise ProtocolError(
             f"{address} does not speak HTTP: is it a gRPC port?", detail=str(error)
