@@ -123,14 +123,10 @@ class Switch:
             SwitchUnfinishedError: The server took too long; run the same command again to resume.
             ServerUnreachableError: The server cannot be reached from the start.
         """
+        with contextlib.suppress(_LockNeededError):
+            return self._move(split, None, retire=retire, force=force)
         with RepositoryWriter(self.repository, wait_seconds=0) as writer:
-            for version in sorted(split):
-                self.repository.require_version(version, self.model)
-                check_manifest(self.repository, version, self.model, force=force)
-            return _Run(self, writer).to(
-                {version: percent for version, percent in split.items() if percent > 0},
-                retire=retire,
-            )
+            return self._move(split, writer, retire=retire, force=force)
 
     def back(self, *, retire: bool = False) -> Switched:
         """Return to the split before the last one, or finish a switch that was interrupted.
@@ -160,6 +156,17 @@ class Switch:
             target = earlier[-1]
         return self.move(target, retire=retire, force=True)
 
+    def _move(
+        self, split: Split, writer: RepositoryWriter | None, *, retire: bool, force: bool
+    ) -> Switched:
+        for version in sorted(split):
+            self.repository.require_version(version, self.model)
+            check_manifest(self.repository, version, self.model, force=force)
+        return _Run(self, writer).to(
+            {version: percent for version, percent in split.items() if percent > 0},
+            retire=retire,
+        )
+
     def served(self, config: OvmsConfig) -> set[int]:
         """Return the versions that the server serves once it has done what `config.json` says.
 
@@ -176,16 +183,25 @@ class Switch:
         return self.server.settled(self.model, set(configured), self.on_step)
 
 
-class _Run:
-    """One switch under way."""
+class _LockNeededError(Exception):
+    """Something has to be written, and the repository is not locked yet."""
 
-    def __init__(self, switch: Switch, writer: RepositoryWriter) -> None:
+
+class _Run:
+    """One switch under way; without a writer it finds out whether there is anything to do."""
+
+    def __init__(self, switch: Switch, writer: RepositoryWriter | None) -> None:
         self.switch = switch
-        self.writer = writer
+        self._writer = writer
         self.config = OvmsConfig.read(switch.repository.config_path)
         self.server, self.model = switch.server, switch.model
         self.split_model = switch._split_model
         self.steps = 0
+
+    def _require_lock(self) -> RepositoryWriter:
+        if self._writer is None:
+            raise _LockNeededError
+        return self._writer
 
     def to(self, split: Split, *, retire: bool) -> Switched:
         begun = time.monotonic()
@@ -211,6 +227,8 @@ class _Run:
                 detail=error.detail,
             ) from error
         leaving = {v for v in served if v > max(wanted) or (retire and v not in wanted)}
+        if leaving:
+            self._require_lock()  # Before the wait for their traffic, which is not made twice.
         self._publish(split, leaving)
         kept = (served | wanted) - leaving
         self._serve(kept)
@@ -231,6 +249,7 @@ class _Run:
         trial = self.switch._trial
         entry = self.config.entry(self.model)
         policy = specific_versions(versions)
+        self._require_lock()
         self._step(f"{named(versions)} on trial, as {trial}: no client asks there")
         self._edit({**entry, "name": trial, "model_version_policy": policy})
         self._loaded(trial, versions)
@@ -239,7 +258,7 @@ class _Run:
     def _remember(self, served: set[int]) -> None:
         """Have the history begin with what was before the first switch."""
         if not self.split_model.history():
-            self.split_model.publish({max(served): ALL}, self.writer)
+            self.split_model.publish({max(served): ALL}, self._require_lock())
 
     def _serve(self, versions: set[int], check: set[int] | None = None) -> None:
         """Serve these versions and no others, and no trial."""
@@ -257,9 +276,10 @@ class _Run:
         """Publish the split, and wait until the server reports it and its followers read it."""
         changed = self.split_model.history()[-1] != split
         if changed:
-            self.split_model.publish(split, self.writer)
+            self.split_model.publish(split, self._require_lock())
             self._step(f"the split is {format_split(split)}")
-        self.split_model.write_file(split, self.writer)
+        if not self.split_model.file_says(split):
+            self.split_model.write_file(split, self._require_lock())
         wanted = f"the server to report the split {format_split(split)}"
         missing = self.server.wait_for(
             lambda _: None if self.server.split(self.model) == split else wanted,
@@ -336,7 +356,7 @@ class _Run:
         edited = self.config.edited(*entries, remove=remove)
         if edited == self.config:
             return False
-        self.config = self.writer.replace_config(self.config, edited.new_text)
+        self.config = self._require_lock().replace_config(self.config, edited.new_text)
         return True
 
     def _restore(self, original: OvmsConfig) -> bool:
@@ -347,7 +367,7 @@ class _Run:
         """
         if self.config.text == original.text:
             return False
-        self.config = self.writer.replace_config(self.config, original.text or "")
+        self.config = self._require_lock().replace_config(self.config, original.text or "")
         return True
 
     def _undone(self, served: set[int]) -> str:

@@ -35,6 +35,7 @@ from bertqa_deploy.server import Server
 from bertqa_deploy.switch import Switch
 from tests.deploy.conftest import ONLY_1, POLL_SECONDS, SMOKE, Operated, operate
 from tests.support.engines import toy_server
+from tests.support.files import unwritable
 from tests.support.ports import free_port
 
 Serve = Callable[..., Operated]
@@ -207,6 +208,24 @@ def test_two_switches_at_once_are_refused(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     with RepositoryWriter(served.repository):
         refused(served, RepositoryBusyError, r"Another process \(a build, publish or switch\)")
+
+
+def test_where_nothing_changes_a_switch_needs_no_lock_and_writes_nothing(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.switch.move(TO_2, retire=True)
+    shutil.rmtree(served.repository.root / WORK_FOLDER)
+    with unwritable(served.repository.root), pytest.raises(NothingToDoError, match="already"):
+        served.switch.move(TO_2, retire=True)
+    with RepositoryWriter(served.repository), pytest.raises(NothingToDoError, match="already"):
+        served.switch.move(TO_2)
+
+
+def test_what_does_change_is_done_once(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.switch.move({1: 50.0, 2: 50.0})
+    served.steps.clear()
+    served.switch.move(TO_2, retire=True)
+    assert len(served.steps) == len(set(served.steps))
 
 
 def test_a_repository_that_cannot_be_written_is_named(serve: Serve) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from bertqa import _defaults
+from bertqa._reason import reason_of
 from bertqa.errors import (
     InvalidContextError,
     InvalidOptionError,
@@ -123,7 +124,9 @@ class QATokenizer:
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise TokenizerError(f"The tokenizer {file} cannot be read: {error}.") from error
+            raise TokenizerError(
+                f"The tokenizer {file} cannot be read: {reason_of(error)}."
+            ) from error
         return cls.from_json(text)
 
     @classmethod

@@ -8,6 +8,7 @@ from bertqa.transport._admin import (
     rest_address,
 )
 from bertqa.transport._async.factory import open_async_split_transport, open_async_transport
+from bertqa.transport._cancellation import CANCELLATION, Cancellation
 from bertqa.transport._contract import (
     AsyncTransport,
     InferResult,
@@ -18,7 +19,7 @@ from bertqa.transport._contract import (
 )
 from bertqa.transport._factory import TransportOptions
 from bertqa.transport._patience import ANSWER_SECONDS, NO_ANSWER, patiently
-from bertqa.transport._retries import pauses
+from bertqa.transport._retries import pause_after_refusal, pauses
 from bertqa.transport._security import TLS, Security
 from bertqa.transport._served_versions import ServedVersion, served_versions
 from bertqa.transport._sync.factory import open_split_transport, open_transport
@@ -28,10 +29,12 @@ from bertqa.transport._warm_up import warm_up
 __all__ = [
     "ANSWER_SECONDS",
     "AVAILABLE",
+    "CANCELLATION",
     "NO_ANSWER",
     "TLS",
     "AdminClient",
     "AsyncTransport",
+    "Cancellation",
     "InferResult",
     "Inputs",
     "ModelMetadata",
@@ -48,6 +51,7 @@ __all__ = [
     "open_split_transport",
     "open_transport",
     "patiently",
+    "pause_after_refusal",
     "pauses",
     "rest_address",
     "served_versions",

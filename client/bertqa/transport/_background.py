@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, wait
@@ -71,10 +72,11 @@ class SyncCall:
             The result. An error of the call is raised here.
         """
         future: Future[T] = Future()
+        context = contextvars.copy_context()
 
         def run() -> None:
             try:
-                future.set_result(call())
+                future.set_result(context.run(call))
             except BaseException as error:
                 future.set_exception(error)
 

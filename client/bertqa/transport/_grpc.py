@@ -19,6 +19,7 @@ from bertqa.errors import (
     ServerUnreachableError,
 )
 from bertqa.transport._address import Address
+from bertqa.transport._cancellation import CANCELLATION
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._retries import service_config
 from bertqa.transport._security import Security
@@ -87,12 +88,36 @@ class GrpcConnection:
 
 
 class SyncChannel:
-    """A channel of `grpc` with the two calls of a codec: `infer` and `metadata`."""
+    """A channel of `grpc` with the two calls of a codec."""
 
     def __init__(self, address: Address, credentials: Any, codec: Codec, *, repeats: bool) -> None:
         self._arguments = address, credentials
         self._channel = _open_channel(grpc, *self._arguments, repeats=repeats)
-        self.infer, self.metadata = _calls(self._channel, codec)
+        self._infer, self._metadata = _calls(self._channel, codec)
+
+    def infer(self, request: Any, **arguments: Any) -> Any:
+        """Run the model.
+
+        Args:
+            request: A message of the codec.
+            **arguments: Those of a call of gRPC.
+
+        Returns:
+            The response.
+        """
+        return _call(self._infer, request, arguments)
+
+    def metadata(self, request: Any, **arguments: Any) -> Any:
+        """Describe the model.
+
+        Args:
+            request: A message of the codec.
+            **arguments: Those of a call of gRPC.
+
+        Returns:
+            The response.
+        """
+        return _call(self._metadata, request, arguments)
 
     def can_connect(self, timeout: float) -> bool:
         """Return whether the server takes part in a new connection."""
@@ -157,6 +182,20 @@ class AsyncChannel:
             channel = _open_channel(grpc.aio, *self._arguments, repeats=self._repeats)
             self._opened = channel, *_calls(channel, self._codec)
         return self._opened
+
+
+def _call(method: Any, request: Any, arguments: dict[str, Any]) -> Any:
+    """Make a call in this thread, in such a way that another one can end it if one wants to."""
+    cancellation = CANCELLATION.get()
+    if cancellation is None:
+        return method(request, **arguments)
+    call = method.future(request, **arguments)
+    cancellation.watch(call.cancel)
+    try:
+        return call.result()
+    except grpc.FutureCancelledError:
+        # It is the call itself that has the status CANCELLED.
+        raise call from None
 
 
 def _open_channel(

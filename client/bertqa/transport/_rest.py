@@ -52,9 +52,11 @@ class RestConnection:
                 f"{self._address} sent more than {_defaults.RESPONSE_LIMIT_BYTES} bytes."
             )
 
-    def _check_status(self, status: int, body: bytes, mapper: ErrorMapper) -> None:
-        if status != httpx.codes.OK:
-            raise mapper.from_http(status, self._codec.error_detail(body))
+    def _check_status(self, response: httpx.Response, body: bytes, mapper: ErrorMapper) -> None:
+        if response.status_code != httpx.codes.OK:
+            detail = self._codec.error_detail(body)
+            retry_after = response.headers.get("Retry-After")
+            raise mapper.from_http(response.status_code, detail, retry_after)
         self._met = True
 
     def _mapping_errors(self, mapper: ErrorMapper) -> AbstractContextManager[None]:

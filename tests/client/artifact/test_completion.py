@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from bertqa.artifact import Repository, RepositoryWriter
 from bertqa.artifact import complete_config as complete
-from bertqa.errors import ConfigError, RepositoryError
+from bertqa.errors import ConfigError, RepositoryBusyError, RepositoryError
 from tests.support.files import unwritable
 
 CORES = 6
@@ -154,3 +155,40 @@ def test_a_missing_configuration_that_cannot_be_written_is_one_error(tmp_path: P
     with unwritable(tmp_path), pytest.raises(RepositoryError, match="cannot be written"):
         complete_config(tmp_path, "bert-qa", CORES)
     assert [entry.name for entry in tmp_path.iterdir()] == ["bert-qa"]
+
+
+def test_a_missing_configuration_waits_a_moment_for_the_lock_and_names_who_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bertqa.artifact._completion._BUSY_SECONDS", 0.01)
+    with_version(tmp_path)
+    with (
+        RepositoryWriter(Repository(tmp_path)),
+        pytest.raises(RepositoryBusyError, match=rf"for 0\.01 s.*held by process {os.getpid()} on"),
+    ):
+        complete_config(tmp_path, "bert-qa", CORES)
+
+
+def test_a_configuration_that_the_other_process_makes_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bertqa.artifact._completion._BUSY_SECONDS", 0.01)
+    path = with_version(tmp_path) / "config.json"
+    with RepositoryWriter(Repository(tmp_path)):
+
+        def other_writes(_: object) -> None:
+            path.write_text('{"model_config_list": []}', encoding="utf-8")
+
+        served = complete(Repository(tmp_path), "bert-qa", CORES, on_progress=other_writes)
+    assert served == path
+
+
+@pytest.mark.parametrize("target", ["nowhere/config.json", "config.json"])
+def test_a_configuration_that_is_a_link_to_nothing_is_refused_and_nothing_is_made(
+    target: str, tmp_path: Path
+) -> None:
+    link = with_version(tmp_path) / "config.json"
+    link.symlink_to(target)
+    with pytest.raises(RepositoryError, match=r"config\.json is a symbolic link to .*Remove the"):
+        complete_config(tmp_path, "bert-qa", CORES)
+    assert {path.name for path in tmp_path.iterdir()} == {"bert-qa", "config.json"}

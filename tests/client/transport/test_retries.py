@@ -14,7 +14,7 @@ from bertqa.errors import (
     DeadlineExceededError,
     ServerUnreachableError,
 )
-from bertqa.transport import NO_ANSWER, patiently, pauses
+from bertqa.transport import NO_ANSWER, patiently, pause_after_refusal, pauses
 from bertqa.transport._retries import service_config
 
 
@@ -42,6 +42,23 @@ def test_a_server_that_was_met_is_waited_for_with_bounded_pauses() -> None:
 
 def test_no_pause_goes_past_the_deadline() -> None:
     assert list(pauses(time.monotonic(), patient=True)) == []
+
+
+def test_pauses_after_refusals_grow_differ_and_are_bounded() -> None:
+    for times in (1, 2, 5, 10, 10_000):
+        middle = min(_defaults.BACKOFF_SECONDS * 2 ** min(times - 1, 9), 2.0)
+        found = [pause_after_refusal(times, 1000.0, None) for _ in range(50)]
+        assert len(set(found)) > 10
+        assert all(pause is not None and middle / 2 <= pause <= 1.5 * middle for pause in found)
+
+
+def test_the_time_until_the_deadline_is_used_to_its_end() -> None:
+    left, attempts = 3.0, 0
+    while (pause := pause_after_refusal(10, left, None)) is not None:
+        left -= pause
+        attempts += 1
+    assert 0 < left < 0.2
+    assert attempts > 2
 
 
 @dataclass

@@ -101,5 +101,5 @@ class AsyncRestTransport(RestConnection):
                 # httpx's own timeout is for each read, not for all of them.
                 if time.monotonic() > deadline:
                     raise TimeoutError
-            self._check_status(response.status_code, bytes(body), mapper)
+            self._check_status(response, bytes(body), mapper)
             return bytes(body), response.headers
