@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m tools.programs >/dev/null & \
 	$(BIN)/python -m pytest -n $(shell expr $$(nproc) + 1) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint generate fuzz format bench chart notebooks clean
+.PHONY: help setup demo test test-ovms lint generate fuzz format bench chart notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ demo: $(INSTALLED) ## A checkpoint becomes two versions, served and asked
 
 test: $(INSTALLED) ## Run the tests
 	$(PYTEST)
+
+test-ovms: $(INSTALLED) ## Run the tests that need a real OVMS, which OVMS_BINARY names
+	@[ -n "$(OVMS_BINARY)" ] || command -v ovms >/dev/null || { \
+		echo "No test ran: OVMS_BINARY names no ovms program, and there is none on PATH." >&2; exit 1; }
+	$(PYTEST) -m ovms
 
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check .

@@ -44,6 +44,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: -ranks[item])
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests ran on a real OVMS, and how many of those that could did not."""
+    counts = {
+        outcome: sum(
+            "ovms" in report.keywords and (report.when == "call" or outcome == "skipped")
+            for report in terminalreporter.stats.get(outcome, [])
+        )
+        for outcome in ("passed", "failed", "skipped")
+    }
+    if any(counts.values()):
+        terminalreporter.write_line(
+            f"On a real OVMS: {counts['passed']} passed, {counts['failed']} failed, "
+            f"{counts['skipped']} skipped."
+        )
+
+
 @pytest.fixture(name="free_port")
 def _free_port() -> int:
     """A port of the loopback interface on which nothing listens."""

@@ -2,6 +2,7 @@
 
     python -m tools.replay [SCENARIO ...]                     the local engine
     python -m tools.replay --ovms PATH [SCENARIO ...]         a real server, started as needed
+    python -m tools.replay --ovms PATH --record SCENARIO ...  write what it does into transcripts
     python -m tools.replay --url HOST:GRPC_PORT,HOST:REST_PORT [SCENARIO ...]
         a server that runs with configs/all_broken.json; only scenarios that change nothing
 
@@ -17,21 +18,26 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 import tomllib
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from tests.support.answers import (
     DEADLINE_SECONDS,
+    RECORDED,
     Answer,
     accepts,
     ask_grpc,
     ask_rest,
     expected_of,
+    grpc_connection,
     rest,
 )
 from tests.support.servers import RunningElsewhere, Server, Start, Step, local_engine, real_server
@@ -41,6 +47,9 @@ TRANSCRIPTS = DATA / "transcripts"
 DEVIATIONS = DATA / "deviations.toml"
 ONLY_ASKING = ("infer_errors", "infer_ok", "metadata")
 _PATIENCE_SECONDS = 10.0
+_AT_ONCE = 64
+
+Timed = tuple[Answer, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +74,13 @@ class Replay:
     start: Start
     work: Path
     differences: list[Difference] = field(default_factory=list)
+    recording: bool = False
     compared: int = 0
     _server: Any = None
     _patience_ends: float = 0.0
-    _background: list[tuple[str, Step, threading.Thread, list[Answer]]] = field(
-        default_factory=list
-    )
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_AT_ONCE))
+    _background: dict[str, tuple[Step, Future[Timed]]] = field(default_factory=dict)
+    _connections: dict[str, grpc.Channel] = field(default_factory=dict)
 
     def run(self) -> None:
         """Replay one scenario, step by step."""
@@ -84,6 +94,9 @@ class Replay:
         finally:
             if self._server is not None:
                 self._server.close()
+            self._pool.shutdown()
+            for connection in self._connections.values():
+                connection.close()
 
     @property
     def _models(self) -> Path:
@@ -95,6 +108,8 @@ class Replay:
 
     def _compare(self, name: str, step: Step, actual: Answer) -> None:
         self.compared += 1
+        if self.recording:
+            _record(step, actual)
         if not accepts(step, actual):
             self.differences.append(Difference(self.scenario, name, expected_of(step), actual))
 
@@ -117,10 +132,28 @@ class Replay:
             self._server.send(signal.Signals[f"SIG{step['signal']}"])
         code, self._server = self._server.exit_code(DEADLINE_SECONDS), None
         self._compare(name, step, {"exit_code": code})
-        for background_name, background, thread, answers in self._background:
-            thread.join()
-            self._compare(background_name, background, answers[0])
+        self._do_collect(name, step)
+
+    def _do_collect(self, name: str, step: Step) -> None:
+        """Wait for the answers to all requests in the background."""
+        for background_name, (background, answer) in self._background.items():
+            self._compare(background_name, background, answer.result()[0])
         self._background.clear()
+
+    def _do_probes(self, name: str, step: Step) -> None:
+        """Ask over many connections at once while a request is under way, and note when.
+
+        What a server answers when the request has ended arrives in any order: so an answer counts
+        as one at once in the first half of the time until then, and as one at the end after it.
+        """
+        began = time.monotonic()
+        probes = list(
+            self._pool.map(lambda _: _timed(ask_rest, self._server, step), range(step["times"]))
+        )
+        middle = (began + self._background[step["while"]][1].result()[1]) / 2
+        answered = sorted({"at once" if at < middle else "at the end" for _, at in probes})
+        wrong = [answer for answer, _ in probes if answer.get("status") != step["status"]]
+        self._compare(name, step, wrong[0] if wrong else {**probes[0][0], "answered": answered})
 
     def _do_signal(self, name: str, step: Step) -> None:
         self._server.send(signal.Signals[f"SIG{step['signal']}"])
@@ -132,9 +165,13 @@ class Replay:
 
     def _do_wait_until(self, name: str, step: Step) -> None:
         def reached() -> bool:
+            if "grpc" in step:
+                return accepts(step["until"], ask_grpc(self._server, step["grpc"]))
             answer, until = ask_rest(self._server, step["rest"]), step["until"]
             if "status" in until:
                 return bool(answer.get("status") == until["status"])
+            if "metric" in until:
+                return bool(_metric(answer, until["metric"], until["model"]) == until["value"])
             models = answer.get("response") or {}
             versions = models.get(until["model"], {}).get("model_version_status", ())
             return any(
@@ -173,20 +210,24 @@ class Replay:
         self._ask(name, step, ask_rest)
 
     def _do_grpc(self, name: str, step: Step) -> None:
-        self._ask(name, step, ask_grpc)
+        connection = step.get("connection")
+        if connection is None:
+            self._ask(name, step, ask_grpc)
+            return
+        if connection not in self._connections:
+            self._connections[connection] = grpc_connection(self._server)
+        self._ask(name, step, partial(ask_grpc, channel=self._connections[connection]))
 
     def _ask(self, name: str, step: Step, ask: Callable[[Server, Step], Answer]) -> None:
-        if not step.get("background"):
-            answer = ask(self._server, step)
-            while not accepts(step, answer) and time.monotonic() < self._patience_ends:
-                time.sleep(0.05)
-                answer = ask(self._server, step)
-            self._compare(name, step, answer)
+        if step.get("background"):
+            asked = self._pool.submit(_timed, ask, self._server, step)
+            self._background[name] = (step, asked)
             return
-        answers: list[Answer] = []
-        thread = threading.Thread(target=lambda: answers.append(ask(self._server, step)))
-        thread.start()
-        self._background.append((name, step, thread, answers))
+        answer = ask(self._server, step)
+        while not accepts(step, answer) and time.monotonic() < self._patience_ends:
+            time.sleep(0.05)
+            answer = ask(self._server, step)
+        self._compare(name, step, answer)
 
     def _reset_models(self) -> None:
         shutil.rmtree(self._models, ignore_errors=True)
@@ -202,6 +243,30 @@ class Replay:
         staged.rename(self._config)
 
 
+def _timed(ask: Callable[[Server, Step], Answer], server: Server, step: Step) -> Timed:
+    return ask(server, step), time.monotonic()
+
+
+def _metric(answer: Answer, name: str, model: str) -> float | None:
+    """Return what a gauge of a model shows; None if the answer has none."""
+    families = answer.get("response") or ()
+    samples = [
+        s for f in families if isinstance(f, dict) and f["name"] == name for s in f["samples"]
+    ]
+    return next((s["value"] for s in samples if s["labels"]["name"] == model), None)
+
+
+def _record(step: Step, actual: Answer) -> None:
+    """Write what a server did into a step, without what says nothing of it."""
+    assert isinstance(step, dict)
+    for key in (*RECORDED, "transport_error"):
+        step.pop(key, None)
+    step.update(actual)
+    for name in [*step.get("response_headers", ())]:
+        if name in ("content-length", "connection") or name.startswith("access-control-"):
+            del step["response_headers"][name]
+
+
 def _poll(condition: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -213,9 +278,9 @@ def _poll(condition: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> b
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """Where the local engine differs from OVMS on purpose.
+    """Where a server differs from what was recorded, and why.
 
-    `not_always` marks a step whose outcome depends on the speed of the machine.
+    `not_always` marks a step whose outcome depends on the speed of the machine, or on the build.
     """
 
     scenario: str
@@ -224,12 +289,13 @@ class Deviation:
     not_always: bool
 
 
-def deviations() -> list[Deviation]:
-    """Return the known differences from the recordings."""
+def deviations(engine: str = "local") -> list[Deviation]:
+    """Return the known differences of an engine, "local" or "ovms", from the recordings."""
     content = tomllib.loads(DEVIATIONS.read_text(encoding="utf-8"))
     return [
         Deviation(scenario, step, entry["reason"], entry.get("not_always", False))
         for entry in content["deviation"]
+        if entry.get("engine", "local") in (engine, "any")
         for scenario, steps in entry["steps"].items()
         for step in steps
     ]
@@ -253,21 +319,30 @@ def parts(scenario: str) -> list[list[Step]]:
     return found
 
 
-def replay(scenario: str, steps: list[Step], start: Start | None = None) -> Replay:
+def replay(
+    scenario: str, steps: list[Step], start: Start | None = None, *, recording: bool = False
+) -> Replay:
     """Replay a part of a transcript.
 
     Args:
         scenario: The transcript's name.
         steps: The part.
         start: Starts the server, by default the local engine.
+        recording: Whether to write what the server does into the steps.
 
     Returns:
         What was compared, and the differences.
     """
     with tempfile.TemporaryDirectory() as work:
-        played = Replay(scenario, steps, start or local_engine(scenario), Path(work))
+        server = start or local_engine(scenario)
+        played = Replay(scenario, steps, server, Path(work), recording=recording)
         played.run()
     return played
+
+
+def _write(scenario: str, steps: list[Step]) -> None:
+    lines = ",\n".join(json.dumps(step, ensure_ascii=False) for step in steps)
+    (TRANSCRIPTS / f"{scenario}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 def _elsewhere(url: str) -> Start:
@@ -281,14 +356,20 @@ def main() -> int:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO")
     parser.add_argument("--ovms", type=Path, help="the program of a real server")
     parser.add_argument("--url", help="HOST:GRPC_PORT,HOST:REST_PORT of a running server")
+    parser.add_argument("--record", action="store_true", help="write into the transcripts")
     options = parser.parse_args()
+    if options.record and not (options.ovms and options.scenarios):
+        parser.error("--record needs --ovms and the scenarios to record.")
     names = options.scenarios or (ONLY_ASKING if options.url else scenarios())
     compared = different = 0
     for name in names:
         start = _elsewhere(options.url) if options.url else None
         start = real_server([str(options.ovms)]) if options.ovms else start
         began = time.monotonic()
-        played = [replay(name, steps, start) for steps in parts(name)]
+        steps_of_parts = parts(name)
+        played = [replay(name, steps, start, recording=options.record) for steps in steps_of_parts]
+        if options.record:
+            _write(name, [step for steps in steps_of_parts for step in steps])
         differences = [difference for part in played for difference in part.differences]
         steps_compared = sum(part.compared for part in played)
         print(*differences, sep="\n")

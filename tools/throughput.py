@@ -1,20 +1,21 @@
-"""Compare the local engine over gRPC with OpenVINO itself, on the same model, in the same run.
+"""Compare a server with OpenVINO itself, on the same model, in the same run.
 
-    python -m tools.throughput REPOSITORY [--version 2] [--length 384] [--concurrency 8]
+    python -m tools.throughput REPOSITORY --engine ovms --callers 1 8 64 1000
 
-Both take turns, so that other work of the machine affects both alike; the result is the ratio. On
-a busy machine the ratio of the processor time for each window is more reliable.
+In process, over gRPC and over REST take turns, so that other work of the machine affects all alike;
+the result is the ratio. On a busy machine the ratio of the processor time for each window is more
+reliable.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,31 +23,34 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-import grpc
 import openvino as ov
-from tritonclient.grpc import service_pb2
 
 from bertqa.artifact import plugin_config, synthetic_inputs, usable_cores
 from bertqa.evaluation import take_turns
-from bertqa_serve.launcher import ServeOptions, running
+from bertqa.transport import Security, open_async_transport
+from bertqa_serve.launcher import running
+from bertqa_serve.options import ServeOptions
 from tests.support.ports import free_port
 
-AT_LEAST = 0.9
+IN_PROCESS = "in process"
+# More requests than OpenVINO has streams wait in its queue; their number makes no difference.
+QUEUE_LIMIT = 64
+PATIENCE = 600.0
 
 Measure = Callable[[float], int]
 
 
-def in_process(model: Path, length: int, concurrency: int) -> Measure:
+def in_process(model: Path, length: int, callers: int) -> Measure:
     """Return a function that runs a model in this process for so many seconds, counting windows.
 
     Args:
         model: The IR's file.
         length: Tokens in each window.
-        concurrency: Requests at once.
+        callers: Requests at once.
     """
     core = ov.Core()
     compiled = core.compile_model(core.read_model(model), "CPU", plugin_config(usable_cores()))
-    requests = ov.AsyncInferQueue(compiled, concurrency)
+    requests = ov.AsyncInferQueue(compiled, min(callers, QUEUE_LIMIT))
     arrays = synthetic_inputs(1, length)
 
     def measure(seconds: float) -> int:
@@ -60,38 +64,36 @@ def in_process(model: Path, length: int, concurrency: int) -> Measure:
     return measure
 
 
-def served(url: str, length: int, concurrency: int) -> Measure:
-    """Return a function that asks a server for so many seconds, counting windows.
+def served(url: str, length: int, callers: int) -> Measure:
+    """Return a function that calls a server for so many seconds, counting windows.
 
     Args:
-        url: The server's gRPC address; one channel is opened to it.
+        url: The server's address, gRPC or REST.
         length: Tokens in each window.
-        concurrency: Requests at once.
+        callers: Requests at once, each of one window.
     """
-    request = service_pb2.ModelInferRequest(model_name="bert-qa")
-    for name, array in synthetic_inputs(1, length).items():
-        request.inputs.add(name=name, datatype="INT64", shape=[1, length])
-        request.raw_input_contents.append(array.tobytes())
-    body = request.SerializeToString()
-    infer = grpc.insecure_channel(url).unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    inputs = synthetic_inputs(1, length)
 
-    def measure(seconds: float) -> int:
-        started = time.perf_counter()
-        done = [0] * concurrency
+    async def call(seconds: float) -> int:
+        transport = open_async_transport(
+            url,
+            {"model": "bert-qa", "metadata_url": None, "learns": False, "security": Security()},
+        )
+        started, done = time.perf_counter(), 0
 
-        def ask(index: int) -> None:
+        async def caller() -> None:
+            nonlocal done
             while time.perf_counter() - started < seconds:
-                infer(body, timeout=60)
-                done[index] += 1
+                await transport.infer(inputs, version=None, timeout=PATIENCE)
+                done += 1
 
-        threads = [threading.Thread(target=ask, args=(index,)) for index in range(concurrency)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return sum(done)
+        try:
+            await asyncio.gather(*(caller() for _ in range(callers)))
+        finally:
+            await transport.close()
+        return done
 
-    return measure
+    return lambda seconds: asyncio.run(call(seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +123,43 @@ def _processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def compare(
+    options: argparse.Namespace, model: Path, addresses: dict[str, str], server: int, callers: int
+) -> dict[str, object]:
+    """Measure with so many callers, and return what is printed of it."""
+    measures = {IN_PROCESS: in_process(model, options.length, callers)} | {
+        protocol: served(url, options.length, callers) for protocol, url in addresses.items()
+    }
+    for measure in measures.values():
+        measure(1.0)
+    speeds = take_turns(
+        {
+            name: partial(speed, measure, options.seconds, server)
+            for name, measure in measures.items()
+        },
+        options.rounds,
+    )
+    result: dict[str, object] = {"callers": callers}
+    for name, found in speeds.items():
+        pairs = list(zip(speeds[IN_PROCESS], found, strict=True))
+        result[name] = {
+            "windows_per_second": round(median(each.rate for each in found), 1),
+            "ratio": round(median(one.rate / base.rate for base, one in pairs), 3),
+            "ratio_by_processor_time": round(
+                median(base.cost / one.cost for base, one in pairs), 3
+            ),
+        }
+    return result
+
+
 def main() -> int:
     """Measure, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("repository", type=Path)
+    parser.add_argument("--engine", default="local", help="local, ovms or container")
     parser.add_argument("--version", type=int, default=2)
     parser.add_argument("--length", type=int, default=384)
-    parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--callers", type=int, nargs="+", default=[8])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
@@ -135,32 +167,16 @@ def main() -> int:
         model = Path(directory) / "bert-qa" / str(options.version)
         shutil.copytree(options.repository / "bert-qa" / str(options.version), model)
         settings = ServeOptions(
-            Path(directory), engine="local", port=free_port(), rest_port=free_port()
+            Path(directory), engine=options.engine, port=free_port(), rest_port=free_port()
         )
         with running(settings, log=lambda _: None) as server:
-            one = in_process(model / "model.xml", options.length, options.concurrency)
-            other = served(server.grpc_url, options.length, options.concurrency)
-            for measure in (one, other):
-                measure(2.0)
-            speeds = take_turns(
-                {
-                    measure: partial(speed, measure, options.seconds, server.process.pid)
-                    for measure in (one, other)
-                },
-                options.rounds,
-            )
-    rounds = list(zip(speeds[one], speeds[other], strict=True))
-    ratio = median(engine.rate / openvino.rate for openvino, engine in rounds)
-    result = {
-        "openvino_windows_per_second": median(each.rate for each in speeds[one]),
-        "engine_windows_per_second": median(each.rate for each in speeds[other]),
-        "ratio": ratio,
-        "ratio_by_processor_time": median(
-            openvino.cost / engine.cost for openvino, engine in rounds
-        ),
-    }
-    print(json.dumps({key: round(value, 3) for key, value in result.items()}))
-    return int(ratio < AT_LEAST)
+            addresses = {"gRPC": server.grpc_url, "REST": server.rest_url}
+            for callers in options.callers:
+                found = compare(
+                    options, model / "model.xml", addresses, server.process.pid, callers
+                )
+                print(json.dumps(found), flush=True)
+    return 0
 
 
 if __name__ == "__main__":

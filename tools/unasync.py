@@ -25,22 +25,29 @@ NAMES = {
     "aclosing": "closing",
     "aiter_bytes": "iter_bytes",
     "anext": "next",
+    "async_resolve": "sync_resolve",
     "async_time_limit": "sync_time_limit",
     "asyncio": "time",
     "open_async_local_transport": "open_local_transport",
     "open_async_split_transport": "open_split_transport",
     "open_async_transport": "open_transport",
+    "AsyncBalancedTransport": "BalancedTransport",
+    "AsyncCall": "SyncCall",
     "AsyncClient": "Client",
     "AsyncGrpcTransport": "GrpcTransport",
+    "AsyncOpenAt": "OpenAt",
     "AsyncPairs": "Pairs",
+    "AsyncProbedTransport": "ProbedTransport",
     "AsyncQAClient": "QAClient",
     "AsyncRestTransport": "RestTransport",
     "AsyncTransport": "Transport",
+    "AsyncTransportCall": "SyncTransportCall",
     "TaskDriver": "ThreadDriver",
 }
 """Names that differ between the twins; unasync itself knows those of the language."""
 
 TEXTS = {
+    "`AsyncProbedTransport`": "`ProbedTransport`",
     "`AsyncTransport`": "`Transport`",
     "The asynchronous transports: the source that `bertqa.transport._sync` is generated from.": (
         "The synchronous transports, generated from `bertqa.transport._async`."

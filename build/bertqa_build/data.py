@@ -153,26 +153,56 @@ def collate(windows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
     return batch
 
 
-def load_questions(recipe: Recipe, sources: Sequence[DataSource]) -> list[SquadQuestion]:
-    """Read all questions of several sources, in order.
+class RecipeData:
+    """The data of a recipe; each source is read once, when it is first asked for.
 
     Args:
-        recipe: What relative paths start from.
-        sources: SQuAD JSON files, or data sets of the hub.
-
-    Returns:
-        The questions of the first source, then those of the next.
-
-    Raises:
-        DataError: A source cannot be read, or is not like SQuAD.
+        recipe: The recipe: what relative paths start from.
     """
-    questions: list[SquadQuestion] = []
-    for source in sources:
-        dataset = load_dataset(recipe, source)
-        if dataset.warning:
-            logger.warning(dataset.warning)
-        questions += dataset.questions
-    return questions
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._datasets: dict[str, SquadDataset] = {}
+
+    def dataset(self, source: DataSource) -> SquadDataset:
+        """Return the questions of one source.
+
+        Args:
+            source: A SQuAD JSON file, or a data set of the hub.
+
+        Raises:
+            DataError: The source cannot be read, or is not like SQuAD.
+        """
+        key = key_of(source)
+        if key not in self._datasets:
+            self._datasets[key] = load_dataset(self.recipe, source)
+        return self._datasets[key]
+
+    def questions(self, sources: Sequence[DataSource]) -> list[SquadQuestion]:
+        """Return all questions of several sources, in order.
+
+        Args:
+            sources: SQuAD JSON files, or data sets of the hub.
+
+        Raises:
+            DataError: A source cannot be read, or is not like SQuAD.
+        """
+        questions: list[SquadQuestion] = []
+        for source in sources:
+            dataset = self.dataset(source)
+            if dataset.warning:
+                logger.warning(dataset.warning)
+            questions += dataset.questions
+        return questions
+
+
+def key_of(source: DataSource) -> str:
+    """Return a text by which a source is known among those of a recipe.
+
+    Args:
+        source: A SQuAD JSON file, or a data set of the hub.
+    """
+    return source if isinstance(source, str) else source.model_dump_json()
 
 
 def load_dataset(recipe: Recipe, source: DataSource) -> SquadDataset:

@@ -12,7 +12,7 @@ from typing import Any
 from bertqa.artifact import sha256_of
 from bertqa.evaluation import SquadDataset
 from bertqa_build.checkpoint import Checkpoint
-from bertqa_build.data import load_dataset
+from bertqa_build.data import RecipeData, key_of
 from bertqa_build.recipe import DataSource, Recipe
 
 TOOLS = ("torch", "nncf", "openvino", "transformers", "tokenizers", "onnx", "onnxruntime-openvino")
@@ -28,14 +28,14 @@ def toolchain() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: package_version(name) for name in TOOLS}
 
 
-def read_data(recipe: Recipe) -> DataDigests:
+def read_data(data: RecipeData) -> DataDigests:
     """Read all data of a recipe, so that what is wrong with it is found before any work.
 
     A file is digested as it is. Of a hub data set the questions are: whatever revision its name
     leads to now, another revision with other questions has another digest.
 
     Args:
-        recipe: The recipe.
+        data: The data, which keeps what is read.
 
     Returns:
         The digest of each source.
@@ -43,12 +43,13 @@ def read_data(recipe: Recipe) -> DataDigests:
     Raises:
         DataError: A source cannot be had, or is not a set of questions.
     """
+    recipe = data.recipe
     sources = [*recipe.data.train, *recipe.calibration, recipe.data.evaluation]
     digests: dict[str, str] = {}
     for source in sources:
-        if _key(source) not in digests:
-            dataset = load_dataset(recipe, source)
-            digests[_key(source)] = (
+        if key_of(source) not in digests:
+            dataset = data.dataset(source)
+            digests[key_of(source)] = (
                 sha256_of(recipe.data_path(source))
                 if isinstance(source, str)
                 else _questions_digest(dataset)
@@ -111,12 +112,8 @@ def _digest(**parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _key(source: DataSource) -> str:
-    return source if isinstance(source, str) else source.model_dump_json()
-
-
 def _sources(data: DataDigests, sources: Iterable[DataSource]) -> list[str]:
-    return [data[_key(source)] for source in sources]
+    return [data[key_of(source)] for source in sources]
 
 
 def _questions_digest(dataset: SquadDataset) -> str:

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import BertForQuestionAnswering, TrainerCallback
 
 from bertqa._progress import OnProgress, Progress, ignore
+from bertqa._reason import reason_of
 from bertqa.artifact import (
     FOR_EVER,
     IR_FILE,
@@ -27,10 +28,13 @@ from bertqa.artifact import (
     VersionManifest,
     acquire,
     file_lock,
+    holder_of,
+    onnx_model_name,
+    require_sound,
 )
 from bertqa.errors import RepositoryError
 from bertqa_build.checkpoint import load_checkpoint
-from bertqa_build.data import load_dataset
+from bertqa_build.data import RecipeData
 from bertqa_build.errors import BuildError
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data, toolchain
@@ -117,7 +121,7 @@ def build(
         filename = getattr(error, "filename", None)
         where = f"{filename}: " if filename else ""
         raise BuildError(
-            f"The build stopped: {where}{getattr(error, 'strerror', None) or error}. What was "
+            f"The build stopped: {where}{reason_of(error)}. What was "
             f"published is whole. Run the same command again to resume from {work_dir}."
         ) from error
 
@@ -139,9 +143,11 @@ class _Build:
 
     def run(self) -> BuildResult:
         recipe = self.recipe
+        require_sound(self.repository, MODEL_NAME, onnx_model_name(MODEL_NAME))
         self._report("Reading the recipe's data and checkpoint")
-        data = read_data(recipe)
-        self.dataset = load_dataset(recipe, recipe.data.evaluation)
+        self.data = RecipeData(recipe)
+        digests = read_data(self.data)
+        self.dataset = self.data.dataset(recipe.data.evaluation)
         self.checkpoint = load_checkpoint(
             recipe.source,
             adapter=recipe.adapter_path,
@@ -150,8 +156,8 @@ class _Build:
             max_seq_len=recipe.model.max_seq_len,
             seed=recipe.seed,
         )
-        fp32_print = fp32_fingerprint(recipe, self.checkpoint, data)
-        int8_print = int8_fingerprint(recipe, fp32_print, data)
+        fp32_print = fp32_fingerprint(recipe, self.checkpoint, digests)
+        int8_print = int8_fingerprint(recipe, fp32_print, digests)
         with self._alone():
             fp32, int8 = self._find(fp32_print), self._find(int8_print)
             if fp32 is None or int8 is None:
@@ -164,7 +170,9 @@ class _Build:
     def _fp32_model(self, folder: Path) -> BertForQuestionAnswering:
         if self.recipe.finetune is None:
             return self.checkpoint.model
-        return finetune(self.recipe, self.checkpoint, folder, self._callbacks("Fine-tuning"))
+        return finetune(
+            self.recipe, self.data, self.checkpoint, folder, self._callbacks("Fine-tuning")
+        )
 
     def _make_fp32(self, model: BertForQuestionAnswering, fingerprint: str) -> BuiltVersion:
         version = _Version(FP32, fingerprint, SpanModel(model), quantized=False)
@@ -176,6 +184,7 @@ class _Build:
         self._report("Quantising, calibrated on the recipe's data")
         module = quantize_and_train(
             self.recipe,
+            self.data,
             self.checkpoint,
             model,
             self.folder / f"int8-{fingerprint[:12]}",
@@ -286,9 +295,14 @@ class _Build:
     def _alone(self) -> Iterator[None]:
         """Let one build of a recipe at a time work in its folder; another one waits."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = file_lock(self.folder / "lock")
+        path = self.folder / "lock"
         waiting = f"Waiting for another build of {self.recipe.name} in {self.folder}"
-        acquire(lock, FOR_EVER, lambda: self._report(waiting))
+        lock = file_lock(path)
+        acquire(
+            lock,
+            FOR_EVER,
+            lambda: self.on_progress(Progress(waiting, note=holder_of(path))),
+        )
         try:
             yield
         finally:

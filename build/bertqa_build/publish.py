@@ -18,6 +18,7 @@ from bertqa.artifact import (
     Scores,
     VersionManifest,
     onnx_model_name,
+    require_sound,
 )
 from bertqa.errors import RepositoryError
 
@@ -71,6 +72,7 @@ def publish(
         Draft(onnx, {ONNX_FILE: artefacts.onnx}),
         Draft(ir, {IR_FILE: artefacts.ir, WEIGHTS_FILE: artefacts.weights}),
     ]
+    require_sound(repository, *(draft.manifest.model for draft in drafts))
     with RepositoryWriter(repository, on_progress=on_progress) as writer:
         version = writer.publish(drafts)
         if not repository.config_path.exists():

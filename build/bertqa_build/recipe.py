@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from bertqa._reason import reason
+from bertqa._reason import reason_of
 from bertqa_build.errors import RecipeError
 from bertqa_build.yaml_document import Loc, YamlDocument, read_yaml
 
@@ -269,7 +269,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except FileNotFoundError as error:
         raise RecipeError(f"There is no recipe {path}.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"The recipe {path} cannot be read: {reason(error)}.") from error
+        raise RecipeError(f"The recipe {path} cannot be read: {reason_of(error)}.") from error
     document = read_yaml(text, str(path))
     if not isinstance(document.values, dict):
         raise RecipeError(f"{path} should contain keys and values, such as `source: ...`.")

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import BertForQuestionAnswering, PrinterCallback, TrainerCallback
 
 from bertqa_build.checkpoint import Checkpoint
-from bertqa_build.data import TrainingWindows, load_questions, training_windows
+from bertqa_build.data import RecipeData, TrainingWindows, training_windows
 from bertqa_build.errors import BuildError
 from bertqa_build.quantization import (
     TOKENIZER_FILE,
@@ -32,6 +32,7 @@ INT8_PYTORCH = "pytorch"
 
 def finetune(
     recipe: Recipe,
+    data: RecipeData,
     checkpoint: Checkpoint,
     work_dir: Path,
     callbacks: Sequence[TrainerCallback] = (),
@@ -40,6 +41,7 @@ def finetune(
 
     Args:
         recipe: The recipe, with a `finetune` section.
+        data: The recipe's data.
         checkpoint: What to train; its model is changed in place.
         work_dir: Keeps the training's checkpoints, and the result in `finetuned/`, in Hugging
             Face layout. A finished result is loaded; an interrupted training is resumed.
@@ -59,7 +61,7 @@ def finetune(
     finished = work_dir / FINETUNED
     if not finished.is_dir():
         model = checkpoint.model
-        _train(recipe, settings, checkpoint, model, work_dir / "finetuning", callbacks)
+        _train(recipe, data, settings, checkpoint, model, work_dir / "finetuning", callbacks)
         with _appearing(finished) as staged, quiet():
             model.save_pretrained(staged)
             (staged / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json, encoding="utf-8")
@@ -72,6 +74,7 @@ def finetune(
 
 def quantize_and_train(
     recipe: Recipe,
+    data: RecipeData,
     checkpoint: Checkpoint,
     model: BertForQuestionAnswering,
     work_dir: Path,
@@ -81,6 +84,7 @@ def quantize_and_train(
 
     Args:
         recipe: The recipe. Without a `qat` section the model is calibrated only.
+        data: The recipe's data.
         checkpoint: Where the model comes from.
         model: The FP32 model: what is quantised, and the teacher. It is not changed.
         work_dir: Keeps the training's checkpoints, and the result in `pytorch/`, as
@@ -101,6 +105,7 @@ def quantize_and_train(
         if not calibrated.is_dir():
             windows = _windows(
                 recipe,
+                data,
                 recipe.calibration,
                 checkpoint.tokenizer_json,
                 max_seq_len=recipe.model.max_seq_len,
@@ -114,7 +119,14 @@ def quantize_and_train(
         if recipe.qat is not None:
             teacher = model if recipe.qat.distillation else None
             _train(
-                recipe, recipe.qat, checkpoint, student, work_dir / "training", callbacks, teacher
+                recipe,
+                data,
+                recipe.qat,
+                checkpoint,
+                student,
+                work_dir / "training",
+                callbacks,
+                teacher,
             )
         with _appearing(finished) as staged:
             save_quantized(student, staged, checkpoint.tokenizer_json)
@@ -123,6 +135,7 @@ def quantize_and_train(
 
 def _train(
     recipe: Recipe,
+    data: RecipeData,
     settings: Training,
     checkpoint: Checkpoint,
     model: nn.Module,
@@ -132,6 +145,7 @@ def _train(
 ) -> None:
     windows = _windows(
         recipe,
+        data,
         recipe.data.train,
         checkpoint.tokenizer_json,
         max_seq_len=settings.max_seq_len,
@@ -156,6 +170,7 @@ def _train(
 
 def _windows(
     recipe: Recipe,
+    data: RecipeData,
     sources: Sequence[DataSource],
     tokenizer_json: str,
     *,
@@ -164,7 +179,7 @@ def _windows(
     max_windows: int | None,
 ) -> TrainingWindows:
     return training_windows(
-        load_questions(recipe, sources),
+        data.questions(sources),
         tokenizer_json,
         max_seq_len=max_seq_len,
         doc_stride=doc_stride,

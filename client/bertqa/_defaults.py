@@ -19,9 +19,9 @@ SQUAD_MAX_ANSWER_LEN: Final = 30
 LENGTH_MULTIPLE: Final = 32
 # Tokens, padding included, that go into one request.
 TOKEN_BUDGET: Final = 2048
-# Requests that a client has on their way at most, and those that a stream begins with.
-REQUESTS_IN_FLIGHT: Final = 16
-REQUESTS_AT_FIRST: Final = 2
+# Requests that a client has on their way at most, and those that it begins with.
+REQUESTS_IN_FLIGHT: Final = 64
+REQUESTS_AT_FIRST: Final = 4
 # While requests take less of their timeout than this, more are sent at once.
 SOON_PART_OF_TIMEOUT: Final = 0.1
 # Windows that `answer_many` reads ahead to sort them by length.
@@ -49,8 +49,17 @@ BACKOFF_SECONDS: Final = 0.1
 BACKOFF_FACTOR: Final = 2
 BACKOFF_LIMIT_SECONDS: Final = 2.0
 RECONNECT_SECONDS: Final = 2.0
-# Pings go out only while calls wait; a server may end connections that ping more often.
-KEEPALIVE_SECONDS: Final = 60.0
+# Pings go out only while calls wait. A gRPC server with its own defaults ends a connection that
+# pings more often than every 300 s (GOAWAY too_many_pings).
+KEEPALIVE_SECONDS: Final = 360.0
 KEEPALIVE_TIMEOUT_SECONDS: Final = 20.0
+# A name that stands for several servers is resolved this often.
+RESOLVE_SECONDS: Final = 30.0
+# How long a call to one of them is silent before it is probed whether it answers at all, how long
+# the probe may take, and how long a server that failed is left alone.
+SILENT_SECONDS: Final = 3.0
+PROBE_SECONDS: Final = 2.0
+EJECTION_SECONDS: Final = 1.0
+EJECTION_LIMIT_SECONDS: Final = 30.0
 # No answer of a QA model is near this, so that a wrong server cannot fill the memory.
 RESPONSE_LIMIT_BYTES: Final = 256 * 1024 * 1024

@@ -1,15 +1,15 @@
-"""What an error of a file says besides the file's name, which the message has already."""
+"""What the system said, for messages that name the file themselves."""
 
 from __future__ import annotations
 
 
-def reason(error: Exception) -> str:
-    """Return why a file cannot be used.
+def reason_of(error: Exception) -> str:
+    """Return why something failed, without the file's name that the text of an OSError repeats.
 
     Args:
-        error: An `OSError`, whose own text repeats the path, or another error, as it is.
+        error: The error; other kinds than OSError keep their text.
 
     Returns:
-        A text without a full stop.
+        A phrase without a full stop, such as "Permission denied".
     """
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+    return getattr(error, "strerror", None) or str(error)

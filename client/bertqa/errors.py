@@ -37,7 +37,23 @@ class ServerUnreachableError(BertQAError):
 
 
 class ServerOverloadedError(BertQAError):
-    """The server refused the request for lack of room: try again later."""
+    """The server, or a proxy in front of it, refused the request for lack of room.
+
+    Args:
+        message: What went wrong, with which value, and what to do.
+        detail: What the server said, word for word.
+        retry_after: How many seconds the server asks to wait, where it says so.
+    """
+
+    def __init__(
+        self, message: str, *, detail: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, detail=detail)
+        self.retry_after = retry_after
+
+
+class RequestTooLargeError(BertQAError):
+    """A message is larger than the server or the client takes, however often it is sent."""
 
 
 class DeadlineExceededError(BertQAError):

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from bertqa import QAClient
 from bertqa._progress import OnProgress, ignore
 from bertqa.artifact import parse_split, split_model_name
 from bertqa.client import split_of
-from bertqa.errors import (
-    BertQAError,
-    DeadlineExceededError,
-    ModelNotFoundError,
-    ServerUnreachableError,
-)
+from bertqa.errors import BertQAError, ModelNotFoundError
 from bertqa.transport import (
+    ANSWER_SECONDS,
     AVAILABLE,
+    NO_ANSWER,
     AdminClient,
     RestTransport,
     Security,
     VersionState,
+    patiently,
     rest_address,
     warm_up,
 )
+from bertqa_deploy.errors import DeployError, SwitchUnfinishedError
+from bertqa_deploy.waiting import OnWait, States, Wait, available, difference, last_requests
 
-_LOOK_SECONDS = 0.1
-_ANSWER_SECONDS = 10.0
+# A server that has not begun by then with what its configuration says does not look at it: OVMS
+# looks every second, and with `--file_system_poll_wait_seconds 0` never.
+_UNNOTICED_SECONDS = 5.0
+_LOOK_SECONDS = 0.2
+
+Look = Callable[[States], str | None]
 
 
 class Server:
@@ -36,12 +41,13 @@ class Server:
         url: The server, by its gRPC or its REST address.
         metadata_url: Its REST address, where that does not follow from `url`.
         security: TLS files, and headers to send with each request.
-        timeout: Seconds that each request may take.
-        patience: Seconds to wait for the server to do what a changed configuration asks for.
+        timeout: Seconds that a question to a model may take.
+        patience: Seconds to wait for the server to do what a changed configuration asks for, and
+            for it to answer: one that is slow or restarts is asked again until then.
 
     Attributes:
         address: The server's REST address.
-        was_away: Whether it could not be reached at some time in `wait_until`.
+        was_away: Whether it did not answer in time at some moment of a wait.
 
     Raises:
         InvalidOptionError: A URL or a TLS file cannot be read.
@@ -53,13 +59,15 @@ class Server:
         metadata_url: str | None = None,
         *,
         security: Security | None = None,
-        timeout: float = _ANSWER_SECONDS,
+        timeout: float = ANSWER_SECONDS,
         patience: float = 300,
     ) -> None:
         self.address = rest_address(url, metadata_url)
         self.timeout = timeout
         self.patience = patience
         self.was_away = False
+        self._met = False
+        self._looks_by_itself = True
         self._security = security or Security()
 
     def states(self, model: str) -> dict[int, VersionState]:
@@ -67,13 +75,16 @@ class Server:
 
         Raises:
             ServerUnreachableError: Cannot connect to the server.
+            DeadlineExceededError: The server did not answer within `patience`.
             ProtocolError: The server does not report its versions as OVMS does.
         """
-        with self._admin(self.timeout) as admin:
+        with self._admin(ANSWER_SECONDS) as admin:
             try:
-                return admin.states(model)
+                states = patiently(partial(admin.states, model), self.patience, met=self._met)
             except ModelNotFoundError:
-                return {}
+                states = {}
+        self._met = True
+        return states
 
     def available(self, model: str) -> set[int]:
         """Return the versions that answer requests now. Raises what `states` raises."""
@@ -84,13 +95,17 @@ class Server:
     def split(self, model: str) -> dict[int, float] | None:
         """Return the split that clients read from the server now, None where there is none.
 
+        It is asked once.
+
         Raises:
             ServerUnreachableError: Cannot connect to the server.
+            DeadlineExceededError: The server did not answer in time.
+            ServerOverloadedError: The server has no room for the request.
         """
         transport = RestTransport(self.address, split_model_name(model), self._security)
         try:
-            return parse_split(split_of(transport.metadata(version=None, timeout=self.timeout)))
-        except ServerUnreachableError:
+            return parse_split(split_of(transport.metadata(version=None, timeout=ANSWER_SECONDS)))
+        except NO_ANSWER:
             raise
         except BertQAError:
             return None
@@ -127,44 +142,93 @@ class Server:
         with self._admin(self.patience) as admin:
             return warm_up(admin, model, versions, on_progress=on_progress)
 
-    def reload(self) -> bool:
-        """Have the server read its configuration now, and wait until it has done what that says.
+    def wait_for(
+        self,
+        look: Look,
+        on_wait: OnWait,
+        *,
+        seconds: float | None = None,
+        insist: bool = True,
+    ) -> str | None:
+        """Look at the server until it is as it should be.
 
-        `states` reports what failed.
-
-        Returns:
-            False where the server does not offer this and looks for changes by itself.
-
-        Raises:
-            ServerUnreachableError: Cannot connect to the server.
-            DeadlineExceededError: The server was not done within `patience`.
-        """
-        with self._admin(self.patience) as admin:
-            return admin.reload()
-
-    def wait_until(self, reached: Callable[[], bool]) -> bool:
-        """Reload and look until a condition holds.
-
-        A server that cannot be reached meanwhile may be restarting: it is waited for, and
-        `was_away` is set.
+        OVMS looks at its configuration by itself. A server that does not, because nothing moves
+        for some seconds, is asked once to reload: that holds one of its REST workers until it is
+        done. A server that answers late, or not at all, may be busy or restarting: it is asked
+        again, and `was_away` is set.
 
         Args:
-            reached: The condition, which may ask this server.
+            look: Is given the states of all versions and returns what is missing, as in "version 2
+                to load", or None. It may ask this server, too.
+            on_wait: Is called with a sentence about what is waited for, at growing intervals.
+            seconds: How long to wait, `patience` if left out.
+            insist: Whether to wait on where the server was asked to reload and has nothing to do.
 
         Returns:
-            False when `patience` is over before the condition holds.
+            What is missing when the time is over, None otherwise.
+
+        Raises:
+            ServerUnreachableError: Cannot connect to the server, which never answered before.
+            BertQAError: What `look` raises.
         """
-        give_up = time.monotonic() + self.patience
-        while True:
-            try:
-                self.reload()
-                if reached():
-                    return True
-            except (ServerUnreachableError, DeadlineExceededError):
-                self.was_away = True
-            if time.monotonic() > give_up:
-                return False
-            time.sleep(_LOOK_SECONDS)
+        seconds = self.patience if seconds is None else seconds
+        wait = Wait(str(self.address), seconds, on_wait, met=self._met)
+        with self._admin(min(seconds, ANSWER_SECONDS)) as admin:
+            while True:
+                try:
+                    states = admin.models()
+                    self._met = True
+                    wait.saw(states)
+                    missing = look(states)
+                    if missing is None:
+                        self._looks_by_itself &= not wait.has_asked
+                        return None
+                    if wait.is_still(_UNNOTICED_SECONDS if self._looks_by_itself else 0):
+                        if wait.has_asked and not insist:
+                            return None
+                        wait.ask_to_reload(admin)
+                    missing = last_requests(states) or missing
+                except NO_ANSWER as error:
+                    self.was_away = True
+                    missing = wait.no_answer(error)
+                if wait.is_over(missing):
+                    return missing + wait.remark
+                time.sleep(_LOOK_SECONDS)
+
+    def settled(self, model: str, configured: set[int], on_wait: OnWait) -> set[int]:
+        """Return the versions that answer requests once the server has done what is configured.
+
+        Args:
+            model: The model's name.
+            configured: The versions that its configuration chooses. One that the server does not
+                have, or cannot load, is not waited for.
+            on_wait: See `wait_for`.
+
+        Raises:
+            SwitchUnfinishedError: The server took too long.
+            DeployError: The server serves no version.
+            BertQAError: What `wait_for` raises.
+        """
+        served: set[int] = set()
+
+        def look(states: States) -> str | None:
+            served.clear()
+            served.update(available(states, model))
+            failed = {v for v, each in states.get(model, {}).items() if each.error}
+            return difference(served | failed, configured | failed, model)
+
+        missing = self.wait_for(look, on_wait, insist=False)
+        if missing is not None:
+            raise SwitchUnfinishedError(
+                f"After {self.patience:g} s {self.address} still waits for {missing}: nothing was "
+                "changed. Run the same command again later."
+            )
+        if not served:
+            raise DeployError(
+                f"{self.address} serves no version of {model}: nothing was changed. "
+                "Start it with a version that works first."
+            )
+        return served
 
     def _admin(self, timeout: float) -> AdminClient:
         return AdminClient(self.address, self._security, timeout=timeout)

@@ -105,13 +105,18 @@ class SplitModel:
         Raises:
             RepositoryError: The file cannot be written.
         """
-        text = f"{format_split(split)}\n"
+        writer.write(self._plain, _line(split))
+
+    def file_says(self, split: Mapping[int, float]) -> bool:
+        """Return whether `<model>.split` is there and says a split.
+
+        Args:
+            split: Percents by version.
+        """
         try:
-            present = self._plain.read_text(encoding="utf-8")
+            return self._plain.read_text(encoding="utf-8") == _line(split)
         except (OSError, UnicodeDecodeError):
-            present = ""
-        if text != present:
-            writer.write(self._plain, text)
+            return False
 
     def entry(self, model: Entry) -> Entry:
         """Return its configuration, beside that of the model that it is about.
@@ -139,3 +144,7 @@ class SplitModel:
             raise DeployError(
                 f"{path} should hold a split of traffic, and is damaged: remove {path.parent}."
             ) from error
+
+
+def _line(split: Mapping[int, float]) -> str:
+    return f"{format_split(split)}\n"

@@ -11,7 +11,8 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from bertqa import _defaults
 from bertqa.artifact import (
@@ -28,11 +29,12 @@ from bertqa.client import noticed_seconds
 from bertqa.errors import (
     BertQAError,
     ConfigChangedError,
-    DeadlineExceededError,
+    ModelNotFoundError,
+    ModelNotReadyError,
     RepositoryError,
-    ServerUnreachableError,
+    VersionNotFoundError,
 )
-from bertqa.transport import AVAILABLE
+from bertqa.transport import NO_ANSWER, pauses
 from bertqa_deploy.errors import (
     DeployError,
     NothingToDoError,
@@ -43,15 +45,18 @@ from bertqa_deploy.manifests import check_manifest
 from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.split_model import SplitModel
+from bertqa_deploy.waiting import LOADING, States, available, difference, last_requests, named
 
 # By then every client that follows the split has read it anew and asks by it.
 DRAIN_SECONDS = 1.5 * _defaults.FOLLOW_SECONDS
 ALL = 100.0
 
-LOADING = "LOADING"
-_GONE = ("END", "UNLOADING")
+_UNDO_SECONDS = 30.0
+# What a server answers that has just started and loads its models still.
+_NOT_THERE = (ModelNotFoundError, ModelNotReadyError, VersionNotFoundError)
 
 OnStep = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +121,12 @@ class Switch:
             ConfigChangedError: Another program changed `config.json` meanwhile.
             SwitchRolledBackError: A version did not prove itself; everything is as it was.
             SwitchUnfinishedError: The server took too long; run the same command again to resume.
-            ServerUnreachableError: The server cannot be reached.
+            ServerUnreachableError: The server cannot be reached from the start.
         """
+        with contextlib.suppress(_LockNeededError):
+            return self._move(split, None, retire=retire, force=force)
         with RepositoryWriter(self.repository, wait_seconds=0) as writer:
-            for version in sorted(split):
-                self.repository.require_version(version, self.model)
-                check_manifest(self.repository, version, self.model, force=force)
-            return _Run(self, writer).to(
-                {version: percent for version, percent in split.items() if percent > 0},
-                retire=retire,
-            )
+            return self._move(split, writer, retire=retire, force=force)
 
     def back(self, *, retire: bool = False) -> Switched:
         """Return to the split before the last one, or finish a switch that was interrupted.
@@ -144,7 +145,8 @@ class Switch:
         if not history:
             raise NothingToDoError("There is nothing to go back to: no switch was made here yet.")
         target = current = history[-1]
-        if not any(number > max(current) for number in self.server.available(self.model)):
+        served = self.served(OvmsConfig.read(self.repository.config_path))
+        if not any(number > max(current) for number in served):
             earlier = [split for split in history if split != current]
             if not earlier:
                 raise NothingToDoError(
@@ -154,39 +156,79 @@ class Switch:
             target = earlier[-1]
         return self.move(target, retire=retire, force=True)
 
+    def _move(
+        self, split: Split, writer: RepositoryWriter | None, *, retire: bool, force: bool
+    ) -> Switched:
+        for version in sorted(split):
+            self.repository.require_version(version, self.model)
+            check_manifest(self.repository, version, self.model, force=force)
+        return _Run(self, writer).to(
+            {version: percent for version, percent in split.items() if percent > 0},
+            retire=retire,
+        )
+
+    def served(self, config: OvmsConfig) -> set[int]:
+        """Return the versions that the server serves once it has done what `config.json` says.
+
+        Args:
+            config: The `config.json` of the repository.
+
+        Raises:
+            RepositoryError: The configuration has no such model.
+            BertQAError: What `Server.settled` raises.
+        """
+        if "base_path" not in config.entry(self.model):
+            raise RepositoryError(f"{config.path} has no base_path for {self.model}.")
+        configured = config.policy(self.model).choose(self.repository.versions(self.model))
+        return self.server.settled(self.model, set(configured), self.on_step)
+
+
+class _LockNeededError(Exception):
+    """Something has to be written, and the repository is not locked yet."""
+
 
 class _Run:
-    """One switch under way."""
+    """One switch under way; without a writer it finds out whether there is anything to do."""
 
-    def __init__(self, switch: Switch, writer: RepositoryWriter) -> None:
+    def __init__(self, switch: Switch, writer: RepositoryWriter | None) -> None:
         self.switch = switch
-        self.writer = writer
+        self._writer = writer
         self.config = OvmsConfig.read(switch.repository.config_path)
         self.server, self.model = switch.server, switch.model
         self.split_model = switch._split_model
         self.steps = 0
 
+    def _require_lock(self) -> RepositoryWriter:
+        if self._writer is None:
+            raise _LockNeededError
+        return self._writer
+
     def to(self, split: Split, *, retire: bool) -> Switched:
         begun = time.monotonic()
-        served = self._settled()
+        served = self.switch.served(self.config)
         original = self.config
         wanted = set(split)
         try:
             self._prove(wanted - served)
+            self._remember(served)
             self._serve(served | wanted, check=wanted - served)
         except ConfigChangedError:
             raise
         except KeyboardInterrupt:
-            self._undo(original)
+            self._restore(original)
             raise
         except BertQAError as error:
-            self._undo(original)
+            if not self._restore(original):
+                raise
+            outcome = self._undone(served)
             raise SwitchRolledBackError(
-                f"The switch to {format_split(split)} was undone, and everything is as it was: "
+                f"The switch to {format_split(split)} was undone, and {outcome}: "
                 f"{_sentence(error)}",
                 detail=error.detail,
             ) from error
         leaving = {v for v in served if v > max(wanted) or (retire and v not in wanted)}
+        if leaving:
+            self._require_lock()  # Before the wait for their traffic, which is not made twice.
         self._publish(split, leaving)
         kept = (served | wanted) - leaving
         self._serve(kept)
@@ -200,30 +242,6 @@ class _Run:
             self.model, split, max(kept), sorted(kept), sorted(leaving), round(seconds, 3)
         )
 
-    def _settled(self) -> set[int]:
-        """Wait until earlier changes are carried out, and return the versions that are served."""
-        entry = self.config.entry(self.model)
-        if "base_path" not in entry:
-            raise RepositoryError(f"{self.config.path} has no base_path for {self.model}.")
-        self.server.reload()
-        states = {}
-
-        def settled() -> bool:
-            states.update(self.server.states(self.model))
-            return all(state in (AVAILABLE, *_GONE) or error for state, error in states.values())
-
-        if not self.server.wait_until(settled):
-            raise SwitchUnfinishedError(
-                f"{self.server.address} is still loading {self.model}: nothing was changed."
-            )
-        served = {version for version, found in states.items() if found.state == AVAILABLE}
-        if not served:
-            raise DeployError(
-                f"{self.server.address} serves no version of {self.model}: nothing was changed. "
-                "Start it with a version that works first."
-            )
-        return served
-
     def _prove(self, versions: set[int]) -> None:
         """Serve versions under a name that no client uses, and ask the smoke question there."""
         if not versions:
@@ -231,37 +249,44 @@ class _Run:
         trial = self.switch._trial
         entry = self.config.entry(self.model)
         policy = specific_versions(versions)
-        self._step(f"{_named(versions)} on trial, as {trial}: no client asks there")
+        self._require_lock()
+        self._step(f"{named(versions)} on trial, as {trial}: no client asks there")
         self._edit({**entry, "name": trial, "model_version_policy": policy})
         self._loaded(trial, versions)
-        self._smoke(trial, versions)
+        self._smoke(trial, versions, versions)
 
-    def _serve(self, versions: set[int], check: set[int] | frozenset[int] = frozenset()) -> None:
+    def _remember(self, served: set[int]) -> None:
+        """Have the history begin with what was before the first switch."""
+        if not self.split_model.history():
+            self.split_model.publish({max(served): ALL}, self._require_lock())
+
+    def _serve(self, versions: set[int], check: set[int] | None = None) -> None:
         """Serve these versions and no others, and no trial."""
         policy = specific_versions(versions)
         entry = {**self.config.entry(self.model), "model_version_policy": policy}
-        if not self.split_model.history():
-            before = self.server.available(self.model)
-            self.split_model.publish({max(before): ALL}, self.writer)
         if self._edit(entry, self.split_model.entry(entry), remove=self.switch._trial):
-            self._step(f"{_named(versions)} served")
+            self._step(f"{named(versions)} served")
         self._loaded(self.model, versions)
         if check:
-            self._smoke(self.model, check)
-            self._warm_up(check)
+            self._smoke(self.model, versions, check)
+            # Those who follow the split do not wait for kernels of a length that is new.
+            self._asked(self.model, versions, partial(self.server.warm_up, self.model, check))
 
     def _publish(self, split: Split, leaving: set[int]) -> None:
         """Publish the split, and wait until the server reports it and its followers read it."""
         changed = self.split_model.history()[-1] != split
         if changed:
-            self.split_model.publish(split, self.writer)
+            self.split_model.publish(split, self._require_lock())
             self._step(f"the split is {format_split(split)}")
-        self.split_model.write_file(split, self.writer)
-        if not self.server.wait_until(lambda: self.server.split(self.model) == split):
-            raise SwitchUnfinishedError(
-                f"{self.server.address} does not report the split {format_split(split)} after "
-                f"{self.server.patience:g} s. Run the same command again to resume."
-            )
+        if not self.split_model.file_says(split):
+            self.split_model.write_file(split, self._require_lock())
+        wanted = f"the server to report the split {format_split(split)}"
+        missing = self.server.wait_for(
+            lambda _: None if self.server.split(self.model) == split else wanted,
+            self.switch.on_step,
+        )
+        if missing is not None:
+            raise self._unfinished(missing)
         if changed or leaving:
             noticing = noticed_seconds() if self.server.was_away else 0.0
             time.sleep(self.switch.drain_seconds + noticing)
@@ -269,29 +294,40 @@ class _Run:
     def _loaded(self, model: str, versions: set[int]) -> None:
         """Wait until these versions of a model are available, and no others are."""
 
-        def reached() -> bool:
-            states = self.server.states(model)
-            for version in versions & states.keys():
-                if states[version].state == LOADING and states[version].error:
+        looks = 0
+
+        def look(states: States) -> str | None:
+            nonlocal looks
+            looks += 1
+            found = states.get(model, {})
+            for version in versions & found.keys():
+                if found[version].state in LOADING and found[version].error:
                     raise DeployError(
                         f"Version {version} does not load (the server reports "
-                        f"{states[version].error}; its log has the reason)."
+                        f"{found[version].error}; its log has the reason)."
                     )
-            available = {v for v, found in states.items() if found.state == AVAILABLE}
-            leaving = {v for v, found in states.items() if found.state == "UNLOADING"}
-            return available == versions and not leaving
-
-        if not self.server.wait_until(reached):
-            raise SwitchUnfinishedError(
-                f"{self.server.address} does not serve {_named(versions)} of {model} after "
-                f"{self.server.patience:g} s: is {self.config.path} the file that it reads?"
+            return difference(available(states, model), versions, model) or (
+                last_requests({model: found})
             )
 
-    def _smoke(self, model: str, versions: set[int] | frozenset[int]) -> None:
+        missing = self.server.wait_for(look, self.switch.on_step)
+        self.steps += looks > 1  # An earlier command's work was still under way.
+        if missing is not None:
+            raise self._unfinished(missing)
+
+    def _unfinished(self, missing: str) -> SwitchUnfinishedError:
+        return SwitchUnfinishedError(
+            f"After {self.server.patience:g} s {self.server.address} still waits for {missing}: "
+            f"is {self.config.path} the file that it reads? A version is retired when its requests "
+            "have ended, also those whose callers gave up. Run the same command again to resume."
+        )
+
+    def _smoke(self, model: str, versions: set[int], check: set[int]) -> None:
         with self.server.client(model) as client:
-            for version in sorted(versions):
+            for version in sorted(check):
+                ask = partial(self.switch.smoke.check, client, version)
                 try:
-                    answer = self.switch.smoke.check(client, version)
+                    answer = self._asked(model, versions, ask)
                 except DeployError:
                     raise
                 except BertQAError as error:
@@ -300,25 +336,57 @@ class _Run:
                     ) from error
                 self._step(f"version {version} of {model} answers {answer!r}")
 
-    def _warm_up(self, versions: set[int] | frozenset[int]) -> None:
-        """Run each length, so that those who follow the split do not wait for kernels."""
-        self.server.warm_up(self.model, versions)
+    def _asked(self, model: str, versions: set[int], ask: Callable[[], T]) -> T:
+        """Ask a model once the server has these versions, and again if it was away meanwhile."""
+        give_up = time.monotonic() + self.server.patience
+        away, not_there = pauses(give_up, patient=True), pauses(give_up, patient=False)
+        while True:
+            self._loaded(model, versions)
+            try:
+                return ask()
+            except (*NO_ANSWER, *_NOT_THERE) as error:
+                self.server.was_away = True
+                pause = next(away if isinstance(error, NO_ANSWER) else not_there, None)
+                if pause is None:
+                    raise
+            time.sleep(pause)
 
     def _edit(self, *entries: Entry, remove: str | None = None) -> bool:
         """Change `config.json`; return False where it says so already."""
         edited = self.config.edited(*entries, remove=remove)
         if edited == self.config:
             return False
-        self.config = self.writer.replace_config(self.config, edited.new_text)
+        self.config = self._require_lock().replace_config(self.config, edited.new_text)
         return True
 
-    def _undo(self, original: OvmsConfig) -> None:
-        """Put the configuration back. Raises ConfigChangedError where another program edited it."""
+    def _restore(self, original: OvmsConfig) -> bool:
+        """Put the configuration back; return False where it was not changed.
+
+        Raises:
+            ConfigChangedError: Another program edited it.
+        """
         if self.config.text == original.text:
-            return
-        self.config = self.writer.replace_config(self.config, original.text or "")
-        with contextlib.suppress(ServerUnreachableError, DeadlineExceededError):
-            self.server.reload()
+            return False
+        self.config = self._require_lock().replace_config(self.config, original.text or "")
+        return True
+
+    def _undone(self, served: set[int]) -> str:
+        """Wait until the server is as it was, and return whether it is."""
+
+        def look(states: States) -> str | None:
+            trial = self.switch._trial
+            have = available(states, self.model)
+            return difference(available(states, trial), set(), trial) or (
+                difference(have, served, self.model)
+            )
+
+        missing: str | None = "it to answer"
+        seconds = min(_UNDO_SECONDS, self.server.patience)
+        with contextlib.suppress(*NO_ANSWER):
+            missing = self.server.wait_for(look, self.switch.on_step, seconds=seconds)
+        if missing is None:
+            return "everything is as it was"
+        return f"so is config.json, but {self.server.address} still waits for {missing}"
 
     def _step(self, sentence: str) -> None:
         self.steps += 1
@@ -328,10 +396,3 @@ class _Run:
 def _sentence(error: Exception) -> str:
     text = str(error)
     return text if text.endswith((".", "?")) else f"{text}."
-
-
-def _named(versions: set[int]) -> str:
-    numbers = sorted(versions)
-    if len(numbers) == 1:
-        return f"version {numbers[0]}"
-    return f"versions {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import os
-import re
 import signal
 import subprocess
 import threading
@@ -14,22 +11,19 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import (
-    GRPC_PORT,
-    MODEL_NAME,
-    REST_PORT,
+    OvmsConfig,
     Repository,
     complete_config,
+    plugin_conflicts,
     usable_cores,
 )
 from bertqa.errors import (
     BertQAError,
     DeadlineExceededError,
-    InvalidOptionError,
     ModelLoadError,
     ProtocolError,
     RepositoryError,
@@ -37,15 +31,17 @@ from bertqa.errors import (
 )
 from bertqa.transport import AdminClient, rest_address, warm_up
 from bertqa_serve.command import (
-    CONTAINER_IMAGE,
     Engine,
     EngineKind,
     Listening,
     command_line,
+    environment_of,
+    unknown_to,
 )
 from bertqa_serve.errors import ServeError, ServerDiedError
+from bertqa_serve.options import ServeOptions
 from bertqa_serve.ports import require_free, wait_until_released
-from bertqa_serve.selection import AUTO, choose_engine
+from bertqa_serve.selection import choose_engine
 
 _LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _LOOK_SECONDS = 0.1
@@ -53,54 +49,8 @@ _ANSWER_SECONDS = 5.0
 _WARM_UP_SECONDS = 300.0
 _STOP_SECONDS = 30.0
 _LOG_TAIL_LINES = 20
-_HOST_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}")
 
 Log = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """What to serve, where, and with which engine.
-
-    Attributes:
-        repository: The model repository.
-        engine: "auto", "ovms", "container" or "local"; see `choose_engine`.
-        ovms_path: The `ovms` program, if it is neither named by OVMS_BINARY nor on PATH.
-        model: The model that has to be ready before the server counts as ready.
-        host: The address to listen on.
-        port: The gRPC port.
-        rest_port: The REST port.
-        warm_up: Whether to run the model at every length before it counts as ready.
-        log_level: What the server logs: DEBUG, INFO, WARNING or ERROR.
-        image: The image of the container.
-        ready_seconds: A server that is not ready after this time is stopped.
-
-    Raises:
-        InvalidOptionError: The host is neither an address nor a name.
-    """
-
-    repository: Path
-    engine: str = AUTO
-    ovms_path: Path | None = None
-    model: str = MODEL_NAME
-    host: str = "127.0.0.1"
-    port: int = GRPC_PORT
-    rest_port: int = REST_PORT
-    warm_up: bool = True
-    log_level: str = "INFO"
-    image: str = CONTAINER_IMAGE
-    ready_seconds: float = 600.0
-
-    def __post_init__(self) -> None:
-        if _HOST_NAME.fullmatch(self.host):
-            return
-        try:
-            ipaddress.ip_address(self.host)
-        except ValueError as error:
-            raise InvalidOptionError(
-                f"host is {self.host!r}, but it has to be a name or an IP address, as in 0.0.0.0 "
-                "or, without brackets, ::1."
-            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +78,24 @@ class _StopRequestedError(Exception):
     """The server is to stop before it is warm."""
 
 
-def dry_run(options: ServeOptions) -> list[str]:
-    """Return the command that `serve` would run; starts and writes nothing.
+def dry_run(options: ServeOptions, *, log: Log = print) -> list[str]:
+    """Return the command that `serve` would run; starts no server and writes nothing.
+
+    Args:
+        options: What to serve.
+        log: Called with a sentence for each setting that contradicts another, or is left out.
+
+    Returns:
+        The program and its arguments.
 
     Raises:
+        ConfigError: A setting has a value that the server cannot have.
         ServeError: The engine is missing.
         RepositoryError: There is no repository, or nothing in it to serve, or its `config.json`
             cannot be read.
     """
     engine = choose_engine(options.engine, options.ovms_path, image=options.image)
-    return command_line(engine, _listening(options, print, dry_run=True))
+    return _command(engine, _listening(options, log, dry_run=True), log)
 
 
 def serve(
@@ -215,12 +173,12 @@ def running(
             wait_until_released(options.host, port)
     log(f"Serving with {engine.kind} ({engine.reason}).")
     process = subprocess.Popen(
-        command_line(engine, listening),
+        _command(engine, listening, log),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=_environment(engine),
+        env=environment_of(engine),
         start_new_session=True,  # Ctrl-C is for this process, which then stops the server.
     )
     log_tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
@@ -241,25 +199,33 @@ def running(
 
 
 def _listening(options: ServeOptions, log: Log, *, dry_run: bool = False) -> Listening:
+    settings = options.settings()
+    chosen = options.threads or options.streams
     config_path = complete_config(
         Repository(options.repository),
         options.model,
         usable_cores(),
+        given=settings.plugin_config if chosen else None,
         dry_run=dry_run,
         log=log,
         on_progress=lambda progress: log(progress.stage),
     )
-    return Listening(config_path, options.port, options.rest_port, options.host, options.log_level)
+    found = dict.fromkeys(settings.conflicts())
+    if config_path.exists():
+        for entry in OvmsConfig.read(config_path).entries:
+            found |= dict.fromkeys(plugin_conflicts(entry.get("plugin_config", {})))
+    for conflict in found:
+        log(conflict)
+    return Listening(config_path, options.port, options.rest_port, settings, options.host)
 
 
-def _environment(engine: Engine) -> dict[str, str]:
-    """Let `ovms` find its libraries, which its release archive keeps beside the program."""
-    environment = dict(os.environ)
-    libraries = engine.program.parent.parent / "lib"
-    if engine.kind is EngineKind.OVMS and any(libraries.glob("libopenvino*.so*")):
-        known = filter(None, (str(libraries), environment.get("LD_LIBRARY_PATH")))
-        environment["LD_LIBRARY_PATH"] = ":".join(known)
-    return environment
+def _command(engine: Engine, listening: Listening, log: Log) -> list[str]:
+    """Leave out what an older release does not know, and say so."""
+    unknown = unknown_to(engine, listening)
+    if unknown:
+        names = ", ".join(f"--{name}" for name in unknown)
+        log(f"{engine.program.name} does not know {names}: left out, so its own defaults hold.")
+    return command_line(engine, listening, unknown)
 
 
 def _forward_log(process: subprocess.Popen[str], log: Log, log_tail: deque[str]) -> None:

@@ -12,10 +12,10 @@ from bertqa.evaluation import read_squad
 from bertqa.qa import QATokenizer
 from bertqa_build.data import (
     NO_ANSWER,
+    RecipeData,
     TrainingWindows,
     collate,
     load_dataset,
-    load_questions,
     training_windows,
 )
 from bertqa_build.recipe import Data, HubDataset, Recipe
@@ -175,10 +175,10 @@ def test_a_question_that_fills_the_window_is_refused_by_its_id(tmp_path: Path) -
 
 def test_files_are_read_in_order(tmp_path: Path, squad: Path) -> None:
     write_squad(tmp_path / "more.json", copies=2)
-    questions = load_questions(recipe(tmp_path), ["squad.json", "more.json"])
+    questions = RecipeData(recipe(tmp_path)).questions(["squad.json", "more.json"])
     assert len(questions) == 3 * len(QUESTIONS)
     with pytest.raises(DataError, match=r"There is no file .*none\.json"):
-        load_questions(recipe(tmp_path), ["none.json"])
+        RecipeData(recipe(tmp_path)).questions(["none.json"])
 
 
 def test_a_hub_data_set_has_what_the_file_has(tmp_path: Path, squad: Path) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 import datasets
 import pytest
 
+from bertqa.evaluation import SquadDataset
+from bertqa_build import data as data_module
 from bertqa_build import fingerprint as module
 from bertqa_build.checkpoint import Checkpoint, load_checkpoint
+from bertqa_build.data import RecipeData
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data
-from bertqa_build.recipe import Recipe, load_recipe
+from bertqa_build.recipe import DataSource, Recipe, load_recipe
 from tests.support.checkpoints import write_checkpoint, write_squad
 
 RECIPE = """
@@ -52,7 +55,7 @@ def checkpoint_of(folder: Path) -> Checkpoint:
 
 def prints(folder: Path, checkpoint: Checkpoint | None = None) -> tuple[str, str]:
     recipe: Recipe = load_recipe(folder / "tiny.yaml", [])
-    data = read_data(recipe)
+    data = read_data(RecipeData(recipe))
     fp32 = fp32_fingerprint(recipe, checkpoint or checkpoint_of(folder), data)
     return fp32, int8_fingerprint(recipe, fp32, data)
 
@@ -93,3 +96,20 @@ def test_another_revision_of_a_data_set_is_another_build_of_what_it_decides(fold
     write_questions(folder, "Who really wrote it?")
     assert prints(folder)[0] == fp32
     assert prints(folder)[1] != int8
+
+
+def test_each_source_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = list[object]()
+    load = data_module.load_dataset
+
+    def count(recipe: Recipe, source: DataSource) -> SquadDataset:
+        read.append(source)
+        return load(recipe, source)
+
+    monkeypatch.setattr(data_module, "load_dataset", count)
+    recipe: Recipe = load_recipe(folder / "tiny.yaml", [])
+    data = RecipeData(recipe)
+    read_data(data)
+    data.questions(recipe.data.train)
+    data.dataset(recipe.data.evaluation)
+    assert read == [*recipe.data.train, recipe.data.evaluation]

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from bertqa.artifact import Repository
-from bertqa.errors import RepositoryError
+from bertqa.errors import ModelLoadError, RepositoryError
 from bertqa_build.inspection import (
     NOT_QUANTISED,
     PROBABILITIES,
@@ -15,6 +16,7 @@ from bertqa_build.inspection import (
     operation_changes,
 )
 from bertqa_build.report import render
+from tests.support.models import write_published_version
 
 LAYERS = 6
 LINEAR = 6 * LAYERS + 1
@@ -112,3 +114,9 @@ def test_the_report_is_one_whole_page(
         assert f"{version.manifest.scores.f1:.2f} %" in text
     assert f"of {PRODUCTS}" in text
     assert html.count("<svg") == 5
+
+
+def test_a_damaged_onnx_is_named(tmp_path: Path) -> None:
+    write_published_version(tmp_path, 1)
+    with pytest.raises(ModelLoadError, match=r"bert-qa-onnx/1/model\.onnx is not an ONNX model"):
+        inspect(Repository(tmp_path), 1)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -244,3 +245,28 @@ def test_a_damaged_record_is_named(repository: Repository, artefacts: Artefacts)
     with pytest.raises(RepositoryError, match=r"numbers\.json should hold the version numbers"):
         publish(repository, artefacts, MANIFEST)
     assert repository.versions() == [1]
+
+
+def a_link_to_nothing(config: Path) -> None:
+    config.symlink_to("nowhere/config.json")
+
+
+@pytest.mark.parametrize("make", [a_link_to_nothing, Path.mkdir])
+def test_a_configuration_that_cannot_be_completed_is_refused_before_a_version_appears(
+    make: Callable[[Path], None], repository: Repository, artefacts: Artefacts
+) -> None:
+    repository.root.mkdir(exist_ok=True)
+    make(repository.config_path)
+    with pytest.raises(RepositoryError, match=r"config\.json .* Nothing was changed"):
+        publish(repository, artefacts, MANIFEST)
+    assert [path.name for path in repository.root.iterdir()] == ["config.json"]
+
+
+def test_a_model_whose_directory_is_a_file_is_refused_before_a_version_appears(
+    repository: Repository, artefacts: Artefacts
+) -> None:
+    repository.root.mkdir(exist_ok=True)
+    (repository.root / "bert-qa-onnx").write_text("a file")
+    with pytest.raises(RepositoryError, match=r"bert-qa-onnx .* has to be a directory"):
+        publish(repository, artefacts, MANIFEST)
+    assert [path.name for path in repository.root.iterdir()] == ["bert-qa-onnx"]

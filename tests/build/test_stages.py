@@ -8,6 +8,7 @@ from torch import nn
 from transformers import TrainerCallback
 
 from bertqa_build.checkpoint import Checkpoint
+from bertqa_build.data import RecipeData
 from bertqa_build.recipe import (
     Data,
     Model,
@@ -67,25 +68,27 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 def test_both_trainings_can_be_interrupted_and_end_the_same(recipe: Recipe, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    finetuned = finetune(recipe, checkpoint(), whole)
-    expected = quantize_and_train(recipe, checkpoint(), finetuned, whole)
+    finetuned = finetune(recipe, RecipeData(recipe), checkpoint(), whole)
+    expected = quantize_and_train(recipe, RecipeData(recipe), checkpoint(), finetuned, whole)
 
     with pytest.raises(KeyboardInterrupt):
-        finetune(recipe, checkpoint(), cut, [InterruptAt(3)])
-    again = finetune(recipe, checkpoint(), cut)
+        finetune(recipe, RecipeData(recipe), checkpoint(), cut, [InterruptAt(3)])
+    again = finetune(recipe, RecipeData(recipe), checkpoint(), cut)
     assert same(again, finetuned)
     assert not same(again, tiny_bert())
     with pytest.raises(KeyboardInterrupt):
-        quantize_and_train(recipe, checkpoint(), again, cut, [InterruptAt(3)])
+        quantize_and_train(recipe, RecipeData(recipe), checkpoint(), again, cut, [InterruptAt(3)])
     assert not (cut / "pytorch").exists()
-    assert same(quantize_and_train(recipe, checkpoint(), again, cut), expected)
+    assert same(quantize_and_train(recipe, RecipeData(recipe), checkpoint(), again, cut), expected)
 
 
 def test_what_is_finished_is_not_made_again(recipe: Recipe, tmp_path: Path) -> None:
-    finetuned = finetune(recipe, checkpoint(), tmp_path)
-    quantized = quantize_and_train(recipe, checkpoint(), finetuned, tmp_path)
-    assert same(finetune(recipe, checkpoint(), tmp_path, [NoStep()]), finetuned)
-    again = quantize_and_train(recipe, checkpoint(), finetuned, tmp_path, [NoStep()])
+    finetuned = finetune(recipe, RecipeData(recipe), checkpoint(), tmp_path)
+    quantized = quantize_and_train(recipe, RecipeData(recipe), checkpoint(), finetuned, tmp_path)
+    assert same(finetune(recipe, RecipeData(recipe), checkpoint(), tmp_path, [NoStep()]), finetuned)
+    again = quantize_and_train(
+        recipe, RecipeData(recipe), checkpoint(), finetuned, tmp_path, [NoStep()]
+    )
     assert same(again, quantized)
 
 
@@ -93,9 +96,21 @@ def test_without_training_the_calibrated_model_is_the_result(
     recipe: Recipe, tmp_path: Path
 ) -> None:
     post_training = recipe.model_copy(update={"qat": None}).in_directory(tmp_path)
-    made = quantize_and_train(post_training, checkpoint(), tiny_bert(), tmp_path / "a", [NoStep()])
-    trained = quantize_and_train(recipe, checkpoint(), tiny_bert(), tmp_path / "b")
+    made = quantize_and_train(
+        post_training,
+        RecipeData(post_training),
+        checkpoint(),
+        tiny_bert(),
+        tmp_path / "a",
+        [NoStep()],
+    )
+    trained = quantize_and_train(
+        recipe, RecipeData(recipe), checkpoint(), tiny_bert(), tmp_path / "b"
+    )
     shutil.rmtree(tmp_path / "b" / "pytorch")
     (tmp_path / "b" / "calibrated").rename(tmp_path / "b" / "pytorch")
-    assert same(quantize_and_train(recipe, checkpoint(), tiny_bert(), tmp_path / "b"), made)
+    assert same(
+        quantize_and_train(recipe, RecipeData(recipe), checkpoint(), tiny_bert(), tmp_path / "b"),
+        made,
+    )
     assert not same(trained, made)

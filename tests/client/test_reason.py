@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bertqa._reason import reason
+from bertqa._reason import reason_of
 from bertqa.client import answer_file
 from bertqa.errors import BertQAError
 from bertqa.evaluation import report_on_log
@@ -15,9 +15,9 @@ def test_the_reason_does_not_repeat_the_path(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         (tmp_path / "absent.json").read_bytes()
 
-    assert reason(raised.value) == "No such file or directory"
-    assert reason(ValueError("not a number")) == "not a number"
-    assert reason(OSError("no strerror")) == "no strerror"
+    assert reason_of(raised.value) == "No such file or directory"
+    assert reason_of(ValueError("not a number")) == "not a number"
+    assert reason_of(OSError("no strerror")) == "no strerror"
 
 
 def test_a_message_names_its_file_once(tmp_path: Path) -> None:

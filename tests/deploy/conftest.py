@@ -19,6 +19,7 @@ from tools.programs import kubectl
 
 # Toy models answer with whatever they find: the only word of a context is always right.
 SMOKE = Smoke("When?", "1932", "1932")
+POLL_SECONDS = 0.1
 ONLY_1 = {"specific": {"versions": [1]}}
 
 
@@ -56,7 +57,7 @@ def serve(engine: str, tmp_path: Path) -> Iterator[Callable[..., Operated]]:
 
         def serve(*versions: int, policy: object = None) -> Operated:
             root = tmp_path / "model_repository"
-            server = toy_server(engine, root, *versions, policy=policy)
+            server = toy_server(engine, root, *versions, policy=policy, poll_seconds=POLL_SECONDS)
             return operate(stack.enter_context(server))
 
         yield serve

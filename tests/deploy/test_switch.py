@@ -33,8 +33,9 @@ from bertqa_deploy.errors import (
 )
 from bertqa_deploy.server import Server
 from bertqa_deploy.switch import Switch
-from tests.deploy.conftest import ONLY_1, SMOKE, Operated, operate
+from tests.deploy.conftest import ONLY_1, POLL_SECONDS, SMOKE, Operated, operate
 from tests.support.engines import toy_server
+from tests.support.files import unwritable
 from tests.support.ports import free_port
 
 Serve = Callable[..., Operated]
@@ -66,7 +67,6 @@ def refused(served: Operated, error: type[BertQAError], match: str, **options: o
     available = served.switch.server.available("bert-qa")
     with pytest.raises(error, match=match):
         replace(served.switch, **options).move(TO_2)  # type: ignore[arg-type]
-    served.switch.server.reload()
     assert config(served) == before
     assert served.switch.server.available("bert-qa") == available
     assert served.switch.server.split("bert-qa") == split
@@ -210,6 +210,24 @@ def test_two_switches_at_once_are_refused(serve: Serve) -> None:
         refused(served, RepositoryBusyError, r"Another process \(a build, publish or switch\)")
 
 
+def test_where_nothing_changes_a_switch_needs_no_lock_and_writes_nothing(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.switch.move(TO_2, retire=True)
+    shutil.rmtree(served.repository.root / WORK_FOLDER)
+    with unwritable(served.repository.root), pytest.raises(NothingToDoError, match="already"):
+        served.switch.move(TO_2, retire=True)
+    with RepositoryWriter(served.repository), pytest.raises(NothingToDoError, match="already"):
+        served.switch.move(TO_2)
+
+
+def test_what_does_change_is_done_once(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.switch.move({1: 50.0, 2: 50.0})
+    served.steps.clear()
+    served.switch.move(TO_2, retire=True)
+    assert len(served.steps) == len(set(served.steps))
+
+
 def test_a_repository_that_cannot_be_written_is_named(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     work_folder = served.repository.root / WORK_FOLDER
@@ -246,7 +264,14 @@ def test_a_switch_waits_for_followers_that_met_a_server_that_was_away(
             starting.append(pool.submit(meet_it_away))
 
     with (
-        toy_server(engine, tmp_path / "model_repository", 1, 2, policy=ONLY_1) as server,
+        toy_server(
+            engine,
+            tmp_path / "model_repository",
+            1,
+            2,
+            policy=ONLY_1,
+            poll_seconds=POLL_SECONDS,
+        ) as server,
         QAClient(**server.address(), traffic="auto") as follower,
         ThreadPoolExecutor(1) as pool,
     ):

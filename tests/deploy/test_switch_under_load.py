@@ -89,12 +89,12 @@ def test_ten_switches_in_a_row(at_version_1: Operated, clients: Clients) -> None
 
 
 def test_publishing_changes_nothing_until_the_switch(
-    at_version_1: Operated, clients: Clients
+    server: Served, at_version_1: Operated, clients: Clients
 ) -> None:
     root = at_version_1.repository.root
     with asking(clients) as load:
         directory = write_toy_version(root, 3)
-        at_version_1.switch.server.reload()
+        server.reload()
         assert load.observe() == ({1}, {1})
         at_version_1.switch.move({3: 100.0})
         assert load.observe()[0] == {3}

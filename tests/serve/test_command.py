@@ -7,6 +7,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from bertqa.artifact import server_settings
+from bertqa_serve import command as module
 from bertqa_serve.command import (
     CONTAINER_IMAGE,
     Engine,
@@ -14,18 +18,19 @@ from bertqa_serve.command import (
     Listening,
     command_line,
     known_flags,
-    server_flags,
     unknown_flags,
+    unknown_to,
 )
 from bertqa_serve.engine.flags import parse
 
 PROJECT = Path(__file__).parents[2]
-LISTENING = Listening(Path("/models/config.json"), 9000, 8000)
+SETTINGS = server_settings(4)
+LISTENING = Listening(Path("/models/config.json"), 9000, 8000, SETTINGS)
 # The flags of ovms are written with underscores, or are one of these.
 OVMS_FLAG = re.compile(r"(?<![\w-])--((?:[a-z]+_)+[a-z]+|port|nireq|shape|layout)(?![\w-])")
 
 
-def test_ovms_gets_ports_addresses_streams_metrics_and_log_level() -> None:
+def test_ovms_gets_ports_addresses_settings_and_metrics() -> None:
     command = command_line(Engine(EngineKind.OVMS, Path("/opt/ovms"), ""), LISTENING)
     assert command == [
         "/opt/ovms",
@@ -34,10 +39,12 @@ def test_ovms_gets_ports_addresses_streams_metrics_and_log_level() -> None:
         *("--rest_port", "8000"),
         *("--grpc_bind_address", "127.0.0.1"),
         *("--rest_bind_address", "127.0.0.1"),
-        *("--grpc_channel_arguments", "grpc.max_concurrent_streams=1000"),
         *("--grpc_max_threads", "1024"),
-        "--metrics_enable",
+        *("--grpc_channel_arguments", SETTINGS.flags()["grpc_channel_arguments"]),
+        *("--rest_workers", "128"),
+        *("--file_system_poll_wait_seconds", "1"),
         *("--log_level", "INFO"),
+        "--metrics_enable",
     ]
 
 
@@ -65,9 +72,34 @@ def test_the_container_s_image_is_of_a_version_whose_flags_are_known() -> None:
 
 
 def test_the_local_engine_takes_the_same_flags() -> None:
-    options = parse(server_flags(LISTENING))
+    command = command_line(Engine(EngineKind.LOCAL, Path("python"), ""), LISTENING)
+    options = parse(command[command.index("bertqa_serve.engine") + 1 :])
     assert (options.port, options.rest_port) == (9000, 8000)
     assert options.metrics_enable
+
+
+def test_options_that_an_engine_does_not_know_are_left_out_with_their_values() -> None:
+    engine = Engine(EngineKind.OVMS, Path("/opt/ovms"), "")
+    whole = command_line(engine, LISTENING)
+    position = whole.index("--rest_workers")
+    del whole[position : position + 2]
+    whole.remove("--metrics_enable")
+    assert command_line(engine, LISTENING, ["rest_workers", "metrics_enable"]) == whole
+
+
+@pytest.mark.parametrize(
+    ("tag", "lacking"),
+    [("2026.2.1", []), ("2026.3-gpu", ["log_level"]), ("2026.31", []), ("latest", [])],
+)
+def test_an_image_is_known_by_the_version_in_its_tag(
+    tag: str, lacking: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = dict(known_flags())
+    known["2026.3"] -= {"log_level"}
+    monkeypatch.setattr(module, "known_flags", lambda: known)
+    image = f"registry.example:5000/openvino/model_server:{tag}"
+    engine = Engine(EngineKind.CONTAINER, Path("/usr/bin/podman"), "", image)
+    assert unknown_to(engine, LISTENING) == lacking
 
 
 def test_a_flag_that_a_supported_version_lacks_is_found() -> None:

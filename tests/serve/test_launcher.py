@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -23,7 +24,8 @@ from bertqa_serve.errors import (
     PortInUseError,
     ServerDiedError,
 )
-from bertqa_serve.launcher import ServeOptions, dry_run, running
+from bertqa_serve.launcher import dry_run, running
+from bertqa_serve.options import ServeOptions
 from bertqa_serve.selection import choose_engine
 from tests.support.models import model_info, write_config, write_toy_version
 from tests.support.ports import free_port
@@ -115,6 +117,104 @@ def test_a_dry_run_returns_the_command_and_touches_nothing(repository: Path) -> 
     assert command[:3] == [sys.executable, "-m", "bertqa_serve.engine"]
     assert command[command.index("--config_path") + 1] == str(repository / "config.json")
     assert not (repository / "config.json").exists()
+
+
+# What an `ovms` of years ago knew, in the form of its help.
+OLD_HELP = """OpenVINO Model Server
+Usage:
+  ovms [OPTION...]
+
+  -h, --help                 Show this help message and exit
+      --version              Show binary version
+      --port PORT            gRPC server port (default: 9178)
+      --grpc_bind_address GRPC_BIND_ADDRESS
+                             Network interface address to bind to, unlike
+                             --rest_workers (default: 0.0.0.0)
+      --rest_port REST_PORT  REST server port
+      --rest_bind_address REST_BIND_ADDRESS
+      --grpc_channel_arguments GRPC_CHANNEL_ARGUMENTS
+      --log_level LOG_LEVEL  serving log level
+      --file_system_poll_wait_seconds SECONDS
+      --metrics_enable       Flag enabling metrics endpoint on rest_port.
+
+ multi model options:
+      --config_path CONFIG_PATH
+                             Absolute path to json configuration file
+"""
+
+
+def helpful(path: Path, help_text: str, otherwise: str) -> Path:
+    """A program that prints a help text when it is asked, and does something else otherwise."""
+    text = path.with_suffix(".txt")
+    text.write_text(help_text, encoding="utf-8")
+    return program(path, f'if [ "$1" = --help ]; then cat {text}; exit 127; fi; {otherwise}')
+
+
+def test_what_an_older_ovms_does_not_know_is_left_out_and_said_in_one_line(
+    repository: Path, tmp_path: Path
+) -> None:
+    refuses = "for a; do case $a in --grpc_max_threads*|--rest_workers*) exit 64;; esac; done; "
+    old = helpful(tmp_path / "ovms", OLD_HELP, refuses + ENGINE)
+    chosen = options(repository, engine="ovms", ovms_path=old, warm_up=False)
+    lines: list[str] = []
+    with running(chosen, log=lines.append) as server:
+        assert httpx.get(f"{server.rest_url}/v2/models/bert-qa/ready").status_code == 200
+    said = "ovms does not know --grpc_max_threads, --rest_workers: left out, so its own defaults "
+    assert [line for line in lines if "does not know" in line] == [f"{said}hold."]
+
+
+@pytest.mark.parametrize("said", ["", "Usage: something else [--port PORT]\n"])
+def test_a_program_that_says_nothing_of_use_gets_all_options(
+    repository: Path, tmp_path: Path, said: str
+) -> None:
+    silent = helpful(tmp_path / "ovms", said, ENGINE)
+    lines: list[str] = []
+    command = dry_run(options(repository, engine="ovms", ovms_path=silent), log=lines.append)
+    assert {"--grpc_max_threads", "--rest_workers", "--metrics_enable"} <= set(command)
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "value"),
+    [
+        ({"grpc_threads": 2000}, "--grpc_max_threads", "2000"),
+        ({"concurrent_streams": 9}, "--grpc_channel_arguments", "grpc.max_concurrent_streams=9,"),
+        ({"rest_workers": 99}, "--rest_workers", "99"),
+        ({"poll_seconds": 0}, "--file_system_poll_wait_seconds", "0"),
+        ({"log_level": "ERROR"}, "--log_level", "ERROR"),
+    ],
+)
+def test_every_setting_reaches_the_command_line(
+    repository: Path, given: dict[str, object], option: str, value: str
+) -> None:
+    lines: list[str] = []
+    command = dry_run(options(repository, **given), log=lines.append)
+    assert command[command.index(option) + 1].startswith(value)
+    assert lines == []
+
+
+def test_given_threads_and_streams_reach_the_server_through_its_configuration(
+    repository: Path,
+) -> None:
+    chosen = options(repository, threads=3, streams=2, warm_up=False)
+    with running(chosen, log=nothing):
+        config = (repository / "config.json").read_text(encoding="utf-8")
+    (entry,) = json.loads(config)["model_config_list"]
+    assert entry["config"]["plugin_config"] == {"INFERENCE_NUM_THREADS": "3", "NUM_STREAMS": "2"}
+
+
+def test_settings_that_contradict_each_other_are_said_once(repository: Path) -> None:
+    path = write_config(repository)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    (entry,) = content["model_config_list"]
+    entry["config"]["plugin_config"] = {"NUM_STREAMS": "2", "PERFORMANCE_HINT": "LATENCY"}
+    twin = {"config": {**entry["config"], "name": "bert-qa-traffic"}}
+    path.write_text(json.dumps({"model_config_list": [entry, twin]}), encoding="utf-8")
+    lines: list[str] = []
+    dry_run(options(repository, grpc_threads=8, concurrent_streams=9), log=lines.append)
+    refused, ignored = lines
+    assert refused.startswith("grpc_max_threads (8) is not above grpc.max_concurrent_streams (9): ")
+    assert ignored == "PERFORMANCE_HINT (LATENCY) has no effect beside NUM_STREAMS (2)."
 
 
 def test_a_server_is_ready_and_warm_inside_the_block_and_gone_after_it(repository: Path) -> None:
@@ -251,7 +351,7 @@ def test_a_version_that_does_not_describe_its_lengths_is_reported_and_served(
 def test_serving_ends_in_order_when_asked(repository: Path, number: signal.Signals) -> None:
     script = (
         "import sys; from pathlib import Path;"
-        "from bertqa_serve.launcher import ServeOptions, serve;"
+        "from bertqa_serve.launcher import serve; from bertqa_serve.options import ServeOptions;"
         "sys.exit(serve(ServeOptions(Path(sys.argv[1]), engine='local', port=int(sys.argv[2]),"
         "rest_port=int(sys.argv[3]), warm_up=False), on_ready=lambda _: print('READY')))"
     )

@@ -6,6 +6,7 @@ import base64
 import gzip
 import http.client
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,16 @@ from tests.support.servers import Server, Step
 DEADLINE_SECONDS = 300.0
 _KSERVE = "inference.GRPCInferenceService"
 _NO_ANSWER = {"transport_error": "no answer"}
+RECORDED = (
+    "status",
+    "response_headers",
+    "response",
+    "code",
+    "details",
+    "exit_code",
+    "reached",
+    "answered",
+)
 
 Answer = dict[str, Any]
 
@@ -73,28 +84,42 @@ def rest(
         connection.close()
 
 
-def ask_grpc(server: Server, step: Step) -> Answer:
-    """Send a recorded gRPC request."""
+def grpc_connection(server: Server) -> grpc.Channel:
+    """Open a connection that nothing shares, for messages of any size."""
+    options = {
+        "grpc.use_local_subchannel_pool": 1,
+        "grpc.max_send_message_length": -1,
+        "grpc.max_receive_message_length": -1,
+    }
+    return grpc.insecure_channel(f"{server.host}:{server.grpc_port}", options=[*options.items()])
+
+
+def ask_grpc(server: Server, step: Step, channel: grpc.Channel | None = None) -> Answer:
+    """Send a recorded gRPC request over a connection of its own, or over a given one."""
+    if channel is None:
+        with grpc_connection(server) as own:
+            return ask_grpc(server, step, own)
     service, method = step.get("service", _KSERVE), step["method"]
     request_type, response_type = _message_types(service, method)
     request = json_format.ParseDict(step["request"], request_type())
-    target = f"{server.host}:{server.grpc_port}"
+    for tensor in request.inputs if "zeros" in step else ():
+        tensor.shape[:] = step["zeros"]
+        request.raw_input_contents.append(bytes(8 * math.prod(step["zeros"])))
     timeout = step.get("client_timeout", DEADLINE_SECONDS)
-    with grpc.insecure_channel(target) as channel:
-        coding = {
-            "request_serializer": lambda message: message.SerializeToString(),
-            "response_deserializer": response_type.FromString,
-        }
-        try:
-            if method == "ModelStreamInfer":
-                call = channel.stream_stream(f"/{service}/{method}", **coding)
-                response = next(call(iter([request]), timeout=timeout))
-            else:
-                call = channel.unary_unary(f"/{service}/{method}", **coding)
-                response = call(request, timeout=timeout)
-        except grpc.RpcError as error:
-            return _grpc_failure(error)
-        return {"code": "OK", "response": _as_json(response)}
+    coding = {
+        "request_serializer": lambda message: message.SerializeToString(),
+        "response_deserializer": response_type.FromString,
+    }
+    try:
+        if method == "ModelStreamInfer":
+            call = channel.stream_stream(f"/{service}/{method}", **coding)
+            response = next(call(iter([request]), timeout=timeout))
+        else:
+            call = channel.unary_unary(f"/{service}/{method}", **coding)
+            response = call(request, timeout=timeout)
+    except grpc.RpcError as error:
+        return _grpc_failure(error)
+    return {"code": "OK"} if "zeros" in step else {"code": "OK", "response": _as_json(response)}
 
 
 def _as_json(message: Any) -> dict[str, Any]:
@@ -179,8 +204,7 @@ def expected_of(step: Step) -> Answer:
     """What of a recorded step is compared."""
     if "transport_error" in step:
         return dict(_NO_ANSWER)
-    keys = ("status", "response_headers", "response", "code", "details", "exit_code", "reached")
-    expected = {key: step[key] for key in keys if key in step}
+    expected = {key: step[key] for key in RECORDED if key in step}
     if "method" in step and "code" in expected and "response" in expected:
         service = step.get("service", _KSERVE)
         message = _message_types(service, step["method"])[1]()

@@ -15,13 +15,20 @@ from bertqa import BertQAError, QAClient
 
 
 @contextmanager
-def eight_clients(grpc_url: str, rest_url: str) -> Iterator[list[tuple[QAClient, bool]]]:
+def eight_clients(
+    grpc_url: str, rest_url: str, timeout: float = 30.0
+) -> Iterator[list[tuple[QAClient, bool]]]:
     """Four clients over gRPC and four over REST; every other one follows the split."""
     with ExitStack() as stack:
         yield [
             (
                 stack.enter_context(
-                    QAClient(url, metadata_url=rest_url, traffic="auto" if follows else None)
+                    QAClient(
+                        url,
+                        metadata_url=rest_url,
+                        traffic="auto" if follows else None,
+                        timeout=timeout,
+                    )
                 ),
                 follows,
             )

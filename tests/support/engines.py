@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,8 @@ import httpx
 import pytest
 
 from bertqa_serve.engine import LocalServer
-from bertqa_serve.launcher import ServeOptions, running
+from bertqa_serve.launcher import running
+from bertqa_serve.options import ServeOptions
 from tests.support.models import write_config, write_toy_version
 from tests.support.ports import free_port
 
@@ -23,14 +25,22 @@ class Served:
     """A repository with a `config.json`, and one of the engines on it, at the same ports always.
 
     As a context manager it answers inside the block. The local engine runs in this process, where
-    it also speaks the TensorFlow Serving API and looks for changes only at a reload;
-    `own_process` has it as it is for a user. OVMS is always a process.
+    it also speaks the TensorFlow Serving API and looks for changes every `poll_seconds`, or only at
+    a reload (0); `own_process` has it as it is for a user. OVMS is always a process.
     """
 
-    def __init__(self, engine: str, repository: Path, *, own_process: bool = False) -> None:
+    def __init__(
+        self,
+        engine: str,
+        repository: Path,
+        *,
+        own_process: bool = False,
+        poll_seconds: float = 0,
+    ) -> None:
         self.engine = engine
         self.repository = repository
         self.grpc_port, self.rest_port = free_port(), free_port()
+        self._poll_seconds = poll_seconds
         self._own_process = own_process or engine != "local"
         self._process: subprocess.Popen[str] | None = None
         self._running = ExitStack()
@@ -62,7 +72,7 @@ class Served:
                 config,
                 grpc_port=self.grpc_port,
                 rest_port=self.rest_port,
-                poll_seconds=0,
+                poll_seconds=self._poll_seconds,
                 tensorflow_serving=True,
             )
             self._running.enter_context(server)
@@ -85,6 +95,11 @@ class Served:
         assert self._process is not None
         self._process.kill()
         self.stop()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, which only a process of its own can get."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def reload(self) -> None:
         """Have it look at its configuration and repository now, and wait until it is done."""
@@ -109,9 +124,10 @@ def toy_server(
     *versions: int,
     policy: object = None,
     own_process: bool = False,
+    poll_seconds: float = 0,
 ) -> Served:
     """Write toy versions into a repository, and return a server for it that is not started yet."""
     for version in versions:
         write_toy_version(repository, version)
     write_config(repository, policy=policy)
-    return Served(engine, repository, own_process=own_process)
+    return Served(engine, repository, own_process=own_process, poll_seconds=poll_seconds)

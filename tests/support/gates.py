@@ -81,14 +81,19 @@ class GrpcGate:
     """A gRPC server that passes calls on to another one, unless it is to do something else.
 
     `obstacles` are taken one for each call, in order: a status code to fail with, an event to wait
-    for, or bytes to answer with. `calls` has the metadata of each call that came.
+    for, or bytes to answer with. `calls` has the metadata of each call that came. `options` are
+    those of the gRPC server, which refuses calls beyond `at_once`, as OVMS does without a thread.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *options: tuple[str, int], at_once: int | None = None) -> None:
         self.obstacles: list[grpc.StatusCode | threading.Event | bytes] = []
         self.calls: list[dict[str, Any]] = []
+        self._under_way = 0
+        self._changed = threading.Condition()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
-        self._server = grpc.server(ThreadPoolExecutor(8))
+        self._server = grpc.server(
+            ThreadPoolExecutor(at_once or 8), options=options, maximum_concurrent_rpcs=at_once
+        )
         self._server.add_generic_rpc_handlers((_Everything(self._pass_on),))
         self.port: int = self._server.add_insecure_port("127.0.0.1:0")
 
@@ -103,7 +108,20 @@ class GrpcGate:
         self._server.stop(0).wait()
         self._channel.close()
 
+    def wait_until(self, under_way: int) -> None:
+        """Wait until so many calls are under way: not answered, failed or cancelled."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._under_way == under_way, 60)
+
+    def _count(self, change: int) -> None:
+        with self._changed:
+            self._under_way += change
+            self._changed.notify_all()
+
     def _pass_on(self, method: str, request: bytes, context: Any) -> bytes:
+        self._count(1)
+        if not context.add_callback(lambda: self._count(-1)):
+            self._count(-1)
         self.calls.append(dict(context.invocation_metadata()))
         obstacle = self.obstacles.pop(0) if self.obstacles else None
         if isinstance(obstacle, grpc.StatusCode):

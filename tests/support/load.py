@@ -44,18 +44,18 @@ class Load:
     followed: list[tuple[float, int]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def observe(self, count: int = 12) -> tuple[set[int], set[int]]:
+    def observe(self, count: int = 12, patience: float = PATIENCE) -> tuple[set[int], set[int]]:
         """Wait for so many answers of each kind to the questions from now on.
 
         Returns:
             The versions that answered clients without a version, and those that follow.
         """
         moment = time.monotonic()
-        give_up = moment + PATIENCE
+        give_up = moment + patience
         kinds = (self.default, self.followed)
         while any(len(since(kind, moment)) < count for kind in kinds):
             assert not self.errors, self.errors[:3]
-            assert time.monotonic() < give_up, f"no {count} answers in {PATIENCE:g} s"
+            assert time.monotonic() < give_up, f"no {count} answers in {patience:g} s"
             time.sleep(0.02)
         assert not self.errors, self.errors[:3]
         return since_versions(self.default, moment), since_versions(self.followed, moment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -70,5 +71,6 @@ def build(
     print_table(table)
     stdout.print(
         f"Scored on {result.fp32.scores.questions} questions of "
-        f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository {repository}"
+        f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository "
+        f"{escape(shlex.quote(str(repository)))}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 Port = Annotated[int, typer.Option(click_type=Whole(min=1, max=65535), help="The gRPC port.")]
 RestPort = Annotated[int, typer.Option(click_type=Whole(min=1, max=65535), help="The REST port.")]
+_TUNING = "Tuning (by default for the cores and the memory of this machine)"
+
+
+def _tuning(help_: str, least: int = 1) -> Any:
+    return typer.Option(
+        click_type=Whole(min=least), help=help_, rich_help_panel=_TUNING, metavar="N"
+    )
 
 
 def serve(
@@ -49,20 +56,38 @@ def serve(
     log_level: Annotated[
         str,
         typer.Option(
-            click_type=click.Choice(("DEBUG", "INFO", "WARNING", "ERROR"), case_sensitive=False),
+            click_type=click.Choice(
+                ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR"), case_sensitive=False
+            ),
             metavar="LEVEL",
-            help="What the server logs: DEBUG, INFO, WARNING or ERROR.",
+            help="What the server logs: TRACE, DEBUG, INFO, WARNING or ERROR.",
         ),
     ] = "INFO",
+    threads: Annotated[
+        int | None, _tuning("Threads of inference; written into config.json.")
+    ] = None,
+    streams: Annotated[
+        int | None, _tuning("Requests computed at once; written into config.json.")
+    ] = None,
+    grpc_threads: Annotated[
+        int | None, _tuning("Threads of gRPC: one for each call of all connections.", 2)
+    ] = None,
+    concurrent_streams: Annotated[
+        int | None, _tuning("gRPC calls at once on one connection.")
+    ] = None,
+    rest_workers: Annotated[int | None, _tuning("Event loops of the REST server.", 2)] = None,
+    poll_seconds: Annotated[
+        int | None, _tuning("How often the server looks for new versions; 0 is never.", 0)
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the server's command line and start nothing.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Serve a model repository until interrupted: with OVMS if it is there, else a local engine."""
-    from bertqa_serve.launcher import ServeOptions
     from bertqa_serve.launcher import dry_run as command_of
     from bertqa_serve.launcher import serve as serve_repository
+    from bertqa_serve.options import ServeOptions
 
     options = ServeOptions(
         repository=repository,
@@ -74,7 +99,16 @@ def serve(
         rest_port=rest_port,
         warm_up=warm_up,
         log_level=log_level,
+        threads=threads,
+        streams=streams,
+        grpc_threads=grpc_threads,
+        concurrent_streams=concurrent_streams,
+        rest_workers=rest_workers,
+        poll_seconds=poll_seconds,
     )
+
+    def log(line: str) -> None:
+        stderr.print(line, markup=False)
 
     warming_up = ExitStack()
 
@@ -96,13 +130,13 @@ def serve(
             )
 
     if dry_run:
-        command = command_of(options)
+        command = command_of(options, log=log)
         print_json(command) if json else print(shlex.join(command))
         return
     with warming_up:
         serve_repository(
             options,
-            log=lambda line: stderr.print(line, markup=False),
+            log=log,
             on_ready=on_ready,
             on_progress=warming_up.enter_context(stages()),
         )

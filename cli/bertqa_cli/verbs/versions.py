@@ -160,15 +160,16 @@ def _tracks(release: str, namespace: str, *, json: bool) -> None:
 
 
 def _version_table() -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("version", justify="right")
-    table.add_column("state", max_width=20)
-    table.add_column("precision")
-    table.add_column("EM", justify="right")
-    table.add_column("F1", justify="right")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    table.add_column("version", justify="right", no_wrap=True)
+    table.add_column("state", min_width=10, max_width=20)
+    table.add_column("precision", no_wrap=True)
+    table.add_column("EM", justify="right", no_wrap=True)
+    table.add_column("F1", justify="right", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("published", no_wrap=True)
-    table.add_column("made from", no_wrap=True, overflow="ellipsis")
+    # A hub id or a path may be long: this column gives way.
+    table.add_column("made from", overflow="fold")
     return table
 
 

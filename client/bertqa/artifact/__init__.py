@@ -2,9 +2,9 @@
 
 from bertqa._defaults import GRPC_PORT, REST_PORT
 from bertqa.artifact._completion import complete_config
-from bertqa.artifact._files import sha256_of, sync, write_whole
-from bertqa.artifact._hardware import plugin_config, usable_cores
-from bertqa.artifact._lock import FOR_EVER, acquire, file_lock
+from bertqa.artifact._files import failure_of, naming, sha256_of, sync, write_whole
+from bertqa.artifact._hardware import open_files_limit, usable_cores, usable_memory
+from bertqa.artifact._lock import FOR_EVER, acquire, file_lock, holder_of
 from bertqa.artifact._manifest import MANIFEST_FILE, GateResult, Scores, VersionManifest
 from bertqa.artifact._model_info import ModelInfo
 from bertqa.artifact._ovms_config import CONFIG_FILE, Entry, OvmsConfig, sibling_base_path
@@ -16,6 +16,12 @@ from bertqa.artifact._repository import (
     Repository,
     VersionEntry,
     onnx_model_name,
+)
+from bertqa.artifact._server_settings import (
+    ServerSettings,
+    plugin_config,
+    plugin_conflicts,
+    server_settings,
 )
 from bertqa.artifact._split import (
     SPLIT_KEY,
@@ -35,8 +41,12 @@ from bertqa.artifact._tensors import (
     START_LOGITS,
     TOKEN_TYPE_IDS,
 )
-from bertqa.artifact._version_policy import LATEST_VERSION, VersionPolicy, specific_versions
-from bertqa.artifact._work_folder import WORK_FOLDER
+from bertqa.artifact._version_policy import (
+    LATEST_VERSION,
+    VersionPolicy,
+    specific_versions,
+)
+from bertqa.artifact._work_folder import WORK_FOLDER, remove_path, require_sound
 from bertqa.artifact._writer import WAIT_SECONDS, Arrival, Draft, RepositoryWriter
 
 __all__ = [
@@ -70,17 +80,26 @@ __all__ = [
     "Repository",
     "RepositoryWriter",
     "Scores",
+    "ServerSettings",
     "Split",
     "VersionEntry",
     "VersionManifest",
     "VersionPolicy",
     "acquire",
     "complete_config",
+    "failure_of",
     "file_lock",
     "format_split",
+    "holder_of",
+    "naming",
     "onnx_model_name",
+    "open_files_limit",
     "parse_split",
     "plugin_config",
+    "plugin_conflicts",
+    "remove_path",
+    "require_sound",
+    "server_settings",
     "sha256_of",
     "sibling_base_path",
     "specific_versions",
@@ -88,5 +107,6 @@ __all__ = [
     "sync",
     "synthetic_inputs",
     "usable_cores",
+    "usable_memory",
     "write_whole",
 ]

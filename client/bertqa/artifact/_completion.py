@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bertqa._progress import OnProgress, ignore
 from bertqa.artifact._ovms_config import OvmsConfig
 from bertqa.artifact._repository import Repository
-from bertqa.artifact._writer import WAIT_SECONDS, RepositoryWriter
-from bertqa.errors import RepositoryError
+from bertqa.artifact._work_folder import require_sound
+from bertqa.artifact._writer import RepositoryWriter
+from bertqa.errors import RepositoryBusyError, RepositoryError
 
 _BUSY_SECONDS = 5.0
 
@@ -19,6 +20,7 @@ def complete_config(
     model: str,
     cores: int,
     *,
+    given: Mapping[str, str] | None = None,
     dry_run: bool = False,
     log: Callable[[str], None] = lambda _: None,
     on_progress: OnProgress = ignore,
@@ -34,6 +36,7 @@ def complete_config(
         repository: The repository.
         model: The model that is to be served.
         cores: How many cores the server may use.
+        given: OpenVINO's properties that every model is to have, whatever the file says.
         dry_run: Check, and write nothing.
         log: Called with a sentence where the file is served as it is.
         on_progress: Called when there is another writer to wait for.
@@ -43,6 +46,7 @@ def complete_config(
 
     Raises:
         ConfigError: The file cannot be read, or OVMS would refuse it.
+        RepositoryBusyError: There is no `config.json`, and another process does not stop writing.
         RepositoryError: There is no repository, no version of the model in it, or no `config.json`,
             and it cannot be written.
     """
@@ -53,20 +57,25 @@ def complete_config(
         )
     if path.exists():
         config = OvmsConfig.read(path)
-        if config.fitted(cores) == config or dry_run:
+        if config.fitted(cores, given) == config or dry_run:
             return path
         try:
-            _complete(repository, model, cores, _BUSY_SECONDS, on_progress)
+            _complete(repository, model, cores, given, on_progress)
         except RepositoryError as error:
             log(f"{path} is served as it is, without settings for {cores} cores: {error}")
         return path
+    require_sound(repository)
     if not repository.versions(model):
         raise RepositoryError(
             f"{repository.root} has no version of {model} (looked for "
             f"{repository.root / model}/<number>). `bert-qa build` makes one."
         )
     if not dry_run:
-        _complete(repository, model, cores, WAIT_SECONDS, on_progress)
+        try:
+            _complete(repository, model, cores, given, on_progress)
+        except RepositoryBusyError:
+            if not path.exists():  # The other process may have made it.
+                raise
     return path
 
 
@@ -74,12 +83,14 @@ def _complete(
     repository: Repository,
     model: str,
     cores: int,
-    wait_seconds: float,
+    given: Mapping[str, str] | None,
     on_progress: OnProgress,
 ) -> None:
     path = repository.config_path.absolute()
-    with RepositoryWriter(repository, wait_seconds=wait_seconds, on_progress=on_progress) as writer:
+    with RepositoryWriter(
+        repository, wait_seconds=_BUSY_SECONDS, on_progress=on_progress
+    ) as writer:
         found = OvmsConfig.read(path) if path.exists() else OvmsConfig.default(path, model)
-        fitted = found.fitted(cores)
+        fitted = found.fitted(cores, given)
         if fitted != found or found.text is None:
             writer.replace_config(found, fitted.new_text)

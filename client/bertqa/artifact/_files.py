@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+from bertqa._reason import reason_of
 
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
@@ -53,20 +57,61 @@ def write_whole(path: Path, text: str, *, staging: Path | None = None) -> None:
 
     Raises:
         OSError: It cannot be written. The old file is as it was, and no part is left behind.
+        UnicodeEncodeError: The text holds a character that UTF-8 has not. The same holds.
     """
+    content = text.encode()
     partial = partial_of(staging / path.name if staging else path)
+    # One that is a link is removed: opened, it would lead to a foreign file.
+    partial.unlink(missing_ok=True)
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else FILE_MODE
-        with partial.open("w", encoding="utf-8") as file:
+        with naming(path), partial.open("xb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(text)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a file in the OSErrors that have no name, such as that of a full disk.
+
+    Args:
+        path: The file that is written in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def failure_of(error: OSError | UnicodeEncodeError, root: Path) -> str:
+    """Return that a directory cannot be written and why, with the name of the file if known.
+
+    Args:
+        error: What stopped the work.
+        root: The directory that is written.
+
+    Returns:
+        A sentence without its full stop. No path is in it twice.
+    """
+    if isinstance(error, UnicodeEncodeError):
+        odd = error.object[error.start : error.end]
+        return f"{root} cannot be written: a text holds {odd!a}, which is not a character"
+    path = error.filename2 or error.filename
+    if path is None or Path(path) == root:
+        return f"{root} cannot be written: {reason_of(error)}"
+    if Path(path).is_relative_to(root):
+        return f"{path} cannot be written: {reason_of(error)}"
+    return f"{root} cannot be written: {reason_of(error)} ({path})"
 
 
 def partial_of(path: Path) -> Path:

@@ -1,50 +1,63 @@
-"""How many cores a server may use, and OpenVINO's settings for them."""
+"""What a server may use of this machine: cores, memory and open files."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
-THREADS_PER_STREAM = 4
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# Control groups, version 2 and version 1, as a container sees its own.
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_BUDGETS = ("cpu.max", "cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us")
+_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 
 
 def usable_cores() -> int:
     """Return the number of cores that this process may use, by affinity and by control group.
 
     A limit that is not a whole number is rounded down, but to no less than one core.
+
+    Returns:
+        The number of cores, 1 or more.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found = cores or 1
+    for budget in _BUDGETS:
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+            quota, period = " ".join(map(_read, budget.split())).split()
+            if int(quota) > 0:
+                found = min(found, int(quota) // int(period))
+    return max(1, found)
+
+
+def usable_memory() -> int | None:
+    """Return how much memory this process may use, by the machine's and by control group.
+
+    Returns:
+        The number of bytes, or None where the system does not say.
+    """
+    found = []
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for limit in _LIMITS:
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int(_read(limit)))
+    return min((each for each in found if each > 0), default=None)
+
+
+def open_files_limit() -> int | None:
+    """Return how many files a program that is started from here may have open at once.
+
+    Returns:
+        The soft limit, or None where there is none.
+    """
     try:
-        quota, period = _CPU_QUOTA.read_text(encoding="ascii").split()
-        limit = int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return cores or 1
-    return max(1, min(cores or 1, int(limit)))
+        import resource
+    except ImportError:  # Not on Windows.
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
-def streams_for(cores: int) -> int:
-    """Return how many of OpenVINO's streams serve best on so many cores: four cores to each.
-
-    A stream answers one request at a time: more streams answer more of them, fewer answer sooner.
-    There are two at least, so that a request does not wait while a core is free.
-
-    Args:
-        cores: The number of cores, at least one.
-
-    Returns:
-        The number of streams, at least one.
-    """
-    return min(cores, max(2, cores // THREADS_PER_STREAM))
-
-
-def plugin_config(cores: int) -> dict[str, str]:
-    """Return the `plugin_config` of `config.json` that makes use of so many cores.
-
-    Args:
-        cores: The number of cores, 1 or more.
-
-    Returns:
-        OpenVINO's properties by their names.
-    """
-    return {"INFERENCE_NUM_THREADS": str(cores), "NUM_STREAMS": str(streams_for(cores))}
+def _read(name: str) -> str:
+    return (_CONTROL_GROUPS / name).read_text(encoding="ascii")

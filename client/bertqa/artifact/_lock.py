@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +29,7 @@ def file_lock(path: Path) -> FileLock:
 
 
 def acquire(lock: FileLock, wait_seconds: float, on_wait: Callable[[], None]) -> None:
-    """Take a lock, and say so before waiting for one that is held.
+    """Take a lock, write down who has it, and say so before waiting for one that is held.
 
     Args:
         lock: The lock.
@@ -38,9 +40,27 @@ def acquire(lock: FileLock, wait_seconds: float, on_wait: Callable[[], None]) ->
         filelock.Timeout: The lock is held, and was not dropped in time.
         OSError: Its file cannot be made or locked.
     """
-    with contextlib.suppress(Timeout):
+    try:
         lock.acquire(timeout=0)
-        return
-    if wait_seconds:
-        on_wait()
-    lock.acquire(timeout=wait_seconds)
+    except Timeout:
+        if wait_seconds:
+            on_wait()
+        lock.acquire(timeout=wait_seconds)
+    with contextlib.suppress(OSError):  # On a full disk the lock holds all the same.
+        Path(lock.lock_file).write_text(f"{os.getpid()} {socket.gethostname()}\n", encoding="utf-8")
+
+
+def holder_of(path: Path) -> str:
+    """Return who has a lock that is held, for a message.
+
+    Args:
+        path: The file that is locked.
+
+    Returns:
+        Such as "process 4711 on node-1", or "another process" where it is not known.
+    """
+    try:
+        pid, host = path.read_text(encoding="utf-8").split()
+        return f"process {int(pid)} on {host}"
+    except (OSError, ValueError):
+        return "another process"

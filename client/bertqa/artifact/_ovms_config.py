@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from bertqa._reason import reason
-from bertqa.artifact._hardware import plugin_config
+from bertqa.artifact._server_settings import plugin_config
 from bertqa.artifact._version_policy import ALL_VERSIONS, VersionPolicy
 from bertqa.errors import ConfigError
 
@@ -56,6 +56,8 @@ class OvmsConfig:
             for each in content["model_config_list"]:
                 if not isinstance(each["config"].get("base_path", ""), str):
                     raise TypeError("a base_path is not a string")
+                if not isinstance(each["config"].get("plugin_config", {}), dict):
+                    raise TypeError("a plugin_config is not an object")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigError(
                 f"{path} is not a configuration of OVMS: {type(error).__name__}: {error}."
@@ -156,7 +158,7 @@ class OvmsConfig:
                 models.append({"config": entry})
         return type(self)(self.path, self.text, content)
 
-    def fitted(self, cores: int) -> Self:
+    def fitted(self, cores: int, given: Mapping[str, str] | None = None) -> Self:
         """Return this configuration with a `plugin_config` for so many cores where it needs one.
 
         An entry needs one that has none, as `ovms` takes none on its command line beside a
@@ -164,6 +166,7 @@ class OvmsConfig:
 
         Args:
             cores: How many cores a server may use.
+            given: Properties that every entry is to have, whatever it has.
 
         Returns:
             The new configuration, equal to this one where that changes nothing.
@@ -172,6 +175,9 @@ class OvmsConfig:
         for each in content["model_config_list"]:
             if _is_ours(each["config"].get("plugin_config")):
                 each["config"]["plugin_config"] = plugin_config(cores)
+            if given:
+                found = each["config"]["plugin_config"]
+                each["config"]["plugin_config"] = {**found, **given}
         return type(self)(self.path, self.text, content)
 
 
@@ -186,7 +192,7 @@ def read_config_text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {reason(error)}.") from error
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
 
 
 def sibling_base_path(entry: Entry, model: str) -> str:
@@ -203,11 +209,11 @@ def sibling_base_path(entry: Entry, model: str) -> str:
     return f"{parent}{slash}{model}"
 
 
-def _is_ours(settings: Any) -> bool:
+def _is_ours(settings: dict[str, Any] | None) -> bool:
     """Return whether settings are missing, or are those for some number of cores."""
     if settings is None:
         return True
-    threads = str(settings.get("INFERENCE_NUM_THREADS", "")) if isinstance(settings, dict) else ""
+    threads = str(settings.get("INFERENCE_NUM_THREADS", ""))
     if not threads.isdecimal() or len(threads) > 6 or int(threads) < 1:
         return False
     return bool(settings == plugin_config(int(threads)))

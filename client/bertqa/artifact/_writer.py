@@ -22,13 +22,20 @@ from typing import Self
 from filelock import Timeout
 
 from bertqa._progress import OnProgress, Progress, ignore
-from bertqa.artifact._files import DIRECTORY_MODE, make_readable, sha256_of, write_whole
-from bertqa.artifact._lock import acquire, file_lock
+from bertqa.artifact._files import (
+    DIRECTORY_MODE,
+    failure_of,
+    make_readable,
+    naming,
+    sha256_of,
+    write_whole,
+)
+from bertqa.artifact._lock import acquire, file_lock, holder_of
 from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._numbers import NumberRecord
 from bertqa.artifact._ovms_config import OvmsConfig, read_config_text
 from bertqa.artifact._repository import Repository
-from bertqa.artifact._work_folder import WorkFolder
+from bertqa.artifact._work_folder import WorkFolder, require_kind
 from bertqa.errors import ConfigChangedError, RepositoryBusyError, RepositoryError
 
 WAIT_SECONDS = 600.0
@@ -89,6 +96,7 @@ class RepositoryWriter:
             RepositoryError: The repository cannot be written, or its file system has no locks.
         """
         with self._explained():
+            self._work.check()
             made: list[Path] = []
             try:
                 made += filter(_make, (self.repository.root, self._work.path))
@@ -137,8 +145,10 @@ class RepositoryWriter:
             manifest_sha256: The digest of the manifest of the version that is to have it.
 
         Raises:
-            RepositoryError: The number was used for a version with another manifest.
+            RepositoryError: The number was used for a version with another manifest, or the model's
+                directory is a symbolic link or a file.
         """
+        self._require_directory(model)
         if self._numbers.other_owner(model, version, manifest_sha256):
             raise RepositoryError(
                 f"The number {version} of {model} was used for another version in "
@@ -158,7 +168,10 @@ class RepositoryWriter:
             RepositoryError: A file cannot be read, or the repository not be written. No version
                 appeared.
         """
-        version = self.next_number(*(draft.manifest.model for draft in drafts))
+        models = [draft.manifest.model for draft in drafts]
+        for model in models:
+            self._require_directory(model)
+        version = self.next_number(*models)
         published = datetime.now(UTC).isoformat(timespec="seconds")
         arrivals = []
         for draft in drafts:
@@ -173,7 +186,7 @@ class RepositoryWriter:
                     published=published,
                     files={name: sha256_of(staged / name) for name in draft.files},
                 )
-                (staged / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+                _write(staged / MANIFEST_FILE, manifest.to_json())
             arrivals.append(Arrival(staged, model, version))
         self.appear(arrivals)
         return version
@@ -195,7 +208,7 @@ class RepositoryWriter:
         with self._explained():
             staged.mkdir(parents=True)
             for file, text in (texts or {}).items():
-                (staged / file).write_text(text, encoding="utf-8")
+                _write(staged / file, text)
         return staged
 
     def stage_copy(self, name: str) -> Path:
@@ -232,8 +245,9 @@ class RepositoryWriter:
             return
         with self._explained():
             for each in arrivals:
+                self._require_directory(each.model)
                 target = self.repository.version_dir(each.version, each.model)
-                if target.exists():
+                if os.path.lexists(target):
                     raise RepositoryError(
                         f"{target} is there already: a published version is never overwritten."
                     )
@@ -301,27 +315,41 @@ class RepositoryWriter:
         with self._explained():
             self._work.discard(directory)
 
+    def _require_directory(self, model: str) -> None:
+        """Refuse a model whose directory is a link or a file: a rename would leave the root."""
+        require_kind(self.repository.root / model, directory=True)
+
     def _acquire(self) -> None:
         root, seconds = self.repository.root, self._wait_seconds
-        waiting = Progress(f"Waiting for another process that writes to {root}")
+
+        def on_wait() -> None:
+            waiting = f"Waiting for another process that writes to {root}"
+            self._on_progress(Progress(waiting, note=holder_of(self._work.lock)))
+
         try:
-            acquire(self._lock, seconds, lambda: self._on_progress(waiting))
+            acquire(self._lock, seconds, on_wait)
         except Timeout as error:
             waited = f" for {seconds:g} s" if seconds else ""
             raise RepositoryBusyError(
                 f"Another process (a build, publish or switch) writes to {root}{waited}: nothing "
-                "was changed. Run the same command again when it has ended."
+                f"was changed. The lock is held by {holder_of(self._work.lock)}. Run the same "
+                "command again when it has ended."
             ) from error
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:
             raise RepositoryError(
-                f"{self.repository.root} cannot be written: {error.strerror or error}. "
-                "What was published before is as it was."
+                f"{failure_of(error, self.repository.root)}. What was published before is as it "
+                "was."
             ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    with naming(path):
+        path.write_text(text, encoding="utf-8")
 
 
 def _make(directory: Path) -> bool:

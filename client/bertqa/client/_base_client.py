@@ -11,12 +11,14 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 from bertqa import _defaults
 from bertqa.artifact import MODEL_NAME
-from bertqa.client._batcher import Outcome
+from bertqa.client._batcher import Batcher, Outcome
 from bertqa.client._model_registry import ModelRegistry
 from bertqa.client._options import Settings
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._recorder import Recorder
+from bertqa.client._refusals import Refusals
 from bertqa.client._router import WeightedRouter
+from bertqa.client._scheduler import Scheduler
 from bertqa.client._split_poller import SplitPoller, read_split_file
 from bertqa.errors import (
     BertQAError,
@@ -58,6 +60,7 @@ class BaseClient(Generic[TransportT]):
         tls: TLS | None = None,
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
+        retry_overload: bool = True,
     ) -> None:
         """Prepare to answer questions; the client connects at the first one.
 
@@ -88,6 +91,8 @@ class BaseClient(Generic[TransportT]):
             tls: TLS files.
             token: A bearer token.
             headers: Headers to send with each call, as metadata over gRPC.
+            retry_overload: Whether what the server refuses for lack of room is sent again until the
+                timeout; otherwise the first refusal is raised.
 
         Raises:
             InvalidOptionError: An argument is not valid, or does not fit another.
@@ -124,6 +129,7 @@ class BaseClient(Generic[TransportT]):
         elif traffic is not None:
             self._traffic = self._split_poller = SplitPoller()
             self._split_file = _split_file(traffic)
+        self._retry_overload = retry_overload
         self._fall_back = fall_back or self._split_poller is not None
         self._shadow_version = shadow
         self._on_shadow = on_shadow
@@ -194,6 +200,16 @@ class BaseClient(Generic[TransportT]):
     def _settings_of(self, options: Mapping[str, Any]) -> Settings:
         self._check_usable()
         return Settings.of(options, self._settings.timeout)
+
+    def _scheduler(
+        self,
+        timeout: float,
+        deadline: float | None = None,
+        look_ahead: int = _defaults.LOOK_AHEAD,
+    ) -> Scheduler:
+        """Return a scheduler for one stream; see `Refusals` and `Batcher`."""
+        refusals = Refusals(timeout, deadline, retry=self._retry_overload)
+        return Scheduler(Batcher(look_ahead), refusals)
 
     def _flow_of(
         self, question: str, context: str, top_k: int, settings: Settings

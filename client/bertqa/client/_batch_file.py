@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Unpack
 
 from bertqa._progress import OnProgress, Progress, ignore
-from bertqa._reason import reason
+from bertqa._reason import reason_of
 from bertqa.client._options import AskOptions
 from bertqa.client._sync.client import QAClient
 from bertqa.errors import DataError
@@ -159,7 +159,7 @@ def _read(path: Path) -> Iterator[_Row]:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             yield from _read_csv(file, path) if path.suffix.lower() == CSV else _read_lines(file)
     except (OSError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {reason(error)}.") from error
+        raise DataError(f"{path} cannot be read: {reason_of(error)}.") from error
 
 
 def _read_csv(file: IO[str], path: Path) -> Iterator[_Row]:
@@ -209,7 +209,7 @@ def _resume(journal: Path, source: Path, total: int) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise DataError(f"{journal} cannot be read: {reason(error)}.") from error
+        raise DataError(f"{journal} cannot be read: {reason_of(error)}.") from error
     whole = content[: content.rfind(b"\n") + 1]
     try:
         done = [json.loads(line) for line in whole.splitlines()]
@@ -235,7 +235,7 @@ def _writing(path: Path) -> Iterator[IO[str]]:
             yield file
             os.fsync(file.fileno())
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {reason(error)}.") from error
+        raise DataError(f"{path} cannot be written: {reason_of(error)}.") from error
 
 
 def _finish(journal: Path, target: Path) -> None:
@@ -248,7 +248,7 @@ def _finish(journal: Path, target: Path) -> None:
         _write_csv(journal, staged)
         _publish(staged, target, journal)
     except OSError as error:
-        raise DataError(f"{target} cannot be written: {reason(error)}.") from error
+        raise DataError(f"{target} cannot be written: {reason_of(error)}.") from error
     finally:
         with suppress(OSError):  # It may be a directory that another program made.
             staged.unlink()
@@ -289,4 +289,4 @@ def _publish(finished: Path, target: Path, journal: Path) -> None:
             f"{journal}: move {target.name} away, then run the same command again."
         ) from error
     except OSError as error:
-        raise DataError(f"{target} cannot be written: {reason(error)}.") from error
+        raise DataError(f"{target} cannot be written: {reason_of(error)}.") from error

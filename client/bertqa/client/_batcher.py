@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -63,11 +62,10 @@ class PendingWindow:
 class Batcher:
     """Sorts windows by length within a look-ahead, and fills batches with those of like length.
 
-    The number of batches in flight grows while they take a small part of their timeout, and shrinks
-    when they take more, so that a slow server is not overloaded.
+    No batch holds more than the budget, so that none is too much for a server, however many windows
+    one context has.
 
     Args:
-        timeout: The timeout of a batch, in seconds.
         look_ahead: How many windows are gathered before batches are made of them.
         token_budget: How many tokens a batch holds at most, padding included, unless it is one
             window.
@@ -78,29 +76,32 @@ class Batcher:
 
     def __init__(
         self,
-        timeout: float = _defaults.TIMEOUT_SECONDS,
         look_ahead: int = _defaults.LOOK_AHEAD,
         token_budget: int = _defaults.TOKEN_BUDGET,
     ) -> None:
         if look_ahead < 1:
             raise InvalidOptionError(f"look_ahead is {look_ahead}, but it has to be 1 or more.")
         self.look_ahead = look_ahead
-        self._fast = timeout * _defaults.SOON_PART_OF_TIMEOUT
-        self._limit = _defaults.REQUESTS_AT_FIRST
         self._token_budget = token_budget
         self._gathered: list[PendingWindow] = []
         self._ready: deque[tuple[RunInference, list[PendingWindow]]] = deque()
-        self._sent: dict[RunInference, tuple[float, list[PendingWindow]]] = {}
+        self._sent: dict[RunInference, list[PendingWindow]] = {}
 
     @property
     def wants_more(self) -> bool:
         """Whether more windows would help to fill batches."""
         return len(self._gathered) < self.look_ahead
 
-    @property
-    def has_ready(self) -> bool:
-        """Whether a batch is made, though it may have to wait for others in flight."""
-        return bool(self._ready)
+    def has_batch(self, *, flush: bool) -> bool:
+        """Return whether there are windows to make a batch of.
+
+        Args:
+            flush: Whether to make batches of what is gathered now.
+
+        Returns:
+            Whether there are any, though none of them may be wanted any more.
+        """
+        return bool(self._ready or (flush and self._gathered))
 
     def add(self, windows: Iterable[PendingWindow]) -> None:
         """Gather windows.
@@ -117,15 +118,34 @@ class Batcher:
             flush: Whether to make batches of what is gathered now.
 
         Returns:
-            The batch, or None where there is none or enough are in flight.
+            The batch, or None where there is none.
         """
-        if not self._ready and self._gathered and flush:
+        if not self._ready and flush:
             self._make_batches()
-        if not self._ready or len(self._sent) >= self._limit:
+        if not self._ready:
             return None
         batch, pending = self._ready.popleft()
-        self._sent[batch] = time.monotonic(), pending
+        self._sent[batch] = pending
         return batch
+
+    def is_wanted(self, batch: RunInference) -> bool:
+        """Return whether a flow still waits for a batch.
+
+        Args:
+            batch: A batch that `next_batch` returned.
+
+        Returns:
+            Whether any of its windows is waited for.
+        """
+        return any(pending.is_wanted for pending in self._sent[batch])
+
+    def discard(self, batch: RunInference) -> None:
+        """Forget a batch that nothing waits for.
+
+        Args:
+            batch: A batch that `next_batch` returned.
+        """
+        del self._sent[batch]
 
     def receive(
         self, batch: RunInference, response: InferResult | BertQAError
@@ -139,9 +159,7 @@ class Batcher:
         Returns:
             Each window of the batch with its result, or with the error.
         """
-        sent, pending = self._sent.pop(batch)
-        step = 1 if time.monotonic() - sent < self._fast else -1
-        self._limit = min(max(self._limit + step, 1), _defaults.REQUESTS_IN_FLIGHT)
+        pending = self._sent.pop(batch)
         if isinstance(response, BertQAError):
             return [(window, response) for window in pending]
         try:

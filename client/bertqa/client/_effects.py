@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bertqa.client._model_registry import ModelRegistry, ModelSpec
 from bertqa.qa import Logits, Window
+from bertqa.transport import ModelMetadata
 
 
 class WindowResult(NamedTuple):
@@ -17,9 +19,26 @@ class WindowResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FetchMetadata:
-    """Fetch the `ModelMetadata` of a version; None is the server's default."""
+    """Fetch the `ModelMetadata` of a version, unless another question has learnt it meanwhile.
+
+    A driver hands over what `known` or `learn` returns. It calls them while it holds the slot of
+    the request, so that of many questions that begin at once only the first few fetch it.
+
+    Attributes:
+        version: The version; None is the server's default.
+        registry: Remembers the version.
+    """
 
     version: int | None
+    registry: ModelRegistry
+
+    def known(self) -> ModelSpec | None:
+        """Return what is known of the version by now."""
+        return self.registry.get(self.version)
+
+    def learn(self, metadata: ModelMetadata) -> ModelSpec:
+        """Remember the version; see `ModelRegistry.learn`."""
+        return self.registry.learn(self.version, metadata)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,9 +59,10 @@ class RunInference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sleep:
-    """Let some seconds pass."""
+    """Let some seconds pass, in which nothing is on its way."""
 
     seconds: float
 
 
-Effect = FetchMetadata | RunInference | Sleep
+Request = FetchMetadata | RunInference
+Effect = Request | Sleep

@@ -28,7 +28,7 @@ from bertqa.errors import (
     VersionNotFoundError,
 )
 from bertqa.qa import Answer, Span, check_text
-from bertqa.transport import ModelMetadata, pauses
+from bertqa.transport import pauses
 
 logger = logging.getLogger(__name__)
 
@@ -141,8 +141,8 @@ class Question:
 
 def _spec_of(
     registry: ModelRegistry, version: int | None
-) -> Generator[FetchMetadata, ModelMetadata, ModelSpec]:
+) -> Generator[FetchMetadata, ModelSpec, ModelSpec]:
     known = registry.get(version)
     if known is not None:
         return known
-    return registry.learn(version, (yield FetchMetadata(version)))
+    return (yield FetchMetadata(version, registry))

@@ -6,44 +6,41 @@ from collections import deque
 from collections.abc import Iterator
 
 from bertqa.client._batcher import Batcher, InFlightQuestion, Outcome, PendingWindow
-from bertqa.client._effects import Effect, FetchMetadata, RunInference, Sleep, WindowResult
+from bertqa.client._effects import FetchMetadata, Request, RunInference, Sleep, WindowResult
 from bertqa.client._question import AnswerFlow, Question
+from bertqa.client._refusals import Refusals, Response
 from bertqa.errors import BertQAError
-from bertqa.transport import InferResult, ModelMetadata
-
-Response = ModelMetadata | InferResult | BertQAError | None
-"""The result of an effect: None of a Sleep, a BertQAError of what failed."""
+from bertqa.transport import InferResult
 
 
 class Scheduler:
     """Collects the effects of flows, and hands them out for a driver to execute.
 
     Windows go through a `Batcher`; the metadata of a version is fetched once for all flows that
-    need it; a pause is neither batched nor counted. Three times the look-ahead of windows may be
-    under way before no more questions are wanted.
+    need it; a pause is neither batched nor counted. A request that the server refused is handed out
+    again after a pause, as it was: nothing is tokenised again. Three times the look-ahead of
+    windows may be under way before no more questions are wanted.
 
     Args:
         batcher: Gathers the windows.
+        refusals: Decides what is sent again.
     """
 
-    def __init__(self, batcher: Batcher) -> None:
+    def __init__(self, batcher: Batcher, refusals: Refusals) -> None:
         self._batcher = batcher
+        self._refusals = refusals
         self._questions: deque[InFlightQuestion] = deque()
         self._added = 0
         self._under_way = 0
-        self._effects: deque[FetchMetadata | Sleep] = deque()
+        self._pauses: deque[Sleep] = deque()
+        self._sleeping: dict[Sleep, InFlightQuestion | Request] = {}
+        self._requests: deque[Request] = deque()
         self._fetching: dict[int | None, list[InFlightQuestion]] = {}
-        self._sleeping: dict[Sleep, InFlightQuestion] = {}
 
     @property
     def wants_more(self) -> bool:
         """Whether more questions would help to fill batches."""
         return self._batcher.wants_more and self._under_way < 3 * self._batcher.look_ahead
-
-    @property
-    def has_effects(self) -> bool:
-        """Whether an effect is ready, though it may have to wait for others in flight."""
-        return bool(self._effects) or self._batcher.has_ready
 
     @property
     def is_empty(self) -> bool:
@@ -63,35 +60,67 @@ class Scheduler:
         self._questions.append(added)
         self._advance(added, None)
 
-    def next_effect(self, *, last: bool) -> Effect | None:
-        """Return the next effect to execute.
+    def next_pause(self) -> Sleep | None:
+        """Return the next pause to begin, or None where there is none now."""
+        return self._pauses.popleft() if self._pauses else None
+
+    def has_request(self, *, last: bool) -> bool:
+        """Return whether `next_request` may return one.
 
         Args:
             last: Whether no question follows.
 
         Returns:
-            The effect, or None where there is none now.
+            Whether it may: what is left of a batch may not be wanted any more.
         """
-        if self._effects:
-            return self._effects.popleft()
-        return self._batcher.next_batch(flush=last or not self.wants_more)
+        return bool(self._requests) or self._batcher.has_batch(flush=last or not self.wants_more)
 
-    def receive(self, effect: Effect, response: Response) -> None:
-        """Take the result of an effect.
+    def next_request(self, *, last: bool) -> Request | None:
+        """Return the next request to send.
 
         Args:
-            effect: An effect that `next_effect` returned.
-            response: `ModelMetadata` for FetchMetadata, `InferResult` for RunInference, None for
-                Sleep, or the error that the effect ended with.
+            last: Whether no question follows.
+
+        Returns:
+            The request, or None where there is none now.
         """
-        if isinstance(effect, Sleep):
-            self._advance(self._sleeping.pop(effect), response)
-        elif isinstance(effect, FetchMetadata):
-            for question in self._fetching.pop(effect.version):
-                self._advance(question, response)
+        while self._requests:
+            request = self._requests.popleft()
+            if isinstance(request, FetchMetadata) or self._batcher.is_wanted(request):
+                return request
+            self._batcher.discard(request)
+            self._refusals.forget(request)
+        return self._batcher.next_batch(flush=last or not self.wants_more)
+
+    def wake(self, pause: Sleep) -> None:
+        """Continue after a pause.
+
+        Args:
+            pause: A pause that `next_pause` returned, and that is over.
+        """
+        sleeper = self._sleeping.pop(pause)
+        if isinstance(sleeper, InFlightQuestion):
+            self._advance(sleeper, None)
         else:
-            assert isinstance(response, InferResult | BertQAError)
-            for pending, result in self._batcher.receive(effect, response):
+            self._requests.append(sleeper)
+
+    def receive(self, request: Request, response: Response) -> None:
+        """Take the result of a request.
+
+        Args:
+            request: A request that `next_request` returned.
+            response: `ModelSpec` for FetchMetadata, `InferResult` for RunInference, or the
+                error that the request ended with.
+        """
+        judged = self._refusals.judge(request, response)
+        if isinstance(judged, Sleep):
+            self._sleep(judged, request)
+        elif isinstance(request, FetchMetadata):
+            for question in self._fetching.pop(request.version):
+                self._advance(question, judged)
+        else:
+            assert isinstance(judged, InferResult | BertQAError)
+            for pending, result in self._batcher.receive(request, judged):
                 self._place(pending, result)
 
     def ready(self) -> Iterator[tuple[Question, Outcome]]:
@@ -129,13 +158,16 @@ class Scheduler:
         if isinstance(effect, RunInference):
             self._gather(question, effect)
         elif isinstance(effect, Sleep):
-            self._sleeping[effect] = question
-            self._effects.append(effect)
+            self._sleep(effect, question)
         elif effect.version in self._fetching:
             self._fetching[effect.version].append(question)
         else:
             self._fetching[effect.version] = [question]
-            self._effects.append(effect)
+            self._requests.append(effect)
+
+    def _sleep(self, pause: Sleep, sleeper: InFlightQuestion | Request) -> None:
+        self._sleeping[pause] = sleeper
+        self._pauses.append(pause)
 
     def _gather(self, question: InFlightQuestion, effect: RunInference) -> None:
         self._set_results(question, [None] * len(effect.windows))

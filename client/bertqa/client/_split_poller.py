@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from bertqa import _defaults
-from bertqa._reason import reason
+from bertqa._reason import reason_of
 from bertqa.artifact import SPLIT_KEY, parse_split
 from bertqa.client._router import WeightedRouter
 from bertqa.errors import BertQAError, InvalidOptionError, ModelNotFoundError, ProtocolError
@@ -46,7 +46,9 @@ def read_split_file(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidOptionError(f"The split in {path} cannot be read: {reason(error)}.") from error
+        raise InvalidOptionError(
+            f"The split in {path} cannot be read: {reason_of(error)}."
+        ) from error
 
 
 def noticed_seconds() -> float:

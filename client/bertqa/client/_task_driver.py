@@ -13,17 +13,23 @@ from collections.abc import (
     Callable,
     Iterable,
 )
-from typing import TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 from bertqa import _defaults
 from bertqa.client._async.effects import execute
 from bertqa.client._batcher import Outcome
+from bertqa.client._concurrency import ConcurrencyLimit, Slot, Verdict, verdict
 from bertqa.client._deadline import time_left, too_late
-from bertqa.client._effects import Effect, FetchMetadata, Sleep
+from bertqa.client._effects import FetchMetadata, Request, Sleep
+from bertqa.client._model_registry import ModelSpec
+from bertqa.client._pauses import begin_pauses, end_pauses, seconds_until
 from bertqa.client._question import AnswerFlow, Question
-from bertqa.client._scheduler import Response, Scheduler
+from bertqa.client._refusals import Response
+from bertqa.client._scheduler import Scheduler
 from bertqa.errors import BertQAError, ClientStateError
-from bertqa.transport import AsyncTransport
+from bertqa.transport import AsyncTransport, InferResult
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +37,29 @@ T = TypeVar("T")
 AsyncPairs = Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A request that a task sends, and the slot that it holds."""
+
+    request: Request
+    slot: Slot
+
+
 class TaskDriver:
-    """Drives flows over a transport, with a bounded number of requests in flight.
+    """Drives flows over a transport, with an adaptive limit of the requests in flight.
 
     Args:
         transport: The transport to call; the driver does not close it.
 
     Attributes:
         polling: Held while the split of the traffic is read.
+        limit: How many requests all streams together may have in flight.
     """
 
     def __init__(self, transport: AsyncTransport) -> None:
         self.polling = asyncio.Lock()
+        self.limit = ConcurrencyLimit()
         self._transport = transport
-        self._slots = asyncio.Semaphore(_defaults.REQUESTS_IN_FLIGHT)
         self._background: set[asyncio.Task[None]] = set()
         self._disconnected = False
 
@@ -62,14 +77,18 @@ class TaskDriver:
             started: Questions with flows that have not begun; read as far ahead as the scheduler
                 wants it.
             scheduler: A scheduler of this stream's own.
-            timeout: Seconds that each request may take.
+            timeout: Seconds that each request may take, once it is sent.
             deadline: A time of `time.monotonic()` for all requests together, instead.
 
         Yields:
             Each question with its answers or its error, in order. Closing the generator cancels
-            what is in flight.
+            what is in flight, and releases its slots.
         """
-        in_flight: dict[asyncio.Task[Response], Effect] = {}
+        in_flight: dict[asyncio.Task[Response], _Sent] = {}
+        sleeping: dict[Sleep, float] = {}
+        # The slot for the next request. At most one is waited for, so that streams take turns.
+        slot: Slot | None = None
+        granted: asyncio.Future[None] | None = None
         exhausted = False
         try:
             while True:
@@ -82,32 +101,49 @@ class TaskDriver:
                         await asyncio.to_thread(scheduler.add, *more)
                     else:
                         scheduler.add(*more)
-                while (effect := scheduler.next_effect(last=exhausted)) is not None:
-                    task = asyncio.create_task(self._execute(effect, timeout, deadline))
-                    in_flight[task] = effect
-                for question, outcome in scheduler.ready():
+                while scheduler.has_request(last=exhausted):
+                    if slot is None:
+                        granted = asyncio.get_running_loop().create_future()
+                        slot = self.limit.request(partial(_set, granted))
+                    is_late = deadline is not None and time.monotonic() >= deadline
+                    if not (slot.is_held or is_late):
+                        break
+                    request = scheduler.next_request(last=exhausted)
+                    if request is None:
+                        break
+                    if is_late:
+                        scheduler.receive(request, too_late(timeout))
+                        continue
+                    task = asyncio.create_task(self._send(request, slot, timeout, deadline))
+                    in_flight[task] = _Sent(request, slot)
+                    slot = None
+                begin_pauses(scheduler, sleeping)
+                outcomes = list(scheduler.ready())
+                if slot is not None and (outcomes or not scheduler.has_request(last=exhausted)):
+                    # While this stream is left it uses no slot, and others should not wait for one.
+                    self.limit.release(slot)
+                    slot = None
+                for question, outcome in outcomes:
                     yield question, outcome
-                if exhausted and not in_flight and scheduler.is_empty:
+                if exhausted and not (in_flight or sleeping) and scheduler.is_empty:
                     return
-                if not in_flight:
-                    await asyncio.sleep(0)
-                    continue
-                idle = exhausted or not scheduler.wants_more
-                done, _ = await asyncio.wait(
-                    in_flight,
-                    timeout=None if idle else 0,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                for task in done:
-                    effect = in_flight.pop(task)
-                    if isinstance(effect, FetchMetadata):
-                        # Reading a tokenizer takes a while, too.
-                        await asyncio.to_thread(scheduler.receive, effect, task.result())
-                    else:
-                        scheduler.receive(effect, task.result())
+                pause: float | None = 0.0
+                if (exhausted or not scheduler.wants_more) and (in_flight or sleeping or slot):
+                    pause = seconds_until(sleeping, deadline if slot else None)
+                awaited: set[asyncio.Future[Any]] = {*in_flight}
+                if slot is not None and granted is not None:
+                    awaited.add(granted)
+                await _first_of(awaited, pause)
+                for task in [each for each in in_flight if each.done()]:
+                    request = in_flight.pop(task).request
+                    scheduler.receive(request, task.result())
+                end_pauses(scheduler, sleeping)
         finally:
-            for task in in_flight:
+            for task, sent in in_flight.items():
                 task.cancel()
+                self.limit.release(sent.slot)
+            if slot is not None:
+                self.limit.release(slot)
 
     def start(self, work: Callable[[], Awaitable[None]]) -> bool:
         """Start work in the background, unless too much of it waits already.
@@ -154,25 +190,48 @@ class TaskDriver:
             transport: Its transport.
         """
 
-    async def _execute(self, effect: Effect, timeout: float, deadline: float | None) -> Response:
-        if isinstance(effect, Sleep):
-            await asyncio.sleep(effect.seconds)
-            return None
-        until = deadline or time.monotonic() + timeout
+    async def _send(
+        self, request: Request, slot: Slot, timeout: float, deadline: float | None
+    ) -> Response:
+        """Send a request, and release its slot."""
+        begin = time.monotonic()
+        ending = Verdict.NOTHING
         try:
-            if self._disconnected:
-                raise ClientStateError("This client is closed.")
+            response: Response
             try:
-                async with asyncio.timeout(time_left(until, timeout)):
-                    await self._slots.acquire()
-            except TimeoutError as error:
-                raise too_late(timeout) from error
-            try:
-                return await execute(self._transport, effect, time_left(until, timeout))
-            finally:
-                self._slots.release()
-        except BertQAError as error:
-            return error
+                if self._disconnected:
+                    raise ClientStateError("This client is closed.")
+                left = time_left(deadline or begin + timeout, timeout)
+                response = await self._execute(request, left)
+            except BertQAError as error:
+                response = error
+            ending = verdict(response, time.monotonic() - begin, timeout)
+            return response
+        finally:
+            self.limit.release(slot, ending)
+
+    async def _execute(self, request: Request, timeout: float) -> ModelSpec | InferResult:
+        if isinstance(request, FetchMetadata) and (known := request.known()) is not None:
+            return known
+        result = await execute(self._transport, request, timeout)
+        if isinstance(result, InferResult):
+            return result
+        assert isinstance(request, FetchMetadata)
+        # Reading a tokenizer takes a while, in which the loop has other things to do.
+        return await asyncio.to_thread(request.learn, result)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def _first_of(awaited: set[asyncio.Future[Any]], pause: float | None) -> None:
+    """Wait for the first that is done, for so long at most."""
+    if awaited:
+        await asyncio.wait(awaited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+    else:
+        await asyncio.sleep(pause or 0.0)
 
 
 async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:

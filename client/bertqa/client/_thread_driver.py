@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from bertqa import _defaults
 from bertqa.client._batcher import Outcome
+from bertqa.client._concurrency import ConcurrencyLimit, Slot, Verdict, verdict
 from bertqa.client._deadline import time_left, too_late
-from bertqa.client._effects import Effect, FetchMetadata, RunInference, Sleep
+from bertqa.client._effects import FetchMetadata, Request, Sleep
+from bertqa.client._model_registry import ModelSpec
+from bertqa.client._pauses import begin_pauses, end_pauses, seconds_until
 from bertqa.client._question import AnswerFlow, Question
-from bertqa.client._scheduler import Response, Scheduler
+from bertqa.client._refusals import Response
+from bertqa.client._scheduler import Scheduler
 from bertqa.client._sync.effects import execute
 from bertqa.errors import BertQAError, ClientStateError
-from bertqa.transport import Transport
+from bertqa.transport import CANCELLATION, Cancellation, InferResult, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +37,17 @@ T = TypeVar("T")
 Pairs = Iterable[tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A request that a thread of the pool sends, the slot that it holds, and what ends it."""
+
+    request: Request
+    slot: Slot
+    cancellation: Cancellation
+
+
 class ThreadDriver:
-    """Drives flows over a transport, with a bounded number of requests in flight.
+    """Drives flows over a transport, with an adaptive limit of the requests in flight.
 
     A pool starts its threads when they are needed: a single question needs none.
 
@@ -39,12 +56,13 @@ class ThreadDriver:
 
     Attributes:
         polling: Held while the split of the traffic is read.
+        limit: How many requests all streams together may have in flight.
     """
 
     def __init__(self, transport: Transport) -> None:
         self.polling = threading.Lock()
+        self.limit = ConcurrencyLimit()
         self._transport = transport
-        self._slots = threading.BoundedSemaphore(_defaults.REQUESTS_IN_FLIGHT)
         self._requests = ThreadPoolExecutor(_defaults.REQUESTS_IN_FLIGHT, "bertqa-request")
         self._background = ThreadPoolExecutor(_BACKGROUND_THREADS, "bertqa-shadow")
         self._background_slots = threading.BoundedSemaphore(_defaults.SHADOWS_WAITING)
@@ -64,15 +82,18 @@ class ThreadDriver:
             started: Questions with flows that have not begun; read as far ahead as the scheduler
                 wants it.
             scheduler: A scheduler of this stream's own.
-            timeout: Seconds that each request may take.
+            timeout: Seconds that each request may take, once it is sent.
             deadline: A time of `time.monotonic()` for all requests together, instead.
 
         Yields:
             Each question with its answers or its error, in order. Closing the generator cancels
-            what is in flight.
+            what is in flight, and releases its slots.
         """
-        in_flight: dict[Future[Response], Effect] = {}
+        mailbox: SimpleQueue[Future[Response] | None] = SimpleQueue()
+        in_flight: dict[Future[Response], _Sent] = {}
         sleeping: dict[Sleep, float] = {}
+        # The slot for the next request. At most one is waited for, so that streams take turns.
+        slot: Slot | None = None
         exhausted = False
         try:
             while True:
@@ -82,27 +103,51 @@ class ThreadDriver:
                         exhausted = True
                     else:
                         scheduler.add(*more)
-                while (effect := scheduler.next_effect(last=exhausted)) is not None:
-                    if isinstance(effect, Sleep):
-                        sleeping[effect] = time.monotonic() + effect.seconds
-                    elif exhausted and not (in_flight or sleeping or scheduler.has_effects):
+                while scheduler.has_request(last=exhausted):
+                    if slot is None:
+                        slot = self.limit.request(partial(mailbox.put, None))
+                    is_late = deadline is not None and time.monotonic() >= deadline
+                    if not (slot.is_held or is_late):
+                        break
+                    request = scheduler.next_request(last=exhausted)
+                    if request is None:
+                        break
+                    if is_late:
+                        scheduler.receive(request, too_late(timeout))
+                        continue
+                    begin_pauses(scheduler, sleeping)
+                    if exhausted and not (
+                        in_flight or sleeping or scheduler.has_request(last=exhausted)
+                    ):
                         # Nothing else to do meanwhile: another thread is not needed.
-                        scheduler.receive(effect, self._execute(effect, timeout, deadline))
+                        scheduler.receive(request, self._send(request, slot, timeout, deadline))
                     else:
-                        in_flight[self._submit(effect, timeout, deadline)] = effect
-                yield from scheduler.ready()
+                        future, sent = self._submit(request, slot, timeout, deadline)
+                        in_flight[future] = sent
+                        future.add_done_callback(mailbox.put)
+                    slot = None
+                begin_pauses(scheduler, sleeping)
+                outcomes = list(scheduler.ready())
+                if slot is not None and (outcomes or not scheduler.has_request(last=exhausted)):
+                    # While this stream is left it uses no slot, and others should not wait for one.
+                    self.limit.release(slot)
+                    slot = None
+                yield from outcomes
                 if exhausted and not (in_flight or sleeping) and scheduler.is_empty:
                     return
-                idle = exhausted or not scheduler.wants_more
-                for future in _wait(in_flight, sleeping, idle=idle):
-                    scheduler.receive(in_flight.pop(future), future.result())
-                now = time.monotonic()
-                for sleep in [each for each, end in sleeping.items() if end <= now]:
-                    del sleeping[sleep]
-                    scheduler.receive(sleep, None)
+                pause: float | None = 0.0
+                if (exhausted or not scheduler.wants_more) and (in_flight or sleeping or slot):
+                    pause = seconds_until(sleeping, deadline if slot else None)
+                for future in _arrived(mailbox, pause):
+                    scheduler.receive(in_flight.pop(future).request, future.result())
+                end_pauses(scheduler, sleeping)
         finally:
-            for future in in_flight:
-                future.cancel()
+            for future, sent in in_flight.items():
+                if not future.cancel():
+                    sent.cancellation.cancel()
+                self.limit.release(sent.slot)
+            if slot is not None:
+                self.limit.release(slot)
 
     def start(self, work: Callable[[], None]) -> bool:
         """Start work in the background, unless too much of it waits already.
@@ -150,47 +195,65 @@ class ThreadDriver:
         """
         weakref.finalize(owner, transport.close)
 
-    def _submit(self, effect: Effect, timeout: float, deadline: float | None) -> Future[Response]:
-        """Execute in a thread of the pool, within the trace of this one."""
+    def _submit(
+        self, request: Request, slot: Slot, timeout: float, deadline: float | None
+    ) -> tuple[Future[Response], _Sent]:
+        """Send a request in a thread of the pool, within the trace of this one."""
+        sent = _Sent(request, slot, Cancellation())
         context = contextvars.copy_context()
+        context.run(CANCELLATION.set, sent.cancellation)
         try:
-            return self._requests.submit(context.run, self._execute, effect, timeout, deadline)
+            future = self._requests.submit(
+                context.run, self._send, request, slot, timeout, deadline
+            )
         except RuntimeError:
             self._check_connected()
             raise
+        return future, sent
 
-    def _execute(self, effect: Effect, timeout: float, deadline: float | None) -> Response:
-        assert isinstance(effect, FetchMetadata | RunInference)
-        until = deadline or time.monotonic() + timeout
+    def _send(
+        self, request: Request, slot: Slot, timeout: float, deadline: float | None
+    ) -> Response:
+        """Send a request in this thread, and release its slot."""
+        begin = time.monotonic()
+        ending = Verdict.NOTHING
         try:
-            self._check_connected()
-            if not self._slots.acquire(timeout=time_left(until, timeout)):
-                raise too_late(timeout)
+            response: Response
             try:
-                return execute(self._transport, effect, time_left(until, timeout))
-            finally:
-                self._slots.release()
-        except BertQAError as error:
-            return error
+                self._check_connected()
+                left = time_left(deadline or begin + timeout, timeout)
+                response = self._execute(request, left)
+            except BertQAError as error:
+                response = error
+            ending = verdict(response, time.monotonic() - begin, timeout)
+            return response
+        finally:
+            self.limit.release(slot, ending)
+
+    def _execute(self, request: Request, timeout: float) -> ModelSpec | InferResult:
+        if isinstance(request, FetchMetadata) and (known := request.known()) is not None:
+            return known
+        result = execute(self._transport, request, timeout)
+        if isinstance(result, InferResult):
+            return result
+        assert isinstance(request, FetchMetadata)
+        return request.learn(result)
 
     def _check_connected(self) -> None:
         if self._disconnected:
             raise ClientStateError("This client is closed.")
 
 
-def _wait(
-    in_flight: dict[Future[Response], Effect], sleeping: dict[Sleep, float], *, idle: bool
-) -> set[Future[Response]]:
-    """Return the requests that are done; where there is nothing else to do, wait for one."""
-    pause: float | None = 0.0
-    if idle:
-        end = min(sleeping.values(), default=None)
-        pause = None if end is None else max(end - time.monotonic(), 0.0)
-    if in_flight:
-        return wait(in_flight, pause, return_when=FIRST_COMPLETED).done
-    if pause:
-        time.sleep(pause)
-    return set()
+def _arrived(
+    mailbox: SimpleQueue[Future[Response] | None], pause: float | None
+) -> Iterator[Future[Response]]:
+    """Yield the requests that are done, after waiting for one, or for a slot, for so long."""
+    with contextlib.suppress(Empty):
+        first = mailbox.get(timeout=pause) if pause != 0 else mailbox.get_nowait()
+        while True:
+            if first is not None:
+                yield first
+            first = mailbox.get_nowait()
 
 
 def each(items: Iterable[T]) -> Iterator[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import fmean
@@ -147,7 +148,9 @@ def compare(
     Raises:
         InvalidOptionError: Both systems are the same.
         BertQAError: What the clients raise.
+        ModuleNotFoundError: scipy is not installed.
     """
+    importlib.import_module("scipy")  # Needed last, but missed before any question is asked.
     if first.client is second.client and first.version == second.version:
         raise InvalidOptionError(f"{capital(first.name)} cannot be compared with itself.")
     runs = [_ask(system, dataset, on_progress) for system in (first, second)]

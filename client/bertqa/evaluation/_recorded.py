@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
-from bertqa._reason import reason
+from bertqa._reason import reason_of
 from bertqa.errors import DataError
 from bertqa.evaluation._statistics import Interval, bootstrap_mean, wilson
 from bertqa.evaluation._timing import Samples
@@ -195,7 +195,7 @@ def _lines(path: Path) -> Iterator[RecordedQuestion]:
                         f"({f'{where}: ' if where else ''}{first['msg']})."
                     ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {reason(error)}.") from error
+        raise DataError(f"{path} cannot be read: {reason_of(error)}.") from error
 
 
 def _milliseconds(given: list[RecordedAnswer]) -> list[float]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from bertqa import _defaults
-from bertqa._reason import reason
+from bertqa._reason import reason_of
 from bertqa.errors import (
     InvalidContextError,
     InvalidOptionError,
@@ -129,7 +129,7 @@ class QATokenizer:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise TokenizerError(
-                f"The tokenizer {file} cannot be read: {reason(error)}."
+                f"The tokenizer {file} cannot be read: {reason_of(error)}."
             ) from error
         try:
             return cls.from_json(text)

@@ -3,13 +3,12 @@
 from bertqa.transport._admin import (
     AVAILABLE,
     AdminClient,
-    ServedVersion,
     VersionMetadata,
     VersionState,
     rest_address,
-    served_versions,
 )
 from bertqa.transport._async.factory import open_async_split_transport, open_async_transport
+from bertqa.transport._cancellation import CANCELLATION, Cancellation
 from bertqa.transport._contract import (
     AsyncTransport,
     InferResult,
@@ -19,17 +18,23 @@ from bertqa.transport._contract import (
     Transport,
 )
 from bertqa.transport._factory import TransportOptions
-from bertqa.transport._retries import pauses
+from bertqa.transport._patience import ANSWER_SECONDS, NO_ANSWER, patiently
+from bertqa.transport._retries import pause_after_refusal, pauses
 from bertqa.transport._security import TLS, Security
+from bertqa.transport._served_versions import ServedVersion, served_versions
 from bertqa.transport._sync.factory import open_split_transport, open_transport
 from bertqa.transport._sync.rest import RestTransport
 from bertqa.transport._warm_up import warm_up
 
 __all__ = [
+    "ANSWER_SECONDS",
     "AVAILABLE",
+    "CANCELLATION",
+    "NO_ANSWER",
     "TLS",
     "AdminClient",
     "AsyncTransport",
+    "Cancellation",
     "InferResult",
     "Inputs",
     "ModelMetadata",
@@ -45,6 +50,8 @@ __all__ = [
     "open_async_transport",
     "open_split_transport",
     "open_transport",
+    "patiently",
+    "pause_after_refusal",
     "pauses",
     "rest_address",
     "served_versions",

@@ -32,12 +32,14 @@ class Address:
         host: A name or an IP address, without brackets.
         port: The TCP port.
         path: Empty, or a path that begins with a slash.
+        authority: The name of the server, where `host` is one of the IP addresses of that name.
     """
 
     scheme: str
     host: str
     port: int
     path: str = ""
+    authority: str | None = None
 
     def __str__(self) -> str:
         slashes = ":///" if self.scheme == "dns" else "://"
@@ -68,6 +70,18 @@ class Address:
                 f"{_defaults.REST_PORT_BELOW_GRPC}): pass metadata_url= or tokenizer=."
             )
         return replace(self, scheme=_REST_SCHEME[self.scheme], port=port)
+
+    def at(self, ip: str) -> Address:
+        """Return the address of one of the servers that the name stands for.
+
+        Args:
+            ip: One of the IP addresses that the host resolves to.
+
+        Returns:
+            The address, whose `authority` is the name.
+        """
+        scheme = "grpc" if self.scheme == "dns" else self.scheme
+        return replace(self, scheme=scheme, host=ip, authority=self.host)
 
     @classmethod
     def parse(cls, url: str) -> Address:

@@ -11,11 +11,9 @@ from urllib.parse import quote
 import httpx
 
 from bertqa import _defaults
-from bertqa.artifact import MODEL_NAME, ModelInfo
 from bertqa.errors import (
     BertQAError,
     ModelNotFoundError,
-    NotAQAModelError,
     ProtocolError,
 )
 from bertqa.transport._address import Address
@@ -32,6 +30,8 @@ STREAMS_METRIC = "ovms_streams"
 _NO_ERROR = "OK"
 # A server, or a proxy in front of it, that keeps `/v1/config/reload` to itself.
 _RELOAD_CLOSED = (401, 403, 404, 405, 406)
+# The refusals of a server, or of a proxy in front of it, that another attempt may not meet.
+_BUSY = (408, 429, 502, 503, 504)
 _MISREADINGS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -40,32 +40,6 @@ class VersionState(NamedTuple):
 
     state: str
     error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ServedVersion:
-    """A version as a server has it.
-
-    Attributes:
-        version: Its number.
-        state: OVMS's word: START, LOADING, AVAILABLE, UNLOADING or END.
-        error: OVMS's error code, None if there is none.
-        is_default: Whether it answers requests that name no version.
-        precision: What its weights are stored in, such as "INT8". This and what follows comes from
-            the version itself and is known only while it is available.
-        source: The checkpoint that it was made from.
-        f1: Its F1 score in percent.
-        exact_match: Its exact match score in percent.
-    """
-
-    version: int
-    state: str
-    error: str | None = None
-    is_default: bool = False
-    precision: str = ""
-    source: str = ""
-    f1: float | None = None
-    exact_match: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +118,12 @@ class AdminClient:
         Raises:
             ServerUnreachableError: Cannot connect to the server.
             DeadlineExceededError: The server did not answer in time.
+            ServerOverloadedError: The server has no room for the request.
             AccessDeniedError: The server refuses the token or headers.
             ProtocolError: The server does not answer as OVMS does.
         """
         response = self._send("GET", "/v1/config")
-        if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, *_BUSY):
             raise self._error_of(response)
         with self._reading("GET /v1/config"):
             response.raise_for_status()
@@ -206,6 +181,8 @@ class AdminClient:
         from prometheus_client.parser import text_string_to_metric_families
 
         response = self._send("GET", "/metrics")
+        if response.status_code in _BUSY:
+            raise self._error_of(response)
         if response.status_code != httpx.codes.OK:
             return []
         with self._reading("GET /metrics"):
@@ -324,49 +301,6 @@ def rest_address(url: str, metadata_url: str | None = None) -> Address:
     return address if address.scheme in ("http", "https") else address.rest
 
 
-def served_versions(
-    url: str,
-    model: str = MODEL_NAME,
-    *,
-    metadata_url: str | None = None,
-    security: Security | None = None,
-    timeout: float = _defaults.TIMEOUT_SECONDS,
-) -> list[ServedVersion]:
-    """Return the versions of a model that a server knows, in ascending order.
-
-    Args:
-        url: The server, by its gRPC or its REST address.
-        model: The model's name on the server.
-        metadata_url: The server's REST address, where it does not follow from `url`.
-        security: TLS files, and headers to send with each request.
-        timeout: Seconds that each request may take.
-
-    Raises:
-        ModelNotFoundError: The server does not serve the model.
-        ServerUnreachableError: Cannot connect to the server.
-        ProtocolError: The server does not answer as OVMS does.
-    """
-    with AdminClient(rest_address(url, metadata_url), security, timeout=timeout) as admin:
-        states = admin.states(model)
-        available = [version for version, found in states.items() if found.state == AVAILABLE]
-        served = []
-        for version, (state, error) in sorted(states.items()):
-            info = _info(admin, model, version) if version in available else None
-            served.append(
-                ServedVersion(
-                    version=version,
-                    state=state,
-                    error=error,
-                    is_default=version == max(available, default=None),
-                    precision=info.precision if info else "",
-                    source=info.source if info else "",
-                    f1=info.f1 if info else None,
-                    exact_match=info.exact_match if info else None,
-                )
-            )
-        return served
-
-
 def _path(model: str, version: int | None = None) -> str:
     within = "" if version is None else f"/versions/{version}"
     return f"/v2/models/{quote(model, safe='')}{within}"
@@ -375,10 +309,3 @@ def _path(model: str, version: int | None = None) -> str:
 def _version_state(entry: Mapping[str, Any]) -> tuple[int, VersionState]:
     code = entry["status"]["error_code"]
     return int(entry["version"]), VersionState(entry["state"], None if code == _NO_ERROR else code)
-
-
-def _info(admin: AdminClient, model: str, version: int) -> ModelInfo | None:
-    try:
-        return ModelInfo.from_rt_info(admin.metadata(model, version).model_info)
-    except NotAQAModelError:
-        return None

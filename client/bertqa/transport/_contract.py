@@ -95,3 +95,26 @@ class AsyncTransport(Protocol):
     async def close(self) -> None:
         """Release connections; a second call does nothing."""
         ...
+
+
+class ProbedTransport(Transport, Protocol):
+    """A transport whose server can be told from one that hangs."""
+
+    def is_live(self, timeout: float) -> bool:
+        """Return whether the server answers over a new connection.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Whether it does, however it answers.
+        """
+        ...
+
+
+class AsyncProbedTransport(AsyncTransport, Protocol):
+    """The asynchronous twin of `ProbedTransport`."""
+
+    async def is_live(self, timeout: float) -> bool:
+        """Return whether the server answers; see `ProbedTransport.is_live`."""
+        ...

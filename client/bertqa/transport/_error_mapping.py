@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from bertqa.errors import (
     AccessDeniedError,
@@ -12,6 +14,7 @@ from bertqa.errors import (
     ModelNotFoundError,
     ModelNotReadyError,
     ProtocolError,
+    RequestTooLargeError,
     ServerOverloadedError,
     ServerUnreachableError,
     VersionNotFoundError,
@@ -24,16 +27,18 @@ _GRPC_CODES = {
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
     408: "DEADLINE_EXCEEDED",
-    413: "RESOURCE_EXHAUSTED",
     429: "RESOURCE_EXHAUSTED",
     502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
+    503: "RESOURCE_EXHAUSTED",
     504: "DEADLINE_EXCEEDED",
 }
 
 _NO_SUCH_MODEL = re.compile(r"(?i)(model|pipeline|graph definition) with requested name")
 _NOT_READY = re.compile(r"(?i)not loaded yet|is loading|not ready")
 _REFUSED_STREAM = re.compile(r"RST_STREAM with error code 7\b|REFUSED_STREAM")
+# gRPC has one code for a lack of room, which passes, and for what is too large, which does not.
+_TOO_LARGE = re.compile(r"(?i)message larger than max|metadata size exceeds|body is larger than")
+_REQUEST_ENTITY_TOO_LARGE = 413
 
 _ERRORS: dict[str, tuple[type[BertQAError], str]] = {
     "UNAVAILABLE": (
@@ -47,7 +52,7 @@ _ERRORS: dict[str, tuple[type[BertQAError], str]] = {
     ),
     "RESOURCE_EXHAUSTED": (
         ServerOverloadedError,
-        "{address} has no room for the request: try again later, with fewer at once.",
+        "{address} has no room for the request now: try again later, with fewer at once.",
     ),
     "UNAUTHENTICATED": (
         AccessDeniedError,
@@ -103,6 +108,8 @@ class ErrorMapper:
                 "it is loading, or could not be loaded. The server's log says which.",
                 detail=detail,
             )
+        if _TOO_LARGE.search(detail):
+            return self._too_large(detail)
         if _REFUSED_STREAM.search(detail):
             code = "RESOURCE_EXHAUSTED"
         if code == "NOT_FOUND":
@@ -111,17 +118,23 @@ class ErrorMapper:
         message = template.format(address=self.address, code=code, model=self.model)
         return error(message, detail=detail)
 
-    def from_http(self, status: int, detail: str) -> BertQAError:
+    def from_http(self, status: int, detail: str, retry_after: str | None = None) -> BertQAError:
         """Return the error for the status of an HTTP response.
 
         Args:
             status: The HTTP status, other than 200.
             detail: The server's own text, which the error keeps.
+            retry_after: The header `Retry-After`, where there is one.
 
         Returns:
             The error, not raised.
         """
-        return self.from_grpc(_GRPC_CODES.get(status, f"HTTP status {status}"), detail)
+        if status == _REQUEST_ENTITY_TOO_LARGE:
+            return self._too_large(detail)
+        error = self.from_grpc(_GRPC_CODES.get(status, f"HTTP status {status}"), detail)
+        if isinstance(error, ServerOverloadedError) and retry_after is not None:
+            error.retry_after = seconds_to_wait(retry_after)
+        return error
 
     def unreachable(self, detail: str) -> ServerUnreachableError:
         """Return the error for an address that cannot be connected to."""
@@ -131,6 +144,15 @@ class ErrorMapper:
     def timed_out(self, detail: str) -> BertQAError:
         """Return the error for a call whose deadline passed."""
         return self.from_grpc("DEADLINE_EXCEEDED", detail)
+
+    def _too_large(self, detail: str) -> RequestTooLargeError:
+        limit = detail.strip() or "it does not say how large a message may be"
+        return RequestTooLargeError(
+            f"A message to or from {self.address} is too large ({limit}). Raise that limit of the "
+            "server, or of the proxy in front of it, or send less at once: a smaller max_seq_len= "
+            "makes smaller requests.",
+            detail=detail,
+        )
 
     def _not_found(self, model: str, version: str, detail: str) -> BertQAError:
         if "version" not in detail:
@@ -144,3 +166,21 @@ class ErrorMapper:
                 f"{self.address} knows {model}, but serves no version of it now.", detail=detail
             )
         return VersionNotFoundError(f"{self.address} does not serve {version}.", detail=detail)
+
+
+def seconds_to_wait(retry_after: str) -> float | None:
+    """Return how many seconds a header `Retry-After` asks to wait, None where it cannot be read.
+
+    Args:
+        retry_after: A number of seconds, or a date as HTTP writes it.
+    """
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 from bertqa.artifact import split_model_name
 from bertqa.errors import InvalidOptionError
 from bertqa.transport._address import REST_SCHEMES, TFS_SCHEMES, Address
+from bertqa.transport._contract import AsyncProbedTransport, ProbedTransport
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import Codec, KServeCodec
 
@@ -25,6 +26,18 @@ class TransportOptions(TypedDict):
     metadata_url: str | None
     learns: bool
     security: Security
+
+
+class OpenAt(Protocol):
+    """Opens a transport to an address, which repeats calls that reach no server, or does not."""
+
+    def __call__(self, at: Address, *, repeats: bool) -> ProbedTransport: ...
+
+
+class AsyncOpenAt(Protocol):
+    """The asynchronous twin of `OpenAt`."""
+
+    def __call__(self, at: Address, *, repeats: bool) -> AsyncProbedTransport: ...
 
 
 def codec_for(address: Address, model: str) -> Codec:

@@ -19,6 +19,7 @@ from bertqa.errors import (
     ServerUnreachableError,
 )
 from bertqa.transport._address import Address
+from bertqa.transport._cancellation import CANCELLATION
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._retries import service_config
 from bertqa.transport._security import Security
@@ -28,9 +29,10 @@ from bertqa.transport.codecs import Codec
 class GrpcConnection:
     """The state of a connection, whether its calls are awaited or not."""
 
-    def __init__(self, address: Address, model: str, security: Security) -> None:
+    def __init__(self, address: Address, model: str, security: Security, *, repeats: bool) -> None:
         self._address = address
         self._model = model
+        self._repeats = repeats
         self._headers = tuple(security.headers.items())
         self._credentials = security.grpc_credentials() if address.is_secure else None
         # A server that answered before is waited for; one that never answered is not.
@@ -43,7 +45,7 @@ class GrpcConnection:
         return {
             "timeout": deadline - time.monotonic(),
             "metadata": self._headers,
-            "wait_for_ready": self._met or None,
+            "wait_for_ready": (self._repeats and self._met) or None,
         }
 
     @contextlib.contextmanager
@@ -86,11 +88,45 @@ class GrpcConnection:
 
 
 class SyncChannel:
-    """A channel of `grpc` with the two calls of a codec: `infer` and `metadata`."""
+    """A channel of `grpc` with the two calls of a codec."""
 
-    def __init__(self, address: Address, credentials: Any, codec: Codec) -> None:
-        self._channel = _open_channel(grpc, address, credentials)
-        self.infer, self.metadata = _calls(self._channel, codec)
+    def __init__(self, address: Address, credentials: Any, codec: Codec, *, repeats: bool) -> None:
+        self._arguments = address, credentials
+        self._channel = _open_channel(grpc, *self._arguments, repeats=repeats)
+        self._infer, self._metadata = _calls(self._channel, codec)
+
+    def infer(self, request: Any, **arguments: Any) -> Any:
+        """Run the model.
+
+        Args:
+            request: A message of the codec.
+            **arguments: Those of a call of gRPC.
+
+        Returns:
+            The response.
+        """
+        return _call(self._infer, request, arguments)
+
+    def metadata(self, request: Any, **arguments: Any) -> Any:
+        """Describe the model.
+
+        Args:
+            request: A message of the codec.
+            **arguments: Those of a call of gRPC.
+
+        Returns:
+            The response.
+        """
+        return _call(self._metadata, request, arguments)
+
+    def can_connect(self, timeout: float) -> bool:
+        """Return whether the server takes part in a new connection."""
+        with _open_channel(grpc, *self._arguments, repeats=False, new=True) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout)
+            except grpc.FutureTimeoutError:
+                return False
+            return True
 
     def close(self) -> None:
         """Close the channel, which ends its calls."""
@@ -100,9 +136,10 @@ class SyncChannel:
 class AsyncChannel:
     """A channel of `grpc.aio`, opened at the first call: it belongs to the loop that runs then."""
 
-    def __init__(self, address: Address, credentials: Any, codec: Codec) -> None:
+    def __init__(self, address: Address, credentials: Any, codec: Codec, *, repeats: bool) -> None:
         self._arguments = address, credentials
         self._codec = codec
+        self._repeats = repeats
         self._opened: tuple[Any, Any, Any] | None = None
 
     def infer(self, request: Any, **arguments: Any) -> Any:
@@ -125,6 +162,16 @@ class AsyncChannel:
         _, _, metadata = self._open()
         return metadata(request, **arguments)
 
+    async def can_connect(self, timeout: float) -> bool:
+        """Return whether the server takes part in a new connection."""
+        async with _open_channel(grpc.aio, *self._arguments, repeats=False, new=True) as channel:
+            try:
+                async with asyncio.timeout(timeout):
+                    await channel.channel_ready()
+            except TimeoutError:
+                return False
+            return True
+
     async def close(self) -> None:
         """Close the channel, which ends its calls."""
         if self._opened is not None:
@@ -132,16 +179,36 @@ class AsyncChannel:
 
     def _open(self) -> tuple[Any, Any, Any]:
         if self._opened is None:
-            channel = _open_channel(grpc.aio, *self._arguments)
+            channel = _open_channel(grpc.aio, *self._arguments, repeats=self._repeats)
             self._opened = channel, *_calls(channel, self._codec)
         return self._opened
 
 
-def _open_channel(module: Any, address: Address, credentials: Any) -> Any:
-    """Open a channel of `grpc` or of `grpc.aio`."""
+def _call(method: Any, request: Any, arguments: dict[str, Any]) -> Any:
+    """Make a call in this thread, in such a way that another one can end it if one wants to."""
+    cancellation = CANCELLATION.get()
+    if cancellation is None:
+        return method(request, **arguments)
+    call = method.future(request, **arguments)
+    cancellation.watch(call.cancel)
+    try:
+        return call.result()
+    except grpc.FutureCancelledError:
+        # It is the call itself that has the status CANCELLED.
+        raise call from None
+
+
+def _open_channel(
+    module: Any, address: Address, credentials: Any, *, repeats: bool, new: bool = False
+) -> Any:
+    """Open a channel of `grpc` or of `grpc.aio`, with a new connection if that is asked for."""
+    arguments = channel_arguments(address, repeats=repeats)
+    if new:
+        # Channels with equal arguments share their connections otherwise.
+        arguments["options"] += (("grpc.use_local_subchannel_pool", 1),)
     if credentials is None:
-        return module.insecure_channel(**channel_arguments(address))
-    return module.secure_channel(**channel_arguments(address), credentials=credentials)
+        return module.insecure_channel(**arguments)
+    return module.secure_channel(**arguments, credentials=credentials)
 
 
 def _calls(channel: Any, codec: Codec) -> tuple[Any, Any]:
@@ -165,14 +232,25 @@ def _serialize(message: Any) -> bytes:
     return serialized
 
 
-def channel_arguments(address: Address) -> dict[str, Any]:
-    """Return the arguments of `grpc.insecure_channel` and its kin: a target and options."""
+def channel_arguments(address: Address, *, repeats: bool = True) -> dict[str, Any]:
+    """Return the arguments of `grpc.insecure_channel` and its kin: a target and options.
+
+    Args:
+        address: A gRPC address.
+        repeats: Whether the channel repeats calls that reach no server.
+
+    Returns:
+        Keyword arguments.
+    """
     round_robin = address.scheme == "dns"
     reconnect_ms = int(_defaults.RECONNECT_SECONDS * 1000)
     return {
         "target": f"dns:///{address.location}" if round_robin else address.location,
         "options": (
-            ("grpc.service_config", json.dumps(service_config(round_robin=round_robin))),
+            (
+                "grpc.service_config",
+                json.dumps(service_config(round_robin=round_robin, repeats=repeats)),
+            ),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", _defaults.RESPONSE_LIMIT_BYTES),
             ("grpc.keepalive_time_ms", int(_defaults.KEEPALIVE_SECONDS * 1000)),
@@ -180,5 +258,16 @@ def channel_arguments(address: Address) -> dict[str, Any]:
             ("grpc.min_reconnect_backoff_ms", int(_defaults.BACKOFF_SECONDS * 1000)),
             ("grpc.initial_reconnect_backoff_ms", int(_defaults.BACKOFF_SECONDS * 1000)),
             ("grpc.max_reconnect_backoff_ms", reconnect_ms),
+            *_names(address),
         ),
     }
+
+
+def _names(address: Address) -> tuple[tuple[str, str], ...]:
+    """Return the options by which a server is called by its name at one of its IP addresses."""
+    if address.authority is None:
+        return ()
+    authority = ("grpc.default_authority", f"{address.authority}:{address.port}")
+    if not address.is_secure:
+        return (authority,)
+    return authority, ("grpc.ssl_target_name_override", address.authority)

@@ -36,9 +36,9 @@ def client_arguments(
     """
     return {
         "base_url": str(address),
-        "headers": dict(security.headers),
+        "headers": {**_names(address), **security.headers},
         "verify": security.ssl_context() if address.is_secure else False,
-        "trust_env": not direct and not _is_loopback(address.host),
+        "trust_env": not direct and not is_loopback(address.host),
     }
 
 
@@ -57,7 +57,7 @@ def mapped_errors(address: Address, mapper: ErrorMapper) -> Iterator[None]:
     except httpx.NetworkError as error:
         raise mapper.unreachable(str(error)) from error
     except httpx.RemoteProtocolError as error:
-        if "disconnected" in str(error):
+        if "disconnected" in str(error) or "peer closed" in str(error):
             raise mapper.unreachable(str(error)) from error
         raise ProtocolError(
             f"{address} does not speak HTTP: is it a gRPC port?", detail=str(error)
@@ -72,10 +72,16 @@ def mapped_errors(address: Address, mapper: ErrorMapper) -> Iterator[None]:
         ) from error
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine by its name or its IP address."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _names(address: Address) -> dict[str, str]:
+    """Return the headers by which a server is called by its name at one of its IP addresses."""
+    return {} if address.authority is None else {"host": f"{address.authority}:{address.port}"}

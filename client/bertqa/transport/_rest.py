@@ -15,6 +15,7 @@ from bertqa.errors import ProtocolError
 from bertqa.transport._address import Address
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._http import client_arguments, mapped_errors
+from bertqa.transport._retries import pauses
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import RestCodec
 
@@ -22,12 +23,17 @@ from bertqa.transport.codecs import RestCodec
 class RestConnection:
     """The state of a connection, whether its calls are awaited or not."""
 
-    def __init__(self, address: Address, model: str, security: Security) -> None:
+    def __init__(self, address: Address, model: str, security: Security, *, repeats: bool) -> None:
         self._address = address
         self._model = model
+        self._repeats = repeats
         self._codec = RestCodec(model)
         # A server that answered before is waited for; one that never answered is not.
         self._met = False
+        # TLS checks the certificate against the name, where the address is an IP address.
+        self._extensions: dict[str, Any] = (
+            {} if address.authority is None else {"sni_hostname": address.authority}
+        )
         self._client_arguments: dict[str, Any] = {
             **client_arguments(address, security),
             "limits": httpx.Limits(max_connections=_defaults.REST_CONNECTIONS),
@@ -36,15 +42,21 @@ class RestConnection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._address)!r}, model={self._model!r})"
 
+    def _waits(self, deadline: float) -> Iterator[float]:
+        """Yield the pauses before further attempts where no server answers."""
+        return pauses(deadline, patient=self._met) if self._repeats else iter(())
+
     def _check_size(self, size: int) -> None:
         if size > _defaults.RESPONSE_LIMIT_BYTES:
             raise ProtocolError(
                 f"{self._address} sent more than {_defaults.RESPONSE_LIMIT_BYTES} bytes."
             )
 
-    def _check_status(self, status: int, body: bytes, mapper: ErrorMapper) -> None:
-        if status != httpx.codes.OK:
-            raise mapper.from_http(status, self._codec.error_detail(body))
+    def _check_status(self, response: httpx.Response, body: bytes, mapper: ErrorMapper) -> None:
+        if response.status_code != httpx.codes.OK:
+            detail = self._codec.error_detail(body)
+            retry_after = response.headers.get("Retry-After")
+            raise mapper.from_http(response.status_code, detail, retry_after)
         self._met = True
 
     def _mapping_errors(self, mapper: ErrorMapper) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""When a call that reached no server is repeated."""
+"""When a call that reached no server, or was refused by it, is repeated."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from collections.abc import Iterator
 
 from bertqa import _defaults
 
+# Beyond these the pause is at its limit anyway, and the power would grow without end.
+_BACKOFF_STEPS = 16
 
-def service_config(*, round_robin: bool) -> dict[str, object]:
+
+def service_config(*, round_robin: bool, repeats: bool = True) -> dict[str, object]:
     """Return a gRPC service config: the channel repeats calls that are UNAVAILABLE, with jitter.
 
     Args:
         round_robin: Whether to balance calls over all addresses of the name.
+        repeats: Whether to repeat calls at all.
 
     Returns:
         The config, ready for JSON.
     """
-    config: dict[str, object] = {
-        "methodConfig": [
+    config: dict[str, object] = {}
+    if repeats:
+        config["methodConfig"] = [
             {
                 "name": [{}],
                 "retryPolicy": {
@@ -31,7 +36,6 @@ def service_config(*, round_robin: bool) -> dict[str, object]:
                 },
             }
         ]
-    }
     if round_robin:
         config["loadBalancingConfig"] = [{"round_robin": {}}]
     return config
@@ -57,3 +61,28 @@ def pauses(deadline: float, *, patient: bool) -> Iterator[float]:
             return
         yield jittered
         pause = min(pause * _defaults.BACKOFF_FACTOR, _defaults.BACKOFF_LIMIT_SECONDS)
+
+
+def pause_after_refusal(times: int, left: float, retry_after: float | None) -> float | None:
+    """Return the seconds to wait before a request that a server refused is sent again.
+
+    The backoff is exponential, with more jitter than `pauses` has: what was refused together must
+    not come back together. It becomes shorter near the deadline, which is used to its end.
+
+    Args:
+        times: How often the request was refused, from 1 on.
+        left: Seconds until the deadline.
+        retry_after: How many seconds the server asks to wait at least, where it says so.
+
+    Returns:
+        The pause, or None where no time is left for another attempt.
+    """
+    steps = min(times - 1, _BACKOFF_STEPS)
+    longest = _defaults.BACKOFF_SECONDS * float(_defaults.BACKOFF_FACTOR) ** steps
+    pause = min(longest, _defaults.BACKOFF_LIMIT_SECONDS) * random.uniform(0.5, 1.5)
+    if retry_after:
+        pause = max(pause, retry_after * random.uniform(1.0, 1.2))
+        return pause if pause < left else None
+    if left < 2 * _defaults.BACKOFF_SECONDS:
+        return None
+    return min(pause, left / 2)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 
-from bertqa._reason import reason
+from bertqa._reason import reason_of
 from bertqa.errors import InvalidOptionError
 
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
@@ -106,7 +106,7 @@ class Security:
         except OSError as error:  # ssl.SSLError is one
             files = filter(None, (self.tls.ca, self.tls.certificate, self.tls.key))
             raise InvalidOptionError(
-                f"The TLS files {', '.join(map(str, files))} cannot be used: {error}. "
+                f"The TLS files {', '.join(map(str, files))} cannot be used: {reason_of(error)}. "
                 "Pass files in PEM format, and a key without a password."
             ) from error
         return context
@@ -118,4 +118,6 @@ def _read(path: str | Path | None) -> bytes | None:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise InvalidOptionError(f"The TLS file {path} cannot be read: {reason(error)}.") from error
+        raise InvalidOptionError(
+            f"The TLS file {path} cannot be read: {reason_of(error)}."
+        ) from error

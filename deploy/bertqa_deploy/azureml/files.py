@@ -18,7 +18,7 @@ import yaml
 from azure.ai.ml.exceptions import MlException
 from marshmallow import ValidationError
 
-from bertqa._reason import reason
+from bertqa._reason import reason_of
 from bertqa_deploy.azureml.quiet import quiet
 from bertqa_deploy.errors import AzureFileError
 
@@ -110,7 +110,7 @@ class Files:
             content = yaml.safe_load(origin.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise AzureFileError(
-                f"{origin} cannot be read ({reason(error)}): --files "
+                f"{origin} cannot be read ({reason_of(error)}): --files "
                 "names the folder with the files of deploy/azureml/."
             ) from error
         except yaml.YAMLError as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from bertqa._reason import reason
+from bertqa._reason import reason_of
 from bertqa_deploy.errors import ClusterError
 
 _HISTORY = 256
@@ -118,7 +118,7 @@ class Helm:
             content = yaml.safe_load((self.chart / name).read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise ClusterError(
-                f"{self.chart} is not the chart of bert-qa: {reason(error)}."
+                f"{self.chart} is not the chart of bert-qa: {name}: {reason_of(error)}."
             ) from error
         return dict(content or {})
 

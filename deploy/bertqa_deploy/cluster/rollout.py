@@ -17,7 +17,7 @@ from bertqa.artifact import Split
 from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa.evaluation import SquadDataset
 from bertqa.qa import normalize
-from bertqa.transport import AdminClient, rest_address
+from bertqa.transport import ANSWER_SECONDS, AdminClient, patiently, rest_address
 from bertqa_deploy.cluster.helm import Helm, Tracks
 from bertqa_deploy.cluster.metrics import Counts, TrackCounts, counts_of
 from bertqa_deploy.cluster.pods import Pod, Pods
@@ -29,7 +29,8 @@ LATEST = "latest"
 ALL = 100
 STEPS = (5, 25, 50, ALL)
 _LOOK_SECONDS = 5.0
-_METRICS_SECONDS = 10.0
+# One that is hung for longer is not to have traffic: this is not --step-timeout.
+_METRICS_PATIENCE_SECONDS = 60.0
 
 OnStep = Callable[[str], None]
 
@@ -415,10 +416,10 @@ class Rollout:
             if pod.track == track and pod.ready:
                 with (
                     self.cluster.connect(pod) as url,
-                    AdminClient(rest_address(url), timeout=_METRICS_SECONDS) as admin,
+                    AdminClient(rest_address(url), timeout=ANSWER_SECONDS) as admin,
                 ):
                     try:
-                        samples = admin.metrics()
+                        samples = patiently(admin.metrics, _METRICS_PATIENCE_SECONDS, met=False)
                     except BertQAError as error:
                         raise ClusterError(
                             f"The metrics of the pod {pod.name} cannot be read: {error}",

@@ -10,7 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bertqa._progress import OnProgress, Progress
-from bertqa.artifact import MANIFEST_FILE, WAIT_SECONDS, Arrival, Repository, RepositoryWriter
+from bertqa.artifact import (
+    MANIFEST_FILE,
+    WAIT_SECONDS,
+    Arrival,
+    Repository,
+    RepositoryWriter,
+    failure_of,
+    naming,
+    remove_path,
+)
 from bertqa_deploy.errors import StorageError, VersionExistsError
 from bertqa_deploy.storage.version import CHUNK_BYTES, VersionFiles, digest_of
 
@@ -77,6 +86,11 @@ class Directory:
         """Return whether a part is there, whole and the same."""
         target = self._target(part)
         with self._explained([]):
+            if target.is_symlink() and not target.exists():
+                raise VersionExistsError(
+                    f"{target} is a symbolic link to {target.readlink()}, which does not exist. "
+                    "Remove it first. Nothing was changed."
+                )
             if not target.exists():
                 return False
             sizes = {path.name: path.stat().st_size for path in target.iterdir()}
@@ -100,16 +114,16 @@ class Directory:
                 for copy in copies:
                     shutil.rmtree(copy, ignore_errors=True)
             raise StorageError(
-                f"{self.root} cannot be written: {error.strerror or error}. No version appeared "
-                "there. Run the same command again to resume."
+                f"{failure_of(error, self.root)}. No version appeared there. Run the same command "
+                "again to resume."
             ) from error
 
 
 def _copy_missing(part: VersionFiles, copy: Path, on_progress: OnProgress) -> list[str]:
     """Copy the files of which there is no verified copy yet, and return their names."""
     for path in copy.iterdir():
-        if path.name not in part.digests:
-            path.unlink()
+        if path.name not in part.digests or path.is_symlink() or not path.is_file():
+            remove_path(path)
     names = [
         name
         for name, digest in part.digests.items()
@@ -127,7 +141,11 @@ def _copy_missing(part: VersionFiles, copy: Path, on_progress: OnProgress) -> li
 
 def _copy(part: VersionFiles, copy: Path, name: str, on_progress: OnProgress) -> None:
     total, done = part.size(name), 0
-    with (part.source / name).open("rb") as source, (copy / name).open("wb") as target:
+    with (
+        (part.source / name).open("rb") as source,
+        naming(copy / name),
+        (copy / name).open("wb") as target,
+    ):
         while chunk := source.read(CHUNK_BYTES):
             done += target.write(chunk)
             on_progress(Progress(f"Sending {part.path}/{name}", done, total, "bytes"))

@@ -14,6 +14,8 @@ from typing import Any
 
 from bertqa._progress import OnProgress, ignore
 from bertqa.artifact import MODEL_NAME, Repository, onnx_model_name
+from bertqa.errors import InvalidOptionError
+from bertqa_deploy.errors import StorageError
 from bertqa_deploy.manifests import check_manifest
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.directory import Directory
@@ -71,14 +73,25 @@ def publish(
         What is there now.
 
     Raises:
+        InvalidOptionError: The model's name is not that of a directory.
         RepositoryError: The version is missing or damaged, or the directory cannot be written.
         QualityGateError: The version failed the gate.
         VersionExistsError: Another version or file is there already.
-        StorageError: The target cannot be reached or written.
+        StorageError: The target cannot be reached or written, or is inside the repository.
         ModuleNotFoundError: The store's extra is not installed.
     """
     begun = time.monotonic()
+    if model in ("", "..") or Path(model).name != model:
+        raise InvalidOptionError(
+            f"The model is named {model!r}: pass the name of a model's directory."
+        )
     repository.require_version(version, model)
+    source, target = repository.root.resolve(), Path(to.path).resolve()
+    if not to.scheme and source in target.parents:
+        raise StorageError(
+            f"{to} is inside the repository that has the version, {repository.root}. Nothing was "
+            "changed. Choose a directory outside it."
+        )
     twin = onnx_model_name(model)
     # The twin first: a client that sees the IR may count on it.
     models = [twin, model] if repository.version_dir(version, twin).is_dir() else [model]

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bertqa._reason import reason
+from bertqa._reason import reason_of
 from bertqa.errors import ConfigError
 from bertqa_serve.engine.config import ServerConfig
+from bertqa_serve.engine.limits import (
+    MOST_REST_WORKERS,
+    Limits,
+    most_rest_workers,
+    open_files_limit,
+)
 from bertqa_serve.engine.metrics import Metrics
 from bertqa_serve.engine.server import VERSION, LocalServer
 from bertqa_serve.errors import UsageError
+
+logger = logging.getLogger("bertqa_serve")
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 _SINGLE_MODEL = (
@@ -24,6 +34,14 @@ _SINGLE_MODEL = (
     "target_device",
     "plugin_config",
 )
+# OVMS's words.
+_FAILED_TO_PARSE = "error parsing options: Argument ‘{}’ failed to parse"
+_WORKERS_WITHOUT_REST = (
+    "rest_workers is set but rest_port is not set. rest_port is required to start rest servers"
+)
+_UNSIGNED_LIMIT = 2**32
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_INT_LIMIT = 2**31
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,13 +62,14 @@ def parser() -> argparse.ArgumentParser:
     add("--config_path", type=Path, help="config.json of OVMS")
     add("--model_name", help="name of a single model, without config_path")
     add("--model_path", type=Path, help="directory with the versions of a single model")
-    add("--port", type=int, default=0, help="gRPC port; 0 takes a free one")
-    add("--rest_port", type=int, help="REST port; without it there is no REST; 0 takes a free one")
+    add("--port", type=_unsigned, default=0, help="gRPC port; 0 takes a free one")
+    add("--rest_port", type=_unsigned, help="REST port; without it no REST; 0 takes a free one")
     add("--grpc_bind_address", default="127.0.0.1", help="where gRPC listens")
     add("--rest_bind_address", default="127.0.0.1", help="where REST listens")
     add("--grpc_channel_arguments", default="", help="such as grpc.max_concurrent_streams=100")
-    add("--grpc_max_threads", type=int, help="without effect: a call does not take a thread here")
-    add("--file_system_poll_wait_seconds", type=float, default=1.0, help="0 looks never")
+    add("--grpc_max_threads", type=_unsigned, help="gRPC calls at once and one; 0 sets no limit")
+    add("--rest_workers", type=_unsigned, help="REST requests at once; default: one per core")
+    add("--file_system_poll_wait_seconds", type=_seconds, default=1.0, help="0 looks never")
     add("--log_level", type=str.upper, choices=LOG_LEVELS, default="INFO")
     add("--metrics_enable", action="store_true", help="serve /metrics on the REST port")
     add("--metrics_list", default="", help="names of metrics, separated by commas")
@@ -89,6 +108,7 @@ def server_from(options: argparse.Namespace) -> LocalServer:
         raise UsageError("metrics_enable needs rest_port.")
     if options.metrics_list and not options.metrics_enable:
         raise UsageError("metrics_list needs metrics_enable.")
+    limits = _limits(options)
     grpc_arguments = _channel_arguments(options.grpc_channel_arguments)
     return LocalServer(
         options.config_path,
@@ -101,6 +121,7 @@ def server_from(options: argparse.Namespace) -> LocalServer:
         metrics=_metrics(options),
         tensorflow_serving=options.tensorflow_serving_api,
         grpc_arguments=grpc_arguments,
+        limits=limits,
     )
 
 
@@ -125,20 +146,70 @@ def _metrics(options: argparse.Namespace) -> Metrics:
     try:
         config = ServerConfig.parse(path.read_text(encoding="utf-8"), path.parent)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {reason(error)}.") from error
+        raise ConfigError(f"{path} cannot be read: {reason_of(error)}.") from error
     except ConfigError as error:
         raise ConfigError(f"{path} is not a configuration for this server. {error}") from error
     return Metrics(config.metrics_enable, config.metrics_list)
 
 
+def _limits(options: argparse.Namespace) -> Limits:
+    """Return the limits that a command line asks for, refused in OVMS's order and words."""
+    workers, most = options.rest_workers, most_rest_workers()
+    if workers is not None:
+        if workers > MOST_REST_WORKERS:
+            raise UsageError(f"rest_workers count should be from 2 to {MOST_REST_WORKERS}")
+        if workers > most:
+            raise UsageError(
+                f"rest_workers count cannot be larger than {most} due to open files limit. "
+                f"Current open files limit: {open_files_limit()}"
+            )
+        if options.rest_port is None:
+            raise UsageError(_WORKERS_WITHOUT_REST)
+    asked = {
+        name: value
+        for name in ("grpc_max_threads", "rest_workers")
+        if (value := getattr(options, name)) is not None
+    }
+    return Limits(**asked)
+
+
 def _channel_arguments(text: str) -> Mapping[str, str | int]:
+    """Read channel arguments as OVMS does: what begins with a number is one."""
     arguments: dict[str, str | int] = {}
     for pair in filter(None, text.split(",")):
-        name, separator, value = pair.partition("=")
-        if not separator:
-            raise UsageError(f"grpc_channel_arguments has no value for {name}.")
-        arguments[name] = int(value) if value.lstrip("-").isdigit() else value
+        parts = pair.replace(" ", "").split("=")
+        if len(parts) != 2 or not all(parts):
+            raise ConfigError(f"Grpc channel arguments passed in wrong format - {text}")
+        name, value = parts
+        number = _INTEGER.match(value)
+        if number is None:
+            arguments[name] = value
+        elif abs(int(number[0])) < _INT_LIMIT:
+            arguments[name] = int(number[0])
+        else:
+            logger.warning("Out of range parameter %s : %s", name, value)
     return arguments
+
+
+def _unsigned(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) >= _UNSIGNED_LIMIT:
+        raise _failed_to_parse(text)
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """Read seconds; OVMS takes whole ones only."""
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise _failed_to_parse(text) from error
+    if not 0 <= seconds < _UNSIGNED_LIMIT:
+        raise _failed_to_parse(text)
+    return seconds
+
+
+def _failed_to_parse(text: str) -> UsageError:
+    return UsageError(_FAILED_TO_PARSE.format(text))
 
 
 def _json(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -9,8 +10,10 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
+from grpc import StatusCode
 from tritonclient.grpc import service_pb2 as pb
 
+from bertqa_serve.engine.limits import GrpcThreads
 from bertqa_serve.engine.request_error import RequestError, internal, invalid
 from bertqa_serve.engine.service import SERVER_NAME, Service, Tensor
 
@@ -43,9 +46,10 @@ Method = Callable[[Any], Awaitable[Any]]
 class KServeGrpc:
     """The methods of `GRPCInferenceService` that OVMS implements."""
 
-    def __init__(self, service: Service, version: str) -> None:
+    def __init__(self, service: Service, version: str, threads: GrpcThreads) -> None:
         self._service = service
         self._version = version
+        self._threads = threads
 
     def handler(self) -> Any:
         """Return the handler to add to a gRPC server."""
@@ -57,7 +61,7 @@ class KServeGrpc:
             "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest),
             "ModelInfer": (self._model_infer, pb.ModelInferRequest),
         }
-        return generic_handler(SERVICE_NAME, methods)
+        return generic_handler(SERVICE_NAME, methods, self._threads)
 
     async def _server_live(self, _: Any) -> Any:
         return pb.ServerLiveResponse(live=True)
@@ -97,27 +101,42 @@ class KServeGrpc:
         return response
 
 
-def generic_handler(service_name: str, methods: dict[str, tuple[Method, Any]]) -> Any:
+def generic_handler(
+    service_name: str, methods: dict[str, tuple[Method, Any]], threads: GrpcThreads
+) -> Any:
     """Return a gRPC handler for the methods of a service.
+
+    A call whose caller gave up is not stopped: it keeps its thread and is counted, as in OVMS.
 
     Args:
         service_name: The full name of the service.
         methods: The methods by name, each with the type of its request. A method returns the
             response, or raises RequestError.
+        threads: What carries the calls.
     """
+    under_way: set[asyncio.Task[Any]] = set()  # The event loop itself keeps no task alive.
 
     def serving(method: Method, request_type: Any) -> Callable[[bytes, Any], Awaitable[Any]]:
-        async def serve(request: bytes, context: Any) -> Any:
+        async def answer(request: bytes) -> Any:
             try:
-                return await method(request_type.FromString(request))
+                with threads.one():
+                    return await method(request_type.FromString(request))
             except RequestError as error:
-                refused = error
+                return error
             except DecodeError:
-                refused = invalid(f"The request is not a valid {request_type.DESCRIPTOR.full_name}")
+                return RequestError(StatusCode.INTERNAL, "")
             except Exception:
                 logger.exception("A request over gRPC failed")
-                refused = internal()
-            return await context.abort(refused.code, refused.text)
+                return internal()
+
+        async def serve(request: bytes, context: Any) -> Any:
+            call = asyncio.create_task(answer(request))
+            under_way.add(call)
+            call.add_done_callback(under_way.discard)
+            answered = await asyncio.shield(call)
+            if isinstance(answered, RequestError):
+                await context.abort(answered.code, answered.text)
+            return answered
 
         return serve
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grpc import StatusCode
 
-from bertqa._reason import reason
+from bertqa._reason import reason_of
 from bertqa.errors import ConfigError, ModelLoadError
 from bertqa_serve.engine.config import ModelConfig, ServerConfig
 from bertqa_serve.engine.metrics import Metrics
@@ -96,14 +96,17 @@ class Model:
     def version(self, number: int | None) -> Version:
         """Return a version; without a number, the highest that is available.
 
+        As in OVMS, the last one stays the default until its last request has ended.
+
         Raises:
             RequestError: There is no such version.
         """
         if number is None:
-            available = self.available()
-            if not available:
-                raise not_found(VERSION_NOT_FOUND)
-            return available[-1]
+            for state in (State.AVAILABLE, State.UNLOADING):
+                found = [n for n, version in self.versions.items() if version.state is state]
+                if found:
+                    return self.versions[max(found)]
+            raise not_found(VERSION_NOT_FOUND)
         if number not in self.versions:
             raise not_found(VERSION_NOT_FOUND)
         return self.versions[number]
@@ -160,7 +163,7 @@ class ModelManager:
             try:
                 text = self._read()
             except OSError as error:
-                raise ConfigError(f"{self._source} cannot be read: {reason(error)}.") from error
+                raise ConfigError(f"{self._source} cannot be read: {reason_of(error)}.") from error
             try:
                 self._parse(text)
             except ConfigError as error:
@@ -180,7 +183,7 @@ class ModelManager:
             try:
                 text = self._read()
             except OSError as error:
-                self._report("config", f"{self._source} cannot be read: {reason(error)}")
+                self._report("config", f"{self._source} cannot be read: {reason_of(error)}")
                 text_of_failure = "Config file not found or cannot open."
                 raise RequestError(StatusCode.INTERNAL, text_of_failure) from error
             changed = text != self._applied

@@ -143,37 +143,33 @@ class Metrics:
             name: The model's name.
             version: The version; None for a call that is about the model.
         """
-        current = self._current.labels(name, str(version)) if method == "ModelInfer" else None
         started = time.perf_counter()
-        if current:
-            current.inc()
         try:
             yield
         except BaseException:
             self._fail.add(interface, method, name, version, 1)
             raise
-        finally:
-            if current:
-                current.dec()
         self._success.add(interface, method, name, version, 1)
-        if current:
+        if method == "ModelInfer":
             elapsed = (time.perf_counter() - started) * 1e6
             self._request_time.labels(interface, name, str(version)).observe(elapsed)
 
     @contextmanager
     def inference(self, name: str, version: int) -> Iterator[None]:
-        """Count an infer request as taken from the queue while the block runs.
+        """Count an inference that holds an infer request while the block runs.
+
+        OVMS counts a request as current from then on, and not while it waits.
 
         Args:
             name: The model's name.
             version: The version.
         """
-        active = self._active.labels(name, str(version))
-        active.inc()
-        try:
+        labels = (name, str(version))
+        with (
+            self._current.labels(*labels).track_inprogress(),
+            self._active.labels(*labels).track_inprogress(),
+        ):
             yield
-        finally:
-            active.dec()
 
     def inferred(self, name: str, version: int, waited: float, took: float) -> None:
         """Record a finished inference.

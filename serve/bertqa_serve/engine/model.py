@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,8 @@ class LoadedModel:
     """A compiled model with its infer requests.
 
     OpenVINO's asynchronous requests call back only on success, so a thread waits for each of them,
-    in OpenVINO and without Python's lock. For each stream there is one more request than `nireq`:
-    the next inference is ready in OpenVINO when a stream becomes free.
+    in OpenVINO and without Python's lock. As in OVMS, an inference waits while all `nireq` requests
+    are taken, and a request is taken until its inference has ended.
 
     Args:
         directory: The version's directory.
@@ -132,28 +133,34 @@ class LoadedModel:
             port.get_any_name(): index for index, port in enumerate(self._compiled.outputs)
         }
         self._fits = functools.lru_cache(maxsize=1024)(self._find_out_whether_it_fits)
-        workers = self.nireq + self.streams
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(workers):
+        for _ in range(self.nireq):
             self._idle.put(self._compiled.create_infer_request())
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="infer")
+        self._pool = ThreadPoolExecutor(self.nireq, thread_name_prefix="infer")
 
-    def submit(self, arrays: Arrays) -> Future[Inference]:
+    def submit(self, arrays: Arrays, running: AbstractContextManager[None]) -> Future[Inference]:
         """Run the model in one of its threads.
 
         Args:
             arrays: One array for each input, by name.
+            running: Is entered, in another thread, while the inference holds an infer request.
 
         Returns:
             The outputs and their times; its `result()` may raise RequestError.
         """
-        return self._pool.submit(self._run, arrays, time.perf_counter())
+        return self._pool.submit(self._run, arrays, running, time.perf_counter())
 
     def close(self) -> None:
         """Wait for running inferences and end the threads."""
         self._pool.shutdown(wait=True)
 
-    def _run(self, arrays: Arrays, submitted: float) -> Inference:
+    def _run(
+        self, arrays: Arrays, running: AbstractContextManager[None], submitted: float
+    ) -> Inference:
+        with running:
+            return self._infer(arrays, submitted)
+
+    def _infer(self, arrays: Arrays, submitted: float) -> Inference:
         started = time.perf_counter()
         self._refuse_what_cannot_run(arrays)
         request = self._idle.get()

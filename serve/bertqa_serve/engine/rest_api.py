@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import rapidjson
@@ -15,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bertqa_serve.engine.limits import Limits, RestWorkers
 from bertqa_serve.engine.manager import VERSION_NOT_LOADED
 from bertqa_serve.engine.request_error import RequestError, internal, invalid, not_found
 from bertqa_serve.engine.rest_tensors import (
@@ -28,7 +30,6 @@ from bertqa_serve.engine.service import SERVER_NAME, Service, Tensor
 
 logger = logging.getLogger("bertqa_serve")
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
 BODY_SECONDS = 60.0
 _GZIP_FROM_BYTES = 1024
 _JSON = "application/json; charset=utf-8"
@@ -50,15 +51,23 @@ _STATUS = {
 }
 _MODEL = r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<number>[0-9]+))?"
 
-Handler = Callable[[Request, Mapping[str, Any]], Awaitable[Response]]
+Handler = Callable[["_Request", Mapping[str, Any]], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class KServeRest:
     """The REST endpoints as one ASGI application."""
 
-    def __init__(self, service: Service, version: str) -> None:
+    def __init__(self, service: Service, version: str, limits: Limits) -> None:
         self._service = service
         self._version = version
+        self._max_bytes = limits.message_bytes
+        self._workers = RestWorkers(limits.rest_workers)
         self._routes: list[tuple[re.Pattern[str], str, Handler]] = [
             (re.compile(pattern), method, handler)
             for pattern, method, handler in (
@@ -81,7 +90,9 @@ class KServeRest:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
-            response = await self._answer(request)
+            body = await self._body(request)
+            async with self._workers.of(scope["client"]):
+                response = await self._answer(request, body)
         except RequestError as error:
             response = _refusal(error)
         except ClientDisconnect:
@@ -92,7 +103,7 @@ class KServeRest:
         response.headers.update(_EVERY_ANSWER)
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request, body: bytes) -> Response:
         path, method = request.scope["path"], request.method
         matches = [
             (match, wanted, handler)
@@ -109,23 +120,42 @@ class KServeRest:
         found = match.groupdict()
         if found.get("number"):
             found["number"] = int(found["number"])
-        return await handler(request, found)
+        return await handler(_Request(request.headers, body), found)
 
-    async def _server_metadata(self, _: Request, __: Mapping[str, Any]) -> Response:
+    async def _body(self, request: Request) -> bytes:
+        """Read a request's body. Raises RequestError if it is too large or does not arrive."""
+        too_large = RequestError(StatusCode.RESOURCE_EXHAUSTED, "")
+        if int(request.headers.get("Content-Length", 0)) > self._max_bytes:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self._max_bytes:
+                        raise too_large
+        except TimeoutError as error:
+            text = f"Request body did not come within {BODY_SECONDS:.0f} seconds"
+            raise RequestError(StatusCode.DEADLINE_EXCEEDED, text) from error
+        return bytes(body)
+
+    async def _server_metadata(self, _: _Request, __: Mapping[str, Any]) -> Response:
         return _ok({"name": SERVER_NAME, "version": self._version})
 
-    async def _live(self, _: Request, __: Mapping[str, Any]) -> Response:
+    async def _live(self, _: _Request, __: Mapping[str, Any]) -> Response:
+        if not self._service.started:
+            raise internal()
         return _ok()
 
-    async def _ready(self, _: Request, __: Mapping[str, Any]) -> Response:
+    async def _ready(self, _: _Request, __: Mapping[str, Any]) -> Response:
         return _ok() if self._service.manager.ready else _error(503, "Server is not ready")
 
-    async def _model_ready(self, _: Request, found: Mapping[str, Any]) -> Response:
+    async def _model_ready(self, _: _Request, found: Mapping[str, Any]) -> Response:
         if not self._service.model_ready("REST", **found):
             raise not_found(VERSION_NOT_LOADED)
         return _ok()
 
-    async def _model_metadata(self, _: Request, found: Mapping[str, Any]) -> Response:
+    async def _model_metadata(self, _: _Request, found: Mapping[str, Any]) -> Response:
         described = self._service.describe("REST", **found)
         content: dict[str, Any] = {
             "name": described.name,
@@ -138,13 +168,12 @@ class KServeRest:
             content["rt_info"] = {"model_info": described.rt_info}
         return _ok(content)
 
-    async def _model_infer(self, request: Request, found: Mapping[str, Any]) -> Response:
-        body = await _body(request)
+    async def _model_infer(self, request: _Request, found: Mapping[str, Any]) -> Response:
         header_length = request.headers.get(HEADER_LENGTH)
         parsed: list[InferBody] = []
 
         def read() -> list[Tensor]:
-            parsed.append(read_infer_body(body, header_length))
+            parsed.append(read_infer_body(request.body, header_length))
             return parsed[0].tensors
 
         answer = await self._service.infer("REST", read=read, **found)
@@ -152,38 +181,19 @@ class KServeRest:
         headers = {HEADER_LENGTH: str(json_size)} if json_size is not None else None
         return Response(content, media_type=_JSON, headers=headers)
 
-    async def _status(self, _: Request, __: Mapping[str, Any]) -> Response:
+    async def _status(self, _: _Request, __: Mapping[str, Any]) -> Response:
         return _ok(self._service.manager.status())
 
-    async def _reload(self, _: Request, __: Mapping[str, Any]) -> Response:
-        await self._service.manager.reload()
+    async def _reload(self, _: _Request, __: Mapping[str, Any]) -> Response:
+        if self._service.started:
+            await self._service.manager.reload()
         return _ok(self._service.manager.status())
 
-    async def _metrics(self, _: Request, __: Mapping[str, Any]) -> Response:
+    async def _metrics(self, _: _Request, __: Mapping[str, Any]) -> Response:
         metrics = self._service.metrics
-        if not metrics.enabled:
+        if not (metrics.enabled and self._service.started):
             return _error(400, "Invalid request URL", media_type=_TEXT)
         return Response(metrics.text(), media_type=_TEXT)
-
-
-async def _body(request: Request) -> bytes:
-    """Read a request's body. Raises RequestError if it is too large or does not arrive."""
-    too_large = RequestError(
-        StatusCode.RESOURCE_EXHAUSTED, f"Request body is larger than {MAX_BODY_BYTES} bytes"
-    )
-    if int(request.headers.get("Content-Length", 0)) > MAX_BODY_BYTES:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise too_large
-    except TimeoutError as error:
-        text = f"Request body did not come within {BODY_SECONDS:.0f} seconds"
-        raise RequestError(StatusCode.DEADLINE_EXCEEDED, text) from error
-    return bytes(body)
 
 
 def _ok(content: object = None) -> Response:
@@ -191,7 +201,8 @@ def _ok(content: object = None) -> Response:
 
 
 def _refusal(error: RequestError) -> Response:
-    return _error(_STATUS[error.code], error.text)
+    status = _STATUS[error.code]
+    return _error(status, error.text) if error.text else Response(status_code=status)
 
 
 def _error(status: int, text: str, media_type: str = _JSON) -> Response:

@@ -20,17 +20,18 @@ import uvicorn
 
 from bertqa_serve.engine.config import ServerConfig
 from bertqa_serve.engine.grpc_api import KServeGrpc
+from bertqa_serve.engine.limits import GrpcThreads, Limits
 from bertqa_serve.engine.manager import ModelManager
 from bertqa_serve.engine.metrics import Metrics
 from bertqa_serve.engine.model import core
-from bertqa_serve.engine.rest_api import MAX_BODY_BYTES, KServeRest
+from bertqa_serve.engine.rest_api import KServeRest
 from bertqa_serve.engine.service import Service
 from bertqa_serve.errors import PortInUseError, UsageError
 
 logger = logging.getLogger("bertqa_serve")
 
 GRPC_GRACE_SECONDS = 5.0
-_STREAMS_PER_CHANNEL = 1000
+STARTING_SECONDS = 0.05  # From REST's first answer until OVMS loads models.
 VERSION = f"{openvino.__version__.split('-')[0]}-bert-qa-local"
 
 
@@ -53,7 +54,9 @@ class LocalServer:
         rest_host: The address that REST listens on, by default `host`.
         poll_seconds: How often to look for changes; 0 looks only at a reload.
         metrics: What counts the requests; by default it counts, and shows nothing.
-        grpc_arguments: gRPC's channel arguments, such as `grpc.max_concurrent_streams`.
+        grpc_arguments: gRPC's channel arguments, such as `grpc.max_concurrent_streams`. As in
+            OVMS, they do not change the size of the largest message.
+        limits: How much the server takes at once; by default what OVMS takes on this machine.
         tensorflow_serving: Whether to serve the TensorFlow Serving API over gRPC too, which OVMS
             had up to 2026.2. It needs the package ovmsclient.
     """
@@ -70,6 +73,7 @@ class LocalServer:
         poll_seconds: float = 1.0,
         metrics: Metrics | None = None,
         grpc_arguments: Mapping[str, str | int] | None = None,
+        limits: Limits | None = None,
         tensorflow_serving: bool = False,
     ) -> None:
         if (config_path is None) == (config is None):
@@ -81,12 +85,13 @@ class LocalServer:
         self._rest_host = rest_host or host
         self._poll_seconds = poll_seconds
         self._metrics = metrics or Metrics()
+        self._limits = limits or Limits()
         self._grpc_arguments = {
-            "grpc.max_concurrent_streams": _STREAMS_PER_CHANNEL,
-            "grpc.max_receive_message_length": MAX_BODY_BYTES,
-            "grpc.max_send_message_length": -1,
+            "grpc.max_concurrent_streams": self._limits.grpc_streams,
             "grpc.so_reuseport": 0,
             **(grpc_arguments or {}),
+            "grpc.max_receive_message_length": self._limits.message_bytes,
+            "grpc.max_send_message_length": self._limits.message_bytes,
         }
         self._tensorflow_serving = tensorflow_serving
         self._thread = threading.Thread(target=self._run, name="local-engine", daemon=True)
@@ -138,9 +143,10 @@ class LocalServer:
         manager = ModelManager(self._source, self._metrics)
         service = Service(manager, self._metrics)
         grpc_server = grpc.aio.server(options=list(self._grpc_arguments.items()))
-        grpc_server.add_generic_rpc_handlers((KServeGrpc(service, VERSION).handler(),))
+        threads = GrpcThreads(self._limits.grpc_max_threads)
+        grpc_server.add_generic_rpc_handlers((KServeGrpc(service, VERSION, threads).handler(),))
         if self._tensorflow_serving:
-            grpc_server.add_generic_rpc_handlers(_tensorflow_serving(service))
+            grpc_server.add_generic_rpc_handlers(_tensorflow_serving(service, threads))
         self.grpc_port = self._bind_grpc(grpc_server)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(manager.close)
@@ -148,10 +154,13 @@ class LocalServer:
                 listener = stack.enter_context(_listener(self._rest_host, self.rest_port))
                 self.rest_port = listener.getsockname()[1]
                 await stack.enter_async_context(
-                    _serving_rest(KServeRest(service, VERSION), listener)
+                    _serving_rest(KServeRest(service, VERSION, self._limits), listener)
                 )
             await grpc_server.start()
             stack.push_async_callback(grpc_server.stop, GRPC_GRACE_SECONDS)
+            if self.rest_port is not None:
+                await asyncio.sleep(STARTING_SECONDS)
+            service.started = True
             await manager.load()
             self._loaded.set_result(None)
             if self._poll_seconds > 0:
@@ -167,7 +176,7 @@ class LocalServer:
         return port
 
 
-def _tensorflow_serving(service: Service) -> tuple[Any, ...]:
+def _tensorflow_serving(service: Service, threads: GrpcThreads) -> tuple[Any, ...]:
     try:
         from bertqa_serve.engine.tfs_api import TensorFlowServingGrpc
     except ModuleNotFoundError as error:
@@ -175,7 +184,7 @@ def _tensorflow_serving(service: Service) -> tuple[Any, ...]:
             f"The TensorFlow Serving API needs the package ovmsclient ({error}): install the "
             "extra `tfs`."
         ) from error
-    return TensorFlowServingGrpc(service).handlers()
+    return TensorFlowServingGrpc(service, threads).handlers()
 
 
 class _Uvicorn(uvicorn.Server):

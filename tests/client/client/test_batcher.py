@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import pytest
 
+from bertqa import _defaults
 from bertqa.client._batcher import Batcher, InFlightQuestion, PendingWindow
 from bertqa.client._effects import RunInference, WindowResult
 from bertqa.client._options import Settings
@@ -37,8 +37,7 @@ def pending(number: int, length: int = 1, version: int | None = 1) -> list[Pendi
 
 
 def drain(batcher: Batcher) -> Iterator[RunInference]:
-    """Take all batches that there are, as if nothing were too much at once."""
-    batcher._limit = 1000
+    """Take all batches that there are."""
     while (batch := batcher.next_batch(flush=True)) is not None:
         yield batch
 
@@ -98,17 +97,18 @@ def test_windows_that_nothing_waits_for_are_left_out() -> None:
     assert batch.windows == [second[0].window]
 
 
-@pytest.mark.parametrize(("timeout", "at_once"), [(1e9, 16), (1e-9, 1)])
-def test_more_is_sent_at_once_while_answers_come_soon(timeout: float, at_once: int) -> None:
-    batcher = Batcher(timeout, token_budget=64)
-    for number in range(80):
-        batcher.add(pending(number, 2))
-    flying: list[RunInference] = []
-    most = 0
-    for step in range(40):
-        while (batch := batcher.next_batch(flush=True)) is not None:
-            flying.append(batch)
-        most = max(most, len(flying)) if step > 10 else 0
-        first = flying.pop(0)
-        batcher.receive(first, ServerUnreachableError("It is gone."))
-    assert most == at_once
+def test_a_context_of_thousands_of_windows_goes_out_in_batches_of_the_budget() -> None:
+    batcher = Batcher()
+    windows = pending(0, 50_000)
+    assert len(windows) > 1000
+    batcher.add(windows)
+    batches = list(drain(batcher))
+    assert sum(len(batch.windows) for batch in batches) == len(windows)
+    for batch in batches:
+        assert collate(batch.windows)["input_ids"].size <= _defaults.TOKEN_BUDGET
+
+
+def test_a_window_above_the_budget_goes_out_alone() -> None:
+    batcher = Batcher(token_budget=16)
+    batcher.add(pending(0, 30))
+    assert {len(batch.windows) for batch in drain(batcher)} == {1}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from bertqa import AsyncQAClient, QAClient
 from bertqa.artifact import ModelInfo
+from bertqa.client._local import ThreadedTransport
 from bertqa.errors import (
     InvalidOptionError,
     ModelNotReadyError,
@@ -47,6 +51,16 @@ def test_the_model_is_learnt_once(open_client: Twins) -> None:
     client.answer(QUESTION, CONTEXT, version=2)
     client.answer(QUESTION, CONTEXT, version=1)
     assert transport.described == [None, 1]
+
+
+async def test_many_cold_questions_fetch_the_description_a_few_times() -> None:
+    threaded, awaited = InProcessTransport(), InProcessTransport()
+    with QAClient(transport=threaded) as client, ThreadPoolExecutor(200) as pool:
+        list(pool.map(lambda _: client.answer(QUESTION, CONTEXT), range(200)))
+    async with AsyncQAClient(transport=ThreadedTransport(awaited)) as other:
+        await asyncio.gather(*(other.answer(QUESTION, CONTEXT) for _ in range(200)))
+    for transport in (threaded, awaited):
+        assert 1 <= len(transport.described) <= 8
 
 
 def test_the_limits_of_the_model_hold(open_client: Twins) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from bertqa import Answer, QAClient
+from bertqa._progress import Progress
 from bertqa.errors import InvalidOptionError
 from bertqa.evaluation import (
     Comparison,
@@ -54,6 +56,17 @@ def comparison(client: QAClient, dataset: SquadDataset) -> Comparison:
     return compare(
         System("version 1", client, 1, size=10_000_000), System("version 2", client, 2), dataset
     )
+
+
+def test_without_scipy_nothing_is_asked(
+    client: QAClient, dataset: SquadDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    asked: list[Progress] = []
+    systems = System("version 1", client, 1), System("version 2", client, 2)
+    with pytest.raises(ModuleNotFoundError, match="scipy"):
+        compare(*systems, dataset, on_progress=asked.append)
+    assert not asked
 
 
 def test_the_scores_are_those_of_an_evaluation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from bertqa.errors import (
     ServerUnreachableError,
     VersionNotFoundError,
 )
-from bertqa.transport import TLS, AdminClient, Security, rest_address, served_versions
+from bertqa.transport import NO_ANSWER, TLS, AdminClient, Security, rest_address, served_versions
 from bertqa_serve.engine import LocalServer
 from bertqa_serve.engine.metrics import Metrics
 from tests.client.transport.test_rest import answering, response
@@ -117,6 +118,28 @@ def test_another_kind_of_server_is_recognised(body: bytes) -> None:
         tcp_server(answering(response(body))) as port,
         admin_at(port) as admin,
         pytest.raises(ProtocolError, match="does not answer GET /v1/config"),
+    ):
+        admin.models()
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Busy", "504 Gateway Timeout"])
+def test_a_server_that_is_busy_is_not_another_kind_of_server(status: str) -> None:
+    busy = response(b"", status)
+    with tcp_server(answering(busy)) as port, admin_at(port) as admin:
+        for ask in (admin.models, admin.metrics, lambda: admin.metadata("bert-qa")):
+            with pytest.raises(NO_ANSWER):
+                ask()
+
+
+def test_a_server_that_dies_in_the_middle_of_an_answer_is_away() -> None:
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\n{")
+
+    with (
+        tcp_server(die) as port,
+        admin_at(port) as admin,
+        pytest.raises(ServerUnreachableError),
     ):
         admin.models()
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import pytest
 
 from bertqa import errors
-from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._error_mapping import ErrorMapper, seconds_to_wait
 
 
 @pytest.mark.parametrize(
@@ -48,6 +51,24 @@ from bertqa.transport._error_mapping import ErrorMapper
             errors.ServerOverloadedError,
         ),
         ("RESOURCE_EXHAUSTED", "", None, errors.ServerOverloadedError),
+        (
+            "RESOURCE_EXHAUSTED",
+            "Server Threadpool Exhausted",
+            None,
+            errors.ServerOverloadedError,
+        ),
+        (
+            "RESOURCE_EXHAUSTED",
+            "SERVER: Received message larger than max (1048607 vs. 1048576)",
+            None,
+            errors.RequestTooLargeError,
+        ),
+        (
+            "RESOURCE_EXHAUSTED",
+            "received metadata size exceeds hard limit (value length 20000 bytes)",
+            None,
+            errors.RequestTooLargeError,
+        ),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", None, errors.DeadlineExceededError),
         ("UNAUTHENTICATED", "", None, errors.AccessDeniedError),
         ("PERMISSION_DENIED", "RBAC: access denied", None, errors.AccessDeniedError),
@@ -78,7 +99,8 @@ def test_a_message_names_the_model_and_the_version() -> None:
     [
         (404, "NOT_FOUND"),
         (429, "RESOURCE_EXHAUSTED"),
-        (503, "UNAVAILABLE"),
+        (502, "UNAVAILABLE"),
+        (503, "RESOURCE_EXHAUSTED"),
         (418, "HTTP status 418"),
     ],
 )
@@ -94,3 +116,24 @@ def test_an_address_without_a_server_is_named() -> None:
     error = ErrorMapper("grpc://models:9000", "bert-qa", None).unreachable("refused")
     assert str(error).startswith("Cannot connect to grpc://models:9000")
     assert error.detail == "refused"
+
+
+def test_what_is_too_large_names_the_limit_and_what_to_do() -> None:
+    mapper = ErrorMapper("http://models:8000", "bert-qa", None)
+    named = mapper.from_http(413, "Request body is larger than 64 bytes")
+    silent = mapper.from_http(413, "")
+    assert type(named) is type(silent) is errors.RequestTooLargeError
+    assert "larger than 64 bytes" in str(named)
+    assert "max_seq_len" in str(silent)
+
+
+def test_a_server_that_asks_to_wait_is_heard() -> None:
+    error = ErrorMapper("http://models:8000", "bert-qa", None).from_http(503, "full", "7")
+    assert isinstance(error, errors.ServerOverloadedError)
+    assert error.retry_after == 7.0
+    soon = seconds_to_wait(format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True))
+    assert soon is not None
+    assert 50 < soon <= 60
+    assert seconds_to_wait("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    for strange in ("", "soon", "-3", "1e3", "\u0663"):
+        assert seconds_to_wait(strange) is None

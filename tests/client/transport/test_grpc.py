@@ -19,6 +19,7 @@ from bertqa.errors import (
     DeadlineExceededError,
     InvalidOptionError,
     ProtocolError,
+    RequestTooLargeError,
     ServerOverloadedError,
     ServerUnreachableError,
 )
@@ -61,7 +62,6 @@ def test_what_is_unavailable_is_tried_again(open_client: Twins, gate: GrpcGate) 
     ("code", "error"),
     [
         (grpc.StatusCode.INTERNAL, ProtocolError),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, ServerOverloadedError),
         (grpc.StatusCode.UNAUTHENTICATED, AccessDeniedError),
         (grpc.StatusCode.ABORTED, ProtocolError),
     ],
@@ -75,6 +75,54 @@ def test_nothing_else_is_tried_again(
         client.answer(QUESTION, CONTEXT)
     assert len(gate.calls) == 1
     assert caught.value.detail == "an obstacle"
+
+
+def test_what_is_refused_for_lack_of_room_is_sent_again_unless_that_is_turned_off(
+    open_client: Twins, gate: GrpcGate
+) -> None:
+    client = through(open_client, gate)
+    gate.obstacles = [grpc.StatusCode.RESOURCE_EXHAUSTED] * 3
+    expected = client.answer(QUESTION, CONTEXT)
+    assert len(gate.calls) == 4
+    gate.obstacles = [grpc.StatusCode.RESOURCE_EXHAUSTED] * 3
+    assert list(client.answer_many([(QUESTION, CONTEXT)] * 3)) == [expected] * 3
+
+    proud = through(open_client, gate, retry_overload=False)
+    gate.obstacles = [grpc.StatusCode.RESOURCE_EXHAUSTED]
+    with pytest.raises(ServerOverloadedError) as caught:
+        proud.answer(QUESTION, CONTEXT)
+    assert len(gate.calls) == 1
+    assert caught.value.detail == "an obstacle"
+
+
+def test_a_server_that_stays_full_is_given_up_at_the_deadline(
+    open_client: Twins, gate: GrpcGate
+) -> None:
+    client = through(open_client, gate)
+    gate.obstacles = [grpc.StatusCode.RESOURCE_EXHAUSTED] * 500
+    with pytest.raises(ServerOverloadedError, match=r"It was refused \d+ times in ") as caught:
+        client.answer(QUESTION, CONTEXT, timeout=1.0)
+    assert caught.value.detail == "an obstacle"
+    assert len(gate.calls) > 3
+    with pytest.raises(ServerOverloadedError, match=r"It was refused \d+ times in "):
+        list(client.answer_many([(QUESTION, CONTEXT)] * 3, timeout=1.0))
+
+
+def test_a_call_that_is_too_large_is_not_sent_again(
+    open_client: Twins, local_server: Served
+) -> None:
+    with GrpcGate(local_server.grpc_port, ("grpc.max_receive_message_length", 1024)) as gate:
+        client = open_client(f"localhost:{gate.port}", tokenizer=TOKENIZER, timeout=60.0)
+        with pytest.raises(RequestTooLargeError, match="larger than max"):
+            client.answer(QUESTION, CONTEXT)
+        assert len(gate.calls) == 1
+
+
+def test_pings_are_rarer_than_a_grpc_server_forbids() -> None:
+    """A server with gRPC's defaults counts pings within 300 s as strikes, and then hangs up."""
+    options = dict(channel_arguments(Address.parse("grpc://models:9000"))["options"])
+    assert options["grpc.keepalive_time_ms"] > 300_000
+    assert options["grpc.keepalive_time_ms"] >= 1.1 * 300_000
 
 
 def test_what_stays_unavailable_is_given_up(open_client: Twins, gate: GrpcGate) -> None:

@@ -16,6 +16,7 @@ from bertqa.errors import (
     AccessDeniedError,
     DeadlineExceededError,
     ProtocolError,
+    RequestTooLargeError,
     ServerOverloadedError,
     ServerUnreachableError,
 )
@@ -109,7 +110,7 @@ def test_a_strange_body_is_refused(open_client: Twins, body: bytes, headers: str
     [
         ("401 Unauthorized", AccessDeniedError),
         ("403 Forbidden", AccessDeniedError),
-        ("429 Too Many Requests", ServerOverloadedError),
+        ("413 Content Too Large", RequestTooLargeError),
         ("500 Internal Server Error", ProtocolError),
         ("418 I'm a teapot", ProtocolError),
         ("302 Found", ProtocolError),
@@ -123,6 +124,23 @@ def test_a_status_is_translated(open_client: Twins, status: str, error: type[Ber
     ):
         ask(open_client, port)
     assert caught.value.detail == "as the server says"
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
+def test_a_server_without_room_is_asked_again(open_client: Twins, status: str) -> None:
+    """Both for the description of the model and for an answer, whose body is strange at last."""
+    full = response(b'{"error": "as the server says"}', status, "Retry-After: 0\r\n")
+    with (
+        tcp_server(answering(full, full, METADATA, full, full, response(b"{}"))) as port,
+        pytest.raises(ProtocolError, match="KServe v2"),
+    ):
+        ask(open_client, port)
+    with tcp_server(answering(METADATA, full)) as port:
+        client = open_client(f"http://localhost:{port}", tokenizer=TOKENIZER, retry_overload=False)
+        with pytest.raises(ServerOverloadedError) as caught:
+            client.answer(QUESTION, CONTEXT)
+        assert caught.value.detail == "as the server says"
+        assert caught.value.retry_after == 0.0
 
 
 def test_what_is_not_http_is_refused(open_client: Twins) -> None:

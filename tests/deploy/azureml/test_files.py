@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 from azure.ai import ml
 
+from bertqa.artifact import server_settings
 from bertqa_deploy.azureml.files import Document, Files
 from bertqa_deploy.azureml.plans import plan_serving, plan_training
 from bertqa_deploy.errors import AzureFileError
@@ -70,6 +74,21 @@ def test_ovms_knows_every_argument_of_the_deployment() -> None:
     assert unknown_flags(arguments["OVMS_ARGUMENTS"].split()) == {}
     flagged = unknown_flags([*arguments["OVMS_ARGUMENTS"].split(), "--no_such_flag=1"])
     assert set(map(tuple, flagged.values())) == {("no_such_flag",)}
+
+
+def test_the_server_of_the_deployment_has_the_settings_that_serve_would_choose() -> None:
+    content = Files(AZUREML).read("deployment").content
+    (cores,) = re.findall(r"_F(\d+)s_", content["instance_type"])
+    settings = server_settings(int(cores))
+    arguments = dict(
+        argument.removeprefix("--").split("=", 1)
+        for argument in shlex.split(content["environment_variables"]["OVMS_ARGUMENTS"])
+    )
+    assert json.loads(arguments["plugin_config"]) == settings.plugin_config
+    for flag in ("rest_workers", "log_level"):
+        assert arguments[flag] == settings.flags()[flag]
+    requests = content["request_settings"]["max_concurrent_requests_per_instance"]
+    assert requests < settings.rest_workers
 
 
 def test_a_file_that_is_missing_or_wrong_is_named(tmp_path: Path) -> None:

@@ -10,24 +10,32 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import httpx
 import trustme
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from bertqa_serve.engine.server import LocalServer
 from tests.support.chart import render
 from tools.programs import envoy
 
 LISTENERS = {"grpc": 9000, "rest": 8000, "probe": 8081}
-CLUSTERS = {"ovms_grpc": 9001, "ovms_rest": 8001}
+CLUSTERS = {"ovms_grpc": 9001, "ovms_rest": 8001, "ovms_probe": 8001}
 
 
 def files(scenario: str = "pvc", values: dict[str, Any] | None = None) -> dict[str, str]:
     data: dict[str, str] = render(scenario, values).one("ConfigMap", "bert-qa-proxy")["data"]
     return data
+
+
+class Upstream(Protocol):
+    """The ports of the server behind the proxy."""
+
+    @property
+    def grpc_port(self) -> int: ...
+    @property
+    def rest_port(self) -> int | None: ...
 
 
 class Authority:
@@ -51,7 +59,7 @@ class Proxy:
     """A running Envoy, and the ports that stand for 9000, 8000 and 8081."""
 
     ports: dict[str, int]
-    engine: LocalServer
+    engine: Upstream
     authority: Authority
 
     def get(self, path: str, listener: str = "rest", **options: Any) -> httpx.Response:
@@ -77,7 +85,7 @@ class Proxy:
 @contextlib.contextmanager
 def running_proxy(
     scenario: str,
-    engine: LocalServer,
+    engine: Upstream,
     directory: Path,
     values: dict[str, Any] | None = None,
 ) -> Iterator[Proxy]:
@@ -87,14 +95,13 @@ def running_proxy(
     mount_secret(directory / "tls" / "clients", {"ca.crt": authority.certificate.read_bytes()})
     ports = free_ports()
     assert engine.rest_port is not None
-    upstream = {"ovms_grpc": engine.grpc_port, "ovms_rest": engine.rest_port}
+    upstream = {9001: engine.grpc_port, 8001: engine.rest_port}
     replaced = {
         **{
             f"port_value: {LISTENERS[name]}}}": f"port_value: {ports[name]}}}" for name in LISTENERS
         },
         **{
-            f"port_value: {CLUSTERS[name]}}}": f"port_value: {upstream[name]}}}"
-            for name in CLUSTERS
+            f"port_value: {port}}}": f"port_value: {upstream[port]}}}" for port in CLUSTERS.values()
         },
         "address: 0.0.0.0": "address: 127.0.0.1",
         "/etc/envoy/": f"{directory}/",

@@ -6,6 +6,9 @@ import json
 import subprocess
 from typing import Any
 
+import pytest
+
+from bertqa.artifact import server_settings
 from tests.support.chart import CHART, NAMESPACE, SCENARIOS
 from tools.programs import helm
 
@@ -65,3 +68,32 @@ def test_kserve_names_the_inference_service() -> None:
     printed = notes("kserve")
     assert "kubectl --namespace ml get inferenceservice answers-bert-qa" in printed
     assert "helm test" not in printed
+
+
+@pytest.mark.parametrize(
+    ("given", "same"),
+    [
+        ({"grpcMaxThreads": 999}, {"grpc_threads": 999}),
+        ({"restWorkers": 8}, {"rest_workers": 8}),
+        ({"streams": 5}, {"streams": 5}),
+        ({"maxRequestTokens": 1024}, {"max_request_tokens": 1024}),
+        (
+            {"grpcMaxThreads": 9, "maxConcurrentStreams": 2000000, "restWorkers": 2},
+            {"grpc_threads": 9, "concurrent_streams": 2000000, "rest_workers": 2},
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_named_as_serve_names_them(
+    given: dict[str, int], same: dict[str, Any]
+) -> None:
+    conflicts = server_settings(4, 2**32, **same).conflicts()
+    assert conflicts
+    _, _, said = notes("pvc", {"server": given}).partition("Values that contradict each other:\n")
+    assert [line.strip() for line in said.partition("Wait until")[0].split("\n") if line] == (
+        conflicts
+    )
+
+
+def test_nothing_is_said_of_values_that_go_together() -> None:
+    for scenario in ("pvc", "tracks", "xeon"):
+        assert "contradict" not in notes(scenario)

@@ -11,10 +11,12 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 import yaml
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from bertqa.artifact import INPUTS
 from bertqa_serve.engine.server import LocalServer
 from tests.deploy.helm.proxy import (
     CLUSTERS,
@@ -175,6 +177,86 @@ def test_users_reach_the_inference_protocol_alone(plain: Proxy, path: str) -> No
 @pytest.mark.parametrize("path", ["/v2/models/bert-qa/infer", "/v2/models/bert-qa", "/v2"])
 def test_the_probe_port_answers_no_questions(plain: Proxy, path: str) -> None:
     assert plain.get(path, "probe").status_code == 404
+
+
+LIMIT = {"server": {"maxRequestTokens": 4 * 512}}
+ANSWERED = (grpc.StatusCode.OK, "")
+
+
+def too_large(limit: int) -> tuple[grpc.StatusCode, str]:
+    said = f"Received message larger than max ({limit * 24 + 4096} bytes)"
+    return grpc.StatusCode.RESOURCE_EXHAUSTED, said
+
+
+@pytest.fixture(scope="module")
+def narrow(engine: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    with running_proxy("pvc", engine, tmp_path_factory.mktemp("narrow"), LIMIT) as proxy:
+        yield proxy
+
+
+def ask_over_grpc(proxy: Proxy, batch: int, tokens: int) -> tuple[grpc.StatusCode, str]:
+    address = f"localhost:{proxy.ports['grpc']}"
+    tensors = [
+        service_pb2.ModelInferRequest.InferInputTensor(
+            name=name, datatype="INT64", shape=[batch, tokens]
+        )
+        for name in INPUTS
+    ]
+    request = service_pb2.ModelInferRequest(
+        model_name="bert-qa",
+        inputs=tensors,
+        raw_input_contents=[np.ones((batch, tokens), np.int64).tobytes()] * len(tensors),
+    )
+    with grpc.insecure_channel(address) as channel:
+        try:
+            service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=60)
+        except grpc.RpcError as error:
+            return error.code(), error.details()
+    return ANSWERED
+
+
+def ask_over_rest(proxy: Proxy, batch: int, tokens: int) -> int:
+    data = [[2048] * tokens] * batch
+    inputs = [
+        {"name": name, "datatype": "INT64", "shape": [batch, tokens], "data": data}
+        for name in INPUTS
+    ]
+    url = f"http://localhost:{proxy.ports['rest']}/v2/models/bert-qa/infer"
+    return httpx.post(url, json={"inputs": inputs}, timeout=60).status_code
+
+
+def test_a_request_of_the_largest_size_is_answered(narrow: Proxy, plain: Proxy) -> None:
+    assert ask_over_grpc(narrow, 4, 512) == ANSWERED
+    assert ask_over_rest(narrow, 4, 512) == 200
+    assert ask_over_grpc(plain, 64, 512) == ANSWERED
+    assert ask_over_rest(plain, 64, 512) == 200
+
+
+def test_a_larger_request_never_reaches_the_server(narrow: Proxy, plain: Proxy) -> None:
+    assert ask_over_grpc(narrow, 5, 512) == too_large(4 * 512)
+    assert ask_over_rest(narrow, 8, 512) == 413
+    assert ask_over_grpc(plain, 1000, 128) == too_large(64 * 512)
+    assert ask_over_rest(plain, 1000, 128) == 413
+
+
+def test_a_limit_above_the_buffer_of_a_connection_holds_too(
+    engine: LocalServer, tmp_path: Path
+) -> None:
+    values = {"server": {"maxRequestTokens": 200 * 512}}
+    with running_proxy("pvc", engine, tmp_path, values) as proxy:
+        assert ask_over_grpc(proxy, 200, 512) == ANSWERED
+        assert ask_over_grpc(proxy, 201, 512) == too_large(200 * 512)
+
+
+def test_users_have_two_rest_connections_for_each_stream_and_probes_a_new_one_each() -> None:
+    clusters = {
+        one["name"]: one
+        for one in bootstrap(values={"server": {"streams": 4}})["static_resources"]["clusters"]
+    }
+    (threshold,) = clusters["ovms_rest"]["circuit_breakers"]["thresholds"]
+    assert threshold == {"max_connections": 8}
+    (options,) = clusters["ovms_probe"]["typed_extension_protocol_options"].values()
+    assert options["common_http_protocol_options"] == {"max_requests_per_connection": 1}
 
 
 def test_users_speak_tls(tls: Proxy) -> None:

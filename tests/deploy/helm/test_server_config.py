@@ -11,7 +11,7 @@ import httpx
 import jsonschema
 import pytest
 
-from bertqa.artifact import plugin_config
+from bertqa.artifact import server_settings
 from bertqa_serve.command import unknown_flags
 from bertqa_serve.engine.flags import parse
 from bertqa_serve.engine.server import LocalServer
@@ -146,27 +146,94 @@ def test_threads_follow_the_cpu_limit_and_streams_the_threads(
     assert plugin == {"INFERENCE_NUM_THREADS": str(threads), "NUM_STREAMS": str(streams)}
 
 
-def test_the_chart_chooses_threads_and_streams_as_serve_does() -> None:
-    """One release with a track for each number of cores is rendered much faster than one each."""
-    limits: dict[str, object] = {f"whole{cores}": cores for cores in range(1, 65)}
-    limits |= {"half": "500m", "little": "100m", "odd": "3500m", "decimal": 2.5}
-    tracks: dict[str, object] = {
-        name: {"version": 1, "weight": 0, "resources": {"limits": {"cpu": cpu, "memory": "1Gi"}}}
-        for name, cpu in limits.items()
-    }
+MEMORIES: dict[str, int | None] = {
+    "256Mi": 2**28,
+    "1Gi": 2**30,
+    "1500M": 1_500_000_000,
+    "4Gi": 2**32,
+    "64Gi": 2**36,
+    "0.5Ti": 2**39,
+}
+
+
+def of_each_size() -> dict[str, tuple[object, int, object, int | None]]:
+    """CPU limits with their cores and memory limits with their bytes, by the name of a track."""
+    sizes: dict[str, tuple[object, int, object, int | None]] = {}
+    memories = list(MEMORIES.items())
+    for cores in range(1, 65):
+        memory, size = memories[cores % len(memories)]
+        sizes[f"whole{cores}"] = (cores, cores, memory, size)
+    sizes["half"] = ("500m", 1, 1_000_000_000, 1_000_000_000)
+    sizes["little"] = ("100m", 1, "64Mi", 2**26)
+    sizes["odd"] = ("3500m", 3, "1.5Gi", 3 * 2**29)
+    sizes["decimal"] = (2.5, 2, None, None)
+    return sizes
+
+
+def sized(sizes: dict[str, tuple[object, int, object, int | None]], **track: object) -> Rendering:
+    """Render one release with a track for each size, which is much faster than one each."""
+    tracks: dict[str, object] = {}
+    for name, (cpu, _, memory, _) in sizes.items():
+        limits = {"cpu": cpu} if memory is None else {"cpu": cpu, "memory": memory}
+        tracks[name] = {"version": 1, "weight": 0, "resources": {"limits": limits}, **track}
     tracks["stable"] = {"version": 1, "weight": 100}
-    rendering = render(values={"xeon": {"wholeCpus": False}, "tracks": tracks})
+    return render(values={"xeon": {"wholeCpus": False}, "tracks": tracks})
 
-    rendered = {
-        name: server_config(rendering, name)["model_config_list"][0]["config"]["plugin_config"]
-        for name in limits
-    }
 
-    cores = {name: name.removeprefix("whole") for name in limits}
-    expected = {"half": 1, "little": 1, "odd": 3, "decimal": 2}
-    assert rendered == {
-        name: plugin_config(expected.get(name) or int(cores[name])) for name in limits
-    }
+def flags(rendering: Rendering, track: str) -> dict[str, str]:
+    arguments = container(server_pod(rendering, track), "ovms")["args"]
+    return dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
+
+
+def test_the_chart_chooses_every_setting_as_serve_does() -> None:
+    sizes = of_each_size()
+    rendering = sized(sizes, version="latest")
+    for name, (_, cores, _, memory) in sizes.items():
+        settings = server_settings(cores, memory)
+        assert model(rendering, name)["plugin_config"] == settings.plugin_config, name
+        rendered = flags(rendering, name)
+        assert rendered | settings.flags() == rendered, name
+
+
+def test_the_proxy_lets_through_what_the_smallest_server_holds() -> None:
+    sizes = of_each_size()
+    for name in ("whole4", "whole64", "little", "odd", "decimal"):
+        _, cores, _, memory = sizes[name]
+        smallest = [server_settings(cores, memory), server_settings(4, 2**32)]
+        config = envoy_config(sized({name: sizes[name]}))
+        assert f"max_request_bytes: {min(s.max_request_bytes for s in smallest)}\n" in config
+        assert f"max_requests: {min(s.concurrent_streams for s in smallest)}," in config
+
+
+def envoy_config(rendering: Rendering) -> str:
+    config: str = rendering.one("ConfigMap", "bert-qa-proxy")["data"]["envoy.yaml"]
+    return config
+
+
+@pytest.mark.parametrize(
+    ("given", "same"),
+    [
+        ({"threads": 3}, {"threads": 3}),
+        ({"streams": 1}, {"streams": 1}),
+        ({"maxConcurrentStreams": 7}, {"concurrent_streams": 7}),
+        ({"maxConcurrentStreams": 100000}, {"concurrent_streams": 100000}),
+        ({"grpcMaxThreads": 2000000}, {"grpc_threads": 2000000}),
+        ({"restWorkers": 64}, {"rest_workers": 64}),
+        ({"pollSeconds": 30}, {"poll_seconds": 30}),
+        ({"logLevel": "TRACE"}, {"log_level": "TRACE"}),
+        ({"maxRequestTokens": 2000000}, {"max_request_tokens": 2000000}),
+    ],
+)
+def test_every_setting_can_be_given_and_the_others_follow(
+    given: dict[str, object], same: dict[str, Any]
+) -> None:
+    track = {"version": "latest", "weight": 100}
+    rendering = render(values={"server": given, "tracks": {"stable": track}})
+    settings = server_settings(4, 2**32, **same)
+    assert model(rendering)["plugin_config"] == settings.plugin_config
+    rendered = flags(rendering, "stable")
+    assert rendered | settings.flags() == rendered
+    assert f"max_request_bytes: {settings.max_request_bytes}\n" in envoy_config(rendering)
 
 
 @pytest.mark.parametrize(("cpu", "threads"), [("1500m", 1), (2.5, 2), ("500m", 1)])

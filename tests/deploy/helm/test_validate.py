@@ -74,6 +74,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"server": {"pluginConfig": {"PERFORMANCE_HINT": "LATENCY"}}},
         "server.pluginConfig must not hold PERFORMANCE_HINT",
     ),
+    "one gRPC thread": (
+        "pvc",
+        {"server": {"grpcMaxThreads": 1}},
+        "server.grpcMaxThreads is 1, with which OVMS refuses every call",
+    ),
     "TLS without a certificate": (
         "pvc",
         {"tls": {"enabled": True}},

@@ -17,7 +17,7 @@ from bertqa_deploy.storage.directory import Directory
 from bertqa_deploy.storage.publishing import publish
 from bertqa_deploy.storage.version import VersionFiles
 from tests.support.files import unwritable
-from tests.support.models import write_manifest
+from tests.support.models import write_manifest, write_published_version
 
 KEPT = {"lock", "numbers.json", "copies"}
 
@@ -181,3 +181,50 @@ def test_a_full_disk_is_one_error_and_keeps_nothing(published: Repository, tmp_p
     )
     assert "cannot be written: File too large" in done.stdout, done.stderr
     assert [path.name for path in to.rglob("*") if path.is_file()] == ["lock"]
+
+
+def test_a_twin_that_went_before_the_lock_was_taken_is_copied_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the look at all parts, the IR would appear alone."""
+    write_published_version(tmp_path / "source", 2)
+    source, to = Repository(tmp_path / "source"), tmp_path / "to"
+    twin, ir = (VersionFiles.of(source, 2, model) for model in ("bert-qa-onnx", "bert-qa"))
+    there = to / twin.model / "2"
+    shutil.copytree(twin.source, there)
+    enter = RepositoryWriter.__enter__
+
+    def another_process_removes_it_first(writer: RepositoryWriter) -> RepositoryWriter:
+        shutil.rmtree(there)
+        return enter(writer)
+
+    monkeypatch.setattr(RepositoryWriter, "__enter__", another_process_removes_it_first)
+    Directory(to).take([twin, ir], lambda _: None)
+    assert Repository(to).versions("bert-qa") == Repository(to).versions("bert-qa-onnx") == [2]
+
+
+def test_a_version_that_is_a_link_to_nothing_is_taken_before_anything_is_copied(
+    published: Repository, tmp_path: Path
+) -> None:
+    link = tmp_path / "to" / "bert-qa" / "2"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("nowhere")
+    part = VersionFiles.of(published, 2, "bert-qa")
+    with pytest.raises(VersionExistsError, match="is a symbolic link to nowhere"):
+        Directory(tmp_path / "to").take([part], lambda _: None)
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["bert-qa"]
+
+
+def test_a_copy_is_not_written_through_a_link(published: Repository, tmp_path: Path) -> None:
+    part = VersionFiles.of(published, 2, "bert-qa")
+    copy = tmp_path / "to" / ".bert-qa" / "copies" / part.identity
+    copy.mkdir(parents=True)
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / "photos").mkdir()
+    (copy / "model.xml").symlink_to(tmp_path / "mine")
+    (copy / "photos").symlink_to(tmp_path / "photos")
+    (copy / "model.bin").mkdir()
+    Directory(tmp_path / "to").take([part], lambda _: None)
+    assert (tmp_path / "mine").read_text() == "kept"
+    assert (tmp_path / "photos").is_dir()
+    assert Repository(tmp_path / "to").versions() == [2]

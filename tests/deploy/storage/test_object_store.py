@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bertqa._progress import Progress
@@ -65,7 +66,7 @@ def test_no_server_ever_finds_a_model_that_lacks_something(
             for path, content in objects.items():
                 (mirror / path).parent.mkdir(exist_ok=True)
                 (mirror / path).write_bytes(content)
-            server.reload()
+            httpx.post(f"{server.address}/v1/config/reload", timeout=60)
             states = server.states("bert-qa")
             assert states[1].state == "AVAILABLE"
             seen.append((request.file, states[2].state if 2 in states else "absent"))

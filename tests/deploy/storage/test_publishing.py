@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bertqa.artifact import Repository
-from bertqa.errors import BertQAError, QualityGateError, RepositoryError
-from bertqa_deploy.errors import VersionExistsError
+from bertqa.errors import BertQAError, InvalidOptionError, QualityGateError, RepositoryError
+from bertqa_deploy.errors import StorageError, VersionExistsError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import Published, publish
 from tests.support.models import write_manifest
@@ -204,3 +204,20 @@ def test_without_a_card_nothing_can_be_verified(repository: Repository, tmp_path
 
     with pytest.raises(RepositoryError, match=r"There is no .*manifest\.json"):
         publish(repository, 2, Address.parse(str(tmp_path / "elsewhere")))
+
+
+@pytest.mark.parametrize("inside", ["elsewhere", "bert-qa", "bert-qa/1", ".bert-qa", "a/../b"])
+def test_a_target_inside_the_source_is_refused(inside: str, repository: Repository) -> None:
+    before = sorted(repository.root.rglob("*"))
+    with pytest.raises(StorageError, match="is inside the repository that has the version"):
+        publish(repository, 1, Address.parse(f"{repository.root}/{inside}"))
+    assert sorted(repository.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("model", ["", ".", "..", "../model_repository/bert-qa", "/bert-qa"])
+def test_a_model_that_is_a_path_is_refused(
+    model: str, repository: Repository, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidOptionError, match="pass the name of a model's directory"):
+        publish(repository, 1, Address.parse(str(tmp_path / "to")), model)
+    assert not (tmp_path / "to").exists()

@@ -10,11 +10,13 @@ import pytest
 
 from bertqa.errors import ConfigError
 from bertqa_serve.command import known_flags
+from bertqa_serve.engine import flags, limits
 from bertqa_serve.engine.__main__ import EXIT_FAILED, EXIT_USAGE, main
 from bertqa_serve.engine.flags import parse, parser, server_from
 from bertqa_serve.errors import UsageError
 
 OWN = {"help", "tensorflow_serving_api"}
+METRICS = ["--config_path", "c", "--rest_port", "0", "--metrics_enable"]
 
 
 @pytest.fixture(autouse=True)
@@ -26,14 +28,14 @@ def logging_as_before() -> Iterator[None]:
 
 
 def test_every_flag_is_one_that_ovms_has() -> None:
-    flags = {
+    names = {
         option.removeprefix("--")
         for action in parser()._actions
         for option in action.option_strings
         if option.startswith("--")
     }
     for version, known in known_flags().items():
-        assert flags - OWN <= known, version
+        assert names - OWN <= known, version
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,8 @@ def test_every_flag_is_one_that_ovms_has() -> None:
         (["--config_path", "c", "--nireq", "2"], "model_path only"),
         (["--config_path", "c", "--metrics_enable"], "rest_port"),
         (["--config_path", "c", "--rest_port", "0", "--metrics_list", "x"], "metrics_enable"),
-        (["--config_path", "c", "--grpc_channel_arguments", "x"], "no value for x"),
+        (["--config_path", "c", "--rest_workers", "2"], "rest_port is required to start rest"),
+        (["--config_path", "c", "--rest_workers", "10001"], "count should be from 2 to 10000"),
         (["--model_name", "m", "--model_path", "p", "--nireq", "-1"], "nireq"),
     ],
 )
@@ -60,6 +63,10 @@ def test_wrong_combinations_are_refused(arguments: list[str], expected: str) -> 
         (["--grpc_workers", "2", "--config_path", "c"], "grpc_workers"),
         (["--api_key_file", "x"], "api_key_file"),
         (["--port", "many"], "many"),
+        (["--rest_workers", "-1"], "error parsing options: Argument ‘-1’ failed to parse"),
+        (["--grpc_max_threads", "4294967296"], "Argument ‘4294967296’ failed to parse"),
+        (["--file_system_poll_wait_seconds", "-1"], "Argument ‘-1’ failed to parse"),
+        (["--file_system_poll_wait_seconds", "nan"], "Argument ‘nan’ failed to parse"),
         (["--log_level", "LOUD"], "LOUD"),
         (["--plugin_config", "{"], "is not valid JSON"),
         (["--conf", "c"], "conf"),
@@ -70,6 +77,36 @@ def test_what_the_engine_does_not_have_is_refused(
 ) -> None:
     assert main(arguments) == EXIT_USAGE
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["x", "a=1=2", "a=", "grpc.max_concurrent_streams=5,x"])
+def test_channel_arguments_in_a_wrong_format_are_refused_in_ovms_words(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config_path", "c", "--grpc_channel_arguments", text]) == EXIT_FAILED
+    assert f"Grpc channel arguments passed in wrong format - {text}" in capsys.readouterr().err
+
+
+def test_channel_arguments_are_read_as_ovms_reads_them(caplog: pytest.LogCaptureFixture) -> None:
+    arguments = " grpc.a = 5 ,grpc.b=7ms,grpc.c=name,grpc.d=99999999999"
+    options = parse([*METRICS, "--grpc_channel_arguments", arguments])
+    found = server_from(options)._grpc_arguments
+    wanted = {"grpc.a": 5, "grpc.b": 7, "grpc.c": "name"}
+    assert {
+        name: value for name, value in found.items() if name in "grpc.a grpc.b grpc.c"
+    } == wanted
+    assert "grpc.d" not in found
+    assert "Out of range parameter grpc.d : 99999999999" in caplog.text
+
+
+def test_rest_workers_are_bounded_by_the_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "open_files_limit", lambda: 1024)
+    monkeypatch.setattr(flags, "open_files_limit", lambda: 1024)
+    arguments = [*METRICS, "--rest_workers"]
+    server_from(parse([*arguments, "168"]))
+    told = "count cannot be larger than 168 due to open files limit. Current open files limit: 1024"
+    with pytest.raises(UsageError, match=told):
+        server_from(parse([*arguments, "169"]))
 
 
 def test_an_unknown_metric_is_named() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bertqa_serve.engine import LocalServer, rest_api
-from bertqa_serve.engine.rest_api import MAX_BODY_BYTES
+from bertqa_serve.engine.limits import Limits
 from tests.support.models import write_config, write_toy_version
 from tools.fuzz import INPUTS, fuzz
 
@@ -124,18 +124,33 @@ def test_500_connections_at_once_are_all_answered(server: LocalServer) -> None:
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
 
-def test_what_is_too_large_is_refused_before_it_is_read(server: LocalServer) -> None:
+def test_what_is_too_large_is_refused_before_it_is_read(repository: Path) -> None:
+    # OVMS takes a GiB, whatever the channel arguments say.
+    assert Limits().message_bytes == 2**30
+    arguments = {"grpc.max_receive_message_length": 10}
+    limits = Limits(message_bytes=2**20)
+    config = repository / "config.json"
+    with LocalServer(config, poll_seconds=0, limits=limits, grpc_arguments=arguments) as server:
+        refuses_what_is_too_large(server, limits.message_bytes)
+
+
+def refuses_what_is_too_large(server: LocalServer, limit: int) -> None:
     with connect(server) as connection:
         connection.sendall(
             b"POST /v2/models/bert-qa/infer HTTP/1.1\r\nHost: x\r\n"
-            b"Content-Length: 1000000000000\r\n\r\n"
+            b"Content-Length: %d\r\n\r\n" % (limit + 1)
         )
         assert connection.recv(4096).startswith(b"HTTP/1.1 413")
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         with pytest.raises(grpc.RpcError) as raised:
-            infer(bytes(MAX_BODY_BYTES + 1), timeout=60)
+            infer(bytes(limit + 1), timeout=60)
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        told = f"Received message larger than max ({limit + 1} vs. {limit})"
+        assert told in raised.value.details()
+        with pytest.raises(grpc.RpcError) as raised:
+            infer(b"\xff" * limit, timeout=60)
+        assert raised.value.code() is grpc.StatusCode.INTERNAL
     assert answers(server)
 
 

@@ -13,7 +13,7 @@ from typing import Literal, Self, Unpack, overload
 
 from bertqa import _defaults
 from bertqa.client._base_client import BaseClient, check_pair, raise_unless_own
-from bertqa.client._batcher import Batcher, Outcome
+from bertqa.client._batcher import Outcome
 from bertqa.client._local import open_async_local_transport
 from bertqa.client._options import AskOptions, Settings
 from bertqa.client._question import AnswerFlow, Question
@@ -130,7 +130,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             InvalidOptionError: An option is not valid. This is raised before a pair is read.
         """
         settings = self._settings_of(options)
-        scheduler = Scheduler(Batcher(settings.timeout, look_ahead))
+        scheduler = self._scheduler(settings.timeout, look_ahead=look_ahead)
         return self._answer_pairs(pairs, scheduler, settings, return_errors=return_errors)
 
     async def close(self) -> None:
@@ -206,9 +206,8 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float | None = None
     ) -> Outcome:
         """Drive one question to its outcome."""
-        stream = self._driver.stream(
-            each([started]), Scheduler(Batcher(timeout)), timeout=timeout, deadline=deadline
-        )
+        scheduler = self._scheduler(timeout, deadline)
+        stream = self._driver.stream(each([started]), scheduler, timeout=timeout, deadline=deadline)
         async with aclosing(stream) as outcomes:
             _, outcome = await anext(outcomes)
         return outcome

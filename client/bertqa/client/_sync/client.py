@@ -15,7 +15,7 @@ from typing import Literal, Self, Unpack, overload
 
 from bertqa import _defaults
 from bertqa.client._base_client import BaseClient, check_pair, raise_unless_own
-from bertqa.client._batcher import Batcher, Outcome
+from bertqa.client._batcher import Outcome
 from bertqa.client._local import open_local_transport
 from bertqa.client._options import AskOptions, Settings
 from bertqa.client._question import AnswerFlow, Question
@@ -132,7 +132,7 @@ class QAClient(BaseClient[Transport]):
             InvalidOptionError: An option is not valid. This is raised before a pair is read.
         """
         settings = self._settings_of(options)
-        scheduler = Scheduler(Batcher(settings.timeout, look_ahead))
+        scheduler = self._scheduler(settings.timeout, look_ahead=look_ahead)
         return self._answer_pairs(pairs, scheduler, settings, return_errors=return_errors)
 
     def close(self) -> None:
@@ -208,9 +208,8 @@ class QAClient(BaseClient[Transport]):
         self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float | None = None
     ) -> Outcome:
         """Drive one question to its outcome."""
-        stream = self._driver.stream(
-            each([started]), Scheduler(Batcher(timeout)), timeout=timeout, deadline=deadline
-        )
+        scheduler = self._scheduler(timeout, deadline)
+        stream = self._driver.stream(each([started]), scheduler, timeout=timeout, deadline=deadline)
         with closing(stream) as outcomes:
             _, outcome = next(outcomes)
         return outcome

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from bertqa.transport._address import REST_SCHEMES
+from functools import partial
+
+from bertqa.transport._address import REST_SCHEMES, Address
+from bertqa.transport._async.balanced import AsyncBalancedTransport
 from bertqa.transport._async.grpc import AsyncGrpcTransport
 from bertqa.transport._async.rest import AsyncRestTransport
-from bertqa.transport._contract import AsyncTransport
-from bertqa.transport._factory import TransportOptions, addresses, codec_for, split_address
+from bertqa.transport._contract import AsyncProbedTransport, AsyncTransport
+from bertqa.transport._factory import (
+    AsyncOpenAt,
+    TransportOptions,
+    addresses,
+    codec_for,
+    split_address,
+)
+from bertqa.transport._resolution import may_have_several
 
 
 def open_async_transport(url: str, options: TransportOptions) -> AsyncTransport:
@@ -23,12 +33,20 @@ def open_async_transport(url: str, options: TransportOptions) -> AsyncTransport:
         InvalidOptionError: An address is not valid, or a file or package is missing.
     """
     address, rest_address = addresses(url, options)
-    model, security = options["model"], options["security"]
-    if address.scheme in REST_SCHEMES:
-        return AsyncRestTransport(address, model, security)
-    codec = codec_for(address, model)
-    rest = None if rest_address is None else AsyncRestTransport(rest_address, model, security)
-    return AsyncGrpcTransport(address, model, security, codec, rest)
+
+    def open_at(at: Address, *, repeats: bool) -> AsyncProbedTransport:
+        model, security = options["model"], options["security"]
+        if at.scheme in REST_SCHEMES:
+            return AsyncRestTransport(at, model, security, repeats=repeats)
+        described_at = rest_address
+        if rest_address is not None and options["metadata_url"] is None and at.authority:
+            described_at = rest_address.at(at.host)
+        rest = None
+        if described_at is not None:
+            rest = AsyncRestTransport(described_at, model, security, repeats=repeats)
+        return AsyncGrpcTransport(at, model, security, codec_for(at, model), rest, repeats=repeats)
+
+    return _balanced(address, open_at)
 
 
 def open_async_split_transport(url: str, options: TransportOptions) -> AsyncTransport:
@@ -45,4 +63,16 @@ def open_async_split_transport(url: str, options: TransportOptions) -> AsyncTran
         InvalidOptionError: An address is not valid, or a file is missing.
     """
     address, model = split_address(url, options)
-    return AsyncRestTransport(address, model, options["security"])
+
+    def open_at(at: Address, *, repeats: bool) -> AsyncProbedTransport:
+        return AsyncRestTransport(at, model, options["security"], repeats=repeats)
+
+    return _balanced(address, open_at)
+
+
+def _balanced(address: Address, open_at: AsyncOpenAt) -> AsyncTransport:
+    """Return one transport to all servers that an address may stand for."""
+    single = open_at(address, repeats=True)
+    if not may_have_several(address):
+        return single
+    return AsyncBalancedTransport(address, single, partial(open_at, repeats=False))

@@ -21,6 +21,7 @@ class AsyncGrpcTransport(GrpcConnection):
         codec: The protocol that is spoken.
         rest: The transport that describes the model: OVMS sends `rt_info` over REST alone. None
             leaves it to the gRPC server, which describes inputs and outputs.
+        repeats: Whether to repeat calls that reach no server, and to wait for one that was met.
 
     Raises:
         InvalidOptionError: A TLS file cannot be read.
@@ -33,11 +34,13 @@ class AsyncGrpcTransport(GrpcConnection):
         security: Security,
         codec: Codec,
         rest: AsyncTransport | None = None,
+        *,
+        repeats: bool = True,
     ) -> None:
-        super().__init__(address, model, security)
+        super().__init__(address, model, security, repeats=repeats)
         self._codec = codec
         self._rest = rest
-        self._channel = AsyncChannel(address, self._credentials, codec)
+        self._channel = AsyncChannel(address, self._credentials, codec, repeats=repeats)
 
     async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `AsyncTransport`."""
@@ -57,6 +60,10 @@ class AsyncGrpcTransport(GrpcConnection):
             with self._explaining_rest():
                 return await self._rest.metadata(version=version, timeout=timeout)
         return await self._describe(version, timeout)
+
+    async def is_live(self, timeout: float) -> bool:
+        """Return whether the server answers; see `AsyncProbedTransport`."""
+        return await self._channel.can_connect(timeout)
 
     async def close(self) -> None:
         """Close the channel; see `AsyncTransport`."""

@@ -4,9 +4,19 @@
 
 from __future__ import annotations
 
-from bertqa.transport._address import REST_SCHEMES
-from bertqa.transport._contract import Transport
-from bertqa.transport._factory import TransportOptions, addresses, codec_for, split_address
+from functools import partial
+
+from bertqa.transport._address import REST_SCHEMES, Address
+from bertqa.transport._contract import ProbedTransport, Transport
+from bertqa.transport._factory import (
+    OpenAt,
+    TransportOptions,
+    addresses,
+    codec_for,
+    split_address,
+)
+from bertqa.transport._resolution import may_have_several
+from bertqa.transport._sync.balanced import BalancedTransport
 from bertqa.transport._sync.grpc import GrpcTransport
 from bertqa.transport._sync.rest import RestTransport
 
@@ -25,12 +35,20 @@ def open_transport(url: str, options: TransportOptions) -> Transport:
         InvalidOptionError: An address is not valid, or a file or package is missing.
     """
     address, rest_address = addresses(url, options)
-    model, security = options["model"], options["security"]
-    if address.scheme in REST_SCHEMES:
-        return RestTransport(address, model, security)
-    codec = codec_for(address, model)
-    rest = None if rest_address is None else RestTransport(rest_address, model, security)
-    return GrpcTransport(address, model, security, codec, rest)
+
+    def open_at(at: Address, *, repeats: bool) -> ProbedTransport:
+        model, security = options["model"], options["security"]
+        if at.scheme in REST_SCHEMES:
+            return RestTransport(at, model, security, repeats=repeats)
+        described_at = rest_address
+        if rest_address is not None and options["metadata_url"] is None and at.authority:
+            described_at = rest_address.at(at.host)
+        rest = None
+        if described_at is not None:
+            rest = RestTransport(described_at, model, security, repeats=repeats)
+        return GrpcTransport(at, model, security, codec_for(at, model), rest, repeats=repeats)
+
+    return _balanced(address, open_at)
 
 
 def open_split_transport(url: str, options: TransportOptions) -> Transport:
@@ -47,4 +65,16 @@ def open_split_transport(url: str, options: TransportOptions) -> Transport:
         InvalidOptionError: An address is not valid, or a file is missing.
     """
     address, model = split_address(url, options)
-    return RestTransport(address, model, options["security"])
+
+    def open_at(at: Address, *, repeats: bool) -> ProbedTransport:
+        return RestTransport(at, model, options["security"], repeats=repeats)
+
+    return _balanced(address, open_at)
+
+
+def _balanced(address: Address, open_at: OpenAt) -> Transport:
+    """Return one transport to all servers that an address may stand for."""
+    single = open_at(address, repeats=True)
+    if not may_have_several(address):
+        return single
+    return BalancedTransport(address, single, partial(open_at, repeats=False))

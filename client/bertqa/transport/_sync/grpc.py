@@ -23,6 +23,7 @@ class GrpcTransport(GrpcConnection):
         codec: The protocol that is spoken.
         rest: The transport that describes the model: OVMS sends `rt_info` over REST alone. None
             leaves it to the gRPC server, which describes inputs and outputs.
+        repeats: Whether to repeat calls that reach no server, and to wait for one that was met.
 
     Raises:
         InvalidOptionError: A TLS file cannot be read.
@@ -35,11 +36,13 @@ class GrpcTransport(GrpcConnection):
         security: Security,
         codec: Codec,
         rest: Transport | None = None,
+        *,
+        repeats: bool = True,
     ) -> None:
-        super().__init__(address, model, security)
+        super().__init__(address, model, security, repeats=repeats)
         self._codec = codec
         self._rest = rest
-        self._channel = SyncChannel(address, self._credentials, codec)
+        self._channel = SyncChannel(address, self._credentials, codec, repeats=repeats)
 
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `Transport`."""
@@ -59,6 +62,10 @@ class GrpcTransport(GrpcConnection):
             with self._explaining_rest():
                 return self._rest.metadata(version=version, timeout=timeout)
         return self._describe(version, timeout)
+
+    def is_live(self, timeout: float) -> bool:
+        """Return whether the server answers; see `ProbedTransport`."""
+        return self._channel.can_connect(timeout)
 
     def close(self) -> None:
         """Close the channel; see `Transport`."""

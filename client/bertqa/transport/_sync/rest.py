@@ -14,7 +14,6 @@ from bertqa.transport._address import Address
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._rest import RestConnection, sync_time_limit
-from bertqa.transport._retries import pauses
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import RestRequest
 
@@ -26,13 +25,16 @@ class RestTransport(RestConnection):
         address: An HTTP address.
         model: The model's name.
         security: TLS files and headers.
+        repeats: Whether to repeat calls that reach no server.
 
     Raises:
         InvalidOptionError: A TLS file cannot be read.
     """
 
-    def __init__(self, address: Address, model: str, security: Security) -> None:
-        super().__init__(address, model, security)
+    def __init__(
+        self, address: Address, model: str, security: Security, *, repeats: bool = True
+    ) -> None:
+        super().__init__(address, model, security, repeats=repeats)
         self._client = httpx.Client(**self._client_arguments)
 
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
@@ -47,6 +49,16 @@ class RestTransport(RestConnection):
         body, _ = self._call(request, version, timeout)
         return self._codec.model_metadata(body)
 
+    def is_live(self, timeout: float) -> bool:
+        """Return whether the server answers; see `ProbedTransport`."""
+        client = httpx.Client(**{**self._client_arguments, "timeout": timeout})
+        try:
+            with sync_time_limit(timeout), client:
+                client.get("/v2/health/live", extensions=self._extensions)
+        except (httpx.HTTPError, TimeoutError):
+            return False
+        return True
+
     def close(self) -> None:
         """Close the connections; see `Transport`."""
         self._client.close()
@@ -57,7 +69,7 @@ class RestTransport(RestConnection):
         """Return the body and the headers of a good response; repeat where no server answers."""
         deadline = time.monotonic() + timeout
         mapper = ErrorMapper(str(self._address), self._model, version)
-        waits = pauses(deadline, patient=self._met)
+        waits = self._waits(deadline)
         while True:
             try:
                 with self._mapping_errors(mapper):
@@ -80,6 +92,7 @@ class RestTransport(RestConnection):
             headers=request.headers,
             content=request.body,
             timeout=left,
+            extensions=self._extensions,
         )
         with sync_time_limit(left), call as response:
             body = bytearray()
@@ -89,5 +102,5 @@ class RestTransport(RestConnection):
                 # httpx's own timeout is for each read, not for all of them.
                 if time.monotonic() > deadline:
                     raise TimeoutError
-            self._check_status(response.status_code, bytes(body), mapper)
+            self._check_status(response, bytes(body), mapper)
             return bytes(body), response.headers

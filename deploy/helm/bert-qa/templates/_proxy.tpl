@@ -2,9 +2,13 @@
 
 {{/*
 Its bootstrap. Three listeners: gRPC, REST, and one for probes and metrics, which no user-facing Service names.
-Only the listed paths go on to the server, so /v1/config stays inside.
+Only the listed paths go on to the server, so /v1/config stays inside. OVMS computes a request to its end whatever
+its size and whether its caller still waits, so users' requests are bounded here. A connection to its REST port belongs
+to one of its workers: users have two connections for each stream, and each probe opens one of its own, so that probes
+meet a free worker.
 */}}
 {{- define "bert-qa.proxy.config" -}}
+{{- $limits := include "bert-qa.proxy.limits" . | fromJson -}}
 node: {id: bert-qa, cluster: bert-qa}
 static_resources:
   listeners:
@@ -12,7 +16,7 @@ static_resources:
         "paths" (list (dict "prefix" "/inference.GRPCInferenceService/"))) | indent 6 | trim }}
     - {{ include "bert-qa.proxy.listener" (dict "root" . "name" "rest" "port" 8000 "cluster" "ovms_rest" "user" true
         "paths" (list (dict "path_separated_prefix" "/v2"))) | indent 6 | trim }}
-    - {{ include "bert-qa.proxy.listener" (dict "root" . "name" "probe" "port" 8081 "cluster" "ovms_rest" "user" false
+    - {{ include "bert-qa.proxy.listener" (dict "root" . "name" "probe" "port" 8081 "cluster" "ovms_probe" "user" false
         "paths" (list
           (dict "path" "/metrics")
           (dict "path_separated_prefix" "/v2/health")
@@ -25,10 +29,23 @@ static_resources:
           "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
           explicit_http_config:
             http2_protocol_options: {}
+      circuit_breakers:
+        thresholds: [{max_requests: {{ $limits.calls | int64 }}, max_pending_requests: {{ $limits.calls | int64 }}}]
       load_assignment: {{- include "bert-qa.proxy.loopback" (list "ovms_grpc" 9001) | nindent 8 }}
     - name: ovms_rest
       connect_timeout: 1s
+      circuit_breakers:
+        thresholds: [{max_connections: {{ $limits.restConnections | int64 }}}]
       load_assignment: {{- include "bert-qa.proxy.loopback" (list "ovms_rest" 8001) | nindent 8 }}
+    - name: ovms_probe
+      connect_timeout: 1s
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          common_http_protocol_options: {max_requests_per_connection: 1}
+          explicit_http_config:
+            http_protocol_options: {}
+      load_assignment: {{- include "bert-qa.proxy.loopback" (list "ovms_probe" 8001) | nindent 8 }}
 {{- end -}}
 
 {{- define "bert-qa.proxy.loopback" -}}
@@ -42,6 +59,7 @@ endpoints:
 
 {{- define "bert-qa.proxy.listener" -}}
 {{- $values := .root.Values -}}
+{{- $limits := include "bert-qa.proxy.limits" .root | fromJson -}}
 name: {{ .name }}
 address:
   socket_address: {address: 0.0.0.0, port_value: {{ .port }}}
@@ -61,7 +79,19 @@ filter_chains:
             max_connection_duration: {{ $values.proxy.maxConnectionSeconds }}s
             {{- end }}
           http2_protocol_options:
-            max_concurrent_streams: {{ $values.server.maxConcurrentStreams }}
+            max_concurrent_streams: {{ $limits.calls | int64 }}
+          {{- if eq .name "grpc" }}
+          # What a gRPC server answers; Envoy would make UNKNOWN of its 413.
+          local_reply_config:
+            mappers:
+              - filter:
+                  status_code_filter:
+                    comparison: {op: EQ, value: {default_value: 413, runtime_key: too_large}}
+                headers_to_add:
+                  - header: {key: grpc-status, value: "8"}
+                    append_action: OVERWRITE_IF_EXISTS_OR_ADD
+                body: {inline_string: "Received message larger than max ({{ $limits.requestBytes | int64 }} bytes)"}
+          {{- end }}
           route_config:
             virtual_hosts:
               - name: server
@@ -75,6 +105,12 @@ filter_chains:
                       timeout: {{ $values.server.requestTimeoutSeconds }}s
                   {{- end }}
           http_filters:
+            {{- if .user }}
+            - name: envoy.filters.http.buffer
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer
+                max_request_bytes: {{ $limits.requestBytes | int64 }}
+            {{- end }}
             - name: envoy.filters.http.router
               typed_config:
                 "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router

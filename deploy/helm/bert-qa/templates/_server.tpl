@@ -9,12 +9,8 @@
 {{- if not $track.latest -}}
 {{- $policy = dict "specific" (dict "versions" (list ($track.version | int64))) -}}
 {{- end -}}
-{{- $threads := $track.cpus | int -}}
-{{- $streams := $server.streams | int -}}
-{{- if not $streams -}}
-{{- $streams = min $threads (max 2 (div $threads 4)) -}}
-{{- end -}}
-{{- $plugin := dict "NUM_STREAMS" (toString $streams) "INFERENCE_NUM_THREADS" (toString $threads) -}}
+{{- $settings := include "bert-qa.settings" . | fromJson -}}
+{{- $plugin := dict "NUM_STREAMS" (toString $settings.streams) "INFERENCE_NUM_THREADS" (toString $settings.threads) -}}
 {{- if $server.precision -}}
 {{- $_ := set $plugin "INFERENCE_PRECISION_HINT" $server.precision -}}
 {{- end -}}
@@ -43,14 +39,16 @@
 {{/* Flags. Takes a list: the root, the track. A pinned track never looks for changes: its pods are replaced. */}}
 {{- define "bert-qa.server.args" -}}
 {{- $root := index . 0 -}}
-{{- $track := index . 1 -}}
+{{- $settings := include "bert-qa.settings" . | fromJson -}}
 - --config_path=/config/config.json
 - --port=9001
 - --grpc_bind_address=127.0.0.1
 - --rest_port=8001
 - --rest_bind_address=127.0.0.1
-- --grpc_channel_arguments=grpc.max_concurrent_streams={{ $root.Values.server.maxConcurrentStreams }}
-- --file_system_poll_wait_seconds={{ $track.latest | ternary $root.Values.server.pollSeconds 0 }}
+- --grpc_max_threads={{ $settings.grpc_threads | int64 }}
+- --grpc_channel_arguments=grpc.max_concurrent_streams={{ $settings.concurrent_streams | int64 }},grpc.http2.min_ping_interval_without_data_ms=10000,grpc.keepalive_permit_without_calls=1
+- --rest_workers={{ $settings.rest_workers | int64 }}
+- --file_system_poll_wait_seconds={{ $settings.poll_seconds | int64 }}
 - --log_level={{ $root.Values.server.logLevel }}
 {{- end -}}
 

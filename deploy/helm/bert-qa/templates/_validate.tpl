@@ -59,6 +59,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- if eq 1 (.Values.server.grpcMaxThreads | int) -}}
+{{- fail "server.grpcMaxThreads is 1, with which OVMS refuses every call: gRPC needs 2 threads at least." -}}
+{{- end -}}
+
 {{- $tls := .Values.tls -}}
 {{- if and $tls.enabled (not $tls.secretName) (not $tls.issuerRef) -}}
 {{- fail "tls.enabled needs a certificate: name a Secret in tls.secretName, or a cert-manager issuer in tls.issuerRef." -}}

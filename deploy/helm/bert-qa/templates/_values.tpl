@@ -2,7 +2,7 @@
 
 {{/*
 The tracks as JSON {"tracks": [...]}, in the order of their names, with their defaults filled in.
-A track is {name, version, latest, weight, replicas, resources, cpus}; version is text.
+A track is {name, version, latest, weight, replicas, resources, cpus, memory}; version is text, memory in bytes.
 */}}
 {{- define "bert-qa.tracks" -}}
 {{- $root := . -}}
@@ -25,7 +25,8 @@ A track is {name, version, latest, weight, replicas, resources, cpus}; version i
       "weight" ($given.weight | default 0 | int)
       "replicas" $replicas
       "resources" $resources
-      "cpus" (include "bert-qa.cpus" $resources.limits.cpu)) -}}
+      "cpus" (include "bert-qa.cpus" $resources.limits.cpu)
+      "memory" (include "bert-qa.bytes" $resources.limits.memory)) -}}
 {{- end -}}
 {{- end -}}
 {{- dict "tracks" $tracks | toJson -}}
@@ -44,6 +45,15 @@ A track is {name, version, latest, weight, replicas, resources, cpus}; version i
 {{/* The whole CPUs in a CPU quantity, one at least: OVMS sees all of the node's, so its flags name the number. */}}
 {{- define "bert-qa.cpus" -}}
 {{- max 1 (div (include "bert-qa.millicpus" (. | default 1) | int) 1000) -}}
+{{- end -}}
+
+{{/* A memory quantity in bytes, 0 where there is none. */}}
+{{- define "bert-qa.bytes" -}}
+{{- $text := . | default 0 | toString -}}
+{{- $unit := regexFind "[A-Za-z]*$" $text -}}
+{{- $sizes := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15
+      "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 -}}
+{{- mulf (trimSuffix $unit $text | float64) (index $sizes $unit) | int64 -}}
 {{- end -}}
 
 {{/* Resources whose requests default to the limits. */}}

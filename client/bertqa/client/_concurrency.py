@@ -1,0 +1,164 @@
+"""How many requests a client has on their way, without any input or output."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+
+from bertqa import _defaults
+from bertqa.errors import (
+    BertQAError,
+    DeadlineExceededError,
+    ServerOverloadedError,
+    ServerUnreachableError,
+)
+
+
+class Verdict(Enum):
+    """What the end of a request says about the load of the server."""
+
+    QUICK = auto()
+    SLOW = auto()
+    REFUSED = auto()
+    NOTHING = auto()
+
+
+# The part of the limit that is kept.
+_KEPT = {Verdict.REFUSED: 0.5, Verdict.SLOW: 0.75}
+
+
+def verdict(response: object, seconds: float, timeout: float) -> Verdict:
+    """Return what the end of a request says about the load of the server.
+
+    Args:
+        response: The result of the request, or the error that it ended with.
+        seconds: How long it took.
+        timeout: How long it might have taken.
+    """
+    if isinstance(response, ServerOverloadedError):
+        return Verdict.REFUSED
+    if isinstance(response, DeadlineExceededError | ServerUnreachableError):
+        return Verdict.SLOW
+    if isinstance(response, BertQAError):
+        return Verdict.NOTHING
+    is_quick = seconds < timeout * _defaults.SOON_PART_OF_TIMEOUT
+    return Verdict.QUICK if is_quick else Verdict.SLOW
+
+
+class Slot:
+    """The right to have one request on its way; it is waited for, held, and released.
+
+    Attributes:
+        wake: Called once, when the slot is held after it was waited for.
+        is_held: Whether the request may be sent.
+        era: How often the limit had been cut when the slot was granted.
+    """
+
+    __slots__ = ("era", "is_held", "wake")
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self.wake = wake
+        self.is_held = False
+        self.era = 0
+
+
+class ConcurrencyLimit:
+    """The number of requests that a client may have on their way, adapted to the server.
+
+    All questions and streams of a client share it, first come, first served. It grows by additive
+    increase and shrinks by multiplicative decrease, as TCP's congestion window does, so that
+    several clients of one server come to equal shares:
+
+    - As long as it was never lowered, each quick answer raises it by one; afterwards a whole
+      limit's worth of quick answers does. It is raised only while all of it is in use.
+    - A refusal halves it at once; a slow answer, a lost connection or a missed deadline takes a
+      quarter of it. The ends of requests that were sent before that are not counted again.
+
+    It is safe to use from several threads.
+
+    Args:
+        at_first: The limit at first.
+        at_most: What it never exceeds.
+    """
+
+    def __init__(
+        self,
+        at_first: int = _defaults.REQUESTS_AT_FIRST,
+        at_most: int = _defaults.REQUESTS_IN_FLIGHT,
+    ) -> None:
+        self._limit = float(at_first)
+        self._at_most = float(at_most)
+        self._in_flight = 0
+        self._era = 0
+        self._waiting: deque[Slot] = deque()
+        # A generator that the garbage collector closes may release a slot at any point.
+        self._lock = threading.RLock()
+
+    @property
+    def limit(self) -> int:
+        """How many requests may be on their way now."""
+        return int(self._limit)
+
+    @property
+    def in_flight(self) -> int:
+        """How many slots are held."""
+        return self._in_flight
+
+    @property
+    def waiting(self) -> int:
+        """How many slots are waited for."""
+        return len(self._waiting)
+
+    def request(self, wake: Callable[[], object]) -> Slot:
+        """Return a slot, which is held at once or as soon as those before it were released.
+
+        Args:
+            wake: Called when the slot is held, unless it is so at once. It must not block.
+        """
+        slot = Slot(wake)
+        with self._lock:
+            if self._waiting or not self._has_room:
+                self._waiting.append(slot)
+            else:
+                self._grant(slot)
+        return slot
+
+    def release(self, slot: Slot, verdict: Verdict = Verdict.NOTHING) -> None:
+        """Release a slot, whether it is held or waited for; the second time nothing happens.
+
+        Args:
+            slot: A slot that `request` returned.
+            verdict: What its request says about the load of the server.
+        """
+        with self._lock:
+            if slot.is_held:
+                self._learn(slot, verdict)
+                slot.is_held = False
+                self._in_flight -= 1
+            elif slot in self._waiting:
+                self._waiting.remove(slot)
+            while self._waiting and self._has_room:
+                first = self._waiting.popleft()
+                self._grant(first)
+                first.wake()
+
+    @property
+    def _has_room(self) -> bool:
+        return self._in_flight < self.limit
+
+    def _grant(self, slot: Slot) -> None:
+        slot.is_held = True
+        slot.era = self._era
+        self._in_flight += 1
+
+    def _learn(self, slot: Slot, verdict: Verdict) -> None:
+        if slot.era != self._era:
+            return
+        if verdict is Verdict.QUICK and self._in_flight >= self.limit:
+            step = 1 / self._limit if self._era else 1
+            self._limit = min(self._limit + step, self._at_most)
+        elif verdict in _KEPT:
+            self._limit = max(self._limit * _KEPT[verdict], 1.0)
+            self._era += 1

@@ -1,0 +1,166 @@
+"""Calling a model on several servers of one name."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from bertqa import _defaults
+from bertqa.errors import (
+    ModelNotFoundError,
+    ModelNotReadyError,
+    ServerUnreachableError,
+    VersionNotFoundError,
+)
+from bertqa.transport._address import Address
+from bertqa.transport._background import AsyncCall, AsyncTransportCall
+from bertqa.transport._contract import (
+    AsyncProbedTransport,
+    InferResult,
+    Inputs,
+    ModelMetadata,
+)
+from bertqa.transport._endpoints import Endpoint, EndpointPool
+from bertqa.transport._resolution import async_resolve
+from bertqa.transport._retries import pauses
+
+T = TypeVar("T")
+# Another server of the name may do better: it may serve other versions, or have loaded them.
+_OF_ONE_SERVER = (
+    ServerUnreachableError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    VersionNotFoundError,
+)
+
+
+class AsyncBalancedTransport:
+    """Implements `AsyncTransport` over all addresses that a name resolves to.
+
+    A call to a server that cannot be reached, or that does not serve the version, goes to another
+    one. So does a call that is silent, once a probe over a new connection is not answered either:
+    the server hangs. A server that cannot be reached or hangs is ejected, and used again when a
+    later probe is answered. A name with one address is left to `single`, which waits for its server
+    instead.
+
+    Args:
+        address: The address with the name.
+        single: The transport to the name itself.
+        open_endpoint: Opens a transport to an address, which repeats no call by itself.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        single: AsyncProbedTransport,
+        open_endpoint: Callable[[Address], AsyncProbedTransport],
+    ) -> None:
+        self._address = address
+        self._single = single
+        self._pool: EndpointPool[AsyncProbedTransport] = EndpointPool(
+            lambda ip: open_endpoint(address.at(ip)), in_turn=address.scheme == "dns"
+        )
+        self._resolved_at: float | None = None
+        self._met = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._address)!r})"
+
+    async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        """Run the model; see `AsyncTransport`."""
+
+        async def call(transport: AsyncProbedTransport, left: float) -> InferResult:
+            return await transport.infer(inputs, version=version, timeout=left)
+
+        return await self._call(call, timeout)
+
+    async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+        """Describe the model; see `AsyncTransport`."""
+
+        async def call(transport: AsyncProbedTransport, left: float) -> ModelMetadata:
+            return await transport.metadata(version=version, timeout=left)
+
+        return await self._call(call, timeout)
+
+    async def close(self) -> None:
+        """Close all connections; see `AsyncTransport`."""
+        self._closed = True
+        await self._close(self._pool.close())
+        await self._single.close()
+
+    async def _call(self, call: AsyncTransportCall[T], timeout: float) -> T:
+        deadline = time.monotonic() + timeout
+        await self._refresh()
+        if len(self._pool) < 2:
+            return await call(self._single, deadline - time.monotonic())
+        waits = pauses(deadline, patient=self._met)
+        tried: set[str] = set()
+        while True:
+            endpoint = self._pool.take(tried)
+            try:
+                result = await self._call_endpoint(endpoint, call, deadline)
+            except _OF_ONE_SERVER as error:
+                tried.add(endpoint.ip)
+                if len(tried) >= len(self._pool):
+                    tried.clear()
+                    reached = not isinstance(error, ServerUnreachableError)
+                    pause = None if reached else next(waits, None)
+                    if pause is None:
+                        raise
+                    await asyncio.sleep(pause)
+            else:
+                self._met = True
+                return result
+            finally:
+                await self._close(self._pool.release(endpoint))
+
+    async def _call_endpoint(
+        self, endpoint: Endpoint[AsyncProbedTransport], call: AsyncTransportCall[T], deadline: float
+    ) -> T:
+        async def attempt() -> T:
+            return await call(endpoint.transport, deadline - time.monotonic())
+
+        async def look() -> None:
+            if not await endpoint.transport.is_live(_defaults.PROBE_SECONDS):
+                raise ServerUnreachableError(
+                    f"{self._address.at(endpoint.ip)} has stopped answering: does its process hang?"
+                )
+
+        try:
+            result = await AsyncCall.run(attempt, look, _defaults.SILENT_SECONDS)
+        except ServerUnreachableError:
+            self._pool.failed(endpoint)
+            await self._close(self._pool.replace(endpoint))
+            raise
+        self._pool.answered(endpoint)
+        return result
+
+    async def _refresh(self) -> None:
+        """Resolve the name: at first in the foreground, later beside the calls."""
+        if self._resolved_at is None:
+            await self._resolve()
+        elif time.monotonic() - self._resolved_at > _defaults.RESOLVE_SECONDS:
+            self._resolved_at = time.monotonic()
+            AsyncCall.start(self._resolve)
+        for endpoint in self._pool.due():
+            AsyncCall.start(partial(self._probe, endpoint))
+
+    async def _resolve(self) -> None:
+        ips = await async_resolve(self._address)
+        self._resolved_at = time.monotonic()
+        if ips and not self._closed:
+            await self._close(self._pool.update(ips))
+
+    async def _probe(self, endpoint: Endpoint[AsyncProbedTransport]) -> None:
+        if await endpoint.transport.is_live(_defaults.PROBE_SECONDS):
+            self._pool.answered(endpoint)
+        else:
+            self._pool.failed(endpoint)
+
+    async def _close(self, transports: list[AsyncProbedTransport]) -> None:
+        for transport in transports:
+            await transport.close()

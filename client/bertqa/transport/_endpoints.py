@@ -1,0 +1,166 @@
+"""The addresses of one name: whose turn it is, and which are ejected for a while."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from bertqa import _defaults
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class Endpoint(Generic[T]):
+    """One address of a name, with a transport of its own.
+
+    Attributes:
+        ip: The IP address.
+        transport: The transport to it.
+        calls: How many calls are on their way.
+        failures: How often it failed since it answered last.
+        ejected_until: A time of `time.monotonic()` before which it is not probed.
+        is_retired: Whether it is closed once its calls are over.
+    """
+
+    ip: str
+    transport: T
+    calls: int = field(default=0, init=False)
+    failures: int = field(default=0, init=False)
+    ejected_until: float = field(default=0.0, init=False)
+    is_retired: bool = field(default=False, init=False)
+
+    @property
+    def is_ejected(self) -> bool:
+        """Whether it failed, and has not shown since that it answers."""
+        return self.failures > 0
+
+
+class EndpointPool(Generic[T]):
+    """Keeps an endpoint for each address of a name; safe to use from several threads.
+
+    An endpoint that fails is ejected, for one second at first and for twice as long at each further
+    failure, up to a bound. It is used again once a probe has found that it answers. (Envoy and gRPC
+    call this outlier detection.)
+
+    Args:
+        open_endpoint: Opens the transport to an IP address.
+        in_turn: Whether endpoints take turns; otherwise the first one that is not ejected is used.
+    """
+
+    def __init__(self, open_endpoint: Callable[[str], T], *, in_turn: bool) -> None:
+        self._open = open_endpoint
+        self._in_turn = in_turn
+        self._endpoints: list[Endpoint[T]] = []
+        self._turn = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._endpoints)
+
+    def update(self, ips: Sequence[str]) -> list[T]:
+        """Take what a name resolves to now.
+
+        Args:
+            ips: The IP addresses.
+
+        Returns:
+            Transports to close; others are returned by `release` when their last call is over.
+        """
+        with self._lock:
+            known = {endpoint.ip: endpoint for endpoint in self._endpoints}
+            self._endpoints = [
+                known.pop(ip) if ip in known else Endpoint(ip, self._open(ip))
+                for ip in dict.fromkeys(ips)
+            ]
+            return _retire(known.values())
+
+    def take(self, tried: Collection[str]) -> Endpoint[T]:
+        """Return the endpoint for the next call, which `release` gets back.
+
+        Args:
+            tried: IP addresses that the call has tried in vain.
+
+        Returns:
+            The endpoint; an ejected one only where no other is left.
+        """
+        with self._lock:
+            untried = [each for each in self._endpoints if each.ip not in tried] or self._endpoints
+            candidates = [each for each in untried if not each.is_ejected] or [
+                min(untried, key=lambda each: each.ejected_until)
+            ]
+            self._turn += 1
+            chosen = candidates[self._turn % len(candidates) if self._in_turn else 0]
+            chosen.calls += 1
+            return chosen
+
+    def release(self, endpoint: Endpoint[T]) -> list[T]:
+        """Take an endpoint back.
+
+        Args:
+            endpoint: What `take` returned.
+
+        Returns:
+            The transports to close.
+        """
+        with self._lock:
+            endpoint.calls -= 1
+            return [endpoint.transport] if endpoint.is_retired and not endpoint.calls else []
+
+    def answered(self, endpoint: Endpoint[T]) -> None:
+        """Note that an endpoint answers."""
+        endpoint.failures = 0
+
+    def failed(self, endpoint: Endpoint[T]) -> None:
+        """Eject an endpoint that cannot be reached or does not answer."""
+        with self._lock:
+            now = time.monotonic()
+            if endpoint.is_ejected and now < endpoint.ejected_until:
+                return  # Many calls report one and the same failure.
+            seconds = _defaults.EJECTION_SECONDS * _defaults.BACKOFF_FACTOR**endpoint.failures
+            endpoint.ejected_until = now + min(seconds, _defaults.EJECTION_LIMIT_SECONDS)
+            endpoint.failures += 1
+
+    def replace(self, endpoint: Endpoint[T]) -> list[T]:
+        """Give an endpoint that stopped answering a new connection for its next calls.
+
+        Args:
+            endpoint: The endpoint, which is ejected.
+
+        Returns:
+            The transports to close; others are returned by `release`.
+        """
+        with self._lock:
+            if endpoint not in self._endpoints:
+                return []
+            fresh = Endpoint(endpoint.ip, self._open(endpoint.ip))
+            fresh.failures, fresh.ejected_until = endpoint.failures, endpoint.ejected_until
+            self._endpoints[self._endpoints.index(endpoint)] = fresh
+            return _retire([endpoint])
+
+    def due(self) -> list[Endpoint[T]]:
+        """Return the endpoints whose ejection is over, to be probed by this caller alone."""
+        with self._lock:
+            now = time.monotonic()
+            due = [
+                each for each in self._endpoints if each.is_ejected and each.ejected_until <= now
+            ]
+            for endpoint in due:
+                endpoint.ejected_until = now + _defaults.EJECTION_LIMIT_SECONDS
+            return due
+
+    def close(self) -> list[T]:
+        """Forget all endpoints, and return their transports to close."""
+        with self._lock:
+            closed = [each.transport for each in self._endpoints]
+            self._endpoints = []
+            return closed
+
+
+def _retire(endpoints: Collection[Endpoint[T]]) -> list[T]:
+    for endpoint in endpoints:
+        endpoint.is_retired = True
+    return [endpoint.transport for endpoint in endpoints if not endpoint.calls]

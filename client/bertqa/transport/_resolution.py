@@ -1,0 +1,46 @@
+"""What the name of a server stands for."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import urllib.request
+
+from bertqa.transport._address import Address
+from bertqa.transport._http import is_loopback
+
+
+async def async_resolve(address: Address) -> list[str]:
+    """Return the IP addresses of a host, none where it cannot be resolved."""
+    return await asyncio.to_thread(sync_resolve, address)
+
+
+def sync_resolve(address: Address) -> list[str]:
+    """Return the IP addresses of a host, none where it cannot be resolved."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [str(socket_address[0]) for *_, socket_address in found]
+
+
+def may_have_several(address: Address) -> bool:
+    """Return whether the name of an address may stand for several servers that are told apart.
+
+    An IP address and a loopback name do not, and where a proxy is used, it resolves the name.
+    """
+    if is_loopback(address.host):
+        return False
+    try:
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        return not _has_proxy(address)
+    return False
+
+
+def _has_proxy(address: Address) -> bool:
+    """gRPC and httpx both follow the environment's proxies, gRPC those of HTTP for all."""
+    if not urllib.request.getproxies().keys() & {"grpc", "http", "https", "all"}:
+        return False
+    return not urllib.request.proxy_bypass(address.host)

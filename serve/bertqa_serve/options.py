@@ -1,0 +1,101 @@
+"""What a server is asked to serve, where, and how."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertqa.artifact import (
+    GRPC_PORT,
+    MODEL_NAME,
+    REST_PORT,
+    ServerSettings,
+    open_files_limit,
+    server_settings,
+    usable_cores,
+    usable_memory,
+)
+from bertqa.errors import InvalidOptionError
+from bertqa_serve.command import CONTAINER_IMAGE
+from bertqa_serve.selection import AUTO
+
+_HOST_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What to serve, where, and with which engine.
+
+    Attributes:
+        repository: The model repository.
+        engine: "auto", "ovms", "container" or "local"; see `choose_engine`.
+        ovms_path: The `ovms` program, if it is neither named by OVMS_BINARY nor on PATH.
+        model: The model that has to be ready before the server counts as ready.
+        host: The address to listen on.
+        port: The gRPC port.
+        rest_port: The REST port.
+        warm_up: Whether to run the model at every length before it counts as ready.
+        log_level: What the server logs: TRACE, DEBUG, INFO, WARNING or ERROR.
+        image: The image of the container.
+        ready_seconds: A server that is not ready after this time is stopped.
+        threads: Threads of inference; see `bertqa.artifact.server_settings`, as for all that
+            follow. Given threads or streams are written into `config.json`.
+        streams: Requests that are computed at once.
+        grpc_threads: Threads of the gRPC server.
+        concurrent_streams: Calls at once on one gRPC connection.
+        rest_workers: Event loops of the REST server.
+        poll_seconds: How often the server looks for changes; 0 is never.
+
+    Raises:
+        InvalidOptionError: The host is neither an address nor a name.
+    """
+
+    repository: Path
+    engine: str = AUTO
+    ovms_path: Path | None = None
+    model: str = MODEL_NAME
+    host: str = "127.0.0.1"
+    port: int = GRPC_PORT
+    rest_port: int = REST_PORT
+    warm_up: bool = True
+    log_level: str = "INFO"
+    image: str = CONTAINER_IMAGE
+    ready_seconds: float = 600.0
+    threads: int | None = None
+    streams: int | None = None
+    grpc_threads: int | None = None
+    concurrent_streams: int | None = None
+    rest_workers: int | None = None
+    poll_seconds: int | None = None
+
+    def __post_init__(self) -> None:
+        if _HOST_NAME.fullmatch(self.host):
+            return
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError as error:
+            raise InvalidOptionError(
+                f"host is {self.host!r}, but it has to be a name or an IP address, as in 0.0.0.0 "
+                "or, without brackets, ::1."
+            ) from error
+
+    def settings(self) -> ServerSettings:
+        """Return the settings of the server: those that are given, and this machine's.
+
+        Raises:
+            ConfigError: A setting has a value that the server cannot have.
+        """
+        return server_settings(
+            usable_cores(),
+            usable_memory(),
+            open_files=open_files_limit(),
+            threads=self.threads,
+            streams=self.streams,
+            grpc_threads=self.grpc_threads,
+            concurrent_streams=self.concurrent_streams,
+            rest_workers=self.rest_workers,
+            poll_seconds=self.poll_seconds,
+            log_level=self.log_level,
+        )

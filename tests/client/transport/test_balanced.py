@@ -1,0 +1,162 @@
+"""Several servers behind one name: real processes, one of which hangs or ends."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from bertqa import QAClient, _defaults
+from bertqa.errors import ServerUnreachableError
+from bertqa.transport._address import Address
+from bertqa.transport._resolution import may_have_several
+from tests.support.engines import Served, toy_server
+from tests.support.ports import free_pair
+from tests.support.relay import relay
+from tests.support.twins import Twins
+
+NAME = "bert-qa.test"
+HOSTS = ("127.0.0.1", "127.0.0.2")
+QUESTION = "Who gave their name to Normandy?"
+CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France."
+
+
+@pytest.fixture
+def name(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A name that resolves to the addresses in the list; probes that do not take long."""
+    hosts = list(HOSTS)
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+        if host != NAME:
+            return resolve(host, port, *arguments, **options)
+        return [found for each in hosts for found in resolve(each, port, *arguments, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_defaults, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(_defaults, "PROBE_SECONDS", 1.0)
+    monkeypatch.setattr(_defaults, "EJECTION_SECONDS", 0.1)
+    monkeypatch.setattr(_defaults, "EJECTION_LIMIT_SECONDS", 0.2)
+    return hosts
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Two servers, and the ports that they have at each address of the name."""
+
+    servers: tuple[Served, Served]
+    ports: tuple[int, int]
+
+    def url(self, scheme: str) -> str:
+        port = self.ports[1] if scheme == "http" else self.ports[0]
+        return f"{scheme}:///{NAME}:{port}" if scheme == "dns" else f"{scheme}://{NAME}:{port}"
+
+
+@pytest.fixture
+def fleet(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Version 1 behind the first address, version 2 behind the second: an answer names its server.
+
+    OVMS takes a port at all addresses of a machine, so that relays stand at those of the name.
+    """
+    ports = free_pair()
+    with ExitStack() as stack:
+        servers = []
+        for version, host in enumerate(HOSTS, 1):
+            repository = tmp_path_factory.mktemp("repository")
+            server = toy_server(engine, repository, version, own_process=True)
+            servers.append(stack.enter_context(server))
+            for port, target in zip(ports, (server.grpc_port, server.rest_port), strict=True):
+                stack.enter_context(relay((host, port), ("127.0.0.1", target)))
+        first, second = servers
+        yield Fleet((first, second), ports)
+
+
+def versions(client: Any, count: int) -> list[int]:
+    return [client.answer(QUESTION, CONTEXT).model_version for _ in range(count)]
+
+
+@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+def test_a_server_that_hangs_is_left_and_used_again(
+    open_client: Twins, fleet: Fleet, name: list[str], scheme: str
+) -> None:
+    client = open_client(fleet.url(scheme), timeout=60)
+    before = versions(client, 6)
+    assert set(before) == ({1, 2} if scheme == "dns" else {1})
+    fleet.servers[0].send(signal.SIGSTOP)
+    try:
+        assert versions(client, 20)[1:] == [2] * 19
+    finally:
+        fleet.servers[0].send(signal.SIGCONT)
+    while 1 not in versions(client, 5):
+        pass
+
+
+@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+def test_a_server_that_ended_is_left_at_once(
+    open_client: Twins, fleet: Fleet, name: list[str], scheme: str
+) -> None:
+    client = open_client(fleet.url(scheme), timeout=60)
+    versions(client, 4)
+    fleet.servers[0].kill()
+    assert versions(client, 20) == [2] * 20
+    if fleet.servers[0].engine == "ovms":
+        return  # Its port is busy for a minute.
+    fleet.servers[0].start()
+    while 1 not in versions(client, 5):
+        pass
+
+
+@pytest.mark.parametrize("scheme", ["dns", "http"])
+def test_a_name_is_resolved_again(
+    open_client: Twins,
+    fleet: Fleet,
+    name: list[str],
+    scheme: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_defaults, "RESOLVE_SECONDS", 0.0)
+    client = open_client(fleet.url(scheme), timeout=60)
+    versions(client, 4)
+    name[:] = [HOSTS[1], "127.0.0.3"]
+    while 1 in versions(client, 5):
+        pass
+    assert set(versions(client, 5)) == {2}
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("url", "several"),
+    [
+        ("dns:///bert-qa.ml:9000", True),
+        ("http://bert-qa.ml:8000", True),
+        ("grpc://bert-qa.ml:9000", True),
+        ("localhost:9000", False),
+        ("dns:///localhost:9000", False),
+        ("10.0.0.1:9000", False),
+        ("http://[::1]:8000", False),
+    ],
+)
+def test_a_name_alone_may_have_several_servers(
+    url: str, several: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.upper(), raising=False)
+    assert may_have_several(Address.parse(url)) == several
+    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
+    assert not may_have_several(Address.parse(url))
+    monkeypatch.setenv("no_proxy", ".ml")
+    assert may_have_several(Address.parse(url)) == several
+
+
+def test_a_client_of_a_name_that_does_not_resolve_says_so() -> None:
+    with (
+        QAClient(f"http://{NAME}.invalid:8000", timeout=2) as client,
+        pytest.raises(ServerUnreachableError, match="Cannot connect to"),
+    ):
+        client.answer(QUESTION, CONTEXT)
