@@ -61,7 +61,7 @@ def test_data_that_is_not_there_is_refused_before_the_server_is_asked(
 ) -> None:
     result = invoke("evaluate", "--data", "absent.json", "--url", f"http://127.0.0.1:{free_port}")
 
-    assert result.status == 1
+    assert result.status == 2
     assert "absent.json" in result.err
 
 

@@ -79,7 +79,7 @@ def test_it_goes_to_a_store(invoke: Invoke, root: Path, store: Store) -> None:
     [
         (["--to", "abfs://models/qa"], 2, "write az://"),
         (["--to", "ftp://models/qa"], 2, "A repository cannot be at ftp://"),
-        (["--to", ""], 2, "The address is empty"),
+        (["--to", ""], 2, "'--to': It is empty"),
         (["9", "--to", "copy"], 1, "no version 9 of bert-qa (published: 1, 2)"),
         (["--model", "other", "--to", "copy"], 1, "has no version of other"),
         ([], 2, "Missing option '--to'"),
