@@ -126,7 +126,18 @@ def _processor_seconds(pid: int) -> float:
 def compare(
     options: argparse.Namespace, model: Path, addresses: dict[str, str], server: int, callers: int
 ) -> dict[str, object]:
-    """Measure with so many callers, and return what is printed of it."""
+    """Measure with so many callers.
+
+    Args:
+        options: The command line.
+        model: The IR's file.
+        addresses: The server's addresses by the names of their protocols.
+        server: The id of the server's process.
+        callers: Requests at once.
+
+    Returns:
+        The figures of each way to run the model, by its name.
+    """
     measures = {IN_PROCESS: in_process(model, options.length, callers)} | {
         protocol: served(url, options.length, callers) for protocol, url in addresses.items()
     }

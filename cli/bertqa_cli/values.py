@@ -26,7 +26,7 @@ class Whole(click.IntRange):
     def convert(
         self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Return the number. Raises click.BadParameter."""
+        """Return the number; see `click.ParamType.convert`."""
         if isinstance(value, str) and not _WHOLE.fullmatch(value):
             self.fail(f"{value!r} is not a whole number of at most 18 digits.", param, ctx)
         return super().convert(int(value), param, ctx)
@@ -38,7 +38,7 @@ class Decimal(click.FloatRange):
     def convert(
         self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return the number. Raises click.BadParameter."""
+        """Return the number; see `click.ParamType.convert`."""
         if isinstance(value, str) and not _DECIMAL.fullmatch(value):
             self.fail(f"{value!r} is not a number such as 2 or 2.5.", param, ctx)
         return super().convert(float(value), param, ctx)
@@ -53,7 +53,7 @@ class Verb(TyperCommand):
     """A verb that refuses an option without a value: `--repository ""` is not this directory."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments. Raises click.BadParameter."""
+        """Return what is left of the arguments; see `click.Command.parse_args`."""
         _refuse_empty(self, ctx, args)
         return super().parse_args(ctx, args)
 
@@ -62,7 +62,7 @@ class VerbGroup(TyperGroup):
     """The same for a verb that has others below it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments. Raises click.BadParameter."""
+        """Return what is left of the arguments; see `click.Command.parse_args`."""
         _refuse_empty(self, ctx, args)
         return super().parse_args(ctx, args)
 
@@ -77,7 +77,10 @@ def _refuse_empty(command: click.Command, ctx: click.Context, args: list[str]) -
 
 
 def model_name(name: str) -> str:
-    """Check a model's name, which is the name of a directory and a part of URLs.
+    """Return a model's name, which is the name of a directory and a part of URLs, as it was given.
+
+    Args:
+        name: The name.
 
     Raises:
         typer.BadParameter: It is neither.
@@ -88,7 +91,10 @@ def model_name(name: str) -> str:
 
 
 def output_directory(path: Path) -> Path:
-    """Check an option's directory, which is made where it is missing, before the work.
+    """Return an option's directory as it was given, checked before the work.
+
+    Args:
+        path: The directory, which is made later where it is missing.
 
     Raises:
         typer.BadParameter: Nothing can be written there.
@@ -105,10 +111,10 @@ def output_directory(path: Path) -> Path:
 
 
 def output_file(path: Path | None) -> Path | None:
-    """Check an option's file before the work whose result goes there.
+    """Return an option's file as it was given, checked before the work whose result goes there.
 
-    Returns:
-        The path as it was given.
+    Args:
+        path: The file, which is replaced where it is there.
 
     Raises:
         typer.BadParameter: The file cannot be written.
@@ -132,6 +138,10 @@ def output_file(path: Path | None) -> Path | None:
 
 def write_output(path: Path, text: str) -> None:
     """Write a result, whole or not at all; a device or a pipe is written to, never replaced.
+
+    Args:
+        path: The file.
+        text: What it is to hold.
 
     Raises:
         CommandError: It cannot be written.

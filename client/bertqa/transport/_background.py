@@ -41,7 +41,7 @@ class AsyncCall:
 
     @staticmethod
     def start(work: Callable[[], Awaitable[None]]) -> None:
-        """Start work that is not waited for."""
+        """Start work that is not waited for; see `SyncCall.start`."""
 
         async def awaited() -> None:
             await work()
@@ -87,7 +87,11 @@ class SyncCall:
 
     @staticmethod
     def start(work: Callable[[], None]) -> None:
-        """Start work that is not waited for."""
+        """Start work that is not waited for.
+
+        Args:
+            work: What to call; its errors are dropped.
+        """
 
         def run() -> None:
             with contextlib.suppress(Exception):

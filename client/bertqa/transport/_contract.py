@@ -98,7 +98,7 @@ class AsyncTransport(Protocol):
 
 
 class ProbedTransport(Transport, Protocol):
-    """A transport whose server can be told from one that hangs."""
+    """A transport that can find out whether its server answers or hangs."""
 
     def is_live(self, timeout: float) -> bool:
         """Return whether the server answers over a new connection.

@@ -111,11 +111,19 @@ class EndpointPool(Generic[T]):
             return [endpoint.transport] if endpoint.is_retired and not endpoint.calls else []
 
     def answered(self, endpoint: Endpoint[T]) -> None:
-        """Note that an endpoint answers."""
+        """Note that an endpoint answers.
+
+        Args:
+            endpoint: The endpoint.
+        """
         endpoint.failures = 0
 
     def failed(self, endpoint: Endpoint[T]) -> None:
-        """Eject an endpoint that cannot be reached or does not answer."""
+        """Eject an endpoint that cannot be reached or does not answer.
+
+        Args:
+            endpoint: The endpoint.
+        """
         with self._lock:
             now = time.monotonic()
             if endpoint.is_ejected and now < endpoint.ejected_until:
@@ -125,7 +133,7 @@ class EndpointPool(Generic[T]):
             endpoint.failures += 1
 
     def replace(self, endpoint: Endpoint[T]) -> list[T]:
-        """Give an endpoint that stopped answering a new connection for its next calls.
+        """Let the next calls to an endpoint that stopped answering have a new connection.
 
         Args:
             endpoint: The endpoint, which is ejected.

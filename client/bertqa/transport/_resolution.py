@@ -26,7 +26,7 @@ def sync_resolve(address: Address) -> list[str]:
 
 
 def may_have_several(address: Address) -> bool:
-    """Return whether the name of an address may stand for several servers that are told apart.
+    """Return whether the name of an address may stand for several servers.
 
     An IP address and a loopback name do not, and where a proxy is used, it resolves the name.
     """
