@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from bertqa._reason import reason_of
 from bertqa.artifact._server_settings import plugin_config
 from bertqa.artifact._version_policy import ALL_VERSIONS, VersionPolicy
 from bertqa.errors import ConfigError
@@ -192,7 +193,7 @@ def read_config_text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
+        raise ConfigError(f"{path} cannot be read: {reason_of(error)}.") from error
 
 
 def sibling_base_path(entry: Entry, model: str) -> str:

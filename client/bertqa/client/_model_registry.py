@@ -125,6 +125,12 @@ class ModelRegistry:
         with self._lock:
             return version in self._met
 
+    @property
+    def has_met_any(self) -> bool:
+        """Whether any version of the model was ever learned; `forget` does not change this."""
+        with self._lock:
+            return bool(self._met)
+
     def learn(self, version: int | None, metadata: ModelMetadata) -> ModelSpec:
         """Remember a version.
 

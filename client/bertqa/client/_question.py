@@ -95,7 +95,10 @@ class Question:
                 if isinstance(error, ServerUnreachableError):
                     registry.forget()
                 pause = next(waits, None)
-                if pause is None or not registry.has_met(version):
+                # A server that starts again knows neither the model nor any version for a moment.
+                is_version = isinstance(error, ModelNotReadyError)
+                has_met = registry.has_met(version) if is_version else registry.has_met_any
+                if pause is None or not has_met:
                     raise
             yield Sleep(pause)
 

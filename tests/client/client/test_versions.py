@@ -14,6 +14,7 @@ from bertqa.artifact import ModelInfo
 from bertqa.client._local import ThreadedTransport
 from bertqa.errors import (
     InvalidOptionError,
+    ModelNotFoundError,
     ModelNotReadyError,
     NotAQAModelError,
     ProtocolError,
@@ -51,6 +52,29 @@ def test_the_model_is_learnt_once(open_client: Twins) -> None:
     client.answer(QUESTION, CONTEXT, version=2)
     client.answer(QUESTION, CONTEXT, version=1)
     assert transport.described == [None, 1]
+
+
+def test_a_model_that_is_gone_for_a_moment_is_waited_for_also_for_a_version_never_asked_before(
+    open_client: Twins,
+) -> None:
+    class Restarting(InProcessTransport):
+        refusals = 0
+
+        def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+            if self.refusals:
+                self.refusals -= 1
+                raise ModelNotFoundError("It is not known yet.")
+            return super().metadata(version=version, timeout=timeout)
+
+    transport = Restarting({1: model_info(), 2: model_info()})
+    client = open_client(transport=transport)
+    assert client.answer(QUESTION, CONTEXT).model_version == 2
+    transport.refusals = 3
+    assert client.answer(QUESTION, CONTEXT, version=1).model_version == 1
+    stranger = open_client(transport=transport)
+    transport.refusals = 1
+    with pytest.raises(ModelNotFoundError):
+        stranger.answer(QUESTION, CONTEXT)
 
 
 async def test_many_cold_questions_fetch_the_description_a_few_times() -> None:
