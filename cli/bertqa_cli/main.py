@@ -18,6 +18,7 @@ _INTERRUPTED = 130
 
 def run() -> NoReturn:
     """Run the command line and exit."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets its code, not a traceback.
         if isinstance(stream, io.TextIOWrapper):
@@ -36,7 +37,19 @@ def run() -> NoReturn:
     except BrokenPipeError:
         status = _FAILED
         _discard_output()
+    except OSError as error:
+        status = _FAILED
+        with contextlib.suppress(OSError):
+            print(f"error: The output cannot be written: {error.strerror}.", file=sys.stderr)
+        _discard_output()
     sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Give a stream that the caller closed the null device, before a file gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _discard_output() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -236,3 +237,32 @@ def test_a_terminal_without_unicode_gets_codes_and_valid_json(
     assert json.loads(document.stdout.decode(encoding))[0]["version"] == 1
     assert missing.returncode == 1
     assert rb"error: There is no model repository \u043d\u0435\u0442" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirection", "status"),
+    [
+        ("versions --json", ">&-", 0),
+        ("versions", ">&- 2>&-", 0),
+        ("ask question -", "<&-", 2),
+        ("versions", ">/dev/full", 1),
+        ("versions --json", ">/dev/full", 1),
+        ("serve --dry-run --engine local", ">/dev/full", 1),
+    ],
+)
+def test_streams_that_are_closed_or_full_cause_no_traceback(
+    tmp_path: Path, arguments: str, redirection: str, status: int
+) -> None:
+    write_published_version(tmp_path / "model_repository", 1)
+
+    ended = subprocess.run(
+        ["sh", "-c", f"{shlex.join(PROGRAM)} {arguments} {redirection}"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == status, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert (status == 0) == (ended.stderr == "")

@@ -46,8 +46,8 @@ def test_what_is_not_there_is_status_1(
         *("inspect", "1", "2", "--repository", str(demo_repository.root)),
         *("--report", str(tmp_path / "absent" / "report.html")),
     )
-    assert result.status == 1
-    assert "cannot be written: No such file or directory" in result.err
+    assert result.status == 2
+    assert "cannot be written: there is no directory" in result.err
 
 
 def test_netron_serves_both_graphs(demo_repository: Repository) -> None:
