@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
+from bertqa.artifact import LOG_LEVELS
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
@@ -56,11 +57,9 @@ def serve(
     log_level: Annotated[
         str,
         typer.Option(
-            click_type=click.Choice(
-                ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR"), case_sensitive=False
-            ),
+            click_type=click.Choice(LOG_LEVELS, case_sensitive=False),
             metavar="LEVEL",
-            help="What the server logs: TRACE, DEBUG, INFO, WARNING or ERROR.",
+            help=f"What the server logs: {', '.join(LOG_LEVELS[:-1])} or {LOG_LEVELS[-1]}.",
         ),
     ] = "INFO",
     threads: Annotated[

@@ -2,7 +2,7 @@
 
 from bertqa._defaults import GRPC_PORT, REST_PORT
 from bertqa.artifact._completion import complete_config
-from bertqa.artifact._files import failure_of, naming, sha256_of, sync, write_whole
+from bertqa.artifact._files import failure_of, naming, open_regular, sha256_of, sync, write_whole
 from bertqa.artifact._hardware import open_files_limit, usable_cores, usable_memory
 from bertqa.artifact._lock import FOR_EVER, acquire, file_lock, holder_of
 from bertqa.artifact._manifest import MANIFEST_FILE, GateResult, Scores, VersionManifest
@@ -18,6 +18,7 @@ from bertqa.artifact._repository import (
     onnx_model_name,
 )
 from bertqa.artifact._server_settings import (
+    LOG_LEVELS,
     ServerSettings,
     plugin_config,
     plugin_conflicts,
@@ -59,6 +60,7 @@ __all__ = [
     "INPUT_IDS",
     "IR_FILE",
     "LATEST_VERSION",
+    "LOG_LEVELS",
     "MANIFEST_FILE",
     "MODEL_NAME",
     "ONNX_FILE",
@@ -94,6 +96,7 @@ __all__ = [
     "naming",
     "onnx_model_name",
     "open_files_limit",
+    "open_regular",
     "parse_split",
     "plugin_config",
     "plugin_conflicts",

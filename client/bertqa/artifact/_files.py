@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from bertqa._reason import reason_of
 
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Return a file opened for reading, if it is a file: a pipe would be waited for without end.
+
+    Args:
+        path: The file, or a symbolic link to it.
+
+    Raises:
+        OSError: It cannot be opened, or is not a file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise OSError(errno.EINVAL, "It is not a file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """Return what a file holds.
+
+    Args:
+        path: The file, or a symbolic link to it.
+
+    Raises:
+        OSError: It cannot be read, or is not a file.
+    """
+    with open_regular(path) as file:
+        return file.read()
 
 
 def sha256_of(path: Path) -> str:
@@ -23,7 +58,7 @@ def sha256_of(path: Path) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from bertqa.artifact._files import read_regular
 from bertqa.errors import RepositoryError
 
 MANIFEST_FILE = "manifest.json"
@@ -112,7 +113,7 @@ class VersionManifest:
                 only a newer release understands.
         """
         try:
-            text = path.read_bytes()
+            text = read_regular(path)
             schema = TypeAdapter(_Schema).validate_json(text).schema_version
             if schema > SCHEMA_VERSION:
                 raise RepositoryError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from bertqa.artifact._files import sha256_of, write_whole
+from bertqa.artifact._files import read_regular, sha256_of, write_whole
 from bertqa.artifact._manifest import MANIFEST_FILE
 from bertqa.artifact._repository import Repository
 from bertqa.errors import RepositoryError
@@ -45,7 +45,7 @@ class NumberRecord:
         self._path = path
         self._models = TypeAdapter(dict[str, _Given])
         try:
-            self._given = self._models.validate_json(path.read_bytes()) if path.exists() else {}
+            self._given = self._models.validate_json(read_regular(path)) if path.exists() else {}
         except ValidationError as error:
             raise RepositoryError(
                 f"{path} should hold the version numbers that were given out, and is damaged. "

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bertqa._reason import reason_of
+from bertqa.artifact._files import read_regular
 from bertqa.artifact._server_settings import plugin_config
 from bertqa.artifact._version_policy import ALL_VERSIONS, VersionPolicy
 from bertqa.errors import ConfigError
@@ -189,7 +190,7 @@ def read_config_text(path: Path) -> str | None:
         ConfigError: It cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path).decode()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

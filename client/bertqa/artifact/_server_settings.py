@@ -11,7 +11,7 @@ from typing import Any
 
 from bertqa.errors import ConfigError
 
-_LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
+LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 _THREADS_PER_STREAM = 4
 _LARGE_REQUEST_TOKENS = 64 * 512
 _CLIENT_TOKENS = 2048
@@ -189,8 +189,8 @@ def server_settings(
         raise ConfigError("With 1 thread of gRPC the server refuses every call: use 2 or more.")
     if settings.rest_workers < 2:
         raise ConfigError(f"OVMS needs 2 REST workers at least, not {settings.rest_workers}.")
-    if log_level not in _LOG_LEVELS:
-        raise ConfigError(f"{log_level} is not a log level: use one of {', '.join(_LOG_LEVELS)}.")
+    if log_level not in LOG_LEVELS:
+        raise ConfigError(f"{log_level} is not a log level: use one of {', '.join(LOG_LEVELS)}.")
     return settings
 
 

@@ -11,7 +11,14 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
 
-from bertqa.artifact._files import DIRECTORY_MODE, partial_of, sha256_of, sync, write_whole
+from bertqa.artifact._files import (
+    DIRECTORY_MODE,
+    partial_of,
+    read_regular,
+    sha256_of,
+    sync,
+    write_whole,
+)
 from bertqa.artifact._manifest import MANIFEST_FILE
 from bertqa.artifact._repository import IR_FILE, ONNX_FILE, Repository
 from bertqa.errors import RepositoryError
@@ -89,7 +96,7 @@ class WorkFolder:
         """
         if self._journal.is_file():
             try:
-                moves = _MOVES.validate_json(self._journal.read_bytes())
+                moves = _MOVES.validate_json(read_regular(self._journal))
             except ValidationError:
                 self._journal.unlink()
             else:

@@ -18,6 +18,7 @@ from bertqa.artifact import (
     RepositoryWriter,
     failure_of,
     naming,
+    open_regular,
     remove_path,
 )
 from bertqa_deploy.errors import StorageError, VersionExistsError
@@ -142,7 +143,7 @@ def _copy_missing(part: VersionFiles, copy: Path, on_progress: OnProgress) -> li
 def _copy(part: VersionFiles, copy: Path, name: str, on_progress: OnProgress) -> None:
     total, done = part.size(name), 0
     with (
-        (part.source / name).open("rb") as source,
+        open_regular(part.source / name) as source,
         naming(copy / name),
         (copy / name).open("wb") as target,
     ):
@@ -155,5 +156,5 @@ def _copy(part: VersionFiles, copy: Path, name: str, on_progress: OnProgress) ->
 
 def _read_back(part: VersionFiles, directory: Path, name: str, on_progress: OnProgress) -> str:
     stage, total = f"Reading back {part.path}/{name}", part.size(name)
-    with (directory / name).open("rb") as file:
+    with open_regular(directory / name) as file:
         return digest_of(file, lambda done: on_progress(Progress(stage, done, total, "bytes")))

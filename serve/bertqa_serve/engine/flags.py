@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bertqa._reason import reason_of
+from bertqa.artifact import LOG_LEVELS, open_files_limit
 from bertqa.errors import ConfigError
 from bertqa_serve.engine.config import ServerConfig
 from bertqa_serve.engine.limits import (
     MOST_REST_WORKERS,
     Limits,
     most_rest_workers,
-    open_files_limit,
 )
 from bertqa_serve.engine.metrics import Metrics
 from bertqa_serve.engine.server import VERSION, LocalServer
@@ -25,7 +25,6 @@ from bertqa_serve.errors import UsageError
 
 logger = logging.getLogger("bertqa_serve")
 
-LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 _SINGLE_MODEL = (
     "batch_size",
     "shape",

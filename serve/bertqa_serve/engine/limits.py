@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from bertqa.artifact import usable_cores
+from bertqa.artifact import open_files_limit, usable_cores
 from bertqa_serve.engine.request_error import RequestError
 
 THREADS_EXHAUSTED = "Server Threadpool Exhausted"
@@ -22,14 +21,12 @@ _FILES_OF_A_REST_WORKER = 6
 _FILES_OF_THE_SERVER = 15
 
 
-def open_files_limit() -> int:
-    """Return how many files this process may have open."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
 def most_rest_workers() -> int:
     """Return how many REST workers the limit on open files allows."""
-    return (open_files_limit() - _FILES_OF_THE_SERVER) // _FILES_OF_A_REST_WORKER
+    files = open_files_limit()
+    if files is None:
+        return MOST_REST_WORKERS
+    return (files - _FILES_OF_THE_SERVER) // _FILES_OF_A_REST_WORKER
 
 
 @dataclass(frozen=True, slots=True)

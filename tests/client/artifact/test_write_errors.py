@@ -12,8 +12,16 @@ from typing import Any
 
 import pytest
 
-from bertqa.artifact import WORK_FOLDER, OvmsConfig, Repository, RepositoryWriter, write_whole
-from bertqa.errors import RepositoryError
+from bertqa.artifact import (
+    WORK_FOLDER,
+    OvmsConfig,
+    Repository,
+    RepositoryWriter,
+    VersionManifest,
+    sha256_of,
+    write_whole,
+)
+from bertqa.errors import BertQAError, RepositoryError
 from tests.support.files import unwritable
 
 SURROGATE = '{"model_config_list": [{"config": {"name": "\\ud800"}}]}'
@@ -139,3 +147,20 @@ def test_a_root_is_not_left_where_its_work_folder_cannot_be_made(
     monkeypatch.setattr(Path, "mkdir", full)
     assert "No space left" in fails(lambda: enter(Repository(tmp_path / "new")))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["bert-qa/1/manifest.json", "bert-qa/1/model.bin", "config.json"])
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(
+    repository: Repository, name: str
+) -> None:
+    path = repository.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    readers: dict[str, Callable[[], object]] = {
+        "manifest.json": lambda: VersionManifest.read(path),
+        "config.json": lambda: OvmsConfig.read(path),
+        "model.bin": lambda: sha256_of(path),
+    }
+    with pytest.raises((BertQAError, OSError), match="not a file"):
+        readers[path.name]()
