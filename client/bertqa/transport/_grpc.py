@@ -21,6 +21,7 @@ from bertqa.errors import (
 from bertqa.transport._address import Address
 from bertqa.transport._cancellation import CANCELLATION
 from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._http import is_called_directly
 from bertqa.transport._retries import service_config
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import Codec
@@ -258,6 +259,7 @@ def channel_arguments(address: Address, *, repeats: bool = True) -> dict[str, An
             ("grpc.min_reconnect_backoff_ms", int(_defaults.BACKOFF_SECONDS * 1000)),
             ("grpc.initial_reconnect_backoff_ms", int(_defaults.BACKOFF_SECONDS * 1000)),
             ("grpc.max_reconnect_backoff_ms", reconnect_ms),
+            ("grpc.enable_http_proxy", int(not is_called_directly(address))),
             *_names(address),
         ),
     }

@@ -20,8 +20,8 @@ def client_arguments(
 ) -> dict[str, Any]:
     """Return the arguments of `httpx.Client` or `httpx.AsyncClient` for a server.
 
-    The proxies that the environment names (`HTTP_PROXY` and its kin) are followed, but never to a
-    loopback address, where a proxy would reach its own machine instead of this one.
+    The proxies that the environment names (`HTTP_PROXY` and its kin) are followed, except to what
+    `is_called_directly`.
 
     Args:
         address: The server, over HTTP or HTTPS.
@@ -38,7 +38,7 @@ def client_arguments(
         "base_url": str(address),
         "headers": {**_names(address), **security.headers},
         "verify": security.ssl_context() if address.is_secure else False,
-        "trust_env": not direct and not is_loopback(address.host),
+        "trust_env": not (direct or is_called_directly(address)),
     }
 
 
@@ -70,6 +70,18 @@ def mapped_errors(address: Address, mapper: ErrorMapper) -> Iterator[None]:
         raise ProtocolError(
             f"{address} sent HTTP that is not valid: {error}.", detail=str(error)
         ) from error
+
+
+def is_called_directly(address: Address) -> bool:
+    """Return whether no proxy of the environment is used for an address.
+
+    A proxy would reach its own machine at a loopback address. The IP addresses of a name are called
+    one by one only where the name needs no proxy, which the environment may say of the name alone.
+
+    Args:
+        address: The address of a server.
+    """
+    return address.authority is not None or is_loopback(address.host)
 
 
 def is_loopback(host: str) -> bool:

@@ -111,6 +111,23 @@ def test_a_server_that_ended_is_left_at_once(
         pass
 
 
+@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+def test_a_name_that_needs_no_proxy_needs_none_at_its_addresses(
+    open_client: Twins,
+    fleet: Fleet,
+    name: list[str],
+    scheme: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Loopback addresses need none either, but that is not what is looked at here.
+    monkeypatch.setattr("bertqa.transport._http.is_loopback", lambda host: False)
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(variable, NAME)
+    assert set(versions(open_client(fleet.url(scheme), timeout=10), 4)) <= {1, 2}
+
+
 @pytest.mark.parametrize("scheme", ["dns", "http"])
 def test_a_name_is_resolved_again(
     open_client: Twins,

@@ -193,6 +193,15 @@ def test_a_name_in_dns_is_asked_round_robin() -> None:
     assert "loadBalancingConfig" not in json.loads(plain["grpc.service_config"])
 
 
+@pytest.mark.parametrize("scheme", ["grpc", "dns"])
+def test_a_proxy_of_the_environment_does_not_stand_before_this_machine(
+    open_client: Twins, server: Served, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("grpc_proxy", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    assert open_client(**server.address(scheme)).answer(QUESTION, CONTEXT).text
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[trustme.CA, dict[str, Path]]:
     """A certificate authority, with a client's certificate in files."""
