@@ -19,6 +19,7 @@ from bertqa.errors import (
     ServerUnreachableError,
     VersionNotFoundError,
 )
+from bertqa.transport._address import TFS_SCHEMES
 
 # OVMS answers with 404 over REST what it calls UNAVAILABLE over gRPC.
 _GRPC_CODES = {
@@ -66,7 +67,7 @@ _ERRORS: dict[str, tuple[type[BertQAError], str]] = {
         ProtocolError,
         "{address} refuses the request: {model!r} may be a model with other or with fixed inputs.",
     ),
-    "UNIMPLEMENTED": (ProtocolError, "{address} does not speak the KServe v2 protocol."),
+    "UNIMPLEMENTED": (ProtocolError, "{address} does not speak {protocol}."),
 }
 
 
@@ -115,7 +116,9 @@ class ErrorMapper:
         if code == "NOT_FOUND":
             return self._not_found(model, version, detail)
         error, template = _ERRORS.get(code, (ProtocolError, "{address} failed: {code}."))
-        message = template.format(address=self.address, code=code, model=self.model)
+        message = template.format(
+            address=self.address, code=code, model=self.model, protocol=self._protocol
+        )
         return error(message, detail=detail)
 
     def from_http(self, status: int, detail: str, retry_after: str | None = None) -> BertQAError:
@@ -144,6 +147,15 @@ class ErrorMapper:
     def timed_out(self, detail: str) -> BertQAError:
         """Return the error for a call whose deadline passed."""
         return self.from_grpc("DEADLINE_EXCEEDED", detail)
+
+    @property
+    def _protocol(self) -> str:
+        if not self.address.startswith(tuple(f"{scheme}://" for scheme in TFS_SCHEMES)):
+            return "the KServe v2 protocol"
+        return (
+            "TensorFlow Serving's API: OVMS from 2026.3 on speaks KServe alone, then the address "
+            "begins with grpc:// or grpcs://"
+        )
 
     def _too_large(self, detail: str) -> RequestTooLargeError:
         limit = detail.strip() or "it does not say how large a message may be"
@@ -179,7 +191,7 @@ def seconds_to_wait(retry_after: str) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # of a year beyond what a machine counts
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -88,6 +89,22 @@ def test_what_a_server_replies_becomes_one_error_with_its_text_kept(
     assert "grpc://models:9000" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "protocol"),
+    [
+        ("grpc", r"KServe v2 protocol\.$"),
+        ("tfs", r"TensorFlow Serving's API: .* begins with grpc:// or grpcs://\.$"),
+        ("tfss", r"TensorFlow Serving's API: .* begins with grpc:// or grpcs://\.$"),
+    ],
+)
+def test_the_protocol_that_a_server_does_not_speak_is_the_one_that_was_spoken(
+    scheme: str, protocol: str
+) -> None:
+    mapper = ErrorMapper(f"{scheme}://models:9000", "bert-qa", None)
+    error = mapper.from_grpc("UNIMPLEMENTED", "")
+    assert re.search(f"does not speak .*{protocol}", str(error))
+
+
 def test_a_message_names_the_model_and_the_version() -> None:
     mapper = ErrorMapper("grpc://models:9000", "bert-qa", 7)
     missing = mapper.from_grpc("NOT_FOUND", "Model with requested version is not found")
@@ -135,5 +152,6 @@ def test_a_server_that_asks_to_wait_is_heard() -> None:
     assert soon is not None
     assert 50 < soon <= 60
     assert seconds_to_wait("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
-    for strange in ("", "soon", "-3", "1e3", "\u0663"):
+    far, ahead = "1 Jan 99999999999999999999 00:00:00 GMT", "1 Jan 2020 00:00:00 +9999999999999999"
+    for strange in ("", "soon", "-3", "1e3", "\u0663", far, ahead):
         assert seconds_to_wait(strange) is None
