@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from bertqa import _defaults
+from bertqa.errors import ClientStateError
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ class Endpoint(Generic[T]):
         transport: The transport to it.
         calls: How many calls are on their way.
         failures: How often it failed since it answered last.
-        ejected_until: A time of `time.monotonic()` before which it is not probed.
+        ejected_until: A time of `time.monotonic()` before which it is not probed again.
         is_retired: Whether it is closed once its calls are over.
     """
 
@@ -86,8 +87,13 @@ class EndpointPool(Generic[T]):
 
         Returns:
             The endpoint; an ejected one only where no other is left.
+
+        Raises:
+            ClientStateError: The pool is closed.
         """
         with self._lock:
+            if not self._endpoints:
+                raise ClientStateError("This client is closed.")
             untried = [each for each in self._endpoints if each.ip not in tried] or self._endpoints
             candidates = [each for each in untried if not each.is_ejected] or [
                 min(untried, key=lambda each: each.ejected_until)
@@ -125,12 +131,41 @@ class EndpointPool(Generic[T]):
             endpoint: The endpoint.
         """
         with self._lock:
-            now = time.monotonic()
-            if endpoint.is_ejected and now < endpoint.ejected_until:
+            if endpoint.is_ejected and time.monotonic() < endpoint.ejected_until:
                 return  # Many calls report one and the same failure.
-            seconds = _defaults.EJECTION_SECONDS * _defaults.BACKOFF_FACTOR**endpoint.failures
-            endpoint.ejected_until = now + min(seconds, _defaults.EJECTION_LIMIT_SECONDS)
-            endpoint.failures += 1
+            _eject(endpoint)
+
+    def probed(self, endpoint: Endpoint[T], *, answers: bool) -> None:
+        """Note what a probe that `due` or `suspect` asked for has found.
+
+        Args:
+            endpoint: The endpoint, which may have been replaced meanwhile.
+            answers: Whether the server answers.
+        """
+        with self._lock:
+            for current in self._endpoints:
+                if current.ip == endpoint.ip:
+                    current.ejected_until = 0.0
+                    if answers:
+                        current.failures = 0
+                    else:
+                        _eject(current)
+
+    def suspect(self, endpoint: Endpoint[T]) -> list[Endpoint[T]]:
+        """Return an endpoint that was silent, to be probed by this caller alone.
+
+        Args:
+            endpoint: The endpoint, which stays in use meanwhile.
+
+        Returns:
+            The endpoint, or nothing where it is ejected or probed already.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if now < endpoint.ejected_until:
+                return []
+            endpoint.ejected_until = now + _defaults.EJECTION_LIMIT_SECONDS
+            return [endpoint]
 
     def replace(self, endpoint: Endpoint[T]) -> list[T]:
         """Let the next calls to an endpoint that stopped answering have a new connection.
@@ -166,6 +201,12 @@ class EndpointPool(Generic[T]):
             closed = [each.transport for each in self._endpoints]
             self._endpoints = []
             return closed
+
+
+def _eject(endpoint: Endpoint[T]) -> None:
+    seconds = _defaults.EJECTION_SECONDS * _defaults.BACKOFF_FACTOR**endpoint.failures
+    endpoint.ejected_until = time.monotonic() + min(seconds, _defaults.EJECTION_LIMIT_SECONDS)
+    endpoint.failures += 1
 
 
 def _retire(endpoints: Collection[Endpoint[T]]) -> list[T]:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from bertqa import QAClient, _defaults
-from bertqa.errors import ServerUnreachableError
+from bertqa import QAClient, QATokenizer, _defaults
+from bertqa.errors import ClientStateError, DeadlineExceededError, ServerUnreachableError
 from bertqa.transport._address import Address
 from bertqa.transport._resolution import may_have_several
 from tests.support.engines import Served, toy_server
+from tests.support.models import tokenizer_json
 from tests.support.ports import free_pair
 from tests.support.relay import relay
 from tests.support.twins import Twins
 
 NAME = "bert-qa.test"
 HOSTS = ("127.0.0.1", "127.0.0.2")
+TOKENIZER = QATokenizer.from_json(tokenizer_json())
 QUESTION = "Who gave their name to Normandy?"
 CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France."
 
@@ -112,6 +115,32 @@ def test_a_server_that_ended_is_left_at_once(
 
 
 @pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+def test_a_server_that_hangs_is_left_by_calls_too_short_to_be_repeated(
+    open_client: Twins,
+    fleet: Fleet,
+    name: list[str],
+    scheme: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_defaults, "EJECTION_LIMIT_SECONDS", 60.0)
+    client = open_client(fleet.url(scheme), timeout=60)
+    versions(client, 4)
+    fleet.servers[0].send(signal.SIGSTOP)
+    try:
+        found = set()
+        while True:
+            try:
+                found = {client.answer(QUESTION, CONTEXT, timeout=0.4).model_version}
+            except DeadlineExceededError:
+                found = set()
+            if found == {2} and versions(client, 1) == [2]:
+                break
+        assert versions(client, 8) == [2] * 8
+    finally:
+        fleet.servers[0].send(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
 def test_a_name_that_needs_no_proxy_needs_none_at_its_addresses(
     open_client: Twins,
     fleet: Fleet,
@@ -143,6 +172,43 @@ def test_a_name_is_resolved_again(
     while 1 in versions(client, 5):
         pass
     assert set(versions(client, 5)) == {2}
+
+
+@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+def test_a_call_that_waits_for_servers_meets_them_at_their_new_addresses(
+    open_client: Twins, fleet: Fleet, name: list[str], scheme: str
+) -> None:
+    port = fleet.ports[1] if scheme == "http" else fleet.ports[0]
+    old, new = (
+        ("127.0.0.1", each.rest_port if scheme == "http" else each.grpc_port)
+        for each in fleet.servers
+    )
+    with (
+        relay(("127.0.0.3", port), old),
+        relay(("127.0.0.4", port), old),
+        relay(("127.0.0.6", port), new),
+    ):
+        name[:] = ["127.0.0.3", "127.0.0.4"]
+        client = open_client(fleet.url(scheme), tokenizer=TOKENIZER, timeout=60)
+        assert versions(client, 4) == [1] * 4
+        fleet.servers[0].kill()
+        name[:] = ["127.0.0.5", "127.0.0.6"]
+        assert versions(client, 1) == [2]
+
+
+@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+def test_closing_ends_a_call_that_waits_for_servers(
+    fleet: Fleet, name: list[str], scheme: str
+) -> None:
+    client = QAClient(fleet.url(scheme), timeout=60)
+    versions(client, 4)
+    for server in fleet.servers:
+        server.kill()
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(client.answer, QUESTION, CONTEXT) for _ in range(4)]
+        client.close()
+        for each in waiting:
+            assert isinstance(each.exception(), ClientStateError)
 
 
 @pytest.mark.unit

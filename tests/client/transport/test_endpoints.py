@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bertqa import _defaults
+from bertqa.errors import ClientStateError
 from bertqa.transport._endpoints import Endpoint, EndpointPool
 
 IPS = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
@@ -75,6 +76,42 @@ def test_an_ejection_doubles_up_to_a_bound_and_ends_with_an_answer(clock: Clock)
     assert pool.due() == []
     pool.answered(endpoint)
     assert IPS[0] in taken(pool, 3)
+
+
+def test_a_probe_that_is_not_answered_doubles_the_ejection(clock: Clock) -> None:
+    pool = pool_of(*IPS)
+    pool.failed(endpoint_of(pool, IPS[0]))
+    for failures in range(1, 8):
+        clock.now += _defaults.EJECTION_LIMIT_SECONDS
+        (endpoint,) = pool.due()
+        pool.failed(endpoint)  # Of a call that had no other address, while the probe waits.
+        pool.replace(endpoint)
+        pool.probed(endpoint, answers=False)
+        expected = min(_defaults.EJECTION_SECONDS * 2**failures, _defaults.EJECTION_LIMIT_SECONDS)
+        assert endpoint_of(pool, IPS[0]).ejected_until == clock.now + expected
+    pool.probed(endpoint, answers=True)
+    assert IPS[0] in taken(pool, 3)
+
+
+def test_one_that_was_silent_stays_in_use_until_one_probe_has_found_that_it_hangs(
+    clock: Clock,
+) -> None:
+    pool = pool_of(*IPS)
+    silent = endpoint_of(pool, IPS[0])
+    for answers, used in ((True, True), (False, False)):
+        assert pool.suspect(silent) == [silent]
+        assert pool.suspect(silent) == []
+        assert IPS[0] in taken(pool, 3)
+        pool.probed(silent, answers=answers)
+        assert (IPS[0] in taken(pool, 3)) is used
+    assert pool.suspect(silent) == []
+
+
+def test_a_closed_pool_says_so() -> None:
+    pool = pool_of(*IPS)
+    pool.close()
+    with pytest.raises(ClientStateError, match="closed"):
+        pool.take(set())
 
 
 def test_a_transport_is_closed_when_its_last_call_is_over() -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from bertqa import _defaults
 from bertqa.errors import (
+    DeadlineExceededError,
     ModelNotFoundError,
     ModelNotReadyError,
     ServerUnreachableError,
@@ -94,7 +95,7 @@ class AsyncBalancedTransport:
 
     async def _call(self, call: AsyncTransportCall[T], timeout: float) -> T:
         deadline = time.monotonic() + timeout
-        await self._refresh()
+        await self._refresh(_defaults.RESOLVE_SECONDS)
         if len(self._pool) < 2:
             return await call(self._single, deadline - time.monotonic())
         waits = pauses(deadline, patient=self._met)
@@ -111,6 +112,8 @@ class AsyncBalancedTransport:
                     pause = None if reached else next(waits, None)
                     if pause is None:
                         raise
+                    # Servers that are started anew may have other addresses.
+                    await self._refresh(_defaults.BACKOFF_LIMIT_SECONDS)
                     await asyncio.sleep(pause)
             else:
                 self._met = True
@@ -125,6 +128,8 @@ class AsyncBalancedTransport:
             return await call(endpoint.transport, deadline - time.monotonic())
 
         async def look() -> None:
+            if deadline - time.monotonic() < _defaults.PROBE_SECONDS:
+                return  # The call ends sooner.
             if not await endpoint.transport.is_live(_defaults.PROBE_SECONDS):
                 raise ServerUnreachableError(
                     f"{self._address.at(endpoint.ip)} has stopped answering: does its process hang?"
@@ -136,18 +141,20 @@ class AsyncBalancedTransport:
             self._pool.failed(endpoint)
             await self._close(self._pool.replace(endpoint))
             raise
+        except DeadlineExceededError:
+            self._start_probes(self._pool.suspect(endpoint))
+            raise
         self._pool.answered(endpoint)
         return result
 
-    async def _refresh(self) -> None:
-        """Resolve the name: at first in the foreground, later beside the calls."""
+    async def _refresh(self, seconds: float) -> None:
+        """Resolve the name again after so long: at first in the foreground, later beside calls."""
         if self._resolved_at is None:
             await self._resolve()
-        elif time.monotonic() - self._resolved_at > _defaults.RESOLVE_SECONDS:
+        elif time.monotonic() - self._resolved_at > seconds:
             self._resolved_at = time.monotonic()
             AsyncCall.start(self._resolve)
-        for endpoint in self._pool.due():
-            AsyncCall.start(partial(self._probe, endpoint))
+        self._start_probes(self._pool.due())
 
     async def _resolve(self) -> None:
         ips = await async_resolve(self._address)
@@ -155,11 +162,13 @@ class AsyncBalancedTransport:
         if ips and not self._closed:
             await self._close(self._pool.update(ips))
 
+    def _start_probes(self, endpoints: list[Endpoint[AsyncProbedTransport]]) -> None:
+        for endpoint in endpoints:
+            AsyncCall.start(partial(self._probe, endpoint))
+
     async def _probe(self, endpoint: Endpoint[AsyncProbedTransport]) -> None:
-        if await endpoint.transport.is_live(_defaults.PROBE_SECONDS):
-            self._pool.answered(endpoint)
-        else:
-            self._pool.failed(endpoint)
+        is_live = await endpoint.transport.is_live(_defaults.PROBE_SECONDS)
+        self._pool.probed(endpoint, answers=is_live)
 
     async def _close(self, transports: list[AsyncProbedTransport]) -> None:
         for transport in transports:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from bertqa import _defaults
 from bertqa.errors import (
+    DeadlineExceededError,
     ModelNotFoundError,
     ModelNotReadyError,
     ServerUnreachableError,
@@ -95,7 +96,7 @@ class BalancedTransport:
 
     def _call(self, call: SyncTransportCall[T], timeout: float) -> T:
         deadline = time.monotonic() + timeout
-        self._refresh()
+        self._refresh(_defaults.RESOLVE_SECONDS)
         if len(self._pool) < 2:
             return call(self._single, deadline - time.monotonic())
         waits = pauses(deadline, patient=self._met)
@@ -112,6 +113,8 @@ class BalancedTransport:
                     pause = None if reached else next(waits, None)
                     if pause is None:
                         raise
+                    # Servers that are started anew may have other addresses.
+                    self._refresh(_defaults.BACKOFF_LIMIT_SECONDS)
                     time.sleep(pause)
             else:
                 self._met = True
@@ -126,6 +129,8 @@ class BalancedTransport:
             return call(endpoint.transport, deadline - time.monotonic())
 
         def look() -> None:
+            if deadline - time.monotonic() < _defaults.PROBE_SECONDS:
+                return  # The call ends sooner.
             if not endpoint.transport.is_live(_defaults.PROBE_SECONDS):
                 raise ServerUnreachableError(
                     f"{self._address.at(endpoint.ip)} has stopped answering: does its process hang?"
@@ -137,18 +142,20 @@ class BalancedTransport:
             self._pool.failed(endpoint)
             self._close(self._pool.replace(endpoint))
             raise
+        except DeadlineExceededError:
+            self._start_probes(self._pool.suspect(endpoint))
+            raise
         self._pool.answered(endpoint)
         return result
 
-    def _refresh(self) -> None:
-        """Resolve the name: at first in the foreground, later beside the calls."""
+    def _refresh(self, seconds: float) -> None:
+        """Resolve the name again after so long: at first in the foreground, later beside calls."""
         if self._resolved_at is None:
             self._resolve()
-        elif time.monotonic() - self._resolved_at > _defaults.RESOLVE_SECONDS:
+        elif time.monotonic() - self._resolved_at > seconds:
             self._resolved_at = time.monotonic()
             SyncCall.start(self._resolve)
-        for endpoint in self._pool.due():
-            SyncCall.start(partial(self._probe, endpoint))
+        self._start_probes(self._pool.due())
 
     def _resolve(self) -> None:
         ips = sync_resolve(self._address)
@@ -156,11 +163,13 @@ class BalancedTransport:
         if ips and not self._closed:
             self._close(self._pool.update(ips))
 
+    def _start_probes(self, endpoints: list[Endpoint[ProbedTransport]]) -> None:
+        for endpoint in endpoints:
+            SyncCall.start(partial(self._probe, endpoint))
+
     def _probe(self, endpoint: Endpoint[ProbedTransport]) -> None:
-        if endpoint.transport.is_live(_defaults.PROBE_SECONDS):
-            self._pool.answered(endpoint)
-        else:
-            self._pool.failed(endpoint)
+        is_live = endpoint.transport.is_live(_defaults.PROBE_SECONDS)
+        self._pool.probed(endpoint, answers=is_live)
 
     def _close(self, transports: list[ProbedTransport]) -> None:
         for transport in transports:
