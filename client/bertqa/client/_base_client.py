@@ -212,7 +212,12 @@ class BaseClient(Generic[TransportT]):
         return Scheduler(Batcher(look_ahead), refusals)
 
     def _flow_of(
-        self, question: str, context: str, top_k: int, settings: Settings
+        self,
+        question: str,
+        context: str,
+        top_k: int,
+        settings: Settings,
+        deadline: float | None,
     ) -> tuple[Question, AnswerFlow]:
         """Return a question with its flow, after choosing the version."""
         version = settings.version
@@ -220,14 +225,14 @@ class BaseClient(Generic[TransportT]):
             version = self._traffic.pick(settings.key)
         if version is None:
             version = self._settings.version
-        started = Question(question, context, top_k, settings)
+        started = Question(question, context, top_k, settings, deadline)
         return started, started.flow(self._registry, version, fall_back=self._fall_back)
 
     def _shadow_of(self, question: Question) -> tuple[Question, AnswerFlow] | None:
         """Return a copy of a question with its flow for the shadow version, if there is one."""
         if self._shadow_version is None:
             return None
-        copy = replace(question, top_k=1)
+        copy = replace(question, top_k=1, deadline=None)
         return copy, copy.flow(self._registry, self._shadow_version, fall_back=False)
 
     def _record(self, question: Question, answer: Answer, seconds: float | None) -> None:

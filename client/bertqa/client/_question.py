@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,8 @@ class Question:
         context: The text that may hold the answer.
         top_k: How many answers to return at most.
         settings: Lengths, decoder, and timeout.
+        deadline: A time of `time.monotonic()` for the whole answer; None, as in a stream, where a
+            server that is away is waited for as long as the timeout, from the first failure on.
 
     Raises:
         InvalidOptionError: `top_k` is below 1.
@@ -58,6 +60,7 @@ class Question:
     context: str
     top_k: int
     settings: Settings
+    deadline: float | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -87,13 +90,16 @@ class Question:
 
     def _answer_patiently(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
         """Repeat where a version was there and is gone: a restarted server loads its models."""
-        waits = pauses(time.monotonic() + self.settings.timeout, patient=True)
+        waits: Iterator[float] | None = None
         while True:
             try:
                 return (yield from self._answer_once(registry, version))
             except (ServerUnreachableError, ModelNotFoundError, ModelNotReadyError) as error:
                 if isinstance(error, ServerUnreachableError):
                     registry.forget()
+                if waits is None:
+                    deadline = self.deadline or time.monotonic() + self.settings.timeout
+                    waits = pauses(deadline, patient=True)
                 pause = next(waits, None)
                 # A server that starts again knows neither the model nor any version for a moment.
                 is_version = isinstance(error, ModelNotReadyError)

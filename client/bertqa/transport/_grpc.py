@@ -259,6 +259,8 @@ def channel_arguments(address: Address, *, repeats: bool = True) -> dict[str, An
             ("grpc.min_reconnect_backoff_ms", int(_defaults.BACKOFF_SECONDS * 1000)),
             ("grpc.initial_reconnect_backoff_ms", int(_defaults.BACKOFF_SECONDS * 1000)),
             ("grpc.max_reconnect_backoff_ms", reconnect_ms),
+            # A server that is started anew may have another address.
+            ("grpc.dns_min_time_between_resolutions_ms", reconnect_ms),
             ("grpc.enable_http_proxy", int(not is_called_directly(address))),
             *_names(address),
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -43,6 +44,18 @@ def cased_info() -> ModelInfo:
     tokenizer = json.loads(tokenizer_json())
     tokenizer["normalizer"]["lowercase"] = False
     return ModelInfo(json.dumps(tokenizer), max_seq_len=384, doc_stride=128)
+
+
+class Loading(InProcessTransport):
+    """Refuses some requests, as a server that loads its models again."""
+
+    refusals = 0
+
+    def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        if self.refusals:
+            self.refusals -= 1
+            raise ModelNotReadyError("It is loading.")
+        return super().infer(inputs, version=version, timeout=timeout)
 
 
 def test_the_model_is_learnt_once(open_client: Twins) -> None:
@@ -186,16 +199,7 @@ def test_traffic_is_split_and_a_key_is_sticky(open_client: Twins, server: Served
 
 
 def test_a_model_that_is_loaded_again_is_waited_for(open_client: Twins) -> None:
-    class Restarting(InProcessTransport):
-        refusals = 0
-
-        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-            if self.refusals:
-                self.refusals -= 1
-                raise ModelNotReadyError("It is loading.")
-            return super().infer(inputs, version=version, timeout=timeout)
-
-    transport = Restarting()
+    transport = Loading()
     client = open_client(transport=transport)
     transport.refusals = 1
     expected = client.answer(QUESTION, CONTEXT)
@@ -204,3 +208,21 @@ def test_a_model_that_is_loaded_again_is_waited_for(open_client: Twins) -> None:
     transport.refusals = 1000
     with pytest.raises(ModelNotReadyError, match="It is loading"):
         client.answer(QUESTION, CONTEXT, timeout=0.5)
+
+
+def test_a_stream_outlives_a_restart_however_long_its_questions_have_waited(
+    open_client: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = Loading()
+    client = open_client(transport=transport, timeout=30)
+    client.answer(QUESTION, CONTEXT)
+    clock = time.monotonic
+
+    def slow_pairs() -> Iterator[tuple[str, str]]:
+        yield QUESTION, CONTEXT
+        # The first question waits for the second one longer than its timeout.
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + 31)
+        transport.refusals = 1
+        yield QUESTION, CONTEXT
+
+    assert len(list(client.answer_many(slow_pairs()))) == 2

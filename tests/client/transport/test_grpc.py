@@ -12,7 +12,7 @@ import grpc
 import pytest
 import trustme
 
-from bertqa import TLS, AsyncQAClient, BertQAError, QATokenizer
+from bertqa import TLS, AsyncQAClient, BertQAError, QATokenizer, _defaults
 from bertqa.errors import (
     AccessDeniedError,
     ClientStateError,
@@ -123,6 +123,12 @@ def test_pings_are_rarer_than_a_grpc_server_forbids() -> None:
     options = dict(channel_arguments(Address.parse("grpc://models:9000"))["options"])
     assert options["grpc.keepalive_time_ms"] > 300_000
     assert options["grpc.keepalive_time_ms"] >= 1.1 * 300_000
+
+
+def test_a_name_is_resolved_again_soon_after_its_server_went_away() -> None:
+    options = dict(channel_arguments(Address.parse("grpc://models:9000"))["options"])
+    seconds = options["grpc.dns_min_time_between_resolutions_ms"] / 1000
+    assert seconds <= _defaults.RECONNECT_SECONDS
 
 
 def test_what_stays_unavailable_is_given_up(open_client: Twins, gate: GrpcGate) -> None:

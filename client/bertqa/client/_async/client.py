@@ -75,10 +75,11 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             BertQAError: The question, an option, or the server is at fault; see `bertqa.errors`.
         """
         settings = self._settings_of(options)
-        started = await self._start_question(question, context, top_k, settings)
         begin = time.monotonic()
+        deadline = begin + settings.timeout
+        started = await self._start_question(question, context, top_k, settings, deadline)
         with stage("bertqa.answer"):
-            outcome = await self._outcome(started, settings.timeout, begin + settings.timeout)
+            outcome = await self._outcome(started, settings.timeout, deadline)
         if isinstance(outcome, BertQAError):
             raise outcome
         self._start_shadow(started[0], outcome[0], time.monotonic() - begin)
@@ -175,10 +176,15 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
                 self._driver.close_at_exit(self, self._split_transport)
 
     async def _start_question(
-        self, question: str, context: str, top_k: int, settings: Settings
+        self,
+        question: str,
+        context: str,
+        top_k: int,
+        settings: Settings,
+        deadline: float | None = None,
     ) -> tuple[Question, AnswerFlow]:
         await self._poll_split()
-        return self._flow_of(question, context, top_k, settings)
+        return self._flow_of(question, context, top_k, settings, deadline)
 
     async def _poll_split(self) -> None:
         """Read the split again if it is due."""

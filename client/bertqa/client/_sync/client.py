@@ -77,10 +77,11 @@ class QAClient(BaseClient[Transport]):
             BertQAError: The question, an option, or the server is at fault; see `bertqa.errors`.
         """
         settings = self._settings_of(options)
-        started = self._start_question(question, context, top_k, settings)
         begin = time.monotonic()
+        deadline = begin + settings.timeout
+        started = self._start_question(question, context, top_k, settings, deadline)
         with stage("bertqa.answer"):
-            outcome = self._outcome(started, settings.timeout, begin + settings.timeout)
+            outcome = self._outcome(started, settings.timeout, deadline)
         if isinstance(outcome, BertQAError):
             raise outcome
         self._start_shadow(started[0], outcome[0], time.monotonic() - begin)
@@ -177,10 +178,15 @@ class QAClient(BaseClient[Transport]):
                 self._driver.close_at_exit(self, self._split_transport)
 
     def _start_question(
-        self, question: str, context: str, top_k: int, settings: Settings
+        self,
+        question: str,
+        context: str,
+        top_k: int,
+        settings: Settings,
+        deadline: float | None = None,
     ) -> tuple[Question, AnswerFlow]:
         self._poll_split()
-        return self._flow_of(question, context, top_k, settings)
+        return self._flow_of(question, context, top_k, settings, deadline)
 
     def _poll_split(self) -> None:
         """Read the split again if it is due."""
