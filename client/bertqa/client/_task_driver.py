@@ -62,6 +62,12 @@ class TaskDriver:
         self._transport = transport
         self._background: set[asyncio.Task[None]] = set()
         self._disconnected = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another event loop than the running one has the connections."""
+        return self._loop not in (None, asyncio.get_running_loop())
 
     async def stream(
         self,
@@ -83,7 +89,16 @@ class TaskDriver:
         Yields:
             Each question with its answers or its error, in order. Closing the generator cancels
             what is in flight, and releases its slots.
+
+        Raises:
+            ClientStateError: The client was used in another event loop before.
         """
+        if self.is_elsewhere:
+            raise ClientStateError(
+                "This client belongs to the event loop in which it was used first: connections "
+                "do not outlive their loop. Open one in each loop."
+            )
+        self._loop = asyncio.get_running_loop()
         in_flight: dict[asyncio.Task[Response], _Sent] = {}
         sleeping: dict[Sleep, float] = {}
         # The slot for the next request. At most one is waited for, so that streams take turns.

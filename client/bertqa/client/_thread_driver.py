@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
+import os
 import threading
 import time
 import weakref
@@ -57,7 +58,10 @@ class ThreadDriver:
     Attributes:
         polling: Held while the split of the traffic is read.
         limit: How many requests all streams together may have in flight.
+        is_elsewhere: Never: threads share a client.
     """
+
+    is_elsewhere = False
 
     def __init__(self, transport: Transport) -> None:
         self.polling = threading.Lock()
@@ -189,11 +193,14 @@ class ThreadDriver:
     def close_at_exit(self, owner: object, transport: Transport) -> None:
         """Close a transport once its owner is forgotten, or open at exit.
 
+        A process that was forked meanwhile leaves it alone: its locks may be held for ever there.
+
         Args:
             owner: The client.
             transport: Its transport.
         """
-        weakref.finalize(owner, transport.close)
+        process = os.getpid()
+        weakref.finalize(owner, lambda: transport.close() if os.getpid() == process else None)
 
     def _submit(
         self, request: Request, slot: Slot, timeout: float, deadline: float | None

@@ -6,6 +6,8 @@ misbehave, to change under the client's feet, or to record the requests.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import inspect
 import itertools
 import os
@@ -33,6 +35,7 @@ from bertqa.transport import (
     TransportOptions,
     open_transport,
 )
+from bertqa.transport._sync.rest import RestTransport
 from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
 from tests.support.twins import Twins
@@ -248,6 +251,42 @@ def test_a_fork_is_noticed(open_client: Twins) -> None:
             os._exit(3)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_forked_process_leaves_connections_that_it_does_not_own_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed_in: list[int] = []
+    monkeypatch.setattr(RestTransport, "close", lambda _: closed_in.append(os.getpid()))
+    client = QAClient("http://localhost:1")
+    child = os.fork()
+    if child == 0:
+        del client
+        gc.collect()
+        os._exit(len(closed_in))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    del client
+    gc.collect()
+    assert closed_in == [os.getpid()]
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_an_asynchronous_client_belongs_to_its_first_loop(server: Served, scheme: str) -> None:
+    client = AsyncQAClient(**server.address(scheme))
+
+    async def ask() -> Answer:
+        return await client.answer(QUESTION, CONTEXT)
+
+    async def ask_many() -> list[Answer]:
+        return [answer async for answer in client.answer_many([(QUESTION, CONTEXT)])]
+
+    assert asyncio.run(ask()).text
+    for again in (ask, ask_many, ask):
+        with pytest.raises(ClientStateError, match="belongs to the event loop"):
+            asyncio.run(again())
+    asyncio.run(client.close())
+    with pytest.raises(ClientStateError, match="closed"):
+        asyncio.run(ask())
 
 
 def test_threads_share_a_client(server: Served) -> None:

@@ -139,6 +139,8 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         if self._closed or not self._is_in_its_process:
             return
         self._closed = True
+        if self._driver.is_elsewhere:
+            return
         try:
             await self._driver.finish()
         finally:

@@ -141,6 +141,8 @@ class QAClient(BaseClient[Transport]):
         if self._closed or not self._is_in_its_process:
             return
         self._closed = True
+        if self._driver.is_elsewhere:
+            return
         try:
             self._driver.finish()
         finally:
