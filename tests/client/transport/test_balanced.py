@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -243,3 +244,25 @@ def test_a_client_of_a_name_that_does_not_resolve_says_so() -> None:
         pytest.raises(ServerUnreachableError, match="Cannot connect to"),
     ):
         client.answer(QUESTION, CONTEXT)
+
+
+@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+def test_a_name_server_that_hangs_meets_the_deadline(
+    open_client: Twins, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == NAME:
+            answers.wait()
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    slashes = ":///" if scheme == "dns" else "://"
+    client = open_client(f"{scheme}{slashes}{NAME}:9000", tokenizer=TOKENIZER, timeout=0.5)
+    try:
+        with pytest.raises(DeadlineExceededError, match="was not resolved in time"):
+            client.answer(QUESTION, CONTEXT)
+    finally:
+        answers.set()

@@ -95,7 +95,9 @@ class AsyncBalancedTransport:
 
     async def _call(self, call: AsyncTransportCall[T], timeout: float) -> T:
         deadline = time.monotonic() + timeout
-        await self._refresh(_defaults.RESOLVE_SECONDS)
+        if self._resolved_at is None:
+            await AsyncCall.run(self._resolve, self._stop_resolving, timeout)
+        self._refresh(_defaults.RESOLVE_SECONDS)
         if len(self._pool) < 2:
             return await call(self._single, deadline - time.monotonic())
         waits = pauses(deadline, patient=self._met)
@@ -113,7 +115,7 @@ class AsyncBalancedTransport:
                     if pause is None:
                         raise
                     # Servers that are started anew may have other addresses.
-                    await self._refresh(_defaults.BACKOFF_LIMIT_SECONDS)
+                    self._refresh(_defaults.BACKOFF_LIMIT_SECONDS)
                     await asyncio.sleep(pause)
             else:
                 self._met = True
@@ -147,14 +149,19 @@ class AsyncBalancedTransport:
         self._pool.answered(endpoint)
         return result
 
-    async def _refresh(self, seconds: float) -> None:
-        """Resolve the name again after so long: at first in the foreground, later beside calls."""
-        if self._resolved_at is None:
-            await self._resolve()
-        elif time.monotonic() - self._resolved_at > seconds:
-            self._resolved_at = time.monotonic()
+    def _refresh(self, seconds: float) -> None:
+        """Resolve the name again after so long, and probe servers that were left, beside calls."""
+        now = time.monotonic()
+        if self._resolved_at is not None and now - self._resolved_at > seconds:
+            self._resolved_at = now
             AsyncCall.start(self._resolve)
         self._start_probes(self._pool.due())
+
+    async def _stop_resolving(self) -> None:
+        raise DeadlineExceededError(
+            f"The name of {self._address} was not resolved in time: does the name server answer? "
+            "Pass a greater timeout= to wait longer."
+        )
 
     async def _resolve(self) -> None:
         ips = await async_resolve(self._address)

@@ -96,6 +96,8 @@ class BalancedTransport:
 
     def _call(self, call: SyncTransportCall[T], timeout: float) -> T:
         deadline = time.monotonic() + timeout
+        if self._resolved_at is None:
+            SyncCall.run(self._resolve, self._stop_resolving, timeout)
         self._refresh(_defaults.RESOLVE_SECONDS)
         if len(self._pool) < 2:
             return call(self._single, deadline - time.monotonic())
@@ -149,13 +151,18 @@ class BalancedTransport:
         return result
 
     def _refresh(self, seconds: float) -> None:
-        """Resolve the name again after so long: at first in the foreground, later beside calls."""
-        if self._resolved_at is None:
-            self._resolve()
-        elif time.monotonic() - self._resolved_at > seconds:
-            self._resolved_at = time.monotonic()
+        """Resolve the name again after so long, and probe servers that were left, beside calls."""
+        now = time.monotonic()
+        if self._resolved_at is not None and now - self._resolved_at > seconds:
+            self._resolved_at = now
             SyncCall.start(self._resolve)
         self._start_probes(self._pool.due())
+
+    def _stop_resolving(self) -> None:
+        raise DeadlineExceededError(
+            f"The name of {self._address} was not resolved in time: does the name server answer? "
+            "Pass a greater timeout= to wait longer."
+        )
 
     def _resolve(self) -> None:
         ips = sync_resolve(self._address)
