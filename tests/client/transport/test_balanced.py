@@ -198,6 +198,24 @@ def test_a_call_that_waits_for_servers_meets_them_at_their_new_addresses(
 
 
 @pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+def test_the_only_server_that_has_a_version_is_waited_for(
+    fleet: Fleet, name: list[str], scheme: str
+) -> None:
+    first = fleet.servers[0]
+    if first.engine == "ovms":
+        pytest.skip("Its port is busy for a minute")
+    with (
+        ThreadPoolExecutor() as pool,
+        QAClient(fleet.url(scheme), tokenizer=TOKENIZER, version=1, timeout=60) as client,
+    ):
+        client.answer(QUESTION, CONTEXT)
+        first.kill()
+        waiting = [pool.submit(client.answer, QUESTION, CONTEXT) for _ in range(4)]
+        first.start()
+        assert [each.result().model_version for each in waiting] == [1] * 4
+
+
+@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
 def test_closing_ends_a_call_that_waits_for_servers(
     fleet: Fleet, name: list[str], scheme: str
 ) -> None:

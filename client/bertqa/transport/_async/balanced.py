@@ -102,18 +102,21 @@ class AsyncBalancedTransport:
             return await call(self._single, deadline - time.monotonic())
         waits = pauses(deadline, patient=self._met)
         tried: set[str] = set()
+        is_away = False
         while True:
             endpoint = self._pool.take(tried)
             try:
                 result = await self._call_endpoint(endpoint, call, deadline)
             except _OF_ONE_SERVER as error:
                 tried.add(endpoint.ip)
+                is_away |= isinstance(error, ServerUnreachableError)
                 if len(tried) >= len(self._pool):
-                    tried.clear()
-                    reached = not isinstance(error, ServerUnreachableError)
-                    pause = None if reached else next(waits, None)
+                    # A server that is away may be the only one that has the version.
+                    pause = next(waits, None) if is_away else None
                     if pause is None:
                         raise
+                    tried.clear()
+                    is_away = False
                     # Servers that are started anew may have other addresses.
                     self._refresh(_defaults.BACKOFF_LIMIT_SECONDS)
                     await asyncio.sleep(pause)
