@@ -14,9 +14,19 @@ from typing import Any
 import pytest
 
 from bertqa import QAClient, QATokenizer, _defaults
-from bertqa.errors import ClientStateError, DeadlineExceededError, ServerUnreachableError
+from bertqa.errors import (
+    BertQAError,
+    ClientStateError,
+    DeadlineExceededError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    ServerUnreachableError,
+    VersionNotFoundError,
+)
+from bertqa.transport import InferResult, Inputs, ModelMetadata
 from bertqa.transport._address import Address
 from bertqa.transport._resolution import may_have_several
+from bertqa.transport._sync.balanced import BalancedTransport
 from tests.support.engines import Served, toy_server
 from tests.support.models import tokenizer_json
 from tests.support.ports import free_pair
@@ -213,6 +223,54 @@ def test_the_only_server_that_has_a_version_is_waited_for(
         waiting = [pool.submit(client.answer, QUESTION, CONTEXT) for _ in range(4)]
         first.start()
         assert [each.result().model_version for each in waiting] == [1] * 4
+
+
+class Failing:
+    """A server that fails always in the same way."""
+
+    def __init__(self, error: BertQAError) -> None:
+        self._error = error
+
+    def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        raise self._error
+
+    def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+        raise self._error
+
+    def is_live(self, timeout: float) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("one", "other", "raised"),
+    [
+        (VersionNotFoundError, ModelNotReadyError, ModelNotReadyError),
+        (VersionNotFoundError, ModelNotFoundError, ModelNotFoundError),
+        (ModelNotFoundError, ModelNotReadyError, ModelNotReadyError),
+        (VersionNotFoundError, ServerUnreachableError, VersionNotFoundError),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_what_servers_say_that_is_raised_which_may_change_soonest(
+    name: list[str],
+    one: type[BertQAError],
+    other: type[BertQAError],
+    raised: type[BertQAError],
+    turned: bool,
+) -> None:
+    found = dict(zip(HOSTS, (other, one) if turned else (one, other), strict=True))
+    address = Address.parse(f"grpc://{NAME}:9000")
+    transport = BalancedTransport(
+        address,
+        Failing(BertQAError("The name has two addresses.")),
+        lambda at: Failing(found[at.host]("It says so.")),
+    )
+    with pytest.raises(raised):
+        transport.infer({}, version=1, timeout=5)
 
 
 @pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])

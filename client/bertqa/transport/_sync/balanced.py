@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from bertqa import _defaults
 from bertqa.errors import (
+    BertQAError,
     DeadlineExceededError,
     ModelNotFoundError,
     ModelNotReadyError,
@@ -30,13 +31,18 @@ from bertqa.transport._resolution import sync_resolve
 from bertqa.transport._retries import pauses
 
 T = TypeVar("T")
-# Another server of the name may do better: it may serve other versions, or have loaded them.
+# Another server of the name may do better: it may serve other versions, or have loaded them. Where
+# none does, the first of these that was met is raised: what it says may change soonest.
 _OF_ONE_SERVER = (
-    ServerUnreachableError,
-    ModelNotFoundError,
     ModelNotReadyError,
+    ModelNotFoundError,
     VersionNotFoundError,
+    ServerUnreachableError,
 )
+
+
+def _order(error: BertQAError) -> int:
+    return _OF_ONE_SERVER.index(type(error))
 
 
 class BalancedTransport:
@@ -102,22 +108,21 @@ class BalancedTransport:
         if len(self._pool) < 2:
             return call(self._single, deadline - time.monotonic())
         waits = pauses(deadline, patient=self._met)
-        tried: set[str] = set()
-        is_away = False
+        failed: dict[str, BertQAError] = {}
         while True:
-            endpoint = self._pool.take(tried)
+            endpoint = self._pool.take(failed)
             try:
                 result = self._call_endpoint(endpoint, call, deadline)
             except _OF_ONE_SERVER as error:
-                tried.add(endpoint.ip)
-                is_away |= isinstance(error, ServerUnreachableError)
-                if len(tried) >= len(self._pool):
+                failed[endpoint.ip] = error
+                if len(failed) >= len(self._pool):
+                    *_, last = errors = sorted(failed.values(), key=_order)
                     # A server that is away may be the only one that has the version.
+                    is_away = isinstance(last, ServerUnreachableError)
                     pause = next(waits, None) if is_away else None
                     if pause is None:
-                        raise
-                    tried.clear()
-                    is_away = False
+                        raise errors[0] from errors[0].__cause__
+                    failed.clear()
                     # Servers that are started anew may have other addresses.
                     self._refresh(_defaults.BACKOFF_LIMIT_SECONDS)
                     time.sleep(pause)
