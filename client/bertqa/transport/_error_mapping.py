@@ -141,7 +141,7 @@ class ErrorMapper:
         _, template = _ERRORS["UNAVAILABLE"]
         return ServerUnreachableError(template.format(address=self.address), detail=detail)
 
-    def starting(self, detail: str) -> ModelNotReadyError:
+    def starting(self, detail: str | None) -> ModelNotReadyError:
         """Return the error for a server that does not know the model while it starts."""
         return ModelNotReadyError(
             f"{self.address} is starting, and has not loaded the model {self.model!r} yet.",
