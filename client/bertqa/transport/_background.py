@@ -44,7 +44,8 @@ class AsyncCall:
         """Start work that is not waited for; see `SyncCall.start`."""
 
         async def awaited() -> None:
-            await work()
+            with contextlib.suppress(Exception):
+                await work()
 
         task = asyncio.create_task(awaited())
         _started.add(task)

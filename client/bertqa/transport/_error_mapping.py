@@ -49,7 +49,7 @@ _ERRORS: dict[str, tuple[type[BertQAError], str]] = {
     "CANCELLED": (ServerUnreachableError, "The connection to {address} was closed."),
     "DEADLINE_EXCEEDED": (
         DeadlineExceededError,
-        "{address} did not answer in time: is it busy? Pass a greater timeout= to wait longer.",
+        "{address} did not answer in time: is it away or busy? Pass a greater timeout=.",
     ),
     "RESOURCE_EXHAUSTED": (
         ServerOverloadedError,
