@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import socket
+import weakref
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -62,6 +64,38 @@ class RestConnection:
     def _mapping_errors(self, mapper: ErrorMapper) -> AbstractContextManager[None]:
         """Raise what a failed call means as an error of `bertqa.errors`."""
         return mapped_errors(self._address, mapper)
+
+
+class AsyncSockets:
+    """The twin of `SyncSockets`: a loop ends reads from the connections that it closes."""
+
+    extensions: Mapping[str, Any] = {}
+
+    def shut_down(self) -> None:
+        """Do nothing."""
+
+
+class SyncSockets:
+    """The sockets of an HTTP client, whose reads in other threads do not end with `close`.
+
+    Attributes:
+        extensions: Those of each request, by which the sockets become known.
+    """
+
+    def __init__(self) -> None:
+        self.extensions: Mapping[str, Any] = {"trace": self._trace}
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def shut_down(self) -> None:
+        """End reads and writes, before the connections are closed."""
+        for each in list(self._sockets):
+            with contextlib.suppress(OSError):
+                # Not that of TLS, which waits for the other side.
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+    def _trace(self, event: str, found: Mapping[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._sockets.add(found["return_value"].get_extra_info("socket"))
 
 
 @contextlib.asynccontextmanager

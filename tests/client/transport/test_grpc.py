@@ -4,7 +4,9 @@ import asyncio
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import grpc
 import pytest
 import trustme
 
-from bertqa import TLS, AsyncQAClient, BertQAError, QATokenizer, _defaults
+from bertqa import TLS, AsyncQAClient, BertQAError, QAClient, QATokenizer, _defaults
 from bertqa.errors import (
     AccessDeniedError,
     ClientStateError,
@@ -301,3 +303,23 @@ async def test_closing_ends_what_other_tasks_ask(gate: GrpcGate, scheme: str) ->
         await client.close()
         done = await asyncio.gather(*tasks, return_exceptions=True)
     assert {type(error) for error in done} <= {ClientStateError, ServerUnreachableError}
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_closing_ends_what_other_threads_ask(gate: GrpcGate, scheme: str) -> None:
+    heard = threading.Event()
+
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        heard.set()
+        await reader.read()
+
+    gate.obstacles = [threading.Event()]
+    with tcp_server(silence) as silent_port, ThreadPoolExecutor() as pool:
+        port = gate.port if scheme == "grpc" else silent_port
+        client = QAClient(f"{scheme}://localhost:{port}", tokenizer=TOKENIZER, timeout=600.0)
+        asked = pool.submit(client.answer, QUESTION, CONTEXT)
+        while not (gate.calls or heard.is_set()):
+            time.sleep(0.01)
+        client.close()
+        assert isinstance(asked.exception(60), ClientStateError | ServerUnreachableError)

@@ -12,7 +12,7 @@ from bertqa.errors import ModelNotFoundError, ServerUnreachableError, VersionNot
 from bertqa.transport._address import Address
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
-from bertqa.transport._rest import RestConnection, async_time_limit
+from bertqa.transport._rest import AsyncSockets, RestConnection, async_time_limit
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import RestRequest
 
@@ -35,6 +35,8 @@ class AsyncRestTransport(RestConnection):
     ) -> None:
         super().__init__(address, model, security, repeats=repeats)
         self._client = httpx.AsyncClient(**self._client_arguments)
+        self._sockets = AsyncSockets()
+        self._call_extensions = {**self._extensions, **self._sockets.extensions}
 
     async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `AsyncTransport`."""
@@ -60,6 +62,7 @@ class AsyncRestTransport(RestConnection):
 
     async def close(self) -> None:
         """Close the connections; see `AsyncTransport`."""
+        self._sockets.shut_down()
         await self._client.aclose()
 
     async def _call(
@@ -89,7 +92,7 @@ class AsyncRestTransport(RestConnection):
         try:
             async with async_time_limit(left):
                 ready = await self._client.get(
-                    "/v2/health/ready", timeout=left, extensions=self._extensions
+                    "/v2/health/ready", timeout=left, extensions=self._call_extensions
                 )
         except (httpx.HTTPError, RuntimeError, TimeoutError):
             return False
@@ -107,7 +110,7 @@ class AsyncRestTransport(RestConnection):
             headers=request.headers,
             content=request.body,
             timeout=left,
-            extensions=self._extensions,
+            extensions=self._call_extensions,
         )
         async with async_time_limit(left), call as response:
             body = bytearray()

@@ -13,7 +13,7 @@ from bertqa.errors import ModelNotFoundError, ServerUnreachableError, VersionNot
 from bertqa.transport._address import Address
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
-from bertqa.transport._rest import RestConnection, sync_time_limit
+from bertqa.transport._rest import RestConnection, SyncSockets, sync_time_limit
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import RestRequest
 
@@ -36,6 +36,8 @@ class RestTransport(RestConnection):
     ) -> None:
         super().__init__(address, model, security, repeats=repeats)
         self._client = httpx.Client(**self._client_arguments)
+        self._sockets = SyncSockets()
+        self._call_extensions = {**self._extensions, **self._sockets.extensions}
 
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `Transport`."""
@@ -61,6 +63,7 @@ class RestTransport(RestConnection):
 
     def close(self) -> None:
         """Close the connections; see `Transport`."""
+        self._sockets.shut_down()
         self._client.close()
 
     def _call(
@@ -90,7 +93,7 @@ class RestTransport(RestConnection):
         try:
             with sync_time_limit(left):
                 ready = self._client.get(
-                    "/v2/health/ready", timeout=left, extensions=self._extensions
+                    "/v2/health/ready", timeout=left, extensions=self._call_extensions
                 )
         except (httpx.HTTPError, RuntimeError, TimeoutError):
             return False
@@ -108,7 +111,7 @@ class RestTransport(RestConnection):
             headers=request.headers,
             content=request.body,
             timeout=left,
-            extensions=self._extensions,
+            extensions=self._call_extensions,
         )
         with sync_time_limit(left), call as response:
             body = bytearray()
