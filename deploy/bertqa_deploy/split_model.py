@@ -8,6 +8,7 @@ unnoticed. The versions that stay are the history of the splits.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from bertqa.artifact import (
@@ -27,6 +28,7 @@ from bertqa.artifact import (
 from bertqa_deploy.errors import DeployError
 
 VERSIONS_KEPT = 10
+_RETURNING = '<bert_qa_returning value="yes"/>'
 
 _IR = """<?xml version="1.0"?>
 <net name={name} version="11">
@@ -47,7 +49,7 @@ _IR = """<?xml version="1.0"?>
     <edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>
     <edge from-layer="1" from-port="1" to-layer="2" to-port="0"/>
   </edges>
-  <rt_info><model_info><{key} value={split}/></model_info></rt_info>
+  <rt_info><model_info><{key} value={split}/>{returning}</model_info></rt_info>
 </net>
 """
 
@@ -74,12 +76,26 @@ class SplitModel:
         """
         return [self._split_of(number) for number in self._repository.versions(self.name)]
 
-    def publish(self, split: Mapping[int, float], writer: RepositoryWriter) -> None:
+    def is_return_under_way(self) -> bool:
+        """Return whether a return to the newest split was interrupted before its file was written.
+
+        Raises:
+            DeployError: That split cannot be read.
+        """
+        numbers = self._repository.versions(self.name)
+        if not numbers or _RETURNING not in self._text_of(numbers[-1]):
+            return False
+        return not self.file_says(self._split_of(numbers[-1]))
+
+    def publish(
+        self, split: Mapping[int, float], writer: RepositoryWriter, *, returning: bool = False
+    ) -> None:
         """Publish a split as a new version, and remove the oldest of those that are kept.
 
         Args:
             split: Percents by version.
             writer: The writer of the repository.
+            returning: Whether this returns to an earlier split.
 
         Raises:
             RepositoryError: The repository cannot be written.
@@ -87,7 +103,10 @@ class SplitModel:
         numbers = self._repository.versions(self.name)
         number = writer.next_number(self.name)
         ir = _IR.format(
-            name=quoteattr(self.name), key=SPLIT_KEY, split=quoteattr(format_split(split))
+            name=quoteattr(self.name),
+            key=SPLIT_KEY,
+            split=quoteattr(format_split(split)),
+            returning=_RETURNING if returning else "",
         )
         # OVMS looks for both files of an IR, and this one has no weights.
         staged = writer.stage(f"{self.name}-{number}", {IR_FILE: ir, WEIGHTS_FILE: "\0"})
@@ -132,18 +151,28 @@ class SplitModel:
             **settings,
         }
 
-    def _split_of(self, number: int) -> dict[int, float]:
+    def _text_of(self, number: int) -> str:
         path = self._repository.version_dir(number, self.name) / IR_FILE
         try:
-            text = path.read_text(encoding="utf-8")
-            _, _, rest = text.partition(f'<{SPLIT_KEY} value="')
-            return parse_split(rest.partition('"')[0])
+            return path.read_text(encoding="utf-8")
         except OSError as error:
             raise DeployError(f"{path} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise _damaged(path) from error
+
+    def _split_of(self, number: int) -> dict[int, float]:
+        _, _, rest = self._text_of(number).partition(f'<{SPLIT_KEY} value="')
+        try:
+            return parse_split(rest.partition('"')[0])
         except ValueError as error:
-            raise DeployError(
-                f"{path} should hold a split of traffic, and is damaged: remove {path.parent}."
-            ) from error
+            path = self._repository.version_dir(number, self.name) / IR_FILE
+            raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> DeployError:
+    return DeployError(
+        f"{path} should hold a split of traffic, and is damaged: remove {path.parent}."
+    )
 
 
 def _line(split: Mapping[int, float]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -42,7 +42,7 @@ from bertqa_deploy.errors import (
     SwitchUnfinishedError,
 )
 from bertqa_deploy.manifests import check_manifest
-from bertqa_deploy.server import Server
+from bertqa_deploy.server import Look, Server
 from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.split_model import SplitModel
 from bertqa_deploy.waiting import LOADING, States, available, difference, last_requests, named
@@ -84,7 +84,8 @@ class Switch:
     """One server with its repository.
 
     `smoke` is what a version has to answer before it gets traffic; `drain_seconds` is how long a
-    version is kept after the split has left it; `on_step` is called with a sentence for each step.
+    version is kept after the split has left it; `on_step` is called with a sentence for each step;
+    `returning` is what `back` sets, so that it can resume.
     """
 
     repository: Repository
@@ -93,6 +94,7 @@ class Switch:
     smoke: Smoke = field(default_factory=Smoke)
     drain_seconds: float = DRAIN_SECONDS
     on_step: OnStep = lambda _: None
+    returning: bool = False
 
     @property
     def _trial(self) -> str:
@@ -146,7 +148,8 @@ class Switch:
             raise NothingToDoError("There is nothing to go back to: no switch was made here yet.")
         target = current = history[-1]
         served = self.served(OvmsConfig.read(self.repository.config_path))
-        if not any(number > max(current) for number in served):
+        resumed = self._split_model.is_return_under_way()
+        if not resumed and not any(number > max(current) for number in served):
             earlier = [split for split in history if split != current]
             if not earlier:
                 raise NothingToDoError(
@@ -154,7 +157,7 @@ class Switch:
                     f"{format_split(current)}."
                 )
             target = earlier[-1]
-        return self.move(target, retire=retire, force=True)
+        return replace(self, returning=True).move(target, retire=retire, force=True)
 
     def _move(
         self, split: Split, writer: RepositoryWriter | None, *, retire: bool, force: bool
@@ -162,10 +165,8 @@ class Switch:
         for version in sorted(split):
             self.repository.require_version(version, self.model)
             check_manifest(self.repository, version, self.model, force=force)
-        return _Run(self, writer).to(
-            {version: percent for version, percent in split.items() if percent > 0},
-            retire=retire,
-        )
+        wanted = {version: percent for version, percent in split.items() if percent > 0}
+        return _Run(self, writer).to(wanted, retire=retire)
 
     def served(self, config: OvmsConfig) -> set[int]:
         """Return the versions that the server serves once it has done what `config.json` says.
@@ -276,17 +277,16 @@ class _Run:
         """Publish the split, and wait until the server reports it and its followers read it."""
         changed = self.split_model.history()[-1] != split
         if changed:
-            self.split_model.publish(split, self._require_lock())
+            returning = self.switch.returning
+            self.split_model.publish(split, self._require_lock(), returning=returning)
             self._step(f"the split is {format_split(split)}")
+        wanted = f"the server to report the split {format_split(split)}"
+        self._wait_for(lambda _: None if self.server.split(self.model) == split else wanted)
+        # The file comes last: by it `back` knows one that was interrupted until here.
         if not self.split_model.file_says(split):
             self.split_model.write_file(split, self._require_lock())
-        wanted = f"the server to report the split {format_split(split)}"
-        missing = self.server.wait_for(
-            lambda _: None if self.server.split(self.model) == split else wanted,
-            self.switch.on_step,
-        )
-        if missing is not None:
-            raise self._unfinished(missing)
+            self.steps += 1
+            changed = True
         if changed or leaving:
             noticing = noticed_seconds() if self.server.was_away else 0.0
             time.sleep(self.switch.drain_seconds + noticing)
@@ -310,17 +310,18 @@ class _Run:
                 last_requests({model: found})
             )
 
-        missing = self.server.wait_for(look, self.switch.on_step)
+        self._wait_for(look)
         self.steps += looks > 1  # An earlier command's work was still under way.
-        if missing is not None:
-            raise self._unfinished(missing)
 
-    def _unfinished(self, missing: str) -> SwitchUnfinishedError:
-        return SwitchUnfinishedError(
-            f"After {self.server.patience:g} s {self.server.address} still waits for {missing}: "
-            f"is {self.config.path} the file that it reads? A version is retired when its requests "
-            "have ended, also those whose callers gave up. Run the same command again to resume."
-        )
+    def _wait_for(self, look: Look) -> None:
+        missing = self.server.wait_for(look, self.switch.on_step)
+        if missing is not None:
+            raise SwitchUnfinishedError(
+                f"After {self.server.patience:g} s {self.server.address} still waits for "
+                f"{missing}: is {self.config.path} the file that it reads? A version is retired "
+                "when its requests have ended, also those whose callers gave up. Run the same "
+                "command again to resume."
+            )
 
     def _smoke(self, model: str, versions: set[int], check: set[int]) -> None:
         with self.server.client(model) as client:
