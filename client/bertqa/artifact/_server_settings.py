@@ -185,7 +185,7 @@ def server_settings(
         streams: Requests that are computed at once.
         grpc_threads: 2 or more, as gRPC needs one itself.
         concurrent_streams: Calls at once on one gRPC connection.
-        rest_workers: 2 or more; OVMS refuses fewer.
+        rest_workers: 2 or more; OVMS has no fewer.
         poll_seconds: 0 is never.
         log_level: In capital letters.
         max_request_tokens: Batch times tokens.
