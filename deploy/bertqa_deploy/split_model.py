@@ -8,7 +8,6 @@ unnoticed. The versions that stay are the history of the splits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from bertqa.artifact import (
@@ -28,7 +27,6 @@ from bertqa.artifact import (
 from bertqa_deploy.errors import DeployError
 
 VERSIONS_KEPT = 10
-_RETURNING = '<bert_qa_returning value="yes"/>'
 
 _IR = """<?xml version="1.0"?>
 <net name={name} version="11">
@@ -49,7 +47,7 @@ _IR = """<?xml version="1.0"?>
     <edge from-layer="0" from-port="0" to-layer="1" to-port="0"/>
     <edge from-layer="1" from-port="1" to-layer="2" to-port="0"/>
   </edges>
-  <rt_info><model_info><{key} value={split}/>{returning}</model_info></rt_info>
+  <rt_info><model_info><{key} value={split}/></model_info></rt_info>
 </net>
 """
 
@@ -67,6 +65,7 @@ class SplitModel:
         self.name = split_model_name(model)
         self._repository = repository
         self._plain = repository.root / f"{model}.split"
+        self._returning = repository.root / self.name / "returning"
 
     def history(self) -> list[dict[int, float]]:
         """Return the splits that are kept, the newest last.
@@ -76,26 +75,32 @@ class SplitModel:
         """
         return [self._split_of(number) for number in self._repository.versions(self.name)]
 
-    def is_return_under_way(self) -> bool:
-        """Return whether a return to the newest split was interrupted before its file was written.
+    def return_under_way(self) -> dict[int, float] | None:
+        """Return the split that an interrupted `switch --back` returns to, None without one."""
+        try:
+            return parse_split(self._returning.read_text(encoding="utf-8").strip())
+        except (OSError, ValueError):
+            return None
+
+    def note_return(self, split: Mapping[int, float] | None, writer: RepositoryWriter) -> None:
+        """Note a return before it is published, or that there is none under way any more.
+
+        Args:
+            split: Percents by version, None where there is none.
+            writer: The writer of the repository.
 
         Raises:
-            DeployError: That split cannot be read.
+            RepositoryError: The note cannot be written.
         """
-        numbers = self._repository.versions(self.name)
-        if not numbers or _RETURNING not in self._text_of(numbers[-1]):
-            return False
-        return not self.file_says(self._split_of(numbers[-1]))
+        if self.return_under_way() != split:
+            writer.write(self._returning, "" if split is None else _line(split))
 
-    def publish(
-        self, split: Mapping[int, float], writer: RepositoryWriter, *, returning: bool = False
-    ) -> None:
+    def publish(self, split: Mapping[int, float], writer: RepositoryWriter) -> None:
         """Publish a split as a new version, and remove the oldest of those that are kept.
 
         Args:
             split: Percents by version.
             writer: The writer of the repository.
-            returning: Whether this returns to an earlier split.
 
         Raises:
             RepositoryError: The repository cannot be written.
@@ -103,10 +108,7 @@ class SplitModel:
         numbers = self._repository.versions(self.name)
         number = writer.next_number(self.name)
         ir = _IR.format(
-            name=quoteattr(self.name),
-            key=SPLIT_KEY,
-            split=quoteattr(format_split(split)),
-            returning=_RETURNING if returning else "",
+            name=quoteattr(self.name), key=SPLIT_KEY, split=quoteattr(format_split(split))
         )
         # OVMS looks for both files of an IR, and this one has no weights.
         staged = writer.stage(f"{self.name}-{number}", {IR_FILE: ir, WEIGHTS_FILE: "\0"})
@@ -151,28 +153,18 @@ class SplitModel:
             **settings,
         }
 
-    def _text_of(self, number: int) -> str:
+    def _split_of(self, number: int) -> dict[int, float]:
         path = self._repository.version_dir(number, self.name) / IR_FILE
         try:
-            return path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
+            _, _, rest = text.partition(f'<{SPLIT_KEY} value="')
+            return parse_split(rest.partition('"')[0])
         except OSError as error:
             raise DeployError(f"{path} cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise _damaged(path) from error
-
-    def _split_of(self, number: int) -> dict[int, float]:
-        _, _, rest = self._text_of(number).partition(f'<{SPLIT_KEY} value="')
-        try:
-            return parse_split(rest.partition('"')[0])
         except ValueError as error:
-            path = self._repository.version_dir(number, self.name) / IR_FILE
-            raise _damaged(path) from error
-
-
-def _damaged(path: Path) -> DeployError:
-    return DeployError(
-        f"{path} should hold a split of traffic, and is damaged: remove {path.parent}."
-    )
+            raise DeployError(
+                f"{path} should hold a split of traffic, and is damaged: remove {path.parent}."
+            ) from error
 
 
 def _line(split: Mapping[int, float]) -> str:

@@ -146,18 +146,22 @@ class Switch:
         history = self._split_model.history()
         if not history:
             raise NothingToDoError("There is nothing to go back to: no switch was made here yet.")
-        target = current = history[-1]
-        served = self.served(OvmsConfig.read(self.repository.config_path))
-        resumed = self._split_model.is_return_under_way()
-        if not resumed and not any(number > max(current) for number in served):
-            earlier = [split for split in history if split != current]
-            if not earlier:
-                raise NothingToDoError(
-                    "There is nothing to go back to: the split has always been "
-                    f"{format_split(current)}."
-                )
-            target = earlier[-1]
+        target = self._split_model.return_under_way() or self._before(history)
         return replace(self, returning=True).move(target, retire=retire, force=True)
+
+    def _before(self, history: list[dict[int, float]]) -> Split:
+        """Return the split before the last one, or the last one where versions are yet to go."""
+        current = history[-1]
+        served = self.served(OvmsConfig.read(self.repository.config_path))
+        if any(number > max(current) for number in served):
+            return current
+        earlier = [split for split in history if split != current]
+        if not earlier:
+            always = format_split(current)
+            raise NothingToDoError(
+                f"There is nothing to go back to: the split was always {always}."
+            )
+        return earlier[-1]
 
     def _move(
         self, split: Split, writer: RepositoryWriter | None, *, retire: bool, force: bool
@@ -207,8 +211,7 @@ class _Run:
     def to(self, split: Split, *, retire: bool) -> Switched:
         begun = time.monotonic()
         served = self.switch.served(self.config)
-        original = self.config
-        wanted = set(split)
+        original, wanted = self.config, set(split)
         try:
             self._prove(wanted - served)
             self._remember(served)
@@ -233,15 +236,16 @@ class _Run:
         self._publish(split, leaving)
         kept = (served | wanted) - leaving
         self._serve(kept)
+        if self.split_model.return_under_way() is not None:
+            self.split_model.note_return(None, self._require_lock())
+            self.steps += 1
         if not self.steps:
             raise NothingToDoError(
                 f"The split is {format_split(split)} and version {max(wanted)} is the default "
                 "already: nothing was changed."
             )
-        seconds = time.monotonic() - begun
-        return Switched(
-            self.model, split, max(kept), sorted(kept), sorted(leaving), round(seconds, 3)
-        )
+        seconds = round(time.monotonic() - begun, 3)
+        return Switched(self.model, split, max(kept), sorted(kept), sorted(leaving), seconds)
 
     def _prove(self, versions: set[int]) -> None:
         """Serve versions under a name that no client uses, and ask the smoke question there."""
@@ -277,16 +281,15 @@ class _Run:
         """Publish the split, and wait until the server reports it and its followers read it."""
         changed = self.split_model.history()[-1] != split
         if changed:
-            returning = self.switch.returning
-            self.split_model.publish(split, self._require_lock(), returning=returning)
+            writer = self._require_lock()
+            self.split_model.note_return(split if self.switch.returning else None, writer)
+            self.split_model.publish(split, writer)
             self._step(f"the split is {format_split(split)}")
-        wanted = f"the server to report the split {format_split(split)}"
-        self._wait_for(lambda _: None if self.server.split(self.model) == split else wanted)
-        # The file comes last: by it `back` knows one that was interrupted until here.
         if not self.split_model.file_says(split):
             self.split_model.write_file(split, self._require_lock())
             self.steps += 1
-            changed = True
+        wanted = f"the server to report the split {format_split(split)}"
+        self._wait_for(lambda _: None if self.server.split(self.model) == split else wanted)
         if changed or leaving:
             noticing = noticed_seconds() if self.server.was_away else 0.0
             time.sleep(self.switch.drain_seconds + noticing)
