@@ -34,7 +34,12 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_are_those_of_the_program(command: str) -> None:
+def test_the_commands_are_those_of_the_program(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("dev.json", "answers.jsonl"):
+        Path(file).touch()
     verb, *arguments = shlex.split(command.replace("...", "localhost:9000"))
     group = typer.main.get_command(app)
     found = group.commands[verb]  # type: ignore[attr-defined]

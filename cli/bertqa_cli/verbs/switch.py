@@ -157,7 +157,8 @@ def switch(
     for version in aim.split or ():
         check_manifest(published, version, connection.model, force=force)
 
-    from bertqa_deploy.cluster.rollout import HelmCluster, Limits, Rollout
+    from bertqa_deploy.cluster.release import HelmCluster
+    from bertqa_deploy.cluster.rollout import Limits, Rollout
 
     rollout = Rollout(
         HelmCluster(helm_of(release, namespace, chart), patience=step_timeout),

@@ -8,8 +8,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from bertqa._reason import reason_of
 
@@ -17,7 +17,7 @@ FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Return a file opened for reading, if it is a file: a pipe would be waited for without end.
 
     Args:

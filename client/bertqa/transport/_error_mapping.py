@@ -141,6 +141,13 @@ class ErrorMapper:
         _, template = _ERRORS["UNAVAILABLE"]
         return ServerUnreachableError(template.format(address=self.address), detail=detail)
 
+    def starting(self, detail: str | None) -> ModelNotReadyError:
+        """Return the error for a server that does not know the model while it starts."""
+        return ModelNotReadyError(
+            f"{self.address} is starting, and has not loaded the model {self.model!r} yet.",
+            detail=detail,
+        )
+
     def timed_out(self, detail: str) -> BertQAError:
         """Return the error for a call whose deadline passed."""
         return self.from_grpc("DEADLINE_EXCEEDED", detail)

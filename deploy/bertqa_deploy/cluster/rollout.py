@@ -7,10 +7,9 @@ to resume.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from bertqa import QAClient
 from bertqa.artifact import Split
@@ -18,111 +17,19 @@ from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa.evaluation import SquadDataset
 from bertqa.qa import normalize
 from bertqa.transport import ANSWER_SECONDS, AdminClient, patiently, rest_address
-from bertqa_deploy.cluster.helm import Helm, Tracks
+from bertqa_deploy.cluster.helm import Tracks
 from bertqa_deploy.cluster.metrics import Counts, TrackCounts, counts_of
-from bertqa_deploy.cluster.pods import Pod, Pods
+from bertqa_deploy.cluster.release import ALL, LATEST, Cluster
 from bertqa_deploy.errors import ClusterError, DeployError, NothingToDoError, RolledBackError
 from bertqa_deploy.smoke import Smoke
 
 CANDIDATE = "candidate"
-LATEST = "latest"
-ALL = 100
 STEPS = (5, 25, 50, ALL)
 _LOOK_SECONDS = 5.0
 # One that is hung for longer is not to have traffic: this is not --step-timeout.
 _METRICS_PATIENCE_SECONDS = 60.0
 
 OnStep = Callable[[str], None]
-
-
-class Cluster(Protocol):
-    """What a rollout needs of a cluster: a release's values and tracks, and a way to its pods.
-
-    Attributes:
-        model: The name of the model that the release serves.
-    """
-
-    model: str
-
-    def values(self) -> Mapping[str, Any]:
-        """Return all values of the release."""
-        ...
-
-    def tracks(self) -> Tracks:
-        """Return the release's tracks."""
-        ...
-
-    def former_versions(self) -> Iterator[int]:
-        """Return the versions that once had all traffic, the latest one first."""
-        ...
-
-    def set_tracks(
-        self, tracks: Mapping[str, dict[str, Any] | None], wait_for: Collection[str]
-    ) -> None:
-        """Change tracks, and wait until some of them have rolled out.
-
-        Args:
-            tracks: The values of each track by its name; None removes a track.
-            wait_for: The names of the tracks to wait for.
-        """
-        ...
-
-    def pods(self) -> list[Pod]:
-        """Return the server pods of all tracks."""
-        ...
-
-    def connect(self, pod: Pod) -> Any:
-        """Return a context manager that yields a URL of the pod's own server."""
-        ...
-
-
-class HelmCluster:
-    """A release of the chart, reached with `helm` and the Kubernetes API.
-
-    Args:
-        helm: The release.
-        patience: Seconds to wait for a track to roll out.
-
-    Raises:
-        ClusterError: The cluster cannot be reached, or the release is of another chart version.
-    """
-
-    def __init__(self, helm: Helm, *, patience: float = 600) -> None:
-        self._helm = helm
-        self._patience = patience
-        self.model = str(helm.values()["model"]["name"])
-        helm.check_chart()
-        self._pods = Pods(helm.release, helm.namespace)
-
-    def values(self) -> Mapping[str, Any]:
-        """See `Cluster`."""
-        return self._helm.values()
-
-    def tracks(self) -> Tracks:
-        """See `Cluster`."""
-        return self._helm.tracks()
-
-    def former_versions(self) -> Iterator[int]:
-        """See `Cluster`."""
-        for revision in self._helm.revisions():
-            for track in self._helm.tracks(revision).values():
-                if track.get("weight") == ALL and track["version"] != LATEST:
-                    yield int(track["version"])
-
-    def set_tracks(
-        self, tracks: Mapping[str, dict[str, Any] | None], wait_for: Collection[str]
-    ) -> None:
-        """See `Cluster`."""
-        self._helm.set_tracks(tracks)
-        self._pods.wait_until_rolled_out(wait_for, self._patience)
-
-    def pods(self) -> list[Pod]:
-        """See `Cluster`."""
-        return self._pods.list()
-
-    def connect(self, pod: Pod) -> Any:
-        """See `Cluster`."""
-        return self._pods.tunnel(pod)
 
 
 @dataclass(frozen=True, slots=True)

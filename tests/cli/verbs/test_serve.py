@@ -190,8 +190,8 @@ def test_a_log_level_that_there_is_not_is_named(invoke: Invoke, tmp_path: Path) 
     assert "'loud' is not one of 'trace', 'debug', 'info'" in result.err
 
 
-def refused(result: Result, expected: str) -> None:
-    assert result.status == 1
+def refused(result: Result, expected: str, status: int = 1) -> None:
+    assert result.status == status
     assert expected in result.err
     assert "Traceback" not in result.err
 
@@ -243,4 +243,5 @@ def test_an_ovms_that_cannot_be_run_is_named(invoke: Invoke, tmp_path: Path) -> 
     write_toy_version(tmp_path, 1)
     absent = tmp_path / "ovms"
 
-    refused(invoke("serve", "--repository", str(tmp_path), "--ovms", str(absent)), str(absent))
+    result = invoke("serve", "--repository", str(tmp_path), "--ovms", str(absent))
+    refused(result, str(absent), status=2)

@@ -15,10 +15,13 @@ from bertqa import BertQAError, QAClient, QATokenizer
 from bertqa.errors import (
     AccessDeniedError,
     DeadlineExceededError,
+    ModelNotFoundError,
+    ModelNotReadyError,
     ProtocolError,
     RequestTooLargeError,
     ServerOverloadedError,
     ServerUnreachableError,
+    VersionNotFoundError,
 )
 from bertqa.transport import RestTransport, Security
 from bertqa.transport._address import Address
@@ -141,6 +144,26 @@ def test_a_server_without_room_is_asked_again(open_client: Twins, status: str) -
             client.answer(QUESTION, CONTEXT)
         assert caught.value.detail == "as the server says"
         assert caught.value.retry_after == 0.0
+
+
+@pytest.mark.parametrize("unknown", ["model", "version"])
+def test_what_a_starting_server_does_not_know_is_not_ready(
+    open_client: Twins, unknown: str
+) -> None:
+    """A client that met the server before waits for it; this one did not."""
+    text = f"Model with requested {'name' if unknown == 'model' else unknown} is not found"
+    missing = response(json.dumps({"error": text}).encode(), "404 Not Found")
+    starting = response(b'{"error": "Server is not ready"}', "503 Service Unavailable")
+    ready = response(b"")
+    for health, error in (
+        (starting, ModelNotReadyError),
+        (ready, ModelNotFoundError if unknown == "model" else VersionNotFoundError),
+    ):
+        with (
+            tcp_server(answering(missing, health)) as port,
+            pytest.raises(error),
+        ):
+            open_client(f"http://localhost:{port}").answer(QUESTION, CONTEXT, version=1)
 
 
 def test_what_is_not_http_is_refused(open_client: Twins) -> None:

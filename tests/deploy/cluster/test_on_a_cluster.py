@@ -11,7 +11,8 @@ import pytest
 
 from bertqa import Answer, QAClient
 from bertqa_deploy.cluster.helm import Helm
-from bertqa_deploy.cluster.rollout import HelmCluster, Rollout
+from bertqa_deploy.cluster.release import HelmCluster
+from bertqa_deploy.cluster.rollout import Rollout
 from bertqa_deploy.cluster.status import track_statuses
 from tests.support import clients
 from tests.support.chart import CHART

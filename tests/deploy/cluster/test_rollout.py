@@ -14,7 +14,8 @@ import pytest
 from bertqa.errors import InvalidOptionError
 from bertqa.evaluation import parse_squad
 from bertqa_deploy.cluster.helm import Helm
-from bertqa_deploy.cluster.rollout import HelmCluster, Limits, Rollout
+from bertqa_deploy.cluster.release import HelmCluster
+from bertqa_deploy.cluster.rollout import Limits, Rollout
 from bertqa_deploy.errors import ClusterError, NothingToDoError, RolledBackError
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import GATEWAY, NAMESPACE, Install, traffic

@@ -96,7 +96,7 @@ def test_the_command_is_one_that_bert_qa_takes(tmp_path: Path) -> None:
     ]
     program = str(Path(sys.executable).with_name(words[0]))
     ended = subprocess.run([program, *words[1:]], capture_output=True, text=True, check=False)
-    assert "There is no recipe" in ended.stderr
+    assert "recipe.yaml' does not exist" in ended.stderr
 
 
 def test_wrong_usage_or_a_refusal_by_the_gate_is_not_tried_again() -> None:

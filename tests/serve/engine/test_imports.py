@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 assert model._make_core.cache_info().currsize == 0, "importing compiled a model"
 registry = CollectorRegistry()
 Counter("questions", "", registry=registry)
-assert "asked_created" in generate_latest(registry).decode(), "importing switched a global"
+assert "questions_created" in generate_latest(registry).decode(), "importing switched a global"
 metrics = bertqa_serve.engine.server.Metrics(enabled=True)
 metrics.loaded("m", 1, 1, 1)
 assert "_created" not in metrics.text()

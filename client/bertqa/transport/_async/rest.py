@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from bertqa.errors import ServerUnreachableError
+from bertqa.errors import ModelNotFoundError, ServerUnreachableError, VersionNotFoundError
 from bertqa.transport._address import Address
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
@@ -77,7 +77,23 @@ class AsyncRestTransport(RestConnection):
                 pause = next(waits, None)
                 if pause is None:
                     raise
+            except (ModelNotFoundError, VersionNotFoundError) as error:
+                if await self._is_starting(deadline):
+                    raise mapper.starting(error.detail) from error
+                raise
             await asyncio.sleep(pause)
+
+    async def _is_starting(self, deadline: float) -> bool:
+        """Return whether the server is in its first load: OVMS knows no model or version then."""
+        left = max(deadline - time.monotonic(), 0.1)
+        try:
+            async with async_time_limit(left):
+                ready = await self._client.get(
+                    "/v2/health/ready", timeout=left, extensions=self._extensions
+                )
+        except (httpx.HTTPError, RuntimeError, TimeoutError):
+            return False
+        return ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
 
     async def _attempt(
         self, request: RestRequest, deadline: float, mapper: ErrorMapper

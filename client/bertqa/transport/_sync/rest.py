@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from bertqa.errors import ServerUnreachableError
+from bertqa.errors import ModelNotFoundError, ServerUnreachableError, VersionNotFoundError
 from bertqa.transport._address import Address
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
@@ -78,7 +78,23 @@ class RestTransport(RestConnection):
                 pause = next(waits, None)
                 if pause is None:
                     raise
+            except (ModelNotFoundError, VersionNotFoundError) as error:
+                if self._is_starting(deadline):
+                    raise mapper.starting(error.detail) from error
+                raise
             time.sleep(pause)
+
+    def _is_starting(self, deadline: float) -> bool:
+        """Return whether the server is in its first load: OVMS knows no model or version then."""
+        left = max(deadline - time.monotonic(), 0.1)
+        try:
+            with sync_time_limit(left):
+                ready = self._client.get(
+                    "/v2/health/ready", timeout=left, extensions=self._extensions
+                )
+        except (httpx.HTTPError, RuntimeError, TimeoutError):
+            return False
+        return ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
 
     def _attempt(
         self, request: RestRequest, deadline: float, mapper: ErrorMapper
