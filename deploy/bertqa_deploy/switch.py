@@ -158,9 +158,7 @@ class Switch:
         earlier = [split for split in history if split != current]
         if not earlier:
             always = format_split(current)
-            raise NothingToDoError(
-                f"There is nothing to go back to: the split was always {always}."
-            )
+            raise NothingToDoError(f"There is nothing to go back to: the split is still {always}.")
         return earlier[-1]
 
     def _move(
