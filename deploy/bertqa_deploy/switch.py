@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -42,7 +42,7 @@ from bertqa_deploy.errors import (
     SwitchUnfinishedError,
 )
 from bertqa_deploy.manifests import check_manifest
-from bertqa_deploy.server import Server
+from bertqa_deploy.server import Look, Server
 from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.split_model import SplitModel
 from bertqa_deploy.waiting import LOADING, States, available, difference, last_requests, named
@@ -84,7 +84,8 @@ class Switch:
     """One server with its repository.
 
     `smoke` is what a version has to answer before it gets traffic; `drain_seconds` is how long a
-    version is kept after the split has left it; `on_step` is called with a sentence for each step.
+    version is kept after the split has left it; `on_step` is called with a sentence for each step;
+    `returning` is what `back` sets, so that it can resume.
     """
 
     repository: Repository
@@ -93,6 +94,7 @@ class Switch:
     smoke: Smoke = field(default_factory=Smoke)
     drain_seconds: float = DRAIN_SECONDS
     on_step: OnStep = lambda _: None
+    returning: bool = False
 
     @property
     def _trial(self) -> str:
@@ -144,17 +146,20 @@ class Switch:
         history = self._split_model.history()
         if not history:
             raise NothingToDoError("There is nothing to go back to: no switch was made here yet.")
-        target = current = history[-1]
+        target = self._split_model.return_under_way() or self._before(history)
+        return replace(self, returning=True).move(target, retire=retire, force=True)
+
+    def _before(self, history: list[dict[int, float]]) -> Split:
+        """Return the split before the last one, or the last one where versions are yet to go."""
+        current = history[-1]
         served = self.served(OvmsConfig.read(self.repository.config_path))
-        if not any(number > max(current) for number in served):
-            earlier = [split for split in history if split != current]
-            if not earlier:
-                raise NothingToDoError(
-                    "There is nothing to go back to: the split has always been "
-                    f"{format_split(current)}."
-                )
-            target = earlier[-1]
-        return self.move(target, retire=retire, force=True)
+        if any(number > max(current) for number in served):
+            return current
+        earlier = [split for split in history if split != current]
+        if not earlier:
+            always = format_split(current)
+            raise NothingToDoError(f"There is nothing to go back to: the split is still {always}.")
+        return earlier[-1]
 
     def _move(
         self, split: Split, writer: RepositoryWriter | None, *, retire: bool, force: bool
@@ -162,10 +167,8 @@ class Switch:
         for version in sorted(split):
             self.repository.require_version(version, self.model)
             check_manifest(self.repository, version, self.model, force=force)
-        return _Run(self, writer).to(
-            {version: percent for version, percent in split.items() if percent > 0},
-            retire=retire,
-        )
+        wanted = {version: percent for version, percent in split.items() if percent > 0}
+        return _Run(self, writer).to(wanted, retire=retire)
 
     def served(self, config: OvmsConfig) -> set[int]:
         """Return the versions that the server serves once it has done what `config.json` says.
@@ -206,8 +209,7 @@ class _Run:
     def to(self, split: Split, *, retire: bool) -> Switched:
         begun = time.monotonic()
         served = self.switch.served(self.config)
-        original = self.config
-        wanted = set(split)
+        original, wanted = self.config, set(split)
         try:
             self._prove(wanted - served)
             self._remember(served)
@@ -232,15 +234,16 @@ class _Run:
         self._publish(split, leaving)
         kept = (served | wanted) - leaving
         self._serve(kept)
+        if self.split_model.return_under_way() is not None:
+            self.split_model.note_return(None, self._require_lock())
+            self.steps += 1
         if not self.steps:
             raise NothingToDoError(
                 f"The split is {format_split(split)} and version {max(wanted)} is the default "
                 "already: nothing was changed."
             )
-        seconds = time.monotonic() - begun
-        return Switched(
-            self.model, split, max(kept), sorted(kept), sorted(leaving), round(seconds, 3)
-        )
+        seconds = round(time.monotonic() - begun, 3)
+        return Switched(self.model, split, max(kept), sorted(kept), sorted(leaving), seconds)
 
     def _prove(self, versions: set[int]) -> None:
         """Serve versions under a name that no client uses, and ask the smoke question there."""
@@ -276,17 +279,15 @@ class _Run:
         """Publish the split, and wait until the server reports it and its followers read it."""
         changed = self.split_model.history()[-1] != split
         if changed:
-            self.split_model.publish(split, self._require_lock())
+            writer = self._require_lock()
+            self.split_model.note_return(split if self.switch.returning else None, writer)
+            self.split_model.publish(split, writer)
             self._step(f"the split is {format_split(split)}")
         if not self.split_model.file_says(split):
             self.split_model.write_file(split, self._require_lock())
+            self.steps += 1
         wanted = f"the server to report the split {format_split(split)}"
-        missing = self.server.wait_for(
-            lambda _: None if self.server.split(self.model) == split else wanted,
-            self.switch.on_step,
-        )
-        if missing is not None:
-            raise self._unfinished(missing)
+        self._wait_for(lambda _: None if self.server.split(self.model) == split else wanted)
         if changed or leaving:
             noticing = noticed_seconds() if self.server.was_away else 0.0
             time.sleep(self.switch.drain_seconds + noticing)
@@ -310,17 +311,18 @@ class _Run:
                 last_requests({model: found})
             )
 
-        missing = self.server.wait_for(look, self.switch.on_step)
+        self._wait_for(look)
         self.steps += looks > 1  # An earlier command's work was still under way.
-        if missing is not None:
-            raise self._unfinished(missing)
 
-    def _unfinished(self, missing: str) -> SwitchUnfinishedError:
-        return SwitchUnfinishedError(
-            f"After {self.server.patience:g} s {self.server.address} still waits for {missing}: "
-            f"is {self.config.path} the file that it reads? A version is retired when its requests "
-            "have ended, also those whose callers gave up. Run the same command again to resume."
-        )
+    def _wait_for(self, look: Look) -> None:
+        missing = self.server.wait_for(look, self.switch.on_step)
+        if missing is not None:
+            raise SwitchUnfinishedError(
+                f"After {self.server.patience:g} s {self.server.address} still waits for "
+                f"{missing}: is {self.config.path} the file that it reads? A version is retired "
+                "when its requests have ended, also those whose callers gave up. Run the same "
+                "command again to resume."
+            )
 
     def _smoke(self, model: str, versions: set[int], check: set[int]) -> None:
         with self.server.client(model) as client:

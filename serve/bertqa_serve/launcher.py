@@ -18,7 +18,6 @@ from bertqa.artifact import (
     OvmsConfig,
     Repository,
     complete_config,
-    plugin_conflicts,
     usable_cores,
 )
 from bertqa.errors import (
@@ -200,21 +199,22 @@ def running(
 
 def _listening(options: ServeOptions, log: Log, *, dry_run: bool = False) -> Listening:
     settings = options.settings()
-    chosen = options.threads or options.streams
+    cores = usable_cores()
+    given = settings.plugin_config if options.threads or options.streams else None
     config_path = complete_config(
         Repository(options.repository),
         options.model,
-        usable_cores(),
-        given=settings.plugin_config if chosen else None,
+        cores,
+        given=given,
         dry_run=dry_run,
         log=log,
         on_progress=lambda progress: log(progress.stage),
     )
-    found = dict.fromkeys(settings.conflicts())
+    entries = []
     if config_path.exists():
-        for entry in OvmsConfig.read(config_path).entries:
-            found |= dict.fromkeys(plugin_conflicts(entry.get("plugin_config", {})))
-    for conflict in found:
+        config = OvmsConfig.read(config_path)
+        entries = (config.fitted(cores, given) if dry_run else config).entries
+    for conflict in settings.conflicts(*(entry.get("plugin_config", {}) for entry in entries)):
         log(conflict)
     return Listening(config_path, options.port, options.rest_port, settings, options.host)
 

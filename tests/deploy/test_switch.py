@@ -34,6 +34,7 @@ from bertqa_deploy.errors import (
 from bertqa_deploy.server import Server
 from bertqa_deploy.switch import Switch
 from tests.deploy.conftest import ONLY_1, POLL_SECONDS, SMOKE, Operated, operate
+from tests.serve.engine.test_hardening import eventually
 from tests.support.engines import toy_server
 from tests.support.files import unwritable
 from tests.support.ports import free_port
@@ -116,6 +117,71 @@ def test_back_goes_to_what_was_before_and_back_again(serve: Serve) -> None:
 
     assert served.switch.back().split == {1: 90.0, 2: 10.0}
     assert served.switch.back().split == TO_2
+
+
+class _InterruptedError(Exception):
+    pass
+
+
+def interrupted(served: Operated, moment: str) -> Switch:
+    """Return the switch, which ends at a step as if it were killed there."""
+
+    def on_step(step: str) -> None:
+        if moment in step:
+            raise _InterruptedError
+
+    return replace(served.switch, on_step=on_step)
+
+
+def test_back_again_resumes_one_that_was_interrupted(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.switch.move(TO_2)
+    served.switch.move({1: 90.0, 2: 10.0})
+    with pytest.raises(_InterruptedError):
+        interrupted(served, "the split is").back()
+
+    assert served.switch.back().split == TO_2
+    assert served.switch.server.split("bert-qa") == TO_2
+    assert (served.repository.root / "bert-qa.split").read_text() == "2=100\n"
+    assert served.switch.back().split == {1: 90.0, 2: 10.0}
+
+
+def test_back_again_resumes_one_that_still_waits_for_its_last_requests(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.switch.move(TO_2)
+    with pytest.raises(_InterruptedError):
+        interrupted(served, "version 1 served").back()
+    eventually(lambda: served.switch.server.available("bert-qa") == {1})
+
+    assert served.switch.back().split == {1: 100.0}
+
+
+def test_a_switch_after_an_interrupted_return_ends_it(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    served.switch.move(TO_2)
+    with pytest.raises(_InterruptedError):
+        interrupted(served, "version 1 served").back()
+
+    assert served.switch.move({1: 100.0}).split == {1: 100.0}
+    assert served.switch.back().split == TO_2
+
+
+def test_back_returns_to_what_was_before_a_switch_that_was_interrupted(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    with pytest.raises(_InterruptedError):
+        interrupted(served, "the split is").move(TO_2)
+
+    assert served.switch.back().split == {1: 100.0}
+
+
+def test_a_switch_that_was_interrupted_is_resumed_by_itself(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    with pytest.raises(_InterruptedError):
+        interrupted(served, "the split is").move(TO_2)
+
+    assert served.switch.move(TO_2).split == TO_2
+    with pytest.raises(NothingToDoError):
+        served.switch.move(TO_2)
 
 
 def test_back_loads_a_version_that_was_retired(serve: Serve) -> None:

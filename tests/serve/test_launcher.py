@@ -217,6 +217,19 @@ def test_settings_that_contradict_each_other_are_said_once(repository: Path) -> 
     assert ignored == "PERFORMANCE_HINT (LATENCY) has no effect beside NUM_STREAMS (2)."
 
 
+def test_a_dry_run_says_what_contradicts_the_streams_that_the_server_would_have(
+    repository: Path,
+) -> None:
+    path = write_config(repository)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    (entry,) = content["model_config_list"]
+    entry["config"]["plugin_config"] = {"NUM_STREAMS": "16", "PERFORMANCE_HINT": "LATENCY"}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    lines: list[str] = []
+    dry_run(options(repository, threads=2, streams=2, rest_workers=16), log=lines.append)
+    assert lines == ["PERFORMANCE_HINT (LATENCY) has no effect beside NUM_STREAMS (2)."]
+
+
 def test_a_server_is_ready_and_warm_inside_the_block_and_gone_after_it(repository: Path) -> None:
     lines: list[str] = []
     with running(options(repository), log=lines.append) as server:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
-from bertqa.artifact import LOG_LEVELS
+from bertqa.artifact import LOG_LEVELS, SETTING_RANGES
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
@@ -25,9 +25,10 @@ RestPort = Annotated[int, typer.Option(click_type=Whole(min=1, max=65535), help=
 _TUNING = "Tuning (by default for the cores and the memory of this machine)"
 
 
-def _tuning(help_: str, least: int = 1) -> Any:
+def _tuning(name: str, help_: str) -> Any:
+    least, most = SETTING_RANGES[name]
     return typer.Option(
-        click_type=Whole(min=least), help=help_, rich_help_panel=_TUNING, metavar="N"
+        click_type=Whole(min=least, max=most), help=help_, rich_help_panel=_TUNING, metavar="N"
     )
 
 
@@ -63,20 +64,24 @@ def serve(
         ),
     ] = "INFO",
     threads: Annotated[
-        int | None, _tuning("Threads of inference; written into config.json.")
+        int | None, _tuning("threads", "Threads of inference; written into config.json.")
     ] = None,
     streams: Annotated[
-        int | None, _tuning("Requests computed at once; written into config.json.")
+        int | None, _tuning("streams", "Requests computed at once; written into config.json.")
     ] = None,
     grpc_threads: Annotated[
-        int | None, _tuning("Threads of gRPC: one for each call of all connections.", 2)
+        int | None,
+        _tuning("grpc_threads", "Threads of gRPC: one for each call of all connections."),
     ] = None,
     concurrent_streams: Annotated[
-        int | None, _tuning("gRPC calls at once on one connection.")
+        int | None, _tuning("concurrent_streams", "gRPC calls at once on one connection.")
     ] = None,
-    rest_workers: Annotated[int | None, _tuning("Event loops of the REST server.", 2)] = None,
+    rest_workers: Annotated[
+        int | None, _tuning("rest_workers", "Event loops of the REST server.")
+    ] = None,
     poll_seconds: Annotated[
-        int | None, _tuning("How often the server looks for new versions; 0 is never.", 0)
+        int | None,
+        _tuning("poll_seconds", "How often the server looks for new versions; 0 is never."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the server's command line and start nothing.")

@@ -19,6 +19,7 @@ from bertqa.artifact._repository import (
 )
 from bertqa.artifact._server_settings import (
     LOG_LEVELS,
+    SETTING_RANGES,
     ServerSettings,
     plugin_config,
     plugin_conflicts,
@@ -66,6 +67,7 @@ __all__ = [
     "ONNX_FILE",
     "OUTPUTS",
     "REST_PORT",
+    "SETTING_RANGES",
     "SPLIT_KEY",
     "START_LOGITS",
     "TOKEN_TYPE_IDS",

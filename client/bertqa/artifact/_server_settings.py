@@ -37,6 +37,19 @@ _ENVELOPE_BYTES = 4096
 _POLL_SECONDS = 1
 _PING_MILLISECONDS = 10_000
 
+# OVMS reads 32 bits. Of more calls on one connection it takes no notice: it keeps its own limit.
+_MOST = 2**31 - 1
+_DIGITS = len(str(_MOST))
+SETTING_RANGES: Mapping[str, tuple[int, int]] = {
+    "threads": (1, _MOST),
+    "streams": (1, _MOST),
+    "concurrent_streams": (1, _MOST - _SPARE_GRPC_THREADS),
+    "grpc_threads": (2, _MOST),
+    "rest_workers": (2, 10_000),
+    "poll_seconds": (0, _MOST),
+}
+"""The least and the most that the server takes, by the names of `ServerSettings`."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
@@ -98,8 +111,17 @@ class ServerSettings:
             "log_level": self.log_level,
         }
 
-    def conflicts(self) -> list[str]:
-        """Return a sentence for each pair of settings that contradict each other."""
+    def conflicts(self, *plugin_configs: Mapping[str, Any]) -> list[str]:
+        """Return a sentence for each pair of settings that contradict each other.
+
+        Args:
+            *plugin_configs: Those of the models, where they are not that of these settings.
+
+        Returns:
+            The sentences, each once; none where the settings go together.
+        """
+        configs = plugin_configs or (self.plugin_config,)
+        streams = max(_number(config, "NUM_STREAMS") for config in configs)
         found = []
         if self.grpc_threads <= self.concurrent_streams:
             found.append(
@@ -107,11 +129,11 @@ class ServerSettings:
                 f"({self.concurrent_streams}): calls beyond the threads are refused with "
                 "RESOURCE_EXHAUSTED."
             )
-        needed = _REST_WORKERS_PER_STREAM * self.streams
+        needed = _REST_WORKERS_PER_STREAM * streams
         if self.rest_workers < needed:
             found.append(
                 f"rest_workers ({self.rest_workers}) is below {_REST_WORKERS_PER_STREAM} for each "
-                f"of {self.streams} streams ({needed}): health probes may wait behind long "
+                f"of {streams} streams ({needed}): health probes may wait behind long "
                 "requests over REST."
             )
         if self.max_request_tokens < _CLIENT_TOKENS:
@@ -120,7 +142,9 @@ class ServerSettings:
                 f"{_CLIENT_TOKENS} tokens that a client sends at once: its larger requests are "
                 "refused."
             )
-        return found + plugin_conflicts(self.plugin_config)
+        for config in configs:
+            found += plugin_conflicts(config)
+        return list(dict.fromkeys(found))
 
 
 def server_settings(
@@ -161,7 +185,7 @@ def server_settings(
         streams: Requests that are computed at once.
         grpc_threads: 2 or more, as gRPC needs one itself.
         concurrent_streams: Calls at once on one gRPC connection.
-        rest_workers: 2 or more; OVMS refuses fewer.
+        rest_workers: 2 or more; OVMS has no fewer.
         poll_seconds: 0 is never.
         log_level: In capital letters.
         max_request_tokens: Batch times tokens.
@@ -189,6 +213,10 @@ def server_settings(
         raise ConfigError("With 1 thread of gRPC the server refuses every call: use 2 or more.")
     if settings.rest_workers < 2:
         raise ConfigError(f"OVMS needs 2 REST workers at least, not {settings.rest_workers}.")
+    for name, (least, most) in SETTING_RANGES.items():
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{name} is {value}, but has to be from {least} to {most}.")
     if log_level not in LOG_LEVELS:
         raise ConfigError(f"{log_level} is not a log level: use one of {', '.join(LOG_LEVELS)}.")
     return settings
@@ -230,8 +258,7 @@ def plugin_conflicts(properties: Mapping[str, Any]) -> list[str]:
     found = []
     streams = properties.get("NUM_STREAMS")
     threads = properties.get("INFERENCE_NUM_THREADS")
-    numbers = [int(text) for text in map(str, (threads, streams)) if text.isdecimal()]
-    if len(numbers) == 2 and 0 < numbers[0] < numbers[1]:
+    if 0 < _number(properties, "INFERENCE_NUM_THREADS") < _number(properties, "NUM_STREAMS"):
         found.append(
             f"NUM_STREAMS ({streams}) is above INFERENCE_NUM_THREADS ({threads}): OpenVINO runs "
             f"{threads} streams."
@@ -242,6 +269,12 @@ def plugin_conflicts(properties: Mapping[str, Any]) -> list[str]:
             f"({streams})."
         )
     return found
+
+
+def _number(properties: Mapping[str, Any], name: str) -> int:
+    """Return the number that a property is, 0 where it is none, as in AUTO."""
+    text = str(properties.get(name))
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else 0
 
 
 def _calls(memory_bytes: int | None) -> int:

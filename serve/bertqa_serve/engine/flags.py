@@ -38,6 +38,9 @@ _FAILED_TO_PARSE = "error parsing options: Argument ‘{}’ failed to parse"
 _WORKERS_WITHOUT_REST = (
     "rest_workers is set but rest_port is not set. rest_port is required to start rest servers"
 )
+_OUT_OF_RANGE = "{} number out of range from 0 to {}"
+_SAME_PORTS = "port and rest_port cannot have the same values"
+_LAST_PORT = 65_535
 _UNSIGNED_LIMIT = 2**32
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _INT_LIMIT = 2**31
@@ -69,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     add("--grpc_max_threads", type=_unsigned, help="gRPC calls at once and one; 0 sets no limit")
     add("--rest_workers", type=_unsigned, help="REST requests at once; default: one per core")
     add("--file_system_poll_wait_seconds", type=_seconds, default=1.0, help="0 looks never")
-    add("--log_level", type=str.upper, choices=LOG_LEVELS, default="INFO")
+    add("--log_level", choices=LOG_LEVELS, default="INFO")
     add("--metrics_enable", action="store_true", help="serve /metrics on the REST port")
     add("--metrics_list", default="", help="names of metrics, separated by commas")
     add(
@@ -107,6 +110,7 @@ def server_from(options: argparse.Namespace) -> LocalServer:
         raise UsageError("metrics_enable needs rest_port.")
     if options.metrics_list and not options.metrics_enable:
         raise UsageError("metrics_list needs metrics_enable.")
+    _check_ports(options)
     limits = _limits(options)
     grpc_arguments = _channel_arguments(options.grpc_channel_arguments)
     return LocalServer(
@@ -151,6 +155,14 @@ def _metrics(options: argparse.Namespace) -> Metrics:
     return Metrics(config.metrics_enable, config.metrics_list)
 
 
+def _check_ports(options: argparse.Namespace) -> None:
+    for name in ("port", "rest_port"):
+        if (getattr(options, name) or 0) > _LAST_PORT:
+            raise UsageError(_OUT_OF_RANGE.format(name, _LAST_PORT))
+    if options.port and options.port == options.rest_port:
+        raise UsageError(_SAME_PORTS)
+
+
 def _limits(options: argparse.Namespace) -> Limits:
     """Return the limits that a command line asks for, refused in OVMS's order and words."""
     workers, most = options.rest_workers, most_rest_workers()
@@ -175,7 +187,8 @@ def _limits(options: argparse.Namespace) -> Limits:
 def _channel_arguments(text: str) -> Mapping[str, str | int]:
     """Read channel arguments as OVMS does: what begins with a number is one."""
     arguments: dict[str, str | int] = {}
-    for pair in filter(None, text.split(",")):
+    # A comma at the end is nothing, and one elsewhere is a mistake.
+    for pair in text.removesuffix(",").split(",") if text else ():
         parts = pair.replace(" ", "").split("=")
         if len(parts) != 2 or not all(parts):
             raise ConfigError(f"Grpc channel arguments passed in wrong format - {text}")

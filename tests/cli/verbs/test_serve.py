@@ -172,6 +172,15 @@ def test_settings_are_options_and_contradictions_are_beside_the_command(
     assert " ".join(result.err.split()).count(contradiction) == 1
 
 
+def test_numbers_that_the_server_cannot_read_are_refused(invoke: Invoke, tmp_path: Path) -> None:
+    write_toy_version(tmp_path, 1)
+    for option in ("--concurrent-streams", "--grpc-threads", "--poll-seconds", "--rest-workers"):
+        result = invoke("serve", "--repository", str(tmp_path), "--dry-run", option, "3000000000")
+
+        assert result.status == 2
+        assert f"'{option}': 3000000000 is not in the range" in " ".join(result.err.split())
+
+
 def test_a_log_level_that_there_is_not_is_named(invoke: Invoke, tmp_path: Path) -> None:
     write_toy_version(tmp_path, 1)
     asked = ("serve", "--repository", str(tmp_path), "--engine", "local", "--log-level", "loud")

@@ -109,6 +109,13 @@ def test_what_is_not_given_follows_what_is() -> None:
     [
         ({"grpc_threads": 1}, "With 1 thread of gRPC the server refuses every call"),
         ({"rest_workers": 1}, "OVMS needs 2 REST workers at least, not 1."),
+        ({"rest_workers": 10_001}, "rest_workers is 10001, but has to be from 2 to 10000."),
+        (
+            {"concurrent_streams": 2**31},
+            "concurrent_streams is 2147483648, but has to be from 1 to 2147483623.",
+        ),
+        ({"grpc_threads": 2**31}, "grpc_threads is 2147483648, but has to be from 2 to 2147483647"),
+        ({"threads": -1}, "threads is -1, but has to be from 1 to 2147483647."),
         ({"log_level": "info"}, "info is not a log level: use one of TRACE, DEBUG"),
     ],
 )
@@ -158,6 +165,18 @@ def test_settings_that_contradict_each_other_are_named_with_the_consequence(
     given: dict[str, Any], said: str
 ) -> None:
     assert server_settings(4, **given).conflicts() == [said]
+
+
+def test_rest_workers_are_compared_with_the_streams_that_the_models_have() -> None:
+    settings = server_settings(4, rest_workers=24)
+    assert settings.conflicts({"NUM_STREAMS": "3"}, {"PERFORMANCE_HINT": "LATENCY"}) == []
+    assert settings.conflicts({"NUM_STREAMS": "AUTO"}, {"NUM_STREAMS": "9" * 5000}) == []
+    assert settings.conflicts({"NUM_STREAMS": 2}, {"NUM_STREAMS": 4}, {"NUM_STREAMS": 4}) == [
+        (
+            "rest_workers (24) is below 8 for each of 4 streams (32): health probes may wait "
+            "behind long requests over REST."
+        )
+    ]
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ def test_kserve_names_the_inference_service() -> None:
         ({"grpcMaxThreads": 999}, {"grpc_threads": 999}),
         ({"restWorkers": 8}, {"rest_workers": 8}),
         ({"streams": 5}, {"streams": 5}),
+        ({"streams": 2000000, "threads": 1000000}, {"streams": 2000000, "threads": 1000000}),
         ({"maxRequestTokens": 1024}, {"max_request_tokens": 1024}),
         (
             {"grpcMaxThreads": 9, "maxConcurrentStreams": 2000000, "restWorkers": 2},

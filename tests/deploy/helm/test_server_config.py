@@ -215,6 +215,7 @@ def envoy_config(rendering: Rendering) -> str:
     [
         ({"threads": 3}, {"threads": 3}),
         ({"streams": 1}, {"streams": 1}),
+        ({"streams": 2000000, "threads": 3000000}, {"streams": 2000000, "threads": 3000000}),
         ({"maxConcurrentStreams": 7}, {"concurrent_streams": 7}),
         ({"maxConcurrentStreams": 100000}, {"concurrent_streams": 100000}),
         ({"grpcMaxThreads": 2000000}, {"grpc_threads": 2000000}),

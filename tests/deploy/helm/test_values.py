@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bertqa.artifact import SETTING_RANGES
 from tests.support.chart import CHART, ROOT, refusal
 from tools.programs import helm
 
@@ -42,6 +43,25 @@ def test_the_schema_refuses(case: str) -> None:
     message = refusal(values)
     assert "values don't meet the specifications of the schema" in message
     assert key in message
+
+
+@pytest.mark.parametrize(
+    ("value", "setting"),
+    [
+        ("threads", "threads"),
+        ("streams", "streams"),
+        ("maxConcurrentStreams", "concurrent_streams"),
+        ("grpcMaxThreads", "grpc_threads"),
+        ("restWorkers", "rest_workers"),
+        ("pollSeconds", "poll_seconds"),
+    ],
+)
+def test_the_schema_refuses_what_serve_refuses(value: str, setting: str) -> None:
+    _, most = SETTING_RANGES[setting]
+    for wrong in (-1, most + 1):
+        message = refusal({"server": {value: wrong}})
+        assert "values don't meet the specifications of the schema" in message
+        assert value in message
 
 
 def test_the_chart_may_be_part_of_another(tmp_path: Path) -> None:

@@ -49,6 +49,9 @@ def test_every_flag_is_one_that_ovms_has() -> None:
         (["--config_path", "c", "--rest_port", "0", "--metrics_list", "x"], "metrics_enable"),
         (["--config_path", "c", "--rest_workers", "2"], "rest_port is required to start rest"),
         (["--config_path", "c", "--rest_workers", "10001"], "count should be from 2 to 10000"),
+        (["--config_path", "c", "--port", "65536"], "^port number out of range from 0 to 65535"),
+        (["--config_path", "c", "--rest_port", "65536"], "^rest_port number out of range"),
+        (["--config_path", "c", "--port", "7", "--rest_port", "7"], "cannot have the same values"),
         (["--model_name", "m", "--model_path", "p", "--nireq", "-1"], "nireq"),
     ],
 )
@@ -68,6 +71,7 @@ def test_wrong_combinations_are_refused(arguments: list[str], expected: str) -> 
         (["--file_system_poll_wait_seconds", "-1"], "Argument ‘-1’ failed to parse"),
         (["--file_system_poll_wait_seconds", "nan"], "Argument ‘nan’ failed to parse"),
         (["--log_level", "LOUD"], "LOUD"),
+        (["--log_level", "info"], "info"),
         (["--plugin_config", "{"], "is not valid JSON"),
         (["--conf", "c"], "conf"),
     ],
@@ -79,7 +83,7 @@ def test_what_the_engine_does_not_have_is_refused(
     assert expected in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["x", "a=1=2", "a=", "grpc.max_concurrent_streams=5,x"])
+@pytest.mark.parametrize("text", ["x", "a=1=2", "a=", "a=5,x", ",", "a=1,,b=2", " "])
 def test_channel_arguments_in_a_wrong_format_are_refused_in_ovms_words(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,7 +92,7 @@ def test_channel_arguments_in_a_wrong_format_are_refused_in_ovms_words(
 
 
 def test_channel_arguments_are_read_as_ovms_reads_them(caplog: pytest.LogCaptureFixture) -> None:
-    arguments = " grpc.a = 5 ,grpc.b=7ms,grpc.c=name,grpc.d=99999999999"
+    arguments = " grpc.a = 5 ,grpc.b=7ms,grpc.c=name,grpc.d=99999999999,"
     options = parse([*METRICS, "--grpc_channel_arguments", arguments])
     found = server_from(options)._grpc_arguments
     wanted = {"grpc.a": 5, "grpc.b": 7, "grpc.c": "name"}

@@ -10,7 +10,7 @@
 {{- $policy = dict "specific" (dict "versions" (list ($track.version | int64))) -}}
 {{- end -}}
 {{- $settings := include "bert-qa.settings" . | fromJson -}}
-{{- $plugin := dict "NUM_STREAMS" (toString $settings.streams) "INFERENCE_NUM_THREADS" (toString $settings.threads) -}}
+{{- $plugin := dict "NUM_STREAMS" ($settings.streams | int64 | toString) "INFERENCE_NUM_THREADS" ($settings.threads | int64 | toString) -}}
 {{- if $server.precision -}}
 {{- $_ := set $plugin "INFERENCE_PRECISION_HINT" $server.precision -}}
 {{- end -}}

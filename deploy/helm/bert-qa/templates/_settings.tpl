@@ -61,12 +61,12 @@ What a value gives is taken, and 0 leaves it to the rule.
 grpc_max_threads ({{ $settings.grpc_threads | int64 }}) is not above grpc.max_concurrent_streams ({{ $settings.concurrent_streams | int64 }}): calls beyond the threads are refused with RESOURCE_EXHAUSTED.
 {{- end }}
 {{- if lt ($settings.rest_workers | int64) $needed }}
-rest_workers ({{ $settings.rest_workers | int64 }}) is below 8 for each of {{ $settings.streams }} streams ({{ $needed }}): health probes may wait behind long requests over REST.
+rest_workers ({{ $settings.rest_workers | int64 }}) is below 8 for each of {{ $settings.streams | int64 }} streams ({{ $needed }}): health probes may wait behind long requests over REST.
 {{- end }}
 {{- if lt ($settings.max_request_tokens | int64) 2048 }}
 The largest request ({{ $settings.max_request_tokens | int64 }} tokens) is below the 2048 tokens that a client sends at once: its larger requests are refused.
 {{- end }}
 {{- if gt ($settings.streams | int64) ($settings.threads | int64) }}
-NUM_STREAMS ({{ $settings.streams }}) is above INFERENCE_NUM_THREADS ({{ $settings.threads }}): OpenVINO runs {{ $settings.threads }} streams.
+NUM_STREAMS ({{ $settings.streams | int64 }}) is above INFERENCE_NUM_THREADS ({{ $settings.threads | int64 }}): OpenVINO runs {{ $settings.threads | int64 }} streams.
 {{- end }}
 {{- end -}}
