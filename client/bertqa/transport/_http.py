@@ -76,7 +76,7 @@ def is_called_directly(address: Address) -> bool:
     """Return whether no proxy of the environment is used for an address.
 
     A proxy would reach its own machine at a loopback address. The IP addresses of a name are called
-    one by one only where the name needs no proxy, and the environment may name that name alone.
+    one by one only where the name needs no proxy, and `no_proxy` may list the name without them.
 
     Args:
         address: The address of a server.
