@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 TESTS = Path(__file__).parent
+ON_OVMS = ("server", "ovms")
 
 pytest_plugins = ["pytester"]
 
@@ -40,6 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             marks = [kind_of(path, getattr(item, "fixturenames", ()))]
             item.add_marker(marks[0])
         ranks[item] = rank(marks[0])
+        if item.get_closest_marker("ovms"):
+            item.user_properties.append(ON_OVMS)
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: -ranks[item])
 
@@ -48,7 +51,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many tests ran on a real OVMS, and how many of those that could did not."""
     counts = {
         outcome: sum(
-            "ovms" in report.keywords and (report.when == "call" or outcome == "skipped")
+            ON_OVMS in report.user_properties and (report.when == "call" or outcome == "skipped")
             for report in terminalreporter.stats.get(outcome, [])
         )
         for outcome in ("passed", "failed", "skipped")

@@ -84,6 +84,8 @@ async def test_tasks_lose_no_question(server: Served, disturb: Callable[[Served]
             )
             for url in [server.grpc_url, server.rest_url] * 4
         ]
+        # A client waits for a server that it has met.
+        answers += [await client.answer(QUESTION, CONTEXT) for client in clients]
         tasks = [asyncio.create_task(ask(client)) for client in clients]
         await asyncio.to_thread(disturb, server)
         before = len(answers)

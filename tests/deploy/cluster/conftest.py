@@ -118,7 +118,9 @@ def traffic(
                 for name, weight in api.weights[-1].items():
                     if weight:
                         version = api.version_of(name)
-                        ask(clients[version], version)
+                        # One slow answer of a busy machine is not to be the 95th percentile.
+                        for _ in range(1 if slow in (None, version) else 20):
+                            ask(clients[version], version)
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(go)
