@@ -25,6 +25,7 @@ from statistics import median
 
 import openvino as ov
 
+from bertqa import _defaults
 from bertqa.artifact import plugin_config, synthetic_inputs, usable_cores
 from bertqa.evaluation import take_turns
 from bertqa.transport import Security, open_async_transport
@@ -70,7 +71,7 @@ def served(url: str, length: int, callers: int) -> Measure:
     Args:
         url: The server's address, gRPC or REST.
         length: Tokens in each window.
-        callers: Requests at once, each of one window.
+        callers: Callers of one window each; a client's number of requests is on its way at once.
     """
     inputs = synthetic_inputs(1, length)
 
@@ -79,12 +80,15 @@ def served(url: str, length: int, callers: int) -> Measure:
             url,
             {"model": "bert-qa", "metadata_url": None, "learns": False, "security": Security()},
         )
+        # As many requests on their way as a client has: the others wait for their turn.
+        slots = asyncio.Semaphore(_defaults.REQUESTS_IN_FLIGHT)
         started, done = time.perf_counter(), 0
 
         async def caller() -> None:
             nonlocal done
             while time.perf_counter() - started < seconds:
-                await transport.infer(inputs, version=None, timeout=PATIENCE)
+                async with slots:
+                    await transport.infer(inputs, version=None, timeout=PATIENCE)
                 done += 1
 
         try:
