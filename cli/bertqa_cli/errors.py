@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from enum import IntEnum
 
+from bertqa._reason import reason_of
 from bertqa.errors import (
     BertQAError,
     InvalidContextError,
@@ -104,7 +105,7 @@ def in_command_words(message: str, options: Mapping[str, str]) -> str:
 def refused_by_system(error: OSError) -> CommandError:
     """Return what the operating system refused, as a sentence, with the file where there is one."""
     file = f" ({error.filename})" if error.filename else ""
-    return CommandError(f"The operating system reports: {error.strerror or error}{file}.")
+    return CommandError(f"The operating system reports: {reason_of(error)}{file}.")
 
 
 def missing_extra(error: ModuleNotFoundError) -> CommandError:

@@ -11,6 +11,7 @@ import click
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from bertqa._reason import reason_of
 from bertqa.artifact import write_whole
 from bertqa_cli.errors import CommandError
 
@@ -106,7 +107,7 @@ def output_directory(path: Path) -> Path:
         if not _may(present, os.W_OK | os.X_OK):
             raise typer.BadParameter(f"{path} cannot be written: permission denied.")
     except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}.") from error
+        raise typer.BadParameter(f"{path} cannot be written: {reason_of(error)}.") from error
     return path
 
 
@@ -132,7 +133,7 @@ def output_file(path: Path | None) -> Path | None:
         if not _is_writable(path, parent):
             raise typer.BadParameter(f"{path} cannot be written: permission denied.")
     except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}.") from error
+        raise typer.BadParameter(f"{path} cannot be written: {reason_of(error)}.") from error
     return path
 
 
@@ -152,7 +153,7 @@ def write_output(path: Path, text: str) -> None:
         else:
             write_whole(path, text)
     except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
+        raise CommandError(f"{path} cannot be written: {reason_of(error)}.") from error
 
 
 def _is_writable(path: Path, parent: Path) -> bool:

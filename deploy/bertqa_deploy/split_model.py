@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.sax.saxutils import quoteattr
 
+from bertqa._reason import reason_of
 from bertqa.artifact import (
     IR_FILE,
     LATEST_VERSION,
@@ -160,7 +161,7 @@ class SplitModel:
             _, _, rest = text.partition(f'<{SPLIT_KEY} value="')
             return parse_split(rest.partition('"')[0])
         except OSError as error:
-            raise DeployError(f"{path} cannot be read: {error.strerror}.") from error
+            raise DeployError(f"{path} cannot be read: {reason_of(error)}.") from error
         except ValueError as error:
             raise DeployError(
                 f"{path} should hold a split of traffic, and is damaged: remove {path.parent}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
+from bertqa._reason import reason_of
 from bertqa.artifact import GRPC_PORT, REST_PORT
 from bertqa_serve.errors import PortInUseError
 
@@ -45,7 +46,7 @@ def require_free(host: str, port: int) -> None:
     refusal = _refusal(host, port)
     if refusal is not None:
         raise PortInUseError(
-            f"Port {port} on {host} cannot be used: {refusal.strerror}. "
+            f"Port {port} on {host} cannot be used: {reason_of(refusal)}. "
             "Choose another one with --port and --rest-port.",
             detail=str(refusal),
         )

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from bertqa import QAClient
+from bertqa._reason import reason_of
 from bertqa.client import answer_file
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import CommandError, Status
@@ -150,7 +151,7 @@ def _context(source: str | None, context: str | None, context_file: Path | None)
         return _decoded(context_file.read_bytes(), str(context_file))
     except OSError as error:
         raise CommandError(
-            f"The context file {context_file} cannot be read: {error.strerror}.",
+            f"The context file {context_file} cannot be read: {reason_of(error)}.",
             status=Status.USAGE,
         ) from error
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from bertqa._reason import reason_of
 from bertqa.artifact._files import read_regular
 from bertqa.errors import RepositoryError
 
@@ -124,7 +125,7 @@ class VersionManifest:
         except FileNotFoundError as error:
             raise RepositoryError(f"There is no {path}.") from error
         except OSError as error:
-            raise RepositoryError(f"{path} cannot be read: {error.strerror}.") from error
+            raise RepositoryError(f"{path} cannot be read: {reason_of(error)}.") from error
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))

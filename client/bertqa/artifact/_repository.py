@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bertqa._reason import reason_of
 from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._ovms_config import CONFIG_FILE
 from bertqa.errors import RepositoryError
@@ -93,7 +94,7 @@ class Repository:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise RepositoryError(f"{directory} cannot be read: {error.strerror}.") from error
+            raise RepositoryError(f"{directory} cannot be read: {reason_of(error)}.") from error
 
     def entries(self, model: str = MODEL_NAME) -> list[VersionEntry]:
         """Return all versions of a model, also those whose manifest cannot be read.

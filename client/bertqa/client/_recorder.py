@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bertqa._reason import reason_of
 from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa.qa import Answer, normalize
 
@@ -56,7 +57,7 @@ class Recorder:
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         except OSError as error:
-            raise InvalidOptionError(f"{path} cannot be written: {error.strerror}.") from error
+            raise InvalidOptionError(f"{path} cannot be written: {reason_of(error)}.") from error
 
     def record(
         self,

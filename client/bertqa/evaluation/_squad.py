@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bertqa._reason import reason_of
 from bertqa.errors import DataError
 
 MISPLACED_LIMIT = 0.01
@@ -121,7 +122,7 @@ def _load(path: Path) -> Any:
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}.") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        raise DataError(f"{path} cannot be read: {reason_of(error)}.") from error
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
