@@ -46,7 +46,10 @@ def run() -> NoReturn:
 
 
 def _open_closed_streams() -> None:
-    """Give a stream that the caller closed the null device, before a file gets its number."""
+    """Open the null device in place of each standard stream that the caller closed.
+
+    The next file that is opened would get the descriptor of that stream otherwise.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115

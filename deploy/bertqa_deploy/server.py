@@ -13,7 +13,6 @@ from bertqa.client import split_of
 from bertqa.errors import BertQAError, ModelNotFoundError
 from bertqa.transport import (
     ANSWER_SECONDS,
-    AVAILABLE,
     NO_ANSWER,
     AdminClient,
     RestTransport,
@@ -88,9 +87,7 @@ class Server:
 
     def available(self, model: str) -> set[int]:
         """Return the versions that answer requests now. Raises what `states` raises."""
-        return {
-            version for version, found in self.states(model).items() if found.state == AVAILABLE
-        }
+        return available({model: self.states(model)}, model)
 
     def split(self, model: str) -> dict[int, float] | None:
         """Return the split that clients read from the server now, None where there is none.

@@ -150,7 +150,8 @@ class QATokenizer:
             return cls.from_path(source)
         if not _HUB_ID.fullmatch(source):
             raise TokenizerError(
-                f"There is no file or directory {source!r}: pass the path of a {TOKENIZER_FILE}."
+                f"Found no file or directory at {source!r}. Pass the path of a "
+                f"{TOKENIZER_FILE} or of its directory."
             )
         try:
             return cls(Tokenizer.from_pretrained(source))
@@ -158,7 +159,7 @@ class QATokenizer:
             raise
         except Exception as error:  # whatever the hub, its cache, or the network raises
             raise TokenizerError(
-                f"There is no file or directory {source!r}, and no tokenizer of that name could be "
+                f"Found no file or directory at {source!r}, and no tokenizer of that name could be "
                 f"loaded from the Hugging Face hub. Pass the path of a {TOKENIZER_FILE}.",
                 detail=str(error),
             ) from error

@@ -20,7 +20,7 @@ from bertqa.transport._address import Address
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._http import client_arguments, mapped_errors
 from bertqa.transport._security import Security
-from bertqa.transport.codecs import RestCodec
+from bertqa.transport.codecs import READY_PATH, RestCodec
 
 if TYPE_CHECKING:
     from prometheus_client.samples import Sample
@@ -98,7 +98,7 @@ class AdminClient:
 
     def is_ready(self) -> bool:
         """Return whether the server's first load is over, whether or not it succeeded."""
-        return self._is_ok("/v2/health/ready")
+        return self._is_ok(READY_PATH)
 
     def is_model_ready(self, model: str, version: int | None = None) -> bool:
         """Return whether a version answers requests; without a number, whether any does.

@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -89,36 +90,13 @@ class GrpcConnection:
 
 
 class SyncChannel:
-    """A channel of `grpc` with the two calls of a codec."""
+    """A channel of `grpc` with the two calls of a codec: `infer` and `metadata`."""
 
     def __init__(self, address: Address, credentials: Any, codec: Codec, *, repeats: bool) -> None:
         self._arguments = address, credentials
         self._channel = _open_channel(grpc, *self._arguments, repeats=repeats)
-        self._infer, self._metadata = _calls(self._channel, codec)
-
-    def infer(self, request: Any, **arguments: Any) -> Any:
-        """Run the model.
-
-        Args:
-            request: A message of the codec.
-            **arguments: Those of a call of gRPC.
-
-        Returns:
-            The response.
-        """
-        return _call(self._infer, request, arguments)
-
-    def metadata(self, request: Any, **arguments: Any) -> Any:
-        """Describe the model.
-
-        Args:
-            request: A message of the codec.
-            **arguments: Those of a call of gRPC.
-
-        Returns:
-            The response.
-        """
-        return _call(self._metadata, request, arguments)
+        infer, metadata = _calls(self._channel, codec)
+        self.infer, self.metadata = partial(_call, infer), partial(_call, metadata)
 
     def can_connect(self, timeout: float) -> bool:
         """Return whether the server takes part in a new connection."""
@@ -185,7 +163,7 @@ class AsyncChannel:
         return self._opened
 
 
-def _call(method: Any, request: Any, arguments: dict[str, Any]) -> Any:
+def _call(method: Any, request: Any, **arguments: Any) -> Any:
     """Make a call in this thread, in such a way that another one can end it if one wants to."""
     cancellation = CANCELLATION.get()
     if cancellation is None:

@@ -15,6 +15,7 @@ from bertqa.artifact import LOG_LEVELS, open_files_limit
 from bertqa.errors import ConfigError
 from bertqa_serve.engine.config import ServerConfig
 from bertqa_serve.engine.limits import (
+    FEWEST_REST_WORKERS,
     MOST_REST_WORKERS,
     Limits,
     most_rest_workers,
@@ -168,7 +169,9 @@ def _limits(options: argparse.Namespace) -> Limits:
     workers, most = options.rest_workers, most_rest_workers()
     if workers is not None:
         if workers > MOST_REST_WORKERS:
-            raise UsageError(f"rest_workers count should be from 2 to {MOST_REST_WORKERS}")
+            raise UsageError(
+                f"rest_workers count should be from {FEWEST_REST_WORKERS} to {MOST_REST_WORKERS}"
+            )
         if workers > most:
             raise UsageError(
                 f"rest_workers count cannot be larger than {most} due to open files limit. "

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from bertqa.artifact import open_files_limit, usable_cores
+from bertqa.artifact import SETTING_RANGES, open_files_limit, usable_cores
 from bertqa_serve.engine.request_error import RequestError
 
 THREADS_EXHAUSTED = "Server Threadpool Exhausted"
-MOST_REST_WORKERS = 10_000
-_FEWEST_REST_WORKERS = 2
+FEWEST_REST_WORKERS, MOST_REST_WORKERS = SETTING_RANGES["rest_workers"]
 _GRPC_THREADS_OF_A_CORE = 8
 # OVMS counts on six open files for each REST worker, beside those that it needs itself.
 _FILES_OF_A_REST_WORKER = 6
@@ -86,7 +85,7 @@ class RestWorkers:
     """
 
     def __init__(self, count: int) -> None:
-        self._workers = [asyncio.Lock() for _ in range(max(count, _FEWEST_REST_WORKERS))]
+        self._workers = [asyncio.Lock() for _ in range(max(count, FEWEST_REST_WORKERS))]
 
     def of(self, client: Hashable) -> asyncio.Lock:
         """Return the worker of a connection, which is known by its client's address and port."""

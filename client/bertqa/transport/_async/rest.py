@@ -14,7 +14,7 @@ from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._rest import AsyncSockets, RestConnection, async_time_limit
 from bertqa.transport._security import Security
-from bertqa.transport.codecs import RestRequest
+from bertqa.transport.codecs import LIVE_PATH, READY_PATH, RestRequest
 
 
 class AsyncRestTransport(RestConnection):
@@ -55,7 +55,7 @@ class AsyncRestTransport(RestConnection):
         client = httpx.AsyncClient(**{**self._client_arguments, "timeout": timeout})
         try:
             async with async_time_limit(timeout), client:
-                await client.get("/v2/health/live", extensions=self._extensions)
+                await client.get(LIVE_PATH, extensions=self._extensions)
         except (httpx.HTTPError, TimeoutError):
             return False
         return True
@@ -92,7 +92,7 @@ class AsyncRestTransport(RestConnection):
         try:
             async with async_time_limit(left):
                 ready = await self._client.get(
-                    "/v2/health/ready", timeout=left, extensions=self._call_extensions
+                    READY_PATH, timeout=left, extensions=self._call_extensions
                 )
         except (httpx.HTTPError, RuntimeError, TimeoutError):
             return False

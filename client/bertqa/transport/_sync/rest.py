@@ -15,7 +15,7 @@ from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._rest import RestConnection, SyncSockets, sync_time_limit
 from bertqa.transport._security import Security
-from bertqa.transport.codecs import RestRequest
+from bertqa.transport.codecs import LIVE_PATH, READY_PATH, RestRequest
 
 
 class RestTransport(RestConnection):
@@ -56,7 +56,7 @@ class RestTransport(RestConnection):
         client = httpx.Client(**{**self._client_arguments, "timeout": timeout})
         try:
             with sync_time_limit(timeout), client:
-                client.get("/v2/health/live", extensions=self._extensions)
+                client.get(LIVE_PATH, extensions=self._extensions)
         except (httpx.HTTPError, TimeoutError):
             return False
         return True
@@ -92,9 +92,7 @@ class RestTransport(RestConnection):
         left = max(deadline - time.monotonic(), 0.1)
         try:
             with sync_time_limit(left):
-                ready = self._client.get(
-                    "/v2/health/ready", timeout=left, extensions=self._call_extensions
-                )
+                ready = self._client.get(READY_PATH, timeout=left, extensions=self._call_extensions)
         except (httpx.HTTPError, RuntimeError, TimeoutError):
             return False
         return ready.status_code == httpx.codes.SERVICE_UNAVAILABLE

@@ -5,6 +5,6 @@
 
 from bertqa.transport.codecs._codec import Codec
 from bertqa.transport.codecs._kserve import KServeCodec
-from bertqa.transport.codecs._rest import RestCodec, RestRequest
+from bertqa.transport.codecs._rest import LIVE_PATH, READY_PATH, RestCodec, RestRequest
 
-__all__ = ["Codec", "KServeCodec", "RestCodec", "RestRequest"]
+__all__ = ["LIVE_PATH", "READY_PATH", "Codec", "KServeCodec", "RestCodec", "RestRequest"]

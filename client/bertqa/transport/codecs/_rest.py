@@ -16,6 +16,8 @@ from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport.codecs._tensors import check_output, output_array, version_number
 
 JSON_LENGTH = "Inference-Header-Content-Length"
+LIVE_PATH = "/v2/health/live"
+READY_PATH = "/v2/health/ready"
 
 # What reading JSON of another form than expected may raise.
 _MISREADINGS = (
