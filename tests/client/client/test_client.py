@@ -38,15 +38,10 @@ from bertqa.transport import (
 from bertqa.transport._sync.rest import RestTransport
 from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
+from tests.support.questions import CONTEXT, QUESTION, pairs
 from tests.support.twins import Twins
 
-QUESTION = "Who gave their name to Normandy?"
-CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France. " * 3
 LONG_CONTEXT = CONTEXT * 20
-
-
-def pairs(count: int) -> list[tuple[str, str]]:
-    return [(QUESTION, CONTEXT[number % 50 :] * (1 + number % 7)) for number in range(count)]
 
 
 @pytest.mark.parametrize("context", [CONTEXT, LONG_CONTEXT, "x", "日本の首都は東京です。" * 200])

@@ -17,14 +17,8 @@ from bertqa.transport import (
 from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
+from tests.support.questions import CONTEXT, QUESTION, pairs
 from tests.support.twins import Twins
-
-QUESTION = "Who gave their name to Normandy?"
-CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France. " * 3
-
-
-def pairs(count: int) -> list[tuple[str, str]]:
-    return [(QUESTION, CONTEXT[number % 50 :] * (1 + number % 7)) for number in range(count)]
 
 
 def test_a_shadow_gets_a_copy_and_both_answers_are_handed_over(

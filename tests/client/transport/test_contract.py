@@ -21,10 +21,9 @@ from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info, tokenizer_json, write_config, write_toy_version
 from tests.support.ports import free_port
+from tests.support.questions import CONTEXT, QUESTION
 from tests.support.twins import Twins
 
-QUESTION = "Who gave their name to Normandy?"
-CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France. " * 3
 PAIRS = [(QUESTION, CONTEXT[number % 40 :] * (1 + number % 5)) for number in range(60)]
 PATIENT = 120.0
 

@@ -30,10 +30,9 @@ from bertqa.transport._grpc import channel_arguments
 from tests.support.engines import Served
 from tests.support.gates import GrpcGate, pipe_to, tcp_server
 from tests.support.models import tokenizer_json
+from tests.support.questions import CONTEXT, QUESTION
 from tests.support.twins import Twins
 
-QUESTION = "Who gave their name to Normandy?"
-CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France. " * 3
 TOKENIZER = QATokenizer.from_json(tokenizer_json())
 
 

@@ -32,10 +32,9 @@ from tests.support.engines import Served
 from tests.support.gates import pipe_to, tcp_server
 from tests.support.models import tokenizer_json
 from tests.support.ports import free_port
+from tests.support.questions import CONTEXT, QUESTION
 from tests.support.twins import Twins
 
-QUESTION = "Who gave their name to Normandy?"
-CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France. " * 3
 TOKENIZER = QATokenizer.from_json(tokenizer_json())
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -18,7 +19,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bertqa_serve.errors import EngineNotFoundError
 from bertqa_serve.selection import choose_engine
-from tests.deploy.helm.proxy import running_proxy
+from tests.deploy.helm.proxy import Proxy, running_proxy
 from tests.support.chart import SCENARIOS, container, pod_specs, render, server_pod
 from tests.support.models import write_config, write_toy_version
 from tests.support.servers import AsProcess
@@ -114,6 +115,18 @@ def chart_flags() -> tuple[str, ...]:
     return tuple(container(server_pod(render()), "ovms")["args"])
 
 
+@contextmanager
+def through_proxy(
+    program: str, config: Path, directory: Path, values: dict[str, Any] | None = None
+) -> Iterator[Proxy]:
+    """Start a real server with the chart's default flags behind the chart's proxy."""
+    with (
+        serving(program, chart_flags(), config) as server,
+        running_proxy("pvc", server, directory, values) as proxy,
+    ):
+        yield proxy
+
+
 def test_a_real_server_starts_with_whatever_is_rendered(program: str, config: Path) -> None:
     for flags in rendered_flags():
         with serving(program, flags, config) as server:
@@ -139,8 +152,7 @@ def test_many_more_calls_at_once_than_cores_are_answered_through_the_proxy(
     program: str, config: Path, tmp_path: Path
 ) -> None:
     with (
-        serving(program, chart_flags(), config) as server,
-        running_proxy("pvc", server, tmp_path) as proxy,
+        through_proxy(program, config, tmp_path) as proxy,
         grpc.insecure_channel(f"localhost:{proxy.ports['grpc']}") as channel,
     ):
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
@@ -181,10 +193,7 @@ def test_calls_beyond_what_the_server_takes_are_refused_as_unavailable(
         ],
         raw_input_contents=[np.array([LONG], np.int64).tobytes()],
     )
-    with (
-        serving(program, chart_flags(), config) as server,
-        running_proxy("pvc", server, tmp_path, values) as proxy,
-    ):
+    with through_proxy(program, config, tmp_path, values) as proxy:
         address = f"localhost:{proxy.ports['grpc']}"
         own = [("grpc.use_local_subchannel_pool", 1)]
         with (
@@ -206,8 +215,7 @@ def test_a_stream_is_answered_when_its_caller_closes_it(
 ) -> None:
     """OVMS has streams for generative models alone, and the proxy holds a request till its end."""
     with (
-        serving(program, chart_flags(), config) as server,
-        running_proxy("pvc", server, tmp_path) as proxy,
+        through_proxy(program, config, tmp_path) as proxy,
         grpc.insecure_channel(f"localhost:{proxy.ports['grpc']}") as channel,
     ):
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
