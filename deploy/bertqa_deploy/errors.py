@@ -13,20 +13,28 @@ class NothingToDoError(DeployError):
     """Everything is already as requested."""
 
 
-class SwitchRolledBackError(DeployError):
-    """The new version did not prove itself; everything is as it was before."""
+class RolledBackError(DeployError):
+    """A version did not prove itself; the traffic is where it was before."""
+
+
+class InconclusiveError(DeployError):
+    """The evidence does not suffice to go on; the traffic is held where it is."""
+
+
+class MetricMissingError(DeployError):
+    """A server does not count what an analysis needs."""
 
 
 class SwitchUnfinishedError(DeployError):
-    """The server is away or too slow; run the same command again to resume where this one ended."""
+    """The target is away or too slow; run the same command again to resume where this one ended."""
+
+
+class SwitchedMeanwhileError(DeployError):
+    """Another process moved the traffic meanwhile; it was left as it is."""
 
 
 class ClusterError(DeployError):
     """The cluster cannot be reached, refuses, or lacks what was requested."""
-
-
-class RolledBackError(DeployError):
-    """The candidate crossed a limit; the stable track has all traffic again."""
 
 
 class AzureError(DeployError):

@@ -7,11 +7,13 @@ from bertqa.evaluation._pages import render_page
 from bertqa.evaluation._recorded import LogReport, report_on_log
 from bertqa.evaluation._report import comparison_page, metric_rows
 from bertqa.evaluation._squad import SquadDataset, SquadQuestion, parse_squad, read_squad
+from bertqa.evaluation._statistics import Interval, wilson
 from bertqa.evaluation._timing import Samples, take_turns, time_call
 
 __all__ = [
     "Comparison",
     "Disagreement",
+    "Interval",
     "LogReport",
     "Metrics",
     "Samples",
@@ -30,4 +32,5 @@ __all__ = [
     "time_call",
     "time_questions",
     "time_stream",
+    "wilson",
 ]

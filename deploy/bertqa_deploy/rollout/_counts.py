@@ -7,10 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bertqa_deploy.errors import MetricMissingError
+
 if TYPE_CHECKING:
     from prometheus_client.samples import Sample
 
 _QUANTILE = 0.95
+_SUCCEEDED, _FAILED = "ovms_requests_success", "ovms_requests_fail"
+_TIMES = "ovms_request_time_us_bucket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +25,13 @@ class Counts:
         succeeded: The number of requests that succeeded.
         failed: The number of requests that failed.
         buckets: The number of requests that took at most so many microseconds, by that bound.
+        restarts: How often the server's container was restarted, where that is known.
     """
 
     succeeded: float = 0
     failed: float = 0
     buckets: dict[float, float] = field(default_factory=dict)
+    restarts: int = 0
 
     @property
     def requests(self) -> float:
@@ -80,35 +86,37 @@ class Counts:
         )
 
 
-class TrackCounts:
-    """What the pods of a track counted together since the first reading.
+class Tally:
+    """What the servers of one side counted together since the first reading.
 
-    Each pod is compared with its own last reading, so that neither a restarted nor a replaced pod
-    hides what it counted. A pod that appears later began to count at 0 after the first reading.
+    Each server is compared with its own last reading, so that neither a restarted nor a replaced
+    one hides what it counted. One that appears later began to count at 0 after the first reading.
 
     Args:
-        first: The first reading, by the names of the pods.
+        first: The first reading, by the names of the servers.
+
+    Attributes:
+        total: The counts of all servers since the first reading.
+        restarts: The servers that restarted since then.
     """
 
     def __init__(self, first: Mapping[str, Counts]) -> None:
         self._last = dict(first)
         self.total = Counts()
+        self.restarts: set[str] = set()
 
-    def add(self, reading: Mapping[str, Counts]) -> Counts:
+    def add(self, reading: Mapping[str, Counts]) -> None:
         """Take another reading into account.
 
         Args:
-            reading: The counts of each pod by its name, as the pod reports them: since it started.
-
-        Returns:
-            The counts of all pods since the first reading.
+            reading: The counts of each server by its name, as it reports them: since it started.
         """
-        increases = [
-            counts.increase_since(self._last.get(pod, Counts())) for pod, counts in reading.items()
-        ]
+        for server, counts in reading.items():
+            earlier = self._last.get(server, Counts())
+            if counts.restarts > earlier.restarts:
+                self.restarts.add(server)
+            self.total = total([self.total, counts.increase_since(earlier)])
         self._last.update(reading)
-        self.total = total([self.total, *increases])
-        return self.total
 
 
 def total(counts: Iterable[Counts]) -> Counts:
@@ -130,20 +138,32 @@ def counts_of(samples: Iterable[Sample], model: str, version: str) -> Counts:
         samples: The samples of a server's metrics, of all models and versions.
         model: The model's name.
         version: The version's number.
+
+    Raises:
+        MetricMissingError: The server does not count what an analysis needs.
     """
     succeeded = failed = 0.0
     buckets: dict[float, float] = {}
+    missing = {_SUCCEEDED, _FAILED, _TIMES}
     for sample in samples:
         labels = sample.labels
+        name = sample.name.removesuffix("_total")
+        missing.discard(name)
         if (labels.get("name"), labels.get("version")) != (model, version):
             continue
-        name = sample.name.removesuffix("_total")
-        if name == "ovms_request_time_us_bucket":
+        if name == _TIMES:
             bound = float(labels["le"])
             buckets[bound] = buckets.get(bound, 0) + sample.value
         elif labels.get("method") == "ModelInfer":
-            if name == "ovms_requests_success":
+            if name == _SUCCEEDED:
                 succeeded += sample.value
-            elif name == "ovms_requests_fail":
+            elif name == _FAILED:
                 failed += sample.value
+    if missing:
+        names = ", ".join(each.removesuffix("_bucket") for each in sorted(missing))
+        raise MetricMissingError(
+            f"The server's metrics lack {names}, so {model} cannot be judged: let OVMS count them "
+            "(--metrics_enable, and --metrics_list where it is set), or switch without an "
+            "analysis (--pause 0)."
+        )
     return Counts(succeeded, failed, buckets)

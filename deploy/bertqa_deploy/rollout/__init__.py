@@ -1,0 +1,37 @@
+"""One state machine for every target: a rollout in steps, its analysis, and the way back."""
+
+from bertqa_deploy.rollout._analysis import (
+    Held,
+    Judgement,
+    Limits,
+    OnInconclusive,
+    Verdict,
+    judge,
+)
+from bertqa_deploy.rollout._counts import Counts, Tally, counts_of
+from bertqa_deploy.rollout._rollout import AT_ONCE, Evidence, Moved, OnStep, Plan, Rollout
+from bertqa_deploy.rollout._state import Memory, State, ramp, with_traffic
+from bertqa_deploy.rollout._target import TrafficTarget
+
+__all__ = [
+    "AT_ONCE",
+    "Counts",
+    "Evidence",
+    "Held",
+    "Judgement",
+    "Limits",
+    "Memory",
+    "Moved",
+    "OnInconclusive",
+    "OnStep",
+    "Plan",
+    "Rollout",
+    "State",
+    "Tally",
+    "TrafficTarget",
+    "Verdict",
+    "counts_of",
+    "judge",
+    "ramp",
+    "with_traffic",
+]

@@ -1,0 +1,177 @@
+"""Judging a candidate by what the servers count, as Argo Rollouts' analysis does.
+
+The verdict is Successful, Failed or Inconclusive. A share of failures is judged by its confidence
+interval (Wilson's): a candidate has failed only where chance does not explain it, and too few
+requests are never a success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from bertqa.errors import InvalidOptionError
+from bertqa.evaluation import wilson
+from bertqa_deploy.rollout._counts import Counts, Tally
+
+
+# One or two failures may be one event, such as a connection that ended.
+_FEWEST_FAILURES = 3
+
+
+class Verdict(StrEnum):
+    """What an analysis comes to."""
+
+    SUCCESSFUL = "Successful"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+
+
+class OnInconclusive(StrEnum):
+    """What follows where the evidence does not suffice."""
+
+    HOLD = "hold"
+    ROLLBACK = "rollback"
+    PROMOTE = "promote"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a candidate has to stay within while it is held at a step.
+
+    Attributes:
+        error_percent: The largest share of failed requests, in percent.
+        p95_factor: The largest ratio of the 95th percentiles of latency, to the good versions'.
+        disagreement_percent: The largest share of answers that differ from the good version's.
+        requests: The number of requests, to either side, from which is judged.
+        failures: The number of measurements that may fail before the rollout does.
+    """
+
+    error_percent: float = 1.0
+    p95_factor: float = 1.5
+    disagreement_percent: float = 25.0
+    requests: int = 20
+    failures: int = 0
+
+    def __post_init__(self) -> None:
+        if self.requests < 1 or self.failures < 0:
+            raise InvalidOptionError(
+                f"An analysis needs at least one request and no negative number of failures, "
+                f"not {self.requests} and {self.failures}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict with its reason.
+
+    Attributes:
+        verdict: The verdict.
+        reason: A sentence: which limit was crossed, what is missing, or what was seen.
+    """
+
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What was seen while a rollout was held at a split.
+
+    Attributes:
+        split: Percents by version.
+        requests: The requests to the candidate.
+        failed: How many of them failed.
+        p95_ms: The 95th percentile of their time in milliseconds; None without requests.
+        verdict: What the analysis came to.
+        reason: Why.
+    """
+
+    split: Mapping[int, float]
+    requests: int
+    failed: int
+    p95_ms: float | None
+    verdict: Verdict
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+def judge(good: Tally | None, candidate: Tally, limits: Limits) -> Judgement:
+    """Judge a candidate.
+
+    Args:
+        good: What the good versions counted while the candidate was held; None where they have no
+            traffic, and so no latency to compare with.
+        candidate: What the candidate counted.
+        limits: What it has to stay within.
+
+    Returns:
+        The verdict and its reason.
+    """
+    crossed = _errors(candidate.total, limits) or _restarts(candidate)
+    if crossed is not None:
+        return crossed
+    have, needed = candidate.total.requests, limits.requests
+    if have < needed:
+        return _inconclusive(f"the candidate got {have:.0f} of at least {needed} requests")
+    if candidate.total.error_percent > limits.error_percent:
+        low, high = _error_interval(candidate.total)
+        return _inconclusive(
+            f"{candidate.total.failed:.0f} of {have:.0f} requests failed, which is between "
+            f"{low:.1f} and {high:.1f} %: more requests are needed to tell that from the "
+            f"{limits.error_percent:g} % that are allowed"
+        )
+    if good is None:
+        return _successful(candidate.total)
+    if good.total.requests < needed:
+        return _inconclusive(
+            f"the good version got {good.total.requests:.0f} of at least {needed} requests"
+        )
+    theirs, ours = good.total.p95_ms, candidate.total.p95_ms
+    if theirs and ours and ours > limits.p95_factor * theirs:
+        return Judgement(
+            Verdict.FAILED,
+            f"The 95th percentile of its latency is {ours:.1f} ms, and {limits.p95_factor:g} "
+            f"times the {theirs:.1f} ms of the good version are allowed.",
+        )
+    return _successful(candidate.total)
+
+
+def _errors(counts: Counts, limits: Limits) -> Judgement | None:
+    low, _ = _error_interval(counts)
+    if counts.failed < _FEWEST_FAILURES or low <= limits.error_percent:
+        return None
+    return Judgement(
+        Verdict.FAILED,
+        f"{counts.error_percent:.1f} % of {counts.requests:.0f} requests failed, at least "
+        f"{low:.1f} % beyond chance, and {limits.error_percent:g} % are allowed.",
+    )
+
+
+def _restarts(candidate: Tally) -> Judgement | None:
+    if not candidate.restarts:
+        return None
+    where = ", ".join(sorted(candidate.restarts))
+    return Judgement(Verdict.FAILED, f"Its server restarted while it was held ({where}).")
+
+
+def _error_interval(counts: Counts) -> tuple[float, float]:
+    found = wilson(round(counts.failed), round(counts.requests))
+    return 100 * found.low, 100 * found.high
+
+
+def _inconclusive(reason: str) -> Judgement:
+    return Judgement(Verdict.INCONCLUSIVE, f"{reason[0].upper()}{reason[1:]}.")
+
+
+def _successful(counts: Counts) -> Judgement:
+    p95 = "" if counts.p95_ms is None else f", 95th percentile {counts.p95_ms:.1f} ms"
+    return Judgement(
+        Verdict.SUCCESSFUL,
+        f"{counts.requests:.0f} requests, {counts.error_percent:.1f} % failed{p95}.",
+    )

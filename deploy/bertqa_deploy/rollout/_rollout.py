@@ -1,0 +1,361 @@
+"""Moving traffic to other versions in steps, within limits, and back: the same for every target.
+
+All that a rollout knows is in the target (see `Memory`): one that was killed is finished by the
+same command, or undone by `back`, by any process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bertqa._reason import reason_of
+from bertqa.artifact import Split, format_split
+from bertqa.errors import BertQAError, ConfigChangedError, InvalidOptionError
+from bertqa_deploy.errors import (
+    DeployError,
+    InconclusiveError,
+    NothingToDoError,
+    RolledBackError,
+    SwitchedMeanwhileError,
+    SwitchUnfinishedError,
+)
+from bertqa_deploy.rollout._analysis import (
+    Held,
+    Judgement,
+    Limits,
+    OnInconclusive,
+    Verdict,
+    judge,
+)
+from bertqa_deploy.rollout._counts import Counts, Tally
+from bertqa_deploy.rollout._state import State, ramp, with_traffic
+from bertqa_deploy.rollout._target import TrafficTarget
+
+AT_ONCE = (100,)
+
+OnStep = Callable[[str], None]
+# Judges a candidate beside the good version, both served, before any user reaches it.
+Evidence = Callable[[int, int], Judgement]
+
+# After these nothing is undone: the traffic is another's, or is meant to stay.
+_LEFT_AS_IT_IS = (
+    ConfigChangedError,
+    InconclusiveError,
+    NothingToDoError,
+    SwitchedMeanwhileError,
+    SwitchUnfinishedError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a candidate comes by its traffic.
+
+    Attributes:
+        steps: Percents of the traffic, ascending, at each of which the candidate is held.
+        pause_seconds: How long it is held at each step and judged meanwhile; 0 for not at all.
+        interval_seconds: The time between two measurements.
+        delay_seconds: How long nothing is measured at the beginning of a step.
+        limits: What it has to stay within.
+        on_inconclusive: What follows where the evidence does not suffice.
+
+    Raises:
+        InvalidOptionError: The steps do not ascend or are not percents, or a time is negative.
+    """
+
+    steps: tuple[int, ...] = AT_ONCE
+    pause_seconds: float = 0.0
+    interval_seconds: float = 5.0
+    delay_seconds: float = 0.0
+    limits: Limits = field(default_factory=Limits)
+    on_inconclusive: OnInconclusive = OnInconclusive.HOLD
+
+    def __post_init__(self) -> None:
+        if not self.steps or list(self.steps) != sorted(set(self.steps)):
+            raise InvalidOptionError(f"The steps {list(self.steps)} do not ascend.")
+        if self.steps[0] < 1 or self.steps[-1] > 100:
+            raise InvalidOptionError(f"The steps {list(self.steps)} are not percents, 1 to 100.")
+        if self.interval_seconds <= 0 or min(self.pause_seconds, self.delay_seconds) < 0:
+            raise InvalidOptionError("The interval has to be above 0, a pause or delay at least 0.")
+        if 0 < self.pause_seconds <= self.delay_seconds:
+            raise InvalidOptionError(
+                f"A pause of {self.pause_seconds:g} s measures nothing after a delay of "
+                f"{self.delay_seconds:g} s."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a rollout has come to.
+
+    Attributes:
+        target: What was moved, as in "release bert-qa".
+        split: Percents by version.
+        previous: The split to which `back` returns; None if there is none.
+        served: The versions that can be asked.
+        retired: The versions that could be asked before.
+        held: What was seen at each step.
+        seconds: How long it took.
+    """
+
+    target: str
+    split: Split
+    previous: Split | None
+    served: list[int]
+    retired: list[int]
+    held: list[Held]
+    seconds: float
+
+    @property
+    def default(self) -> int:
+        """The version that answers clients of one server that name none: the highest."""
+        return max(self.served)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON: the same keys for every target."""
+        return {
+            "target": self.target,
+            "split": dict(self.split),
+            "previous": None if self.previous is None else dict(self.previous),
+            "served": self.served,
+            "retired": self.retired,
+            "held": [each.to_dict() for each in self.held],
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A way to move one target's traffic.
+
+    Attributes:
+        target: The target.
+        name: What the target is called in results and messages.
+        plan: Steps, pauses and limits.
+        evidence: What judges a candidate before it gets traffic, in this order.
+        on_step: Is called with a sentence for each step.
+        sleep: Waits for some seconds.
+        now: Returns a time in seconds that never goes back.
+    """
+
+    target: TrafficTarget
+    name: str
+    plan: Plan = field(default_factory=Plan)
+    evidence: Sequence[Evidence] = ()
+    on_step: OnStep = lambda _: None
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.monotonic
+
+    def move(self, goal: Split) -> Moved:
+        """Bring the traffic to a split, or finish such a rollout that was interrupted.
+
+        Args:
+            goal: Percents by version; those of 0 % count as left out.
+
+        Returns:
+            What it has come to.
+
+        Raises:
+            NothingToDoError: The traffic is so already.
+            RolledBackError: A version did not prove itself; the traffic is where it was before.
+            InconclusiveError: The evidence does not suffice; the traffic is held where it is.
+            SwitchedMeanwhileError: Another process moved the traffic.
+            SwitchUnfinishedError: The target took too long; the same command resumes.
+            BertQAError: What the target raises where nothing was done yet.
+        """
+        goal = with_traffic(goal)
+        self.target.check(goal)
+        return _Run(self, self.target.current(), goal).go(returning=False)
+
+    def back(self) -> Moved:
+        """Undo a rollout that is under way, else return to the split before the last one.
+
+        A return that was interrupted is finished.
+
+        Returns:
+            What it has come to.
+
+        Raises:
+            NothingToDoError: There is no split to go back to.
+            BertQAError: What `move` raises.
+        """
+        state = self.target.current()
+        memory = state.memory
+        if memory.goal is not None and not memory.returning:
+            return _Run(self, state, memory.good).undo()
+        goal = memory.previous if memory.goal is None else memory.goal
+        if goal is None:
+            raise NothingToDoError(
+                "There is nothing to go back to: the split has always been "
+                f"{format_split(memory.good)}."
+            )
+        self.target.check(goal)
+        at_once = replace(self, plan=Plan(), evidence=())
+        return _Run(at_once, state, goal).go(returning=True)
+
+
+class _Run:
+    """One rollout under way."""
+
+    def __init__(self, rollout: Rollout, state: State, goal: Split) -> None:
+        self._rollout = rollout
+        self._target = rollout.target
+        self._plan = rollout.plan
+        self._begun = rollout.now()
+        self._start = self._state = state
+        self._goal = goal
+        self._held: list[Held] = []
+
+    def go(self, *, returning: bool) -> Moved:
+        state, goal = self._state, self._goal
+        memory = state.memory.begun(goal, returning=returning)
+        if state.memory.goal is None and state.split == goal:
+            if state.served == self._target.kept(state, goal):
+                raise NothingToDoError(
+                    f"The split is {format_split(goal)} already: nothing was changed."
+                )
+            return self._finish()
+        if self._plan.pause_seconds:
+            for version in state.split:
+                self._target.observe(version)
+        try:
+            self._apply(State(state.split, state.served | goal.keys(), memory))
+            self._prove()
+            for split in self._way(resumed=state.memory.goal == goal):
+                self._apply(State(split, self._state.served, memory))
+                self._hold()
+        except _LEFT_AS_IT_IS:
+            raise
+        except Exception as error:
+            self._roll_back(error)
+        return self._finish()
+
+    def undo(self) -> Moved:
+        """Return to the good split, whatever is under way."""
+        memory = self._state.memory
+        serving = self._state.served | memory.good.keys()
+        self._apply(State(memory.good, serving, memory))
+        return self._finish()
+
+    def _finish(self) -> Moved:
+        """Note that the goal is reached, and take away what is not needed any more."""
+        goal = self._goal
+        kept = self._target.kept(self._state, goal)
+        self._apply(State(goal, kept, self._state.memory.completed(goal)))
+        return Moved(
+            target=self._rollout.name,
+            split=goal,
+            previous=self._state.memory.previous,
+            served=sorted(kept),
+            retired=sorted(self._start.served - kept),
+            held=self._held,
+            seconds=round(self._rollout.now() - self._begun, 3),
+        )
+
+    def _way(self, *, resumed: bool) -> list[Mapping[int, float]]:
+        """Return the splits to come; where a rollout is resumed, it is held anew at its own."""
+        split, memory = self._state.split, self._state.memory
+        ahead = ramp(split, self._goal, self._plan.steps)
+        if resumed and split not in (memory.good, self._goal):
+            return [split, *ahead]
+        return list(ahead)
+
+    def _apply(self, wanted: State) -> None:
+        self._target.apply(wanted)
+        self._state = wanted
+
+    def _prove(self) -> None:
+        """Have the versions that get traffic for the first time answer, and hear the evidence."""
+        new = frozenset(self._goal) - frozenset(self._state.split)
+        if not new:
+            return
+        self._target.prove(new)
+        good = max(self._state.memory.good.items(), key=lambda each: (each[1], each[0]))[0]
+        for candidate in sorted(new):
+            for judged in self._rollout.evidence:
+                self._heed(judged(good, candidate))
+
+    def _hold(self) -> None:
+        """Measure until the pause is over.
+
+        Raises:
+            DeployError: A limit was crossed.
+            InconclusiveError: The evidence does not suffice, and the plan is to hold then.
+        """
+        if not self._plan.pause_seconds:
+            return
+        split, before = self._state.split, self._state.memory.good
+        gains = [version for version in split if split[version] > before.get(version, 0)]
+        others = [version for version in split if version not in gains]
+        plan, now, sleep = self._plan, self._rollout.now, self._rollout.sleep
+        end = now() + plan.pause_seconds
+        sleep(plan.delay_seconds)
+        candidate, good = Tally(self._read(gains)), Tally(self._read(others))
+        failures = 0
+        while True:
+            sleep(min(plan.interval_seconds, max(0.0, end - now())))
+            candidate.add(self._read(gains))
+            good.add(self._read(others))
+            judgement = judge(good if others else None, candidate, plan.limits)
+            failures += judgement.verdict is Verdict.FAILED
+            if failures > plan.limits.failures or now() >= end:
+                break
+        counts = candidate.total
+        self._held.append(
+            Held(
+                split,
+                round(counts.requests),
+                round(counts.failed),
+                counts.p95_ms,
+                judgement.verdict,
+                judgement.reason,
+            )
+        )
+        self._rollout.on_step(f"held at {format_split(split)}: {judgement.reason}")
+        self._heed(judgement)
+
+    def _read(self, versions: Sequence[int]) -> dict[str, Counts]:
+        return {
+            f"{server} ({version})" if len(versions) > 1 else server: counts
+            for version in versions
+            for server, counts in self._target.observe(version).items()
+        }
+
+    def _heed(self, judgement: Judgement) -> None:
+        if judgement.verdict is Verdict.SUCCESSFUL:
+            return
+        policy = self._plan.on_inconclusive
+        if judgement.verdict is Verdict.FAILED or policy is OnInconclusive.ROLLBACK:
+            raise DeployError(judgement.reason)
+        if policy is OnInconclusive.HOLD:
+            raise InconclusiveError(
+                f"Held at {format_split(self._state.split)}: {judgement.reason} Run the same "
+                "command again to measure again, with --on-inconclusive promote to go on without "
+                "this evidence, or --back to return."
+            )
+
+    def _roll_back(self, error: Exception) -> None:
+        """Return to the good split, and raise why."""
+        good = self._start.memory.good
+        reason = _sentence(error)
+        detail = error.detail if isinstance(error, BertQAError) else None
+        self._goal = good
+        try:
+            self.undo()
+        except Exception as second:
+            raise SwitchUnfinishedError(
+                f"{reason} The traffic is to return to {format_split(good)}, but that was not "
+                f"completed: {_sentence(second)} Run `bert-qa switch --back` to finish it.",
+                detail=detail,
+            ) from error
+        raise RolledBackError(
+            f"The traffic was returned to {format_split(good)}: {reason}", detail=detail
+        ) from error
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error) if isinstance(error, BertQAError) else reason_of(error)
+    return text if text.endswith((".", "?", "!")) else f"{text}."

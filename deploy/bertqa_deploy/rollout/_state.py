@@ -1,0 +1,93 @@
+"""What a rollout reads from a target and brings it to: a split, what serves, and a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bertqa.artifact import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a target keeps about its rollouts, so that any process can finish or undo them.
+
+    Attributes:
+        good: The last split that a rollout completed, or that was there before the first one.
+        goal: The split to which a rollout that is under way leads; None between rollouts.
+        previous: The good split before, to which `--back` returns; None if there is none.
+        returning: Whether the rollout that is under way is such a return.
+    """
+
+    good: Split
+    goal: Split | None = None
+    previous: Split | None = None
+    returning: bool = False
+
+    def begun(self, goal: Split, *, returning: bool) -> Memory:
+        """Return the memory of a rollout that begins.
+
+        Args:
+            goal: Percents by version.
+            returning: Whether it returns to the split before.
+        """
+        return Memory(self.good, goal, self.previous, returning)
+
+    def completed(self, split: Split) -> Memory:
+        """Return the memory once a split is reached.
+
+        Args:
+            split: Percents by version.
+        """
+        if split == self.good:
+            return Memory(self.good, None, self.previous)
+        return Memory(split, None, self.good)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A target as it is, or as it should be.
+
+    Attributes:
+        split: Percents by version; versions without traffic are left out.
+        served: The versions that can be asked, with or without traffic.
+        memory: What the target remembers.
+    """
+
+    split: Split
+    served: frozenset[int]
+    memory: Memory
+
+
+def with_traffic(split: Mapping[int, float]) -> dict[int, float]:
+    """Return a split without the versions that get no traffic.
+
+    Args:
+        split: Percents by version.
+    """
+    return {version: percent for version, percent in split.items() if percent > 0}
+
+
+def ramp(start: Split, goal: Split, steps: tuple[int, ...]) -> list[dict[int, float]]:
+    """Return the splits on the way from one to another, the goal last.
+
+    The versions that gain traffic have together each of the steps' percents that lies in between;
+    what they do not have stays with the others in proportion.
+
+    Args:
+        start: The split at the beginning, percents by version.
+        goal: The split at the end.
+        steps: Percents, ascending.
+    """
+    versions = sorted({*start, *goal})
+    gains = [version for version in versions if goal.get(version, 0) > start.get(version, 0)]
+    first = sum(start.get(version, 0) for version in gains)
+    last = sum(goal.get(version, 0) for version in gains)
+    between = [
+        {
+            version: round(start.get(version, 0) * (1 - part) + goal.get(version, 0) * part, 6)
+            for version in versions
+        }
+        for part in ((step - first) / (last - first) for step in steps if first < step < last)
+    ]
+    return [*(with_traffic(split) for split in between), dict(goal)]
