@@ -16,7 +16,6 @@ from bertqa.errors import InvalidOptionError
 from bertqa.evaluation import wilson
 from bertqa_deploy.rollout._counts import Counts, Tally
 
-
 # One or two failures may be one event, such as a connection that ended.
 _FEWEST_FAILURES = 3
 

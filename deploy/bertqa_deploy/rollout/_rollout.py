@@ -133,7 +133,6 @@ class Rollout:
 
     Attributes:
         target: The target.
-        name: What the target is called in results and messages.
         plan: Steps, pauses and limits.
         evidence: What judges a candidate before it gets traffic, in this order.
         on_step: Is called with a sentence for each step.
@@ -142,7 +141,6 @@ class Rollout:
     """
 
     target: TrafficTarget
-    name: str
     plan: Plan = field(default_factory=Plan)
     evidence: Sequence[Evidence] = ()
     on_step: OnStep = lambda _: None
@@ -246,7 +244,7 @@ class _Run:
         kept = self._target.kept(self._state, goal)
         self._apply(State(goal, kept, self._state.memory.completed(goal)))
         return Moved(
-            target=self._rollout.name,
+            target=self._target.name,
             split=goal,
             previous=self._state.memory.previous,
             served=sorted(kept),

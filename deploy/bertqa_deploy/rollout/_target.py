@@ -16,7 +16,15 @@ class TrafficTarget(Protocol):
     A rollout only ever asks for states that serve all who have traffic. A target brings itself from
     any state to any such state without a failed request, in effects of which each leaves a state
     that serves; so a rollout may be killed at any of them.
+
+    Attributes:
+        name: What the target is called in results, as in "release bert-qa".
     """
+
+    @property
+    def name(self) -> str:
+        """See the class."""
+        ...
 
     def current(self) -> State:
         """Return the state now, read anew.

@@ -19,6 +19,8 @@ class SimulatedTarget:
     `kill_after` and `fail_after` count effects down; `broken` versions do not answer.
     """
 
+    name = "simulated"
+
     def __init__(self, version: int = 1) -> None:
         self.state = State({version: 100.0}, frozenset({version}), Memory({version: 100.0}))
         self.kill_after: int | None = None

@@ -3,9 +3,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-
 from bertqa_deploy.cluster.metrics import Counts, TrackCounts, counts_of, total
+from prometheus_client.parser import text_string_to_metric_families
 
 TEXT = """
 # HELP ovms_requests_success Number of successful requests to a model or a DAG.

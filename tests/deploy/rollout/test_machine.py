@@ -37,7 +37,7 @@ class Clock:
 
 def rollout(target: SimulatedTarget, **plan: Any) -> Rollout:
     clock = Clock()
-    return Rollout(target, "simulated", Plan(**plan), sleep=clock.sleep, now=clock.now)
+    return Rollout(target, Plan(**plan), sleep=clock.sleep, now=clock.now)
 
 
 class Rollouts(RuleBasedStateMachine):
