@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from bertqa.artifact import Repository, Split, format_split
-from bertqa.evaluation import read_squad
-from bertqa_cli.console import print_json, print_step, stdout
+from bertqa.artifact import Repository, Split
+from bertqa_cli.console import print_step, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
     DEFAULT_CHART,
@@ -33,14 +29,16 @@ from bertqa_cli.options import (
     split_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import resumable
-from bertqa_cli.values import Decimal
+from bertqa_cli.progress import resumable, stages
+from bertqa_cli.rollouts import PAUSE_SECONDS, RolloutOptions, print_moved
 
 if TYPE_CHECKING:
+    from bertqa_deploy.config_file import ConfigTarget
+    from bertqa_deploy.cluster.target import ReleaseTarget
+    from bertqa_deploy.rollout import Moved, Plan
     from bertqa_deploy.smoke import Smoke
 
-
-_STEPS = re.compile(r"[0-9]{1,3}(?:,[0-9]{1,3})*")
+_STEPS = (5, 25, 50, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,56 +72,6 @@ def switch(
     release: Release = None,
     namespace: Namespace = DEFAULT_NAMESPACE,
     chart: Chart = DEFAULT_CHART,
-    steps: Annotated[
-        str,
-        typer.Option(help="The percents of traffic at which to hold.", rich_help_panel="Cluster"),
-    ] = "5,25,50,100",
-    pause: Annotated[
-        float,
-        typer.Option(
-            parser=seconds_of,
-            metavar="DURATION",
-            help="How long to hold at each, as in 90s or 5m; 2m if left out.",
-            show_default=False,
-            rich_help_panel="Cluster",
-        ),
-    ] = 120.0,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="A SQuAD file with questions to ask both tracks.",
-            rich_help_panel="Cluster",
-        ),
-    ] = None,
-    max_errors: Annotated[
-        float,
-        typer.Option(
-            click_type=Decimal(min=0, max=100),
-            metavar="PERCENT",
-            help="Failed requests of the new track in percent, at most.",
-            rich_help_panel="Cluster",
-        ),
-    ] = 1.0,
-    max_p95_factor: Annotated[
-        float,
-        typer.Option(
-            click_type=Decimal(min=0),
-            metavar="FACTOR",
-            help="Its 95th percentile of latency divided by the stable track's, at most.",
-            rich_help_panel="Cluster",
-        ),
-    ] = 1.5,
-    max_disagreement: Annotated[
-        float,
-        typer.Option(
-            click_type=Decimal(min=0, max=100),
-            metavar="PERCENT",
-            help="Answers that differ between the tracks in percent, at most.",
-            rich_help_panel="Cluster",
-        ),
-    ] = 25.0,
     smoke_question: Annotated[
         str | None,
         typer.Option(help="A question that a version has to answer before it gets traffic."),
@@ -133,18 +81,25 @@ def switch(
         str | None, typer.Option(help="What the answer has to contain.")
     ] = None,
     *,
+    options: RolloutOptions,
     connection: ConnectionOptions,
     json: Json = False,
 ) -> None:
     """Move traffic to another version without a failed request.
 
-    Run the same command again to resume an interrupted switch.
+    Run the same command again to resume an interrupted switch; --back undoes it.
     """
     aim = _Aim(_split(to, back, split), retire, force)
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)
+    options.plan(_STEPS, PAUSE_SECONDS)  # Checked before anything is looked at.
     published = Repository(repository)
     if release is None:
-        _on_server(aim, smoke, published, connection, step_timeout, json=json)
+        moved = _on_server(aim, smoke, published, connection, step_timeout, options)
+        print_moved(moved, json=json)
+        if not json:
+            stdout.print(
+                f"Version {moved.default} is the default: it answers clients that name no version."
+            )
         return
     if connection.url is not None or retire:
         raise CommandError(
@@ -158,24 +113,12 @@ def switch(
         check_manifest(published, version, connection.model, force=force)
 
     from bertqa_deploy.cluster.release import HelmCluster
-    from bertqa_deploy.cluster.rollout import Limits, Rollout
+    from bertqa_deploy.cluster.target import ReleaseTarget
 
-    rollout = Rollout(
-        HelmCluster(helm_of(release, namespace, chart), patience=step_timeout),
-        smoke=smoke,
-        steps=_steps(steps),
-        pause_seconds=pause,
-        limits=Limits(max_errors, max_p95_factor, max_disagreement),
-        dataset=None if data is None else read_squad(data),
-        on_step=print_step,
-    )
-    with resumable():
-        tracks = rollout.back() if aim.split is None else rollout.move(aim.split)
-    if json:
-        print_json({"release": release, "namespace": namespace, "tracks": tracks})
-        return
-    for name, track in sorted(tracks.items()):
-        stdout.print(f"track {escape(name)}: version {track['version']}, {track['weight']} %")
+    cluster = HelmCluster(helm_of(release, namespace, chart), patience=step_timeout)
+    target = ReleaseTarget(cluster, smoke=smoke, on_step=print_step)
+    steps = _STEPS if cluster.values().get("gateway", {}).get("enabled") else _STEPS[-1:]
+    print_moved(_moved(aim, target, options, options.plan(steps, PAUSE_SECONDS)), json=json)
 
 
 def _on_server(
@@ -184,11 +127,10 @@ def _on_server(
     repository: Repository,
     connection: ConnectionOptions,
     patience: float,
-    *,
-    json: bool,
-) -> None:
-    from bertqa_deploy.server import Server
-    from bertqa_deploy.switch import Switch
+    options: RolloutOptions,
+) -> Moved:
+    from bertqa_deploy.config_file import ConfigTarget, Server
+    from bertqa_deploy.rollout import AT_ONCE
 
     server = Server(
         connection.address,
@@ -197,28 +139,32 @@ def _on_server(
         timeout=connection.timeout,
         patience=patience,
     )
-    operated = Switch(
+    with ConfigTarget(
         repository,
         server,
         model=connection.model,
         smoke=smoke,
+        retire=aim.retire,
+        force=aim.force,
         on_step=print_step,
-    )
-    with resumable():
-        if aim.split is None:
-            switched = operated.back(retire=aim.retire)
-        else:
-            switched = operated.move(aim.split, retire=aim.retire, force=aim.force)
-    if json:
-        print_json(switched.to_dict())
-        return
-    served = ", ".join(map(str, switched.served))
-    stdout.print(
-        f"[bold]Version {switched.default} is the default[/]: it answers clients that name no "
-        f"version. Those that follow the split go by {format_split(switched.split)}. "
-        f"Served: {served}. {switched.seconds:.1f} s."
-    )
-    stdout.print("[dim]bert-qa switch --back returns to what was before.[/]")
+    ) as target:
+        return _moved(aim, target, options, options.plan(AT_ONCE, 0.0))
+
+
+def _moved(
+    aim: _Aim, target: ConfigTarget | ReleaseTarget, options: RolloutOptions, plan: Plan
+) -> Moved:
+    from bertqa_deploy.rollout import Rollout, compared_on
+
+    dataset = options.dataset()
+    with resumable(), stages() as show:
+        evidence = (
+            []
+            if dataset is None
+            else [compared_on(dataset, target.client, plan.limits, on_progress=show)]
+        )
+        rollout = Rollout(target, plan, evidence, on_step=print_step)
+        return rollout.back() if aim.split is None else rollout.move(aim.split)
 
 
 def _split(to: int | None, back: bool, split: str | None) -> Split | None:
@@ -241,12 +187,3 @@ def _smoke(question: str | None, context: str | None, answer: str | None) -> Smo
         names = " and ".join(f"--smoke-{name}" for name in missing)
         raise CommandError(f"The smoke question lacks {names}.", status=Status.USAGE)
     return Smoke(**given)
-
-
-def _steps(text: str) -> tuple[int, ...]:
-    if not _STEPS.fullmatch(text):
-        raise CommandError(
-            f"The steps {text!r} cannot be read: write percents, as in 5,25,50,100.",
-            status=Status.USAGE,
-        )
-    return tuple(map(int, text.split(",")))

@@ -9,6 +9,7 @@ from bertqa_deploy.rollout._analysis import (
     judge,
 )
 from bertqa_deploy.rollout._counts import Counts, Tally, counts_of
+from bertqa_deploy.rollout._evidence import compared_on, judge_comparison
 from bertqa_deploy.rollout._rollout import AT_ONCE, Evidence, Moved, OnStep, Plan, Rollout
 from bertqa_deploy.rollout._state import Memory, State, ramp, with_traffic
 from bertqa_deploy.rollout._target import TrafficTarget
@@ -30,8 +31,10 @@ __all__ = [
     "Tally",
     "TrafficTarget",
     "Verdict",
+    "compared_on",
     "counts_of",
     "judge",
+    "judge_comparison",
     "ramp",
     "with_traffic",
 ]

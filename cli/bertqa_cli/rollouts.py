@@ -1,0 +1,216 @@
+"""The options of every rollout, whatever its target, and how its result is shown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+from rich.markup import escape
+
+from bertqa.artifact import format_split
+from bertqa.evaluation import SquadDataset, read_squad
+from bertqa_cli.console import print_json, stdout
+from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.options import seconds_of
+from bertqa_cli.values import Decimal, Whole
+
+if TYPE_CHECKING:
+    from bertqa_deploy.rollout import Limits, Moved, Plan
+
+PAUSE_SECONDS = 120.0
+
+_STEPS = re.compile(r"[0-9]{1,3}(?:,[0-9]{1,3})*")
+_PANEL = "Steps and analysis"
+_POLICIES = ("hold", "rollback", "promote")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutOptions:
+    """How a version comes by its traffic, and what it has to stay within: one meaning everywhere.
+
+    Raises:
+        CommandError: The steps cannot be read.
+    """
+
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="5,25,50,100",
+            help="The percents of traffic at which the version is held and judged; "
+            "5,25,50,100 for a release with a gateway, else all at once, if left out.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    pause: Annotated[
+        float | None,
+        typer.Option(
+            parser=seconds_of,
+            metavar="DURATION",
+            help="How long to hold at each step, as in 90s or 5m, and 0 to hold and judge "
+            "nowhere; 2m if left out, for one server only where there are --steps.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    interval: Annotated[
+        float,
+        typer.Option(
+            parser=seconds_of,
+            metavar="DURATION",
+            help="The time between two measurements; 5s if left out.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ] = 5.0
+    initial_delay: Annotated[
+        float,
+        typer.Option(
+            parser=seconds_of,
+            metavar="DURATION",
+            help="How long nothing is measured at the beginning of a step; 0 if left out.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ] = 0.0
+    min_requests: Annotated[
+        int,
+        typer.Option(
+            click_type=Whole(min=1),
+            metavar="N",
+            help="The requests to a version that a judgement takes.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 20
+    max_errors: Annotated[
+        float,
+        typer.Option(
+            click_type=Decimal(min=0, max=100),
+            metavar="PERCENT",
+            help="Failed requests of the new version in percent, at most.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 1.0
+    max_p95_factor: Annotated[
+        float,
+        typer.Option(
+            click_type=Decimal(min=0),
+            metavar="FACTOR",
+            help="Its 95th percentile of latency divided by the good version's, at most.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 1.5
+    failure_limit: Annotated[
+        int,
+        typer.Option(
+            click_type=Whole(min=0),
+            metavar="N",
+            help="Measurements at a step that may fail before the rollout does.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 0
+    on_inconclusive: Annotated[
+        str,
+        typer.Option(
+            click_type=click.Choice(_POLICIES),
+            help="What to do where the evidence does not suffice.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "hold"
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="A SQuAD file: a version that is worse on it beyond chance gets no traffic.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    max_disagreement: Annotated[
+        float,
+        typer.Option(
+            click_type=Decimal(min=0, max=100),
+            metavar="PERCENT",
+            help="Answers that differ between the versions in percent, at most.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 25.0
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and not _STEPS.fullmatch(self.steps):
+            raise CommandError(
+                f"The steps {self.steps!r} cannot be read: write percents, as in 5,25,50,100.",
+                status=Status.USAGE,
+            )
+
+    def limits(self) -> Limits:
+        """Return what a version has to stay within."""
+        from bertqa_deploy.rollout import Limits
+
+        return Limits(
+            error_percent=self.max_errors,
+            p95_factor=self.max_p95_factor,
+            disagreement_percent=self.max_disagreement,
+            requests=self.min_requests,
+            failures=self.failure_limit,
+        )
+
+    def plan(self, steps: tuple[int, ...], pause_seconds: float) -> Plan:
+        """Return the plan.
+
+        Args:
+            steps: The target's own steps, which hold where the user names none.
+            pause_seconds: How long it is held at each of those.
+
+        Raises:
+            InvalidOptionError: The options contradict each other.
+        """
+        from bertqa_deploy.rollout import OnInconclusive, Plan
+
+        if self.steps is not None:
+            steps, pause_seconds = tuple(map(int, self.steps.split(","))), PAUSE_SECONDS
+        return Plan(
+            steps=steps,
+            pause_seconds=pause_seconds if self.pause is None else self.pause,
+            interval_seconds=self.interval,
+            delay_seconds=self.initial_delay,
+            limits=self.limits(),
+            on_inconclusive=OnInconclusive(self.on_inconclusive),
+        )
+
+    def dataset(self) -> SquadDataset | None:
+        """Return the questions of --data.
+
+        Raises:
+            CommandError: There is none in it.
+            DatasetError: The file is not a SQuAD file.
+        """
+        if self.data is None:
+            return None
+        dataset = read_squad(self.data)
+        if not len(dataset):
+            raise CommandError(f"{self.data} has no questions.", status=Status.USAGE)
+        return dataset
+
+
+def print_moved(moved: Moved, *, json: bool) -> None:
+    """Print what a rollout has come to.
+
+    Args:
+        moved: The result.
+        json: Whether for machines.
+    """
+    if json:
+        print_json(moved.to_dict())
+        return
+    served = ", ".join(map(str, moved.served))
+    stdout.print(
+        f"[bold]The split of {escape(moved.target)} is {format_split(moved.split)}[/]. "
+        f"Served: {served}. {moved.seconds:.1f} s."
+    )
+    if moved.previous is not None:
+        stdout.print(f"[dim]--back returns to {format_split(moved.previous)}.[/]")
