@@ -187,7 +187,7 @@ class RolloutOptions:
 
         Raises:
             CommandError: There is none in it.
-            DatasetError: The file is not a SQuAD file.
+            DataError: The file is not a SQuAD file.
         """
         if self.data is None:
             return None

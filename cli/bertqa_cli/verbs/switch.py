@@ -33,8 +33,9 @@ from bertqa_cli.progress import resumable, stages
 from bertqa_cli.rollouts import PAUSE_SECONDS, RolloutOptions, print_moved
 
 if TYPE_CHECKING:
-    from bertqa_deploy.config_file import ConfigTarget
     from bertqa_deploy.cluster.target import ReleaseTarget
+    from bertqa_deploy.config_file import ConfigTarget
+
     from bertqa_deploy.rollout import Moved, Plan
     from bertqa_deploy.smoke import Smoke
 
@@ -112,8 +113,9 @@ def switch(
     for version in aim.split or ():
         check_manifest(published, version, connection.model, force=force)
 
-    from bertqa_deploy.cluster.release import HelmCluster
     from bertqa_deploy.cluster.target import ReleaseTarget
+
+    from bertqa_deploy.cluster.release import HelmCluster
 
     cluster = HelmCluster(helm_of(release, namespace, chart), patience=step_timeout)
     target = ReleaseTarget(cluster, smoke=smoke, on_step=print_step)
@@ -130,6 +132,7 @@ def _on_server(
     options: RolloutOptions,
 ) -> Moved:
     from bertqa_deploy.config_file import ConfigTarget, Server
+
     from bertqa_deploy.rollout import AT_ONCE
 
     server = Server(

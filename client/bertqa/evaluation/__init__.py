@@ -7,7 +7,7 @@ from bertqa.evaluation._pages import render_page
 from bertqa.evaluation._recorded import LogReport, report_on_log
 from bertqa.evaluation._report import comparison_page, metric_rows
 from bertqa.evaluation._squad import SquadDataset, SquadQuestion, parse_squad, read_squad
-from bertqa.evaluation._statistics import Interval, wilson
+from bertqa.evaluation._statistics import Interval, clopper_pearson
 from bertqa.evaluation._timing import Samples, take_turns, time_call
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "SquadDataset",
     "SquadQuestion",
     "System",
+    "clopper_pearson",
     "compare",
     "comparison_page",
     "evaluate",
@@ -32,5 +33,4 @@ __all__ = [
     "time_call",
     "time_questions",
     "time_stream",
-    "wilson",
 ]

@@ -1,7 +1,7 @@
 """Judging a candidate by what the servers count, as Argo Rollouts' analysis does.
 
-The verdict is Successful, Failed or Inconclusive. A share of failures is judged by its confidence
-interval (Wilson's): a candidate has failed only where chance does not explain it, and too few
+The verdict is Successful, Failed or Inconclusive. A share of failures is judged by its exact
+confidence interval: a candidate has failed only where chance does not explain it, and too few
 requests are never a success.
 """
 
@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from bertqa.errors import InvalidOptionError
-from bertqa.evaluation import wilson
+from bertqa.evaluation import clopper_pearson
 from bertqa_deploy.rollout._counts import Counts, Tally
 
 # One or two failures may be one event, such as a connection that ended.
@@ -160,7 +160,7 @@ def _restarts(candidate: Tally) -> Judgement | None:
 
 
 def _error_interval(counts: Counts) -> tuple[float, float]:
-    found = wilson(round(counts.failed), round(counts.requests))
+    found = clopper_pearson(round(counts.failed), round(counts.requests))
     return 100 * found.low, 100 * found.high
 
 

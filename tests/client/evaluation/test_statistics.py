@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bertqa.evaluation._statistics import Interval, bootstrap_mean, mcnemar, wilson
+from bertqa.evaluation._statistics import (
+    Interval,
+    bootstrap_mean,
+    clopper_pearson,
+    mcnemar,
+    wilson,
+)
 
 
 def test_the_interval_is_that_of_scipy_s_percentile_bootstrap() -> None:
@@ -58,3 +64,10 @@ def test_the_interval_of_a_share_is_wilson_s(successes: int, trials: int) -> Non
 
 def test_nothing_tried_proves_nothing() -> None:
     assert (wilson(0, 0).low, wilson(0, 0).high) == (0, 1)
+
+
+def test_the_exact_interval_of_a_share_is_clopper_and_pearson_s() -> None:
+    theirs = stats.binomtest(3, 100).proportion_ci(method="exact")
+    ours = clopper_pearson(3, 100)
+    assert (ours.estimate, ours.low, ours.high) == (0.03, theirs.low, theirs.high)
+    assert ours.low < wilson(3, 100).low

@@ -3,8 +3,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from bertqa_deploy.cluster.metrics import Counts, TrackCounts, counts_of, total
 from prometheus_client.parser import text_string_to_metric_families
+
+from bertqa_deploy.errors import MetricMissingError
+from bertqa_deploy.rollout import Counts, Tally, counts_of
+from bertqa_deploy.rollout._counts import total
 
 TEXT = """
 # HELP ovms_requests_success Number of successful requests to a model or a DAG.
@@ -70,28 +73,46 @@ def test_a_server_that_restarted_has_counted_all_that_it_has_now(before: Counts)
     assert now.increase_since(before) == now
 
 
-def test_the_failures_of_a_restarted_pod_are_seen_beside_those_of_its_track() -> None:
-    track = TrackCounts({"a": Counts(100, 5), "b": Counts(100, 0)})
+def test_the_failures_of_a_restarted_server_are_seen_beside_those_of_the_others() -> None:
+    track = Tally({"a": Counts(100, 5), "b": Counts(100, 0)})
 
-    first = track.add({"a": Counts(110, 5), "b": Counts(120, 0)})
-    assert (first.succeeded, first.failed) == (30, 0)
+    track.add({"a": Counts(110, 5), "b": Counts(120, 0)})
+    assert (track.total.succeeded, track.total.failed) == (30, 0)
 
-    restarted = track.add({"a": Counts(1, 4), "b": Counts(125, 0)})
-    assert (restarted.succeeded, restarted.failed) == (36, 4)
+    track.add({"a": Counts(1, 4), "b": Counts(125, 0)})
+    assert (track.total.succeeded, track.total.failed) == (36, 4)
 
-    again = track.add({"a": Counts(1, 6), "b": Counts(125, 0)})
-    assert (again.succeeded, again.failed) == (36, 6)
+    track.add({"a": Counts(1, 6), "b": Counts(125, 0)})
+    assert (track.total.succeeded, track.total.failed) == (36, 6)
 
 
-def test_a_pod_that_replaced_another_counts_from_zero_and_what_the_other_counted_stays() -> None:
-    track = TrackCounts({"a": Counts(100, 0)})
+def test_a_server_that_replaced_another_counts_from_zero() -> None:
+    track = Tally({"a": Counts(100, 0)})
     track.add({"a": Counts(107, 2)})
+    track.add({"b": Counts(5, 1)})
 
-    assert track.add({"b": Counts(5, 1)}) == Counts(12, 3)
+    assert track.total == Counts(12, 3)
 
 
-def test_a_pod_that_is_not_ready_at_one_look_is_compared_with_its_last_reading() -> None:
-    track = TrackCounts({"a": Counts(100, 0)})
+def test_a_server_that_is_away_at_one_look_is_compared_with_its_last_reading() -> None:
+    track = Tally({"a": Counts(100, 0)})
     track.add({})
+    track.add({"a": Counts(104, 1)})
 
-    assert track.add({"a": Counts(104, 1)}) == Counts(4, 1)
+    assert track.total == Counts(4, 1)
+
+
+def test_restarts_since_the_first_reading_are_named() -> None:
+    track = Tally({"a": Counts(restarts=3)})
+    track.add({"a": Counts(restarts=3)})
+    assert track.restarts == set()
+
+    track.add({"a": Counts(restarts=4), "b": Counts(restarts=1)})
+    assert track.restarts == {"a", "b"}
+
+
+@pytest.mark.parametrize("name", ["requests_success", "requests_fail", "request_time_us"])
+def test_a_metric_that_is_absent_is_named(name: str) -> None:
+    text = "\n".join(line for line in TEXT.splitlines() if f"ovms_{name}" not in line)
+    with pytest.raises(MetricMissingError, match=f"lack ovms_{name}, so m cannot be judged"):
+        read_metrics(text, "m", "1")

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+
+from bertqa.errors import InvalidOptionError
+from bertqa_deploy.rollout import Counts, Judgement, Limits, Tally, Verdict, judge
+
+LIMITS = Limits(error_percent=1, p95_factor=1.5, requests=20)
+
+
+def tally(succeeded: float, failed: float = 0, ms: float = 10, restarts: int = 0) -> Tally:
+    """Return a tally of requests that took so long, all of them."""
+    counted = Tally({"server": Counts()})
+    total = succeeded + failed
+    buckets = {ms * 1000 * 0.99: 0.0, ms * 1000: total, float("inf"): total}
+    counted.add({"server": Counts(succeeded, failed, buckets, restarts)})
+    return counted
+
+
+def judged(candidate: Tally, good: Tally | None = None, limits: Limits = LIMITS) -> Judgement:
+    return judge(tally(1000) if good is None else good, candidate, limits)
+
+
+def test_no_evidence_is_no_success() -> None:
+    judgement = judged(tally(0))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.reason == "The candidate got 0 of at least 20 requests."
+
+
+def test_too_little_evidence_is_no_success_on_either_side() -> None:
+    assert judged(tally(19)).verdict is Verdict.INCONCLUSIVE
+    few = judged(tally(100), tally(19))
+    assert few.verdict is Verdict.INCONCLUSIVE
+    assert few.reason == "The good version got 19 of at least 20 requests."
+
+
+@pytest.mark.parametrize(("succeeded", "failed"), [(0, 1), (0, 2), (18, 2), (300, 3), (97, 3)])
+def test_noise_is_no_failure(succeeded: int, failed: int) -> None:
+    assert judged(tally(succeeded, failed)).verdict is not Verdict.FAILED
+
+
+@pytest.mark.parametrize(("succeeded", "failed"), [(0, 3), (17, 3), (95, 5), (9_800, 200)])
+def test_more_failures_than_chance_explains_are_a_failure(succeeded: int, failed: int) -> None:
+    judgement = judged(tally(succeeded, failed))
+    assert judgement.verdict is Verdict.FAILED
+    assert "and 1 % are allowed" in judgement.reason
+
+
+def test_a_rate_above_the_limit_that_chance_explains_takes_more_requests() -> None:
+    judgement = judged(tally(98, 2))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "2 of 100 requests failed, which is between" in judgement.reason
+    assert "more requests are needed" in judgement.reason
+
+
+def test_a_rate_within_the_limit_is_a_success() -> None:
+    assert judged(tally(995, 5)).verdict is Verdict.SUCCESSFUL
+
+
+def test_a_slow_candidate_fails() -> None:
+    judgement = judged(tally(100, ms=40), tally(100, ms=10))
+    assert judgement.verdict is Verdict.FAILED
+    assert "95th percentile of its latency" in judgement.reason
+
+
+def test_where_the_good_version_has_no_traffic_latency_is_not_judged() -> None:
+    assert judge(None, tally(100, ms=1000), LIMITS).verdict is Verdict.SUCCESSFUL
+
+
+def test_a_candidate_whose_server_restarts_fails() -> None:
+    judgement = judged(tally(100, restarts=1))
+    assert judgement.verdict is Verdict.FAILED
+    assert "restarted while it was held (server)" in judgement.reason
+
+
+def test_limits_that_cannot_be_judged_by_are_refused() -> None:
+    with pytest.raises(InvalidOptionError):
+        Limits(requests=0)

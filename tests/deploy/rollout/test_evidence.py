@@ -1,0 +1,70 @@
+"""A data set as evidence, judged on comparisons whose numbers are known."""
+
+from __future__ import annotations
+
+import pytest
+
+from bertqa.errors import InvalidOptionError
+from bertqa.evaluation import Comparison, Interval, Metrics, SquadDataset
+from bertqa.evaluation._statistics import McNemar
+from bertqa_deploy.rollout import Limits, Verdict, compared_on, judge_comparison
+
+
+def compared(
+    change: tuple[float, float, float] = (0.1, -1, 1),
+    uneven: tuple[int, int, float] = (3, 4, 1.0),
+    agreement: float = 95.0,
+    questions: int = 200,
+) -> Comparison:
+    measured = (
+        Metrics(f"version {version}", 60.0, 70.0, 10.0, 20.0, 50.0, None) for version in (1, 2)
+    )
+    first, second = measured
+    return Comparison(
+        "dev.json",
+        questions,
+        (first, second),
+        agreement,
+        Interval(*change),
+        McNemar(*uneven),
+        [],
+    )
+
+
+def test_a_candidate_that_is_not_worse_beyond_chance_passes() -> None:
+    judgement = judge_comparison(compared((-0.5, -1.4, 0.4)), Limits())
+    assert judgement.verdict is Verdict.SUCCESSFUL
+
+
+@pytest.mark.parametrize(
+    "comparison",
+    [compared(change=(-2.0, -3.1, -0.9)), compared(uneven=(20, 5, 0.004))],
+)
+def test_a_candidate_that_is_worse_beyond_chance_fails(comparison: Comparison) -> None:
+    judgement = judge_comparison(comparison, Limits())
+    assert judgement.verdict is Verdict.FAILED
+    assert "version 2" in judgement.reason.lower()
+
+
+def test_a_better_candidate_passes() -> None:
+    better = compared((2.0, 0.9, 3.1), (5, 20, 0.004))
+    assert judge_comparison(better, Limits()).verdict is Verdict.SUCCESSFUL
+
+
+def test_versions_that_differ_too_often_fail() -> None:
+    judgement = judge_comparison(compared(agreement=70), Limits(disagreement_percent=25))
+    assert judgement.verdict is Verdict.FAILED
+    assert judgement.reason == (
+        "The versions disagree on 30.0 % of 200 questions, and 25 % are allowed."
+    )
+
+
+def test_too_few_questions_show_nothing() -> None:
+    judgement = judge_comparison(compared(questions=3), Limits())
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.reason == "dev.json has 3 of at least 20 questions."
+
+
+def test_a_data_set_without_questions_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="has no questions"):
+        compared_on(SquadDataset("empty.json", (), ()), lambda _: None, Limits())  # type: ignore[arg-type,return-value]
