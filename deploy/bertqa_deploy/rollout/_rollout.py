@@ -166,7 +166,10 @@ class Rollout:
         """
         goal = with_traffic(goal)
         self.target.check(goal)
-        return _Run(self, self.target.current(), goal).go(returning=False)
+        state = self.target.current()
+        if state.memory.goal is not None and goal == state.memory.good:
+            return _Run(self, state, goal).undo()
+        return _Run(self, state, goal).go(returning=False)
 
     def back(self) -> Moved:
         """Undo a rollout that is under way, else return to the split before the last one.

@@ -118,6 +118,18 @@ def test_back_undoes_a_rollout_that_is_held() -> None:
     assert target.state.memory == Memory({1: 100})
 
 
+def test_a_switch_to_the_good_split_undoes_a_rollout_that_is_held() -> None:
+    target = SimulatedTarget()
+    run, clock, _ = rollout(target, requests=0)
+    with pytest.raises(InconclusiveError):
+        run.move(TO_2)
+    held_until = clock.time
+
+    assert run.move({1: 100.0}).split == {1: 100}
+    assert clock.time == held_until
+    assert target.state == State({1: 100}, frozenset({1}), Memory({1: 100}))
+
+
 def test_inconclusive_may_be_told_to_promote_or_to_roll_back() -> None:
     promoted, returned = SimulatedTarget(), SimulatedTarget()
 
