@@ -222,6 +222,21 @@ def test_a_version_that_answers_wrongly_gets_no_traffic(
     assert (operator.traffic, operator.memory()) == ({"version-1": 100}, Memory({1: 100}))
 
 
+def test_a_connection_that_has_ended_meanwhile_is_no_answer_of_the_version(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations = operator.client.online_endpoints
+    original, has_ended = operations.invoke, iter([True])
+
+    def invoke(*arguments: Any, **options: Any) -> Any:
+        if next(has_ended, False):
+            raise ServiceResponseError("The connection was aborted.")
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(operations, "invoke", invoke)
+    assert operator.move({2: 100.0}).split == {2: 100}
+
+
 def test_an_endpoint_that_exposes_all_of_kserve_is_asked_a_question(
     engine: str, operator: Operator, tmp_path: Path
 ) -> None:
@@ -239,7 +254,7 @@ def test_an_endpoint_that_exposes_all_of_kserve_is_asked_a_question(
 
 
 def test_texts_cannot_be_asked_over_the_route_of_inference_alone(operator: Operator) -> None:
-    with pytest.raises(AzureError, match="exposes /scored/.*/infer alone, so that no text can be"):
+    with pytest.raises(AzureError, match=r"exposes /scored/.*/infer alone, so that no text"):
         operator.target().client(1)
 
 
@@ -308,7 +323,7 @@ def test_a_rollout_that_can_neither_go_on_nor_return_says_how_to_return(
 ) -> None:
     def refuse(step: str) -> None:
         if step == "the split is 1=90,2=10":
-            operator.azure.refusals["PUT", ENDPOINT] = (500, "Internal", "Try later.")
+            operator.azure.refusals["PUT", ENDPOINT] = (400, "BadRequest", "Not now.")
 
     target = EndpointTarget(operator.client, "bert-qa", on_step=refuse)
     with pytest.raises(SwitchUnfinishedError, match="--back` to finish it"):
@@ -328,7 +343,9 @@ def test_what_another_operator_does_meanwhile_is_noticed_and_left_alone(
             operator.azure.properties(ENDPOINT)["traffic"] = {"version-1": 70, "version-2": 30}
 
     target = EndpointTarget(operator.client, "bert-qa", on_step=interfere)
-    with pytest.raises(SwitchedMeanwhileError, match="left as it is .version-1 70 %, version-2 30"):
+    with pytest.raises(
+        SwitchedMeanwhileError, match=r"left as it is \(version-1 70 %, version-2 30"
+    ):
         Rollout(target, IN_STEPS).move({2: 100.0})
     assert operator.traffic == {"version-1": 70, "version-2": 30}
 
