@@ -11,9 +11,12 @@ from typing import Any
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import OnlineEndpoint
 
+from bertqa.artifact import format_split
 from bertqa.errors import InvalidOptionError
 from bertqa_deploy.azureml.jobs import OnStep, register_if_missing
+from bertqa_deploy.azureml.memory import Written
 from bertqa_deploy.azureml.plans import ServingPlan
+from bertqa_deploy.azureml.versions import version_of
 from bertqa_deploy.azureml.workspace import text_of, translated_errors
 from bertqa_deploy.errors import AzureError, AzureNotFoundError, SwitchUnfinishedError
 
@@ -157,9 +160,9 @@ def delete_deployment(client: MLClient, name: str, deployment: str, *, force: bo
         Whether there was one.
 
     Raises:
-        AzureError: It gets traffic; or Azure refuses or fails.
+        AzureError: It gets traffic, or a rollout under way needs it; or Azure refuses or fails.
     """
-    endpoint = get_endpoint(client, name)
+    endpoint = settled_endpoint(client, name)
     if deployment not in states(client, name):
         return False
     traffic = without_zeros(endpoint.traffic)
@@ -168,6 +171,13 @@ def delete_deployment(client: MLClient, name: str, deployment: str, *, force: bo
         raise AzureError(
             f"{deployment} gets {share} % of the traffic of {name}: switch to another version "
             "first. (--force deletes the only one.)"
+        )
+    memory = Written.found_in(endpoint).memory(name)
+    if memory.goal is not None and version_of(deployment) in {*memory.good, *memory.goal}:
+        raise AzureError(
+            f"A rollout of {name} from {format_split(memory.good) or 'no version'} to "
+            f"{format_split(memory.goal)} is under way, which needs {deployment}: run the switch "
+            "again to finish it, or with --back to undo it."
         )
     if share or (endpoint.mirror_traffic or {}).get(deployment):
         endpoint.traffic, endpoint.mirror_traffic = ({}, {}) if share else (traffic, {})

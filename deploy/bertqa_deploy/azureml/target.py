@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import OnlineEndpoint
 
 from bertqa import QAClient
-from bertqa.artifact import Split, format_split, parse_split
-from bertqa.errors import InvalidOptionError
+from bertqa.artifact import Split, format_split
 from bertqa_deploy.azureml.endpoints import (
     SUCCEEDED,
     get_endpoint,
@@ -22,35 +20,15 @@ from bertqa_deploy.azureml.endpoints import (
     without_zeros,
 )
 from bertqa_deploy.azureml.jobs import OnStep
+from bertqa_deploy.azureml.memory import TAGS, Written
 from bertqa_deploy.azureml.metrics import EndpointMetrics
 from bertqa_deploy.azureml.scoring import Scoring
-from bertqa_deploy.azureml.versions import (
-    deployment_name,
-    to_split,
-    to_traffic,
-    version_of,
-    whole_percents,
-)
+from bertqa_deploy.azureml.versions import deployment_name, to_traffic, version_of
 from bertqa_deploy.errors import AzureError, SwitchedMeanwhileError
-from bertqa_deploy.rollout import Counts, Memory, State
+from bertqa_deploy.rollout import Counts, State
 from bertqa_deploy.smoke import Smoke
 
-# The endpoint's tags: what it remembers of its rollouts. The first two are there during one only.
-GOOD_TAG = "bert-qa-split-good"
-GOAL_TAG = "bert-qa-split-goal"
-PREVIOUS_TAG = "bert-qa-split-before"
-RETURNING_TAG = "bert-qa-split-returning"
-_TAGS = (GOOD_TAG, GOAL_TAG, PREVIOUS_TAG, RETURNING_TAG)
-_YES = "yes"
 _POLL_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """What a rollout writes into an endpoint, in one update: the traffic and its own tags."""
-
-    traffic: Mapping[str, int]
-    tags: Mapping[str, str]
 
 
 class EndpointTarget:
@@ -88,7 +66,7 @@ class EndpointTarget:
         self._poll_seconds = poll_seconds
         self._metrics: EndpointMetrics | None = None
         # An update that failed may have been made all the same: then two are possible.
-        self._possible: list[_Written] = []
+        self._possible: list[Written] = []
 
     def current(self) -> State:
         """Return the state now; see `TrafficTarget`.
@@ -99,7 +77,7 @@ class EndpointTarget:
                 versions; or Azure refuses or fails.
         """
         endpoint = self._settled()
-        written = _written(endpoint)
+        written = Written.found_in(endpoint)
         self._possible = [written]
         foreign = sorted(name for name in written.traffic if version_of(name) is None)
         if foreign:
@@ -109,15 +87,7 @@ class EndpointTarget:
                 f"online-endpoint update --name {self._endpoint} --traffic "
                 f'"{foreign[0]}=0 version-1=100"`.'
             )
-        split = to_split(written.traffic)
-        goal, good = self._tagged(written, GOAL_TAG), self._tagged(written, GOOD_TAG)
-        memory = Memory(
-            split if goal is None or good is None else good,
-            goal,
-            self._tagged(written, PREVIOUS_TAG),
-            written.tags.get(RETURNING_TAG) == _YES,
-        )
-        return State(split, self._served(), memory)
+        return State(written.split, self._served(), written.memory(self._endpoint))
 
     def check(self, goal: Split) -> None:
         """Refuse a goal that the endpoint cannot reach; see `TrafficTarget`.
@@ -177,13 +147,13 @@ class EndpointTarget:
             AzureError: Azure refuses or fails.
         """
         endpoint = self._settled()
-        now = _written(endpoint)
+        now = Written.found_in(endpoint)
         if self._possible and now not in self._possible:
             raise self._changed_meanwhile(now)
-        new = _Written(to_traffic(whole_percents(wanted.split)), _tags_of(wanted.memory))
+        new = Written.of(wanted.split, wanted.memory)
         if new == now:
             return
-        others = {key: value for key, value in (endpoint.tags or {}).items() if key not in _TAGS}
+        others = {key: value for key, value in (endpoint.tags or {}).items() if key not in TAGS}
         endpoint.tags = {**others, **new.tags}
         endpoint.traffic = dict(new.traffic)
         endpoint.mirror_traffic = {
@@ -194,11 +164,11 @@ class EndpointTarget:
         self._possible = [now, new]
         put_endpoint(self._client, endpoint, f"move the traffic of {self._endpoint}")
         self._possible = [new]
-        found = _written(get_endpoint(self._client, self._endpoint))
+        found = Written.found_in(get_endpoint(self._client, self._endpoint))
         if found != new:
             raise self._changed_meanwhile(found)
         if new.traffic != now.traffic:
-            self._on_step(f"the split is {format_split(to_split(new.traffic)) or 'empty'}")
+            self._on_step(f"the split is {format_split(new.split) or 'empty'}")
 
     def observe(self, version: int) -> Mapping[str, Counts]:
         """Return what Azure Monitor has counted for a version; see `EndpointMetrics.counts`."""
@@ -224,43 +194,10 @@ class EndpointTarget:
     def _scoring(self) -> Scoring:
         return Scoring(self._client, get_endpoint(self._client, self._endpoint))
 
-    def _tagged(self, written: _Written, tag: str) -> Split | None:
-        text = written.tags.get(tag)
-        if text is None:
-            return None
-        try:
-            return parse_split(text) if text else {}
-        except InvalidOptionError as error:
-            raise AzureError(
-                f"The tag {tag} of {self._endpoint} is {text!r}, which is not a split: nothing was "
-                "changed. Correct or remove it, as in `az ml online-endpoint update --name "
-                f"{self._endpoint} --remove tags.{tag}`.",
-                detail=str(error),
-            ) from error
-
-    def _changed_meanwhile(self, found: _Written) -> SwitchedMeanwhileError:
+    def _changed_meanwhile(self, found: Written) -> SwitchedMeanwhileError:
         split = ", ".join(f"{name} {percent} %" for name, percent in sorted(found.traffic.items()))
         return SwitchedMeanwhileError(
             f"Another process changed the traffic of {self._endpoint} meanwhile; it was left as it "
             f"is ({split or 'no traffic'}). Run the same command again to move it from there, or "
             "with --back to undo what is under way."
         )
-
-
-def _written(endpoint: OnlineEndpoint) -> _Written:
-    tags = endpoint.tags or {}
-    return _Written(
-        without_zeros(endpoint.traffic), {tag: str(tags[tag]) for tag in _TAGS if tag in tags}
-    )
-
-
-def _tags_of(memory: Memory) -> dict[str, str]:
-    """Return the tags of a memory; between rollouts the good split is the traffic itself."""
-    tags = {}
-    if memory.goal is not None:
-        tags = {GOOD_TAG: format_split(memory.good), GOAL_TAG: format_split(memory.goal)}
-    if memory.previous is not None:
-        tags[PREVIOUS_TAG] = format_split(memory.previous)
-    if memory.returning:
-        tags[RETURNING_TAG] = _YES
-    return tags

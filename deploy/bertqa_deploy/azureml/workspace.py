@@ -157,7 +157,7 @@ def _refusal(action: str, error: HttpResponseError) -> str:
             f"There is no quota to {action}: {reason} Request more in Azure's portal, or write "
             "another instance_type into deployment.yml, and run the same command again to resume."
         )
-    if error.status_code == 409:
+    if error.status_code == 409 and action.startswith("create "):
         return f"Azure cannot {action}, because that name is taken: {reason}"
     return f"Azure cannot {action}: {reason}"
 

@@ -15,8 +15,9 @@ from azure.core.exceptions import ServiceResponseError
 
 from bertqa.artifact import Split
 from bertqa.errors import InvalidOptionError
-from bertqa_deploy.azureml.endpoints import mirror
-from bertqa_deploy.azureml.target import GOAL_TAG, GOOD_TAG, PREVIOUS_TAG, EndpointTarget
+from bertqa_deploy.azureml.endpoints import delete_deployment, mirror
+from bertqa_deploy.azureml.memory import GOAL_TAG, GOOD_TAG, PREVIOUS_TAG
+from bertqa_deploy.azureml.target import EndpointTarget
 from bertqa_deploy.errors import (
     AzureError,
     NothingToDoError,
@@ -329,6 +330,9 @@ def test_a_rollout_that_can_neither_go_on_nor_return_says_how_to_return(
     with pytest.raises(SwitchUnfinishedError, match="--back` to finish it"):
         Rollout(target, IN_STEPS).move({2: 100.0})
     assert operator.tags == {GOOD_TAG: "1=100", GOAL_TAG: "2=100"}
+    operator.azure.properties(ENDPOINT)["traffic"] = {"version-2": 100}
+    with pytest.raises(AzureError, match="from 1=100 to 2=100 is under way, which needs version-1"):
+        delete_deployment(operator.client, "bert-qa", "version-1")
 
     operator.azure.refusals.clear()
     operator.back()
@@ -361,6 +365,13 @@ def test_of_two_rollouts_at_once_the_first_is_stopped(operator: Operator) -> Non
     with pytest.raises(SwitchedMeanwhileError, match="Another process changed the traffic"):
         Rollout(target, IN_STEPS).move({2: 100.0})
     assert (operator.traffic, operator.memory()) == ({"version-1": 100}, Memory({1: 100}))
+
+
+def test_an_update_beside_another_one_is_refused_in_azure_s_own_words(operator: Operator) -> None:
+    refused = (409, "Conflict", "An update is in progress.")
+    operator.azure.refusals["PUT", ENDPOINT] = refused
+    with pytest.raises(RolledBackError, match="move the traffic of bert-qa: An update is in progr"):
+        operator.move({2: 100.0})
 
 
 def test_an_update_that_another_one_overwrites_is_noticed_at_once(operator: Operator) -> None:
