@@ -117,12 +117,15 @@ class EndpointMetrics:
             )
         for name in names:
             for series in found[name].timeseries or []:
-                status = {
-                    each.name.value.lower(): each.value for each in series.metadatavalues or []
-                }.get(_CLASS.lower(), "")
+                dimensions = {
+                    each.name.value.lower(): str(each.value).lower()
+                    for each in series.metadatavalues or []
+                    if each.name is not None
+                }
                 for point in series.data or []:
                     if point.average is not None:
-                        yield name, str(status).lower(), point.time_stamp, point.average
+                        status = dimensions.get(_CLASS.lower(), "")
+                        yield name, status, point.time_stamp, point.average
 
 
 def _counts(succeeded: float, failed: float, times_ms: dict[float, float]) -> Counts:

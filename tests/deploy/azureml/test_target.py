@@ -175,7 +175,7 @@ def test_what_cannot_be_reached_is_refused_before_anything_is_done(operator: Ope
     assert azure.changes == []
 
 
-def test_traffic_or_tags_that_are_no_split_are_refused(operator: Operator) -> None:
+def test_traffic_or_tags_other_than_a_split_are_refused(operator: Operator) -> None:
     operator.azure.properties(ENDPOINT)["traffic"] = {"version-1": 50, "blue": 50}
     with pytest.raises(AzureError, match="traffic to blue, which is not a version: nothing was"):
         operator.move({2: 100.0})
@@ -223,7 +223,7 @@ def test_a_version_that_answers_wrongly_gets_no_traffic(
     assert (operator.traffic, operator.memory()) == ({"version-1": 100}, Memory({1: 100}))
 
 
-def test_a_connection_that_has_ended_meanwhile_is_no_answer_of_the_version(
+def test_the_question_is_repeated_where_the_connection_has_ended(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operations = operator.client.online_endpoints
@@ -319,7 +319,7 @@ def test_a_rollout_whose_update_fails_returns(operator: Operator, sent: bool) ->
         assert (operator.traffic, operator.tags) == ({"version-1": 100}, {})
 
 
-def test_a_rollout_that_can_neither_go_on_nor_return_says_how_to_return(
+def test_a_rollout_whose_return_fails_says_how_to_return(
     operator: Operator,
 ) -> None:
     def refuse(step: str) -> None:
