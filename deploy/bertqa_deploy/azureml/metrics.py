@@ -13,7 +13,7 @@ from azure.mgmt.monitor import MonitorManagementClient
 
 from bertqa_deploy.azureml.workspace import PATIENCE, translated_errors
 from bertqa_deploy.errors import MetricMissingError
-from bertqa_deploy.rollout import Counts, total
+from bertqa_deploy.rollout import Counts, Tally
 
 _NAMESPACE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
 _REQUESTS = "RequestsPerMinute"
@@ -89,7 +89,9 @@ class EndpointMetrics:
             if any(found.values()):
                 # What was read once stays, so that the sum only ever grows.
                 minutes.setdefault(minute, _counts(found[True], found[False], times[minute]))
-        return total(minutes.values())
+        tally = Tally({})
+        tally.add({str(minute): counts for minute, counts in minutes.items()})
+        return tally.total
 
     def _end(self) -> datetime:
         return (self._now() - _SETTLED).replace(second=0, microsecond=0)

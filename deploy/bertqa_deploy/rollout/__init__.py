@@ -8,7 +8,7 @@ from bertqa_deploy.rollout._analysis import (
     Verdict,
     judge,
 )
-from bertqa_deploy.rollout._counts import Counts, Tally, counts_of, total
+from bertqa_deploy.rollout._counts import Counts, Tally, counts_of
 from bertqa_deploy.rollout._rollout import AT_ONCE, Evidence, Moved, OnStep, Plan, Rollout
 from bertqa_deploy.rollout._state import Memory, State, ramp, with_traffic
 from bertqa_deploy.rollout._target import TrafficTarget
@@ -33,6 +33,5 @@ __all__ = [
     "counts_of",
     "judge",
     "ramp",
-    "total",
     "with_traffic",
 ]
