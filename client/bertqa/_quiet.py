@@ -16,9 +16,13 @@ def muted(*loggers: str) -> Iterator[None]:
             that have a level of their own.
     """
     below = tuple(f"{name}." for name in loggers)
-    names = [name for name in list(logging.root.manager.loggerDict) if name.startswith(below)]
+    own = [
+        each
+        for name, each in list(logging.root.manager.loggerDict.items())
+        if name.startswith(below) and isinstance(each, logging.Logger) and each.level
+    ]
     with ExitStack() as levels:
-        for logger in map(logging.getLogger, (*loggers, *names)):
+        for logger in (*map(logging.getLogger, loggers), *own):
             levels.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.CRITICAL)
         yield

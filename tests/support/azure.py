@@ -1,4 +1,4 @@
-"""Azure as far as `bert-qa azureml` uses it, over real HTTPS: sign-in, ARM, blob storage.
+"""Azure as far as `bert-qa azureml` uses it, over real HTTPS: sign-in, ARM, blob storage, scoring.
 
 It keeps what it is given. What takes long is under way at the first look and over at the second.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD"]
 VERSIONED = ("environments", "data", "models", "codes")
 LONG_RUNNING = ("onlineEndpoints", "deployments")
 SOON = {"retry-after-ms": "1"}
+KEY = "secret-key"
+MONITOR = "/providers/Microsoft.Insights/metrics"
+METRICS = ("RequestsPerMinute", *(f"RequestLatency_P{each}" for each in (50, 90, 95, 99)))
 
 Object = dict[str, Any]
 
@@ -41,6 +46,9 @@ class Azure:
 
     A request whose method and path hold what is in `refusals` gets that status, code and message;
     an operation on a path in `failures` begins well and then fails with that code and message.
+    `scoring_uri`, where it is set, is that of the endpoints; otherwise they are asked here, and a
+    deployment answers as it should or with what is in `answers`. `counted` is what its monitor has
+    of each minute of a deployment: the class of status codes, the requests and their milliseconds.
     """
 
     url: str
@@ -49,6 +57,10 @@ class Azure:
     refusals: dict[tuple[str, str], tuple[int, str, str]] = field(default_factory=dict)
     failures: dict[str, tuple[str, str]] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
+    answers: dict[str, Object] = field(default_factory=dict)
+    counted: dict[str, list[tuple[datetime, str, float, float]]] = field(default_factory=dict)
+    metrics: set[str] = field(default_factory=lambda: set(METRICS))
+    scoring_uri: str | None = None
     signed_in: bool = True
     _metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     _operations: dict[str, list[Object]] = field(default_factory=dict)
@@ -57,10 +69,10 @@ class Azure:
     def clear(self) -> None:
         for kept in (
             *(self.objects, self.blobs, self.refusals, self.failures, self.changes),
-            *(self._metadata, self._operations),
+            *(self.answers, self.counted, self._metadata, self._operations),
         ):
             kept.clear()
-        self.signed_in = True
+        self.metrics, self.scoring_uri, self.signed_in = set(METRICS), None, True
 
     def properties(self, below: str) -> Object:
         found: Object = self.objects[below]["properties"]
@@ -78,6 +90,7 @@ class Azure:
                 Route("/token", self.token),
                 Route("/storage/{path:path}", self.storage, methods=METHODS),
                 Route("/operations/{number}", self.operation),
+                Route("/scored/{path:path}", self.score, methods=METHODS),
                 Route("/{path:path}", self.answer, methods=METHODS),
             ]
         )
@@ -114,6 +127,10 @@ class Azure:
                 return JSONResponse(self.datastore(below))
             case "POST" if below.endswith("/startPendingUpload"):
                 return JSONResponse(self.pending_upload(rest))
+            case "POST" if below.endswith("/listKeys"):
+                return JSONResponse({"primaryKey": KEY, "secondaryKey": KEY})
+            case "GET" if below.endswith(MONITOR):
+                return JSONResponse({"value": self.monitored(request)})
             case "POST" if below.removesuffix("/getLogs") in self.failures:
                 return JSONResponse({"content": "the end of the server's log"})
             case "GET" if below in self.objects:
@@ -165,7 +182,8 @@ class Azure:
         failure = self.failures.get(below)
         properties["provisioningState"] = "Failed" if failure else "Succeeded"
         if kind == "onlineEndpoints":
-            properties["scoringUri"] = f"https://{name}.westeurope.example/v2/models/bert-qa/infer"
+            here = f"{self.url}/scored/{name}/v2/models/bert-qa/infer"
+            properties["scoringUri"] = self.scoring_uri or here
         if kind == "deployments":
             properties.setdefault("scaleSettings", {"scaleType": "Default"})
         if below.startswith("models/"):
@@ -182,6 +200,55 @@ class Azure:
             code, message = failure
             outcome = {"status": "Failed", "error": {"code": code, "message": message}}
         return self.under_way(201, outcome, stored)
+
+    async def score(self, request: Request) -> Response:
+        """Answer as the deployment that the header names; a test sees to it that there is one."""
+        if request.headers.get("authorization") != f"Bearer {KEY}":
+            return refusal(401, "Unauthorized", "Please provide valid credentials.")
+        deployment = request.headers["azureml-model-deployment"]
+        if deployment in self.answers:
+            return JSONResponse(self.answers[deployment])
+        sent = json.loads(await request.body())["inputs"]
+        shape = sent[0]["shape"]
+        outputs = [
+            {"name": name, "datatype": "FP32", "shape": shape, "data": [0.5] * shape[1]}
+            for name in ("start_logits", "end_logits")
+        ]
+        version = deployment.removeprefix("version-")
+        return JSONResponse({"model_version": version, "outputs": outputs})
+
+    def monitored(self, request: Request) -> list[Object]:
+        query = request.query_params
+        begin, end = map(datetime.fromisoformat, query["timespan"].split("/"))
+        (deployment,) = re.findall(r"deployment eq '([^']+)'", query["$filter"])
+        points = [each for each in self.counted.get(deployment, []) if begin <= each[0] < end]
+        classes = (
+            sorted({each[1] for each in points}) if "statusCodeClass" in query["$filter"] else [""]
+        )
+        return [
+            {
+                "name": {"value": name},
+                "unit": "Count",
+                "timeseries": [
+                    {
+                        "metadatavalues": [
+                            {"name": {"value": "statuscodeclass"}, "value": status},
+                        ],
+                        "data": [
+                            {
+                                "timeStamp": minute.isoformat(),
+                                "average": requests if name == METRICS[0] else milliseconds,
+                            }
+                            for minute, each, requests, milliseconds in points
+                            if status in ("", each)
+                        ],
+                    }
+                    for status in classes
+                ],
+            }
+            for name in query["metricnames"].split(",")
+            if name in self.metrics
+        ]
 
     def under_way(self, status: int, outcome: Object, content: Object | None = None) -> Response:
         number = str(next(self._numbers))

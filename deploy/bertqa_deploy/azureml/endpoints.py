@@ -1,27 +1,29 @@
-"""Versions behind a managed online endpoint: deployment, traffic, rollback and deletion."""
+"""Versions behind a managed online endpoint: deployment, copies of requests, and deletion."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import OnlineEndpoint
 
-from bertqa.artifact import WHOLE, Split, format_split, parse_split
+from bertqa.artifact import format_split
 from bertqa.errors import InvalidOptionError
 from bertqa_deploy.azureml.jobs import OnStep, register_if_missing
+from bertqa_deploy.azureml.memory import Written
 from bertqa_deploy.azureml.plans import ServingPlan
-from bertqa_deploy.azureml.versions import PREVIOUS_SPLIT_TAG, to_split, to_traffic
+from bertqa_deploy.azureml.versions import version_of
 from bertqa_deploy.azureml.workspace import text_of, translated_errors
-from bertqa_deploy.errors import AzureError, AzureNotFoundError, NothingToDoError
+from bertqa_deploy.errors import AzureError, AzureNotFoundError, SwitchUnfinishedError
 
 SUCCEEDED = "Succeeded"
 _IN_PROGRESS = ("Creating", "Updating", "Scaling", "Deleting")
 _POLL_SECONDS = 15.0
+_SETTLED_SECONDS = 600
 _LOG_LINES = 30
 
 
@@ -86,7 +88,7 @@ def deploy(
     register_if_missing(client.environments, plan.environment, force=update, on_step=on_step)
     if present is None:
         try:
-            _put(client.online_endpoints, endpoint, f"create the endpoint {name}")
+            put_endpoint(client, endpoint, f"create the endpoint {name}")
         except AzureError:
             with contextlib.suppress(AzureError):
                 delete_endpoint(client, name)
@@ -94,7 +96,8 @@ def deploy(
         on_step(f"the endpoint {name} is there")
     on_step(f"{deployment} is being created, which takes minutes, more if Azure builds the image")
     try:
-        _put(client.online_deployments, wanted, f"create the deployment {deployment}")
+        with translated_errors(f"create the deployment {deployment}"):
+            client.online_deployments.begin_create_or_update(wanted).result()
     except AzureError as error:
         log = _server_log(client, name, deployment)
         if state != SUCCEEDED:
@@ -102,77 +105,46 @@ def deploy(
                 _delete_deployment(client, name, deployment)
         raise AzureError(str(error), detail=f"{error.detail}\n{log}".strip()) from error
     on_step(f"{deployment} is ready")
-    return _state_of(_get_endpoint(client, name))
+    return _state_of(get_endpoint(client, name))
 
 
-def switch(
+def mirror(
     client: MLClient,
     name: str,
-    split: Split | None,
-    mirror: Mapping[str, int] | None = None,
+    copies: Mapping[str, int],
     *,
     on_step: OnStep = lambda _: None,
 ) -> Endpoint:
-    """Move an endpoint's traffic.
-
-    A version that gets traffic is no longer mirrored: Azure does one or the other.
+    """Have a deployment without traffic get a copy of some of the requests; its answers go nowhere.
 
     Args:
         client: The workspace.
         name: The endpoint.
-        split: Percent of the traffic by version; None leaves the traffic as it is.
-        mirror: Percent of the requests that a deployment gets a copy of; None leaves it as it is.
+        copies: Percent of the requests that a deployment gets a copy of; empty to end that.
         on_step: Called with a sentence for each step.
 
     Returns:
         The endpoint's state.
 
     Raises:
-        InvalidOptionError: The split is not in whole percents, or a version would get traffic and
-            a copy of it.
-        AzureError: A version is not deployed or not ready, and nothing was changed; or Azure
-            refuses or fails.
+        InvalidOptionError: The deployment gets traffic: Azure does one or the other.
+        AzureError: It is not deployed or not ready, and nothing was changed; or Azure refuses or
+            fails.
     """
-    endpoint = _get_endpoint(client, name)
-    now, copied = _without_zeros(endpoint.traffic), _without_zeros(endpoint.mirror_traffic)
-    traffic = now if split is None else to_traffic(split)
-    requested = copied if mirror is None else mirror
-    mirrored = {each: percent for each, percent in requested.items() if each not in traffic}
-    if mirror and not mirrored:
-        (both,) = mirror
+    endpoint = settled_endpoint(client, name, on_step=on_step)
+    both = sorted(without_zeros(endpoint.traffic).keys() & copies.keys())
+    if both:
         raise InvalidOptionError(
-            f"{both} gets traffic, and Azure does not copy requests to it as well: nothing was "
+            f"{both[0]} gets traffic, and Azure does not copy requests to it as well: nothing was "
             "changed."
         )
-    if (traffic, mirrored) == (now, copied):
-        on_step("the traffic is already as requested")
+    if without_zeros(endpoint.mirror_traffic) == copies:
+        on_step("the copies are already as requested")
         return _state_of(endpoint)
-    _require_ready(client, name, [*(() if split is None else traffic), *(mirror or {})])
-    before = to_split(now)
-    if traffic != now and sum(before.values()) == WHOLE:
-        endpoint.tags = {**(endpoint.tags or {}), PREVIOUS_SPLIT_TAG: format_split(before)}
-    endpoint.traffic, endpoint.mirror_traffic = traffic, mirrored
-    _put(client.online_endpoints, endpoint, f"move the traffic of {name}")
-    return _state_of(_get_endpoint(client, name))
-
-
-def previous_split(client: MLClient, name: str) -> Split:
-    """Return the split before the last switch.
-
-    Args:
-        client: The workspace.
-        name: The endpoint.
-
-    Raises:
-        NothingToDoError: No switch was made.
-        AzureError: Azure refuses or fails.
-    """
-    text = (_get_endpoint(client, name).tags or {}).get(PREVIOUS_SPLIT_TAG)
-    if not text:
-        raise NothingToDoError(
-            f"There is nothing to go back to: no switch of {name} was made here yet."
-        )
-    return parse_split(text)
+    require_ready(client, name, copies)
+    endpoint.mirror_traffic = dict(copies)
+    put_endpoint(client, endpoint, f"move the copies of {name}")
+    return _state_of(get_endpoint(client, name))
 
 
 def delete_deployment(client: MLClient, name: str, deployment: str, *, force: bool = False) -> bool:
@@ -188,21 +160,28 @@ def delete_deployment(client: MLClient, name: str, deployment: str, *, force: bo
         Whether there was one.
 
     Raises:
-        AzureError: It gets traffic; or Azure refuses or fails.
+        AzureError: It gets traffic, or a rollout under way needs it; or Azure refuses or fails.
     """
-    endpoint = _get_endpoint(client, name)
-    if deployment not in _states(client, name):
+    endpoint = settled_endpoint(client, name)
+    if deployment not in states(client, name):
         return False
-    traffic = _without_zeros(endpoint.traffic)
+    traffic = without_zeros(endpoint.traffic)
     share = traffic.get(deployment, 0)
     if share and not (force and len(traffic) == 1):
         raise AzureError(
             f"{deployment} gets {share} % of the traffic of {name}: switch to another version "
             "first. (--force deletes the only one.)"
         )
+    memory = Written.found_in(endpoint).memory(name)
+    if memory.goal is not None and version_of(deployment) in {*memory.good, *memory.goal}:
+        raise AzureError(
+            f"A rollout of {name} from {format_split(memory.good) or 'no version'} to "
+            f"{format_split(memory.goal)} is under way, which needs {deployment}: run the switch "
+            "again to finish it, or with --back to undo it."
+        )
     if share or (endpoint.mirror_traffic or {}).get(deployment):
         endpoint.traffic, endpoint.mirror_traffic = ({}, {}) if share else (traffic, {})
-        _put(client.online_endpoints, endpoint, f"take the traffic away from {deployment}")
+        put_endpoint(client, endpoint, f"take the traffic away from {deployment}")
     _delete_deployment(client, name, deployment)
     return True
 
@@ -224,7 +203,7 @@ def delete_endpoint(client: MLClient, name: str, *, force: bool = False) -> bool
     endpoint = _find_endpoint(client, name)
     if endpoint is None:
         return False
-    busy = sorted(_without_zeros(endpoint.traffic))
+    busy = sorted(without_zeros(endpoint.traffic))
     if busy and not force:
         raise AzureError(
             f"{name} sends traffic to {', '.join(busy)}, and its clients' requests would fail: use "
@@ -233,6 +212,120 @@ def delete_endpoint(client: MLClient, name: str, *, force: bool = False) -> bool
     with translated_errors(f"delete the endpoint {name}"):
         client.online_endpoints.begin_delete(name=name).result()
     return True
+
+
+def get_endpoint(client: MLClient, name: str) -> OnlineEndpoint:
+    """Return an endpoint as it is in Azure now.
+
+    Args:
+        client: The workspace.
+        name: The endpoint.
+
+    Raises:
+        AzureNotFoundError: There is none.
+        AzureError: Azure refuses or fails.
+    """
+    with translated_errors(f"read the endpoint {name}"):
+        endpoint: OnlineEndpoint = client.online_endpoints.get(name)
+    return endpoint
+
+
+def settled_endpoint(
+    client: MLClient,
+    name: str,
+    *,
+    poll_seconds: float = _POLL_SECONDS,
+    on_step: OnStep = lambda _: None,
+) -> OnlineEndpoint:
+    """Return an endpoint once no change of it is in progress: Azure refuses a second one.
+
+    Args:
+        client: The workspace.
+        name: The endpoint.
+        poll_seconds: The pause between two looks.
+        on_step: Called with a sentence where it has to be waited for.
+
+    Raises:
+        SwitchUnfinishedError: The change takes too long.
+        AzureError: There is no such endpoint; or Azure refuses or fails.
+    """
+    begun = time.monotonic()
+    endpoint = get_endpoint(client, name)
+    if text_of(endpoint.provisioning_state) in _IN_PROGRESS:
+        on_step(f"{name} is being changed already: waiting for it")
+    while text_of(endpoint.provisioning_state) in _IN_PROGRESS:
+        if time.monotonic() - begun > _SETTLED_SECONDS:
+            raise SwitchUnfinishedError(
+                f"After {_SETTLED_SECONDS} s an earlier change of {name} is still in progress "
+                f"({text_of(endpoint.provisioning_state)}): nothing was changed. Run the same "
+                "command again to resume."
+            )
+        time.sleep(poll_seconds)
+        endpoint = get_endpoint(client, name)
+    return endpoint
+
+
+def put_endpoint(client: MLClient, endpoint: OnlineEndpoint, action: str) -> None:
+    """Create or change an endpoint, and wait until Azure has done so.
+
+    Args:
+        client: The workspace.
+        endpoint: The endpoint as it should be.
+        action: What that is, as in "Azure cannot <action>".
+
+    Raises:
+        AzureError: Azure refuses or fails.
+    """
+    with translated_errors(action):
+        client.online_endpoints.begin_create_or_update(endpoint).result()
+
+
+def states(client: MLClient, name: str) -> dict[str, str]:
+    """Return the state of each deployment of an endpoint, such as `Succeeded`, by its name.
+
+    Args:
+        client: The workspace.
+        name: The endpoint.
+
+    Raises:
+        AzureError: Azure refuses or fails.
+    """
+    with translated_errors(f"list the deployments of {name}"):
+        deployments = list(client.online_deployments.list(endpoint_name=name))
+    return {str(each.name): text_of(each.provisioning_state) for each in deployments}
+
+
+def require_ready(client: MLClient, name: str, deployments: Iterable[str]) -> None:
+    """Check that deployments can get requests, before anything is changed.
+
+    Args:
+        client: The workspace.
+        name: The endpoint.
+        deployments: Their names.
+
+    Raises:
+        AzureError: One is missing or not ready; or Azure refuses or fails.
+    """
+    found = states(client, name)
+    for deployment in deployments:
+        state = found.get(deployment)
+        if state is None:
+            known = ", ".join(sorted(found)) or "none"
+            raise AzureNotFoundError(
+                f"{name} has no {deployment} (deployed: {known}): nothing was changed. "
+                "`bert-qa azureml deploy` creates it."
+            )
+        if state != SUCCEEDED:
+            raise AzureError(f"{deployment} is {state}, not ready: nothing was changed.")
+
+
+def without_zeros(traffic: Mapping[str, int] | None) -> dict[str, int]:
+    """Return the percents by deployment, without the deployments that get none.
+
+    Args:
+        traffic: Percents by deployment, as Azure has them.
+    """
+    return {name: percent for name, percent in (traffic or {}).items() if percent}
 
 
 def _register_model(client: MLClient, plan: ServingPlan, on_step: OnStep) -> None:
@@ -245,11 +338,6 @@ def _register_model(client: MLClient, plan: ServingPlan, on_step: OnStep) -> Non
         with translated_errors(f"register version {model.version} of {model.name}"):
             client.models.create_or_update(model)
         on_step(f"version {model.version} of {model.name} is registered")
-
-
-def _put(operations: Any, entity: Any, action: str) -> None:
-    with translated_errors(action):
-        operations.begin_create_or_update(entity).result()
 
 
 def _server_log(client: MLClient, name: str, deployment: str) -> str:
@@ -265,46 +353,20 @@ def _wait_until_settled(
     client: MLClient, name: str, deployment: str, poll_seconds: float, on_step: OnStep
 ) -> str | None:
     """Wait while a deployment is in progress, and return its state; None where there is none."""
-    state = _states(client, name).get(deployment)
+    state = states(client, name).get(deployment)
     if state in _IN_PROGRESS:
         on_step(f"{deployment} is being created already: waiting for it")
     while state in _IN_PROGRESS:
         time.sleep(poll_seconds)
-        state = _states(client, name).get(deployment)
+        state = states(client, name).get(deployment)
     return state
 
 
 def _find_endpoint(client: MLClient, name: str) -> OnlineEndpoint | None:
     try:
-        return _get_endpoint(client, name)
+        return get_endpoint(client, name)
     except AzureNotFoundError:
         return None
-
-
-def _get_endpoint(client: MLClient, name: str) -> OnlineEndpoint:
-    with translated_errors(f"read the endpoint {name}"):
-        endpoint: OnlineEndpoint = client.online_endpoints.get(name)
-    return endpoint
-
-
-def _states(client: MLClient, name: str) -> dict[str, str]:
-    with translated_errors(f"list the deployments of {name}"):
-        deployments = list(client.online_deployments.list(endpoint_name=name))
-    return {str(each.name): text_of(each.provisioning_state) for each in deployments}
-
-
-def _require_ready(client: MLClient, name: str, deployments: list[str]) -> None:
-    states = _states(client, name)
-    for deployment in deployments:
-        state = states.get(deployment)
-        if state is None:
-            known = ", ".join(sorted(states)) or "none"
-            raise AzureNotFoundError(
-                f"{name} has no {deployment} (deployed: {known}): nothing was changed. "
-                "`bert-qa azureml deploy` creates it."
-            )
-        if state != SUCCEEDED:
-            raise AzureError(f"{deployment} is {state}, not ready: nothing was changed.")
 
 
 def _delete_deployment(client: MLClient, name: str, deployment: str) -> None:
@@ -312,14 +374,10 @@ def _delete_deployment(client: MLClient, name: str, deployment: str) -> None:
         client.online_deployments.begin_delete(name=deployment, endpoint_name=name).result()
 
 
-def _without_zeros(traffic: Mapping[str, int] | None) -> dict[str, int]:
-    return {name: percent for name, percent in (traffic or {}).items() if percent}
-
-
 def _state_of(endpoint: OnlineEndpoint) -> Endpoint:
     return Endpoint(
         name=str(endpoint.name),
         scoring_uri=str(endpoint.scoring_uri),
-        traffic=_without_zeros(endpoint.traffic),
-        mirror=_without_zeros(endpoint.mirror_traffic),
+        traffic=without_zeros(endpoint.traffic),
+        mirror=without_zeros(endpoint.mirror_traffic),
     )

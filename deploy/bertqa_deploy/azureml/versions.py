@@ -9,8 +9,6 @@ from bertqa.artifact import Split
 from bertqa.errors import InvalidOptionError
 
 MIRROR_LIMIT = 50
-PREVIOUS_SPLIT_TAG = "bert-qa-split-before"
-"""The endpoint's tag that holds the split before the last switch."""
 
 _DEPLOYMENT = re.compile(r"version-([1-9][0-9]{0,17})")
 _MIRROR = re.compile(r"([1-9][0-9]{0,17})=([0-9]{1,3})%?", re.ASCII)
@@ -63,6 +61,20 @@ def to_split(traffic: Mapping[str, int] | None) -> dict[int, float]:
         if version is not None and percent:
             split[version] = float(percent)
     return split
+
+
+def whole_percents(split: Split) -> dict[int, float]:
+    """Return the nearest split in whole percents, which sum to as much.
+
+    Args:
+        split: Percent by version.
+    """
+    whole = {version: percent // 1 for version, percent in split.items()}
+    rest = round(sum(split.values()) - sum(whole.values()))
+    by_fraction = sorted(split, key=lambda version: (whole[version] - split[version], version))
+    for version in by_fraction[:rest]:
+        whole[version] += 1
+    return whole
 
 
 def parse_mirror(text: str) -> dict[str, int]:

@@ -32,7 +32,7 @@ RESOURCE_GROUP = "AZUREML_ARM_RESOURCEGROUP"
 WORKSPACE = "AZUREML_ARM_WORKSPACE_NAME"
 """The variables that Azure ML sets on its own machines."""
 
-_PATIENCE = {
+PATIENCE = {
     "retry_total": 3,
     "retry_backoff_factor": 0.5,
     "retry_backoff_max": 5,
@@ -77,7 +77,7 @@ def connect(name: WorkspaceName) -> MLClient:
         zip(given, ("--subscription", "--resource-group", "--workspace"), strict=True)
     )
     missing = [options_of[each] for each, value in given.items() if not value]
-    options: dict[str, Any] = {"show_progress": False, "enable_telemetry": False, **_PATIENCE}
+    options: dict[str, Any] = {"show_progress": False, "enable_telemetry": False, **PATIENCE}
     credential = DefaultAzureCredential(retry_total=1)
     with translated_errors("reach the workspace"):
         if not missing:
@@ -157,7 +157,7 @@ def _refusal(action: str, error: HttpResponseError) -> str:
             f"There is no quota to {action}: {reason} Request more in Azure's portal, or write "
             "another instance_type into deployment.yml, and run the same command again to resume."
         )
-    if error.status_code == 409:
+    if error.status_code == 409 and action.startswith("create "):
         return f"Azure cannot {action}, because that name is taken: {reason}"
     return f"Azure cannot {action}: {reason}"
 

@@ -278,7 +278,10 @@ class _Run:
         if not new:
             return
         self._target.prove(new)
-        good = max(self._state.memory.good.items(), key=lambda each: (each[1], each[0]))[0]
+        before = self._state.memory.good
+        if not before:
+            return
+        good = max(before, key=lambda version: (before[version], version))
         for candidate in sorted(new):
             for judged in self._rollout.evidence:
                 self._heed(judged(good, candidate))
@@ -360,13 +363,17 @@ class _Run:
             self.undo()
         except Exception as second:
             raise SwitchUnfinishedError(
-                f"{reason} The traffic is to return to {format_split(good)}, but that was not "
+                f"{reason} The traffic is to return to {_named(good)}, but that was not "
                 f"completed: {_sentence(second)} Run `bert-qa switch --back` to finish it.",
                 detail=detail,
             ) from error
         raise RolledBackError(
-            f"The traffic was returned to {format_split(good)}: {reason}", detail=detail
+            f"The traffic was returned to {_named(good)}: {reason}", detail=detail
         ) from error
+
+
+def _named(split: Split) -> str:
+    return format_split(split) or "no version"
 
 
 def _sentence(error: Exception) -> str:

@@ -13,7 +13,8 @@ class Memory:
     """What a target keeps about its rollouts, so that any process can finish or undo them.
 
     Attributes:
-        good: The last split that a rollout completed, or that was there before the first one.
+        good: The last split that a rollout completed, or that was there before the first one; empty
+            where no version has had traffic.
         goal: The split to which a rollout that is under way leads; None between rollouts.
         previous: The good split before, to which `--back` returns; None if there is none.
         returning: Whether the rollout that is under way is such a return.
@@ -41,7 +42,7 @@ class Memory:
         """
         if split == self.good:
             return Memory(self.good, None, self.previous)
-        return Memory(split, None, self.good)
+        return Memory(split, None, self.good or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,11 @@ def ramp(start: Split, goal: Split, steps: tuple[int, ...]) -> list[dict[int, fl
     """Return the splits on the way from one to another, the goal last.
 
     The versions that gain traffic have together each of the steps' percents that lies in between;
-    what they do not have stays with the others in proportion.
+    what they do not have stays with the others in proportion. Where no version has traffic at the
+    beginning, nothing lies in between.
 
     Args:
-        start: The split at the beginning, percents by version.
+        start: The split at the beginning, percents by version; it may be empty.
         goal: The split at the end.
         steps: Percents, ascending.
     """
@@ -86,7 +88,8 @@ def ramp(start: Split, goal: Split, steps: tuple[int, ...]) -> list[dict[int, fl
     gains = [version for version in versions if goal.get(version, 0) > start.get(version, 0)]
     first = sum(start.get(version, 0) for version in gains)
     last = sum(goal.get(version, 0) for version in gains)
-    parts = [(step - first) / (last - first) for step in steps if first < step < last]
+    ahead = [step for step in steps if start and first < step < last]
+    parts = [(step - first) / (last - first) for step in ahead]
     return [*(_between(start, goal, versions, part) for part in parts), dict(goal)]
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from azure.ai.ml import MLClient
 
+from bertqa_deploy.azureml.endpoints import deploy
 from bertqa_deploy.azureml.files import Files
+from bertqa_deploy.azureml.plans import plan_serving
 from bertqa_deploy.azureml.workspace import WorkspaceName, connect
 from tests.support.azure import Azure, serving
 from tests.support.models import write_toy_version
@@ -57,3 +59,11 @@ def files(tmp_path: Path) -> Files:
     for version in (1, 2):
         write_toy_version(project / "model_repository", version)
     return Files(project / "deploy" / "azureml")
+
+
+@pytest.fixture
+def both(client: MLClient, files: Files) -> MLClient:
+    """Versions 1 and 2 are deployed, without traffic."""
+    for version in (1, 2):
+        deploy(client, plan_serving(files, version))
+    return client

@@ -8,24 +8,22 @@ from bertqa_deploy.azureml.endpoints import (
     delete_deployment,
     delete_endpoint,
     deploy,
-    previous_split,
-    switch,
+    mirror,
+    settled_endpoint,
 )
 from bertqa_deploy.azureml.files import Files
 from bertqa_deploy.azureml.plans import plan_serving
-from bertqa_deploy.errors import AzureError, AzureFileError, NothingToDoError
+from bertqa_deploy.azureml.target import EndpointTarget
+from bertqa_deploy.errors import AzureError, AzureFileError
+from bertqa_deploy.rollout import Rollout
 from tests.support.azure import WORKSPACE_ID, Azure
 
 ENDPOINT = "onlineEndpoints/bert-qa"
 QUOTA = ("OutOfQuota", "Not enough quota available for Standard_F8s_v2 in westeurope.")
 
 
-@pytest.fixture
-def both(client: MLClient, files: Files) -> MLClient:
-    """Versions 1 and 2 are deployed, without traffic."""
-    for version in (1, 2):
-        deploy(client, plan_serving(files, version))
-    return client
+def to_one(client: MLClient) -> None:
+    Rollout(EndpointTarget(client, "bert-qa")).move({1: 100.0})
 
 
 def test_a_version_is_uploaded_registered_and_deployed_without_traffic(
@@ -33,7 +31,7 @@ def test_a_version_is_uploaded_registered_and_deployed_without_traffic(
 ) -> None:
     deployed = deploy(client, plan_serving(files, 2))
 
-    assert deployed.scoring_uri == "https://bert-qa.westeurope.example/v2/models/bert-qa/infer"
+    assert deployed.scoring_uri == f"{azure.url}/scored/bert-qa/v2/models/bert-qa/infer"
     assert (deployed.traffic, deployed.mirror) == ({}, {})
     deployment = azure.properties(f"{ENDPOINT}/deployments/version-2")
     assert deployment["model"] == f"{WORKSPACE_ID}/models/bert-qa/versions/2"
@@ -138,59 +136,43 @@ def test_an_endpoint_s_name_that_is_taken_is_one_error(
     assert deploy(client, plan_serving(files, 1, endpoint="our-qa")).name == "our-qa"
 
 
-def test_traffic_moves_and_comes_back(both: MLClient, azure: Azure) -> None:
-    assert switch(both, "bert-qa", {1: 100.0}).traffic == {"version-1": 100}
-    with pytest.raises(NothingToDoError, match="nothing to go back to"):
-        previous_split(both, "bert-qa")
-
-    moved = switch(both, "bert-qa", {1: 90.0, 2: 10.0})
-    assert moved.traffic == {"version-1": 90, "version-2": 10}
-    assert switch(both, "bert-qa", {2: 100.0}).traffic == {"version-2": 100}
-
-    before = previous_split(both, "bert-qa")
-    assert switch(both, "bert-qa", before).traffic == {"version-1": 90, "version-2": 10}
-    assert previous_split(both, "bert-qa") == {2: 100.0}, "back again is forward"
-
-
-def test_the_same_switch_again_changes_nothing(both: MLClient, azure: Azure) -> None:
-    switch(both, "bert-qa", {1: 100.0})
-    azure.changes.clear()
-    assert switch(both, "bert-qa", {1: 100.0}).traffic == {"version-1": 100}
-    assert azure.changes == []
-
-
-def test_requests_are_mirrored_until_the_version_gets_them_itself(both: MLClient) -> None:
-    switch(both, "bert-qa", {1: 100.0})
-    mirrored = switch(both, "bert-qa", None, {"version-2": 20})
+def test_requests_are_mirrored_to_a_version_without_traffic(both: MLClient, azure: Azure) -> None:
+    to_one(both)
+    mirrored = mirror(both, "bert-qa", {"version-2": 20})
     assert (mirrored.traffic, mirrored.mirror) == ({"version-1": 100}, {"version-2": 20})
 
-    moved = switch(both, "bert-qa", {1: 50.0, 2: 50.0})
-    assert (moved.traffic, moved.mirror) == ({"version-1": 50, "version-2": 50}, {})
-
-    with pytest.raises(InvalidOptionError, match="version-2 gets traffic"):
-        switch(both, "bert-qa", None, {"version-2": 20})
-    switch(both, "bert-qa", {1: 100.0}, {"version-2": 20})
-    assert switch(both, "bert-qa", None, {}).mirror == {}
-
-
-def test_a_version_that_is_not_ready_gets_no_traffic(both: MLClient, azure: Azure) -> None:
-    switch(both, "bert-qa", {1: 100.0})
-    azure.properties(f"{ENDPOINT}/deployments/version-2")["provisioningState"] = "Failed"
     azure.changes.clear()
-    with pytest.raises(AzureError, match="version-2 is Failed, not ready: nothing was changed"):
-        switch(both, "bert-qa", {2: 100.0})
+    assert mirror(both, "bert-qa", {"version-2": 20}) == mirrored
+    with pytest.raises(InvalidOptionError, match="version-1 gets traffic"):
+        mirror(both, "bert-qa", {"version-1": 20})
     with pytest.raises(AzureError, match=r"has no version-7 \(deployed: version-1, version-2\)"):
-        switch(both, "bert-qa", {7: 100.0})
-    with pytest.raises(AzureError, match="read the endpoint of-another, because it was not found"):
-        switch(both, "of-another", {1: 100.0})
+        mirror(both, "bert-qa", {"version-7": 20})
     assert azure.changes == []
+
+    assert mirror(both, "bert-qa", {}).mirror == {}
+
+
+def test_copies_wait_for_a_change_of_the_endpoint_that_is_in_progress(
+    both: MLClient, azure: Azure
+) -> None:
+    to_one(both)
+    steps: list[str] = []
+
+    def note(step: str) -> None:
+        steps.append(step)
+        azure.properties(ENDPOINT)["provisioningState"] = "Succeeded"
+
+    azure.properties(ENDPOINT)["provisioningState"] = "Updating"
+    found = settled_endpoint(both, "bert-qa", poll_seconds=0, on_step=note)
+    assert found.traffic == {"version-1": 100, "version-2": 0}
+    assert steps == ["bert-qa is being changed already: waiting for it"]
 
 
 def test_only_what_gets_no_traffic_is_deleted(both: MLClient, azure: Azure) -> None:
-    switch(both, "bert-qa", {1: 90.0, 2: 10.0})
+    Rollout(EndpointTarget(both, "bert-qa")).move({1: 90.0, 2: 10.0})
     with pytest.raises(AzureError, match="version-2 gets 10 % of the traffic"):
         delete_deployment(both, "bert-qa", "version-2", force=True)
-    switch(both, "bert-qa", {1: 100.0})
+    to_one(both)
 
     assert delete_deployment(both, "bert-qa", "version-2")
     assert not delete_deployment(both, "bert-qa", "version-2"), "it is gone already"
@@ -201,7 +183,7 @@ def test_only_what_gets_no_traffic_is_deleted(both: MLClient, azure: Azure) -> N
 
 
 def test_an_endpoint_that_is_asked_is_deleted_by_force_alone(both: MLClient, azure: Azure) -> None:
-    switch(both, "bert-qa", {1: 100.0})
+    to_one(both)
     with pytest.raises(AzureError, match="bert-qa sends traffic to version-1"):
         delete_endpoint(both, "bert-qa")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from bertqa.artifact import Split
 from bertqa.errors import InvalidOptionError
 from bertqa_deploy.azureml.versions import (
     deployment_name,
@@ -9,6 +10,7 @@ from bertqa_deploy.azureml.versions import (
     to_split,
     to_traffic,
     version_of,
+    whole_percents,
 )
 
 
@@ -28,6 +30,20 @@ def test_a_split_becomes_traffic_and_comes_back() -> None:
 def test_azure_has_whole_percents_only() -> None:
     with pytest.raises(InvalidOptionError, match=r"version 1 is to get 99\.5"):
         to_traffic({1: 99.5, 2: 0.5})
+
+
+@pytest.mark.parametrize(
+    ("split", "whole"),
+    [
+        ({1: 90.0, 2: 10.0}, {1: 90, 2: 10}),
+        ({1: 37.5, 2: 37.5, 3: 25.0}, {1: 38, 2: 37, 3: 25}),
+        ({1: 66.666667, 2: 33.333333}, {1: 67, 2: 33}),
+        ({1: 99.0, 2: 0.5, 3: 0.5}, {1: 99, 2: 1, 3: 0}),
+        ({}, {}),
+    ],
+)
+def test_splits_on_the_way_are_rounded_and_sum_to_as_much(split: Split, whole: Split) -> None:
+    assert whole_percents(split) == whole
 
 
 def test_one_version_is_mirrored_by_half_at_most() -> None:

@@ -75,5 +75,5 @@ class SimulatedTarget:
         self.state = state
         if not set(state.split) <= state.served:
             self.violations.append(f"traffic goes where nothing is served: {state}")
-        if round(sum(state.split.values()), 6) != 100:
+        if round(sum(state.split.values()), 6) != 100 and (state.split or state.memory.good):
             self.violations.append(f"the split is not whole: {state}")
