@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Protocol
 
 import click
 import typer
 from rich.markup import escape
 
-from bertqa.artifact import format_split
+from bertqa import QAClient
+from bertqa.artifact import Split, format_split
 from bertqa.evaluation import SquadDataset, read_squad
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_step, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import seconds_of
+from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Decimal, Whole
-
-if TYPE_CHECKING:
-    from bertqa_deploy.rollout import Limits, Moved, Plan
+from bertqa_deploy.rollout import (
+    Limits,
+    Moved,
+    OnInconclusive,
+    Plan,
+    Rollout,
+    TrafficTarget,
+    compared_on,
+)
 
 PAUSE_SECONDS = 120.0
 
@@ -149,8 +158,6 @@ class RolloutOptions:
 
     def limits(self) -> Limits:
         """Return what a version has to stay within."""
-        from bertqa_deploy.rollout import Limits
-
         return Limits(
             error_percent=self.max_errors,
             p95_factor=self.max_p95_factor,
@@ -169,8 +176,6 @@ class RolloutOptions:
         Raises:
             InvalidOptionError: The options contradict each other.
         """
-        from bertqa_deploy.rollout import OnInconclusive, Plan
-
         if self.steps is not None:
             steps, pause_seconds = tuple(map(int, self.steps.split(","))), PAUSE_SECONDS
         return Plan(
@@ -195,6 +200,42 @@ class RolloutOptions:
         if not len(dataset):
             raise CommandError(f"{self.data} has no questions.", status=Status.USAGE)
         return dataset
+
+
+class Askable(TrafficTarget, Protocol):
+    """A target whose versions can be asked one by one, with or without traffic."""
+
+    def client(self, version: int) -> AbstractContextManager[QAClient]:
+        """Return an open client that reaches a version.
+
+        Args:
+            version: Its number.
+        """
+        ...
+
+
+def moved_by(
+    target: Askable, split: Split | None, plan: Plan, dataset: SquadDataset | None
+) -> Moved:
+    """Move a target's traffic.
+
+    Args:
+        target: The target.
+        split: Percents by version; None to return.
+        plan: Steps, pauses and limits.
+        dataset: Questions as evidence before a version gets traffic.
+
+    Raises:
+        BertQAError: What a rollout raises.
+    """
+    with resumable(), stages() as show:
+        evidence = (
+            []
+            if dataset is None
+            else [compared_on(dataset, target.client, plan.limits, on_progress=show)]
+        )
+        rollout = Rollout(target, plan, evidence, on_step=print_step)
+        return rollout.back() if split is None else rollout.move(split)
 
 
 def print_moved(moved: Moved, *, json: bool) -> None:

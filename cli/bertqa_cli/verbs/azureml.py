@@ -12,7 +12,8 @@ from rich.markup import escape
 from bertqa.artifact import Repository, Split
 from bertqa_cli.console import print_json, print_step, stdout
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.options import Back, Force, Json, Percents, To, split_of
+from bertqa_cli.options import Back, Force, Json, Percents, To, grouped_options, split_of
+from bertqa_cli.rollouts import RolloutOptions, moved_by, print_moved
 from bertqa_cli.values import Verb, Whole
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ def deploy(
 
 
 @app.command(cls=Verb)
+@grouped_options
 def switch(
     to: To = None,
     back: Back = False,
@@ -201,9 +203,14 @@ def switch(
     resource_group: ResourceGroup = None,
     workspace: Workspace = None,
     dry_run: DryRun = False,
+    *,
+    options: RolloutOptions,
     json: Json = False,
 ) -> None:
-    """Move traffic between deployed versions; --back returns to the split before."""
+    """Move traffic between deployed versions without a failed request.
+
+    Run the same command again to resume an interrupted switch; --back undoes it.
+    """
     wanted = _split(to, back, split, mirror)
 
     from bertqa_deploy.azureml.files import Files
@@ -213,25 +220,27 @@ def switch(
     copies = None if mirror is None else parse_mirror(mirror)
     traffic = None if wanted is None else to_traffic(wanted)
     planned = plan_endpoint(Files(files), endpoint, traffic, copies)
-    if dry_run and not back:
+    plan = options.plan((100,), 0.0)
+    dataset = options.dataset()
+    if dry_run:
+        if back:
+            raise CommandError(
+                "--dry-run makes no request, and --back asks the endpoint where to return to.",
+                status=Status.USAGE,
+            )
         _print_documents([planned], json=json)
         return
     from bertqa_deploy.azureml import endpoints
+    from bertqa_deploy.azureml.target import EndpointTarget
 
     client = _connect(subscription, resource_group, workspace)
-    if back:
-        wanted = endpoints.previous_split(client, planned.name)
-        if dry_run:
-            _print_documents(
-                [plan_endpoint(Files(files), endpoint, to_traffic(wanted), copies)], json=json
-            )
-            return
-    _print_endpoint(
-        endpoints.switch(client, planned.name, wanted, copies, on_step=print_step),
-        json=json,
-    )
-    if not json:
-        stdout.print("[dim]bert-qa azureml switch --back returns to the split before.[/]")
+    if wanted is not None or back:
+        target = EndpointTarget(client, planned.name, on_step=print_step)
+        print_moved(moved_by(target, wanted, plan, dataset), json=json)
+    if copies is not None:
+        mirrored = endpoints.mirror(client, planned.name, copies, on_step=print_step)
+        if wanted is None or not json:
+            _print_endpoint(mirrored, json=json)
 
 
 @app.command(cls=Verb)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertqa.artifact import Repository, Split
+from bertqa.evaluation import SquadDataset
 from bertqa_cli.console import print_step, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
@@ -29,14 +30,10 @@ from bertqa_cli.options import (
     split_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import resumable, stages
-from bertqa_cli.rollouts import PAUSE_SECONDS, RolloutOptions, print_moved
+from bertqa_cli.rollouts import PAUSE_SECONDS, RolloutOptions, moved_by, print_moved
 
 if TYPE_CHECKING:
-    from bertqa_deploy.cluster.target import ReleaseTarget
-    from bertqa_deploy.config_file import ConfigTarget
-
-    from bertqa_deploy.rollout import Moved, Plan
+    from bertqa_deploy.rollout import Moved
     from bertqa_deploy.smoke import Smoke
 
 _STEPS = (5, 25, 50, 100)
@@ -93,9 +90,10 @@ def switch(
     aim = _Aim(_split(to, back, split), retire, force)
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)
     options.plan(_STEPS, PAUSE_SECONDS)  # Checked before anything is looked at.
+    dataset = options.dataset()
     published = Repository(repository)
     if release is None:
-        moved = _on_server(aim, smoke, published, connection, step_timeout, options)
+        moved = _on_server(aim, smoke, published, connection, step_timeout, options, dataset)
         print_moved(moved, json=json)
         if not json:
             stdout.print(
@@ -120,7 +118,8 @@ def switch(
     cluster = HelmCluster(helm_of(release, namespace, chart), patience=step_timeout)
     target = ReleaseTarget(cluster, smoke=smoke, on_step=print_step)
     steps = _STEPS if cluster.values().get("gateway", {}).get("enabled") else _STEPS[-1:]
-    print_moved(_moved(aim, target, options, options.plan(steps, PAUSE_SECONDS)), json=json)
+    plan = options.plan(steps, PAUSE_SECONDS)
+    print_moved(moved_by(target, aim.split, plan, dataset), json=json)
 
 
 def _on_server(
@@ -130,10 +129,11 @@ def _on_server(
     connection: ConnectionOptions,
     patience: float,
     options: RolloutOptions,
+    dataset: SquadDataset | None,
 ) -> Moved:
-    from bertqa_deploy.config_file import ConfigTarget, Server
-
+    from bertqa_deploy.config_file import ConfigTarget
     from bertqa_deploy.rollout import AT_ONCE
+    from bertqa_deploy.server import Server
 
     server = Server(
         connection.address,
@@ -151,23 +151,7 @@ def _on_server(
         force=aim.force,
         on_step=print_step,
     ) as target:
-        return _moved(aim, target, options, options.plan(AT_ONCE, 0.0))
-
-
-def _moved(
-    aim: _Aim, target: ConfigTarget | ReleaseTarget, options: RolloutOptions, plan: Plan
-) -> Moved:
-    from bertqa_deploy.rollout import Rollout, compared_on
-
-    dataset = options.dataset()
-    with resumable(), stages() as show:
-        evidence = (
-            []
-            if dataset is None
-            else [compared_on(dataset, target.client, plan.limits, on_progress=show)]
-        )
-        rollout = Rollout(target, plan, evidence, on_step=print_step)
-        return rollout.back() if aim.split is None else rollout.move(aim.split)
+        return moved_by(target, aim.split, options.plan(AT_ONCE, 0.0), dataset)
 
 
 def _split(to: int | None, back: bool, split: str | None) -> Split | None:

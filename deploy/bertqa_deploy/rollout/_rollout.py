@@ -341,8 +341,8 @@ class _Run:
         if policy is OnInconclusive.HOLD:
             raise InconclusiveError(
                 f"Held at {format_split(self._state.split)}: {judgement.reason} Run the same "
-                "command again to measure again, with --on-inconclusive promote to go on without "
-                "this evidence, or --back to return."
+                "command again to measure again, with --on-inconclusive promote to continue "
+                "without this evidence, or --back to return."
             )
 
     def _is_untouched(self) -> bool:
@@ -364,7 +364,7 @@ class _Run:
         except Exception as second:
             raise SwitchUnfinishedError(
                 f"{reason} The traffic is to return to {_named(good)}, but that was not "
-                f"completed: {_sentence(second)} Run `bert-qa switch --back` to finish it.",
+                f"completed: {_sentence(second)} Run the command with --back to finish it.",
                 detail=detail,
             ) from error
         raise RolledBackError(
