@@ -7,7 +7,6 @@
 metadata:
   labels:
     {{- $labels | nindent 4 }}
-    bert-qa/traffic: {{ if or $track.weight $root.Values.gateway.enabled }}shared{{ else }}own{{ end }}
     {{- with $root.Values.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

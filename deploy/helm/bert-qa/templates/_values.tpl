@@ -32,6 +32,21 @@ A track is {name, version, latest, weight, replicas, resources, cpus, memory}; v
 {{- dict "tracks" $tracks | toJson -}}
 {{- end -}}
 
+{{/*
+The name of the track that the Services over all tracks reach: the one with the greatest weight, of equal ones
+the one named stable, else the first by name. One answer may need two requests, so both have to reach one version.
+*/}}
+{{- define "bert-qa.mainTrack" -}}
+{{- $main := dict "name" "" "weight" -1 -}}
+{{- range (include "bert-qa.tracks" . | fromJson).tracks -}}
+{{- $weight := int .weight -}}
+{{- if or (gt $weight (int $main.weight)) (and (eq $weight (int $main.weight)) (eq .name "stable")) -}}
+{{- $main = . -}}
+{{- end -}}
+{{- end -}}
+{{- $main.name -}}
+{{- end -}}
+
 {{/* A CPU quantity in thousandths. */}}
 {{- define "bert-qa.millicpus" -}}
 {{- $text := toString . -}}
