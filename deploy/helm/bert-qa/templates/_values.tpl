@@ -33,7 +33,7 @@ A track is {name, version, latest, weight, replicas, resources, cpus, memory}; v
 {{- end -}}
 
 {{/*
-The name of the track that the Services over all tracks reach: the one with the greatest weight, of equal ones
+The name of the track that the shared Services reach: the one with the greatest weight, of equal ones
 the one named stable, else the first by name. One answer may need two requests, so both have to reach one version.
 */}}
 {{- define "bert-qa.mainTrack" -}}
