@@ -75,7 +75,7 @@ def test_turning_autoscaling_on_keeps_the_pods_that_run(
     assert cluster.replicas("stable") == 5
 
 
-def test_turning_autoscaling_off_gives_the_replicas_of_the_track(cluster: Cluster) -> None:
+def test_turning_autoscaling_off_sets_the_replicas_of_the_track(cluster: Cluster) -> None:
     cluster.autoscaling = HPA
     cluster.upgrade(stable=track(1, 100, replicas=3))
     cluster.scale("stable", 7)
