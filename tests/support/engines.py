@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from bertqa_serve.engine import LocalServer
+from bertqa_serve.engine.metrics import Metrics
 from bertqa_serve.launcher import running
 from bertqa_serve.options import ServeOptions
 from tests.support.models import write_config, write_toy_version
@@ -74,6 +75,7 @@ class Served:
                 rest_port=self.rest_port,
                 poll_seconds=self._poll_seconds,
                 tensorflow_serving=True,
+                metrics=Metrics(enabled=True),
             )
             self._running.enter_context(server)
             return

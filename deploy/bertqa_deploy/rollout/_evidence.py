@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, ExitStack
 
 from bertqa import QAClient
 from bertqa._progress import OnProgress, ignore
-from bertqa.errors import InvalidOptionError
 from bertqa.evaluation import Comparison, SquadDataset, System, compare
 from bertqa_deploy.rollout._analysis import Judgement, Limits, Verdict
 from bertqa_deploy.rollout._rollout import Evidence
@@ -31,12 +30,7 @@ def compared_on(
         connect: Opens a client that reaches a version.
         limits: How many questions it takes, and how often the answers may differ.
         on_progress: Called with each question that is answered.
-
-    Raises:
-        InvalidOptionError: The data set has no questions.
     """
-    if not len(dataset):
-        raise InvalidOptionError(f"The data set {dataset.name} has no questions.")
 
     def judged(good: int, candidate: int) -> Judgement:
         with ExitStack() as opened:

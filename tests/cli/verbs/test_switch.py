@@ -33,7 +33,36 @@ def test_there_and_back(invoke: Invoke, at_1: Served) -> None:
     back = invoke("switch", "--back", "--json", *where(at_1))
 
     switched = json.loads(back.out)
-    assert (switched["default"], switched["split"], switched["retired"]) == (1, {"1": 100.0}, [2])
+    assert (switched["split"], switched["served"]) == ({"1": 100.0}, [1])
+    assert (switched["previous"], switched["retired"]) == ({"2": 100.0}, [2])
+
+
+def test_steps_are_held_and_what_is_missing_is_said(invoke: Invoke, at_1: Served) -> None:
+    steps = ["--steps", "10,100", "--pause", "1s", "--interval", "0.2s"]
+    held = invoke("switch", "--to", "2", *steps, *where(at_1))
+
+    assert held.status == 1
+    assert "Held at 1=90,2=10: The candidate got 0 of at least 20 requests." in held.err
+    assert "--on-inconclusive promote" in held.err
+
+    promoted = invoke(
+        "switch", "--to", "2", *steps, "--on-inconclusive", "promote", "--json", *where(at_1)
+    )
+
+    assert promoted.status == 0, promoted.err
+    result = json.loads(promoted.out)
+    assert result["split"] == {"2": 100.0}
+    assert [each["verdict"] for each in result["held"]] == ["Inconclusive", "Inconclusive"]
+
+
+def test_a_data_set_without_questions_is_refused(
+    invoke: Invoke, at_1: Served, tmp_path: Path
+) -> None:
+    data = tmp_path / "empty.json"
+    data.write_text(json.dumps({"version": "1.1", "data": []}), encoding="utf-8")
+    result = invoke("switch", "--to", "2", "--data", str(data), *where(at_1))
+    assert (result.status, result.out) == (1, "")
+    assert "holds no question" in result.err
 
 
 def test_a_split_is_set_and_the_rest_retired(invoke: Invoke, at_1: Served) -> None:
@@ -66,6 +95,10 @@ def test_what_failed_the_gate_ends_with_the_gate_s_status(invoke: Invoke, at_1: 
         (["--to", "9"], 1, "no version 9 of bert-qa (published: 1, 2)"),
         (["--back"], 1, "nothing to go back to"),
         (["--to", "2", "--timeout", "soon"], 2, "The duration 'soon' cannot be read"),
+        (["--to", "2", "--steps", "50,10"], 2, "do not ascend"),
+        (["--to", "2", "--steps", "half"], 2, "write percents"),
+        (["--to", "2", "--pause", "5s", "--initial-delay", "9s"], 2, "measures nothing"),
+        (["--to", "2", "--interval", "0"], 2, "interval has to be above 0"),
     ],
 )
 def test_what_cannot_be_is_said_and_nothing_changes(
