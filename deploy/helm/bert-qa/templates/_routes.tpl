@@ -3,6 +3,9 @@ rules: of a route: one that a header forces onto a track, for each track, and on
 Takes a dict: root, port, match (what every request of the route has in common).
 */}}
 {{- define "bert-qa.routeRules" -}}
+{{- if .root.Values.rollouts.enabled -}}
+{{- include "bert-qa.rollouts.routeRules" . -}}
+{{- else -}}
 {{- $root := .root -}}
 {{- $port := .port -}}
 {{- $match := .match -}}
@@ -22,4 +25,5 @@ Takes a dict: root, port, match (what every request of the route has in common).
     {{- range $tracks }}
     - {name: {{ $name }}-{{ .name }}, port: {{ $port }}, weight: {{ .weight }}}
     {{- end }}
+{{- end -}}
 {{- end -}}

@@ -93,6 +93,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- if .Values.rollouts.enabled -}}
+{{- include "bert-qa.rollouts.validate" . -}}
+{{- end -}}
+
 {{- $autoscaling := .Values.autoscaling -}}
 {{- if and $autoscaling.enabled (gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
 {{- fail (printf "autoscaling.minReplicas (%d) is above autoscaling.maxReplicas (%d)." (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
