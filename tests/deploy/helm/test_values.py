@@ -34,6 +34,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown log level": ({"server": {"logLevel": "LOUD"}}, "logLevel"),
     "text for a number": ({"server": {"streams": "two"}}, "streams"),
     "an unknown placement": ({"xeon": {"amx": "sometimes"}}, "amx"),
+    "no step of a rollout": ({"rollouts": {"steps": []}}, "steps"),
+    "a step above 100": ({"rollouts": {"steps": [50, 101]}}, "steps"),
+    "a Prometheus without a scheme": (
+        {"rollouts": {"prometheus": "prometheus:9090"}},
+        "prometheus",
+    ),
 }
 
 
