@@ -100,9 +100,8 @@ def test_another_version_makes_other_pods_and_changes_nothing_outside_of_them() 
 def test_every_service_and_route_that_it_names_exists() -> None:
     rendering = render("rollouts")
     services = {one["metadata"]["name"]: one for one in rendering.all("Service")}
-    labels = pod_template(rendering)["metadata"]["labels"].items()
     for key in ("stableService", "canaryService"):
-        assert services[canary()[key]]["spec"]["selector"].items() <= labels
+        assert "selector" not in services[canary()[key]]["spec"], "it is Argo's to set"
     plugin = canary()["trafficRouting"]["plugins"]["argoproj-labs/gatewayAPI"]
     assert plugin["namespace"] == "ml"
     for key, kind in (("httpRoutes", "HTTPRoute"), ("grpcRoutes", "GRPCRoute")):
@@ -134,6 +133,20 @@ def test_a_header_forces_the_new_version_or_the_one_before(kind: str) -> None:
                 (backend,) = rule["backendRefs"]
                 forced[header["value"]] = backend["name"]
     assert forced == {"stable": "bert-qa", "canary": "bert-qa-canary"}
+
+
+@pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute"])
+def test_a_route_names_every_default_so_that_an_upgrade_repeats_what_the_plugin_wrote(
+    kind: str,
+) -> None:
+    for rule in render("rollouts").one(kind)["spec"]["rules"]:
+        for backend in rule["backendRefs"]:
+            assert (backend["group"], backend["kind"]) == ("", "Service")
+            assert "weight" in backend
+        for match in rule["matches"]:
+            assert all(header["type"] == "Exact" for header in match.get("headers", []))
+            (found,) = [match[key] for key in ("path", "method") if key in match]
+            assert "type" in found
 
 
 def test_services_beside_the_gateway_reach_the_stable_version_alone() -> None:

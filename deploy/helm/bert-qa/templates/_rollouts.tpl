@@ -36,25 +36,38 @@ argument of the analysis that holds the pods' hash.
 {{/*
 rules: of a route, as bert-qa.routeRules takes it. The plugin sets the weights of the rule that names both Services, and
 of every stable one elsewhere, where 0 would mean an error: so the header that forces the track leads to the Service
-over all stable pods instead.
+over all stable pods instead. The rules are the plugin's once it has set a weight, and an upgrade may only repeat them:
+with the weights that are there, and with every default of the Gateway API.
 */}}
 {{- define "bert-qa.rollouts.routeRules" -}}
 {{- $root := .root -}}
 {{- $name := include "bert-qa.fullname" $root -}}
 {{- $track := first (include "bert-qa.tracks" $root | fromJson).tracks -}}
-{{- range $value, $service := dict $track.name $name "canary" (printf "%s-canary" $name) }}
+{{- $canary := printf "%s-canary" $name -}}
+{{- $weight := 0 -}}
+{{- $live := lookup "gateway.networking.k8s.io/v1" .kind $root.Release.Namespace $name -}}
+{{- range (dig "spec" "rules" list $live | default (list dict) | last).backendRefs -}}
+{{- if eq .name $canary -}}
+{{- $weight = int .weight -}}
+{{- end -}}
+{{- end -}}
+{{- range $value, $service := dict $track.name $name "canary" $canary }}
 - matches:
     - {{ toYaml $.match | indent 6 | trim }}
       headers:
-        - {name: {{ $root.Values.gateway.header }}, value: {{ $value }}}
+        - {type: Exact, name: {{ $root.Values.gateway.header }}, value: {{ $value }}}
   backendRefs:
-    - {name: {{ $service }}, port: {{ $.port }}}
+    - {{ include "bert-qa.rollouts.backend" (list $service $.port 1) }}
 {{- end }}
 - matches:
     - {{ toYaml .match | indent 6 | trim }}
   backendRefs:
-    - {name: {{ $name }}-canary, port: {{ .port }}, weight: 0}
-    - {name: {{ $name }}-{{ $track.name }}, port: {{ .port }}, weight: 100}
+    - {{ include "bert-qa.rollouts.backend" (list $canary .port $weight) }}
+    - {{ include "bert-qa.rollouts.backend" (list (printf "%s-%s" $name $track.name) .port (sub 100 $weight)) }}
+{{- end -}}
+
+{{- define "bert-qa.rollouts.backend" -}}
+{group: "", kind: Service, name: {{ index . 0 }}, port: {{ index . 1 }}, weight: {{ index . 2 }}}
 {{- end -}}
 
 {{/* What the schema cannot say about rollouts. */}}

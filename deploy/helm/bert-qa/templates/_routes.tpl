@@ -1,6 +1,6 @@
 {{/*
 rules: of a route: one that a header forces onto a track, for each track, and one that splits by weight.
-Takes a dict: root, port, match (what every request of the route has in common).
+Takes a dict: root, kind, port, match (what every request of the route has in common).
 */}}
 {{- define "bert-qa.routeRules" -}}
 {{- if .root.Values.rollouts.enabled -}}
