@@ -246,10 +246,16 @@ TLS = {
 }
 
 
-def test_the_alert_on_a_track_that_is_down_counts_its_replica_sets() -> None:
+def test_alerts_count_the_pods_of_its_replica_sets() -> None:
     values = {"monitoring": {"prometheusRule": {"enabled": True}}}
     (group,) = render("rollouts", values).one("PrometheusRule")["spec"]["groups"]
-    (alert,) = [rule for rule in group["rules"] if rule["alert"] == "BertQATrackDown"]
-    assert "kube_replicaset_status_ready_replicas" in alert["expr"]
-    assert "kube_deployment" not in alert["expr"]
-    assert "deployment" not in alert["annotations"]["summary"]
+    alerts = {rule["alert"]: rule for rule in group["rules"]}
+    pods = '{namespace="ml", replicaset=~"bert-qa-stable-[^-]+"}'
+    ready = f"kube_replicaset_status_ready_replicas{pods}"
+    wanted = f"kube_replicaset_spec_replicas{pods}"
+    assert alerts["BertQAServiceDown"]["expr"].split() == f"sum({ready}) == 0".split()
+    expected = f"{ready} == 0 and {wanted} > 0"
+    assert alerts["BertQATrackDown"]["expr"].split() == expected.split()
+    assert "bert-qa-stable" in alerts["BertQAServiceDown"]["annotations"]["summary"]
+    assert "$labels.replicaset" in alerts["BertQATrackDown"]["annotations"]["summary"]
+    assert all("deployment" not in str(rule) for rule in alerts.values())

@@ -99,6 +99,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"gateway": {"grpc": {"hostnames": ["qa.example.com"]}}},
         "both claim the host name qa.example.com",
     ),
+    "more tracks than a route has rules": (
+        "tracks",
+        {"tracks": {f"v{n}": {"version": n, "weight": 0} for n in range(3, 9)}},
+        "The HTTPRoute of 8 tracks needs 17 rules",
+    ),
     "a Gateway that does not trust the servers": (
         "gateway-tls",
         {"gateway": {"backendCAConfigMap": ""}},
@@ -119,6 +124,16 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"tracks": {"third": {"version": 3, "weight": 0}}},
         "there are 3 tracks",
     ),
+    "two tracks on KServe without Knative": (
+        "kserve",
+        {"kserve": {"mode": "standard"}},
+        "kserve.mode=standard goes with one track, and there are 2",
+    ),
+    "KServe's mode as an annotation": (
+        "kserve-standard",
+        {"kserve": {"annotations": {"serving.kserve.io/deploymentMode": "Standard"}}},
+        "set kserve.mode instead",
+    ),
     "KServe with a Gateway": (
         "kserve",
         {"gateway": {"enabled": True, "http": {"parentRefs": [{"name": "a"}]}}},
@@ -137,7 +152,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "rollouts of a track that the new version's Service is named after": (
         "rollouts",
         {"tracks": {"stable": None, "canary": {"version": 2, "weight": 100}}},
-        "a track cannot be called canary",
+        "A track cannot be called canary",
     ),
     "rollouts of the latest version": (
         "rollouts",
@@ -183,6 +198,13 @@ def test_refuses(case: str) -> None:
     message = refusal(values, scenario)
     assert sentence in message
     assert len([line for line in message.splitlines() if "execution error at" in line]) == 1
+
+
+def test_takes_as_many_tracks_as_a_route_has_rules() -> None:
+    tracks = {f"v{n}": {"version": n, "weight": 0} for n in range(3, 8)}
+    route = render("tracks", {"tracks": tracks}).one("HTTPRoute")
+    assert len(route["spec"]["rules"]) == 15
+    assert max(len(rule["matches"]) for rule in route["spec"]["rules"]) <= 8
 
 
 def test_takes_requests_below_limits_once_pinning_is_off() -> None:

@@ -37,7 +37,7 @@ argument of the analysis that holds the pods' hash.
 rules: of a route, as bert-qa.routeRules takes it. The plugin sets the weights of the rule that names both Services, and
 of every stable one elsewhere, where 0 would mean an error: so the header that forces the track leads to the Service
 over all stable pods instead. The rules are the plugin's once it has set a weight, and an upgrade may only repeat them:
-with the weights that are there, and with every default of the Gateway API.
+with the weights that are there, with every default of the Gateway API, and without a rule for a version's own path.
 */}}
 {{- define "bert-qa.rollouts.routeRules" -}}
 {{- $root := .root -}}
@@ -79,11 +79,13 @@ with the weights that are there, and with every default of the Gateway API.
 {{- if .Values.kserve.enabled -}}
 {{- fail "rollouts.enabled does not go with kserve.enabled: KServe moves the traffic between its own revisions." -}}
 {{- end -}}
+{{- range $tracks -}}
+{{- if eq .name "canary" -}}
+{{- fail "A track cannot be called canary with rollouts.enabled: the Service of the new version has that name." -}}
+{{- end -}}
+{{- end -}}
 {{- if gt (len $tracks) 1 -}}
 {{- fail (printf "rollouts.enabled needs one track, but there are %d: Argo Rollouts runs the version before and the new one side by side, so change the version of the one track." (len $tracks)) -}}
-{{- end -}}
-{{- if eq $track.name "canary" -}}
-{{- fail "With rollouts.enabled a track cannot be called canary: the Service of the new version has that name." -}}
 {{- end -}}
 {{- if $track.latest -}}
 {{- fail (printf "With rollouts.enabled the track %s cannot follow the latest version, as a new one would get all of the traffic at once: set tracks.%s.version to a number." $track.name $track.name) -}}

@@ -31,7 +31,7 @@
 {{- $sum := 0 -}}
 {{- $weights := list -}}
 {{- range $tracks -}}
-{{- if has .name (list "headless" "metrics" "proxy" "recipe" "test") -}}
+{{- if has .name (list "dashboard" "headless" "metrics" "proxy" "recipe" "test") -}}
 {{- fail (printf "A track cannot be called %s: the chart has an object of that name." .name) -}}
 {{- end -}}
 {{- if not .version -}}
@@ -85,6 +85,10 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- $rules := add 1 (len $tracks) (len (include "bert-qa.versions" . | fromJson).versions) -}}
+{{- if gt $rules 16 -}}
+{{- fail (printf "The HTTPRoute of %d tracks needs %d rules, one for each track and version and one more, and the Gateway API allows 16: take tracks away, or set gateway.enabled=false." (len $tracks) $rules) -}}
+{{- end -}}
 {{- if and $tls.enabled (not $gateway.backendCAConfigMap) -}}
 {{- fail "gateway.enabled with tls.enabled needs gateway.backendCAConfigMap, so that the Gateway trusts the servers." -}}
 {{- end -}}
@@ -112,6 +116,12 @@
 {{- if .Values.kserve.enabled -}}
 {{- if gt (len $tracks) 2 -}}
 {{- fail (printf "KServe splits traffic between two revisions, but there are %d tracks." (len $tracks)) -}}
+{{- end -}}
+{{- if and (eq .Values.kserve.mode "standard") (gt (len $tracks) 1) -}}
+{{- fail (printf "kserve.mode=standard goes with one track, and there are %d: KServe honours the canary's weight in Knative mode only, and would give the newest version all of the traffic. Take a track away, or set kserve.mode=knative." (len $tracks)) -}}
+{{- end -}}
+{{- if hasKey .Values.kserve.annotations "serving.kserve.io/deploymentMode" -}}
+{{- fail "kserve.annotations must not hold serving.kserve.io/deploymentMode: set kserve.mode instead, by which the chart makes the pods." -}}
 {{- end -}}
 {{- if eq $sources "hostPath" -}}
 {{- fail "KServe does not read a model from a host path: use a claim, an image or an object store." -}}

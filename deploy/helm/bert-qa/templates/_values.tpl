@@ -33,7 +33,7 @@ A track is {name, version, latest, weight, replicas, resources, cpus, memory}; v
 {{- end -}}
 
 {{/*
-The name of the track that the Services over all tracks reach: the one with the greatest weight, of equal ones
+The name of the track that the shared Services reach: the one with the greatest weight, of equal ones
 the one named stable, else the first by name. One answer may need two requests, so both have to reach one version.
 */}}
 {{- define "bert-qa.mainTrack" -}}
@@ -45,6 +45,37 @@ the one named stable, else the first by name. One answer may need two requests, 
 {{- end -}}
 {{- end -}}
 {{- $main.name -}}
+{{- end -}}
+
+{{/*
+The number of pods that a track's manifest names; empty leaves it out. Takes a list: the root, the track.
+A field that a new manifest leaves out goes back to 1, and one that an autoscaler has set is a conflict under another
+number, so where there is an autoscaler the number that runs is named: for each track with a weight, and for one without
+until its `replicas` change. An autoscaler leaves 0 pods alone, so a weight brings the fewest that it allows. Where no
+cluster can be asked (`helm template`), it starts from 1.
+*/}}
+{{- define "bert-qa.replicas" -}}
+{{- $root := index . 0 -}}
+{{- $track := index . 1 -}}
+{{- $autoscaling := $root.Values.autoscaling -}}
+{{- $present := dict -}}
+{{- if $autoscaling.enabled -}}
+{{- $workload := include "bert-qa.workload" (list $root $track.name) | fromYaml -}}
+{{- $present = lookup $workload.apiVersion $workload.kind $root.Release.Namespace $workload.name | default dict -}}
+{{- end -}}
+{{- $runs := dig "spec" "replicas" 1 $present | int -}}
+{{- $noted := dig "metadata" "annotations" dict $present | default dict -}}
+{{- $unchanged := eq (get $noted "bert-qa/replicas") (toString $track.replicas) -}}
+{{- if not (hasKey $noted "bert-qa/replicas") -}}
+{{- $unchanged = ne "0" (get $noted "bert-qa/weight") -}}
+{{- end -}}
+{{- if and $present $track.weight -}}
+{{- $runs | default $autoscaling.minReplicas -}}
+{{- else if and $present $unchanged -}}
+{{- $runs -}}
+{{- else if not (and $autoscaling.enabled $track.weight) -}}
+{{- $track.replicas -}}
+{{- end -}}
 {{- end -}}
 
 {{/* A CPU quantity in thousandths. */}}
@@ -81,4 +112,9 @@ the one named stable, else the first by name. One answer may need two requests, 
 {{/* How long a pod that goes waits before it stops: its connections move away, their requests end. */}}
 {{- define "bert-qa.pauseSeconds" -}}
 {{- add .Values.proxy.maxConnectionSeconds .Values.server.requestTimeoutSeconds 5 -}}
+{{- end -}}
+
+{{/* How long Kubernetes waits for such a pod to end. */}}
+{{- define "bert-qa.graceSeconds" -}}
+{{- add (include "bert-qa.pauseSeconds" . | int) 15 -}}
 {{- end -}}
