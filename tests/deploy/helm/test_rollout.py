@@ -168,7 +168,7 @@ def test_steps_and_what_is_judged_at_each() -> None:
     assert [step["setWeight"] for step in canary()["steps"][::2]] == [5, 25, 50, 100]
 
 
-def test_each_step_gives_its_analyses_the_arguments_that_they_take() -> None:
+def test_each_step_passes_its_analyses_the_arguments_that_they_take() -> None:
     templates = {
         one["metadata"]["name"]: {arg["name"] for arg in one["spec"]["args"]}
         for one in render("rollouts").all("AnalysisTemplate")
