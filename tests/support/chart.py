@@ -85,9 +85,15 @@ def _template(scenario: str, values: str, kubernetes: str, program: Path) -> str
 
 def server_pod(rendering: Rendering, track: str = "stable") -> Manifest:
     """The pod specification of a track."""
-    deployment = rendering.one("Deployment", f"{RELEASE}-{track}")
-    pod: Manifest = deployment["spec"]["template"]["spec"]
+    pod: Manifest = pod_template(rendering, track)["spec"]
     return pod
+
+
+def pod_template(rendering: Rendering, track: str = "stable") -> Manifest:
+    """What the pods of a track are made from."""
+    kind = "Rollout" if rendering.all("Rollout") else "Deployment"
+    template: Manifest = rendering.one(kind, f"{RELEASE}-{track}")["spec"]["template"]
+    return template
 
 
 def container(pod: Manifest, name: str) -> Manifest:
@@ -105,7 +111,7 @@ def pod_specs(rendering: Rendering) -> dict[str, Manifest]:
         match found["kind"]:
             case "Pod":
                 specs[label] = found["spec"]
-            case "Deployment" | "Job":
+            case "Deployment" | "Job" | "Rollout":
                 specs[label] = found["spec"]["template"]["spec"]
             case "InferenceService":
                 specs[label] = found["spec"]["predictor"]
@@ -115,6 +121,9 @@ def pod_specs(rendering: Rendering) -> dict[str, Manifest]:
 
 def server_config(rendering: Rendering, track: str = "stable") -> Manifest:
     """OVMS's config.json of a track."""
-    content = rendering.one("ConfigMap", f"{RELEASE}-{track}")["data"]["config.json"]
+    if rendering.all("Rollout"):
+        content = pod_template(rendering, track)["metadata"]["annotations"]["bert-qa/config.json"]
+    else:
+        content = rendering.one("ConfigMap", f"{RELEASE}-{track}")["data"]["config.json"]
     config: Manifest = json.loads(content)
     return config

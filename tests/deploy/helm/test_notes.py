@@ -103,3 +103,12 @@ def test_values_that_contradict_each_other_are_named_as_serve_names_them(
 def test_nothing_is_said_of_values_that_go_together() -> None:
     for scenario in ("pvc", "tracks", "xeon"):
         assert "contradict" not in notes(scenario)
+
+
+def test_a_rollout_shows_how_to_wait_for_it_and_how_to_change_its_version() -> None:
+    printed = notes("rollouts")
+    assert "wait rollout/answers-bert-qa-stable --for=condition=Healthy" in printed
+    assert "--reset-then-reuse-values --set tracks.stable.version=2" in printed
+    assert "argo rollouts get rollout answers-bert-qa-stable --namespace ml --watch" in printed
+    assert "deployment/" not in printed
+    assert "candidate" not in printed

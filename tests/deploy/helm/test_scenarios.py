@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import jsonschema
-import kubernetes_validate.utils
 import pytest
 import yaml
-from referencing import Registry, Resource
 
 from tests.deploy.helm.golden import GOLDEN, golden_path
+from tests.deploy.helm.schemas import CUSTOM, kubernetes_schema
 from tests.support.chart import CHART, NAMESPACE, SCENARIOS, pod_specs, render
 from tools.programs import checkov, helm, older_helm
 
 KUBERNETES_VERSIONS = ("1.29", "1.37")
-CUSTOM = yaml.safe_load(
-    Path(__file__).with_name("custom_resources.yaml").read_text(encoding="utf-8")
-)
-
 scenarios = pytest.mark.parametrize("scenario", SCENARIOS)
 
 
@@ -53,9 +46,8 @@ def test_helm_3_renders_what_helm_4_renders(scenario: str) -> None:
 def test_every_object_holds_to_the_schemas(scenario: str, version: str) -> None:
     for found in render(scenario, kubernetes=f"{version}.0").objects:
         api, kind = found["apiVersion"], found["kind"]
-        if f"{api} {kind}" in CUSTOM["resources"]:
-            schema = {**CUSTOM["resources"][f"{api} {kind}"], "definitions": CUSTOM["definitions"]}
-            jsonschema.validate(found["spec"], schema)
+        if f"{api} {kind}" in CUSTOM:
+            jsonschema.validate(found["spec"], CUSTOM[f"{api} {kind}"])
         else:
             kubernetes_schema(api, kind, version).validate(found)
 
@@ -75,31 +67,13 @@ def test_the_pods_of_kserve_hold_to_the_schemas(scenario: str, version: str) -> 
     kubernetes_schema("v1", "Pod", version).validate({**pod, "spec": specification})
 
 
-@functools.cache
-def kubernetes_schema(api: str, kind: str, version: str) -> jsonschema.Draft202012Validator:
-    """The strict schema of a built-in kind, from kubernetes-validate, each read once."""
-    directory = f"kubernetes-json-schema/v{version}.0-local-strict"
-    group, _, number = api.rpartition("/")
-    name = "-".join(filter(None, (kind.lower(), group.partition(".")[0], number)))
-    schema = kubernetes_validate.utils.schema_contents(f"{directory}/{name}.json", version)
-    registry: Registry[Any] = kubernetes_definitions(version) @ Registry()
-    return jsonschema.Draft202012Validator(schema, registry=registry)
-
-
-@functools.cache
-def kubernetes_definitions(version: str) -> Resource[Any]:
-    path = f"kubernetes-json-schema/v{version}.0-local-strict/_definitions.json"
-    contents = kubernetes_validate.utils.schema_contents(path, version)
-    return Resource.from_contents(contents)
-
-
 @scenarios
 def test_every_pod_keeps_the_restricted_pod_security_standard(scenario: str) -> None:
     for name, pod in pod_specs(render(scenario)).items():
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod), name
         kinds = set(itertools.chain.from_iterable(pod["volumes"])) - {"name"}
         allowed = {"configMap", "secret", "emptyDir", "persistentVolumeClaim", "image", "projected"}
-        assert kinds <= allowed, name
+        assert kinds <= allowed | {"downwardAPI"}, name
         for one in [*pod.get("initContainers", []), *pod["containers"]]:
             security = one["securityContext"]
             assert security["allowPrivilegeEscalation"] is False

@@ -139,6 +139,51 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"gateway": {"enabled": True, "http": {"parentRefs": [{"name": "a"}]}}},
         "gateway.",
     ),
+    "rollouts with KServe": (
+        "rollouts",
+        {"kserve": {"enabled": True}, "gateway": {"enabled": False}},
+        "rollouts.enabled does not go with kserve.enabled",
+    ),
+    "rollouts with a second track": (
+        "rollouts",
+        {"tracks": {"next": {"version": 2, "weight": 0}}},
+        "rollouts.enabled needs one track, but there are 2",
+    ),
+    "rollouts of a track that the new version's Service is named after": (
+        "rollouts",
+        {"tracks": {"stable": None, "canary": {"version": 2, "weight": 100}}},
+        "A track cannot be called canary",
+    ),
+    "rollouts of the latest version": (
+        "rollouts",
+        {"tracks": {"stable": {"version": "latest"}}},
+        "the track stable cannot follow the latest version",
+    ),
+    "rollouts without a Gateway": (
+        "rollouts",
+        {"gateway": {"enabled": False}},
+        "rollouts.enabled needs gateway.enabled",
+    ),
+    "rollouts without metrics": (
+        "rollouts",
+        {"monitoring": {"serviceMonitor": {"enabled": False}}},
+        "rollouts.enabled needs monitoring.serviceMonitor.enabled",
+    ),
+    "steps that do not ascend": (
+        "rollouts",
+        {"rollouts": {"steps": [5, 50, 50, 100]}},
+        "The steps of rollouts.steps (5, 50, 50, 100) do not ascend",
+    ),
+    "a pause that ends before the first check": (
+        "rollouts",
+        {"rollouts": {"pauseSeconds": 20}},
+        "rollouts.intervalSeconds (30) is above rollouts.pauseSeconds (20)",
+    ),
+    "a step of which all checks may fail": (
+        "rollouts",
+        {"rollouts": {"failureLimit": 4}},
+        "rollouts.failureLimit (4) is not below the 4 checks of a step",
+    ),
     "KServe on a host path": (
         "kserve",
         {"model": {"pvc": {"claimName": ""}, "hostPath": {"path": "/srv/models"}}},

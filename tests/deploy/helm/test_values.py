@@ -38,6 +38,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a split of version zero": ({"rollout": {"previous": "0=100"}}, "previous"),
     "text for yes or no": ({"rollout": {"returning": "yes"}}, "returning"),
     "an unknown placement": ({"xeon": {"amx": "sometimes"}}, "amx"),
+    "no step of a rollout": ({"rollouts": {"steps": []}}, "steps"),
+    "a step above 100": ({"rollouts": {"steps": [50, 101]}}, "steps"),
+    "a Prometheus without a scheme": (
+        {"rollouts": {"prometheus": "prometheus:9090"}},
+        "prometheus",
+    ),
 }
 
 

@@ -33,6 +33,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* What holds the pods of a track, for those that scale it. Takes a list: the root, the track's name. */}}
+{{- define "bert-qa.workload" -}}
+{{- if (index . 0).Values.rollouts.enabled -}}
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+{{- else -}}
+apiVersion: apps/v1
+kind: Deployment
+{{- end }}
+name: {{ include "bert-qa.fullname" (index . 0) }}-{{ index . 1 }}
+{{- end -}}
+
 {{/* metadata: of an object. Takes a list: the root, the name's suffix (or ""). */}}
 {{- define "bert-qa.metadata" -}}
 {{- $root := index . 0 -}}

@@ -35,7 +35,7 @@ topologySpreadConstraints:
   - topologyKey: {{ $key }}
     maxSkew: 1
     whenUnsatisfiable: {{ eq $root.Values.topologySpread "required" | ternary "DoNotSchedule" "ScheduleAnyway" }}
-    matchLabelKeys: [pod-template-hash]
+    matchLabelKeys: [{{ if $root.Values.rollouts.enabled }}rollouts-{{ end }}pod-template-hash]
     labelSelector:
       matchLabels:
         {{- $labels | nindent 8 }}

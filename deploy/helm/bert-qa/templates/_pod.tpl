@@ -11,8 +11,12 @@ metadata:
     {{- end }}
   annotations:
     bert-qa/version: {{ $track.version | quote }}
+    {{- if $root.Values.rollouts.enabled }}
+    {{- include "bert-qa.configAnnotations" (list $root $track) | nindent 4 }}
+    {{- else }}
     bert-qa/server-config: {{ include "bert-qa.server.config" (list $root $track) | sha256sum | trunc 16 | quote }}
     bert-qa/proxy-config: {{ include "bert-qa.proxy.config" $root | sha256sum | trunc 16 | quote }}
+    {{- end }}
     {{- with $root.Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -53,13 +57,42 @@ spec:
         {{- end }}
   volumes:
     - name: server-config
+      {{- if $root.Values.rollouts.enabled }}
+      {{- include "bert-qa.annotatedFiles" (list "config.json") | nindent 6 }}
+      {{- else }}
       configMap:
         name: {{ include "bert-qa.fullname" $root }}-{{ $track.name }}
+      {{- end }}
     - name: scratch
       emptyDir:
         sizeLimit: 8Gi
     {{- include "bert-qa.proxy.volumes" $root | nindent 4 }}
     {{- with include "bert-qa.model.volumes" $root | trim }}
     {{- . | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{/*
+The files of a pod of a Rollout, as annotations of its own: two versions run side by side for long there, and a pod of
+either that is replaced has to start with what it had, which one ConfigMap for both could not give it. Takes a list: the
+root, the track.
+*/}}
+{{- define "bert-qa.configAnnotations" -}}
+{{- $root := index . 0 -}}
+bert-qa/config.json: |
+  {{- include "bert-qa.server.config" . | nindent 2 }}
+{{- range $file, $content := include "bert-qa.proxy.files" $root | fromYaml }}
+bert-qa/{{ $file }}: |
+  {{- $content | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The source of a volume that holds annotations of the pod as files. Takes the files' names. */}}
+{{- define "bert-qa.annotatedFiles" -}}
+downwardAPI:
+  items:
+    {{- range . }}
+    - path: {{ . }}
+      fieldRef: {fieldPath: "metadata.annotations['bert-qa/{{ . }}']"}
     {{- end }}
 {{- end -}}

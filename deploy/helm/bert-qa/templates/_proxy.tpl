@@ -141,6 +141,20 @@ filter_chains:
     {{- end }}
 {{- end -}}
 
+{{/* Its files: the bootstrap, and with TLS where its certificates are. */}}
+{{- define "bert-qa.proxy.files" -}}
+envoy.yaml: |
+  {{- include "bert-qa.proxy.config" . | nindent 2 }}
+{{- if .Values.tls.enabled }}
+server-secret.yaml: |
+  {{- include "bert-qa.proxy.serverSecret" . | nindent 2 }}
+{{- if .Values.tls.clientCASecretName }}
+clients-secret.yaml: |
+  {{- include "bert-qa.proxy.clientsSecret" . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* Where Envoy finds its certificate; it watches the directory. */}}
 {{- define "bert-qa.proxy.serverSecret" -}}
 resources:
@@ -216,8 +230,12 @@ startupProbe:
 
 {{- define "bert-qa.proxy.volumes" -}}
 - name: proxy-config
+  {{- if .Values.rollouts.enabled }}
+  {{- include "bert-qa.annotatedFiles" (include "bert-qa.proxy.files" . | fromYaml | keys | sortAlpha) | nindent 2 }}
+  {{- else }}
   configMap:
     name: {{ include "bert-qa.fullname" . }}-proxy
+  {{- end }}
 {{- if .Values.tls.enabled }}
 - name: server-certificate
   secret:

@@ -2,9 +2,12 @@
 rules: of a route: one for each track, that a header forces onto it; one for each version, whose path only its own
 tracks can answer; and the last, that splits by weight. A Gateway prefers the longest path and then the most headers,
 so a forced track is matched under each of the paths.
-Takes a dict: root, port, match (what every request of the route has in common), versionPath (a format; empty: none).
+Takes a dict: root, kind, port, match (what every request of the route has in common), versionPath (a format; empty: none).
 */}}
 {{- define "bert-qa.routeRules" -}}
+{{- if .root.Values.rollouts.enabled -}}
+{{- include "bert-qa.rollouts.routeRules" . -}}
+{{- else -}}
 {{- $root := .root -}}
 {{- $port := .port -}}
 {{- $name := include "bert-qa.fullname" $root -}}
@@ -40,6 +43,7 @@ Takes a dict: root, port, match (what every request of the route has in common),
     {{- range $tracks }}
     - {name: {{ $name }}-{{ .name }}, port: {{ $port }}, weight: {{ .weight }}}
     {{- end }}
+{{- end -}}
 {{- end -}}
 
 {{/*

@@ -97,6 +97,17 @@
 {{- end -}}
 {{- end -}}
 
+{{- if .Values.rollouts.enabled -}}
+{{- include "bert-qa.rollouts.validate" . -}}
+{{- else if .Capabilities.APIVersions.Has "argoproj.io/v1alpha1/Rollout" -}}
+{{- range $tracks -}}
+{{- $name := printf "%s-%s" (include "bert-qa.fullname" $) .name -}}
+{{- if lookup "argoproj.io/v1alpha1" "Rollout" $.Release.Namespace $name -}}
+{{- fail (printf "The release runs as the Rollout %s, whose pods would go before those of a Deployment are ready: install another release without rollouts.enabled, move its clients, and uninstall this one." $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- $autoscaling := .Values.autoscaling -}}
 {{- if and $autoscaling.enabled (gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
 {{- fail (printf "autoscaling.minReplicas (%d) is above autoscaling.maxReplicas (%d)." (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}

@@ -60,8 +60,8 @@ cluster can be asked (`helm template`), it starts from 1.
 {{- $autoscaling := $root.Values.autoscaling -}}
 {{- $present := dict -}}
 {{- if $autoscaling.enabled -}}
-{{- $name := printf "%s-%s" (include "bert-qa.fullname" $root) $track.name -}}
-{{- $present = lookup "apps/v1" "Deployment" $root.Release.Namespace $name | default dict -}}
+{{- $workload := include "bert-qa.workload" (list $root $track.name) | fromYaml -}}
+{{- $present = lookup $workload.apiVersion $workload.kind $root.Release.Namespace $workload.name | default dict -}}
 {{- end -}}
 {{- $runs := dig "spec" "replicas" 1 $present | int -}}
 {{- $noted := dig "metadata" "annotations" dict $present | default dict -}}
