@@ -23,16 +23,14 @@ class Route(Generic[T]):
     Attributes:
         transport: The transport, with connections of its own.
         is_shared: Whether other calls use it too; otherwise it is of one call that searches.
-        calls: How many calls are on their way.
+        holders: How many calls use it, and one more while it is kept for others.
         answered_at: A time of `time.monotonic()` at which it led to the version last.
-        is_retired: Whether it is closed once its calls are over.
     """
 
     transport: T
     is_shared: bool
-    calls: int = field(default=1, init=False)
+    holders: int = field(default=1, init=False)
     answered_at: float = field(default=-math.inf, init=False)
-    is_retired: bool = field(default=False, init=False)
 
 
 class Routes(Generic[T]):
@@ -84,8 +82,7 @@ class Routes(Generic[T]):
             self._check_open()
             known = self._by_version.get(version)
             if known is route and route.answered_at < since:
-                del self._by_version[version]
-                route.is_retired = True
+                self._drop(self._by_version.pop(version))
                 return None
             return None if known is None else self._taken(known)
 
@@ -100,8 +97,30 @@ class Routes(Generic[T]):
             route.answered_at = time.monotonic()
             self._missed.pop(version, None)
             if not (route.is_shared or self._closed or version in self._by_version):
+                self._by_version[version] = self._taken(route)
                 route.is_shared = True
-                self._by_version[version] = route
+
+    def replace_first(self, route: Route[T]) -> list[T]:
+        """Let the calls that name no version, or a new one, have a new connection.
+
+        A kept connection may lead to a server that no new one reaches, and that answers with a
+        version which cannot be asked about.
+
+        Args:
+            route: The new route.
+
+        Returns:
+            The transports to close; others are returned by `release`.
+        """
+        with self._lock:
+            if self._closed:
+                return [route.transport]
+            left = self._drop(self._first)
+            if None in self._by_version:
+                left += self._drop(self._by_version.pop(None))
+            self._first = route
+            route.is_shared = True
+            return left
 
     def release(self, route: Route[T]) -> list[T]:
         """Take a route back.
@@ -113,9 +132,7 @@ class Routes(Generic[T]):
             The transports to close.
         """
         with self._lock:
-            route.calls -= 1
-            is_over = route.is_retired or not route.is_shared
-            return [route.transport] if is_over and not route.calls else []
+            return self._drop(route)
 
     def pauses(self, version: int | None, deadline: float, *, is_there: bool) -> Iterator[float]:
         """Yield the seconds to wait before each further attempt to find a version.
@@ -129,8 +146,7 @@ class Routes(Generic[T]):
         begin = time.monotonic()
         with self._lock:
             missed_at = self._missed.get(version, -math.inf)
-        is_hopeless = begin - missed_at < _defaults.SEARCH_AGAIN_SECONDS
-        few = is_there or is_hopeless
+        few = is_there or begin - missed_at < _defaults.SEARCH_AGAIN_SECONDS
         attempts = _defaults.SEARCHES_IN_DOUBT if few else _defaults.SEARCHES
         for _ in range(attempts):
             if time.monotonic() - begin >= (deadline - begin) / 2:
@@ -155,8 +171,12 @@ class Routes(Generic[T]):
             self._missed[version] = now
 
     def _taken(self, route: Route[T]) -> Route[T]:
-        route.calls += 1
+        route.holders += 1
         return route
+
+    def _drop(self, route: Route[T]) -> list[T]:
+        route.holders -= 1
+        return [] if route.holders else [route.transport]
 
     def _check_open(self) -> None:
         if self._closed:

@@ -61,7 +61,7 @@ class AsyncRestTransport(RestConnection):
         return True
 
     async def renew(self) -> None:
-        """Do nothing: a connection that led to the wrong server is closed already."""
+        """Do nothing: a connection on which something was not found is closed already."""
 
     async def close(self) -> None:
         """Close the connections; see `AsyncTransport`."""
@@ -123,10 +123,7 @@ class AsyncRestTransport(RestConnection):
                 # httpx's own timeout is for each read, not for all of them.
                 if time.monotonic() > deadline:
                     raise TimeoutError
-            try:
-                self._check_status(response, bytes(body), mapper)
-            except VersionNotFoundError:
-                # Behind an address with several servers, this one is not asked again.
-                await response.extensions["network_stream"].aclose()
-                raise
+                if self._is_left(response):
+                    break
+            self._check_status(response, bytes(body), mapper)
             return bytes(body), response.headers

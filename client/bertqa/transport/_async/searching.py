@@ -75,6 +75,7 @@ class AsyncSearchingTransport:
                         pauses = self._routes.pauses(version, deadline, is_there=is_there)
                     pause = next(pauses, None)
                     if pause is None:
+                        await self._close(self._routes.replace_first(await self._open()))
                         raise
                 else:
                     self._routes.found(route, version)

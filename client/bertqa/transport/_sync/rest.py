@@ -62,7 +62,7 @@ class RestTransport(RestConnection):
         return True
 
     def renew(self) -> None:
-        """Do nothing: a connection that led to the wrong server is closed already."""
+        """Do nothing: a connection on which something was not found is closed already."""
 
     def close(self) -> None:
         """Close the connections; see `Transport`."""
@@ -122,10 +122,7 @@ class RestTransport(RestConnection):
                 # httpx's own timeout is for each read, not for all of them.
                 if time.monotonic() > deadline:
                     raise TimeoutError
-            try:
-                self._check_status(response, bytes(body), mapper)
-            except VersionNotFoundError:
-                # Behind an address with several servers, this one is not asked again.
-                response.extensions["network_stream"].close()
-                raise
+                if self._is_left(response):
+                    break
+            self._check_status(response, bytes(body), mapper)
             return bytes(body), response.headers

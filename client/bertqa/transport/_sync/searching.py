@@ -76,6 +76,7 @@ class SearchingTransport:
                         pauses = self._routes.pauses(version, deadline, is_there=is_there)
                     pause = next(pauses, None)
                     if pause is None:
+                        self._close(self._routes.replace_first(self._open()))
                         raise
                 else:
                     self._routes.found(route, version)
