@@ -41,6 +41,7 @@ NAMES = {
     "AsyncQAClient": "QAClient",
     "AsyncRestTransport": "RestTransport",
     "AsyncSearchingTransport": "SearchingTransport",
+    "AsyncSplitFollower": "SplitFollower",
     "AsyncTransport": "Transport",
     "AsyncTransportCall": "SyncTransportCall",
     "TaskDriver": "ThreadDriver",

@@ -35,9 +35,11 @@ SHADOWS_WAITING: Final = 64
 TIMEOUT_SECONDS: Final = 30.0
 # In this process nothing is lost on the way: a request only waits for the processor.
 LOCAL_TIMEOUT_SECONDS: Final = 600.0
-# How old the split may be that traffic="auto" goes by, and how long reading it may take.
+# How old the split may be that traffic="auto" goes by, how long reading it may take, and after how
+# long without a question it is not read any more.
 FOLLOW_SECONDS: Final = 1.0
 FOLLOW_TIMEOUT_SECONDS: Final = 1.0
+FOLLOW_IDLE_SECONDS: Final = 30.0
 GRPC_PORT: Final = 9000
 REST_PORT: Final = 8000
 # A gRPC address learns the model over REST at its own port less this.
