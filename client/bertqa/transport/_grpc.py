@@ -122,7 +122,7 @@ class AsyncChannel:
     ) -> None:
         self._arguments = address, credentials
         self._codec = codec
-        self._options = {"repeats": repeats, "new": new}
+        self._repeats, self._new = repeats, new
         self._opened: tuple[Any, Any, Any] | None = None
 
     def infer(self, request: Any, **arguments: Any) -> Any:
@@ -162,7 +162,9 @@ class AsyncChannel:
 
     def _open(self) -> tuple[Any, Any, Any]:
         if self._opened is None:
-            channel = _open_channel(grpc.aio, *self._arguments, **self._options)
+            channel = _open_channel(
+                grpc.aio, *self._arguments, repeats=self._repeats, new=self._new
+            )
             self._opened = channel, *_calls(channel, self._codec)
         return self._opened
 

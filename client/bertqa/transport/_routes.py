@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Generic, TypeVar
 
 from bertqa import _defaults
 from bertqa.errors import ClientStateError
+from bertqa.transport._retries import searches
 
 T = TypeVar("T")
 
@@ -148,10 +148,7 @@ class Routes(Generic[T]):
             missed_at = self._missed.get(version, -math.inf)
         few = is_there or begin - missed_at < _defaults.SEARCH_AGAIN_SECONDS
         attempts = _defaults.SEARCHES_IN_DOUBT if few else _defaults.SEARCHES
-        for _ in range(attempts):
-            if time.monotonic() - begin >= (deadline - begin) / 2:
-                break
-            yield _defaults.SEARCH_PAUSE_SECONDS * random.uniform(0.5, 1.5)
+        yield from searches((deadline - begin) / 2, attempts)
         if not few:
             self._miss(version)
 

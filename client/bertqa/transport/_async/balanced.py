@@ -81,7 +81,7 @@ class AsyncBalancedTransport:
     async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `AsyncTransport`."""
 
-        async def call(transport: AsyncProbedTransport, left: float) -> InferResult:
+        async def call(transport: AsyncTransport, left: float) -> InferResult:
             return await transport.infer(inputs, version=version, timeout=left)
 
         return await self._call(call, timeout)
@@ -89,7 +89,7 @@ class AsyncBalancedTransport:
     async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """Describe the model; see `AsyncTransport`."""
 
-        async def call(transport: AsyncProbedTransport, left: float) -> ModelMetadata:
+        async def call(transport: AsyncTransport, left: float) -> ModelMetadata:
             return await transport.metadata(version=version, timeout=left)
 
         return await self._call(call, timeout)

@@ -11,6 +11,7 @@ from bertqa.errors import ModelNotReadyError, VersionNotFoundError
 from bertqa.transport._background import AsyncTransportCall
 from bertqa.transport._contract import (
     AsyncProbedTransport,
+    AsyncTransport,
     InferResult,
     Inputs,
     ModelMetadata,
@@ -43,7 +44,7 @@ class AsyncSearchingTransport:
     async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `AsyncTransport`."""
 
-        async def call(transport: AsyncProbedTransport, left: float) -> InferResult:
+        async def call(transport: AsyncTransport, left: float) -> InferResult:
             return await transport.infer(inputs, version=version, timeout=left)
 
         return await self._call(call, version, timeout)
@@ -51,7 +52,7 @@ class AsyncSearchingTransport:
     async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """Describe the model; see `AsyncTransport`."""
 
-        async def call(transport: AsyncProbedTransport, left: float) -> ModelMetadata:
+        async def call(transport: AsyncTransport, left: float) -> ModelMetadata:
             return await transport.metadata(version=version, timeout=left)
 
         return await self._call(call, version, timeout)

@@ -82,7 +82,7 @@ class BalancedTransport:
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `Transport`."""
 
-        def call(transport: ProbedTransport, left: float) -> InferResult:
+        def call(transport: Transport, left: float) -> InferResult:
             return transport.infer(inputs, version=version, timeout=left)
 
         return self._call(call, timeout)
@@ -90,7 +90,7 @@ class BalancedTransport:
     def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """Describe the model; see `Transport`."""
 
-        def call(transport: ProbedTransport, left: float) -> ModelMetadata:
+        def call(transport: Transport, left: float) -> ModelMetadata:
             return transport.metadata(version=version, timeout=left)
 
         return self._call(call, timeout)

@@ -15,6 +15,7 @@ from bertqa.transport._contract import (
     Inputs,
     ModelMetadata,
     ProbedTransport,
+    Transport,
 )
 from bertqa.transport._routes import Route, Routes
 
@@ -44,7 +45,7 @@ class SearchingTransport:
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `Transport`."""
 
-        def call(transport: ProbedTransport, left: float) -> InferResult:
+        def call(transport: Transport, left: float) -> InferResult:
             return transport.infer(inputs, version=version, timeout=left)
 
         return self._call(call, version, timeout)
@@ -52,7 +53,7 @@ class SearchingTransport:
     def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """Describe the model; see `Transport`."""
 
-        def call(transport: ProbedTransport, left: float) -> ModelMetadata:
+        def call(transport: Transport, left: float) -> ModelMetadata:
             return transport.metadata(version=version, timeout=left)
 
         return self._call(call, version, timeout)
