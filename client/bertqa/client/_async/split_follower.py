@@ -35,15 +35,18 @@ class AsyncSplitFollower:
         if self._poller.ask():
             # Of a closed client, the question itself says so.
             with contextlib.suppress(ClientStateError):
-                async with self._driver.polling:
-                    if self._poller.is_stale:
-                        await self._read()
+                await self._read_where_stale()
         self._driver.repeat(self._read_again, self._poller.pause)
 
     async def close(self) -> None:
         """Close the connections to the source."""
         if not isinstance(self._source, Path):
             await self._source.close()
+
+    async def _read_where_stale(self) -> None:
+        async with self._driver.polling:
+            if self._poller.is_stale:
+                await self._read()
 
     async def _read_again(self) -> None:
         async with self._driver.polling:

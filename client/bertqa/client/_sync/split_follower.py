@@ -35,15 +35,18 @@ class SplitFollower:
         if self._poller.ask():
             # Of a closed client, the question itself says so.
             with contextlib.suppress(ClientStateError):
-                with self._driver.polling:
-                    if self._poller.is_stale:
-                        self._read()
+                self._read_where_stale()
         self._driver.repeat(self._read_again, self._poller.pause)
 
     def close(self) -> None:
         """Close the connections to the source."""
         if not isinstance(self._source, Path):
             self._source.close()
+
+    def _read_where_stale(self) -> None:
+        with self._driver.polling:
+            if self._poller.is_stale:
+                self._read()
 
     def _read_again(self) -> None:
         with self._driver.polling:
