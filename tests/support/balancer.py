@@ -48,6 +48,10 @@ class Balancer:
     def url(self, scheme: str) -> str:
         return f"{scheme}://127.0.0.1:{self.rest_port if scheme == 'http' else self.grpc_port}"
 
+    def lead(self, at: int) -> None:
+        """Have the next turn at this server."""
+        self._credit[at] += 1.0
+
     def choose(self) -> Served:
         with self._lock:
             places = range(len(self.servers))

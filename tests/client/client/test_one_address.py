@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from bertqa import Answer, AsyncQAClient, BertQAError, QAClient
+from bertqa import Answer, AsyncQAClient, BertQAError, QAClient, _defaults
+from bertqa._progress import Progress
 from bertqa.artifact import ModelInfo
-from bertqa.errors import VersionNotFoundError
+from bertqa.client._router import WeightedRouter
+from bertqa.errors import ClientStateError, VersionNotFoundError
 from bertqa.transport import AdminClient, rest_address, served_versions, warm_up
 from tests.support.balancer import KINDS, Balancer, balancing
 from tests.support.engines import Served
@@ -60,10 +64,11 @@ def balancer(request: pytest.FixtureRequest, servers: list[Served]) -> Iterator[
 
 
 def address(balancer: Balancer, scheme: str) -> dict[str, str]:
+    balancer.servers[0].port(scheme)
     return {"url": balancer.url(scheme), "metadata_url": balancer.url("http")}
 
 
-schemes = pytest.mark.parametrize("scheme", ["grpc", "http"])
+schemes = pytest.mark.parametrize("scheme", ["grpc", "http", "tfs"])
 
 
 def test_eight_clients_fail_no_question_while_the_weights_change(
@@ -134,6 +139,26 @@ def test_a_split_of_the_clients_own_reaches_both_versions(
 
 
 @schemes
+def test_a_split_that_is_followed_is_kept_behind_one_address(
+    open_client: Twins,
+    balancer: Balancer,
+    right: dict[int, Answer],
+    scheme: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    split = tmp_path / "split"
+    split.write_text("1=50,2=50", encoding="utf-8")
+    client = open_client(**address(balancer, scheme), traffic=split)
+    with caplog.at_level(logging.WARNING, "bertqa"):
+        for number in range(12):
+            key = f"user-{number}"
+            chosen = WeightedRouter({1: 50, 2: 50}).pick(key)
+            assert client.answer(*PAIR, key=key) == right[chosen]
+    assert not caplog.records, "no question fell back to the default version"
+
+
+@schemes
 def test_a_connection_that_led_to_a_version_is_kept_for_it(
     open_client: Twins, servers: list[Served], scheme: str
 ) -> None:
@@ -181,9 +206,37 @@ def test_a_version_that_no_server_has_is_given_up(
             client.answer(*PAIR, version=98, timeout=0.2)
 
 
+def test_closing_ends_a_search(servers: list[Served], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_defaults, "SEARCHES", 1_000_000)
+    with balancing(servers, "connections in turn") as balancer:
+        client = QAClient(**address(balancer, "grpc"), timeout=600)
+        client.answer(*PAIR)
+        with ThreadPoolExecutor() as pool:
+            before = sum(balancer.chosen)
+            searching = pool.submit(client.answer, *PAIR, version=99)
+            while sum(balancer.chosen) < before + 6:
+                time.sleep(0.01)
+            client.close()
+            assert isinstance(searching.exception(60), ClientStateError)
+
+
+def test_a_kept_connection_to_a_server_that_no_new_one_reaches_is_left(
+    open_client: Twins, servers: list[Served], right: dict[int, Answer]
+) -> None:
+    """As behind a Service whose selector has changed under a client."""
+    with balancing(servers, "connections in turn") as balancer:
+        balancer.lead(1)
+        client = open_client(balancer.url("grpc"), metadata_url=servers[0].rest_url)
+        assert client.answer(*PAIR) == right[1]
+        assert balancer.chosen == [1, 1]
+
+
 def test_a_warm_up_finds_the_versions(balancer: Balancer) -> None:
     with AdminClient(rest_address(balancer.url("http"))) as admin:
-        assert warm_up(admin, "bert-qa", [1, 2]) == 12 + 2
+        seen: list[Progress] = []
+        warm_up(admin, "bert-qa", [1, 2], on_progress=seen.append)
+    expected = [(1, length) for length in range(32, 385, 32)] + [(2, 32), (2, 64)]
+    assert [each.note for each in seen] == [f"version {v}, {n} tokens" for v, n in expected]
 
 
 def test_the_versions_are_listed(balancer: Balancer) -> None:
