@@ -221,11 +221,15 @@ def test_closing_ends_a_search(servers: list[Served], monkeypatch: pytest.Monkey
 
 
 def test_a_kept_connection_to_a_server_that_no_new_one_reaches_is_left(
-    open_client: Twins, servers: list[Served], right: dict[int, Answer]
+    open_client: Twins,
+    servers: list[Served],
+    right: dict[int, Answer],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As behind a Service whose selector has changed under a client."""
     with balancing(servers, "connections in turn") as balancer:
         balancer.lead(1)
+        monkeypatch.setattr(_defaults, "SEARCHES", 10)
         client = open_client(balancer.url("grpc"), metadata_url=servers[0].rest_url)
         assert client.answer(*PAIR) == right[1]
         assert balancer.chosen == [1, 1]

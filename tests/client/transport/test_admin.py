@@ -145,7 +145,7 @@ def test_a_server_that_dies_in_the_middle_of_an_answer_is_away() -> None:
         admin.models()
 
 
-def test_a_version_that_goes_while_versions_are_listed_is_no_error(
+def test_versions_are_listed_although_one_of_them_goes_meanwhile(
     server: LocalServer, tmp_path: Path
 ) -> None:
     missing = response(b'{"error": "Model with requested version is retired"}', "404 Not Found")
