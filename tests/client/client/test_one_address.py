@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ def balancer(request: pytest.FixtureRequest, servers: list[Served]) -> Iterator[
         yield balancer
 
 
-def address(balancer: Balancer, scheme: str) -> dict[str, str]:
+def address(balancer: Balancer, scheme: str) -> dict[str, Any]:
     balancer.servers[0].port(scheme)
     return {"url": balancer.url(scheme), "metadata_url": balancer.url("http")}
 
