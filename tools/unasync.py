@@ -40,6 +40,8 @@ NAMES = {
     "AsyncProbedTransport": "ProbedTransport",
     "AsyncQAClient": "QAClient",
     "AsyncRestTransport": "RestTransport",
+    "AsyncSearchingTransport": "SearchingTransport",
+    "AsyncSplitFollower": "SplitFollower",
     "AsyncTransport": "Transport",
     "AsyncTransportCall": "SyncTransportCall",
     "TaskDriver": "ThreadDriver",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 from rich.text import Text
@@ -13,8 +15,16 @@ CONTEXT_SHOWN = 160
 
 
 def directory_size(directory: Path) -> int:
-    """Return the sum of the sizes of all files in a directory, in bytes."""
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    """Return the sum of the sizes of all files in a directory, in bytes.
+
+    What is deleted meanwhile is not counted.
+    """
+    size = 0
+    for folder, _, files in os.walk(directory):
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):
+                size += Path(folder, file).stat().st_size
+    return size
 
 
 def human_size(size: int) -> str:

@@ -35,9 +35,11 @@ SHADOWS_WAITING: Final = 64
 TIMEOUT_SECONDS: Final = 30.0
 # In this process nothing is lost on the way: a request only waits for the processor.
 LOCAL_TIMEOUT_SECONDS: Final = 600.0
-# How old the split may be that traffic="auto" goes by, and how long reading it may take.
+# How old the split may be that traffic="auto" goes by, how long reading it may take, and after how
+# long without a question it is not read any more.
 FOLLOW_SECONDS: Final = 1.0
 FOLLOW_TIMEOUT_SECONDS: Final = 1.0
+FOLLOW_IDLE_SECONDS: Final = 30.0
 GRPC_PORT: Final = 9000
 REST_PORT: Final = 8000
 # A gRPC address learns the model over REST at its own port less this.
@@ -61,5 +63,11 @@ SILENT_SECONDS: Final = 3.0
 PROBE_SECONDS: Final = 2.0
 EJECTION_SECONDS: Final = 1.0
 EJECTION_LIMIT_SECONDS: Final = 30.0
+# Behind one address servers may have different versions. How often a version is looked for over new
+# connections, how often where it was missed so shortly before or is not ready, and the pause.
+SEARCHES: Final = 100
+SEARCHES_IN_DOUBT: Final = 3
+SEARCH_AGAIN_SECONDS: Final = 5.0
+SEARCH_PAUSE_SECONDS: Final = 0.01
 # No answer of a QA model is near this, so that a wrong server cannot fill the memory.
 RESPONSE_LIMIT_BYTES: Final = 256 * 1024 * 1024

@@ -40,7 +40,6 @@ class BaseClient(Generic[TransportT]):
     """A connection to one model of one server."""
 
     _transport: TransportT
-    _split_transport: TransportT | None = None
 
     def __init__(
         self,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import logging
 import time
 from collections.abc import (
@@ -63,6 +65,7 @@ class TaskDriver:
         self._background: set[asyncio.Task[None]] = set()
         self._disconnected = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._repeating: asyncio.Task[None] | None = None
 
     @property
     def is_elsewhere(self) -> bool:
@@ -186,6 +189,21 @@ class TaskDriver:
         task.add_done_callback(self._background.discard)
         return True
 
+    def repeat(
+        self, work: Callable[[], Awaitable[None]], pause: Callable[[], float | None]
+    ) -> None:
+        """Repeat work in the background until the driver disconnects, unless it is done already.
+
+        Args:
+            work: What to await. What it raises ends it.
+            pause: Returns the seconds before each time; None ends it.
+        """
+        if self._disconnected or not (self._repeating is None or self._repeating.done()):
+            return
+        # It is of no question, so that it is not within the trace of one.
+        context = contextvars.Context()
+        self._repeating = asyncio.create_task(_repeat(work, pause), context=context)
+
     async def finish(self) -> None:
         """Wait for the work in the background."""
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -193,6 +211,8 @@ class TaskDriver:
     def disconnect(self) -> None:
         """Refuse further requests; those in flight end when the transport is closed."""
         self._disconnected = True
+        if self._repeating is not None:
+            self._repeating.cancel()
 
     async def close(self) -> None:
         """Do nothing: tasks end with their loop."""
@@ -234,6 +254,13 @@ class TaskDriver:
         assert isinstance(request, FetchMetadata)
         # Reading a tokenizer takes a while, in which the loop has other things to do.
         return await asyncio.to_thread(request.learn, result)
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], pause: Callable[[], float | None]) -> None:
+    with contextlib.suppress(ClientStateError):
+        while (seconds := pause()) is not None:
+            await asyncio.sleep(seconds)
+            await work()
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -71,6 +71,9 @@ class ThreadDriver:
         self._background = ThreadPoolExecutor(_BACKGROUND_THREADS, "bertqa-shadow")
         self._background_slots = threading.BoundedSemaphore(_defaults.SHADOWS_WAITING)
         self._disconnected = False
+        self._ended = threading.Event()
+        self._starting = threading.Lock()
+        self._repeating: threading.Thread | None = None
 
     def stream(
         self,
@@ -178,6 +181,26 @@ class ThreadDriver:
         self._background.submit(run)
         return True
 
+    def repeat(self, work: Callable[[], None], pause: Callable[[], float | None]) -> None:
+        """Repeat work in the background until the driver disconnects, unless it is done already.
+
+        Args:
+            work: What to call. What it raises ends it. It must not hold the client, which may be
+                forgotten unclosed.
+            pause: Returns the seconds before each call; None ends it.
+        """
+        if self._repeating is not None and self._repeating.is_alive():
+            return
+        with self._starting:
+            if self._repeating is None or not self._repeating.is_alive():
+                self._repeating = threading.Thread(
+                    target=_repeat,
+                    args=(work, pause, self._ended),
+                    name="bertqa-split",
+                    daemon=True,
+                )
+                self._repeating.start()
+
     def finish(self) -> None:
         """Wait for the work in the background; no more can be started."""
         self._background.shutdown()
@@ -185,6 +208,7 @@ class ThreadDriver:
     def disconnect(self) -> None:
         """Refuse further requests; those in flight end when the transport is closed."""
         self._disconnected = True
+        self._ended.set()
 
     def close(self) -> None:
         """Wait for the threads of requests to end."""
@@ -261,6 +285,14 @@ def _arrived(
             if first is not None:
                 yield first
             first = mailbox.get_nowait()
+
+
+def _repeat(
+    work: Callable[[], None], pause: Callable[[], float | None], ended: threading.Event
+) -> None:
+    with contextlib.suppress(ClientStateError):
+        while (seconds := pause()) is not None and not ended.wait(seconds):
+            work()
 
 
 def each(items: Iterable[T]) -> Iterator[T]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote
 
@@ -85,12 +86,17 @@ class AdminClient:
         self.address = address
         arguments = client_arguments(address, security or Security(), direct=direct)
         self._client = httpx.Client(timeout=timeout, **arguments)
+        self._anew = partial(AdminClient, address, security, timeout=timeout, direct=direct)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *details: object) -> None:
         self.close()
+
+    def anew(self) -> AdminClient:
+        """Return a client with new connections, which may lead to another server of the address."""
+        return self._anew()
 
     def close(self) -> None:
         """Close the connections; calling it again does nothing."""

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, wait
 from typing import TypeVar
 
-from bertqa.transport._contract import AsyncProbedTransport, ProbedTransport
+from bertqa.transport._contract import AsyncTransport, Transport
 
 T = TypeVar("T")
-AsyncTransportCall = Callable[[AsyncProbedTransport, float], Awaitable[T]]
-SyncTransportCall = Callable[[ProbedTransport, float], T]
+AsyncTransportCall = Callable[[AsyncTransport, float], Awaitable[T]]
+SyncTransportCall = Callable[[Transport, float], T]
 
 
 class AsyncCall:

@@ -61,6 +61,16 @@ class RestConnection:
             raise mapper.from_http(response.status_code, detail, retry_after)
         self._met = True
 
+    def _is_left(self, response: httpx.Response) -> bool:
+        """Return whether to leave a response, which has come whole, before it is closed.
+
+        That closes its connection. Behind an address with several servers, the one that lacks what
+        was requested is not asked over it again.
+        """
+        is_missing = response.status_code == httpx.codes.NOT_FOUND
+        length = response.headers.get("Content-Length", "")
+        return is_missing and str(response.num_bytes_downloaded) == length
+
     def _mapping_errors(self, mapper: ErrorMapper) -> AbstractContextManager[None]:
         """Raise what a failed call means as an error of `bertqa.errors`."""
         return mapped_errors(self._address, mapper)

@@ -63,6 +63,25 @@ def pauses(deadline: float, *, patient: bool) -> Iterator[float]:
         pause = min(pause * _defaults.BACKOFF_FACTOR, _defaults.BACKOFF_LIMIT_SECONDS)
 
 
+def searches(seconds: float, attempts: int = _defaults.SEARCHES) -> Iterator[float]:
+    """Yield the seconds to wait before each further attempt to find the server that has a version.
+
+    Behind one address servers may have different versions, and each connection leads to one.
+
+    Args:
+        seconds: How long to search at most.
+        attempts: How often to try again at most.
+
+    Yields:
+        The next pause, in seconds.
+    """
+    end = time.monotonic() + seconds
+    for _ in range(attempts):
+        if time.monotonic() >= end:
+            return
+        yield _defaults.SEARCH_PAUSE_SECONDS * random.uniform(0.5, 1.5)
+
+
 def pause_after_refusal(times: int, left: float, retry_after: float | None) -> float | None:
     """Return the seconds to wait before a request that a server refused is sent again.
 

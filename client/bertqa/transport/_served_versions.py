@@ -17,7 +17,7 @@ from bertqa.errors import (
 )
 from bertqa.transport._admin import AVAILABLE, AdminClient, VersionState, rest_address
 from bertqa.transport._patience import ANSWER_SECONDS, patiently
-from bertqa.transport._retries import pauses
+from bertqa.transport._retries import pauses, searches
 from bertqa.transport._security import Security
 
 
@@ -64,10 +64,12 @@ def served_versions(
         security: TLS files, and headers to send with each request.
         timeout: Seconds to wait; a request that is not answered is repeated until then.
 
+    Returns:
+        The versions. One that is retired meanwhile is left out or is in the state that it has then,
+        and one that another server behind the same address has may be in both lists or in none.
+
     Raises:
         ModelNotFoundError: The server does not serve the model.
-        VersionNotFoundError: A version was retired before it could be asked about, several times.
-        ModelNotReadyError: The same, where it was the last version.
         ServerUnreachableError: Cannot connect to the server.
         DeadlineExceededError: The server did not answer in time.
         ProtocolError: The server does not answer as OVMS does.
@@ -84,8 +86,8 @@ def served_versions(
                 states = patiently(partial(admin.states, model), left, met=is_known)
                 is_known = True
                 return _described(admin, model, states, deadline)
-            except (ModelNotFoundError, ModelNotReadyError, VersionNotFoundError):
-                # What is known and then is not was retired, or the server restarts.
+            except ModelNotFoundError:
+                # What is known and then is not: the server restarts.
                 pause = next(again, None) if is_known else None
                 if pause is None:
                     raise
@@ -95,10 +97,16 @@ def served_versions(
 def _described(
     admin: AdminClient, model: str, states: Mapping[int, VersionState], deadline: float
 ) -> list[ServedVersion]:
-    available = [version for version, found in states.items() if found.state == AVAILABLE]
+    current = dict(states)
+    infos = {
+        version: _info(admin, model, version, current, deadline)
+        for version in states
+        if states[version].state == AVAILABLE
+    }
+    available = [version for version, found in current.items() if found.state == AVAILABLE]
     served = []
-    for version, (state, error) in sorted(states.items()):
-        info = _info(admin, model, version, deadline) if version in available else None
+    for version, (state, error) in sorted(current.items()):
+        info = infos.get(version)
         served.append(
             ServedVersion(
                 version=version,
@@ -114,10 +122,31 @@ def _described(
     return served
 
 
-def _info(admin: AdminClient, model: str, version: int, deadline: float) -> ModelInfo | None:
-    left = deadline - time.monotonic()
-    metadata = patiently(partial(admin.metadata, model, version), left)
-    try:
-        return ModelInfo.from_rt_info(metadata.model_info)
-    except NotAQAModelError:
-        return None
+def _info(
+    admin: AdminClient,
+    model: str,
+    version: int,
+    current: dict[int, VersionState],
+    deadline: float,
+) -> ModelInfo | None:
+    """Return what an available version reports; where it is not any more, note its state now."""
+    tries = searches((deadline - time.monotonic()) / 2)
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            metadata = patiently(partial(admin.metadata, model, version), left)
+            return ModelInfo.from_rt_info(metadata.model_info)
+        except NotAQAModelError:
+            return None
+        except (VersionNotFoundError, ModelNotReadyError):
+            states = patiently(partial(admin.states, model), deadline - time.monotonic())
+            pause = next(tries, None)
+            if version not in states:
+                # It is gone, or another server behind the address has it.
+                if pause is None:
+                    del current[version]
+                    return None
+            elif states[version].state != AVAILABLE or pause is None:
+                current[version] = states[version]
+                return None
+        time.sleep(pause)

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +14,22 @@ import pytest
 
 from bertqa import AsyncQAClient, QAClient, _defaults
 from bertqa.artifact import Repository, RepositoryWriter, format_split, parse_split
-from bertqa.errors import InvalidOptionError
+from bertqa.client._split_poller import SplitPoller
+from bertqa.errors import (
+    ClientStateError,
+    InvalidOptionError,
+    ModelNotFoundError,
+    ServerUnreachableError,
+)
 from bertqa_deploy.config_file import SplitModel
 from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
 from tests.support.models import write_config, write_toy_version
+from tests.support.rest_gate import rest_gate
+from tests.support.twins import Twins
 
 PAIR = ("When?", "It was in 1932.")
+REPORTS = "/v2/models/bert-qa-traffic"
 
 
 @pytest.mark.parametrize(
@@ -124,6 +137,140 @@ def test_both_clients_follow_the_split_that_the_server_reports(server: Served, s
             return [answer.model_version for answer in (*many, *streamed)]
 
     assert Counter(asyncio.run(ask())) == {1: 8}
+
+
+def test_no_question_waits_while_the_split_is_read_again(
+    open_client: Twins, server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bertqa.client._split_poller._LATE", 100.0)
+    monkeypatch.setattr(_defaults, "FOLLOW_TIMEOUT_SECONDS", 60.0)
+    begun, ended = threading.Event(), threading.Event()
+
+    awaited = []
+
+    def hold() -> None:
+        begun.set()
+        awaited.append(not ended.wait(20))
+
+    with rest_gate(server.rest_url) as gate:
+        client = open_client(gate.url, traffic="auto", timeout=60)
+        client.answer(*PAIR)
+        gate.obstacles[REPORTS] = [hold]
+        while not begun.is_set():
+            client.answer(*PAIR)
+        many = list(client.answer_many([PAIR] * 10, look_ahead=1))
+        assert [answer.model_version for answer in many] == [1] * 10
+        reads = gate.asked.count(f"GET {REPORTS}")
+        ended.set()
+        while gate.asked.count(f"GET {REPORTS}") == reads:
+            client.answer(*PAIR)
+        client.close()
+    assert awaited == [False], "no question waited for the end of the read"
+
+
+def test_an_idle_client_reads_the_split_before_its_next_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_defaults, "FOLLOW_SECONDS", 0.2)
+    monkeypatch.setattr(_defaults, "FOLLOW_IDLE_SECONDS", 0.5)
+    path = tmp_path / "split"
+    path.write_text("1=100", encoding="utf-8")
+    transport = InProcessTransport(dict.fromkeys((1, 2), InProcessTransport().versions[1]))
+    with QAClient(transport=transport, traffic=path) as client:
+        for version in (1, 2, 1):
+            path.write_text(f"{version}=100", encoding="utf-8")
+            assert client.answer(*PAIR).model_version == version
+            reading = client._driver._repeating
+            assert reading is not None
+            reading.join(60)
+            assert not reading.is_alive()
+            monkeypatch.setattr(client._split_poller, "_good_until", 0.0)
+
+
+def test_reading_ends_with_the_client(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_defaults, "FOLLOW_IDLE_SECONDS", 3600.0)
+    for forget in (False, True):
+        client = QAClient(**server.address("http"), traffic="auto")
+        client.answer(*PAIR)
+        reading = client._driver._repeating
+        assert reading is not None
+        if not forget:
+            client.close()
+        del client
+        gc.collect()
+        reading.join(60)
+        assert not reading.is_alive()
+
+    async def ask() -> asyncio.Task[None] | None:
+        async with AsyncQAClient(**server.address("http"), traffic="auto") as client:
+            await client.answer(*PAIR)
+            return client._driver._repeating
+
+    async def ask_and_look() -> None:
+        reading = await ask()
+        assert reading is not None
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+
+    asyncio.run(ask_and_look())
+
+
+def test_a_loop_that_ends_takes_its_reading_along(server: Served) -> None:
+    client = AsyncQAClient(**server.address("http"), traffic="auto")
+
+    async def ask() -> int:
+        return (await client.answer(*PAIR)).model_version
+
+    assert asyncio.run(ask()) == 1
+    assert client._driver._repeating is not None
+    assert client._driver._repeating.cancelled()
+    with pytest.raises(ClientStateError, match="belongs to the event loop"):
+        asyncio.run(ask())
+
+
+def test_how_old_a_split_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    poller = SplitPoller()
+    assert poller.ask(), "nothing is known yet"
+    poller.take("1=100", poller.begin())
+    now += 0.4
+    assert poller.pause() == pytest.approx(0.1), "it is read twice a second"
+    now += 0.6
+    assert not poller.is_stale
+    now += 0.1
+    assert poller.ask()
+
+    poller.take("1=100", poller.begin())
+    now += 0.5
+    begin = poller.begin()
+    now += 1.0
+    assert not poller.is_stale, "half a second more while it is read"
+    now += 0.1
+    assert poller.is_stale
+    poller.keep(ServerUnreachableError("It is away."), begin)
+    assert poller.pause() == pytest.approx(4 * 1.1)
+    now += 4 * 1.1 + 1.4
+    assert not poller.is_stale, "while the source is away, what is known is good"
+    now += 0.2
+    assert poller.is_stale
+
+    now += _defaults.FOLLOW_IDLE_SECONDS
+    assert poller.pause() is None, "nothing is asked any more"
+    assert poller.ask()
+    assert poller.pause() is not None
+
+
+def test_that_no_split_was_set_is_known_as_well_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    poller = SplitPoller()
+    begin = poller.begin()
+    now += 0.9
+    poller.keep(ModelNotFoundError("There is none."), begin)
+    assert not poller.is_stale
+    now += 0.2
+    assert poller.is_stale
 
 
 def test_without_a_split_the_default_version_answers(engine: str, tmp_path: Path) -> None:

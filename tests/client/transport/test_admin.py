@@ -25,6 +25,7 @@ from tests.client.transport.test_rest import answering, response
 from tests.support.gates import pipe_to, tcp_server
 from tests.support.models import write_config, write_toy_version
 from tests.support.ports import free_port
+from tests.support.rest_gate import rest_gate
 
 
 @pytest.fixture
@@ -142,6 +143,30 @@ def test_a_server_that_dies_in_the_middle_of_an_answer_is_away() -> None:
         pytest.raises(ServerUnreachableError),
     ):
         admin.models()
+
+
+def test_versions_are_listed_although_one_of_them_goes_meanwhile(
+    server: LocalServer, tmp_path: Path
+) -> None:
+    missing = response(b'{"error": "Model with requested version is retired"}', "404 Not Found")
+    states = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK"}}
+    only_1 = response(json.dumps({"bert-qa": {"model_version_status": [states]}}).encode())
+    write_config(tmp_path)
+    with admin_at(server.rest_port) as admin:
+        admin.reload()
+    with rest_gate(f"http://127.0.0.1:{server.rest_port}") as gate:
+        gate.obstacles["/v2/models/bert-qa/versions/2"] = [missing, missing]
+        found = [(each.version, each.precision) for each in served_versions(gate.url)]
+        assert found == [(1, "fp32"), (2, "fp32")], "it is asked again"
+
+        gate.obstacles["/v2/models/bert-qa/versions/2"] = [missing] * 200
+        found = [(each.version, each.precision) for each in served_versions(gate.url)]
+        assert found == [(1, "fp32"), (2, "")]
+
+        gate.obstacles["/v2/models/bert-qa/versions/2"] = [missing] * 200
+        gate.obstacles["/v1/config"] = [lambda: None, *[only_1] * 200]
+        (only,) = served_versions(gate.url)
+    assert (only.version, only.is_default) == (1, True)
 
 
 def test_an_endpoint_that_is_closed_is_reported() -> None:

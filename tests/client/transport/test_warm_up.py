@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from bertqa._progress import Progress
-from bertqa.errors import BertQAError
+from bertqa.errors import BertQAError, VersionNotFoundError
 from bertqa.transport import AdminClient, rest_address, warm_up
 from bertqa.transport._warm_up import lengths
 from bertqa_serve.engine import LocalServer
@@ -78,6 +79,34 @@ def test_a_version_that_cannot_be_warmed_up_is_left_alone(
     with serving(tmp_path, **settings) as server, admin_of(server) as admin:
         assert warm_up(admin, "bert-qa", on_progress=seen.append) == 0
     assert ["version 1 does not describe its input lengths" in each.note for each in seen] == [True]
+
+
+def test_a_version_that_is_retired_meanwhile_is_left_out_unless_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bertqa.transport._warm_up._SEARCH_SECONDS", 0.1)
+    for version in (1, 2, 3):
+        write_toy_version(tmp_path, version, info=model_info(max_seq_len=64))
+    seen: list[Progress] = []
+    with serving(tmp_path) as server, admin_of(server) as admin:
+
+        def retire(progress: Progress) -> None:
+            seen.append(progress)
+            shutil.rmtree(tmp_path / "bert-qa" / "1", ignore_errors=True)
+            shutil.rmtree(tmp_path / "bert-qa" / "2", ignore_errors=True)
+            admin.reload()
+
+        assert warm_up(admin, "bert-qa", on_progress=retire) == 1 + 2
+        with pytest.raises(VersionNotFoundError):
+            warm_up(admin, "bert-qa", [2, 3])
+    assert [each.note for each in seen] == [
+        "version 1, 32 tokens",
+        "version 1 is not served any more",
+        "version 2 is not served any more",
+        "version 3, 32 tokens",
+        "version 3, 64 tokens",
+    ]
+    assert (seen[-1].done, seen[-1].total) == (3, 3)
 
 
 def test_a_server_that_goes_away_ends_the_warm_up(tmp_path: Path) -> None:

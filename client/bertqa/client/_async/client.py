@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Literal, Self, Unpack, overload
 
 from bertqa import _defaults
+from bertqa.client._async.split_follower import AsyncSplitFollower
 from bertqa.client._base_client import BaseClient, check_pair, raise_unless_own
 from bertqa.client._batcher import Outcome
 from bertqa.client._local import open_async_local_transport
 from bertqa.client._options import AskOptions, Settings
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._scheduler import Scheduler
-from bertqa.client._split_poller import read_split_file, split_of
 from bertqa.client._task_driver import AsyncPairs, TaskDriver, each
 from bertqa.client._tracing import stage
 from bertqa.errors import BertQAError
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 class AsyncQAClient(BaseClient[AsyncTransport]):
     """Answers questions from one event loop, any number at a time."""
+
+    _split_follower: AsyncSplitFollower | None = None
 
     async def answer(self, question: str, context: str, **options: Unpack[AskOptions]) -> Answer:
         """Return the best answer to a question.
@@ -149,8 +151,8 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
                 await self._transport.close()
                 await self._driver.close()
             finally:
-                if self._split_transport is not None:
-                    await self._split_transport.close()
+                if self._split_follower is not None:
+                    await self._split_follower.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,9 +175,12 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         self._driver = TaskDriver(self._transport)
         if url is not None:
             self._driver.close_at_exit(self, self._transport)
-            if follows:
-                self._split_transport = open_async_split_transport(url, options)
-                self._driver.close_at_exit(self, self._split_transport)
+        source: AsyncTransport | Path | None = self._split_file
+        if url is not None and follows:
+            source = open_async_split_transport(url, options)
+            self._driver.close_at_exit(self, source)
+        if self._split_poller is not None and source is not None:
+            self._split_follower = AsyncSplitFollower(self._split_poller, source, self._driver)
 
     async def _start_question(
         self,
@@ -185,30 +190,9 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         settings: Settings,
         deadline: float | None = None,
     ) -> tuple[Question, AnswerFlow]:
-        await self._poll_split()
+        if self._split_follower is not None:
+            await self._split_follower.before_choice()
         return self._flow_of(question, context, top_k, settings, deadline)
-
-    async def _poll_split(self) -> None:
-        """Read the split again if it is due."""
-        poller = self._split_poller
-        if poller is None or not poller.is_due:
-            return
-        async with self._driver.polling:
-            if not poller.is_due:
-                return
-            begin = time.monotonic()
-            try:
-                poller.take(await self._read_split(), begin)
-            except BertQAError as error:
-                poller.keep(error, begin)
-
-    async def _read_split(self) -> str:
-        if self._split_transport is None:
-            assert self._split_file is not None
-            return read_split_file(self._split_file)
-        timeout = _defaults.FOLLOW_TIMEOUT_SECONDS
-        metadata = await self._split_transport.metadata(version=None, timeout=timeout)
-        return split_of(metadata)
 
     async def _outcome(
         self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float | None = None

@@ -20,7 +20,7 @@ from bertqa.client._local import open_local_transport
 from bertqa.client._options import AskOptions, Settings
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._scheduler import Scheduler
-from bertqa.client._split_poller import read_split_file, split_of
+from bertqa.client._sync.split_follower import SplitFollower
 from bertqa.client._thread_driver import Pairs, ThreadDriver, each
 from bertqa.client._tracing import stage
 from bertqa.errors import BertQAError
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 class QAClient(BaseClient[Transport]):
     """Answers questions; safe to use from several threads."""
+
+    _split_follower: SplitFollower | None = None
 
     def answer(self, question: str, context: str, **options: Unpack[AskOptions]) -> Answer:
         """Return the best answer to a question.
@@ -151,8 +153,8 @@ class QAClient(BaseClient[Transport]):
                 self._transport.close()
                 self._driver.close()
             finally:
-                if self._split_transport is not None:
-                    self._split_transport.close()
+                if self._split_follower is not None:
+                    self._split_follower.close()
 
     def __enter__(self) -> Self:
         return self
@@ -175,9 +177,12 @@ class QAClient(BaseClient[Transport]):
         self._driver = ThreadDriver(self._transport)
         if url is not None:
             self._driver.close_at_exit(self, self._transport)
-            if follows:
-                self._split_transport = open_split_transport(url, options)
-                self._driver.close_at_exit(self, self._split_transport)
+        source: Transport | Path | None = self._split_file
+        if url is not None and follows:
+            source = open_split_transport(url, options)
+            self._driver.close_at_exit(self, source)
+        if self._split_poller is not None and source is not None:
+            self._split_follower = SplitFollower(self._split_poller, source, self._driver)
 
     def _start_question(
         self,
@@ -187,30 +192,9 @@ class QAClient(BaseClient[Transport]):
         settings: Settings,
         deadline: float | None = None,
     ) -> tuple[Question, AnswerFlow]:
-        self._poll_split()
+        if self._split_follower is not None:
+            self._split_follower.before_choice()
         return self._flow_of(question, context, top_k, settings, deadline)
-
-    def _poll_split(self) -> None:
-        """Read the split again if it is due."""
-        poller = self._split_poller
-        if poller is None or not poller.is_due:
-            return
-        with self._driver.polling:
-            if not poller.is_due:
-                return
-            begin = time.monotonic()
-            try:
-                poller.take(self._read_split(), begin)
-            except BertQAError as error:
-                poller.keep(error, begin)
-
-    def _read_split(self) -> str:
-        if self._split_transport is None:
-            assert self._split_file is not None
-            return read_split_file(self._split_file)
-        timeout = _defaults.FOLLOW_TIMEOUT_SECONDS
-        metadata = self._split_transport.metadata(version=None, timeout=timeout)
-        return split_of(metadata)
 
     def _outcome(
         self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float | None = None

@@ -60,6 +60,9 @@ class AsyncRestTransport(RestConnection):
             return False
         return True
 
+    async def renew(self) -> None:
+        """Do nothing: a connection on which something was not found is closed already."""
+
     async def close(self) -> None:
         """Close the connections; see `AsyncTransport`."""
         self._sockets.shut_down()
@@ -120,5 +123,7 @@ class AsyncRestTransport(RestConnection):
                 # httpx's own timeout is for each read, not for all of them.
                 if time.monotonic() > deadline:
                     raise TimeoutError
+                if self._is_left(response):
+                    break
             self._check_status(response, bytes(body), mapper)
             return bytes(body), response.headers

@@ -61,6 +61,9 @@ class RestTransport(RestConnection):
             return False
         return True
 
+    def renew(self) -> None:
+        """Do nothing: a connection on which something was not found is closed already."""
+
     def close(self) -> None:
         """Close the connections; see `Transport`."""
         self._sockets.shut_down()
@@ -119,5 +122,7 @@ class RestTransport(RestConnection):
                 # httpx's own timeout is for each read, not for all of them.
                 if time.monotonic() > deadline:
                     raise TimeoutError
+                if self._is_left(response):
+                    break
             self._check_status(response, bytes(body), mapper)
             return bytes(body), response.headers
