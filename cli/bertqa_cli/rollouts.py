@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,16 @@ import typer
 from rich.markup import escape
 
 from bertqa import QAClient
+from bertqa._progress import OnProgress
 from bertqa.artifact import Split, format_split
-from bertqa.evaluation import SquadDataset, read_squad
+from bertqa.evaluation import read_squad
 from bertqa_cli.console import print_json, print_step, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import seconds_of
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Decimal, Whole
 from bertqa_deploy.rollout import (
+    Evidence,
     Limits,
     Moved,
     OnInconclusive,
@@ -28,12 +31,16 @@ from bertqa_deploy.rollout import (
     Rollout,
     TrafficTarget,
     compared_on,
+    shadowed_by,
 )
 
 PAUSE_SECONDS = 120.0
 
 _STEPS = re.compile(r"[0-9]{1,3}(?:,[0-9]{1,3})*")
 _PANEL = "Steps and analysis"
+Connect = Callable[[int], AbstractContextManager[QAClient]]
+MakeEvidence = Callable[[Connect, OnProgress], Evidence]
+
 _POLICIES = ("hold", "rollback", "promote")
 
 
@@ -149,7 +156,33 @@ class RolloutOptions:
         ),
     ] = 25.0
 
+    shadow: Annotated[
+        float | None,
+        typer.Option(
+            parser=seconds_of,
+            metavar="DURATION",
+            help="How long a version gets copies of what clients write to --from-log, as in 10m, "
+            "before it gets traffic.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    from_log: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="The file that clients record to, contexts included.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+
     def __post_init__(self) -> None:
+        if (self.shadow is None) != (self.from_log is None):
+            raise CommandError(
+                "--shadow and --from-log go together: for how long, and what clients record.",
+                status=Status.USAGE,
+            )
         if self.steps is not None and not _STEPS.fullmatch(self.steps):
             raise CommandError(
                 f"The steps {self.steps!r} cannot be read: write percents, as in 5,25,50,100.",
@@ -187,13 +220,24 @@ class RolloutOptions:
             on_inconclusive=OnInconclusive(self.on_inconclusive),
         )
 
-    def dataset(self) -> SquadDataset | None:
-        """Return the questions of --data.
+    def evidence(self) -> list[MakeEvidence]:
+        """Return what makes each kind of evidence, once there is a target to ask.
 
         Raises:
-            DataError: The file is not a SQuAD file, or has no question.
+            DataError: The file of --data is not a SQuAD file, or has no question.
         """
-        return None if self.data is None else read_squad(self.data)
+        limits, kinds = self.limits(), list[MakeEvidence]()
+        if self.data is not None:
+            dataset = read_squad(self.data)
+            kinds.append(
+                lambda connect, show: compared_on(dataset, connect, limits, on_progress=show)
+            )
+        if self.shadow is not None and self.from_log is not None:
+            log, seconds = self.from_log, self.shadow
+            kinds.append(
+                lambda connect, show: shadowed_by(log, seconds, connect, limits, on_progress=show)
+            )
+        return kinds
 
 
 class Askable(TrafficTarget, Protocol):
@@ -209,7 +253,7 @@ class Askable(TrafficTarget, Protocol):
 
 
 def moved_by(
-    target: Askable, split: Split | None, plan: Plan, dataset: SquadDataset | None
+    target: Askable, split: Split | None, plan: Plan, kinds: Sequence[MakeEvidence]
 ) -> Moved:
     """Move a target's traffic.
 
@@ -217,17 +261,13 @@ def moved_by(
         target: The target.
         split: Percents by version; None to return.
         plan: Steps, pauses and limits.
-        dataset: Questions as evidence before a version gets traffic.
+        kinds: The evidence before a version gets traffic.
 
     Raises:
         BertQAError: What a rollout raises.
     """
     with resumable(), stages() as show:
-        evidence = (
-            []
-            if dataset is None
-            else [compared_on(dataset, target.client, plan.limits, on_progress=show)]
-        )
+        evidence = [make(target.client, show) for make in kinds]
         rollout = Rollout(target, plan, evidence, on_step=print_step)
         return rollout.back() if split is None else rollout.move(split)
 

@@ -221,7 +221,7 @@ def switch(
     traffic = None if wanted is None else to_traffic(wanted)
     planned = plan_endpoint(Files(files), endpoint, traffic, copies)
     plan = options.plan((100,), 0.0)
-    dataset = options.dataset()
+    kinds = options.evidence()
     if dry_run:
         if back:
             raise CommandError(
@@ -236,7 +236,7 @@ def switch(
     client = _connect(subscription, resource_group, workspace)
     if wanted is not None or back:
         target = EndpointTarget(client, planned.name, on_step=print_step)
-        print_moved(moved_by(target, wanted, plan, dataset), json=json)
+        print_moved(moved_by(target, wanted, plan, kinds), json=json)
     if copies is not None:
         mirrored = endpoints.mirror(client, planned.name, copies, on_step=print_step)
         if wanted is None or not json:

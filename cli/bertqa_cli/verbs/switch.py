@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertqa.artifact import Repository, Split
-from bertqa.evaluation import SquadDataset
 from bertqa_cli.console import print_step, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
@@ -30,7 +29,7 @@ from bertqa_cli.options import (
     split_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.rollouts import PAUSE_SECONDS, RolloutOptions, moved_by, print_moved
+from bertqa_cli.rollouts import PAUSE_SECONDS, MakeEvidence, RolloutOptions, moved_by, print_moved
 
 if TYPE_CHECKING:
     from bertqa_deploy.rollout import Moved
@@ -90,10 +89,10 @@ def switch(
     aim = _Aim(_split(to, back, split), retire, force)
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)
     options.plan(_STEPS, PAUSE_SECONDS)  # Checked before anything is looked at.
-    dataset = options.dataset()
+    kinds = options.evidence()
     published = Repository(repository)
     if release is None:
-        moved = _on_server(aim, smoke, published, connection, step_timeout, options, dataset)
+        moved = _on_server(aim, smoke, published, connection, step_timeout, options, kinds)
         print_moved(moved, json=json)
         if not json:
             stdout.print(
@@ -119,7 +118,7 @@ def switch(
     target = ReleaseTarget(cluster, smoke=smoke, on_step=print_step)
     steps = _STEPS if cluster.values().get("gateway", {}).get("enabled") else _STEPS[-1:]
     plan = options.plan(steps, PAUSE_SECONDS)
-    print_moved(moved_by(target, aim.split, plan, dataset), json=json)
+    print_moved(moved_by(target, aim.split, plan, kinds), json=json)
 
 
 def _on_server(
@@ -129,7 +128,7 @@ def _on_server(
     connection: ConnectionOptions,
     patience: float,
     options: RolloutOptions,
-    dataset: SquadDataset | None,
+    kinds: list[MakeEvidence],
 ) -> Moved:
     from bertqa_deploy.config_file import ConfigTarget
     from bertqa_deploy.rollout import AT_ONCE
@@ -151,7 +150,7 @@ def _on_server(
         force=aim.force,
         on_step=print_step,
     ) as target:
-        return moved_by(target, aim.split, options.plan(AT_ONCE, 0.0), dataset)
+        return moved_by(target, aim.split, options.plan(AT_ONCE, 0.0), kinds)
 
 
 def _split(to: int | None, back: bool, split: str | None) -> Split | None:

@@ -32,7 +32,9 @@ class Recorder:
         sample: The share of questions that are recorded, from 0 to 1; the same questions in every
             process.
         clear: Whether questions and answers are written as they are; otherwise they are hashed
-            (BLAKE2b), as contexts always are.
+            (BLAKE2b), as contexts are.
+        contexts: Whether contexts are written as they are, too, so that `bert-qa switch --shadow`
+            can ask another version the same; it needs `clear`.
         key: A secret key of at most 64 bytes, without which a hash hides a text from readers, but
             not from those who can guess it.
 
@@ -41,16 +43,25 @@ class Recorder:
     """
 
     def __init__(
-        self, path: str | Path, *, sample: float = 1.0, clear: bool = False, key: bytes = b""
+        self,
+        path: str | Path,
+        *,
+        sample: float = 1.0,
+        clear: bool = False,
+        contexts: bool = False,
+        key: bytes = b"",
     ) -> None:
         if not 0 <= sample <= 1:
             raise InvalidOptionError(f"sample is {sample}, but it has to be from 0 to 1.")
+        if contexts and not clear:
+            raise InvalidOptionError("contexts=True needs clear=True.")
         if len(key) > hashlib.blake2b.MAX_KEY_SIZE:
             raise InvalidOptionError(
                 f"The key has {len(key)} bytes, but {hashlib.blake2b.MAX_KEY_SIZE} are the most."
             )
         self._sample = sample
         self._clear = clear
+        self._contexts = contexts
         self._key = key
         self._lock = threading.Lock()
         self._failed = False
@@ -84,7 +95,8 @@ class Recorder:
         line: dict[str, Any] = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "question": question if self._clear else self._hash(question),
-            "context": self._hash(context),
+            "context": context if self._contexts else self._hash(context),
+            "can_be_asked": self._contexts,
             "answer": self._described(answer, seconds),
         }
         if shadow is not None:

@@ -4,7 +4,7 @@ from bertqa.evaluation._benchmark import time_questions, time_stream
 from bertqa.evaluation._compare import Comparison, Disagreement, Metrics, System, compare
 from bertqa.evaluation._evaluate import evaluate
 from bertqa.evaluation._pages import render_page
-from bertqa.evaluation._recorded import LogReport, report_on_log
+from bertqa.evaluation._recorded import LogReport, follow_log, report_on_log
 from bertqa.evaluation._report import comparison_page, metric_rows
 from bertqa.evaluation._squad import SquadDataset, SquadQuestion, parse_squad, read_squad
 from bertqa.evaluation._statistics import Interval, clopper_pearson
@@ -24,6 +24,7 @@ __all__ = [
     "compare",
     "comparison_page",
     "evaluate",
+    "follow_log",
     "metric_rows",
     "parse_squad",
     "read_squad",

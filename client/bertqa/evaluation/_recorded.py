@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -19,6 +20,7 @@ from bertqa.evaluation._timing import Samples
 from bertqa.qa import normalize
 
 _READING = ConfigDict(extra="ignore")
+_FOLLOW_SECONDS = 0.2
 
 
 @validated(frozen=True, slots=True, config=_READING)
@@ -40,11 +42,19 @@ class RecordedError:
 
 @validated(frozen=True, slots=True, config=_READING)
 class RecordedQuestion:
-    """A question, its answer and, where there was one, its shadow's answer or error."""
+    """A question, its answer and, where there was one, its shadow's answer or error.
+
+    `can_be_asked` tells whether question and context are texts, and not hashes of them.
+    """
 
     question: str
     answer: RecordedAnswer
     shadow: RecordedAnswer | RecordedError | None = None
+    context: str = ""
+    can_be_asked: bool = False
+
+
+_LINE = TypeAdapter(RecordedQuestion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,24 +188,61 @@ def _shadow_report(version: int, shadow: int, lines: list[RecordedQuestion]) -> 
     )
 
 
+def follow_log(
+    path: Path,
+    seconds: float,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], float] = time.monotonic,
+) -> Iterator[RecordedQuestion]:
+    """Return what is recorded from now on, as it is.
+
+    Args:
+        path: The file of a `Recorder`.
+        seconds: For how long.
+        sleep: Waits for some seconds.
+        now: Returns a time in seconds that never goes back.
+
+    Raises:
+        DataError: The file cannot be read, or is not such a file.
+    """
+    end = now() + seconds
+    try:
+        with path.open("rb") as file:
+            number = sum(1 for _ in file)
+            begun = b""
+            while now() < end:
+                begun += file.readline()
+                if not begun.endswith(b"\n"):
+                    sleep(_FOLLOW_SECONDS)
+                    continue
+                number += 1
+                yield _parsed(begun.decode(), path, number)
+                begun = b""
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {reason_of(error)}.") from error
+
+
 def _lines(path: Path) -> Iterator[RecordedQuestion]:
-    line = TypeAdapter(RecordedQuestion)
     try:
         with path.open(encoding="utf-8") as file:
             for number, text in enumerate(file, 1):
-                if not text.strip():
-                    continue
-                try:
-                    yield line.validate_json(text)
-                except ValidationError as error:
-                    first = error.errors(include_url=False)[0]
-                    where = ".".join(map(str, first["loc"]))
-                    raise DataError(
-                        f"{path} is not a log of answers: line {number} cannot be read "
-                        f"({f'{where}: ' if where else ''}{first['msg']})."
-                    ) from error
+                if text.strip():
+                    yield _parsed(text, path, number)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {reason_of(error)}.") from error
+
+
+def _parsed(text: str, path: Path, number: int) -> RecordedQuestion:
+    try:
+        return _LINE.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(
+            f"{path} is not a log of answers: line {number} cannot be read "
+            f"({f'{where}: ' if where else ''}{first['msg']})."
+        ) from error
 
 
 def _milliseconds(given: list[RecordedAnswer]) -> list[float]:

@@ -9,13 +9,20 @@ from bertqa_deploy.rollout._analysis import (
     judge,
 )
 from bertqa_deploy.rollout._counts import Counts, Tally, counts_of
-from bertqa_deploy.rollout._evidence import compared_on, judge_comparison
+from bertqa_deploy.rollout._evidence import (
+    Copies,
+    compared_on,
+    judge_comparison,
+    judge_copies,
+    shadowed_by,
+)
 from bertqa_deploy.rollout._rollout import AT_ONCE, Evidence, Moved, OnStep, Plan, Rollout
 from bertqa_deploy.rollout._state import Memory, State, ramp, with_traffic
 from bertqa_deploy.rollout._target import TrafficTarget
 
 __all__ = [
     "AT_ONCE",
+    "Copies",
     "Counts",
     "Evidence",
     "Held",
@@ -35,6 +42,8 @@ __all__ = [
     "counts_of",
     "judge",
     "judge_comparison",
+    "judge_copies",
     "ramp",
+    "shadowed_by",
     "with_traffic",
 ]

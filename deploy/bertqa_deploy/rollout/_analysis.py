@@ -17,7 +17,7 @@ from bertqa.evaluation import clopper_pearson
 from bertqa_deploy.rollout._counts import Counts, Tally
 
 # One or two failures may be one event, such as a connection that ended.
-_FEWEST_FAILURES = 3
+FEWEST_FAILURES = 3
 
 
 class Verdict(StrEnum):
@@ -143,7 +143,7 @@ def judge(good: Tally | None, candidate: Tally, limits: Limits) -> Judgement:
 
 def _errors(counts: Counts, limits: Limits) -> Judgement | None:
     low, _ = _error_interval(counts)
-    if counts.failed < _FEWEST_FAILURES or low <= limits.error_percent:
+    if counts.failed < FEWEST_FAILURES or low <= limits.error_percent:
         return None
     return Judgement(
         Verdict.FAILED,

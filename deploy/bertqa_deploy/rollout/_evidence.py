@@ -1,14 +1,27 @@
-"""Evidence about a candidate before any user reaches it: a data set with right answers."""
+"""Evidence about a candidate before any user reaches it: right answers, or copies of traffic."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from bertqa import QAClient
-from bertqa._progress import OnProgress, ignore
-from bertqa.evaluation import Comparison, SquadDataset, System, compare
-from bertqa_deploy.rollout._analysis import Judgement, Limits, Verdict
+from bertqa._progress import OnProgress, Progress, ignore
+from bertqa.errors import BertQAError
+from bertqa.evaluation import (
+    Comparison,
+    Samples,
+    SquadDataset,
+    System,
+    clopper_pearson,
+    compare,
+    follow_log,
+)
+from bertqa.qa import normalize
+from bertqa_deploy.rollout._analysis import FEWEST_FAILURES, Judgement, Limits, Verdict
 from bertqa_deploy.rollout._rollout import Evidence
 
 _LEVEL = 0.05
@@ -34,11 +47,13 @@ def compared_on(
 
     def judged(good: int, candidate: int) -> Judgement:
         with ExitStack() as opened:
-            systems = [
+            first, second = (
                 System(f"version {version}", opened.enter_context(connect(version)), version)
                 for version in (good, candidate)
-            ]
-            comparison = compare(*systems, dataset, latency_questions=1, on_progress=on_progress)
+            )
+            comparison = compare(
+                first, second, dataset, latency_questions=1, on_progress=on_progress
+            )
         return judge_comparison(comparison, limits)
 
     return judged
@@ -74,3 +89,127 @@ def judge_comparison(comparison: Comparison, limits: Limits) -> Judgement:
             f"{limits.disagreement_percent:g} % are allowed.",
         )
     return Judgement(Verdict.SUCCESSFUL, comparison.verdict)
+
+
+def shadowed_by(
+    log: Path,
+    seconds: float,
+    connect: Connect,
+    limits: Limits,
+    *,
+    on_progress: OnProgress = ignore,
+) -> Evidence:
+    """Return evidence that asks a candidate and the good version what users ask meanwhile.
+
+    Args:
+        log: The file of a `Recorder` of `contexts`, to which clients write at that time.
+        seconds: For how long.
+        connect: Opens a client that reaches a version.
+        limits: How many questions it takes, how often the answers may differ or fail, and how much
+            slower the candidate may be.
+        on_progress: Called with each question that was asked.
+    """
+
+    def judged(good: int, candidate: int) -> Judgement:
+        copies = Copies()
+        with ExitStack() as opened:
+            clients = [opened.enter_context(connect(version)) for version in (good, candidate)]
+            for number, each in enumerate(follow_log(log, seconds), 1):
+                if not each.can_be_asked:
+                    copies.hashed += 1
+                    continue
+                if number == 1:  # Tokenizers are fetched at first contact.
+                    _ask_both(clients, (good, candidate), each.question, each.context, Copies())
+                _ask_both(clients, (good, candidate), each.question, each.context, copies)
+                on_progress(Progress("Asking copies of traffic", copies.asked, None, "questions"))
+        return judge_copies(copies, limits)
+
+    return judged
+
+
+@dataclass(slots=True)
+class Copies:
+    """What copies of questions came to.
+
+    Attributes:
+        asked: The copies to which the good version had an answer.
+        differing: How often the candidate's answer was another one.
+        failed: How often it had none.
+        hashed: The recorded questions that are hashes, so that they could not be asked.
+        seconds: How long the good version took, and the candidate.
+    """
+
+    asked: int = 0
+    differing: int = 0
+    failed: int = 0
+    hashed: int = 0
+    seconds: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+
+
+def _ask_both(
+    clients: list[QAClient], versions: tuple[int, int], question: str, context: str, copies: Copies
+) -> None:
+    texts: list[str | None] = []
+    times = []
+    for client, version in zip(clients, versions, strict=True):
+        begun = time.monotonic()
+        try:
+            texts.append(normalize(client.answer(question, context, version=version).text))
+        except BertQAError:
+            texts.append(None)
+        times.append(time.monotonic() - begun)
+    if texts[0] is None:
+        return
+    copies.asked += 1
+    if texts[1] is None:
+        copies.failed += 1
+        return
+    copies.differing += texts[0] != texts[1]
+    for taken, seconds in zip(copies.seconds, times, strict=True):
+        taken.append(seconds)
+
+
+def judge_copies(copies: Copies, limits: Limits) -> Judgement:
+    """Judge a candidate by copies of traffic.
+
+    Args:
+        copies: What they came to.
+        limits: What it has to stay within.
+
+    Returns:
+        Failed where it failed or differed more often than is allowed by more than chance, or its
+        95th percentile of latency is too high; Inconclusive where there were too few copies.
+    """
+    for count, allowed, what in (
+        (copies.failed, limits.error_percent, "failed"),
+        (copies.differing, limits.disagreement_percent, "were answered differently"),
+    ):
+        found = clopper_pearson(count, copies.asked)
+        if count >= FEWEST_FAILURES and 100 * found.low > allowed:
+            return Judgement(
+                Verdict.FAILED,
+                f"Of {copies.asked} copies {100 * found.estimate:.1f} % {what}, at least "
+                f"{100 * found.low:.1f} % beyond chance, and {allowed:g} % are allowed.",
+            )
+    if copies.asked < limits.requests:
+        hashed = (
+            f" {copies.hashed} recorded questions are hashes: record with contexts=True."
+            if copies.hashed
+            else ""
+        )
+        return Judgement(
+            Verdict.INCONCLUSIVE,
+            f"It got {copies.asked} of at least {limits.requests} copies.{hashed}",
+        )
+    good, candidate = (1000 * Samples(tuple(each)).quantile(0.95) for each in copies.seconds)
+    if candidate > limits.p95_factor * good:
+        return Judgement(
+            Verdict.FAILED,
+            f"The 95th percentile of its latency is {candidate:.1f} ms, and {limits.p95_factor:g} "
+            f"times the {good:.1f} ms of the good version are allowed.",
+        )
+    return Judgement(
+        Verdict.SUCCESSFUL,
+        f"Of {copies.asked} copies {100 * copies.differing / copies.asked:.1f} % were answered "
+        f"differently, 95th percentile {candidate:.1f} ms against {good:.1f} ms.",
+    )

@@ -284,7 +284,9 @@ class _Run:
         good = max(before, key=lambda version: (before[version], version))
         for candidate in sorted(new):
             for judged in self._rollout.evidence:
-                self._heed(judged(good, candidate))
+                judgement = judged(good, candidate)
+                self._rollout.on_step(f"{judgement.verdict}: {judgement.reason}")
+                self._heed(judgement)
 
     def _hold(self) -> None:
         """Measure until the pause is over.

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from bertqa import QAClient
+from bertqa.client import Recorder
 from tests.cli.conftest import Invoke
 from tests.support.engines import Served, toy_server
 
@@ -55,6 +60,52 @@ def test_steps_are_held_and_what_is_missing_is_said(invoke: Invoke, at_1: Served
     assert [each["verdict"] for each in result["held"]] == ["Inconclusive", "Inconclusive"]
 
 
+@contextmanager
+def recorded_traffic(served: Served, log: Path, contexts: bool = False) -> Iterator[None]:
+    """Ask version 1 without pause while the block runs, and record what is asked."""
+    ended = threading.Event()
+
+    def ask() -> None:
+        number = 0
+        with QAClient(served.rest_url, version=1, recorder=recorder) as client:
+            while not ended.is_set():
+                client.answer(f"When was number {number} opened?", "It was opened in 1932.")
+                number += 1
+
+    recorder = Recorder(log, clear=True, contexts=contexts)
+    with closing(recorder), ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield
+        finally:
+            ended.set()
+        asking.result()
+
+
+def test_a_shadow_judges_a_version_by_copies_of_what_users_ask(
+    invoke: Invoke, at_1: Served, tmp_path: Path
+) -> None:
+    log = tmp_path / "answers.jsonl"
+    shadow = ["--shadow", "3s", "--from-log", str(log), "--max-p95-factor", "100"]
+    with recorded_traffic(at_1, log, contexts=True):
+        result = invoke("switch", "--to", "2", *shadow, "--max-disagreement", "100", *where(at_1))
+
+    assert result.status == 0, result.err
+    assert "copies" in result.err
+    assert "the split is 2=100" in result.err
+
+
+def test_a_shadow_of_hashes_is_inconclusive(invoke: Invoke, at_1: Served, tmp_path: Path) -> None:
+    log = tmp_path / "answers.jsonl"
+    with recorded_traffic(at_1, log):
+        shadow = ["--shadow", "1s", "--from-log", str(log)]
+        result = invoke("switch", "--to", "2", *shadow, *where(at_1))
+
+    assert result.status == 1
+    assert "Held at 1=100: It got 0 of at least 20 copies." in result.err
+    assert "record with contexts=True" in result.err
+
+
 def test_a_data_set_without_questions_is_refused(
     invoke: Invoke, at_1: Served, tmp_path: Path
 ) -> None:
@@ -97,6 +148,7 @@ def test_what_failed_the_gate_ends_with_the_gate_s_status(invoke: Invoke, at_1: 
         (["--to", "2", "--timeout", "soon"], 2, "The duration 'soon' cannot be read"),
         (["--to", "2", "--steps", "50,10"], 2, "do not ascend"),
         (["--to", "2", "--steps", "half"], 2, "write percents"),
+        (["--to", "2", "--shadow", "10m"], 2, "--shadow and --from-log go together"),
         (["--to", "2", "--pause", "5s", "--initial-delay", "9s"], 2, "measures nothing"),
         (["--to", "2", "--interval", "0"], 2, "interval has to be above 0"),
     ],

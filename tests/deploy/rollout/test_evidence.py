@@ -6,7 +6,7 @@ import pytest
 
 from bertqa.evaluation import Comparison, Interval, Metrics
 from bertqa.evaluation._statistics import McNemar
-from bertqa_deploy.rollout import Limits, Verdict, judge_comparison
+from bertqa_deploy.rollout import Copies, Limits, Verdict, judge_comparison, judge_copies
 
 
 def compared(
@@ -62,3 +62,48 @@ def test_too_few_questions_show_nothing() -> None:
     judgement = judge_comparison(compared(questions=3), Limits())
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert judgement.reason == "dev.json has 3 of at least 20 questions."
+
+
+def copies(
+    asked: int = 100,
+    differing: int = 0,
+    failed: int = 0,
+    hashed: int = 0,
+    ms: tuple[float, float] = (10, 10),
+) -> Copies:
+    answered = asked - failed
+    seconds = [ms[0] / 1000] * answered, [ms[1] / 1000] * answered
+    return Copies(asked, differing, failed, hashed, seconds)
+
+
+def test_copies_that_are_answered_alike_pass() -> None:
+    judgement = judge_copies(copies(differing=2), Limits())
+    assert judgement.verdict is Verdict.SUCCESSFUL
+    assert judgement.reason == (
+        "Of 100 copies 2.0 % were answered differently, 95th percentile 10.0 ms against 10.0 ms."
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "complaint"),
+    [
+        (copies(differing=60), "60.0 % were answered differently"),
+        (copies(failed=10), "10.0 % failed"),
+        (copies(asked=4, failed=4), "100.0 % failed"),
+        (copies(ms=(10, 40)), "95th percentile of its latency is 40.0 ms"),
+    ],
+)
+def test_copies_that_show_a_worse_candidate_fail_it(seen: Copies, complaint: str) -> None:
+    judgement = judge_copies(seen, Limits())
+    assert judgement.verdict is Verdict.FAILED
+    assert complaint in judgement.reason
+
+
+def test_too_few_copies_show_nothing_and_hashes_are_named() -> None:
+    few = judge_copies(copies(asked=3), Limits())
+    assert few.verdict is Verdict.INCONCLUSIVE
+    assert few.reason == "It got 3 of at least 20 copies."
+
+    hashed = judge_copies(copies(asked=0, hashed=50), Limits())
+    assert hashed.verdict is Verdict.INCONCLUSIVE
+    assert "50 recorded questions are hashes: record with contexts=True." in hashed.reason

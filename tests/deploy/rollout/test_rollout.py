@@ -63,7 +63,8 @@ def rollout(
     evidence: tuple[Evidence, ...] = (),
     **plan: Any,
 ) -> tuple[Rollout, Clock, list[str]]:
-    clock, steps = Clock(target, requests, failed), []
+    clock = Clock(target, requests, failed)
+    steps: list[str] = []
     settings = {"steps": (10, 50, 100), "pause_seconds": 60.0, "limits": LIMITS, **plan}
     made = Rollout(target, Plan(**settings), evidence, steps.append, clock.sleep, clock.now)
     return made, clock, steps
