@@ -38,6 +38,7 @@ from tests.support.answers import (
     ask_rest,
     expected_of,
     grpc_connection,
+    quicker,
     rest,
 )
 from tests.support.servers import RunningElsewhere, Server, Start, Step, local_engine, real_server
@@ -219,6 +220,8 @@ class Replay:
         self._ask(name, step, partial(ask_grpc, channel=self._connections[connection]))
 
     def _ask(self, name: str, step: Step, ask: Callable[[Server, Step], Answer]) -> None:
+        if step.get("background") or self._background:
+            step = quicker(step, self._server.time_scale)
         if step.get("background"):
             asked = self._pool.submit(_timed, ask, self._server, step)
             self._background[name] = (step, asked)

@@ -19,7 +19,7 @@ Step = Mapping[str, Any]
 
 
 class Server(Protocol):
-    """A server that a transcript starts, asks and ends; `time_scale` shortens what it sleeps."""
+    """A server that a transcript starts, asks and ends; `time_scale` shortens what takes long."""
 
     host: str
     time_scale: float
@@ -37,7 +37,7 @@ class InThisProcess:
     """The local engine in a thread: quick to start, and with a quicker clock."""
 
     host = "127.0.0.1"
-    time_scale = 0.2
+    time_scale = 0.25
 
     def __init__(self, arguments: list[str]) -> None:
         if "--file_system_poll_wait_seconds" not in arguments:
