@@ -168,7 +168,8 @@ class Replay:
         def reached() -> bool:
             if "grpc" in step:
                 return accepts(step["until"], ask_grpc(self._server, step["grpc"]))
-            answer, until = ask_rest(self._server, step["rest"]), step["until"]
+            request, until = quicker(step["rest"], self._server.time_scale), step["until"]
+            answer = ask_rest(self._server, request)
             if "status" in until:
                 return bool(answer.get("status") == until["status"])
             if "metric" in until:
