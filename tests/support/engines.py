@@ -64,6 +64,11 @@ class Served:
         url = _OF_THEIR_OWN.get(scheme, f"{scheme}://localhost:{{}}").format(self.port(scheme))
         return {"url": url, "metadata_url": self.rest_url}
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process runs, which only one of its own has."""
+        return self._process is not None and self._process.poll() is None
+
     def move(self) -> None:
         """Take other ports from the next start on.
 

@@ -76,8 +76,8 @@ def place(server: Served, scheme: str) -> Callable[[], Place]:
     return lambda: ("127.0.0.1", server.port(scheme))
 
 
-@pytest.fixture
-def fleet(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+@pytest.fixture(scope="module")
+def started(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Version 1 behind the first address, version 2 behind the second: an answer names its server.
 
     OVMS takes a port at all addresses of a machine, so that relays stand at those of the name.
@@ -93,6 +93,16 @@ def fleet(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fle
                 stack.enter_context(relay((host, port), place(server, scheme)))
         first, second = servers
         yield Fleet((first, second), ports)
+
+
+@pytest.fixture
+def fleet(started: Fleet) -> Fleet:
+    """The fleet, where what an earlier test killed runs again."""
+    for server in started.servers:
+        if not server.is_running:
+            server.move()
+            server.start()
+    return started
 
 
 def versions(client: Any, count: int) -> list[int]:
