@@ -68,7 +68,7 @@ def quicker(step: Step, scale: float) -> Step:
         ):
             for place, blob in enumerate(message.get(key, ())):
                 numbers = np.frombuffer(base64.b64decode(blob), dtype) * scale
-                message[key][place] = base64.b64encode(numbers.astype(dtype)).decode()
+                message[key][place] = base64.b64encode(numbers.astype(dtype).tobytes()).decode()
     return found
 
 
