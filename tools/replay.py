@@ -38,6 +38,7 @@ from tests.support.answers import (
     ask_rest,
     expected_of,
     grpc_connection,
+    quicker,
     rest,
 )
 from tests.support.servers import RunningElsewhere, Server, Start, Step, local_engine, real_server
@@ -167,7 +168,8 @@ class Replay:
         def reached() -> bool:
             if "grpc" in step:
                 return accepts(step["until"], ask_grpc(self._server, step["grpc"]))
-            answer, until = ask_rest(self._server, step["rest"]), step["until"]
+            request, until = quicker(step["rest"], self._server.time_scale), step["until"]
+            answer = ask_rest(self._server, request)
             if "status" in until:
                 return bool(answer.get("status") == until["status"])
             if "metric" in until:
@@ -219,6 +221,8 @@ class Replay:
         self._ask(name, step, partial(ask_grpc, channel=self._connections[connection]))
 
     def _ask(self, name: str, step: Step, ask: Callable[[Server, Step], Answer]) -> None:
+        if step.get("background") or self._background:
+            step = quicker(step, self._server.time_scale)
         if step.get("background"):
             asked = self._pool.submit(_timed, ask, self._server, step)
             self._background[name] = (step, asked)

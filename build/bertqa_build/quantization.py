@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ninja
 import nncf
 import nncf.torch
 import torch
@@ -138,26 +139,40 @@ def compiled_quantizers() -> Iterator[None]:
     """Let NNCF compile its quantisers in the block if it needs them, which takes up to a minute.
 
     It does so once on each machine. `NNCF_EXTENSION_LOAD_TIMEOUT` in the environment is the limit
-    in seconds; without it the limit is longer here than NNCF's own.
+    in seconds; without it the limit is longer here than NNCF's own. The first `ninja` on PATH is
+    the one that NNCF depends on: another version would compile again what this one compiled.
 
     Raises:
         BuildError: The limit is reached, for example because a killed process left its lock.
     """
-    set_here = _TIMEOUT_VARIABLE not in os.environ
-    os.environ.setdefault(_TIMEOUT_VARIABLE, str(_COMPILATION_TIMEOUT))
+    limit = os.environ.get(_TIMEOUT_VARIABLE, str(_COMPILATION_TIMEOUT))
+    path = os.pathsep.join([ninja.BIN_DIR, os.environ.get("PATH", os.defpath)])
+    with _environment({_TIMEOUT_VARIABLE: limit, "PATH": path}):
+        try:
+            yield
+        except ExtensionLoaderTimeoutException as error:
+            raise BuildError(
+                f"NNCF did not compile its quantisers within {limit} seconds. If no other build "
+                "runs on this machine, a killed one left its lock: remove "
+                f"{QuantizedFunctionsCPULoader.get_build_dir()} and run the same command again. "
+                f"On a slow machine, set {_TIMEOUT_VARIABLE} to more seconds.",
+                detail=str(error),
+            ) from error
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment in the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
-    except ExtensionLoaderTimeoutException as error:
-        raise BuildError(
-            f"NNCF did not compile its quantisers within {os.environ[_TIMEOUT_VARIABLE]} seconds. "
-            "If no other build runs on this machine, a killed one left its lock: remove "
-            f"{QuantizedFunctionsCPULoader.get_build_dir()} and run the same command again. "
-            f"On a slow machine, set {_TIMEOUT_VARIABLE} to more seconds.",
-            detail=str(error),
-        ) from error
     finally:
-        if set_here:
-            del os.environ[_TIMEOUT_VARIABLE]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _settle(model: nn.Module) -> nn.Module:

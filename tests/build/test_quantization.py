@@ -1,9 +1,11 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import ninja
 import pytest
 import torch
 from torch import Tensor, nn
@@ -171,6 +173,18 @@ def test_the_time_for_compiling_is_limited_and_the_environment_stays(
     with compiled_quantizers():
         assert os.environ[name] == "90"
     assert os.environ[name] == "90"
+
+
+def test_one_ninja_compiles_whatever_the_path_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "ninja"
+    other.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with compiled_quantizers():
+        assert shutil.which("ninja") == str(Path(ninja.BIN_DIR, "ninja"))
+    assert shutil.which("ninja") == str(other)
 
 
 def test_what_should_stay_in_floating_point_does(

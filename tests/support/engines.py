@@ -23,7 +23,7 @@ _OF_THEIR_OWN = {"grpc": "localhost:{}", "dns": "dns:///localhost:{}"}
 
 
 class Served:
-    """A repository with a `config.json`, and one of the engines on it, at the same ports always.
+    """A repository with a `config.json`, and one of the engines on it, at the same ports again.
 
     As a context manager it answers inside the block. The local engine runs in this process, where
     it also speaks the TensorFlow Serving API and looks for changes every `poll_seconds`, or only at
@@ -40,7 +40,7 @@ class Served:
     ) -> None:
         self.engine = engine
         self.repository = repository
-        self.grpc_port, self.rest_port = free_port(), free_port()
+        self.move()
         self._poll_seconds = poll_seconds
         self._own_process = own_process or engine != "local"
         self._process: subprocess.Popen[str] | None = None
@@ -64,6 +64,18 @@ class Served:
         """What a client is opened with; the ports are not as far apart as they are by default."""
         url = _OF_THEIR_OWN.get(scheme, f"{scheme}://localhost:{{}}").format(self.port(scheme))
         return {"url": url, "metadata_url": self.rest_url}
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process runs, which only one of its own has."""
+        return self._process is not None and self._process.poll() is None
+
+    def move(self) -> None:
+        """Take other ports from the next start on.
+
+        OVMS waits up to a minute for ports of its own that clients were connected to.
+        """
+        self.grpc_port, self.rest_port = free_port(), free_port()
 
     def start(self) -> None:
         """Start, and wait until the model answers."""

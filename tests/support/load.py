@@ -1,4 +1,4 @@
-"""Clients that ask without pause while something happens to the server."""
+"""Clients that ask again and again while something happens to the server."""
 
 from __future__ import annotations
 
@@ -78,15 +78,20 @@ def since_versions(answers: list[tuple[float, int]], moment: float) -> set[int]:
 
 @contextmanager
 def asking(
-    clients: Sequence[tuple[QAClient, bool]], may_fail: tuple[type[BertQAError], ...] = ()
+    clients: Sequence[tuple[QAClient, bool]],
+    may_fail: tuple[type[BertQAError], ...] = (),
+    pause: float = 0.0,
 ) -> Iterator[Load]:
-    """Let every client ask without pause while the block runs; then nothing may have failed."""
+    """Let every client ask again and again while the block runs; then nothing may have failed.
+
+    With a `pause` in seconds between its questions it leaves a part of the machine to the others.
+    """
     found, right = Load(), right_answers()
     ended = threading.Event()
 
     def ask(client: QAClient, follows: bool) -> None:
         answers = found.followed if follows else found.default
-        while not ended.is_set():
+        while not ended.wait(pause):
             sent = time.monotonic()
             try:
                 answer = client.answer(QUESTION, CONTEXT)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Place = tuple[str, int]
 
 
 @contextmanager
-def relay(at: Place, target: Place) -> Iterator[None]:
-    """Pass what comes in at an address on to a server; a connection ends when the server's does."""
+def relay(at: Place, target: Callable[[], Place]) -> Iterator[None]:
+    """Pass what comes in at an address on to a server; a connection ends when the server's does.
+
+    Each connection asks where the server is, because one that comes back may be elsewhere.
+    """
     with socket.create_server(at) as listener:
         threading.Thread(target=_accept, args=(listener, target), daemon=True).start()
         try:
@@ -22,11 +25,11 @@ def relay(at: Place, target: Place) -> Iterator[None]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def _accept(listener: socket.socket, target: Place) -> None:
+def _accept(listener: socket.socket, target: Callable[[], Place]) -> None:
     with contextlib.suppress(OSError):
         while True:
             client, _ = listener.accept()
-            threading.Thread(target=_serve, args=(client, target), daemon=True).start()
+            threading.Thread(target=_serve, args=(client, target()), daemon=True).start()
 
 
 def _serve(client: socket.socket, target: Place) -> None:

@@ -19,7 +19,7 @@ Step = Mapping[str, Any]
 
 
 class Server(Protocol):
-    """A server that a transcript starts, asks and ends; `time_scale` shortens what it sleeps."""
+    """A server that a transcript starts, asks and ends; `time_scale` shortens what takes long."""
 
     host: str
     time_scale: float
@@ -37,7 +37,7 @@ class InThisProcess:
     """The local engine in a thread: quick to start, and with a quicker clock."""
 
     host = "127.0.0.1"
-    time_scale = 0.2
+    time_scale = 0.25
 
     def __init__(self, arguments: list[str]) -> None:
         if "--file_system_poll_wait_seconds" not in arguments:
@@ -72,9 +72,11 @@ class AsProcess:
     """A server as a process of its own."""
 
     host = "127.0.0.1"
-    time_scale = 1.0
 
-    def __init__(self, program: list[str], arguments: list[str]) -> None:
+    def __init__(
+        self, program: list[str], arguments: list[str], *, time_scale: float = 1.0
+    ) -> None:
+        self.time_scale = time_scale
         self.grpc_port, self.rest_port = free_port(), free_port()
         ports = {"{GRPC_PORT}": str(self.grpc_port), "{REST_PORT}": str(self.rest_port)}
         self._process = subprocess.Popen(
@@ -121,6 +123,14 @@ class RunningElsewhere:
         pass
 
 
+_QUICKER = 0.5
+_ENDS_QUICKER = f"""
+import sys
+from bertqa_serve.engine import __main__, server
+server.GRPC_GRACE_SECONDS *= {_QUICKER}
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
 Start = Callable[[Step, list[str]], Server]
 
 
@@ -128,7 +138,8 @@ def local_engine(scenario: str) -> Start:
     """Run the engine in this process, except where it is the process that is looked at."""
     as_process = real_server([sys.executable, "-m", "bertqa_serve.engine"])
     if scenario == "shutdown":
-        return as_process
+        program = [sys.executable, "-c", _ENDS_QUICKER]
+        return lambda _, arguments: AsProcess(program, arguments, time_scale=_QUICKER)
 
     def start(step: Step, arguments: list[str]) -> Server:
         if step["wait"] == "exit":

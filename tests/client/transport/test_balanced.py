@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from bertqa.transport._sync.balanced import BalancedTransport
 from tests.support.engines import Served, toy_server
 from tests.support.models import tokenizer_json
 from tests.support.ports import free_pair
-from tests.support.relay import relay
+from tests.support.relay import Place, relay
 from tests.support.twins import Twins
 
 NAME = "bert-qa.test"
@@ -71,8 +71,13 @@ class Fleet:
         return f"{scheme}:///{NAME}:{port}" if scheme == "dns" else f"{scheme}://{NAME}:{port}"
 
 
-@pytest.fixture
-def fleet(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def place(server: Served, scheme: str) -> Callable[[], Place]:
+    """Where the server of a scheme is now."""
+    return lambda: ("127.0.0.1", server.port(scheme))
+
+
+@pytest.fixture(scope="module")
+def started(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Version 1 behind the first address, version 2 behind the second: an answer names its server.
 
     OVMS takes a port at all addresses of a machine, so that relays stand at those of the name.
@@ -84,10 +89,20 @@ def fleet(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fle
             repository = tmp_path_factory.mktemp("repository")
             server = toy_server(engine, repository, version, own_process=True)
             servers.append(stack.enter_context(server))
-            for port, target in zip(ports, (server.grpc_port, server.rest_port), strict=True):
-                stack.enter_context(relay((host, port), ("127.0.0.1", target)))
+            for port, scheme in zip(ports, ("grpc", "http"), strict=True):
+                stack.enter_context(relay((host, port), place(server, scheme)))
         first, second = servers
         yield Fleet((first, second), ports)
+
+
+@pytest.fixture
+def fleet(started: Fleet) -> Fleet:
+    """The fleet, where what an earlier test killed runs again."""
+    for server in started.servers:
+        if not server.is_running:
+            server.move()
+            server.start()
+    return started
 
 
 def versions(client: Any, count: int) -> list[int]:
@@ -118,8 +133,7 @@ def test_a_server_that_ended_is_left_at_once(
     versions(client, 4)
     fleet.servers[0].kill()
     assert versions(client, 20) == [2] * 20
-    if fleet.servers[0].engine == "ovms":
-        return  # Its port is busy for a minute.
+    fleet.servers[0].move()
     fleet.servers[0].start()
     while 1 not in versions(client, 5):
         pass
@@ -190,10 +204,7 @@ def test_a_call_that_waits_for_servers_meets_them_at_their_new_addresses(
     open_client: Twins, fleet: Fleet, name: list[str], scheme: str
 ) -> None:
     port = fleet.ports[1] if scheme == "http" else fleet.ports[0]
-    old, new = (
-        ("127.0.0.1", each.rest_port if scheme == "http" else each.grpc_port)
-        for each in fleet.servers
-    )
+    old, new = (place(each, scheme) for each in fleet.servers)
     with (
         relay(("127.0.0.3", port), old),
         relay(("127.0.0.4", port), old),
@@ -212,14 +223,13 @@ def test_the_only_server_that_has_a_version_is_waited_for(
     fleet: Fleet, name: list[str], scheme: str
 ) -> None:
     first = fleet.servers[0]
-    if first.engine == "ovms":
-        pytest.skip("Its port is busy for a minute")
     with (
         ThreadPoolExecutor() as pool,
         QAClient(fleet.url(scheme), tokenizer=TOKENIZER, version=1, timeout=60) as client,
     ):
         client.answer(QUESTION, CONTEXT)
         first.kill()
+        first.move()
         waiting = [pool.submit(client.answer, QUESTION, CONTEXT) for _ in range(4)]
         first.start()
         assert [each.result().model_version for each in waiting] == [1] * 4

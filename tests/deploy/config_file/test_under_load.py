@@ -1,4 +1,4 @@
-"""Eight clients ask without pause, over gRPC and REST.
+"""Eight clients ask again and again, over gRPC and REST; of a real OVMS they ask without pause.
 
 Not one request may fail where the server stays up, and none may be answered wrongly or by a version
 that it does not name; once a switch has returned, no version outside the split answers.
@@ -11,24 +11,28 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from bertqa import QAClient
 from bertqa_deploy.config_file import DRAIN_SECONDS
 from bertqa_deploy.errors import NothingToDoError, RolledBackError
 from tests.deploy.config_file.conftest import ONLY_1, Operated, operate
 from tests.deploy.conftest import SMOKE
 from tests.support.clients import eight_clients
 from tests.support.engines import Served, toy_server
-from tests.support.load import AWAY, asking
+from tests.support.load import AWAY, Load, asking
 from tests.support.models import write_toy_version
 
-Clients = Sequence[tuple[QAClient, bool]]
+# Eight clients without a pause leave no core to the local engine, which is slower.
+PAUSES = {"local": 0.05, "ovms": 0.0}
+SWITCHES = {"local": 4, "ovms": 10}
+
+Asking = Callable[..., AbstractContextManager[Load]]
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +43,9 @@ def server(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 
 @pytest.fixture(scope="module")
-def clients(server: Served) -> Iterator[Clients]:
+def asked(server: Served) -> Iterator[Asking]:
     with eight_clients(server.grpc_url, server.rest_url) as clients:
-        yield clients
+        yield partial(asking, clients, pause=PAUSES[server.engine])
 
 
 @pytest.fixture
@@ -54,10 +58,10 @@ def at_version_1(server: Served) -> Operated:
 
 
 def test_a_new_version_takes_over_and_the_old_one_comes_back(
-    at_version_1: Operated, clients: Clients
+    at_version_1: Operated, asked: Asking
 ) -> None:
     switch = at_version_1.having(drain_seconds=DRAIN_SECONDS)
-    with asking(clients) as load:
+    with asked() as load:
         switched = switch.move({2: 100.0})
         assert (switched.default, switched.served) == (2, [1, 2])
         assert load.observe() == ({2}, {2})
@@ -67,11 +71,9 @@ def test_a_new_version_takes_over_and_the_old_one_comes_back(
         assert load.observe() == ({1}, {1})
 
 
-def test_a_split_is_followed_by_those_who_follow_it(
-    at_version_1: Operated, clients: Clients
-) -> None:
+def test_a_split_is_followed_by_those_who_follow_it(at_version_1: Operated, asked: Asking) -> None:
     switch = at_version_1.having(drain_seconds=DRAIN_SECONDS)
-    with asking(clients) as load:
+    with asked() as load:
         switch.move({1: 50.0, 2: 50.0})
         assert load.observe(60) == ({2}, {1, 2})
 
@@ -80,9 +82,9 @@ def test_a_split_is_followed_by_those_who_follow_it(
     assert switch.server.available("bert-qa") == {2}
 
 
-def test_ten_switches_in_a_row(at_version_1: Operated, clients: Clients) -> None:
-    with asking(clients) as load:
-        for turn in range(10):
+def test_switches_in_a_row(server: Served, at_version_1: Operated, asked: Asking) -> None:
+    with asked() as load:
+        for turn in range(SWITCHES[server.engine]):
             version = 2 - turn % 2
             at_version_1.having(retire=True).move({version: 100.0})
             default, _ = load.observe(2)
@@ -90,10 +92,10 @@ def test_ten_switches_in_a_row(at_version_1: Operated, clients: Clients) -> None
 
 
 def test_publishing_changes_nothing_until_the_switch(
-    server: Served, at_version_1: Operated, clients: Clients
+    server: Served, at_version_1: Operated, asked: Asking
 ) -> None:
     root = at_version_1.repository.root
-    with asking(clients) as load:
+    with asked() as load:
         directory = write_toy_version(root, 3)
         server.reload()
         assert load.observe() == ({1}, {1})
@@ -104,11 +106,11 @@ def test_publishing_changes_nothing_until_the_switch(
     shutil.rmtree(directory)
 
 
-def test_a_broken_version_is_never_asked(at_version_1: Operated, clients: Clients) -> None:
+def test_a_broken_version_is_never_asked(at_version_1: Operated, asked: Asking) -> None:
     directory = write_toy_version(at_version_1.repository.root, 4)
     (directory / "model.xml").write_text("<net", encoding="utf-8")
     before = at_version_1.repository.config_path.read_text(encoding="utf-8")
-    with asking(clients) as load:
+    with asked() as load:
         with pytest.raises(RolledBackError, match="Version 4 does not load"):
             at_version_1.move({4: 100.0})
         assert load.observe() == ({1}, {1})
@@ -117,9 +119,9 @@ def test_a_broken_version_is_never_asked(at_version_1: Operated, clients: Client
 
 
 def test_a_version_that_answers_wrongly_is_never_asked(
-    at_version_1: Operated, clients: Clients
+    at_version_1: Operated, asked: Asking
 ) -> None:
-    with asking(clients) as load:
+    with asked() as load:
         wrong = at_version_1.having(smoke=replace(SMOKE, context="no 1932", answer="no 1"))
         with pytest.raises(RolledBackError, match="where 'no 1' is right"):
             wrong.move({2: 100.0})
@@ -128,7 +130,7 @@ def test_a_version_that_answers_wrongly_is_never_asked(
 
 @pytest.mark.parametrize("moment", ["on trial", "served", "the split is"])
 def test_a_server_may_restart_in_the_middle_of_a_switch(
-    server: Served, at_version_1: Operated, clients: Clients, moment: str
+    server: Served, at_version_1: Operated, asked: Asking, moment: str
 ) -> None:
     begun, away = threading.Event(), threading.Event()
 
@@ -138,7 +140,7 @@ def test_a_server_may_restart_in_the_middle_of_a_switch(
             away.wait(60)
 
     switch = at_version_1.having(drain_seconds=DRAIN_SECONDS, on_step=on_step)
-    with asking(clients, may_fail=AWAY) as load, ThreadPoolExecutor(1) as pool:
+    with asked(may_fail=AWAY) as load, ThreadPoolExecutor(1) as pool:
         switching = pool.submit(switch.move, {2: 100.0})
         assert begun.wait(60)
         server.stop()
@@ -152,9 +154,9 @@ def test_a_server_may_restart_in_the_middle_of_a_switch(
 
 @pytest.mark.parametrize("moment", ["on trial", "served", "the split is"])
 def test_a_killed_switch_is_finished_by_the_same_command(
-    at_version_1: Operated, clients: Clients, moment: str
+    at_version_1: Operated, asked: Asking, moment: str
 ) -> None:
-    with asking(clients) as load:
+    with asked() as load:
         _move_and_die(at_version_1, moment)
         load.observe(4)
         switched = at_version_1.having(retire=True).move({2: 100.0})
