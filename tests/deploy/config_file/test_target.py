@@ -27,7 +27,7 @@ from bertqa.errors import (
     RepositoryError,
     ServerUnreachableError,
 )
-from bertqa_deploy.errors import NothingToDoError, RolledBackError
+from bertqa_deploy.errors import MetricMissingError, NothingToDoError, RolledBackError
 from bertqa_deploy.rollout import Plan
 from bertqa_deploy.server import Server
 from tests.deploy.config_file.conftest import ONLY_1, POLL_SECONDS, Operated, operate
