@@ -190,7 +190,7 @@ class OvmsConfig:
         Args:
             other: The other one.
         """
-        return _without_settings(self._content) == _without_settings(other._content)
+        return bool(_without_settings(self._content) == _without_settings(other._content))
 
     def fitted(self, cores: int, given: Mapping[str, str] | None = None) -> Self:
         """Return this configuration with a `plugin_config` for so many cores where it needs one.
