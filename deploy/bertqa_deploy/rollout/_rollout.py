@@ -166,7 +166,11 @@ class Rollout:
         """
         goal = with_traffic(goal)
         self.target.check(goal)
-        return _Run(self, self.target.current(), goal).go(returning=False)
+        state = self.target.current()
+        *between, _ = ramp(state.split, goal, self.plan.steps)
+        for split in between:
+            self.target.check(split)
+        return _Run(self, state, goal).go(returning=False)
 
     def back(self) -> Moved:
         """Undo a rollout that is under way, else return to the split before the last one.
