@@ -113,9 +113,7 @@ def find_access(namespace: str | None = None) -> Access:
         return Access(namespace or _pod_namespace(), None, files, server)
     if chosen not in contexts:
         who = "HELM_KUBECONTEXT" if os.environ.get("HELM_KUBECONTEXT") else "current-context"
-        raise ClusterError(
-            f"{who} names the context {chosen}, but {files} has {_names(contexts)}."
-        )
+        raise ClusterError(f"{who} names the context {chosen}, but {files} has {_names(contexts)}.")
     context = contexts[chosen]
     leads_to = str(clusters.get(str(context.get("cluster")), {}).get("server", ""))
     if server is not None and server.rstrip("/") != leads_to.rstrip("/"):

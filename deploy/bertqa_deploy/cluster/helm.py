@@ -253,9 +253,7 @@ class Helm:
             )
         raise ClusterError(self._explained(last), detail=output or None)
 
-    def _call(
-        self, *arguments: str, stdin: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def _call(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         program = shutil.which(self.program)
         if program is None:
             raise ClusterError(f"There is no {self.program} on PATH: install Helm 3.14 or newer.")

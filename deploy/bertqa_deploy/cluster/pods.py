@@ -70,7 +70,7 @@ class Pods:
         self._streams = client.CoreV1Api(access.open_client())
         self._opening = threading.Lock()
 
-    def list(self) -> list[Pod]:
+    def present(self) -> list[Pod]:
         """Return the pods that are not being deleted.
 
         Raises:
@@ -140,7 +140,7 @@ class Pods:
         """
 
         def missing() -> str | None:
-            waiting = set(tracks) - {pod.track for pod in self.list() if pod.ready}
+            waiting = set(tracks) - {pod.track for pod in self.present() if pod.ready}
             if not waiting:
                 return None
             return f"No pod of {', '.join(sorted(waiting))} was ready in {seconds:g} s."

@@ -84,7 +84,7 @@ class Cluster:
 
     def wait_until_led(self) -> None:
         """Wait until Services and gateways lead traffic where the weights say."""
-        self._services.wait_until_led(self._pods.list, self._patience)
+        self._services.wait_until_led(self._pods.present, self._patience)
         self._services.wait_until_routed(self._patience)
 
     def wait_until_gone(self, tracks: Collection[str]) -> None:
@@ -93,7 +93,7 @@ class Cluster:
 
     def pods(self) -> list[Pod]:
         """Return the server pods of all tracks that are not being deleted."""
-        return self._pods.list()
+        return self._pods.present()
 
     def connect(self, pod: Pod) -> AbstractContextManager[str]:
         """Return a context manager that yields a URL of the pod's own server."""

@@ -257,9 +257,7 @@ class ReleaseTarget:
                     f"The metrics of the pod {pod.name} cannot be read: {error}",
                     detail=error.detail,
                 ) from error
-        return replace(
-            counts_of(samples, self._cluster.model, pod.version), restarts=pod.restarts
-        )
+        return replace(counts_of(samples, self._cluster.model, pod.version), restarts=pod.restarts)
 
 
 def _release(values: Values) -> _Release:
