@@ -84,8 +84,9 @@ class Access:
 def find_access(namespace: str | None = None) -> Access:
     """Find the cluster and the namespace, as Helm does.
 
-    KUBECONFIG, or else the file in the home directory, says where the clusters are; HELM_KUBECONTEXT
-    chooses a context, or else the current one is taken. Without any, it is the cluster of this pod.
+    KUBECONFIG, or else the file in the home directory, says where the clusters are, and
+    HELM_KUBECONTEXT which context counts, by default the current one. Without any, it is the
+    cluster of this pod.
 
     Args:
         namespace: The namespace; by default HELM_NAMESPACE, or the context's own.

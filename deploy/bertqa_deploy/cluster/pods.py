@@ -147,11 +147,11 @@ class Pods:
 
         wait_for(missing, seconds)
 
-    def wait_until_gone(self, tracks: Collection[str], seconds: float) -> None:
-        """Wait until the pods of these tracks have ended; they drain before.
+    def wait_until_only(self, tracks: Collection[str], seconds: float) -> None:
+        """Wait until the pods of all other tracks have ended; they drain before.
 
         Args:
-            tracks: The names of the tracks.
+            tracks: The names of the tracks that the release has.
             seconds: How long to wait.
 
         Raises:
@@ -159,7 +159,7 @@ class Pods:
         """
 
         def missing() -> str | None:
-            left = [pod.name for pod in self.all() if pod.track in tracks]
+            left = [pod.name for pod in self.all() if pod.track not in tracks]
             if not left:
                 return None
             return f"{', '.join(left)} did not end in {seconds:g} s."

@@ -87,9 +87,13 @@ class Cluster:
         self._services.wait_until_led(self._pods.present, self._patience)
         self._services.wait_until_routed(self._patience)
 
-    def wait_until_gone(self, tracks: Collection[str]) -> None:
+    def wait_until_only(self, tracks: Collection[str]) -> None:
         """Wait until the pods of tracks that were removed have ended."""
-        self._pods.wait_until_gone(tracks, self._patience)
+        self._pods.wait_until_only(tracks, self._patience)
+
+    def has_only(self, tracks: Collection[str]) -> bool:
+        """Return whether there are pods of these tracks alone, those included that are ending."""
+        return all(pod.track in tracks for pod in self._pods.all())
 
     def pods(self) -> list[Pod]:
         """Return the server pods of all tracks that are not being deleted."""

@@ -1,8 +1,8 @@
 """A Helm release whose traffic is moved: a version is a track, and a split is the tracks' weights.
 
 A track's version never changes in a rollout. A newcomer is a further track without weight; to
-switch is one upgrade that changes weights alone, which replaces no pod; and the tracks that the goal
-does not have are removed at the end.
+switch is one upgrade that changes weights alone, which replaces no pod; and the tracks that the
+goal does not have are removed at the end.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class ReleaseTarget:
 
     def current(self) -> State:
         """See `TrafficTarget`; every change builds on what is read here."""
-        return _release(self._cluster.begin()).state
+        release = _release(self._cluster.begin())
+        return replace(release.state, settled=self._cluster.has_only(release.tracks))
 
     def check(self, goal: Split) -> None:
         """See `TrafficTarget`: at most two versions, in whole percents."""
@@ -140,7 +141,9 @@ class ReleaseTarget:
         release = _release(self._cluster.resume())
         release = self._add(release, wanted)
         release = self._weigh(release, wanted)
-        self._remove(release, wanted)
+        release = self._remove(release, wanted)
+        if wanted.memory.goal is None:
+            self._drain(release, wanted)
 
     def observe(self, version: int) -> Mapping[str, Counts]:
         """See `TrafficTarget`: each pod whose server runs, ready or not, by its name."""
@@ -209,23 +212,27 @@ class ReleaseTarget:
         self._on_step(f"the split is {format_split(wanted.split)}")
         return release
 
-    def _remove(self, release: _Release, wanted: State) -> None:
-        """Take away the versions that are not to be served, and wait until they have drained."""
+    def _remove(self, release: _Release, wanted: State) -> _Release:
+        """Take away the versions that are not to be served."""
         leaving = {v: name for v, name in release.names.items() if v not in wanted.served}
         if not leaving:
-            return
+            return release
         # A rollout that was killed may not have waited for this.
         self._cluster.wait_until_led()
-        self._upgrade(release, dict.fromkeys(leaving.values()), wanted)
+        release = self._upgrade(release, dict.fromkeys(leaving.values()), wanted)
+        self._on_step(f"{named(set(leaving))} {'is' if len(leaving) == 1 else 'are'} taken away")
+        return release
+
+    def _drain(self, release: _Release, wanted: State) -> None:
+        """Wait until no client can reach a version that was taken away."""
         try:
-            self._cluster.wait_until_gone(leaving.values())
+            self._cluster.wait_until_only(release.tracks)
         except ClusterError as error:
             raise SwitchUnfinishedError(
                 f"The split is {format_split(wanted.split)}, but clients that keep a connection "
-                f"may still reach {named(set(leaving))}: {error}",
+                f"may still reach another version: {error} Run the same command again to wait.",
                 detail=error.detail,
             ) from error
-        self._on_step(f"{named(set(leaving))} {'is' if len(leaving) == 1 else 'are'} taken away")
 
     def _upgrade(
         self, release: _Release, tracks: Mapping[str, dict[str, Any] | None], wanted: State
