@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import io
 import json
 import struct
@@ -109,6 +110,28 @@ class ApiServer:
             for name in restarted:
                 self.restarts[name] = self.restarts.get(name, 0) + 1
             self._roll_out()
+
+    def saved(self) -> dict[tuple[str, str, str], Object]:
+        """All that is stored; what was written anew without a change is as it was."""
+        with self._lock:
+            objects = copy.deepcopy(self._objects)
+        for each in objects.values():
+            each["metadata"]["resourceVersion"] = "1"
+        return objects
+
+    def restore(self, objects: Mapping[tuple[str, str, str], Object]) -> None:
+        """Store what was saved, and nothing else."""
+        with self._lock:
+            self._objects = copy.deepcopy(dict(objects))
+
+    def tracks_with_pods(self) -> set[str]:
+        """The tracks that have pods, those included that are ending."""
+        with self._lock:
+            return {
+                each["metadata"]["labels"]["bert-qa/track"]
+                for (_, what, _), each in self._objects.items()
+                if what == "pods"
+            }
 
     def leads_to(self, service: str) -> set[str]:
         """The ready pods of a Service of the one namespace."""
