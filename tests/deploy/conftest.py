@@ -12,7 +12,7 @@ import pytest
 from bertqa.artifact import Repository
 from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
-Switch = object
+from bertqa_deploy.switch import Switch
 from tests.support.engines import Served, toy_server
 from tests.support.release import Release, run
 from tools.programs import kubectl
