@@ -298,8 +298,9 @@ def test_weights_that_the_owner_changed_are_good_and_can_be_given_back(
 ) -> None:
     release = install(*GATEWAY)
     rollout(release).move({1: 50.0, 2: 50.0})
-    release.upgrade({name: {**t, "weight": 80 if name == "v2" else 20} for name, t in
-                     release.tracks().items()})
+    release.upgrade(
+        {name: {**t, "weight": 80 if name == "v2" else 20} for name, t in release.tracks().items()}
+    )
 
     assert rollout(release).back().split == {1: 50.0, 2: 50.0}
 
@@ -390,5 +391,3 @@ def test_without_helm_it_is_said_so(install: Install, api: ApiServer) -> None:
     release = install()
     with pytest.raises(ClusterError, match="no helm-of-nowhere on PATH"):
         Helm(release.release, release.access, release.chart, program="helm-of-nowhere").values()
-
-
