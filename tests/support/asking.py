@@ -8,11 +8,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from kubernetes import client, watch
+from urllib3.exceptions import HTTPError
 
 from bertqa_deploy.cluster.access import Access
 from tests.support import clients
@@ -101,6 +102,7 @@ class ReadyPods:
 
     def __init__(self, access: Access, service: str) -> None:
         self.fewest: int | None = None
+        self._ended = False
         self._watch = watch.Watch()
         self._arguments = (access, service)
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -110,23 +112,26 @@ class ReadyPods:
         return self
 
     def __exit__(self, *details: object) -> None:
+        self._ended = True
         self._watch.stop()
 
     def _follow(self) -> None:
         access, service = self._arguments
         api = client.DiscoveryV1Api(access.open_client())
         slices: dict[str, int] = {}
-        while True:
-            for event in self._watch.stream(
-                api.list_namespaced_endpoint_slice,
-                access.namespace,
-                label_selector=f"kubernetes.io/service-name={service}",
-            ):
-                found = event["object"]
-                slices[found.metadata.name] = (
-                    0
-                    if event["type"] == "DELETED"
-                    else sum(bool(each.conditions.ready) for each in found.endpoints or ())
-                )
-                ready = sum(slices.values())
-                self.fewest = ready if self.fewest is None else min(self.fewest, ready)
+        # A watch ends now and then; the next one begins with what is there.
+        while not self._ended:
+            with suppress(HTTPError):
+                for event in self._watch.stream(
+                    api.list_namespaced_endpoint_slice,
+                    access.namespace,
+                    label_selector=f"kubernetes.io/service-name={service}",
+                ):
+                    found = event["object"]
+                    slices[found.metadata.name] = (
+                        0
+                        if event["type"] == "DELETED"
+                        else sum(bool(each.conditions.ready) for each in found.endpoints or ())
+                    )
+                    ready = sum(slices.values())
+                    self.fewest = ready if self.fewest is None else min(self.fewest, ready)

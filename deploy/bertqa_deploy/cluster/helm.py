@@ -21,7 +21,7 @@ from bertqa_deploy.cluster.access import Access
 from bertqa_deploy.errors import ClusterError, SwitchedMeanwhileError
 
 _HISTORY = 256
-_DEPLOYED, _FAILED, _PENDING = "deployed", "failed", "pending-"
+_DEPLOYED, _SUPERSEDED, _FAILED, _PENDING = "deployed", "superseded", "failed", "pending-"
 # An upgrade of a rollout waits for nothing, so one that takes longer was killed.
 _PENDING_SECONDS = 60.0
 _LOOK_SECONDS = 2.0
@@ -96,14 +96,7 @@ class Helm:
         while True:
             history = self._history()
             newest = history[-1]
-            complete = next((e for e in reversed(history) if e.status == _DEPLOYED), None)
-            if complete is None:
-                if newest.status != _FAILED:
-                    raise ClusterError(
-                        f"The release {self.release} is {newest.status}: install it first."
-                    )
-                # A first installation that was not ready in time.
-                complete = newest
+            complete = self._last_complete(history)
             if since not in (None, complete.number):
                 raise SwitchedMeanwhileError(
                     f"The release {self.release} was changed meanwhile (revision "
@@ -195,6 +188,15 @@ class Helm:
             for each in found
         ]
         return sorted(revisions, key=lambda each: each.number)
+
+    def _last_complete(self, history: list[_Revision]) -> _Revision:
+        # Helm's last two changes are that the old revision is superseded, and the new one deployed;
+        # a first installation that was not ready in time is failed.
+        for status in (_DEPLOYED, _SUPERSEDED, _FAILED):
+            for each in reversed(history):
+                if each.status == status:
+                    return each
+        raise ClusterError(f"The release {self.release} is {history[-1].status}: install it first.")
 
     def _is_under_way(self, revision: _Revision) -> bool:
         """Return whether a process may still be at it; its clock may differ from this one's."""

@@ -189,8 +189,10 @@ class ReleaseTarget:
                 "weight": 0,
                 **({"replicas": pods} if pods else {}),
             }
-            self._on_step(f"version {version} is the track {name}, without traffic")
-        return self._upgrade(release, added, wanted)
+        release = self._upgrade(release, added, wanted)
+        for name, track in added.items():
+            self._on_step(f"version {track['version']} is the track {name}, without traffic")
+        return release
 
     def _weigh(self, release: _Release, wanted: State) -> _Release:
         """Bring the weights and the memory to what is wanted, where they are not so."""

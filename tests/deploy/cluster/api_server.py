@@ -160,9 +160,10 @@ class ApiServer:
         found = discovery(path)
         if found is not None:
             return JSONResponse(found)
-        _, _, rest = path.partition("/namespaces/")
+        _, where, rest = path.partition("/namespaces/")
         namespace, _, rest = rest.partition("/")
-        plural, *names = rest.split("/")
+        # What is in no namespace is a list of all of them.
+        plural, *names = (rest if where else path.rpartition("/")[2]).split("/")
         if plural not in KINDS:
             return failure(404, "NotFound", path)
         if plural in self.forbidden:
@@ -187,7 +188,7 @@ class ApiServer:
                 items = [
                     found
                     for (where, what, _), found in sorted(self._objects.items())
-                    if (where, what) == (namespace, plural) and selects(selector, found)
+                    if what == plural and where == (namespace or where) and selects(selector, found)
                 ]
                 group = next(g for g, kinds in GROUPS.items() if plural in kinds.values())
                 listed = {"kind": f"{KINDS[plural]}List", "apiVersion": group, "items": items}
