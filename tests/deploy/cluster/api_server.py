@@ -111,6 +111,14 @@ class ApiServer:
                 self.restarts[name] = self.restarts.get(name, 0) + 1
             self._roll_out()
 
+    def report(self, plural: str, generation: int) -> None:
+        """Be a gateway that has seen routes of one kind at a generation."""
+        conditions = [{"type": "Accepted", "status": "True", "observedGeneration": generation}]
+        with self._lock:
+            for (_, what, _), found in self._objects.items():
+                if what == plural:
+                    found["status"] = {"parents": [{"conditions": conditions}]}
+
     def saved(self) -> dict[tuple[str, str, str], Object]:
         """All that is stored; what was written anew without a change is as it was."""
         with self._lock:
