@@ -50,6 +50,9 @@ class Helm:
         access: The cluster and the release's namespace.
         chart: The directory of the chart that it was installed from.
         program: The program, by its path or by its name on PATH.
+
+    Attributes:
+        took_up: Whether `settle` has found an interrupted upgrade.
     """
 
     def __init__(self, release: str, access: Access, chart: Path, program: str = "helm") -> None:
@@ -57,6 +60,7 @@ class Helm:
         self.access = access
         self.chart = chart
         self.program = program
+        self.took_up = False
         # The revision that an upgrade of this process left unfinished.
         self._left: int | None = None
 
@@ -240,6 +244,7 @@ class Helm:
         if newest.status.startswith(_PENDING):
             self._forget(newest)
         self._upgrade_to(values)
+        self.took_up = True
 
     def _forget(self, revision: _Revision) -> None:
         """Delete Helm's record of a revision, without which it takes no other upgrade."""

@@ -45,6 +45,11 @@ class Cluster:
         self._revision = self._helm.settle()
         return self._helm.values(self._revision)
 
+    def was_interrupted(self) -> bool:
+        """Return whether an interrupted upgrade was found since this was last asked."""
+        found, self._helm.took_up = self._helm.took_up, False
+        return found
+
     def resume(self) -> Values:
         """Return all values of the release, which nothing but this process changed since `begin`.
 

@@ -91,7 +91,8 @@ class ReleaseTarget:
     def current(self) -> State:
         """See `TrafficTarget`; every change builds on what is read here."""
         release = _release(self._cluster.begin())
-        return replace(release.state, settled=self._cluster.has_only(release.tracks))
+        settled = self._cluster.has_only(release.tracks) and not self._cluster.was_interrupted()
+        return replace(release.state, settled=settled)
 
     def check(self, goal: Split) -> None:
         """See `TrafficTarget`: at most two versions, in whole percents."""
