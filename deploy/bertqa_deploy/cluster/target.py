@@ -91,7 +91,7 @@ class ReleaseTarget:
     def current(self) -> State:
         """See `TrafficTarget`; every change builds on what is read here."""
         release = _release(self._cluster.begin())
-        settled = self._cluster.has_only(release.tracks) and not self._cluster.was_interrupted()
+        settled = not self._cluster.was_interrupted() and self._cluster.has_only(release.tracks)
         return replace(release.state, settled=settled)
 
     def check(self, goal: Split) -> None:
@@ -142,6 +142,8 @@ class ReleaseTarget:
         release = _release(self._cluster.resume())
         release = self._add(release, wanted)
         release = self._weigh(release, wanted)
+        # Also where nothing was changed: a rollout that was killed may not have waited.
+        self._cluster.wait_until_led()
         release = self._remove(release, wanted)
         if wanted.memory.goal is None:
             self._drain(release, wanted)
@@ -211,7 +213,6 @@ class ReleaseTarget:
         self._cluster.wait_until_one_is_ready([name for v, name in gains.items() if v in good])
         changed = {n: {**track, "weight": weights[n]} for n, track in release.tracks.items()}
         release = self._upgrade(release, changed, wanted)
-        self._cluster.wait_until_led()
         self._on_step(f"the split is {format_split(wanted.split)}")
         return release
 
@@ -220,8 +221,6 @@ class ReleaseTarget:
         leaving = {v: name for v, name in release.names.items() if v not in wanted.served}
         if not leaving:
             return release
-        # A rollout that was killed may not have waited for this.
-        self._cluster.wait_until_led()
         release = self._upgrade(release, dict.fromkeys(leaving.values()), wanted)
         self._on_step(f"{named(set(leaving))} {'is' if len(leaving) == 1 else 'are'} taken away")
         return release
