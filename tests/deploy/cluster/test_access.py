@@ -171,7 +171,7 @@ def test_without_a_configuration_it_is_the_cluster_of_the_pod(
 
 
 @pytest.mark.parametrize("text", ["[", "contexts: 3", "- a"])
-def test_a_file_that_is_no_kubeconfig_is_named(two: Path, text: str) -> None:
+def test_a_file_that_is_not_a_kubeconfig_is_named(two: Path, text: str) -> None:
     two.write_text(text, encoding="utf-8")
     with pytest.raises(ClusterError, match="two is not a valid kubeconfig"):
         find_access()

@@ -185,7 +185,7 @@ def test_a_slow_candidate_is_rolled_back(
     assert release.tracks() == V1
 
 
-def test_one_failed_request_of_one_is_no_reason_to_return_and_none_no_success(
+def test_no_requests_are_not_a_success_and_the_same_command_measures_again(
     install: Install, api: ApiServer, servers: dict[int, int]
 ) -> None:
     release = install(*GATEWAY)
