@@ -49,6 +49,10 @@ def test_what_may_not_be_read_is_named(install: Install, api: ApiServer, kind: s
     services = Services(release.release, release.access)
     pods = Pods(release.release, release.access)
     api.forbidden.add(kind)
+    wait = {
+        "services": lambda: services.wait_until_led(pods.present, 0),
+        "endpointslices": lambda: services.wait_until_led(pods.present, 0),
+        "httproutes": lambda: services.wait_until_routed(0),
+    }[kind]
     with pytest.raises(ClusterError, match=f"(?i)You may not look at {kind}"):
-        services.wait_until_led(pods.present, 0)
-        services.wait_until_routed(0)
+        wait()
