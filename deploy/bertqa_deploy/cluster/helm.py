@@ -103,9 +103,8 @@ class Helm:
         while True:
             history = self._history()
             newest, complete = history[-1], self._last_complete(history)
-            if since is not None and (
-                complete.number != since or newest.number not in (since, self._left)
-            ):
+            ours = {since, self._left}
+            if since is not None and not {complete.number, newest.number} <= ours:
                 raise SwitchedMeanwhileError(
                     f"The release {self.release} was changed meanwhile (revision "
                     f"{newest.number}, where {since} was read), and was left as it is: look at "
