@@ -11,7 +11,7 @@ from bertqa_deploy.cluster.pods import Pod, Pods
 from bertqa_deploy.cluster.services import Services
 
 
-class Cluster:
+class HelmCluster:
     """A release, reached with `helm` and the Kubernetes API.
 
     Args:

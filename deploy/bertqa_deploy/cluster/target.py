@@ -18,7 +18,7 @@ from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa.transport import ANSWER_SECONDS, AdminClient, patiently, rest_address
 from bertqa_deploy.cluster.helm import Tracks, Values, tracks_of
 from bertqa_deploy.cluster.pods import Pod
-from bertqa_deploy.cluster.release import Cluster
+from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.errors import ClusterError, DeployError, SwitchUnfinishedError
 from bertqa_deploy.rollout import Counts, Memory, OnStep, State, counts_of
 from bertqa_deploy.smoke import Smoke
@@ -81,7 +81,7 @@ class ReleaseTarget:
     """
 
     def __init__(
-        self, cluster: Cluster, smoke: Smoke | None = None, on_step: OnStep = lambda _: None
+        self, cluster: HelmCluster, smoke: Smoke | None = None, on_step: OnStep = lambda _: None
     ) -> None:
         self.name = f"release {cluster.name}"
         self._cluster = cluster

@@ -20,7 +20,7 @@ from kubernetes import client
 
 from bertqa_deploy.cluster.access import Access, find_access
 from bertqa_deploy.cluster.helm import Helm
-from bertqa_deploy.cluster.release import Cluster
+from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.cluster.status import track_statuses
 from bertqa_deploy.cluster.target import ReleaseTarget
 from bertqa_deploy.errors import NothingToDoError, RolledBackError
@@ -51,7 +51,7 @@ def helm_of(name: str, namespace: str) -> Helm:
 
 
 def target_of(name: str, namespace: str, patience: float = 600, **options: Any) -> ReleaseTarget:
-    return ReleaseTarget(Cluster(helm_of(name, namespace), patience=patience), **options)
+    return ReleaseTarget(HelmCluster(helm_of(name, namespace), patience=patience), **options)
 
 
 def plan_of(steps: str) -> Plan:
