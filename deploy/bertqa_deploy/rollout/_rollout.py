@@ -176,6 +176,9 @@ class Rollout:
         state = self.target.current()
         if state.memory.goal is not None and goal == state.memory.good:
             return _Run(self, state, goal).undo()
+        *between, _ = ramp(state.split, goal, self.plan.steps)
+        for split in between:
+            self.target.check(split)
         return _Run(self, state, goal).go(returning=False)
 
     def back(self) -> Moved:

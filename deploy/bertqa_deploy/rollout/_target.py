@@ -35,10 +35,10 @@ class TrafficTarget(Protocol):
         ...
 
     def check(self, goal: Split) -> None:
-        """Refuse a goal that the target cannot reach, before anything is done.
+        """Refuse a split that the target cannot reach, before anything is done.
 
         Args:
-            goal: Percents by version.
+            goal: Percents by version: those of the goal, then those of each split on the way.
 
         Raises:
             BertQAError: It cannot.
