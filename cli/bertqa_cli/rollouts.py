@@ -272,11 +272,12 @@ def moved_by(
         return rollout.back() if split is None else rollout.move(split)
 
 
-def print_moved(moved: Moved, *, json: bool) -> None:
+def print_moved(moved: Moved, remark: str = "", *, json: bool) -> None:
     """Print what a rollout has come to.
 
     Args:
         moved: The result.
+        remark: What else is to be known about its target.
         json: Whether for machines.
     """
     if json:
@@ -287,5 +288,7 @@ def print_moved(moved: Moved, *, json: bool) -> None:
         f"[bold]The split of {escape(moved.target)} is {format_split(moved.split)}[/]. "
         f"Served: {served}. {moved.seconds:.1f} s."
     )
+    if remark:
+        stdout.print(remark)
     if moved.previous is not None:
         stdout.print(f"[dim]--back returns to {format_split(moved.previous)}.[/]")

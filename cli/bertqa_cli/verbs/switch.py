@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertqa.artifact import Repository, Split
-from bertqa_cli.console import print_step, stdout
+from bertqa_cli.console import print_step
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
     DEFAULT_CHART,
@@ -93,11 +93,8 @@ def switch(
     published = Repository(repository)
     if release is None:
         moved = _on_server(aim, smoke, published, connection, step_timeout, options, kinds)
-        print_moved(moved, json=json)
-        if not json:
-            stdout.print(
-                f"Version {moved.default} is the default: it answers clients that name no version."
-            )
+        remark = f"Version {moved.default} is the default: it answers clients that name no version."
+        print_moved(moved, remark, json=json)
         return
     if connection.url is not None or retire:
         raise CommandError(
@@ -110,9 +107,8 @@ def switch(
     for version in aim.split or ():
         check_manifest(published, version, connection.model, force=force)
 
-    from bertqa_deploy.cluster.target import ReleaseTarget
-
     from bertqa_deploy.cluster.release import HelmCluster
+    from bertqa_deploy.cluster.target import ReleaseTarget
 
     cluster = HelmCluster(helm_of(release, namespace, chart), patience=step_timeout)
     target = ReleaseTarget(cluster, smoke=smoke, on_step=print_step)

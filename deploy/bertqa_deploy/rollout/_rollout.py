@@ -282,16 +282,16 @@ class _Run:
         self._state = wanted
 
     def _prove(self) -> None:
-        """Have the versions that get traffic for the first time answer, and hear the evidence."""
-        new = frozenset(self._goal) - frozenset(self._state.split)
-        if not new:
-            return
-        self._target.prove(new)
-        before = self._state.memory.good
-        if not before:
-            return
-        good = max(before, key=lambda version: (before[version], version))
-        for candidate in sorted(new):
+        """Have versions without traffic answer, and hear the evidence on all that gain some."""
+        before, goal = self._state.memory.good, self._goal
+        new = frozenset(goal) - frozenset(self._state.split)
+        if new:
+            self._target.prove(new)
+        for candidate in sorted(goal):
+            others = {version: share for version, share in before.items() if version != candidate}
+            if not others or goal[candidate] <= before.get(candidate, 0):
+                continue
+            good = max(others, key=lambda version: (others[version], version))
             for judged in self._rollout.evidence:
                 judgement = judged(good, candidate)
                 self._rollout.on_step(f"{judgement.verdict}: {judgement.reason}")

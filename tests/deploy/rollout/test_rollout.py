@@ -223,6 +223,22 @@ def test_evidence_is_heard_before_the_candidate_has_traffic() -> None:
     assert asked == [(1, 2, False)]
 
 
+def test_evidence_is_heard_on_a_version_that_has_some_of_the_traffic_already() -> None:
+    target = SimulatedTarget()
+    asked: list[tuple[int, int]] = []
+
+    def heard(good: int, candidate: int) -> Judgement:
+        asked.append((good, candidate))
+        return Judgement(Verdict.SUCCESSFUL, "Version 2 is as good.")
+
+    run, _, steps = rollout(target, evidence=(heard,))
+    run.move({1: 10.0, 2: 90.0})
+    run.move(TO_2)
+
+    assert asked == [(1, 2), (1, 2)]
+    assert steps.count("Successful: Version 2 is as good.") == 2
+
+
 def test_a_way_back_that_fails_says_how_to_finish_it() -> None:
     target = SimulatedTarget()
 
