@@ -202,7 +202,7 @@ def test_a_damaged_memory_is_named_with_the_way_out(server: Server, text: str) -
     assert server.back().split == {1: 100.0}
 
 
-def test_a_repository_that_an_older_release_switched_goes_on(server: Server) -> None:
+def test_a_repository_that_an_older_release_switched_is_switched_on(server: Server) -> None:
     server.move(TO_2)
     server.memory.unlink()
     with pytest.raises(NothingToDoError):
