@@ -385,7 +385,7 @@ class Fault:
         sys.addaudithook(self._heed)
         sync = os.fsync
 
-        def fsync(descriptor: int) -> None:
+        def fsync(descriptor: Any) -> None:
             self._heed("os.fsync", (descriptor,))
             sync(descriptor)
 
