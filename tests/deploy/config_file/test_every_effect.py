@@ -14,12 +14,12 @@ from bertqa_deploy.errors import NothingToDoError
 from tests.deploy.config_file.conftest import ONLY_1, Operated, operate
 from tests.deploy.config_file.faults import (
     SCENARIOS,
-    TRIAL,
     Scenario,
     in_child,
     leftovers,
     run_series,
 )
+from tests.deploy.config_file.instant import TRIAL
 from tests.support.clients import eight_clients
 from tests.support.engines import Served, toy_server
 from tests.support.load import Load, asking

@@ -28,7 +28,8 @@ from bertqa_deploy.errors import (
     SwitchedMeanwhileError,
 )
 from bertqa_deploy.rollout import Evidence, Judgement, Memory, Moved, Plan, Rollout, Verdict
-from tests.deploy.config_file.faults import MODEL, TRIAL, InstantServer, write_repository
+from tests.deploy.config_file.faults import write_repository
+from tests.deploy.config_file.instant import MODEL, TRIAL, InstantServer
 from tests.deploy.conftest import SMOKE
 
 TO_2 = {2: 100.0}
