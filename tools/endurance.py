@@ -74,7 +74,13 @@ class Disturbance:
 
 
 def move(server: Served, split: Split, *, retire: bool) -> None:
-    """Move the traffic of a server, as `bert-qa switch` does."""
+    """Move the traffic of a server, as `bert-qa switch` does.
+
+    Args:
+        server: The server.
+        split: Percents by version.
+        retire: Whether versions outside the split are no longer served.
+    """
     operated = Server(server.rest_url, patience=PATIENCE)
     with ConfigTarget(
         Repository(server.repository), operated, smoke=SMOKE, retire=retire

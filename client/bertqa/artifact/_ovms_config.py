@@ -84,7 +84,7 @@ class OvmsConfig:
         return cls(path, None, {"model_config_list": [{"config": entry}]})
 
     def require_unchanged(self) -> None:
-        """Refuse to go on where the file is not as it was read or written last.
+        """Refuse a file that is not as it was read or written last.
 
         Raises:
             ConfigChangedError: Another program has changed it; `detail` shows the difference.

@@ -13,109 +13,26 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bertqa._reason import reason_of
-from bertqa.artifact import WORK_FOLDER, OvmsConfig, Repository, Split, parse_split
-from bertqa.errors import BertQAError, VersionNotFoundError
-from bertqa.transport import AVAILABLE, VersionState
+from bertqa.artifact import WORK_FOLDER, Repository, Split, parse_split
+from bertqa.errors import BertQAError
 from bertqa_deploy.config_file import ConfigTarget, SplitModel
 from bertqa_deploy.config_file._memory import MemoryFile
 from bertqa_deploy.rollout import Memory, Moved, Plan, Rollout
 from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
-from bertqa_deploy.waiting import States
+from tests.deploy.config_file.instant import BROKEN, MODEL, TRIAL, InstantServer
 
-MODEL, TRAFFIC, TRIAL = "bert-qa", "bert-qa-traffic", "bert-qa-trial"
-BROKEN = "<net"
 KILLED, VIOLATED = 137, 99
 CHANGES = frozenset(("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.fsync"))
 # What a full disk refuses; of files, those that are new.
 GROWTH = frozenset(("os.mkdir", "os.rename", "os.fsync"))
 DENIED = frozenset(("os.mkdir", "os.rename", "os.remove", "os.rmdir"))
-
-
-class InstantServer:
-    """A server that serves at once what the files of a repository say."""
-
-    address = "http://instant"
-    patience = 1.0
-    was_away = False
-
-    def __init__(self, repository: Repository) -> None:
-        self.repository = repository
-        self.raises: BaseException | None = None
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    def states(self) -> dict[str, dict[int, VersionState]]:
-        config = OvmsConfig.read(self.repository.config_path)
-        return {
-            entry["name"]: {
-                version: self._state(Path(entry["base_path"]).name, version)
-                for version in config.policy(entry["name"]).choose(
-                    self.repository.versions(Path(entry["base_path"]).name)
-                )
-            }
-            for entry in config.entries
-        }
-
-    def available(self, model: str) -> set[int]:
-        states = self.states().get(model, {})
-        return {version for version, each in states.items() if each.state == AVAILABLE}
-
-    def settled(self, model: str, configured: set[int], on_wait: object) -> set[int]:
-        self.meanwhile()
-        return self.available(model)
-
-    def wait_for(self, look: Callable[[States], str | None], on_wait: object) -> str | None:
-        missing = look(self.states())
-        return missing if missing is None else look(self.states())
-
-    def split(self, model: str) -> Split | None:
-        if not self.available(TRAFFIC):
-            return None
-        return SplitModel(self.repository, model).history()[-1]
-
-    def client(self, model: str) -> InstantClient:
-        return InstantClient(self, model)
-
-    def warm_up(self, model: str, versions: object) -> None:
-        pass
-
-    def _state(self, model: str, version: int) -> VersionState:
-        text = (self.repository.version_dir(version, model) / "model.xml").read_text()
-        return (
-            VersionState("LOADING", "UNKNOWN") if text == BROKEN else VersionState(AVAILABLE, None)
-        )
-
-
-@dataclass(frozen=True)
-class InstantClient:
-    """A client whose answers are right."""
-
-    server: InstantServer
-    model: str
-
-    def __enter__(self) -> InstantClient:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        pass
-
-    def answer(self, question: str, context: str, *, version: int) -> Any:
-        if self.server.raises is not None:
-            raise self.server.raises
-        if version not in self.server.available(self.model):
-            raise VersionNotFoundError(f"There is no version {version} of {self.model}.")
-        return _Answer("1932")
-
-
-@dataclass(frozen=True)
-class _Answer:
-    text: str
 
 
 @dataclass(frozen=True)
@@ -385,9 +302,9 @@ class Fault:
         sys.addaudithook(self._heed)
         sync = os.fsync
 
-        def fsync(descriptor: int) -> None:
-            self._heed("os.fsync", (descriptor,))
-            sync(descriptor)
+        def fsync(fd: Any) -> None:
+            self._heed("os.fsync", (fd,))
+            sync(fd)
 
         os.fsync = fsync
 

@@ -14,12 +14,12 @@ from bertqa_deploy.errors import NothingToDoError
 from tests.deploy.config_file.conftest import ONLY_1, Operated, operate
 from tests.deploy.config_file.faults import (
     SCENARIOS,
-    TRIAL,
     Scenario,
     in_child,
     leftovers,
     run_series,
 )
+from tests.deploy.config_file.instant import TRIAL
 from tests.support.clients import eight_clients
 from tests.support.engines import Served, toy_server
 from tests.support.load import Load, asking
@@ -42,13 +42,14 @@ def test_a_command_is_resumed_or_undone_after_a_fault_at_any_change(
 ) -> None:
     changes, wrong = clean_process.submit(run_series, scenario, fault, then).result()
     assert not wrong
-    assert changes > 9
+    assert changes > 5
 
 
+@pytest.mark.timeout(900)  # Some fifty switches, on a machine that may be busy.
 def test_clients_are_answered_whenever_a_switch_is_killed(
     engine: str, tmp_path: Path, clean_process: ProcessPoolExecutor
 ) -> None:
-    """Here the server and the clients are real; kills that both cannot tell apart are one."""
+    """Here the server and the clients are real; kills that look the same to both are one."""
     root = tmp_path / "model_repository"
     poll_seconds = 0.01
     with (

@@ -28,7 +28,8 @@ from bertqa_deploy.errors import (
     SwitchedMeanwhileError,
 )
 from bertqa_deploy.rollout import Evidence, Judgement, Memory, Moved, Plan, Rollout, Verdict
-from tests.deploy.config_file.faults import MODEL, TRIAL, InstantServer, write_repository
+from tests.deploy.config_file.faults import write_repository
+from tests.deploy.config_file.instant import MODEL, TRIAL, InstantServer
 from tests.deploy.conftest import SMOKE
 
 TO_2 = {2: 100.0}
@@ -67,14 +68,19 @@ def server(tmp_path: Path) -> Server:
 
 
 def at_the_first_step(do: Callable[[], object]) -> Callable[[str], None]:
-    return lambda step: do() if step.startswith("the split is 1=95,2=5") else None  # type: ignore[func-returns-value]
+    def on_step(step: str) -> None:
+        if step.startswith("the split is 1=95,2=5"):
+            do()
+
+    return on_step
 
 
 def test_a_second_switch_is_refused_for_as_long_as_the_first_takes(server: Server) -> None:
     refused: list[str] = []
 
     def switch_too() -> None:
-        for command in (lambda: server.move({3: 100.0}), server.back):
+        commands: list[Callable[[], Moved]] = [lambda: server.move({3: 100.0}), server.back]
+        for command in commands:
             with pytest.raises(RepositoryBusyError) as caught:
                 command()
             refused.append(str(caught.value))
@@ -202,7 +208,7 @@ def test_a_damaged_memory_is_named_with_the_way_out(server: Server, text: str) -
     assert server.back().split == {1: 100.0}
 
 
-def test_a_repository_that_an_older_release_switched_goes_on(server: Server) -> None:
+def test_a_repository_that_an_older_release_switched_is_switched_on(server: Server) -> None:
     server.move(TO_2)
     server.memory.unlink()
     with pytest.raises(NothingToDoError):
