@@ -37,6 +37,8 @@ GROUPS = {
     "apps/v1": {"Deployment": "deployments"},
     "networking.k8s.io/v1": {"NetworkPolicy": "networkpolicies"},
     "policy/v1": {"PodDisruptionBudget": "poddisruptionbudgets"},
+    "autoscaling/v2": {"HorizontalPodAutoscaler": "horizontalpodautoscalers"},
+    "keda.sh/v1alpha1": {"ScaledObject": "scaledobjects"},
     "gateway.networking.k8s.io/v1": {"HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"},
     "serving.kserve.io/v1beta1": {"InferenceService": "inferenceservices"},
 }
@@ -167,7 +169,7 @@ class ApiServer:
                 continue
             template = deployment["spec"]["template"]
             ready = template["metadata"]["annotations"]["bert-qa/version"] in self.servers
-            count = deployment["spec"]["replicas"]
+            count = deployment["spec"].setdefault("replicas", 1)
             deployment["status"] = {
                 "observedGeneration": deployment["metadata"]["generation"],
                 "replicas": count,

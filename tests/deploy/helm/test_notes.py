@@ -50,6 +50,7 @@ def test_weights_that_nothing_follows_are_pointed_out() -> None:
     sentence = "Without a gateway (gateway.enabled) the weights do not split traffic"
     values = {"tracks": {"next": {"version": 2, "weight": 0}}}
     assert sentence in notes("pvc", values)
+    assert "answers-bert-qa reaches the track stable alone" in notes("pvc", values)
     assert sentence not in notes("tracks")
 
 

@@ -1,6 +1,8 @@
-"""templates/_routes.tpl, what both routes share: weights and forced tracks."""
+"""templates/_routes.tpl: weights, forced tracks, and versions by their paths."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
@@ -32,11 +34,14 @@ def test_the_last_rule_splits_traffic_by_weight(kind: str) -> None:
 @kinds
 def test_a_header_forces_each_track(kind: str) -> None:
     forced = {}
-    for rule in rules(kind)[:-1]:
-        (match,) = rule["matches"]
-        (header,) = match["headers"]
-        assert header["name"] == "x-bert-qa-track"
-        forced[header["value"]] = [backend["name"] for backend in rule["backendRefs"]]
+    for rule in rules(kind):
+        headers = [match.get("headers") for match in rule["matches"]]
+        if headers == [None]:
+            continue
+        ((header,),) = {tuple(map(str, found)) for found in headers}
+        assert "x-bert-qa-track" in header
+        ((track,),) = {tuple(one["value"] for one in found) for found in headers}
+        forced[track] = [backend["name"] for backend in rule["backendRefs"]]
     assert forced == {"candidate": ["bert-qa-candidate"], "stable": ["bert-qa-stable"]}
 
 
@@ -45,7 +50,74 @@ def test_every_rule_matches_the_inference_protocol_alone(kind: str) -> None:
     _, expected = ROUTES[kind]
     for rule in rules(kind):
         for match in rule["matches"]:
-            assert {key: match[key] for key in match if key != "headers"} == expected
+            rest = {key: match[key] for key in match if key != "headers"}
+            if kind == "HTTPRoute" and rest != expected:
+                assert rest["path"]["type"] == "PathPrefix"
+                assert re.fullmatch("/v2/models/bert-qa/versions/[12]", rest["path"]["value"])
+            else:
+                assert rest == expected
+
+
+def reached(path: str, track: str | None = None, values: Manifest | None = None) -> dict[str, int]:
+    """The shares of the tracks that get a REST request, by the precedence of the Gateway API.
+
+    The longest path comes first, then the most headers, then the first rule.
+    """
+    found = []
+    for position, rule in enumerate(rules("HTTPRoute", render("tracks", values))):
+        for match in rule["matches"]:
+            prefix, headers = match["path"]["value"], match.get("headers", [])
+            if f"{path}/".startswith(f"{prefix}/") and all(
+                one["value"] == track for one in headers
+            ):
+                found.append(((-len(prefix), -len(headers), position), rule))
+    _, rule = min(found, key=lambda one: one[0])
+    shares = {one["name"]: one.get("weight", 1) for one in rule["backendRefs"]}
+    return {name.removeprefix("bert-qa-"): share for name, share in shares.items() if share}
+
+
+MODEL = "/v2/models/bert-qa"
+
+
+@pytest.mark.parametrize("end", ["", "/infer", "/ready"])
+def test_a_request_that_names_a_version_reaches_the_track_that_has_it(end: str) -> None:
+    for values in ({}, {"tracks": {"stable": {"weight": 100}, "candidate": {"weight": 0}}}):
+        assert list(reached(f"{MODEL}/versions/1{end}", values=values)) == ["stable"]
+        assert list(reached(f"{MODEL}/versions/2{end}", values=values)) == ["candidate"]
+
+
+@pytest.mark.parametrize("path", [MODEL, f"{MODEL}/infer", f"{MODEL}/versions/12", "/v2"])
+def test_other_requests_are_split_by_weight(path: str) -> None:
+    assert reached(path) == {"candidate": 10, "stable": 90}
+
+
+@pytest.mark.parametrize("path", [MODEL, f"{MODEL}/versions/1", f"{MODEL}/versions/2/infer"])
+def test_the_header_forces_a_track_under_every_path(path: str) -> None:
+    for track in ("stable", "candidate"):
+        assert list(reached(path, track)) == [track]
+
+
+def test_tracks_that_have_one_version_share_its_requests() -> None:
+    tracks: Manifest = {"candidate": {"version": 1}}
+    path = f"{MODEL}/versions/1"
+    assert reached(path, values={"tracks": tracks}) == {"candidate": 10, "stable": 90}
+    tracks = {"v2": {"version": 2, "weight": 0}, "candidate": {"weight": 0}}
+    values = {"tracks": {**tracks, "stable": {"weight": 100}}}
+    assert reached(f"{MODEL}/versions/2", values=values) == {"candidate": 1, "v2": 1}
+
+
+def test_a_track_that_follows_the_latest_version_has_no_rule_of_a_version() -> None:
+    assert reached(
+        f"{MODEL}/versions/2", values={"tracks": {"candidate": {"version": "latest"}}}
+    ) == {
+        "candidate": 10,
+        "stable": 90,
+    }
+
+
+def test_versions_are_those_of_the_model() -> None:
+    values = {"model": {"name": "other"}}
+    assert list(reached("/v2/models/other/versions/2", values=values)) == ["candidate"]
 
 
 @kinds

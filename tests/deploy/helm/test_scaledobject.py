@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.support.chart import container, render, server_config, server_pod
 
 
@@ -13,7 +15,9 @@ def test_pods_follow_the_requests_in_progress() -> None:
     assert trigger["type"] == "prometheus"
     assert trigger["metadata"]["threshold"] == "4"
     query = trigger["metadata"]["query"]
-    assert query == 'sum(ovms_current_requests{namespace="ml", pod=~"bert-qa-stable-.+"})'
+    assert query == (
+        'sum(ovms_current_requests{namespace="ml", pod=~"bert-qa-stable-[^-]+-[^-]+"})'
+    )
     metrics = server_config(rendering)["monitoring"]["metrics"]["metrics_list"]
     assert "ovms_current_requests" in metrics
 
@@ -23,6 +27,23 @@ def test_pods_may_follow_the_cpu_of_the_server() -> None:
     (trigger,) = rendering.one("ScaledObject")["spec"]["triggers"]
     assert trigger["type"] == "cpu"
     container(server_pod(rendering), trigger["metadata"]["containerName"])
+
+
+def test_a_track_does_not_count_the_requests_of_one_whose_name_begins_like_its_own() -> None:
+    tracks = {name: {"version": 2, "weight": 50} for name in ("v2", "v2-large")}
+    found = render("keda", {"tracks": {"stable": None, **tracks}}).all("ScaledObject")
+    for one in found:
+        query = one["spec"]["triggers"][0]["metadata"]["query"]
+        (pattern,) = re.findall('pod=~"(.+?)"', query)
+        pods = [f"bert-qa-{name}-65f8bc9f8d-x7k2p" for name in tracks]
+        counted = [pod for pod in pods if re.fullmatch(pattern, pod)]
+        assert counted == [f"{one['metadata']['name']}-65f8bc9f8d-x7k2p"]
+
+
+def test_pods_go_as_slowly_as_those_of_an_autoscaler_of_kubernetes() -> None:
+    keda = render("keda").one("ScaledObject")["spec"]["advanced"]["horizontalPodAutoscalerConfig"]
+    hpa = render("autoscaling").one("HorizontalPodAutoscaler")["spec"]
+    assert keda["behavior"] == hpa["behavior"]
 
 
 def test_there_is_none_by_default() -> None:

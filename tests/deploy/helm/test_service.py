@@ -1,9 +1,13 @@
-"""templates/service.yaml: one Service over all tracks, one for each, and a headless one."""
+"""templates/service.yaml: one Service for the greatest share, one a track, a headless one."""
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+from tests.deploy.helm.golden import RELEASED
 from tests.support.chart import SCENARIOS, Manifest, Rendering, render
 
 
@@ -27,21 +31,40 @@ def test_each_track_has_a_service_of_its_own() -> None:
     assert selected(rendering, "bert-qa-candidate") == {"candidate"}
 
 
-def test_one_service_reaches_every_track() -> None:
-    assert selected(render("tracks"), "bert-qa") == {"stable", "candidate"}
-
-
-def test_without_a_gateway_a_track_without_weight_gets_traffic_by_its_own_name_alone() -> None:
-    rendering = render(values={"tracks": {"candidate": {"version": 2, "weight": 0}}})
-    assert selected(rendering, "bert-qa") == {"stable"}
-    assert selected(rendering, "bert-qa-headless") == {"stable"}
-    assert selected(rendering, "bert-qa-candidate") == {"candidate"}
+@pytest.mark.parametrize(
+    ("weights", "reached"),
+    [
+        ({"stable": 90, "candidate": 10}, "stable"),
+        ({"stable": 10, "candidate": 90}, "candidate"),
+        ({"stable": 0, "candidate": 100}, "candidate"),
+        ({"stable": 50, "candidate": 50}, "stable"),
+        ({"stable": 20, "v2": 40, "v3": 40}, "v2"),
+        ({"v2": 100}, "v2"),
+    ],
+)
+@pytest.mark.parametrize("service", ["bert-qa", "bert-qa-headless"])
+@pytest.mark.parametrize("gateway", [False, True])
+def test_the_shared_services_reach_the_one_track_with_the_greatest_weight(
+    weights: dict[str, int], reached: str, service: str, gateway: bool
+) -> None:
+    numbered = enumerate(weights.items(), start=1)
+    tracks = {name: {"version": number, "weight": weight} for number, (name, weight) in numbered}
+    unused = {"stable": None, "candidate": None}
+    values = {"tracks": {**unused, **tracks}, "gateway": {"enabled": gateway}}
+    assert selected(render("tracks", values), service) == {reached}
 
 
 def test_the_headless_service_has_the_addresses_of_the_pods() -> None:
-    rendering = render("tracks")
-    assert rendering.one("Service", "bert-qa-headless")["spec"]["clusterIP"] == "None"
-    assert selected(rendering, "bert-qa-headless") == {"stable", "candidate"}
+    assert render("tracks").one("Service", "bert-qa-headless")["spec"]["clusterIP"] == "None"
+
+
+@pytest.mark.parametrize("version", sorted(RELEASED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_pods_of_a_released_chart_are_reached_before_they_are_replaced(version: Path) -> None:
+    released = yaml.safe_load(version.read_text(encoding="utf-8"))["tracks"]
+    old = released["Deployment bert-qa-stable"]["spec.selector"]["matchLabels"]
+    for service in ("bert-qa", "bert-qa-headless", "bert-qa-stable"):
+        selector = render("tracks").one("Service", service)["spec"]["selector"]
+        assert selector.items() <= old.items()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

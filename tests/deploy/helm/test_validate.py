@@ -99,6 +99,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"gateway": {"grpc": {"hostnames": ["qa.example.com"]}}},
         "both claim the host name qa.example.com",
     ),
+    "more tracks than a route has rules": (
+        "tracks",
+        {"tracks": {f"v{n}": {"version": n, "weight": 0} for n in range(3, 9)}},
+        "The HTTPRoute of 8 tracks needs 17 rules",
+    ),
     "a Gateway that does not trust the servers": (
         "gateway-tls",
         {"gateway": {"backendCAConfigMap": ""}},
@@ -138,6 +143,13 @@ def test_refuses(case: str) -> None:
     message = refusal(values, scenario)
     assert sentence in message
     assert len([line for line in message.splitlines() if "execution error at" in line]) == 1
+
+
+def test_takes_as_many_tracks_as_a_route_has_rules() -> None:
+    tracks = {f"v{n}": {"version": n, "weight": 0} for n in range(3, 8)}
+    route = render("tracks", {"tracks": tracks}).one("HTTPRoute")
+    assert len(route["spec"]["rules"]) == 15
+    assert max(len(rule["matches"]) for rule in route["spec"]["rules"]) <= 8
 
 
 def test_takes_requests_below_limits_once_pinning_is_off() -> None:

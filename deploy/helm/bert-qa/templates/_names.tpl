@@ -20,6 +20,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: server
 {{- end -}}
 
+{{/* What selects the pods of a track. Takes a list: the root, the track's name. */}}
+{{- define "bert-qa.trackLabels" -}}
+{{ include "bert-qa.serverLabels" (index . 0) }}
+bert-qa/track: {{ index . 1 }}
+{{- end -}}
+
 {{- define "bert-qa.labels" -}}
 {{ include "bert-qa.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

@@ -1,25 +1,67 @@
 {{/*
-rules: of a route: one that a header forces onto a track, for each track, and one that splits by weight.
-Takes a dict: root, port, match (what every request of the route has in common).
+rules: of a route: one for each track, that a header forces onto it; one for each version, whose path only its own
+tracks can answer; and the last, that splits by weight. A Gateway prefers the longest path and then the most headers,
+so a forced track is matched under each of the paths.
+Takes a dict: root, port, match (what every request of the route has in common), versionPath (a format; empty: none).
 */}}
 {{- define "bert-qa.routeRules" -}}
 {{- $root := .root -}}
 {{- $port := .port -}}
-{{- $match := .match -}}
 {{- $name := include "bert-qa.fullname" $root -}}
 {{- $tracks := (include "bert-qa.tracks" $root | fromJson).tracks -}}
+{{- $versions := list -}}
+{{- if .versionPath -}}
+{{- $versions = (include "bert-qa.versions" $root | fromJson).versions -}}
+{{- end -}}
+{{- $matches := list .match -}}
+{{- range $versions -}}
+{{- $matches = append $matches (dict "path" (dict "type" "PathPrefix" "value" (printf $.versionPath .version))) -}}
+{{- end -}}
 {{- range $tracks }}
 - matches:
-    - {{ toYaml $match | indent 6 | trim }}
-      headers:
-        - {name: {{ $root.Values.gateway.header }}, value: {{ .name }}}
+    {{- $header := dict "name" $root.Values.gateway.header "value" .name }}
+    {{- range $matches }}
+    - {{ toYaml (merge (dict "headers" (list $header)) .) | indent 6 | trim }}
+    {{- end }}
   backendRefs:
     - {name: {{ $name }}-{{ .name }}, port: {{ $port }}}
 {{- end }}
+{{- range $index, $version := $versions }}
 - matches:
-    - {{ toYaml $match | indent 6 | trim }}
+    - {{ index $matches (add 1 $index) | toYaml | indent 6 | trim }}
+  backendRefs:
+    {{- range $version.tracks }}
+    - {name: {{ $name }}-{{ .name }}, port: {{ $port }}, weight: {{ .weight }}}
+    {{- end }}
+{{- end }}
+- matches:
+    - {{ toYaml .match | indent 6 | trim }}
   backendRefs:
     {{- range $tracks }}
     - {name: {{ $name }}-{{ .name }}, port: {{ $port }}, weight: {{ .weight }}}
     {{- end }}
+{{- end -}}
+
+{{/*
+The numbered versions as JSON {"versions": [{version, tracks}, ...]}: the tracks that have each, with their shares of
+its own requests. Where none of them has a weight they share alike, as a route without any weight answers with an error.
+*/}}
+{{- define "bert-qa.versions" -}}
+{{- $versions := dict -}}
+{{- range (include "bert-qa.tracks" . | fromJson).tracks -}}
+{{- if not .latest -}}
+{{- $_ := set $versions .version (append (get $versions .version | default list) .) -}}
+{{- end -}}
+{{- end -}}
+{{- $found := list -}}
+{{- range $version := keys $versions | sortAlpha -}}
+{{- $sum := 0 -}}
+{{- range get $versions $version -}}{{- $sum = add $sum .weight -}}{{- end -}}
+{{- $shares := list -}}
+{{- range get $versions $version -}}
+{{- $shares = append $shares (dict "name" .name "weight" (ternary .weight 1 (gt (int $sum) 0))) -}}
+{{- end -}}
+{{- $found = append $found (dict "version" $version "tracks" $shares) -}}
+{{- end -}}
+{{- dict "versions" $found | toJson -}}
 {{- end -}}

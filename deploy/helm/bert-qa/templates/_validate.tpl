@@ -85,6 +85,10 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- $rules := add 1 (len $tracks) (len (include "bert-qa.versions" . | fromJson).versions) -}}
+{{- if gt $rules 16 -}}
+{{- fail (printf "The HTTPRoute of %d tracks needs %d rules, one for each track and version and one more, and the Gateway API allows 16: take tracks away, or set gateway.enabled=false." (len $tracks) $rules) -}}
+{{- end -}}
 {{- if and $tls.enabled (not $gateway.backendCAConfigMap) -}}
 {{- fail "gateway.enabled with tls.enabled needs gateway.backendCAConfigMap, so that the Gateway trusts the servers." -}}
 {{- end -}}

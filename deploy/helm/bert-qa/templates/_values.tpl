@@ -32,6 +32,47 @@ A track is {name, version, latest, weight, replicas, resources, cpus, memory}; v
 {{- dict "tracks" $tracks | toJson -}}
 {{- end -}}
 
+{{/*
+The name of the track that the Services over all tracks reach: the one with the greatest weight, of equal ones
+the one named stable, else the first by name. One answer may need two requests, so both have to reach one version.
+*/}}
+{{- define "bert-qa.mainTrack" -}}
+{{- $main := dict "name" "" "weight" -1 -}}
+{{- range (include "bert-qa.tracks" . | fromJson).tracks -}}
+{{- $weight := int .weight -}}
+{{- if or (gt $weight (int $main.weight)) (and (eq $weight (int $main.weight)) (eq .name "stable")) -}}
+{{- $main = . -}}
+{{- end -}}
+{{- end -}}
+{{- $main.name -}}
+{{- end -}}
+
+{{/*
+The number of pods that a track's manifest names; empty leaves it out. Takes a list: the root, the track.
+A field that a new manifest leaves out goes back to 1, so an autoscaled track names the number that runs, and so does
+one whose weight this upgrade takes away, in case the traffic comes back. A track without pods gets the fewest that the
+autoscaler allows, as that leaves 0 alone. Where no cluster can be asked (`helm template`), an autoscaler starts from 1.
+*/}}
+{{- define "bert-qa.replicas" -}}
+{{- $root := index . 0 -}}
+{{- $track := index . 1 -}}
+{{- $autoscaling := $root.Values.autoscaling -}}
+{{- $present := dict -}}
+{{- if $autoscaling.enabled -}}
+{{- $name := printf "%s-%s" (include "bert-qa.fullname" $root) $track.name -}}
+{{- $present = lookup "apps/v1" "Deployment" $root.Release.Namespace $name | default dict -}}
+{{- end -}}
+{{- $had := dig "metadata" "annotations" "bert-qa/weight" "0" $present | int -}}
+{{- $runs := dig "spec" "replicas" 1 $present | int -}}
+{{- if and $present $track.weight -}}
+{{- $runs | default $autoscaling.minReplicas -}}
+{{- else if and $present $had -}}
+{{- $runs -}}
+{{- else if not (and $autoscaling.enabled $track.weight) -}}
+{{- $track.replicas -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A CPU quantity in thousandths. */}}
 {{- define "bert-qa.millicpus" -}}
 {{- $text := toString . -}}
