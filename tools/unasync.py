@@ -40,6 +40,7 @@ NAMES = {
     "AsyncProbedTransport": "ProbedTransport",
     "AsyncQAClient": "QAClient",
     "AsyncRestTransport": "RestTransport",
+    "AsyncSearchingTransport": "SearchingTransport",
     "AsyncTransport": "Transport",
     "AsyncTransportCall": "SyncTransportCall",
     "TaskDriver": "ThreadDriver",

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 DEFAULT_REPOSITORY = Path("model_repository")
 DEFAULT_URL = "localhost:9000"
 DEFAULT_MODEL = MODEL_NAME
-DEFAULT_NAMESPACE = "default"
+# That of HELM_NAMESPACE, or of the kubeconfig's context.
+DEFAULT_NAMESPACE: str | None = None
 DEFAULT_CHART = Path("deploy/helm/bert-qa")
 TOKEN_VARIABLE = "BERTQA_TOKEN"
 HELM_VARIABLE = "HELM"
@@ -96,7 +97,12 @@ Release = Annotated[
     typer.Option(help="A Helm release of the chart, in a cluster.", rich_help_panel=_CLUSTER),
 ]
 Namespace = Annotated[
-    str, typer.Option(help="The namespace of the release.", rich_help_panel=_CLUSTER)
+    str | None,
+    typer.Option(
+        help="The namespace of the release; by default HELM_NAMESPACE, or the context's own.",
+        show_default=False,
+        rich_help_panel=_CLUSTER,
+    ),
 ]
 Chart = Annotated[
     Path,
@@ -347,19 +353,21 @@ def split_of(to: int | None, split: str | None) -> Split | None:
     return None if split is None else parse_split(split)
 
 
-def helm_of(release: str, namespace: str, chart: Path = DEFAULT_CHART) -> Helm:
+def helm_of(release: str, namespace: str | None, chart: Path = DEFAULT_CHART) -> Helm:
     """Return the release; the variable HELM names the program where it is not on PATH.
 
     Args:
         release: The name of the Helm release.
-        namespace: The Kubernetes namespace that it is in.
+        namespace: The Kubernetes namespace that it is in; None for that of HELM_NAMESPACE or of the
+            kubeconfig's context.
         chart: The folder of the chart.
 
     Raises:
         CommandError: The extra `deploy` is not installed.
-        ClusterError: There is no such program.
+        ClusterError: The configuration of the cluster cannot be read, or contradicts itself.
     """
     try:
+        from bertqa_deploy.cluster.access import find_access
         from bertqa_deploy.cluster.helm import Helm
     except ModuleNotFoundError as error:
         raise CommandError(
@@ -367,4 +375,5 @@ def helm_of(release: str, namespace: str, chart: Path = DEFAULT_CHART) -> Helm:
             "pip install '.[deploy]'.",
             detail=str(error),
         ) from error
-    return Helm(release, namespace, chart, program=os.environ.get(HELM_VARIABLE, "helm"))
+    access = find_access(namespace)
+    return Helm(release, access, chart, program=os.environ.get(HELM_VARIABLE, "helm"))

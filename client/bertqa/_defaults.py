@@ -61,5 +61,11 @@ SILENT_SECONDS: Final = 3.0
 PROBE_SECONDS: Final = 2.0
 EJECTION_SECONDS: Final = 1.0
 EJECTION_LIMIT_SECONDS: Final = 30.0
+# Behind one address servers may have different versions. How often a version is looked for over new
+# connections, how often where it was missed so shortly before or is not ready, and the pause.
+SEARCHES: Final = 100
+SEARCHES_IN_DOUBT: Final = 3
+SEARCH_AGAIN_SECONDS: Final = 5.0
+SEARCH_PAUSE_SECONDS: Final = 0.01
 # No answer of a QA model is near this, so that a wrong server cannot fill the memory.
 RESPONSE_LIMIT_BYTES: Final = 256 * 1024 * 1024

@@ -118,6 +118,9 @@ class GrpcGate:
             self._under_way += change
             self._changed.notify_all()
 
+    def _next_channel(self) -> grpc.Channel:
+        return self._channel
+
     def _pass_on(self, method: str, request: bytes, context: Any) -> bytes:
         self._count(1)
         if not context.add_callback(lambda: self._count(-1)):
@@ -131,7 +134,7 @@ class GrpcGate:
         if obstacle is not None:
             obstacle.wait(60)
         try:
-            answer: bytes = self._channel.unary_unary(method)(request, timeout=60)
+            answer: bytes = self._next_channel().unary_unary(method)(request, timeout=60)
         except grpc.RpcError as error:
             context.abort(error.code(), error.details())
         return answer

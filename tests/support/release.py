@@ -1,7 +1,8 @@
 """A release of the chart on the cluster to which KUBECONFIG leads, and what it is installed with.
 
 The images are parameters: BERTQA_SERVER_IMAGE, BERTQA_PROXY_IMAGE, BERTQA_CLIENT_IMAGE, and
-BERTQA_MODEL_IMAGE, which holds versions 1 and 2.
+BERTQA_MODEL_IMAGE, which holds versions 1 and 2. BERTQA_GATEWAY_REST and BERTQA_GATEWAY_GRPC are
+the URLs of a gateway that serves all routes of the cluster, for pods.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import json
 import os
 import subprocess
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.support.chart import CHART
@@ -45,6 +49,19 @@ def run(*command: object, given: str | None = None) -> str:
     )
     assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"
     return finished.stdout
+
+
+@contextmanager
+def release_of_its_own() -> Iterator[Release]:
+    """Make a namespace for a release, and delete it in the end."""
+    namespace = f"bert-qa-test-{uuid.uuid4().hex[:8]}"
+    run(kubectl(), "create", "namespace", namespace)
+    restricted = "pod-security.kubernetes.io/enforce=restricted"
+    run(kubectl(), "label", "namespace", namespace, restricted)
+    try:
+        yield Release(namespace)
+    finally:
+        run(kubectl(), "delete", "namespace", namespace, "--wait=false")
 
 
 class Release:

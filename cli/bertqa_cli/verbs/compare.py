@@ -153,7 +153,7 @@ def _local_system(stack: ExitStack, name: str, path: Path) -> System:
 def _tracks(
     stack: ExitStack,
     release: str,
-    namespace: str,
+    namespace: str | None,
     connection: ConnectionOptions,
     names: tuple[str, str],
 ) -> tuple[System, System]:
@@ -164,7 +164,7 @@ def _tracks(
     from bertqa_deploy.cluster.status import track_statuses
 
     statuses = track_statuses(helm)
-    pods = Pods(release, namespace)
+    pods = Pods(release, helm.access)
     systems = []
     for name in names:
         found = [each for each in statuses if name in (each.track, each.version) and each.ready]

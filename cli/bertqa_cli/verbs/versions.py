@@ -142,7 +142,7 @@ def _published_as(served: ServedVersion, repository: Repository, model: str) -> 
     return {"size": size, "published": manifest.published}
 
 
-def _tracks(release: str, namespace: str, *, json: bool) -> None:
+def _tracks(release: str, namespace: str | None, *, json: bool) -> None:
     helm = helm_of(release, namespace)
 
     from bertqa_deploy.cluster.status import track_statuses

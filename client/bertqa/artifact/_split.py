@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 
 from bertqa.errors import InvalidOptionError
 
@@ -64,7 +65,7 @@ def parse_split(text: str) -> dict[int, float]:
 
 
 def format_split(split: Split) -> str:
-    """Write a split as `parse_split` reads it, versions in ascending order.
+    """Write a split as `parse_split` reads it, to the last digit, versions in ascending order.
 
     Args:
         split: The percentages by version.
@@ -72,4 +73,8 @@ def format_split(split: Split) -> str:
     Returns:
         The text.
     """
-    return ",".join(f"{version}={split[version]:g}" for version in sorted(split))
+    return ",".join(f"{version}={_digits(split[version])}" for version in sorted(split))
+
+
+def _digits(percent: float) -> str:
+    return f"{Decimal(repr(float(percent))).normalize():f}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from bertqa.client._model_registry import ModelRegistry, ModelSpec
 from bertqa.client._options import Settings
 from bertqa.client._tracing import stage
 from bertqa.errors import (
+    BertQAError,
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
@@ -27,13 +29,18 @@ from bertqa.errors import (
     ServerUnreachableError,
     VersionNotFoundError,
 )
-from bertqa.qa import Answer, Span, check_text
+from bertqa.qa import Answer, Span, Window, check_text
 from bertqa.transport import pauses
 
 logger = logging.getLogger(__name__)
 
-# How often the default version may change under one question before the flow gives up.
-_CHANGES_FOLLOWED = 3
+# What another attempt may not meet.
+_MAY_PASS = (
+    ServerUnreachableError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    VersionNotFoundError,
+)
 
 
 AnswerFlow = Generator[Effect, Any, list[Answer]]
@@ -94,58 +101,80 @@ class Question:
         while True:
             try:
                 return (yield from self._answer_once(registry, version))
-            except (ServerUnreachableError, ModelNotFoundError, ModelNotReadyError) as error:
+            except _MAY_PASS as error:
                 if isinstance(error, ServerUnreachableError):
                     registry.forget()
                 if waits is None:
                     deadline = self.deadline or time.monotonic() + self.settings.timeout
                     waits = pauses(deadline, patient=True)
+                if not _may_pass(error, registry, version):
+                    raise
                 pause = next(waits, None)
-                # A server that starts again knows neither the model nor any version for a moment.
-                is_version = isinstance(error, ModelNotReadyError)
-                has_met = registry.has_met(version) if is_version else registry.has_met_any
-                if pause is None or not has_met:
+                if pause is None and isinstance(error, VersionNotFoundError):
+                    raise ProtocolError(
+                        "The server's default version kept changing under one question. Pass "
+                        "version=... to stay with one.",
+                        detail=str(error),
+                    ) from error
+                if pause is None:
                     raise
             yield Sleep(pause)
 
     def _answer_once(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
         spec = yield from _spec_of(registry, version)
-        for _ in range(_CHANGES_FOLLOWED):
-            with stage("bertqa.tokenize"):
-                windows = spec.windows(
-                    self.question,
-                    self.context,
-                    max_seq_len=self.settings.max_seq_len,
-                    doc_stride=self.settings.doc_stride,
-                    max_question_len=self.settings.max_question_len,
+        windows = self._windows(spec)
+        results: list[WindowResult] = yield RunInference(windows, version)
+        answered = _prevailing(results)
+        if version is None:
+            current = yield from _spec_of(registry, answered)
+            if current != spec:
+                logger.info("the default version is %d now: starting again", answered)
+                registry.make_default(current)
+                windows = self._windows(current)
+                results = yield RunInference(windows, answered)
+            others = [at for at, each in enumerate(results) if each.model_version != answered]
+            if others:
+                logger.info("several versions answer: all windows go to version %d", answered)
+                again: list[WindowResult] = yield RunInference(
+                    [windows[at] for at in others], answered
                 )
-            results: list[WindowResult] = yield RunInference(windows, version)
-            versions = {result.model_version for result in results}
-            answered = max(versions)
-            if version is None:
-                current = yield from _spec_of(registry, answered)
-                if current != spec or len(versions) > 1:
-                    logger.info("the default version is %d now: starting again", answered)
-                    registry.make_default(current)
-                    spec = current
-                    continue
-            elif versions != {version}:
-                raise ProtocolError(
-                    f"Version {version} was requested, but version {answered} answered."
-                )
-            with stage("bertqa.decode"):
-                spans = self.settings.decoder.decode(
-                    self.context, windows, [result.logits for result in results], self.top_k
-                )
-            return [self._answer_at(span, answered) for span in spans]
-        raise ProtocolError(
-            f"The server's default version changed {_CHANGES_FOLLOWED} times under one question. "
-            "Pass version=... to stay with one."
-        )
+                for at, result in zip(others, again, strict=True):
+                    results[at] = result
+        found = {result.model_version for result in results}
+        if found != {answered if version is None else version}:
+            raise ProtocolError(
+                f"Version {answered if version is None else version} was requested, but version "
+                f"{max(found)} answered."
+            )
+        with stage("bertqa.decode"):
+            spans = self.settings.decoder.decode(
+                self.context, windows, [result.logits for result in results], self.top_k
+            )
+        return [self._answer_at(span, answered) for span in spans]
+
+    def _windows(self, spec: ModelSpec) -> list[Window]:
+        with stage("bertqa.tokenize"):
+            return spec.windows(
+                self.question,
+                self.context,
+                max_seq_len=self.settings.max_seq_len,
+                doc_stride=self.settings.doc_stride,
+                max_question_len=self.settings.max_question_len,
+            )
 
     def _answer_at(self, span: Span, version: int) -> Answer:
         text = self.context[span.start : span.end]
         return Answer(text, span.start, span.end, span.score, version)
+
+
+def _may_pass(error: BertQAError, registry: ModelRegistry, version: int | None) -> bool:
+    if isinstance(error, VersionNotFoundError):
+        # It has answered, and was retired or is on another server: the next answer may be of
+        # another version.
+        return version is None
+    # A server that starts again knows neither the model nor any version for a moment.
+    is_version = isinstance(error, ModelNotReadyError)
+    return registry.has_met(version) if is_version else registry.has_met_any
 
 
 def _spec_of(
@@ -155,3 +184,9 @@ def _spec_of(
     if known is not None:
         return known
     return (yield FetchMetadata(version, registry))
+
+
+def _prevailing(results: list[WindowResult]) -> int:
+    """Return the version that answered most of the windows, of two as good the newer one."""
+    counts = Counter(result.model_version for result in results)
+    return max(counts, key=lambda version: (counts[version], version))

@@ -98,7 +98,7 @@ class AsyncTransport(Protocol):
 
 
 class ProbedTransport(Transport, Protocol):
-    """A transport that can find out whether its server answers or hangs."""
+    """A transport to one address, whose connections can be made anew."""
 
     def is_live(self, timeout: float) -> bool:
         """Return whether the server answers over a new connection.
@@ -111,10 +111,18 @@ class ProbedTransport(Transport, Protocol):
         """
         ...
 
+    def renew(self) -> None:
+        """Have the next call over a new connection, while no call is on its way."""
+        ...
+
 
 class AsyncProbedTransport(AsyncTransport, Protocol):
     """The asynchronous twin of `ProbedTransport`."""
 
     async def is_live(self, timeout: float) -> bool:
         """Return whether the server answers; see `ProbedTransport.is_live`."""
+        ...
+
+    async def renew(self) -> None:
+        """Have the next call over a new connection; see `ProbedTransport.renew`."""
         ...

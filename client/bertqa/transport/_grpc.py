@@ -92,9 +92,11 @@ class GrpcConnection:
 class SyncChannel:
     """A channel of `grpc` with the two calls of a codec: `infer` and `metadata`."""
 
-    def __init__(self, address: Address, credentials: Any, codec: Codec, *, repeats: bool) -> None:
+    def __init__(
+        self, address: Address, credentials: Any, codec: Codec, *, repeats: bool, new: bool = False
+    ) -> None:
         self._arguments = address, credentials
-        self._channel = _open_channel(grpc, *self._arguments, repeats=repeats)
+        self._channel = _open_channel(grpc, *self._arguments, repeats=repeats, new=new)
         infer, metadata = _calls(self._channel, codec)
         self.infer, self.metadata = partial(_call, infer), partial(_call, metadata)
 
@@ -115,10 +117,12 @@ class SyncChannel:
 class AsyncChannel:
     """A channel of `grpc.aio`, opened at the first call: it belongs to the loop that runs then."""
 
-    def __init__(self, address: Address, credentials: Any, codec: Codec, *, repeats: bool) -> None:
+    def __init__(
+        self, address: Address, credentials: Any, codec: Codec, *, repeats: bool, new: bool = False
+    ) -> None:
         self._arguments = address, credentials
         self._codec = codec
-        self._repeats = repeats
+        self._options = {"repeats": repeats, "new": new}
         self._opened: tuple[Any, Any, Any] | None = None
 
     def infer(self, request: Any, **arguments: Any) -> Any:
@@ -158,7 +162,7 @@ class AsyncChannel:
 
     def _open(self) -> tuple[Any, Any, Any]:
         if self._opened is None:
-            channel = _open_channel(grpc.aio, *self._arguments, repeats=self._repeats)
+            channel = _open_channel(grpc.aio, *self._arguments, **self._options)
             self._opened = channel, *_calls(channel, self._codec)
         return self._opened
 

@@ -4,39 +4,59 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bertqa._reason import reason_of
-from bertqa_deploy.errors import ClusterError
+from bertqa_deploy.cluster.access import Access
+from bertqa_deploy.errors import ClusterError, SwitchedMeanwhileError
 
 _HISTORY = 256
+_DEPLOYED, _SUPERSEDED, _FAILED, _PENDING = "deployed", "superseded", "failed", "pending-"
+# An upgrade of a rollout waits for nothing, so one that takes longer was killed.
+_PENDING_SECONDS = 60.0
+_LOOK_SECONDS = 2.0
+# The values that a rollout changes.
+_OF_A_ROLLOUT = ("tracks", "rollout")
 
 Values = dict[str, Any]
 Tracks = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class _Revision:
+    number: int
+    status: str
+    chart: str
+    updated: datetime
+
+
 class Helm:
     """One release, reached with the program `helm`.
 
-    Attributes:
+    Args:
         release: The release's name.
-        namespace: The release's namespace.
+        access: The cluster and the release's namespace.
         chart: The directory of the chart that it was installed from.
         program: The program, by its path or by its name on PATH.
     """
 
-    release: str
-    namespace: str
-    chart: Path
-    program: str = "helm"
+    def __init__(self, release: str, access: Access, chart: Path, program: str = "helm") -> None:
+        self.release = release
+        self.access = access
+        self.chart = chart
+        self.program = program
+        # The revision that an upgrade of this process left unfinished.
+        self._left: int | None = None
 
     def values(self, revision: int | None = None) -> Values:
         """Return all values of the release, defaults included.
@@ -49,30 +69,75 @@ class Helm:
         """
         return self._values("--all", revision=revision)
 
-    def tracks(self, revision: int | None = None) -> Tracks:
+    def tracks(self) -> Tracks:
         """Return the tracks of the release without those that were removed.
-
-        Args:
-            revision: The revision, by default the current one.
 
         Raises:
             ClusterError: The cluster cannot be reached, refuses, or has no such release.
         """
-        tracks = self.values(revision).get("tracks") or {}
-        return {name: track for name, track in tracks.items() if track}
+        return tracks_of(self.values())
 
-    def set_tracks(self, tracks: Mapping[str, dict[str, Any] | None]) -> None:
+    def settle(self, since: int | None = None) -> int:
+        """Return the number of the deployed revision; what was interrupted is undone before.
+
+        An upgrade that was killed leaves the release pending for ever, and one that failed is not
+        complete. A rollout's own upgrade is rolled back, since it takes seconds; one that changed
+        more is its owner's.
+
+        Args:
+            since: The revision that was read before, and that has to be the last complete one.
+
+        Raises:
+            SwitchedMeanwhileError: There is another one since.
+            ClusterError: The cluster cannot be reached or refuses, or the release is in the middle
+                of something else.
+        """
+        begun = time.monotonic()
+        while True:
+            history = self._history()
+            newest = history[-1]
+            complete = self._last_complete(history)
+            if since not in (None, complete.number):
+                raise SwitchedMeanwhileError(
+                    f"The release {self.release} was changed meanwhile (revision "
+                    f"{complete.number}, where {since} was read), and was left as it is: look at "
+                    f"it with `bert-qa versions --release {self.release}`, and run the command "
+                    "again."
+                )
+            if newest is complete:
+                return newest.number
+            if self._is_under_way(newest) and time.monotonic() - begun < _PENDING_SECONDS:
+                time.sleep(_LOOK_SECONDS)
+                continue
+            self._check_is_of_a_rollout(complete, newest)
+            self._run("rollback", self.release, str(complete.number))
+            since = None if since is None else newest.number + 1
+
+    def upgrade(
+        self,
+        tracks: Mapping[str, dict[str, Any] | None],
+        rollout: Mapping[str, Any] | None = None,
+        *,
+        since: int | None = None,
+    ) -> int:
         """Upgrade the release to these tracks.
 
         All values that its owner set stay; the others come from the chart, as before.
 
         Args:
             tracks: The tracks to change, by name. None removes one.
+            rollout: The memory of a rollout, as the chart's values have it; None leaves it.
+            since: The revision that was read before, and that has to be the current one.
+
+        Returns:
+            The new revision.
 
         Raises:
+            SwitchedMeanwhileError: Another process upgraded the release.
             ClusterError: The cluster cannot be reached, refuses, or the chart cannot be read.
         """
-        values = self._values(revision=None)
+        number = self.settle(since)
+        values = self._values(revision=number)
         given = values.setdefault("tracks", {})
         for name, track in tracks.items():
             given.pop(name, None)
@@ -80,10 +145,21 @@ class Helm:
                 given[name] = track
             elif name in self._chart_file("values.yaml").get("tracks", {}):
                 given[name] = None
-        self._run(
+        if rollout is not None:
+            values["rollout"] = dict(rollout)
+        self._left = number + 1
+        upgraded = self._json(
             *("upgrade", self.release, str(self.chart), "--reset-values", "--values", "-"),
             stdin=json.dumps(values),
         )
+        self._left = None
+        if upgraded["version"] != number + 1:
+            raise SwitchedMeanwhileError(
+                f"The release {self.release} was upgraded by another process at the same time, and "
+                f"revision {upgraded['version'] - 1} is not in effect any more: look at both with "
+                f"`helm history {self.release}`."
+            )
+        return number + 1
 
     def check_chart(self) -> None:
         """Check that the chart has the release's version.
@@ -99,15 +175,55 @@ class Helm:
                 f"{here}: name the same with --chart, or upgrade the release first."
             )
 
-    def revisions(self) -> list[int]:
-        """Return the release's revisions that were deployed, the newest first.
+    def _history(self) -> list[_Revision]:
+        """Return the revisions, the newest last."""
+        found = self._json("history", self.release, "--max", str(_HISTORY))
+        revisions = [
+            _Revision(
+                int(each["revision"]),
+                str(each["status"]),
+                str(each["chart"]),
+                datetime.fromisoformat(each["updated"]),
+            )
+            for each in found
+        ]
+        return sorted(revisions, key=lambda each: each.number)
 
-        Raises:
-            ClusterError: The cluster cannot be reached, refuses, or has no such release.
-        """
-        history = self._json("history", self.release, "--max", str(_HISTORY))
-        deployed = [each for each in history if each["status"] in ("deployed", "superseded")]
-        return sorted((int(each["revision"]) for each in deployed), reverse=True)
+    def _last_complete(self, history: list[_Revision]) -> _Revision:
+        # Helm's last two changes are that the old revision is superseded, and the new one deployed;
+        # a first installation that was not ready in time is failed.
+        for status in (_DEPLOYED, _SUPERSEDED, _FAILED):
+            for each in reversed(history):
+                if each.status == status:
+                    return each
+        raise ClusterError(f"The release {self.release} is {history[-1].status}: install it first.")
+
+    def _is_under_way(self, revision: _Revision) -> bool:
+        """Return whether a process may still be at it; its clock may differ from this one's."""
+        age = (datetime.now(UTC) - revision.updated).total_seconds()
+        return (
+            revision.status.startswith(_PENDING)
+            and revision.number != self._left
+            and age < _PENDING_SECONDS
+        )
+
+    def _check_is_of_a_rollout(self, complete: _Revision, newest: _Revision) -> None:
+        """Refuse to undo an upgrade that changed more than a rollout does."""
+        before, after = (
+            {
+                name: value
+                for name, value in self.values(each.number).items()
+                if name not in _OF_A_ROLLOUT
+            }
+            for each in (complete, newest)
+        )
+        if before == after and complete.chart == newest.chart:
+            return
+        raise ClusterError(
+            f"Revision {newest.number} of the release {self.release} is {newest.status}, and "
+            f"changes more than its traffic: wait until it is complete, or return with `helm "
+            f"rollback {self.release} {complete.number}`. Nothing was changed."
+        )
 
     def _values(self, *flags: str, revision: int | None) -> Values:
         at = () if revision is None else ("--revision", str(revision))
@@ -122,35 +238,63 @@ class Helm:
             ) from error
         return dict(content or {})
 
-    def _json(self, *arguments: str) -> Any:
-        return json.loads(self._run(*arguments, "--output", "json"))
+    def _json(self, *arguments: str, stdin: str | None = None) -> Any:
+        return json.loads(self._run(*arguments, "--output", "json", stdin=stdin))
 
     def _run(self, *arguments: str, stdin: str | None = None) -> str:
-        program = shutil.which(self.program)
-        if program is None:
-            raise ClusterError(f"There is no {self.program} on PATH: install Helm 3.14 or newer.")
-        done = subprocess.run(
-            [program, *arguments, "--namespace", self.namespace],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self._call(*arguments, *self.access.helm_flags(), stdin=stdin)
         if done.returncode == 0:
             return done.stdout
         output = done.stderr.strip()
         last = output.splitlines()[-1] if output else f"ended with status {done.returncode}"
-        raise ClusterError(
-            f"{self._explained(last)} Nothing was changed by this step.", detail=output or None
+        if "another operation" in last:
+            raise SwitchedMeanwhileError(
+                f"Another process is changing the release {self.release}: nothing was changed by "
+                "this one. Run the same command again once it has ended.",
+                detail=output,
+            )
+        raise ClusterError(self._explained(last), detail=output or None)
+
+    def _call(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        program = shutil.which(self.program)
+        if program is None:
+            raise ClusterError(f"There is no {self.program} on PATH: install Helm 3.14 or newer.")
+        return subprocess.run(
+            [program, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.access.helm_environment(),
         )
 
     def _explained(self, output: str) -> str:
         lowered = output.lower()
-        where = f"the namespace {self.namespace}"
+        where = f"the namespace {self.access.namespace}"
         if "not found" in lowered and "release" in lowered:
-            return f"There is no release {self.release} in {where}: `helm list -A` shows them."
+            return f"There is no release {self.release} in {where}: {self._elsewhere()}."
         if "forbidden" in lowered:
             return f"You may not change or read the release {self.release} in {where}."
         if "unreachable" in lowered or "connection refused" in lowered or "no such host" in lowered:
             return "The cluster cannot be reached: is KUBECONFIG right, and is the cluster up?"
         return f"helm: {output.removeprefix('Error: ').rstrip('.')}."
+
+    def _elsewhere(self) -> str:
+        """Return in which other namespaces a release of this name is, where that may be known."""
+        done = self._call(
+            *("list", "--all-namespaces", "--filter", f"^{re.escape(self.release)}$"),
+            *("--output", "json", *self.access.helm_flags()),
+        )
+        found = json.loads(done.stdout) if done.returncode == 0 else []
+        if not found:
+            return "`helm list -A` shows all"
+        return f"it is in {', '.join(sorted(each['namespace'] for each in found))}"
+
+
+def tracks_of(values: Mapping[str, Any]) -> Tracks:
+    """Return the tracks without those that were removed.
+
+    Args:
+        values: All values of a release.
+    """
+    return {name: track for name, track in (values.get("tracks") or {}).items() if track}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -11,83 +10,95 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from kubernetes import client, config
+from kubernetes import client
 from kubernetes.stream import portforward
-from urllib3.exceptions import HTTPError
 
-from bertqa_deploy.errors import ClusterError
+from bertqa_deploy.cluster.access import Access, explaining, wait_for
 
 # Where OVMS itself listens in a pod, on loopback: neither the proxy nor TLS is in between.
 OVMS_REST_PORT = 8001
 _CHUNK = 65_536
 # An API server that does not answer must not keep a block from ending.
 _CLOSE_SECONDS = 10.0
-_LOOK_SECONDS = 0.5
+_SERVER = "ovms"
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of a track, and the version that its annotation names."""
+    """A pod of a track.
+
+    Attributes:
+        name: Its name.
+        track: The track that its label names.
+        version: The version that its annotation names.
+        ready: Whether it is ready.
+        started: Whether its server's container runs and has loaded the model once.
+        restarts: How often that container was restarted.
+        ending: Whether it is being deleted.
+    """
 
     name: str
     track: str
     version: str
     ready: bool
+    started: bool = True
+    restarts: int = 0
+    ending: bool = False
 
 
 class Pods:
     """The pods of one release, by the labels of the chart.
 
-    The cluster is found as `kubectl` finds it, or as a pod of the cluster does.
-
     Args:
         release: The name of the Helm release.
-        namespace: The release's namespace.
+        access: The cluster and the release's namespace.
 
     Raises:
-        ClusterError: The configuration of the cluster cannot be read.
+        ClusterError: The configuration of the cluster cannot be used.
     """
 
-    def __init__(self, release: str, namespace: str) -> None:
-        self.namespace = namespace
+    def __init__(self, release: str, access: Access) -> None:
+        self.namespace = access.namespace
         self._labels = (
             f"app.kubernetes.io/name=bert-qa,app.kubernetes.io/instance={release},"
             "app.kubernetes.io/component=server"
         )
-        try:
-            _load_config()
-        except config.ConfigException as error:
-            raise ClusterError(
-                "There is no configuration of a cluster: set KUBECONFIG, or run this in a pod.",
-                detail=str(error),
-            ) from error
-        self._core = client.CoreV1Api()
-        self._apps = client.AppsV1Api()
+        api = access.open_client()
+        self._core = client.CoreV1Api(api)
+        self._apps = client.AppsV1Api(api)
         # Opening a stream borrows the client that it is given.
-        self._streams = client.CoreV1Api(client.ApiClient())
+        self._streams = client.CoreV1Api(access.open_client())
         self._opening = threading.Lock()
 
-    def list(self) -> list[Pod]:
+    def present(self) -> list[Pod]:
         """Return the pods that are not being deleted.
 
         Raises:
             ClusterError: The cluster cannot be reached, or refuses.
         """
-        with _explaining(self.namespace):
+        return [pod for pod in self.all() if not pod.ending]
+
+    def all(self) -> list[Pod]:
+        """Return the pods, those included that are being deleted.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, or refuses.
+        """
+        with explaining(self.namespace, "pods"):
             found: Any = self._core.list_namespaced_pod(self.namespace, label_selector=self._labels)
-        return [
-            Pod(
-                pod.metadata.name,
-                pod.metadata.labels.get("bert-qa/track", ""),
-                (pod.metadata.annotations or {}).get("bert-qa/version", ""),
-                any(
-                    each.type == "Ready" and each.status == "True"
-                    for each in pod.status.conditions or ()
-                ),
-            )
-            for pod in found.items
-            if pod.metadata.deletion_timestamp is None
-        ]
+        return [_pod(each) for each in found.items]
+
+    def replicas(self, track: str) -> int:
+        """Return how many pods a track has now, whoever decided it.
+
+        Args:
+            track: The name of the track.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, or refuses.
+        """
+        deployment = self._deployments().get(track)
+        return 0 if deployment is None else deployment.spec.replicas or 0
 
     def wait_until_rolled_out(self, tracks: Collection[str], seconds: float) -> None:
         """Wait until the pods of these tracks run what their Deployments specify.
@@ -99,27 +110,68 @@ class Pods:
         Raises:
             ClusterError: The cluster cannot be reached, refuses, or is not done in time.
         """
-        give_up = time.monotonic() + seconds
-        while True:
-            with _explaining(self.namespace):
-                found: Any = self._apps.list_namespaced_deployment(
-                    self.namespace, label_selector=self._labels
-                )
+
+        def missing() -> str | None:
+            found = self._deployments()
             waiting = [
-                each
-                for each in found.items
-                if each.metadata.labels["bert-qa/track"] in tracks and not _is_rolled_out(each)
+                found[name].metadata.name if name in found else f"the track {name}"
+                for name in sorted(tracks)
+                if name not in found or not _is_rolled_out(found[name])
             ]
             if not waiting:
-                return
-            if time.monotonic() > give_up:
-                names = ", ".join(each.metadata.name for each in waiting)
-                raise ClusterError(
-                    f"{names} did not roll out in {seconds:g} s: `kubectl --namespace "
-                    f"{self.namespace} describe pods` says why. A version that is not in the "
-                    "repository never becomes ready."
-                )
-            time.sleep(_LOOK_SECONDS)
+                return None
+            return (
+                f"{', '.join(waiting)} did not roll out in {seconds:g} s: `kubectl --namespace "
+                f"{self.namespace} describe pods` says why. A version that is not in the "
+                "repository never becomes ready."
+            )
+
+        wait_for(missing, seconds)
+
+    def wait_until_one_is_ready(self, tracks: Collection[str], seconds: float) -> None:
+        """Wait until each of these tracks has a ready pod.
+
+        Args:
+            tracks: The names of the tracks.
+            seconds: How long to wait.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, refuses, or there is none in time.
+        """
+
+        def missing() -> str | None:
+            waiting = set(tracks) - {pod.track for pod in self.present() if pod.ready}
+            if not waiting:
+                return None
+            return f"No pod of {', '.join(sorted(waiting))} was ready in {seconds:g} s."
+
+        wait_for(missing, seconds)
+
+    def wait_until_only(self, tracks: Collection[str], seconds: float) -> None:
+        """Wait until the pods of all other tracks have ended; they drain before.
+
+        Args:
+            tracks: The names of the tracks that the release has.
+            seconds: How long to wait.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, refuses, or they do not end in time.
+        """
+
+        def missing() -> str | None:
+            left = [pod.name for pod in self.all() if pod.track not in tracks]
+            if not left:
+                return None
+            return f"{', '.join(left)} did not end in {seconds:g} s."
+
+        wait_for(missing, seconds)
+
+    def _deployments(self) -> dict[str, Any]:
+        with explaining(self.namespace, "Deployments"):
+            found: Any = self._apps.list_namespaced_deployment(
+                self.namespace, label_selector=self._labels
+            )
+        return {each.metadata.labels["bert-qa/track"]: each for each in found.items}
 
     @contextmanager
     def tunnel(self, pod: Pod) -> Iterator[str]:
@@ -201,11 +253,18 @@ class _Tunnel:
                 _shut_down(opened)
 
 
-def _load_config() -> None:
-    """Find the cluster: KUBECONFIG as it is now, else the usual file, else the pod's own."""
-    load: Any = config.load_config
-    path = os.environ.get("KUBECONFIG")
-    load(**({"config_file": path} if path else {}))
+def _pod(found: Any) -> Pod:
+    metadata, status = found.metadata, found.status
+    server = next((e for e in status.container_statuses or () if e.name == _SERVER), None)
+    return Pod(
+        metadata.name,
+        metadata.labels.get("bert-qa/track", ""),
+        (metadata.annotations or {}).get("bert-qa/version", ""),
+        any(each.type == "Ready" and each.status == "True" for each in status.conditions or ()),
+        server is not None and bool(server.started),
+        0 if server is None else server.restart_count or 0,
+        metadata.deletion_timestamp is not None,
+    )
 
 
 def _pump(source: Any, target: Any) -> None:
@@ -231,22 +290,3 @@ def _is_rolled_out(deployment: Any) -> bool:
         and (status.replicas or 0) <= (status.updated_replicas or 0)
         and (status.available_replicas or 0) >= (status.updated_replicas or 0)
     )
-
-
-@contextmanager
-def _explaining(namespace: str) -> Iterator[None]:
-    try:
-        yield
-    except client.ApiException as error:
-        problem = (
-            f"You may not look at pods and Deployments in the namespace {namespace}: "
-            "check your role with `kubectl auth can-i`."
-            if error.status in (401, 403)
-            else f"The cluster refused the request with status {error.status}."
-        )
-        raise ClusterError(problem, detail=str(error.body or error.reason)) from error
-    except HTTPError as error:
-        raise ClusterError(
-            "The cluster cannot be reached: is KUBECONFIG right, and is the cluster up?",
-            detail=str(error),
-        ) from error

@@ -1,102 +1,104 @@
-"""A release of the chart on a cluster, as a rollout sees and changes it."""
+"""A release of the chart on a cluster, as a rollout reads and changes it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
 
-from bertqa_deploy.cluster.helm import Helm, Tracks
+from bertqa_deploy.cluster.helm import Helm, Values
 from bertqa_deploy.cluster.pods import Pod, Pods
-
-LATEST = "latest"
-ALL = 100
+from bertqa_deploy.cluster.services import Services
 
 
-class Cluster(Protocol):
-    """What a rollout needs of a cluster: a release's values and tracks, and a way to its pods.
-
-    Attributes:
-        model: The name of the model that the release serves.
-    """
-
-    model: str
-
-    def values(self) -> Mapping[str, Any]:
-        """Return all values of the release."""
-        ...
-
-    def tracks(self) -> Tracks:
-        """Return the release's tracks."""
-        ...
-
-    def former_versions(self) -> Iterator[int]:
-        """Return the versions that once had all traffic, the latest one first."""
-        ...
-
-    def set_tracks(
-        self, tracks: Mapping[str, dict[str, Any] | None], wait_for: Collection[str]
-    ) -> None:
-        """Change tracks, and wait until some of them have rolled out.
-
-        Args:
-            tracks: The values of each track by its name; None removes a track.
-            wait_for: The names of the tracks to wait for.
-        """
-        ...
-
-    def pods(self) -> list[Pod]:
-        """Return the server pods of all tracks."""
-        ...
-
-    def connect(self, pod: Pod) -> Any:
-        """Return a context manager that yields a URL of the pod's own server."""
-        ...
-
-
-class HelmCluster:
-    """A release of the chart, reached with `helm` and the Kubernetes API.
+class Cluster:
+    """A release, reached with `helm` and the Kubernetes API.
 
     Args:
         helm: The release.
-        patience: Seconds to wait for a track to roll out.
+        patience: Seconds to wait for pods, Services and routes to follow.
 
     Raises:
         ClusterError: The cluster cannot be reached, or the release is of another chart version.
+
+    Attributes:
+        name: The name of the release.
+        model: The name of the model that it serves.
     """
 
     def __init__(self, helm: Helm, *, patience: float = 600) -> None:
         self._helm = helm
         self._patience = patience
+        self._revision: int | None = None
+        self.name = helm.release
         self.model = str(helm.values()["model"]["name"])
         helm.check_chart()
-        self._pods = Pods(helm.release, helm.namespace)
+        self._pods = Pods(helm.release, helm.access)
+        self._services = Services(helm.release, helm.access)
 
-    def values(self) -> Mapping[str, Any]:
-        """See `Cluster`."""
-        return self._helm.values()
+    def values(self) -> Values:
+        """Return all values of the release, as they are now."""
+        return self._helm.values(self._helm.settle())
 
-    def tracks(self) -> Tracks:
-        """See `Cluster`."""
-        return self._helm.tracks()
+    def begin(self) -> Values:
+        """Return all values of the release; every change builds on them from now on."""
+        self._revision = self._helm.settle()
+        return self._helm.values(self._revision)
 
-    def former_versions(self) -> Iterator[int]:
-        """See `Cluster`."""
-        for revision in self._helm.revisions():
-            for track in self._helm.tracks(revision).values():
-                if track.get("weight") == ALL and track["version"] != LATEST:
-                    yield int(track["version"])
+    def resume(self) -> Values:
+        """Return all values of the release, which nothing but this process changed since `begin`.
 
-    def set_tracks(
-        self, tracks: Mapping[str, dict[str, Any] | None], wait_for: Collection[str]
+        Raises:
+            SwitchedMeanwhileError: Another process changed it.
+            ClusterError: The cluster cannot be reached, or refuses.
+        """
+        self._revision = self._helm.settle(self._revision)
+        return self._helm.values(self._revision)
+
+    def upgrade(
+        self, tracks: Mapping[str, dict[str, Any] | None], rollout: Mapping[str, Any]
     ) -> None:
-        """See `Cluster`."""
-        self._helm.set_tracks(tracks)
-        self._pods.wait_until_rolled_out(wait_for, self._patience)
+        """Change tracks and the memory of the rollout.
+
+        Args:
+            tracks: The values of each track by its name; None removes a track.
+            rollout: The memory, as the chart's values have it.
+
+        Raises:
+            SwitchedMeanwhileError: Another process changed the release since it was read.
+            ClusterError: The cluster cannot be reached, or refuses.
+        """
+        self._revision = self._helm.upgrade(tracks, rollout, since=self._revision)
+
+    def replicas(self, track: str) -> int:
+        """Return how many pods a track has now."""
+        return self._pods.replicas(track)
+
+    def wait_until_rolled_out(self, tracks: Collection[str]) -> None:
+        """Wait until all pods of some tracks are ready."""
+        self._pods.wait_until_rolled_out(tracks, self._patience)
+
+    def wait_until_one_is_ready(self, tracks: Collection[str]) -> None:
+        """Wait until each of some tracks has a ready pod."""
+        self._pods.wait_until_one_is_ready(tracks, self._patience)
+
+    def wait_until_led(self) -> None:
+        """Wait until Services and gateways lead traffic where the weights say."""
+        self._services.wait_until_led(self._pods.present, self._patience)
+        self._services.wait_until_routed(self._patience)
+
+    def wait_until_only(self, tracks: Collection[str]) -> None:
+        """Wait until the pods of tracks that were removed have ended."""
+        self._pods.wait_until_only(tracks, self._patience)
+
+    def has_only(self, tracks: Collection[str]) -> bool:
+        """Return whether there are pods of these tracks alone, those included that are ending."""
+        return all(pod.track in tracks for pod in self._pods.all())
 
     def pods(self) -> list[Pod]:
-        """See `Cluster`."""
-        return self._pods.list()
+        """Return the server pods of all tracks that are not being deleted."""
+        return self._pods.present()
 
-    def connect(self, pod: Pod) -> Any:
-        """See `Cluster`."""
+    def connect(self, pod: Pod) -> AbstractContextManager[str]:
+        """Return a context manager that yields a URL of the pod's own server."""
         return self._pods.tunnel(pod)

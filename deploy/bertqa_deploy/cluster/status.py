@@ -37,7 +37,7 @@ def track_statuses(helm: Helm) -> list[TrackStatus]:
         ClusterError: The cluster cannot be reached, refuses, or has no such release.
     """
     tracks = helm.tracks()
-    pods = Pods(helm.release, helm.namespace).list()
+    pods = Pods(helm.release, helm.access).present()
     return [
         TrackStatus(
             name,

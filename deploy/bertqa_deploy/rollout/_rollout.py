@@ -6,6 +6,7 @@ same command, or undone by `back`, by any process.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -166,7 +167,11 @@ class Rollout:
         """
         goal = with_traffic(goal)
         self.target.check(goal)
-        return _Run(self, self.target.current(), goal).go(returning=False)
+        state = self.target.current()
+        *between, _ = ramp(state.split, goal, self.plan.steps)
+        for split in between:
+            self.target.check(split)
+        return _Run(self, state, goal).go(returning=False)
 
     def back(self) -> Moved:
         """Undo a rollout that is under way, else return to the split before the last one.
@@ -211,7 +216,7 @@ class _Run:
         state, goal = self._state, self._goal
         memory = state.memory.begun(goal, returning=returning)
         if state.memory.goal is None and state.split == goal:
-            if state.served == self._target.kept(state, goal):
+            if state.settled and state.served == self._target.kept(state, goal):
                 raise NothingToDoError(
                     f"The split is {format_split(goal)} already: nothing was changed."
                 )
@@ -228,20 +233,22 @@ class _Run:
         except _LEFT_AS_IT_IS:
             raise
         except Exception as error:
+            if self._is_untouched():
+                raise
             self._roll_back(error)
         return self._finish()
 
     def undo(self) -> Moved:
         """Return to the good split, whatever is under way."""
         memory = self._state.memory
-        serving = self._state.served | memory.good.keys()
+        serving = self._start.served | memory.good.keys()
         self._apply(State(memory.good, serving, memory))
         return self._finish()
 
     def _finish(self) -> Moved:
         """Note that the goal is reached, and take away what is not needed any more."""
         goal = self._goal
-        kept = self._target.kept(self._state, goal)
+        kept = self._target.kept(self._start, goal)
         self._apply(State(goal, kept, self._state.memory.completed(goal)))
         return Moved(
             target=self._target.name,
@@ -334,6 +341,14 @@ class _Run:
                 "command again to measure again, with --on-inconclusive promote to go on without "
                 "this evidence, or --back to return."
             )
+
+    def _is_untouched(self) -> bool:
+        """Return whether this rollout failed before its first effect."""
+        if self._state is not self._start or self._start.memory.goal is not None:
+            return False
+        with contextlib.suppress(Exception):
+            return self._target.current() == self._start
+        return False
 
     def _roll_back(self, error: Exception) -> None:
         """Return to the good split, and raise why."""

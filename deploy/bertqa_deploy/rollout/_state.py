@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bertqa.artifact import Split
+from bertqa.artifact import WHOLE, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,14 @@ class State:
         split: Percents by version; versions without traffic are left out.
         served: The versions that can be asked, with or without traffic.
         memory: What the target remembers.
+        settled: Whether all that says so agrees; False where something is left to be written even
+            if the split stays, as before the first rollout or after one that was killed.
     """
 
     split: Split
     served: frozenset[int]
     memory: Memory
+    settled: bool = True
 
 
 def with_traffic(split: Mapping[int, float]) -> dict[int, float]:
@@ -83,11 +86,16 @@ def ramp(start: Split, goal: Split, steps: tuple[int, ...]) -> list[dict[int, fl
     gains = [version for version in versions if goal.get(version, 0) > start.get(version, 0)]
     first = sum(start.get(version, 0) for version in gains)
     last = sum(goal.get(version, 0) for version in gains)
-    between = [
-        {
-            version: round(start.get(version, 0) * (1 - part) + goal.get(version, 0) * part, 6)
-            for version in versions
-        }
-        for part in ((step - first) / (last - first) for step in steps if first < step < last)
-    ]
-    return [*(with_traffic(split) for split in between), dict(goal)]
+    parts = [(step - first) / (last - first) for step in steps if first < step < last]
+    return [*(_between(start, goal, versions, part) for part in parts), dict(goal)]
+
+
+def _between(start: Split, goal: Split, versions: list[int], part: float) -> dict[int, float]:
+    """Return the split at a part of the way, rounded so that it still sums to 100."""
+    split = {
+        version: round(start.get(version, 0) * (1 - part) + goal.get(version, 0) * part, 6)
+        for version in versions
+    }
+    largest = max(versions, key=split.__getitem__)
+    split[largest] = round(split[largest] + WHOLE - sum(split.values()), 6)
+    return with_traffic(split)

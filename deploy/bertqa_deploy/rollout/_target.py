@@ -35,10 +35,10 @@ class TrafficTarget(Protocol):
         ...
 
     def check(self, goal: Split) -> None:
-        """Refuse a goal that the target cannot reach, before anything is done.
+        """Refuse a split that the target cannot reach, before anything is done.
 
         Args:
-            goal: Percents by version.
+            goal: Percents by version: those of the goal, then those of each split on the way.
 
         Raises:
             BertQAError: It cannot.
@@ -49,7 +49,7 @@ class TrafficTarget(Protocol):
         """Return the versions that are served once a goal is reached.
 
         Args:
-            state: The target now.
+            state: The target as it was before this rollout, or before it was resumed.
             goal: Percents by version.
         """
         ...
@@ -68,7 +68,8 @@ class TrafficTarget(Protocol):
     def apply(self, wanted: State) -> None:
         """Bring the target to a state, and return once it holds.
 
-        What is so already is left alone. The memory is written before or with the split, and
+        What is so already is left alone. An error before the first effect of a rollout is raised as
+        it is; any other is undone. The memory is written before or with the split, and
         versions that the state does not serve are taken away last.
 
         Args:

@@ -35,7 +35,7 @@ from bertqa.transport import (
     TransportOptions,
     open_transport,
 )
-from bertqa.transport._sync.rest import RestTransport
+from bertqa.transport._sync.searching import SearchingTransport
 from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
 from tests.support.questions import CONTEXT, QUESTION, pairs
@@ -255,11 +255,11 @@ def test_a_forked_process_leaves_connections_that_it_does_not_own_alone(
     client = QAClient("http://localhost:1")
     own = id(client._transport)
 
-    def close(transport: RestTransport) -> None:
+    def close(transport: SearchingTransport) -> None:
         if id(transport) == own:  # Not that of a client which another test left behind.
             closed_in.append(os.getpid())
 
-    monkeypatch.setattr(RestTransport, "close", close)
+    monkeypatch.setattr(SearchingTransport, "close", close)
     child = os.fork()
     if child == 0:
         del client

@@ -128,15 +128,74 @@ def test_a_new_default_version_is_noticed_and_asked_with_its_own_tokenizer(
     assert transport.described.count(2) == 1
 
 
-def test_a_default_version_that_keeps_changing_is_given_up(open_client: Twins) -> None:
-    class Restless(InProcessTransport):
+class Restless(InProcessTransport):
+    """Gets a new version, with another tokenizer, at each request."""
+
+    def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        latest = max(self.versions)
+        self.versions[latest + 1] = cased_info() if latest % 2 else model_info()
+        return super().infer(inputs, version=version, timeout=timeout)
+
+
+class Lost(InProcessTransport):
+    """Some answers are of a version that goes at once."""
+
+    going = 0
+
+    def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        result = super().infer(inputs, version=version, timeout=timeout)
+        if version is None and self.going:
+            self.going -= 1
+            return InferResult(result.outputs, 7)
+        return result
+
+
+def test_a_default_version_that_keeps_changing_is_asked_by_its_number(open_client: Twins) -> None:
+    transport = Restless()
+    answer = open_client(transport=transport).answer(QUESTION, CONTEXT)
+    fresh = open_client(transport=InProcessTransport(transport.versions))
+    assert answer == fresh.answer(QUESTION, CONTEXT, version=answer.model_version)
+
+
+def test_a_default_version_that_keeps_going_is_given_up_at_the_deadline(
+    open_client: Twins,
+) -> None:
+    transport = Lost()
+    transport.going = 1000
+    with pytest.raises(ProtocolError, match="kept changing under one question"):
+        open_client(transport=transport).answer(QUESTION, CONTEXT, timeout=0.5)
+
+
+def test_the_windows_of_one_answer_are_of_one_version(open_client: Twins) -> None:
+    class Alternating(InProcessTransport):
+        """Two versions share the requests that name none."""
+
+        default = 1
+
         def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-            latest = max(self.versions)
-            self.versions[latest + 1] = cased_info() if latest % 2 else model_info()
+            if version is None:
+                self.default = version = 3 - self.default
             return super().infer(inputs, version=version, timeout=timeout)
 
-    with pytest.raises(ProtocolError, match="changed 3 times"):
-        open_client(transport=Restless()).answer(QUESTION, CONTEXT)
+    transport = Alternating({1: model_info(), 2: model_info()})
+    client = open_client(transport=transport)
+    context = CONTEXT * 100
+    answers = [client.answer(QUESTION, context) for _ in range(4)]
+    assert len(transport.requests) > 8
+    for answer in answers:
+        assert answer == client.answer(QUESTION, context, version=answer.model_version)
+
+
+def test_an_answer_whose_version_is_not_to_be_found_again_is_asked_for_anew(
+    open_client: Twins,
+) -> None:
+    transport = Lost()
+    client = open_client(transport=transport)
+    expected = client.answer(QUESTION, CONTEXT)
+    transport.going = 1
+    assert client.answer(QUESTION, CONTEXT) == expected
+    transport.going = 1
+    assert list(client.answer_many([(QUESTION, CONTEXT)] * 3, look_ahead=1)) == [expected] * 3
 
 
 def test_a_stream_continues_through_a_version_switch(open_client: Twins) -> None:

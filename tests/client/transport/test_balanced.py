@@ -240,6 +240,9 @@ class Failing:
     def is_live(self, timeout: float) -> bool:
         return True
 
+    def renew(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -40,8 +40,11 @@ TOKENIZER = QATokenizer.from_json(tokenizer_json())
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 
 
-def answering(*responses: bytes, keep: int = 1) -> Handler:
-    """Return the raw responses one after the other, the last one again and again."""
+def answering(*responses: bytes, keep: int = 1, health: bytes = b"") -> Handler:
+    """Return the raw responses one after the other, the last one again and again.
+
+    `health` is the one to requests for the server's health, where that is another.
+    """
     rest = list(responses)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,7 +53,10 @@ def answering(*responses: bytes, keep: int = 1) -> Handler:
             body_length = [line for line in lengths if not line.startswith(b"inference")]
             if body_length:
                 await reader.readexactly(int(body_length[0].split(b":")[1]))
-            writer.write(rest.pop(0) if len(rest) > keep else rest[0])
+            if health and head.startswith(b"GET /v2/health/"):
+                writer.write(health)
+            else:
+                writer.write(rest.pop(0) if len(rest) > keep else rest[0])
             await writer.drain()
 
     return handle
@@ -159,7 +165,7 @@ def test_what_a_starting_server_does_not_know_is_not_ready(
         (ready, ModelNotFoundError if unknown == "model" else VersionNotFoundError),
     ):
         with (
-            tcp_server(answering(missing, health)) as port,
+            tcp_server(answering(missing, health=health)) as port,
             pytest.raises(error),
         ):
             open_client(f"http://localhost:{port}").answer(QUESTION, CONTEXT, version=1)

@@ -1,18 +1,20 @@
 """A Kubernetes API server as far as Helm and a rollout use one, over real HTTP.
 
 It keeps what it is given. A Deployment's pods are there, and ready, as soon as a version is asked
-for that there is a server for; what is forwarded to a pod's port goes to that server.
+for that there is a server for; what is forwarded to a pod's port goes to that server. A Service's
+EndpointSlice follows its selector and the pods. Pods that are taken away drain for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import io
 import json
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,9 +37,10 @@ GROUPS = {
         "Pod": "pods",
     },
     "apps/v1": {"Deployment": "deployments"},
+    "autoscaling/v2": {"HorizontalPodAutoscaler": "horizontalpodautoscalers"},
     "networking.k8s.io/v1": {"NetworkPolicy": "networkpolicies"},
     "policy/v1": {"PodDisruptionBudget": "poddisruptionbudgets"},
-    "autoscaling/v2": {"HorizontalPodAutoscaler": "horizontalpodautoscalers"},
+    "discovery.k8s.io/v1": {"EndpointSlice": "endpointslices"},
     "keda.sh/v1alpha1": {"ScaledObject": "scaledobjects"},
     "gateway.networking.k8s.io/v1": {"HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"},
     "serving.kserve.io/v1beta1": {"InferenceService": "inferenceservices"},
@@ -53,7 +56,9 @@ Object = dict[str, Any]
 class ApiServer:
     """`servers` maps a version to the port of the server that its pods stand for.
 
-    Pods that follow `latest` stand for the highest version's.
+    Pods that follow `latest` stand for the highest version's. `drains` is how often the pods are
+    listed while one that was taken away is still there. `on_write` is called before each change,
+    and `outages` are the Services that had ready pods once, and then none.
     """
 
     def __init__(self, servers: Mapping[int, int]) -> None:
@@ -61,6 +66,11 @@ class ApiServer:
         self.servers["latest"] = servers[max(servers)]
         self.forbidden: set[str] = set()
         self.weights: list[dict[str, int]] = []
+        self.on_write: Callable[[str], None] = lambda _: None
+        self.drains = 0
+        self.unready: set[str] = set()
+        self.restarts: dict[str, int] = {}
+        self.outages: list[str] = []
         self._objects: dict[tuple[str, str, str], Object] = {}
         self._revision = 0
         self._lock = threading.Lock()
@@ -74,6 +84,65 @@ class ApiServer:
                 if (what, n) == ("deployments", deployment)
             )
         return int(found["spec"]["template"]["metadata"]["annotations"]["bert-qa/version"])
+
+    def replicas_of(self, deployment: str) -> int:
+        """How many pods a Deployment of the one namespace has."""
+        with self._lock:
+            (found,) = (
+                o
+                for (_, what, n), o in self._objects.items()
+                if (what, n) == ("deployments", deployment)
+            )
+        return int(found["spec"]["replicas"])
+
+    def scale(self, deployment: str, replicas: int) -> None:
+        """Be an autoscaler."""
+        with self._lock:
+            for (_, what, name), found in self._objects.items():
+                if (what, name) == ("deployments", deployment):
+                    found["spec"]["replicas"] = replicas
+            self._roll_out()
+
+    def change(self, *, unready: Iterable[str] = (), restarted: Iterable[str] = ()) -> None:
+        """Have some pods not be ready, and restart the servers of some."""
+        with self._lock:
+            self.unready = set(unready)
+            for name in restarted:
+                self.restarts[name] = self.restarts.get(name, 0) + 1
+            self._roll_out()
+
+    def saved(self) -> dict[tuple[str, str, str], Object]:
+        """All that is stored; what was written anew without a change is as it was."""
+        with self._lock:
+            objects = copy.deepcopy(self._objects)
+        for each in objects.values():
+            each["metadata"]["resourceVersion"] = "1"
+        return objects
+
+    def restore(self, objects: Mapping[tuple[str, str, str], Object]) -> None:
+        """Store what was saved, and nothing else."""
+        with self._lock:
+            self._objects = copy.deepcopy(dict(objects))
+
+    def tracks_with_pods(self) -> set[str]:
+        """The tracks that have pods, those included that are ending."""
+        with self._lock:
+            return {
+                each["metadata"]["labels"]["bert-qa/track"]
+                for (_, what, _), each in self._objects.items()
+                if what == "pods"
+            }
+
+    def leads_to(self, service: str) -> set[str]:
+        """The ready pods of a Service of the one namespace."""
+        with self._lock:
+            return {
+                endpoint["targetRef"]["name"]
+                for (_, what, name), each in self._objects.items()
+                if (what, name) == ("endpointslices", service)
+                for endpoint in each["endpoints"]
+                if endpoint["conditions"]["ready"]
+            }
 
     def application(self) -> Starlette:
         methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -91,15 +160,18 @@ class ApiServer:
         found = discovery(path)
         if found is not None:
             return JSONResponse(found)
-        _, _, rest = path.partition("/namespaces/")
+        _, where, rest = path.partition("/namespaces/")
         namespace, _, rest = rest.partition("/")
-        plural, *names = rest.split("/")
+        # What is in no namespace is a list of all of them.
+        plural, *names = (rest if where else path.rpartition("/")[2]).split("/")
         if plural not in KINDS:
             return failure(404, "NotFound", path)
         if plural in self.forbidden:
             return failure(403, "Forbidden", f"{plural} is forbidden")
         body = b"" if request.method == "DELETE" else await request.body()
         content = secret(body) if body.startswith(PROTOBUF) else yaml.safe_load(body or b"{}")
+        if request.method != "GET":
+            self.on_write(f"{request.method} {plural}/{names[0] if names else ''}")
         with self._lock:
             return self._store(request, namespace, plural, names, content)
 
@@ -111,10 +183,12 @@ class ApiServer:
         match request.method, bool(names):
             case "GET", False:
                 selector = request.query_params.get("labelSelector", "")
+                if plural == "pods":
+                    self._drain()
                 items = [
                     found
                     for (where, what, _), found in sorted(self._objects.items())
-                    if (where, what) == (namespace, plural) and selects(selector, found)
+                    if what == plural and where == (namespace or where) and selects(selector, found)
                 ]
                 group = next(g for g, kinds in GROUPS.items() if plural in kinds.values())
                 listed = {"kind": f"{KINDS[plural]}List", "apiVersion": group, "items": items}
@@ -135,6 +209,8 @@ class ApiServer:
                 gone = self._objects.pop(key, None)
                 if gone is not None:
                     self._roll_out()
+                    if plural == "services":
+                        self._objects.pop((namespace, "endpointslices", name), None)
                     return JSONResponse(gone)
         if key not in self._objects:
             return failure(404, "NotFound", f'{plural} "{name}" not found')
@@ -155,7 +231,7 @@ class ApiServer:
         }
         group = next(g for g, kinds in GROUPS.items() if plural in kinds.values())
         self._objects[key] = {"apiVersion": group, "kind": KINDS[plural], **content}
-        if plural == "deployments":
+        if plural in ("deployments", "services"):
             self._roll_out()
         if plural == "grpcroutes":
             refs = content["spec"]["rules"][-1]["backendRefs"]
@@ -168,27 +244,91 @@ class ApiServer:
             if plural != "deployments":
                 continue
             template = deployment["spec"]["template"]
-            ready = template["metadata"]["annotations"]["bert-qa/version"] in self.servers
-            count = deployment["spec"].setdefault("replicas", 1)
+            runs = template["metadata"]["annotations"]["bert-qa/version"] in self.servers
+            count = deployment["spec"].get("replicas", 1)
+            names = [f"{name}-{number}" for number in range(count)]
+            available = sum(runs and each not in self.unready for each in names)
             deployment["status"] = {
                 "observedGeneration": deployment["metadata"]["generation"],
                 "replicas": count,
                 "updatedReplicas": count,
-                **({"availableReplicas": count, "readyReplicas": count} if ready else {}),
+                "availableReplicas": available,
+                "readyReplicas": available,
             }
-            for number in range(count):
-                pod = (namespace, "pods", f"{name}-{number}")
+            for each in names:
+                pod = (namespace, "pods", each)
                 pods.discard(pod)
-                condition = {"type": "Ready", "status": str(ready)}
-                self._objects[pod] = {
-                    "apiVersion": "v1",
-                    "kind": "Pod",
-                    "metadata": {**template["metadata"], "name": pod[2], "namespace": namespace},
-                    "spec": {"containers": [{"name": "ovms", "image": "ovms"}]},
-                    "status": {"phase": "Running", "conditions": [condition]},
-                }
+                self._objects[pod] = self._pod(pod, template, runs=runs)
         for pod in pods:
-            del self._objects[pod]
+            left = self._objects[pod]["metadata"].setdefault("drains", self.drains)
+            if left:
+                self._objects[pod]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            else:
+                del self._objects[pod]
+        self._lead()
+
+    def _pod(self, key: tuple[str, str, str], template: Object, *, runs: bool) -> Object:
+        namespace, _, name = key
+        ready = runs and name not in self.unready
+        server = {
+            "name": "ovms",
+            "image": "ovms",
+            "imageID": "ovms",
+            "ready": ready,
+            "started": runs,
+            "restartCount": self.restarts.get(name, 0),
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {**template["metadata"], "name": name, "namespace": namespace},
+            "spec": {"containers": [{"name": "ovms", "image": "ovms"}]},
+            "status": {
+                "phase": "Running",
+                "conditions": [{"type": "Ready", "status": str(ready)}],
+                "containerStatuses": [server],
+            },
+        }
+
+    def _drain(self) -> None:
+        """Let pods that were taken away come nearer to their end."""
+        for key in [key for key in self._objects if key[1] == "pods"]:
+            metadata = self._objects[key]["metadata"]
+            if "deletionTimestamp" in metadata:
+                metadata["drains"] -= 1
+                if metadata["drains"] < 0:
+                    del self._objects[key]
+
+    def _lead(self) -> None:
+        """Be the controller of EndpointSlices."""
+        for (namespace, plural, name), service in list(self._objects.items()):
+            if plural != "services" or "selector" not in service["spec"]:
+                continue
+            wanted = ",".join(f"{k}={v}" for k, v in service["spec"]["selector"].items())
+            endpoints = [
+                {
+                    "addresses": ["10.0.0.1"],
+                    "conditions": {"ready": each["status"]["conditions"][0]["status"] == "True"},
+                    "targetRef": {"kind": "Pod", "name": pod},
+                }
+                for (where, what, pod), each in self._objects.items()
+                if (where, what) == (namespace, "pods")
+                and "deletionTimestamp" not in each["metadata"]
+                and selects(wanted, each)
+            ]
+            key = (namespace, "endpointslices", name)
+            before = self._objects.get(key, {}).get("endpoints", ())
+            ready = [any(each["conditions"]["ready"] for each in e) for e in (before, endpoints)]
+            if ready == [True, False]:
+                self.outages.append(name)
+            labels = {"kubernetes.io/service-name": name}
+            self._objects[key] = {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {"name": name, "namespace": namespace, "labels": labels},
+                "addressType": "IPv4",
+                "endpoints": endpoints,
+            }
 
     async def forward(self, websocket: WebSocket) -> None:
         """Carry a connection to a pod: channel 0 is data, 1 errors; each opens with the port."""

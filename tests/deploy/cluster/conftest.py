@@ -12,6 +12,7 @@ import pytest
 
 from bertqa import BertQAError, QAClient
 from bertqa.artifact import INPUTS
+from bertqa_deploy.cluster.access import find_access
 from bertqa_deploy.cluster.helm import Helm
 from bertqa_serve.engine import LocalServer
 from bertqa_serve.engine.metrics import Metrics
@@ -76,7 +77,7 @@ def install(api: ApiServer) -> Install:
         command = [str(program), "install", RELEASE, str(CHART), "--namespace", NAMESPACE]
         values = ["--set", "model.pvc.claimName=models", "--set", "tracks.stable.replicas=1"]
         subprocess.run([*command, *values, *flags], check=True, capture_output=True)
-        return Helm(RELEASE, NAMESPACE, CHART, program=str(program))
+        return Helm(RELEASE, find_access(NAMESPACE), CHART, program=str(program))
 
     return install
 

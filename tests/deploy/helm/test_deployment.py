@@ -346,7 +346,7 @@ def test_certificates_are_mounted_for_the_proxy_alone() -> None:
 
 
 def test_every_volume_that_is_mounted_exists_and_the_other_way_round() -> None:
-    for scenario in ("pvc", "image", "gs", "training", "mutual-tls", "kserve"):
+    for scenario in ("pvc", "image", "gs", "training", "mutual-tls", "kserve", "kserve-standard"):
         for name, pod in pod_specs(render(scenario)).items():
             everyone = [*pod.get("initContainers", []), *pod["containers"]]
             mounted = {mount["name"] for one in everyone for mount in one.get("volumeMounts", [])}

@@ -89,10 +89,10 @@ def test_kserve_fetches_the_model_from_its_source(model: dict[str, Any], uri: st
 
 
 def test_scaling_and_annotations_are_kserves_own() -> None:
-    annotations = {"serving.kserve.io/deploymentMode": "Standard"}
+    annotations = {"serving.kserve.io/autoscalerClass": "hpa"}
     values = {"kserve": {"minReplicas": 0, "maxReplicas": 9, "annotations": annotations}}
     service = render("kserve", values).one("InferenceService")
-    assert service["metadata"]["annotations"] == annotations
+    assert annotations.items() <= service["metadata"]["annotations"].items()
     assert service["spec"]["predictor"]["minReplicas"] == 0
     assert service["spec"]["predictor"]["maxReplicas"] == 9
 
@@ -129,6 +129,54 @@ def test_files_are_mounted_where_the_containers_read_them() -> None:
     volumes = {one["name"]: one for one in found["volumes"]}
     assert volumes["proxy-config"]["configMap"] == {"name": "bert-qa-proxy"}
     assert volumes["scratch"]["emptyDir"] == {"sizeLimit": "8Gi"}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "mode"), [("kserve", "Serverless"), ("kserve-standard", "RawDeployment")]
+)
+def test_the_mode_does_not_hang_on_the_default_of_the_cluster(scenario: str, mode: str) -> None:
+    annotations = render(scenario).one("InferenceService")["metadata"]["annotations"]
+    assert annotations == {"serving.kserve.io/deploymentMode": mode}
+
+
+def standard(values: dict[str, Any] | None = None) -> Manifest:
+    service = render("kserve-standard", values).one("InferenceService")
+    found: Manifest = service["spec"]["predictor"]
+    return found
+
+
+def test_in_standard_mode_the_server_is_watched_and_ends_as_in_a_deployment() -> None:
+    found, pod = standard(), server_pod(render(values={"tracks": {"stable": {"version": 2}}}))
+    ours = container(pod, "ovms")
+    theirs = container(found, "kserve-container")
+    for key in ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle"):
+        assert theirs[key] == ours[key]
+    assert found["terminationGracePeriodSeconds"] == pod["terminationGracePeriodSeconds"]
+    rolling = render().one("Deployment")["spec"]["strategy"]["rollingUpdate"]
+    assert found["deploymentStrategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
+
+
+def test_in_standard_mode_the_proxy_outlives_the_server_and_has_the_port_of_kserve() -> None:
+    """KServe takes the first port of the first container, and a sidecar is not one of those."""
+    found = standard()
+    assert found["initContainers"] == [container(server_pod(render()), "proxy")]
+    assert found["initContainers"][0]["restartPolicy"] == "Always"
+    (server,) = found["containers"]
+    assert server["ports"] == [{"name": "http1", "containerPort": 8000, "protocol": "TCP"}]
+    (server,) = standard({"kserve": {"protocol": "grpc"}})["containers"]
+    assert server["ports"] == [{"name": "h2c", "containerPort": 9000, "protocol": "TCP"}]
+
+
+def test_in_standard_mode_there_is_no_canary() -> None:
+    assert "canaryTrafficPercent" not in standard()
+
+
+def test_in_knative_mode_there_is_nothing_that_knative_refuses() -> None:
+    found = predictor()
+    assert not {"deploymentStrategy", "terminationGracePeriodSeconds", "initContainers"} & set(
+        found
+    )
+    assert all("lifecycle" not in one for one in found["containers"])
 
 
 def test_a_changed_configuration_makes_a_new_revision() -> None:

@@ -60,14 +60,18 @@ def test_every_object_holds_to_the_schemas(scenario: str, version: str) -> None:
             kubernetes_schema(api, kind, version).validate(found)
 
 
+@pytest.mark.parametrize("scenario", ["kserve", "kserve-standard"])
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
-def test_the_pods_of_kserve_hold_to_the_schemas(version: str) -> None:
-    predictor = render("kserve", kubernetes=f"{version}.0").one("InferenceService")["spec"][
+def test_the_pods_of_kserve_hold_to_the_schemas(scenario: str, version: str) -> None:
+    predictor = render(scenario, kubernetes=f"{version}.0").one("InferenceService")["spec"][
         "predictor"
     ]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kserve"}}
-    keys = ("containers", "volumes", "serviceAccountName", "automountServiceAccountToken")
-    specification = {key: predictor[key] for key in keys}
+    keys = (
+        *("initContainers", "containers", "volumes", "terminationGracePeriodSeconds"),
+        *("serviceAccountName", "automountServiceAccountToken"),
+    )
+    specification = {key: predictor[key] for key in keys if key in predictor}
     kubernetes_schema("v1", "Pod", version).validate({**pod, "spec": specification})
 
 

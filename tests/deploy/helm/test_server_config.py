@@ -51,7 +51,7 @@ def test_every_configuration_holds_to_the_schema_of_ovms(scenario: str) -> None:
         jsonschema.validate(server_config(rendering, track), SCHEMA)
 
 
-@pytest.mark.parametrize("scenario", sorted(set(SCENARIOS) - {"kserve"}))
+@pytest.mark.parametrize("scenario", sorted(set(SCENARIOS) - {"kserve", "kserve-standard"}))
 def test_every_command_line_is_one_that_the_local_engine_takes_too(scenario: str) -> None:
     rendering = render(scenario)
     for track in tracks(rendering):

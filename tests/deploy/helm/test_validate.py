@@ -124,6 +124,16 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"tracks": {"third": {"version": 3, "weight": 0}}},
         "there are 3 tracks",
     ),
+    "two tracks on KServe without Knative": (
+        "kserve",
+        {"kserve": {"mode": "standard"}},
+        "kserve.mode=standard goes with one track, and there are 2",
+    ),
+    "KServe's mode as an annotation": (
+        "kserve-standard",
+        {"kserve": {"annotations": {"serving.kserve.io/deploymentMode": "Standard"}}},
+        "set kserve.mode instead",
+    ),
     "KServe with a Gateway": (
         "kserve",
         {"gateway": {"enabled": True, "http": {"parentRefs": [{"name": "a"}]}}},

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bertqa.artifact import SETTING_RANGES
-from tests.support.chart import CHART, ROOT, refusal
+from tests.support.chart import CHART, ROOT, refusal, render
 from tools.programs import helm
 
 
@@ -33,6 +33,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "memory that is not a quantity": ({"resources": {"limits": {"memory": "4 GB"}}}, "memory"),
     "an unknown log level": ({"server": {"logLevel": "LOUD"}}, "logLevel"),
     "text for a number": ({"server": {"streams": "two"}}, "streams"),
+    "a split without a percent": ({"rollout": {"good": "1"}}, "good"),
+    "a split above 100 percent": ({"rollout": {"goal": "1=101"}}, "goal"),
+    "a split of version zero": ({"rollout": {"previous": "0=100"}}, "previous"),
+    "text for yes or no": ({"rollout": {"returning": "yes"}}, "returning"),
     "an unknown placement": ({"xeon": {"amx": "sometimes"}}, "amx"),
 }
 
@@ -62,6 +66,12 @@ def test_the_schema_refuses_what_serve_refuses(value: str, setting: str) -> None
         message = refusal({"server": {value: wrong}})
         assert "values don't meet the specifications of the schema" in message
         assert value in message
+
+
+@pytest.mark.parametrize("split", ["", "1=100", "1=90,2=10", "12=0,13=5,14=95"])
+def test_nothing_is_rendered_from_the_memory_of_a_rollout(split: str) -> None:
+    memory = {"good": split, "goal": split, "previous": split, "returning": True}
+    assert render(values={"rollout": memory}).text == render().text
 
 
 def test_the_chart_may_be_part_of_another(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ class KilledError(BaseException):
 class SimulatedTarget:
     """A target that serves whatever it is asked to, and checks after each effect that all can.
 
-    `kill_after` and `fail_after` count effects down; `broken` versions do not answer.
+    `kill_after` and `fail_after` count effects down; `broken` versions do not answer;
+    `whole_only` is one that cannot split its traffic.
     """
 
     name = "simulated"
@@ -28,6 +29,7 @@ class SimulatedTarget:
         self.broken: set[int] = set()
         self.counts: dict[int, Counts] = {}
         self.traffic: Callable[[], None] = lambda: None
+        self.whole_only = False
         self.effects = 0
         self.violations: list[str] = []
 
@@ -37,6 +39,8 @@ class SimulatedTarget:
     def check(self, goal: Split) -> None:
         if len({*goal, *self.state.split, *self.state.memory.good}) > 3:
             raise ClusterError("Too many versions at once: nothing was changed.")
+        if self.whole_only and len(goal) > 1:
+            raise ClusterError("One version has all traffic.")
 
     def kept(self, state: State, goal: Split) -> frozenset[int]:
         return frozenset(goal)

@@ -21,6 +21,7 @@ from bertqa.transport._address import Address
 from bertqa.transport._background import AsyncCall, AsyncTransportCall
 from bertqa.transport._contract import (
     AsyncProbedTransport,
+    AsyncTransport,
     InferResult,
     Inputs,
     ModelMetadata,
@@ -51,7 +52,7 @@ class AsyncBalancedTransport:
     one. So does a call that is silent, once a probe over a new connection is not answered either:
     the server hangs. A server that cannot be reached or hangs is ejected, and used again when a
     later probe is answered. A name with one address is left to `single`, which waits for its server
-    instead.
+    instead, and finds versions on several servers behind that address.
 
     Args:
         address: The address with the name.
@@ -62,7 +63,7 @@ class AsyncBalancedTransport:
     def __init__(
         self,
         address: Address,
-        single: AsyncProbedTransport,
+        single: AsyncTransport,
         open_endpoint: Callable[[Address], AsyncProbedTransport],
     ) -> None:
         self._address = address

@@ -8,6 +8,7 @@ from bertqa.transport._address import REST_SCHEMES, Address
 from bertqa.transport._async.balanced import AsyncBalancedTransport
 from bertqa.transport._async.grpc import AsyncGrpcTransport
 from bertqa.transport._async.rest import AsyncRestTransport
+from bertqa.transport._async.searching import AsyncSearchingTransport
 from bertqa.transport._contract import AsyncProbedTransport, AsyncTransport
 from bertqa.transport._factory import (
     AsyncOpenAt,
@@ -72,7 +73,7 @@ def open_async_split_transport(url: str, options: TransportOptions) -> AsyncTran
 
 def _balanced(address: Address, open_at: AsyncOpenAt) -> AsyncTransport:
     """Return one transport to all servers that an address may stand for."""
-    single = open_at(address, repeats=True)
+    single = AsyncSearchingTransport(partial(open_at, address, repeats=True))
     if not may_have_several(address):
         return single
     return AsyncBalancedTransport(address, single, partial(open_at, repeats=False))

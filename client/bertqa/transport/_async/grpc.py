@@ -40,7 +40,7 @@ class AsyncGrpcTransport(GrpcConnection):
         super().__init__(address, model, security, repeats=repeats)
         self._codec = codec
         self._rest = rest
-        self._channel = AsyncChannel(address, self._credentials, codec, repeats=repeats)
+        self._channel = self._open_channel()
 
     async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `AsyncTransport`."""
@@ -65,11 +65,21 @@ class AsyncGrpcTransport(GrpcConnection):
         """Return whether the server answers; see `AsyncProbedTransport`."""
         return await self._channel.can_connect(timeout)
 
+    async def renew(self) -> None:
+        """Have the next call over a new connection; see `AsyncProbedTransport`."""
+        await self._channel.close()
+        self._channel = self._open_channel(new=True)
+
     async def close(self) -> None:
         """Close the channel; see `AsyncTransport`."""
         await self._channel.close()
         if self._rest is not None:
             await self._rest.close()
+
+    def _open_channel(self, *, new: bool = False) -> AsyncChannel:
+        return AsyncChannel(
+            self._address, self._credentials, self._codec, repeats=self._repeats, new=new
+        )
 
     async def _describe(self, version: int | None, timeout: float) -> ModelMetadata:
         deadline = time.monotonic() + timeout

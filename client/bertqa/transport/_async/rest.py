@@ -60,6 +60,9 @@ class AsyncRestTransport(RestConnection):
             return False
         return True
 
+    async def renew(self) -> None:
+        """Do nothing: a connection that led to the wrong server is closed already."""
+
     async def close(self) -> None:
         """Close the connections; see `AsyncTransport`."""
         self._sockets.shut_down()
@@ -120,5 +123,10 @@ class AsyncRestTransport(RestConnection):
                 # httpx's own timeout is for each read, not for all of them.
                 if time.monotonic() > deadline:
                     raise TimeoutError
-            self._check_status(response, bytes(body), mapper)
+            try:
+                self._check_status(response, bytes(body), mapper)
+            except VersionNotFoundError:
+                # Behind an address with several servers, this one is not asked again.
+                await response.extensions["network_stream"].aclose()
+                raise
             return bytes(body), response.headers

@@ -25,6 +25,7 @@ from bertqa.transport._contract import (
     Inputs,
     ModelMetadata,
     ProbedTransport,
+    Transport,
 )
 from bertqa.transport._endpoints import Endpoint, EndpointPool
 from bertqa.transport._resolution import sync_resolve
@@ -52,7 +53,7 @@ class BalancedTransport:
     one. So does a call that is silent, once a probe over a new connection is not answered either:
     the server hangs. A server that cannot be reached or hangs is ejected, and used again when a
     later probe is answered. A name with one address is left to `single`, which waits for its server
-    instead.
+    instead, and finds versions on several servers behind that address.
 
     Args:
         address: The address with the name.
@@ -63,7 +64,7 @@ class BalancedTransport:
     def __init__(
         self,
         address: Address,
-        single: ProbedTransport,
+        single: Transport,
         open_endpoint: Callable[[Address], ProbedTransport],
     ) -> None:
         self._address = address

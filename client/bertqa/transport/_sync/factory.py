@@ -19,6 +19,7 @@ from bertqa.transport._resolution import may_have_several
 from bertqa.transport._sync.balanced import BalancedTransport
 from bertqa.transport._sync.grpc import GrpcTransport
 from bertqa.transport._sync.rest import RestTransport
+from bertqa.transport._sync.searching import SearchingTransport
 
 
 def open_transport(url: str, options: TransportOptions) -> Transport:
@@ -74,7 +75,7 @@ def open_split_transport(url: str, options: TransportOptions) -> Transport:
 
 def _balanced(address: Address, open_at: OpenAt) -> Transport:
     """Return one transport to all servers that an address may stand for."""
-    single = open_at(address, repeats=True)
+    single = SearchingTransport(partial(open_at, address, repeats=True))
     if not may_have_several(address):
         return single
     return BalancedTransport(address, single, partial(open_at, repeats=False))

@@ -42,7 +42,7 @@ class GrpcTransport(GrpcConnection):
         super().__init__(address, model, security, repeats=repeats)
         self._codec = codec
         self._rest = rest
-        self._channel = SyncChannel(address, self._credentials, codec, repeats=repeats)
+        self._channel = self._open_channel()
 
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `Transport`."""
@@ -67,11 +67,21 @@ class GrpcTransport(GrpcConnection):
         """Return whether the server answers; see `ProbedTransport`."""
         return self._channel.can_connect(timeout)
 
+    def renew(self) -> None:
+        """Have the next call over a new connection; see `ProbedTransport`."""
+        self._channel.close()
+        self._channel = self._open_channel(new=True)
+
     def close(self) -> None:
         """Close the channel; see `Transport`."""
         self._channel.close()
         if self._rest is not None:
             self._rest.close()
+
+    def _open_channel(self, *, new: bool = False) -> SyncChannel:
+        return SyncChannel(
+            self._address, self._credentials, self._codec, repeats=self._repeats, new=new
+        )
 
     def _describe(self, version: int | None, timeout: float) -> ModelMetadata:
         deadline = time.monotonic() + timeout

@@ -61,6 +61,9 @@ class RestTransport(RestConnection):
             return False
         return True
 
+    def renew(self) -> None:
+        """Do nothing: a connection that led to the wrong server is closed already."""
+
     def close(self) -> None:
         """Close the connections; see `Transport`."""
         self._sockets.shut_down()
@@ -119,5 +122,10 @@ class RestTransport(RestConnection):
                 # httpx's own timeout is for each read, not for all of them.
                 if time.monotonic() > deadline:
                     raise TimeoutError
-            self._check_status(response, bytes(body), mapper)
+            try:
+                self._check_status(response, bytes(body), mapper)
+            except VersionNotFoundError:
+                # Behind an address with several servers, this one is not asked again.
+                response.extensions["network_stream"].close()
+                raise
             return bytes(body), response.headers

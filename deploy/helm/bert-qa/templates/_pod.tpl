@@ -3,7 +3,6 @@
 {{- $root := index . 0 -}}
 {{- $track := index . 1 -}}
 {{- $labels := include "bert-qa.trackLabels" (list $root $track.name) -}}
-{{- $ready := include "bert-qa.server.readyPath" (list $root $track) -}}
 metadata:
   labels:
     {{- $labels | nindent 4 }}
@@ -30,47 +29,19 @@ spec:
   {{- end }}
   securityContext:
     {{- include "bert-qa.podSecurity" $root | nindent 4 }}
-  terminationGracePeriodSeconds: {{ add (include "bert-qa.pauseSeconds" $root | int) 15 }}
+  terminationGracePeriodSeconds: {{ include "bert-qa.graceSeconds" $root }}
   initContainers:
     {{- with include "bert-qa.model.initContainers" (list $root $track) }}
     {{- . | nindent 4 }}
     {{- end }}
-    - name: proxy
-      restartPolicy: Always
-      ports:
-        - {name: grpc, containerPort: 9000}
-        - {name: rest, containerPort: 8000}
-        - {name: probe, containerPort: 8081}
-      {{- include "bert-qa.proxy.container" $root | nindent 6 }}
-      startupProbe:
-        tcpSocket: {port: 8081}
-        periodSeconds: 1
-        failureThreshold: 30
+    - {{ include "bert-qa.proxy.sidecar" $root | indent 6 | trim }}
   containers:
     - name: ovms
       {{- include "bert-qa.server.container" (list $root $track) | nindent 6 }}
       {{- with include "bert-qa.model.environment" $root | trim }}
       {{- . | nindent 6 }}
       {{- end }}
-      startupProbe:
-        httpGet: {path: {{ $ready }}, port: 8081}
-        periodSeconds: 2
-        timeoutSeconds: 5
-        failureThreshold: {{ div (add $root.Values.server.startupSeconds 1) 2 }}
-      readinessProbe:
-        httpGet: {path: {{ $ready }}, port: 8081}
-        periodSeconds: 5
-        timeoutSeconds: 5
-        failureThreshold: 3
-      livenessProbe:
-        httpGet: {path: /v2/health/live, port: 8081}
-        periodSeconds: 10
-        timeoutSeconds: 5
-        failureThreshold: 6
-      lifecycle:
-        preStop:
-          exec:
-            command: [sleep, {{ include "bert-qa.pauseSeconds" $root | quote }}]
+      {{- include "bert-qa.server.lifecycle" . | nindent 6 }}
       volumeMounts:
         - name: server-config
           mountPath: /config

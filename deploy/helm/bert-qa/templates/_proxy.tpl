@@ -199,6 +199,21 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
+{{/* Envoy as a sidecar, which starts before the other containers and ends after them. */}}
+{{- define "bert-qa.proxy.sidecar" -}}
+name: proxy
+restartPolicy: Always
+ports:
+  - {name: grpc, containerPort: 9000}
+  - {name: rest, containerPort: 8000}
+  - {name: probe, containerPort: 8081}
+{{- include "bert-qa.proxy.container" . | nindent 0 }}
+startupProbe:
+  tcpSocket: {port: 8081}
+  periodSeconds: 1
+  failureThreshold: 30
+{{- end -}}
+
 {{- define "bert-qa.proxy.volumes" -}}
 - name: proxy-config
   configMap:

@@ -120,3 +120,28 @@ securityContext:
 resources:
   {{- toYaml $track.resources | nindent 2 }}
 {{- end -}}
+
+{{/* How the server's container starts, is watched and ends in a pod of the chart's own making. Takes a list: the root, the track. */}}
+{{- define "bert-qa.server.lifecycle" -}}
+{{- $root := index . 0 -}}
+{{- $ready := include "bert-qa.server.readyPath" . -}}
+startupProbe:
+  httpGet: {path: {{ $ready }}, port: 8081}
+  periodSeconds: 2
+  timeoutSeconds: 5
+  failureThreshold: {{ div (add $root.Values.server.startupSeconds 1) 2 }}
+readinessProbe:
+  httpGet: {path: {{ $ready }}, port: 8081}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 3
+livenessProbe:
+  httpGet: {path: /v2/health/live, port: 8081}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+lifecycle:
+  preStop:
+    exec:
+      command: [sleep, {{ include "bert-qa.pauseSeconds" $root | quote }}]
+{{- end -}}

@@ -115,6 +115,12 @@
 {{- if gt (len $tracks) 2 -}}
 {{- fail (printf "KServe splits traffic between two revisions, but there are %d tracks." (len $tracks)) -}}
 {{- end -}}
+{{- if and (eq .Values.kserve.mode "standard") (gt (len $tracks) 1) -}}
+{{- fail (printf "kserve.mode=standard goes with one track, and there are %d: KServe honours the canary's weight in Knative mode only, and would give the newest version all of the traffic. Take a track away, or set kserve.mode=knative." (len $tracks)) -}}
+{{- end -}}
+{{- if hasKey .Values.kserve.annotations "serving.kserve.io/deploymentMode" -}}
+{{- fail "kserve.annotations must not hold serving.kserve.io/deploymentMode: set kserve.mode instead, by which the chart makes the pods." -}}
+{{- end -}}
 {{- if eq $sources "hostPath" -}}
 {{- fail "KServe does not read a model from a host path: use a claim, an image or an object store." -}}
 {{- end -}}

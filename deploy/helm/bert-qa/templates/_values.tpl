@@ -108,3 +108,8 @@ autoscaler allows, as that leaves 0 alone. Where no cluster can be asked (`helm 
 {{- define "bert-qa.pauseSeconds" -}}
 {{- add .Values.proxy.maxConnectionSeconds .Values.server.requestTimeoutSeconds 5 -}}
 {{- end -}}
+
+{{/* How long Kubernetes waits for such a pod to end. */}}
+{{- define "bert-qa.graceSeconds" -}}
+{{- add (include "bert-qa.pauseSeconds" . | int) 15 -}}
+{{- end -}}

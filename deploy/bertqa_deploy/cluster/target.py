@@ -1,0 +1,339 @@
+"""A Helm release whose traffic is moved: a version is a track, and a split is the tracks' weights.
+
+A track's version never changes in a rollout. A newcomer is a further track without weight; to
+switch is one upgrade that changes weights alone, which replaces no pod; and the tracks that the
+goal does not have are removed at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bertqa import QAClient
+from bertqa.artifact import Split, format_split, parse_split
+from bertqa.errors import BertQAError, InvalidOptionError
+from bertqa.transport import ANSWER_SECONDS, AdminClient, patiently, rest_address
+from bertqa_deploy.cluster.helm import Tracks, Values, tracks_of
+from bertqa_deploy.cluster.pods import Pod
+from bertqa_deploy.cluster.release import Cluster
+from bertqa_deploy.errors import ClusterError, DeployError, SwitchUnfinishedError
+from bertqa_deploy.rollout import Counts, Memory, OnStep, State, counts_of
+from bertqa_deploy.smoke import Smoke
+from bertqa_deploy.waiting import named
+
+_ALL = 100
+_LATEST = "latest"
+# One that is hung for longer is not to have traffic: this is not the patience of the cluster.
+_METRICS_PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """What the values of a release say.
+
+    Attributes:
+        tracks: The values of each track.
+        weighted: Whether weights split the traffic; else the heaviest track has it all.
+        memory: The memory of a rollout.
+    """
+
+    tracks: Tracks
+    weighted: bool
+    memory: Mapping[str, Any]
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The track of each version."""
+        return {int(track["version"]): name for name, track in self.tracks.items()}
+
+    @property
+    def heaviest(self) -> str:
+        """The track that the chart's Services over all tracks select."""
+        return min(
+            self.tracks,
+            key=lambda name: (-_weight(self.tracks[name]), name != "stable", name),
+        )
+
+    @property
+    def state(self) -> State:
+        """The release as a rollout sees it."""
+        if self.weighted:
+            weights = {int(t["version"]): float(_weight(t)) for t in self.tracks.values()}
+            split = {version: weight for version, weight in weights.items() if weight}
+        else:
+            split = {int(self.tracks[self.heaviest]["version"]): float(_ALL)}
+        return State(split, frozenset(self.names), _memory(self.memory, split))
+
+
+class ReleaseTarget:
+    """A Helm release as a target of rollouts.
+
+    Args:
+        cluster: The release.
+        smoke: The question that a version has to answer before it gets traffic.
+        on_step: Is called with a sentence for each step.
+
+    Attributes:
+        name: "release" with its name.
+    """
+
+    def __init__(
+        self, cluster: Cluster, smoke: Smoke | None = None, on_step: OnStep = lambda _: None
+    ) -> None:
+        self.name = f"release {cluster.name}"
+        self._cluster = cluster
+        self._smoke = smoke or Smoke()
+        self._on_step = on_step
+
+    def current(self) -> State:
+        """See `TrafficTarget`; every change builds on what is read here."""
+        release = _release(self._cluster.begin())
+        return replace(release.state, settled=self._cluster.has_only(release.tracks))
+
+    def check(self, goal: Split) -> None:
+        """See `TrafficTarget`: at most two versions, in whole percents."""
+        release = _release(self._cluster.values())
+        if any(percent != round(percent) for percent in goal.values()):
+            raise InvalidOptionError(
+                f"The split {format_split(goal)} is not of whole percents, as weights are."
+            )
+        if len(goal) > 1 and not release.weighted:
+            raise ClusterError(
+                f"Without a gateway (gateway.enabled) the split {format_split(goal)} is not "
+                "possible: enable it, or switch at once (--steps 100)."
+            )
+        state = release.state
+        if len({*goal, *state.served, *state.memory.good}) > 2:
+            raise ClusterError(
+                f"The release serves {named(set(state.served))}, and a rollout is between two "
+                f"versions: complete or undo (--back) that one, or remove a track, before "
+                f"{format_split(goal)}."
+            )
+
+    def kept(self, state: State, goal: Split) -> frozenset[int]:
+        """See `TrafficTarget`: only versions with traffic have pods."""
+        return frozenset(goal)
+
+    def prove(self, versions: frozenset[int]) -> None:
+        """See `TrafficTarget`; waits until all of their pods are ready."""
+        names = _release(self._cluster.values()).names
+        self._cluster.wait_until_rolled_out([names[version] for version in versions])
+        for version in sorted(versions):
+            with self.client(version) as client:
+                try:
+                    answer = self._smoke.check(client, version)
+                except DeployError:
+                    raise
+                except BertQAError as error:
+                    raise DeployError(
+                        f"Version {version} does not answer: {error}", detail=error.detail
+                    ) from error
+            self._on_step(f"version {version} answers {answer!r}")
+
+    def apply(self, wanted: State) -> None:
+        """See `TrafficTarget`: upgrades that add tracks, then weigh them, then remove tracks.
+
+        What has no traffic is not waited for, so that it never blocks the way back.
+        """
+        release = _release(self._cluster.resume())
+        release = self._add(release, wanted)
+        release = self._weigh(release, wanted)
+        release = self._remove(release, wanted)
+        if wanted.memory.goal is None:
+            self._drain(release, wanted)
+
+    def observe(self, version: int) -> Mapping[str, Counts]:
+        """See `TrafficTarget`: each pod whose server runs, ready or not, by its name."""
+        found = {}
+        for pod in self._pods_of(version):
+            counts = self._counts(pod)
+            if counts is not None:
+                found[pod.name] = counts
+        return found
+
+    @contextmanager
+    def client(self, version: int) -> Iterator[QAClient]:
+        """Return a client whose questions reach a version's own pod, with or without traffic.
+
+        Args:
+            version: Its number.
+
+        Raises:
+            ClusterError: It has no pod that is ready.
+        """
+        pod = next((pod for pod in self._pods_of(version) if pod.ready), None)
+        if pod is None:
+            raise ClusterError(f"No pod of version {version} is ready.")
+        with (
+            self._cluster.connect(pod) as url,
+            QAClient(url, model=self._cluster.model) as client,
+        ):
+            yield client
+
+    def _add(self, release: _Release, wanted: State) -> _Release:
+        """Serve the versions that are missing, without traffic."""
+        missing = sorted(wanted.served - release.names.keys())
+        if not missing:
+            return release
+        heaviest = release.heaviest
+        pods = self._cluster.replicas(heaviest)
+        added: Tracks = {}
+        for version in missing:
+            name = _free_name(version, {*release.tracks, *added})
+            added[name] = {
+                **release.tracks[heaviest],
+                "version": version,
+                "weight": 0,
+                **({"replicas": pods} if pods else {}),
+            }
+        release = self._upgrade(release, added, wanted)
+        for name, track in added.items():
+            self._on_step(f"version {track['version']} is the track {name}, without traffic")
+        return release
+
+    def _weigh(self, release: _Release, wanted: State) -> _Release:
+        """Bring the weights and the memory to what is wanted, where they are not so."""
+        names = release.names
+        weights = {name: round(wanted.split.get(v, 0)) for v, name in names.items()}
+        present = {name: _weight(track) for name, track in release.tracks.items()}
+        if weights == present:
+            if wanted.served >= names.keys() and release.memory != _values(wanted.memory):
+                release = self._upgrade(release, {}, wanted)
+            return release
+        gains = {v: name for v, name in names.items() if weights[name] > present[name]}
+        good = wanted.memory.good
+        self._cluster.wait_until_rolled_out([name for v, name in gains.items() if v not in good])
+        # Whatever became of the others, the way back to a good version is open while it has a pod.
+        self._cluster.wait_until_one_is_ready([name for v, name in gains.items() if v in good])
+        changed = {n: {**track, "weight": weights[n]} for n, track in release.tracks.items()}
+        release = self._upgrade(release, changed, wanted)
+        self._cluster.wait_until_led()
+        self._on_step(f"the split is {format_split(wanted.split)}")
+        return release
+
+    def _remove(self, release: _Release, wanted: State) -> _Release:
+        """Take away the versions that are not to be served."""
+        leaving = {v: name for v, name in release.names.items() if v not in wanted.served}
+        if not leaving:
+            return release
+        # A rollout that was killed may not have waited for this.
+        self._cluster.wait_until_led()
+        release = self._upgrade(release, dict.fromkeys(leaving.values()), wanted)
+        self._on_step(f"{named(set(leaving))} {'is' if len(leaving) == 1 else 'are'} taken away")
+        return release
+
+    def _drain(self, release: _Release, wanted: State) -> None:
+        """Wait until no client can reach a version that was taken away."""
+        try:
+            self._cluster.wait_until_only(release.tracks)
+        except ClusterError as error:
+            raise SwitchUnfinishedError(
+                f"The split is {format_split(wanted.split)}, but clients that keep a connection "
+                f"may still reach another version: {error} Run the same command again to wait.",
+                detail=error.detail,
+            ) from error
+
+    def _upgrade(
+        self, release: _Release, tracks: Mapping[str, dict[str, Any] | None], wanted: State
+    ) -> _Release:
+        """Change tracks, None removes one, and the memory; return the release afterwards."""
+        memory = _values(wanted.memory)
+        self._cluster.upgrade(tracks, memory)
+        left = {name: track for name, track in {**release.tracks, **tracks}.items() if track}
+        return replace(release, tracks=left, memory=memory)
+
+    def _pods_of(self, version: int) -> list[Pod]:
+        return [pod for pod in self._cluster.pods() if pod.version == str(version)]
+
+    def _counts(self, pod: Pod) -> Counts | None:
+        """Return what a pod has counted since its server started; None if it is gone meanwhile."""
+        if not pod.started:
+            # It has served nothing since it started, but may have been restarted.
+            return Counts(restarts=pod.restarts)
+        with (
+            self._cluster.connect(pod) as url,
+            AdminClient(rest_address(url), timeout=ANSWER_SECONDS) as admin,
+        ):
+            try:
+                samples = patiently(admin.metrics, _METRICS_PATIENCE_SECONDS, met=False)
+            except BertQAError as error:
+                if pod.name not in {each.name for each in self._cluster.pods()}:
+                    return None
+                raise ClusterError(
+                    f"The metrics of the pod {pod.name} cannot be read: {error}",
+                    detail=error.detail,
+                ) from error
+        return replace(counts_of(samples, self._cluster.model, pod.version), restarts=pod.restarts)
+
+
+def _release(values: Values) -> _Release:
+    """Read the values of a release, and refuse one whose traffic is not to be moved here."""
+    tracks = tracks_of(values)
+    if values.get("kserve", {}).get("enabled"):
+        raise ClusterError(
+            "KServe moves the traffic of this release: its canary is the weight of the newest "
+            "track, and `helm upgrade` changes that."
+        )
+    if values.get("rollouts", {}).get("enabled"):
+        raise ClusterError(
+            "Argo Rollouts moves the traffic of this release (rollouts.enabled): `helm upgrade` "
+            "with another version starts a rollout, and `kubectl argo rollouts undo` returns."
+        )
+    following = [name for name, track in tracks.items() if track["version"] == _LATEST]
+    if following:
+        raise ClusterError(
+            f"The track {following[0]} follows the latest version: set its number first."
+        )
+    if len(tracks) > 2:
+        raise ClusterError(
+            f"The release has the tracks {', '.join(sorted(tracks))}: a switch is between two."
+        )
+    release = _Release(
+        tracks, bool(values.get("gateway", {}).get("enabled")), values.get("rollout") or {}
+    )
+    if len(release.names) < len(tracks):
+        raise ClusterError(
+            f"The tracks {' and '.join(sorted(tracks))} have the same version: remove one first."
+        )
+    return release
+
+
+def _weight(track: Mapping[str, Any]) -> int:
+    return int(track.get("weight") or 0)
+
+
+def _free_name(version: int, taken: set[str]) -> str:
+    name, number = f"v{version}", 1
+    while name in taken:
+        number += 1
+        name = f"v{version}-{number}"
+    return name
+
+
+def _memory(values: Mapping[str, Any], split: Split) -> Memory:
+    """Read the memory from a release's values.
+
+    A split that no rollout made counts as good, and the good one before as that to return to.
+    """
+    good, goal, previous = (
+        parse_split(values[key]) if values.get(key) else None
+        for key in ("good", "goal", "previous")
+    )
+    if good is None:
+        return Memory(split)
+    if goal is None and good != split:
+        return Memory(split, None, good)
+    return Memory(good, goal, previous, bool(values.get("returning")))
+
+
+def _values(memory: Memory) -> dict[str, Any]:
+    """Return a memory as the values of a release have it."""
+    return {
+        "good": format_split(memory.good),
+        "goal": format_split(memory.goal or {}),
+        "previous": format_split(memory.previous or {}),
+        "returning": memory.returning,
+    }
