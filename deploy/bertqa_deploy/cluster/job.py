@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kubernetes import client
-
+from bertqa_deploy.cluster.helm import Helm
 from bertqa_deploy.cluster.job_api import ENABLE, STATUSES, AwayError, JobApi, SwitchJob
 from bertqa_deploy.cluster.job_input import JobInput, job_input
 from bertqa_deploy.cluster.job_log import OnLine, PodLog
@@ -45,11 +44,8 @@ class Ended:
 
 
 def start_or_attach(
-    api: client.ApiClient,
-    namespace: str,
-    release: str,
+    helm: Helm,
     arguments: Sequence[str],
-    chart: Path,
     data: Path | None = None,
     *,
     on_line: OnLine,
@@ -61,11 +57,8 @@ def start_or_attach(
     succeeded at what is requested now, that is the result, and otherwise a new one is started.
 
     Args:
-        api: A client of the cluster's API.
-        namespace: The release's namespace.
-        release: The name of the Helm release.
+        helm: The release.
         arguments: The arguments of `bert-qa switch` as they were typed, `--in-cluster` included.
-        chart: The directory of the chart that the release was installed from.
         data: The file of `--data`.
         on_line: Is called with each line that the switch prints, but for its JSON document.
         on_step: Is called with a sentence for what happens to the Job.
@@ -78,8 +71,9 @@ def start_or_attach(
             release lacks what a switch in the cluster needs.
         KeyboardInterrupt: The user has seen enough; the switch goes on.
     """
-    wanted = job_input(arguments, release, namespace, chart, data)
-    jobs = JobApi(api, namespace, release)
+    release, namespace = helm.release, helm.access.namespace
+    wanted = job_input(arguments, release, namespace, helm.chart, data)
+    jobs = JobApi(helm.access, release)
     template = jobs.template()
     name = str(template["metadata"]["name"])
     while True:
@@ -244,7 +238,8 @@ class _Follower:
 
     def _give_up_or_say(self, sentence: str) -> None:
         """Give up where nothing has run yet; what has run is left, so that it can resume."""
-        if self._log is not None or self._job.has_failed:
+        # Read anew: a pod may have failed, and this one be its successor, since the Job was read.
+        if self._log is not None or self._present().has_failed:
             self._say(sentence)
             return
         self._jobs.delete(self._job)

@@ -10,6 +10,7 @@ from typing import Any
 from kubernetes import client
 from urllib3.exceptions import HTTPError
 
+from bertqa_deploy.cluster.access import Access
 from bertqa_deploy.cluster.job_input import JobInput
 from bertqa_deploy.cluster.job_log import StreamBrokenError
 from bertqa_deploy.errors import ClusterError
@@ -86,16 +87,18 @@ class JobApi:
     """The requests that a switch in the cluster makes.
 
     Args:
-        api: A client of the cluster's API.
-        namespace: The release's namespace.
+        access: The cluster and the release's namespace.
         release: The name of the Helm release.
+
+    Raises:
+        ClusterError: The configuration of the cluster cannot be used.
     """
 
-    def __init__(self, api: client.ApiClient, namespace: str, release: str) -> None:
-        self._api = api
-        self._core = client.CoreV1Api(api)
-        self._batch = client.BatchV1Api(api)
-        self._namespace = namespace
+    def __init__(self, access: Access, release: str) -> None:
+        self._api = access.open_client()
+        self._core = client.CoreV1Api(self._api)
+        self._batch = client.BatchV1Api(self._api)
+        self._namespace = access.namespace
         self._release = release
 
     def template(self) -> dict[str, Any]:
