@@ -1,0 +1,131 @@
+"""The rights that the chart gives to a switch in the cluster suffice for real switches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from bertqa_deploy.cluster.helm import Helm
+from bertqa_deploy.cluster.release import Cluster
+from bertqa_deploy.cluster.target import ReleaseTarget
+from bertqa_deploy.errors import RolledBackError
+from bertqa_deploy.rollout import Limits, OnInconclusive, Plan, Rollout
+from bertqa_deploy.smoke import Smoke
+from tests.deploy.cluster.api_server import ApiServer, discovery, failure, running
+from tests.deploy.cluster.conftest import GATEWAY, Install
+from tests.support.ports import free_port
+from tools.programs import helm, older_helm
+
+SMOKE = Smoke("When?", "It was in 1932.", "")
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+# Measures, and goes on without evidence.
+MEASURED = Plan(
+    (50, 100),
+    0.1,
+    interval_seconds=0.1,
+    limits=Limits(),
+    on_inconclusive=OnInconclusive.PROMOTE,
+)
+
+
+class BoundedServer(ApiServer):
+    """Refuses what the rules of a Role do not allow, once there are any."""
+
+    def __init__(self, servers: dict[int, int]) -> None:
+        super().__init__(servers)
+        self.rules: list[dict[str, list[str]]] = []
+        self.refused: set[tuple[str, str, str]] = set()
+
+    def bind(self) -> None:
+        """Let the rules of the one Role count."""
+        with self._lock:
+            (role,) = (o for (_, what, _), o in self._objects.items() if what == "roles")
+        self.rules = role["rules"]
+
+    def allows(self, verb: str, group: str, resource: str) -> bool:
+        allowed = not self.rules or any(
+            group in rule["apiGroups"] and resource in rule["resources"] and verb in rule["verbs"]
+            for rule in self.rules
+        )
+        if not allowed:
+            self.refused.add((verb, group, resource))
+        return allowed
+
+    async def answer(self, request: Request) -> Response:
+        path = request.url.path.strip("/")
+        if discovery(path) is None:
+            prefix, _, rest = path.partition("/namespaces/")
+            group = "" if prefix.startswith("api/") else prefix.split("/")[1]
+            _, resource, *names = rest.split("/")
+            verb = VERBS.get(request.method, "get" if names else "list")
+            if not self.allows(verb, group, resource):
+                return failure(403, "Forbidden", f"you cannot {verb} {resource}.{group}")
+        return await super().answer(request)
+
+    async def forward(self, websocket: WebSocket) -> None:
+        # Clusters check one or the other or both for a websocket.
+        if all(self.allows(verb, "", "pods/portforward") for verb in ("get", "create")):
+            await super().forward(websocket)
+
+
+@pytest.fixture
+def api(
+    servers: dict[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[BoundedServer]:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    server = BoundedServer(servers)
+    with running(server, free_port(), tmp_path / "kubeconfig"):
+        yield server
+    assert not server.refused
+
+
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "a Service": (),
+    "a gateway": GATEWAY,
+    "an autoscaler": ("--set", "autoscaling.enabled=true"),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("program", [helm, older_helm])
+def test_a_switch_a_return_and_a_failure_need_no_other_rights(
+    install: Install, api: BoundedServer, program: Callable[[], Path], setting: str
+) -> None:
+    settings = ("--set", "switch.enabled=true", *SETTINGS[setting])
+    release = install(*settings, program=program())
+    api.bind()
+    plan = MEASURED if setting == "a gateway" else Plan()
+    assert rollout(release, plan).move({2: 100.0}).split == {2: 100.0}
+    assert rollout(release, plan).back().split == {1: 100.0}
+    with pytest.raises(RolledBackError):
+        rollout(release, plan, patience=1).move({9: 100.0})
+
+
+def test_an_upgrade_that_was_killed_is_resumed_without_other_rights(
+    install: Install, api: BoundedServer
+) -> None:
+    release = install("--set", "switch.enabled=true")
+    api.bind()
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(change: str) -> None:
+        if change.startswith("POST deployments"):
+            raise KilledError
+
+    api.on_write = kill
+    with pytest.raises(RolledBackError):
+        rollout(release, Plan()).move({2: 100.0})
+    api.on_write = lambda _: None
+    assert rollout(release, Plan()).move({2: 100.0}).split == {2: 100.0}
+
+
+def rollout(release: Helm, plan: Plan, **options: Any) -> Rollout:
+    return Rollout(ReleaseTarget(Cluster(release, **{"patience": 20, **options}), SMOKE), plan)
