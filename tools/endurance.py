@@ -23,12 +23,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from bertqa_deploy.switch import Switch
+
 from bertqa import BertQAError
 from bertqa.artifact import Repository
 from bertqa_deploy.errors import NothingToDoError
 from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
-from bertqa_deploy.switch import Switch
 from tests.support.clients import eight_clients
 from tests.support.engines import Served, toy_server
 from tests.support.load import Load, asking

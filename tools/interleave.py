@@ -40,8 +40,8 @@ from bertqa.artifact import (
 from bertqa.artifact import _lock as lock_module
 from bertqa.errors import BertQAError, ConfigError, RepositoryBusyError, RepositoryError
 from bertqa_build.publish import Artefacts, publish
+from bertqa_deploy.config_file import SplitModel
 from bertqa_deploy.errors import StorageError, VersionExistsError
-from bertqa_deploy.split_model import SplitModel
 from bertqa_deploy.storage.directory import Directory
 from bertqa_deploy.storage.version import VersionFiles
 from tools.interleave_checks import SPLITS, TWIN, Done, faults

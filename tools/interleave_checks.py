@@ -19,7 +19,7 @@ from bertqa.artifact import (
     sha256_of,
     split_model_name,
 )
-from bertqa_deploy.split_model import SplitModel
+from bertqa_deploy.config_file import SplitModel
 
 TWIN = onnx_model_name(MODEL_NAME)
 SPLITS = split_model_name(MODEL_NAME)

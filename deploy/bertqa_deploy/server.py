@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from bertqa import QAClient
 from bertqa._progress import OnProgress, ignore
 from bertqa.artifact import parse_split, split_model_name
 from bertqa.client import split_of
-from bertqa.errors import BertQAError, ModelNotFoundError
+from bertqa.errors import BertQAError, ModelNotFoundError, ServerUnreachableError
 from bertqa.transport import (
     ANSWER_SECONDS,
     NO_ANSWER,
@@ -25,12 +26,16 @@ from bertqa.transport import (
 from bertqa_deploy.errors import DeployError, SwitchUnfinishedError
 from bertqa_deploy.waiting import OnWait, States, Wait, available, difference, last_requests
 
+if TYPE_CHECKING:
+    from prometheus_client.samples import Sample
+
 # A server that has not begun by then with what its configuration says does not look at it: OVMS
 # looks every second, and with `--file_system_poll_wait_seconds 0` never.
 _UNNOTICED_SECONDS = 5.0
 _LOOK_SECONDS = 0.2
 
 Look = Callable[[States], str | None]
+T = TypeVar("T")
 
 
 class Server:
@@ -79,15 +84,22 @@ class Server:
         """
         with self._admin(ANSWER_SECONDS) as admin:
             try:
-                states = patiently(partial(admin.states, model), self.patience, met=self._met)
+                return self._asked(partial(admin.states, model), self.patience)
             except ModelNotFoundError:
-                states = {}
-        self._met = True
-        return states
+                return {}
 
     def available(self, model: str) -> set[int]:
         """Return the versions that answer requests now. Raises what `states` raises."""
         return available({model: self.states(model)}, model)
+
+    def metrics(self) -> list[Sample]:
+        """Return all samples of the server's metrics; empty where it shows none.
+
+        Raises:
+            BertQAError: What `states` raises.
+        """
+        with self._admin(ANSWER_SECONDS) as admin:
+            return self._asked(admin.metrics, self.patience)
 
     def split(self, model: str) -> dict[int, float] | None:
         """Return the split that clients read from the server now, None where there is none.
@@ -169,12 +181,13 @@ class Server:
             BertQAError: What `look` raises.
         """
         seconds = self.patience if seconds is None else seconds
-        wait = Wait(str(self.address), seconds, on_wait, met=self._met)
+        wait = Wait(str(self.address), seconds, on_wait)
         with self._admin(min(seconds, ANSWER_SECONDS)) as admin:
             while True:
                 try:
-                    states = admin.models()
-                    self._met = True
+                    states = self._asked(
+                        admin.models, 0 if self._met else min(seconds, ANSWER_SECONDS)
+                    )
                     wait.saw(states)
                     missing = look(states)
                     if missing is None:
@@ -186,8 +199,10 @@ class Server:
                         wait.ask_to_reload(admin)
                     missing = last_requests(states) or missing
                 except NO_ANSWER as error:
+                    if not self._met and isinstance(error, ServerUnreachableError):
+                        raise
                     self.was_away = True
-                    missing = wait.no_answer(error)
+                    missing = wait.no_answer()
                 if wait.is_over(missing):
                     return missing + wait.remark
                 time.sleep(_LOOK_SECONDS)
@@ -226,6 +241,20 @@ class Server:
                 "Start it with a version that works first."
             )
         return served
+
+    def _asked(self, ask: Callable[[], T], seconds: float) -> T:
+        """Ask until the server answers, for so long, and note where it did not."""
+
+        def attempt() -> T:
+            try:
+                return ask()
+            except NO_ANSWER:
+                self.was_away = True
+                raise
+
+        found = patiently(attempt, seconds, met=self._met)
+        self._met = True
+        return found
 
     def _admin(self, timeout: float) -> AdminClient:
         return AdminClient(self.address, self._security, timeout=timeout)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from bertqa.errors import ServerUnreachableError
-from bertqa.transport import AVAILABLE, NO_ANSWER, AdminClient, VersionState, pauses
+from bertqa.transport import AVAILABLE, NO_ANSWER, AdminClient, VersionState
 
 LOADING = ("START", "LOADING")
 UNLOADING = "UNLOADING"
@@ -24,14 +24,13 @@ class Wait:
         address: The server that is waited for.
         seconds: How long.
         on_wait: Is called with what is waited for, after 5 seconds and then at doubled intervals.
-        met: Whether the server has answered before.
 
     Attributes:
         has_asked: Whether the server was asked to reload its configuration.
         remark: What else is to be known where the wait was in vain.
     """
 
-    def __init__(self, address: str, seconds: float, on_wait: OnWait, *, met: bool) -> None:
+    def __init__(self, address: str, seconds: float, on_wait: OnWait) -> None:
         self.has_asked = False
         self.remark = ""
         self._address = address
@@ -40,7 +39,6 @@ class Wait:
         self._begun = self._still_since = time.monotonic()
         self._report_after = _FIRST_REPORT_SECONDS
         self._seen: States | None = None
-        self._first_attempts = None if met else pauses(self._begun + seconds, patient=False)
 
     def saw(self, states: States) -> None:
         """Take note of an answer of the server.
@@ -48,7 +46,6 @@ class Wait:
         Args:
             states: The states of all its versions.
         """
-        self._first_attempts = None
         if states != self._seen or versions_in(states, UNLOADING, *LOADING):
             self._still_since = time.monotonic()
         self._seen = states
@@ -85,25 +82,10 @@ class Wait:
         except NO_ANSWER:
             pass  # It reloads, and what it does can be seen.
 
-    def no_answer(self, error: Exception) -> str:
-        """Take note that the server did not answer, and return what is waited for.
-
-        Args:
-            error: What came instead of an answer.
-
-        Returns:
-            What is waited for.
-
-        Raises:
-            ServerUnreachableError: The server never answered, and refuses the connection again.
-        """
+    def no_answer(self) -> str:
+        """Take note that the server did not answer, and return what is waited for."""
         self._seen = None
         self._still_since = time.monotonic()
-        if self._first_attempts is not None and isinstance(error, ServerUnreachableError):
-            pause = next(self._first_attempts, None)
-            if pause is None:
-                raise error
-            time.sleep(pause)
         return f"{self._address} to answer"
 
     def is_over(self, missing: str) -> bool:

@@ -23,7 +23,7 @@ FOLDERS = {
     "deploy": "integration",
     "deploy/azureml/test_job.py": "e2e",
     "deploy/docker": "unit",
-    "deploy/test_switch_under_load.py": "e2e",
+    "deploy/config_file/test_under_load.py": "e2e",
     "notebooks": "e2e",
     "serve": "integration",
     "tools": "integration",

@@ -19,7 +19,7 @@ TESTS = Path(__file__).parents[1]
         ("build/test_inspection.py", ("demo_build", "demo_repository"), "e2e"),
         ("cli/verbs/test_ask.py", ("engine",), "e2e"),
         ("cli/test_main.py", (), "unit"),
-        ("deploy/test_switch_under_load.py", (), "e2e"),
+        ("deploy/config_file/test_under_load.py", (), "e2e"),
     ],
 )
 def test_folder_and_fixtures_decide(path: str, fixtures: tuple[str, ...], kind: str) -> None:

@@ -6,6 +6,7 @@ Nothing here writes; `RepositoryWriter.replace_config` does.
 from __future__ import annotations
 
 import copy
+import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from bertqa._reason import reason_of
 from bertqa.artifact._files import read_regular
 from bertqa.artifact._server_settings import plugin_config
 from bertqa.artifact._version_policy import ALL_VERSIONS, VersionPolicy
-from bertqa.errors import ConfigError
+from bertqa.errors import ConfigChangedError, ConfigError
 
 CONFIG_FILE = "config.json"
 
@@ -81,6 +82,29 @@ class OvmsConfig:
         """
         entry = {"name": model, "base_path": model, "model_version_policy": ALL_VERSIONS}
         return cls(path, None, {"model_config_list": [{"config": entry}]})
+
+    def require_unchanged(self) -> None:
+        """Refuse to go on where the file is not as it was read or written last.
+
+        Raises:
+            ConfigChangedError: Another program has changed it; `detail` shows the difference.
+            ConfigError: It cannot be read.
+        """
+        found = read_config_text(self.path)
+        if found == self.text:
+            return
+        difference = difflib.unified_diff(
+            (self.text or "").splitlines(),
+            (found or "").splitlines(),
+            "as it was",
+            "as it is",
+            lineterm="",
+        )
+        raise ConfigChangedError(
+            f"Another program changed {self.path} meanwhile. It is left as it is now. "
+            "Look at the change, and run the same command again.",
+            detail="\n".join(difference),
+        )
 
     @property
     def new_text(self) -> str:
@@ -160,6 +184,14 @@ class OvmsConfig:
                 models.append({"config": entry})
         return type(self)(self.path, self.text, content)
 
+    def is_refitted(self, other: OvmsConfig) -> bool:
+        """Return whether another configuration differs in nothing but what `fitted` changes.
+
+        Args:
+            other: The other one.
+        """
+        return _without_settings(self._content) == _without_settings(other._content)
+
     def fitted(self, cores: int, given: Mapping[str, str] | None = None) -> Self:
         """Return this configuration with a `plugin_config` for so many cores where it needs one.
 
@@ -209,6 +241,13 @@ def sibling_base_path(entry: Entry, model: str) -> str:
     """
     parent, slash, _ = entry["base_path"].rstrip("/").rpartition("/")
     return f"{parent}{slash}{model}"
+
+
+def _without_settings(content: Any) -> Any:
+    content = copy.deepcopy(content)
+    for each in content["model_config_list"]:
+        each["config"].pop("plugin_config", None)
+    return content
 
 
 def _is_ours(settings: dict[str, Any] | None) -> bool:

@@ -47,6 +47,7 @@ class WorkFolder:
         self._repository = repository
         self.path = repository.root / WORK_FOLDER
         self.lock = self.path / "lock"
+        self.switch_lock = self.path / "switch.lock"
         self.numbers = self.path / "numbers.json"
         self.staged = self.path / "staged"
         self.copies = self.path / "copies"
@@ -67,7 +68,7 @@ class WorkFolder:
         _refuse_inside(root)
         for directory in (self.path, self.copies):
             require_kind(directory, directory=True)
-        for file in (self.lock, self.numbers):
+        for file in (self.lock, self.switch_lock, self.numbers):
             require_kind(file, directory=False)
         for path in (self.staged, self._journal):
             refuse_link(path)
@@ -163,9 +164,9 @@ class WorkFolder:
         return staged.is_dir() and not staged.is_symlink() and not os.path.lexists(target)
 
     def _clear(self) -> None:
-        """Remove what is not needed: all but lock, numbers and the copies that can be resumed."""
+        """Remove what is not needed: all but locks, numbers and the copies that can be resumed."""
         for path in self.path.iterdir():
-            if path in (self.lock, self.numbers, self.copies):
+            if path in (self.lock, self.switch_lock, self.numbers, self.copies):
                 continue
             remove_path(path)
         for copy in self.copies.glob("*"):

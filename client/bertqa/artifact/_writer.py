@@ -9,7 +9,6 @@ drops the lock when its holder dies; the next writer completes or removes what w
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact._files import (
@@ -33,10 +32,10 @@ from bertqa.artifact._files import (
 from bertqa.artifact._lock import acquire, file_lock, holder_of
 from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._numbers import NumberRecord
-from bertqa.artifact._ovms_config import OvmsConfig, read_config_text
+from bertqa.artifact._ovms_config import OvmsConfig
 from bertqa.artifact._repository import Repository
 from bertqa.artifact._work_folder import WorkFolder, require_kind
-from bertqa.errors import ConfigChangedError, RepositoryBusyError, RepositoryError
+from bertqa.errors import RepositoryBusyError, RepositoryError
 
 WAIT_SECONDS = 600.0
 
@@ -127,6 +126,28 @@ class RepositoryWriter:
                 self._work.settle()
         finally:
             self._lock.release()
+
+    def reserve_switching(self) -> FileLock:
+        """Take the right to switch, so that it outlives the block: others may write meanwhile.
+
+        Returns:
+            A lock that is held, to be released; the system drops it when its holder dies.
+
+        Raises:
+            RepositoryBusyError: Another process switches.
+            RepositoryError: The lock cannot be taken.
+        """
+        lock = file_lock(self._work.switch_lock)
+        with self._explained():
+            try:
+                acquire(lock, 0, lambda: None)
+            except Timeout as error:
+                raise RepositoryBusyError(
+                    f"Another switch is under way in {self.repository.root}: nothing was changed. "
+                    f"It is that of {holder_of(self._work.switch_lock)}. Run the same command "
+                    "again when it has ended."
+                ) from error
+        return lock
 
     def next_number(self, *models: str) -> int:
         """Return the number of the next version: one above the highest that was ever used.
@@ -271,20 +292,7 @@ class RepositoryWriter:
                 the difference.
             RepositoryError: It cannot be written.
         """
-        found = read_config_text(read.path)
-        if found != read.text:
-            difference = difflib.unified_diff(
-                (read.text or "").splitlines(),
-                (found or "").splitlines(),
-                "as it was",
-                "as it is",
-                lineterm="",
-            )
-            raise ConfigChangedError(
-                f"Another program changed {read.path} meanwhile. It is left as it is now. "
-                "Look at the change, and run the same command again.",
-                detail="\n".join(difference),
-            )
+        read.require_unchanged()
         self.write(read.path, text)
         return OvmsConfig.read(read.path)
 

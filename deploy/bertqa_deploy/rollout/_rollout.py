@@ -209,18 +209,19 @@ class _Run:
         self._plan = rollout.plan
         self._begun = rollout.now()
         self._start = self._state = state
+        self._memory = state.memory
         self._goal = goal
         self._held: list[Held] = []
 
     def go(self, *, returning: bool) -> Moved:
         state, goal = self._state, self._goal
-        memory = state.memory.begun(goal, returning=returning)
         if state.memory.goal is None and state.split == goal:
             if state.settled and state.served == self._target.kept(state, goal):
                 raise NothingToDoError(
                     f"The split is {format_split(goal)} already: nothing was changed."
                 )
             return self._finish()
+        memory = self._memory = state.memory.begun(goal, returning=returning)
         if self._plan.pause_seconds:
             for version in state.split:
                 self._target.observe(version)
@@ -240,7 +241,7 @@ class _Run:
 
     def undo(self) -> Moved:
         """Return to the good split, whatever is under way."""
-        memory = self._state.memory
+        memory = self._memory
         serving = self._start.served | memory.good.keys()
         self._apply(State(memory.good, serving, memory))
         return self._finish()
@@ -249,7 +250,7 @@ class _Run:
         """Note that the goal is reached, and take away what is not needed any more."""
         goal = self._goal
         kept = self._target.kept(self._start, goal)
-        self._apply(State(goal, kept, self._state.memory.completed(goal)))
+        self._apply(State(goal, kept, self._memory.completed(goal)))
         return Moved(
             target=self._target.name,
             split=goal,

@@ -11,7 +11,7 @@ import pytest
 from bertqa import AsyncQAClient, QAClient, _defaults
 from bertqa.artifact import Repository, RepositoryWriter, format_split, parse_split
 from bertqa.errors import InvalidOptionError
-from bertqa_deploy.split_model import SplitModel
+from bertqa_deploy.config_file import SplitModel
 from tests.support.engines import Served
 from tests.support.in_process import InProcessTransport
 from tests.support.models import write_config, write_toy_version

@@ -19,10 +19,9 @@ import tritonclient.grpc as grpc
 from bertqa.transport import served_versions
 from bertqa_deploy import server as server_module
 from bertqa_deploy import waiting
-from bertqa_deploy.errors import SwitchRolledBackError, SwitchUnfinishedError
+from bertqa_deploy.errors import RolledBackError, SwitchUnfinishedError
 from bertqa_deploy.server import Server
-from bertqa_deploy.switch import Switch
-from tests.deploy.conftest import ONLY_1, POLL_SECONDS, Operated, operate
+from tests.deploy.config_file.conftest import ONLY_1, POLL_SECONDS, Operated, operate
 from tests.serve.engine.test_hardening import eventually
 from tests.support.engines import Served, toy_server
 from tests.support.models import write_config
@@ -87,11 +86,10 @@ def restart(server: Served, moment: str) -> Trouble:
     return Trouble(moment, server.kill, server.start)
 
 
-def in_trouble(server: Served, trouble: Trouble) -> Switch:
-    switch = operate(server).switch
+def in_trouble(server: Served, trouble: Trouble) -> Operated:
     # A question that hangs is one of the client's: it ends with the client's timeout.
     patient = Server(server.rest_url, timeout=2, patience=180)
-    return replace(switch, server=patient, on_step=trouble.on_step)
+    return operate(server).having(patient, on_step=trouble.on_step, retire=True)
 
 
 @pytest.mark.parametrize("kind", [hang, restart])
@@ -101,11 +99,11 @@ def test_a_switch_ends_right_although_the_server_was_away(
 ) -> None:
     trouble = kind(process, moment)
 
-    switched = in_trouble(process, trouble).move(TO_2, retire=True)
+    switched = in_trouble(process, trouble).move(TO_2)
 
     trouble.check()
     assert (switched.served, switched.split) == ([2], TO_2)
-    assert operate(process).switch.server.split("bert-qa") == TO_2
+    assert operate(process).server.split("bert-qa") == TO_2
     assert [(v.version, v.state) for v in served_versions(process.rest_url)][-1] == (
         2,
         "AVAILABLE",
@@ -116,10 +114,10 @@ def test_a_switch_ends_right_although_the_server_was_away(
 def test_back_ends_right_although_the_server_was_away(
     process: Served, kind: Callable[[Served, str], Trouble]
 ) -> None:
-    operate(process).switch.move(TO_2, retire=True)
+    operate(process).having(retire=True).move(TO_2)
     trouble = kind(process, "on trial")
 
-    switched = in_trouble(process, trouble).back(retire=True)
+    switched = in_trouble(process, trouble).back()
 
     trouble.check()
     assert (switched.served, switched.split) == ([1], {1: 100.0})
@@ -133,8 +131,8 @@ def gated(engine: str, tmp_path: Path) -> Iterator[tuple[Operated, RestGate]]:
         server = toy_server(engine, root, 1, 2, policy=ONLY_1, poll_seconds=POLL_SECONDS)
         operated = operate(stack.enter_context(server))
         gate = stack.enter_context(rest_gate(server.rest_url))
-        through = replace(operated.switch, server=Server(gate.url, patience=60))
-        yield replace(operated, switch=through, rest_url=gate.url), gate
+        through = operated.having(Server(gate.url, patience=60), retire=True)
+        yield replace(through, rest_url=gate.url), gate
 
 
 BUSY = b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"
@@ -144,14 +142,14 @@ def test_slow_and_failed_answers_are_survived(gated: tuple[Operated, RestGate]) 
     served, gate = gated
     config = gate.obstacles.setdefault("/v1/config", [])
     config += [HANG, BUSY, HANG]
-    assert served.switch.move(TO_2, retire=True).served == [2]
+    assert served.move(TO_2).served == [2]
 
     config += [HANG, HANG, BUSY]
     gate.obstacles["/v2/models/bert-qa-traffic"] = [HANG, BUSY]
-    assert served.switch.back(retire=True).served == [1]
+    assert served.back().served == [1]
 
     config += [BUSY, HANG]
-    assert served.switch.server.available("bert-qa") == {1}
+    assert served.server.available("bert-qa") == {1}
     assert not config
 
 
@@ -159,8 +157,8 @@ def test_a_server_that_looks_by_itself_is_not_asked_to_reload(
     gated: tuple[Operated, RestGate],
 ) -> None:
     served, gate = gated
-    served.switch.move(TO_2, retire=True)
-    served.switch.back()
+    served.move(TO_2)
+    served.back()
     assert "GET /v1/config" in gate.asked
     assert "POST /v1/config/reload" not in gate.asked
 
@@ -173,8 +171,8 @@ def test_a_server_that_never_looks_is_asked_once_a_step(
         toy_server("local", tmp_path / "model_repository", 1, 2, policy=ONLY_1) as server,
         rest_gate(server.rest_url) as gate,
     ):
-        switch = replace(operate(server).switch, server=Server(gate.url, patience=60))
-        assert switch.move(TO_2, retire=True).served == [2]
+        operated = operate(server).having(Server(gate.url, patience=60), retire=True)
+        assert operated.move(TO_2).served == [2]
     # The trial, both versions, the split, and the retirement.
     assert gate.asked.count("POST /v1/config/reload") == 4
 
@@ -189,9 +187,9 @@ def test_a_server_that_never_looks_and_is_not_to_be_asked_is_explained(
         rest_gate(server.rest_url) as gate,
     ):
         gate.obstacles["/v1/config/reload"] = [refusal] * 9
-        switch = replace(operate(server).switch, server=Server(gate.url, patience=1))
-        with pytest.raises(SwitchRolledBackError, match="refuses /v1/config/reload: restart it"):
-            switch.move(TO_2)
+        operated = operate(server).having(Server(gate.url, patience=1))
+        with pytest.raises(RolledBackError, match="refuses /v1/config/reload: restart it"):
+            operated.move(TO_2)
 
 
 @pytest.fixture
@@ -218,20 +216,20 @@ def is_counting(server: Served) -> bool:
 
 
 def test_a_version_that_does_not_retire_is_waited_for_and_named(slow: Served) -> None:
-    operated = operate(slow)
+    operated = operate(slow).having(retire=True)
     waits = "the last requests to version 1 of bert-qa"
     with ThreadPoolExecutor(1) as pool:
         counting = pool.submit(count, slow)
         eventually(lambda: is_counting(slow))
-        hasty = replace(operated.switch, server=Server(slow.rest_url, timeout=30, patience=2))
+        hasty = operated.having(Server(slow.rest_url, timeout=30, patience=2))
         with pytest.raises(SwitchUnfinishedError, match=f"{waits}.*Run the same command again"):
-            hasty.move(TO_2, retire=True)
+            hasty.move(TO_2)
         # The traffic has moved.
-        assert operated.switch.server.split("bert-qa") == TO_2
-        assert operated.switch.server.available("bert-qa") == {2}
+        assert operated.server.split("bert-qa") == TO_2
+        assert operated.server.available("bert-qa") == {2}
         assert not counting.done()
 
-        switched = operated.switch.move(TO_2, retire=True)
+        switched = operated.move(TO_2)
 
         assert counting.result() == "1"
     assert switched.served == [2]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bertqa.artifact import Repository
+from bertqa_deploy.config_file import SplitModel
 from bertqa_deploy.errors import DeployError
-from bertqa_deploy.split_model import SplitModel
 
 
 @pytest.mark.parametrize("content", [b"<net/>", b"\xff\xff"])

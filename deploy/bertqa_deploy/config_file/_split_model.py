@@ -66,7 +66,6 @@ class SplitModel:
         self.name = split_model_name(model)
         self._repository = repository
         self._plain = repository.root / f"{model}.split"
-        self._returning = repository.root / self.name / "returning"
 
     def history(self) -> list[dict[int, float]]:
         """Return the splits that are kept, the newest last.
@@ -75,26 +74,6 @@ class SplitModel:
             DeployError: One of them cannot be read.
         """
         return [self._split_of(number) for number in self._repository.versions(self.name)]
-
-    def return_under_way(self) -> dict[int, float] | None:
-        """Return the split that an interrupted `switch --back` returns to, None without one."""
-        try:
-            return parse_split(self._returning.read_text(encoding="utf-8").strip())
-        except (OSError, ValueError):
-            return None
-
-    def note_return(self, split: Mapping[int, float] | None, writer: RepositoryWriter) -> None:
-        """Note a return before it is published, or that there is none under way any more.
-
-        Args:
-            split: Percents by version, None where there is none.
-            writer: The writer of the repository.
-
-        Raises:
-            RepositoryError: The note cannot be written.
-        """
-        if self.return_under_way() != split:
-            writer.write(self._returning, "" if split is None else _line(split))
 
     def publish(self, split: Mapping[int, float], writer: RepositoryWriter) -> None:
         """Publish a split as a new version, and remove the oldest of those that are kept.

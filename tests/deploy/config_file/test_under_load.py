@@ -19,9 +19,10 @@ from dataclasses import replace
 import pytest
 
 from bertqa import QAClient
-from bertqa_deploy.errors import NothingToDoError, SwitchRolledBackError
-from bertqa_deploy.switch import DRAIN_SECONDS
-from tests.deploy.conftest import ONLY_1, SMOKE, Operated, operate
+from bertqa_deploy.config_file import DRAIN_SECONDS
+from bertqa_deploy.errors import NothingToDoError, RolledBackError
+from tests.deploy.config_file.conftest import ONLY_1, Operated, operate
+from tests.deploy.conftest import SMOKE
 from tests.support.clients import eight_clients
 from tests.support.engines import Served, toy_server
 from tests.support.load import AWAY, asking
@@ -47,7 +48,7 @@ def clients(server: Served) -> Iterator[Clients]:
 def at_version_1(server: Served) -> Operated:
     operated = operate(server)
     with suppress(NothingToDoError):
-        operated.switch.move({1: 100.0}, retire=True)
+        operated.having(retire=True).move({1: 100.0})
     operated.steps.clear()
     return operated
 
@@ -55,7 +56,7 @@ def at_version_1(server: Served) -> Operated:
 def test_a_new_version_takes_over_and_the_old_one_comes_back(
     at_version_1: Operated, clients: Clients
 ) -> None:
-    switch = at_version_1.with_drain(DRAIN_SECONDS)
+    switch = at_version_1.having(drain_seconds=DRAIN_SECONDS)
     with asking(clients) as load:
         switched = switch.move({2: 100.0})
         assert (switched.default, switched.served) == (2, [1, 2])
@@ -69,12 +70,12 @@ def test_a_new_version_takes_over_and_the_old_one_comes_back(
 def test_a_split_is_followed_by_those_who_follow_it(
     at_version_1: Operated, clients: Clients
 ) -> None:
-    switch = at_version_1.with_drain(DRAIN_SECONDS)
+    switch = at_version_1.having(drain_seconds=DRAIN_SECONDS)
     with asking(clients) as load:
         switch.move({1: 50.0, 2: 50.0})
         assert load.observe(60) == ({2}, {1, 2})
 
-        switch.move({2: 100.0}, retire=True)
+        switch.having(retire=True).move({2: 100.0})
         assert load.observe() == ({2}, {2})
     assert switch.server.available("bert-qa") == {2}
 
@@ -83,7 +84,7 @@ def test_ten_switches_in_a_row(at_version_1: Operated, clients: Clients) -> None
     with asking(clients) as load:
         for turn in range(10):
             version = 2 - turn % 2
-            at_version_1.switch.move({version: 100.0}, retire=True)
+            at_version_1.having(retire=True).move({version: 100.0})
             default, _ = load.observe(2)
             assert default == {version}
 
@@ -96,9 +97,9 @@ def test_publishing_changes_nothing_until_the_switch(
         directory = write_toy_version(root, 3)
         server.reload()
         assert load.observe() == ({1}, {1})
-        at_version_1.switch.move({3: 100.0})
+        at_version_1.move({3: 100.0})
         assert load.observe()[0] == {3}
-        at_version_1.switch.move({1: 100.0})
+        at_version_1.move({1: 100.0})
         assert load.observe()[0] == {1}
     shutil.rmtree(directory)
 
@@ -108,8 +109,8 @@ def test_a_broken_version_is_never_asked(at_version_1: Operated, clients: Client
     (directory / "model.xml").write_text("<net", encoding="utf-8")
     before = at_version_1.repository.config_path.read_text(encoding="utf-8")
     with asking(clients) as load:
-        with pytest.raises(SwitchRolledBackError, match="Version 4 does not load"):
-            at_version_1.switch.move({4: 100.0})
+        with pytest.raises(RolledBackError, match="Version 4 does not load"):
+            at_version_1.move({4: 100.0})
         assert load.observe() == ({1}, {1})
     assert at_version_1.repository.config_path.read_text(encoding="utf-8") == before
     shutil.rmtree(directory)
@@ -119,8 +120,8 @@ def test_a_version_that_answers_wrongly_is_never_asked(
     at_version_1: Operated, clients: Clients
 ) -> None:
     with asking(clients) as load:
-        wrong = replace(at_version_1.switch, smoke=replace(SMOKE, context="no 1932", answer="no 1"))
-        with pytest.raises(SwitchRolledBackError, match="where 'no 1' is right"):
+        wrong = at_version_1.having(smoke=replace(SMOKE, context="no 1932", answer="no 1"))
+        with pytest.raises(RolledBackError, match="where 'no 1' is right"):
             wrong.move({2: 100.0})
         assert load.observe() == ({1}, {1})
 
@@ -136,7 +137,7 @@ def test_a_server_may_restart_in_the_middle_of_a_switch(
             begun.set()
             away.wait(60)
 
-    switch = replace(at_version_1.with_drain(DRAIN_SECONDS), on_step=on_step)
+    switch = at_version_1.having(drain_seconds=DRAIN_SECONDS, on_step=on_step)
     with asking(clients, may_fail=AWAY) as load, ThreadPoolExecutor(1) as pool:
         switching = pool.submit(switch.move, {2: 100.0})
         assert begun.wait(60)
@@ -156,7 +157,7 @@ def test_a_killed_switch_is_finished_by_the_same_command(
     with asking(clients) as load:
         _move_and_die(at_version_1, moment)
         load.observe(4)
-        switched = at_version_1.switch.move({2: 100.0}, retire=True)
+        switched = at_version_1.having(retire=True).move({2: 100.0})
         assert switched.served == [2]
         assert load.observe()[0] == {2}
     assert "trial" not in at_version_1.repository.config_path.read_text(encoding="utf-8")
@@ -167,19 +168,22 @@ _DIE = """
 import os, signal, sys
 from pathlib import Path
 from bertqa.artifact import Repository
+from bertqa_deploy.config_file import ConfigTarget
+from bertqa_deploy.rollout import Rollout
 from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
-from bertqa_deploy.switch import Switch
 def on_step(step):
     if sys.argv[3] in step:
         os.kill(os.getpid(), signal.SIGKILL)
-Switch(
+with ConfigTarget(
     Repository(Path(sys.argv[1])),
     Server(sys.argv[2], patience=60),
     smoke=Smoke("When?", "1932", "1932"),
     drain_seconds=0,
+    retire=True,
     on_step=on_step,
-).move({2: 100.0}, retire=True)
+) as target:
+    Rollout(target).move({2: 100.0})
 """
 
 

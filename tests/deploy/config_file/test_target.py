@@ -27,13 +27,10 @@ from bertqa.errors import (
     RepositoryError,
     ServerUnreachableError,
 )
-from bertqa_deploy.errors import (
-    NothingToDoError,
-    SwitchRolledBackError,
-)
+from bertqa_deploy.errors import NothingToDoError, RolledBackError
 from bertqa_deploy.server import Server
-from bertqa_deploy.switch import Switch
-from tests.deploy.conftest import ONLY_1, POLL_SECONDS, SMOKE, Operated, operate
+from tests.deploy.config_file.conftest import ONLY_1, POLL_SECONDS, Operated, operate
+from tests.deploy.conftest import SMOKE
 from tests.serve.engine.test_hardening import eventually
 from tests.support.engines import toy_server
 from tests.support.files import unwritable
@@ -62,28 +59,28 @@ def write_manifest(served: Operated, version: int, **changes: object) -> None:
     (directory / "manifest.json").write_text(changed.to_json(), encoding="utf-8")
 
 
-def refused(served: Operated, error: type[BertQAError], match: str, **options: object) -> None:
+def refused(served: Operated, error: type[BertQAError], match: str, **options: Any) -> None:
     """A switch to 2 is refused, and neither the configuration nor what is served changes."""
-    before, split = config(served), served.switch.server.split("bert-qa")
-    available = served.switch.server.available("bert-qa")
+    before, split = config(served), served.server.split("bert-qa")
+    available = served.server.available("bert-qa")
     with pytest.raises(error, match=match):
-        replace(served.switch, **options).move(TO_2)  # type: ignore[arg-type]
+        served.having(**options).move(TO_2)
     assert config(served) == before
-    assert served.switch.server.available("bert-qa") == available
-    assert served.switch.server.split("bert-qa") == split
+    assert served.server.available("bert-qa") == available
+    assert served.server.split("bert-qa") == split
 
 
 def test_a_switch_serves_publishes_and_retires(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
 
-    switched = served.switch.move(TO_2, retire=True)
+    switched = served.having(retire=True).move(TO_2)
 
     assert (switched.default, switched.served, switched.retired) == (2, [2], [1])
     assert policies(served) == {
         "bert-qa": {"specific": {"versions": [2]}},
         "bert-qa-traffic": {"latest": {"num_versions": 1}},
     }
-    assert served.switch.server.split("bert-qa") == TO_2
+    assert served.server.split("bert-qa") == TO_2
     assert (served.repository.root / "bert-qa.split").read_text() == "2=100\n"
     assert served.steps[0].startswith("version 2 on trial")
 
@@ -95,7 +92,7 @@ def test_what_else_is_in_the_configuration_stays(serve: Serve) -> None:
     content["monitoring"] = {"metrics": {"enable": True}}
     served.repository.config_path.write_text(json.dumps(content), encoding="utf-8")
 
-    served.switch.move(TO_2)
+    served.move(TO_2)
 
     after = json.loads(config(served))
     assert after["monitoring"] == content["monitoring"]
@@ -105,65 +102,65 @@ def test_what_else_is_in_the_configuration_stays(serve: Serve) -> None:
 def test_a_version_that_serving_all_took_up_is_held_from_then_on(serve: Serve) -> None:
     served = serve(1, 2)
 
-    served.switch.move(TO_2)
+    served.move(TO_2)
 
     assert policies(served)["bert-qa"] == {"specific": {"versions": [1, 2]}}
 
 
 def test_back_goes_to_what_was_before_and_back_again(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    served.switch.move({1: 90.0, 2: 10.0})
-    served.switch.move(TO_2)
+    served.move({1: 90.0, 2: 10.0})
+    served.move(TO_2)
 
-    assert served.switch.back().split == {1: 90.0, 2: 10.0}
-    assert served.switch.back().split == TO_2
+    assert served.back().split == {1: 90.0, 2: 10.0}
+    assert served.back().split == TO_2
 
 
-class _InterruptedError(Exception):
+class _InterruptedError(KeyboardInterrupt):
     pass
 
 
-def interrupted(served: Operated, moment: str) -> Switch:
-    """Return the switch, which ends at a step as if it were killed there."""
+def interrupted(served: Operated, moment: str) -> Operated:
+    """Return what operates the same, and is interrupted at a step."""
 
     def on_step(step: str) -> None:
         if moment in step:
             raise _InterruptedError
 
-    return replace(served.switch, on_step=on_step)
+    return served.having(on_step=on_step)
 
 
 def test_back_again_resumes_one_that_was_interrupted(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    served.switch.move(TO_2)
-    served.switch.move({1: 90.0, 2: 10.0})
+    served.move(TO_2)
+    served.move({1: 90.0, 2: 10.0})
     with pytest.raises(_InterruptedError):
         interrupted(served, "the split is").back()
 
-    assert served.switch.back().split == TO_2
-    assert served.switch.server.split("bert-qa") == TO_2
+    assert served.back().split == TO_2
+    assert served.server.split("bert-qa") == TO_2
     assert (served.repository.root / "bert-qa.split").read_text() == "2=100\n"
-    assert served.switch.back().split == {1: 90.0, 2: 10.0}
+    assert served.back().split == {1: 90.0, 2: 10.0}
 
 
 def test_back_again_resumes_one_that_still_waits_for_its_last_requests(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    served.switch.move(TO_2)
+    served.move(TO_2)
     with pytest.raises(_InterruptedError):
         interrupted(served, "version 1 served").back()
-    eventually(lambda: served.switch.server.available("bert-qa") == {1})
+    eventually(lambda: served.server.available("bert-qa") == {1})
 
-    assert served.switch.back().split == {1: 100.0}
+    assert served.back().split == {1: 100.0}
 
 
 def test_a_switch_after_an_interrupted_return_ends_it(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    served.switch.move(TO_2)
+    served.move(TO_2)
     with pytest.raises(_InterruptedError):
         interrupted(served, "version 1 served").back()
 
-    assert served.switch.move({1: 100.0}).split == {1: 100.0}
-    assert served.switch.back().split == TO_2
+    assert served.move({1: 100.0}).split == {1: 100.0}
+    assert served.back().split == TO_2
 
 
 def test_back_returns_to_what_was_before_a_switch_that_was_interrupted(serve: Serve) -> None:
@@ -171,7 +168,7 @@ def test_back_returns_to_what_was_before_a_switch_that_was_interrupted(serve: Se
     with pytest.raises(_InterruptedError):
         interrupted(served, "the split is").move(TO_2)
 
-    assert served.switch.back().split == {1: 100.0}
+    assert served.back().split == {1: 100.0}
 
 
 def test_a_switch_that_was_interrupted_is_resumed_by_itself(serve: Serve) -> None:
@@ -179,39 +176,39 @@ def test_a_switch_that_was_interrupted_is_resumed_by_itself(serve: Serve) -> Non
     with pytest.raises(_InterruptedError):
         interrupted(served, "the split is").move(TO_2)
 
-    assert served.switch.move(TO_2).split == TO_2
+    assert served.move(TO_2).split == TO_2
     with pytest.raises(NothingToDoError):
-        served.switch.move(TO_2)
+        served.move(TO_2)
 
 
 def test_back_loads_a_version_that_was_retired(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    served.switch.move(TO_2, retire=True)
+    served.having(retire=True).move(TO_2)
 
-    returned = served.switch.back()
+    returned = served.back()
 
     assert (returned.split, returned.served) == ({1: 100.0}, [1])
 
 
 def test_without_a_switch_there_is_nothing_to_go_back_to(serve: Serve) -> None:
     served = serve(1)
-    with pytest.raises(NothingToDoError, match="no switch was made"):
-        served.switch.back()
+    with pytest.raises(NothingToDoError, match="has always been 1=100"):
+        served.back()
 
 
 def test_a_version_of_no_weight_leaves(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    served.switch.move({1: 50.0, 2: 50.0})
+    served.move({1: 50.0, 2: 50.0})
 
-    switched = served.switch.move({1: 100.0, 2: 0.0})
+    switched = served.move({1: 100.0, 2: 0.0})
 
     assert (switched.split, switched.served, switched.retired) == ({1: 100.0}, [1], [2])
 
 
 def test_the_same_version_again_is_refused(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    served.switch.move(TO_2)
-    refused(served, NothingToDoError, "version 2 is the default already")
+    served.move(TO_2)
+    refused(served, NothingToDoError, "The split is 2=100 already")
 
 
 def test_a_copy_of_a_version_under_another_number_is_switched_to(serve: Serve) -> None:
@@ -219,7 +216,7 @@ def test_a_copy_of_a_version_under_another_number_is_switched_to(serve: Serve) -
     write_manifest(served, 1)
     shutil.copytree(served.repository.version_dir(1), served.repository.version_dir(3))
 
-    assert served.switch.move({3: 100.0}).default == 3
+    assert served.move({3: 100.0}).default == 3
 
 
 def test_an_unknown_version_is_refused(serve: Serve) -> None:
@@ -233,7 +230,7 @@ def test_a_version_that_failed_the_gate_is_refused_unless_forced(serve: Serve) -
 
     refused(served, QualityGateError, r"F1 fell by 2\.50 points, 1 are allowed")
 
-    assert served.switch.move(TO_2, force=True).default == 2
+    assert served.having(force=True).move(TO_2).default == 2
 
 
 def test_a_version_with_another_file_than_was_published_is_refused(serve: Serve) -> None:
@@ -245,13 +242,13 @@ def test_a_version_with_another_file_than_was_published_is_refused(serve: Serve)
 def test_a_version_that_does_not_load_is_undone_and_explained(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     (served.repository.version_dir(2) / "model.xml").write_text("<net", encoding="utf-8")
-    refused(served, SwitchRolledBackError, "was undone.*Version 2 does not load")
+    refused(served, RolledBackError, "returned to 1=100: Version 2 does not load")
 
 
 def test_a_wrong_answer_is_undone_and_explained(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     smoke = replace(SMOKE, context="no 1932", answer="no 1")
-    refused(served, SwitchRolledBackError, "'no 1' is right", smoke=smoke)
+    refused(served, RolledBackError, "'no 1' is right", smoke=smoke)
 
 
 def test_a_change_by_another_process_is_left_and_shown(serve: Serve) -> None:
@@ -262,12 +259,12 @@ def test_a_change_by_another_process_is_left_and_shown(serve: Serve) -> None:
         served.repository.config_path.write_text(theirs, encoding="utf-8")
 
     with pytest.raises(ConfigChangedError) as caught:
-        replace(served.switch, on_step=meddle).move(TO_2)
+        served.having(on_step=meddle).move(TO_2)
 
     assert config(served) == theirs
     assert caught.value.detail is not None
     assert '+{"model_config_list"' in caught.value.detail
-    assert served.switch.move(TO_2).default == 2
+    assert served.move(TO_2).default == 2
 
 
 def test_two_switches_at_once_are_refused(serve: Serve) -> None:
@@ -278,19 +275,19 @@ def test_two_switches_at_once_are_refused(serve: Serve) -> None:
 
 def test_where_nothing_changes_a_switch_needs_no_lock_and_writes_nothing(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    served.switch.move(TO_2, retire=True)
+    served.having(retire=True).move(TO_2)
     shutil.rmtree(served.repository.root / WORK_FOLDER)
     with unwritable(served.repository.root), pytest.raises(NothingToDoError, match="already"):
-        served.switch.move(TO_2, retire=True)
+        served.having(retire=True).move(TO_2)
     with RepositoryWriter(served.repository), pytest.raises(NothingToDoError, match="already"):
-        served.switch.move(TO_2)
+        served.move(TO_2)
 
 
 def test_what_does_change_is_done_once(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
-    served.switch.move({1: 50.0, 2: 50.0})
+    served.move({1: 50.0, 2: 50.0})
     served.steps.clear()
-    served.switch.move(TO_2, retire=True)
+    served.having(retire=True).move(TO_2)
     assert len(served.steps) == len(set(served.steps))
 
 
@@ -305,7 +302,7 @@ def test_a_repository_that_cannot_be_written_is_named(serve: Serve) -> None:
 def test_a_server_that_is_away_changes_nothing(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     before = config(served)
-    away = replace(served.switch, server=Server(f"http://127.0.0.1:{free_port()}"))
+    away = served.having(Server(f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(ServerUnreachableError, match="Cannot connect"):
         away.move(TO_2)
     assert config(served) == before
@@ -341,11 +338,11 @@ def test_a_switch_waits_for_followers_that_met_a_server_that_was_away(
         QAClient(**server.address(), traffic="auto") as follower,
         ThreadPoolExecutor(1) as pool,
     ):
-        switch = operate(server).switch
-        switch.move({1: 90.0, 2: 10.0})
+        operated = operate(server)
+        operated.move({1: 90.0, 2: 10.0})
         assert follower.answer(**question).model_version == 1
 
-        replace(switch, on_step=on_step).move(TO_2)
+        operated.having(on_step=on_step).move(TO_2)
 
         assert follower.answer(**question).model_version == 2
         starting[0].result()
@@ -361,11 +358,9 @@ def test_a_repository_that_the_server_does_not_read_is_noticed(
         (other / name).symlink_to(served.repository.root / name)
     (other / "config.json").unlink()
     (other / "config.json").write_text(config(served), encoding="utf-8")
-    impatient = Server(served.rest_url, patience=1)
-    lost: Switch = replace(
-        served.switch, repository=replace(served.repository, root=other), server=impatient
-    )
-    with pytest.raises(SwitchRolledBackError, match=r"is .*config\.json the file that it reads"):
+    impatient = served.having(Server(served.rest_url, patience=1))
+    lost = replace(impatient, repository=replace(served.repository, root=other))
+    with pytest.raises(RolledBackError, match=r"is .*config\.json the file that it reads"):
         lost.move(TO_2)
     assert (other / "config.json").read_text(encoding="utf-8") == config(served)
 
@@ -375,7 +370,7 @@ def test_a_configuration_that_ovms_would_refuse_is_named(serve: Serve, text: str
     served = serve(1, 2, policy=ONLY_1)
     served.repository.config_path.write_text(text, encoding="utf-8")
     with pytest.raises(RepositoryError, match="is not a configuration of OVMS"):
-        served.switch.move(TO_2)
+        served.move(TO_2)
 
 
 @pytest.mark.parametrize(
