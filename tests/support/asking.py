@@ -103,7 +103,8 @@ class ReadyPods:
     def __init__(self, access: Access, service: str) -> None:
         self.fewest: int | None = None
         self._ended = False
-        self._watch = watch.Watch()
+        make: Any = watch.Watch
+        self._watch = make()
         self._arguments = (access, service)
         self._thread = threading.Thread(target=self._follow, daemon=True)
 

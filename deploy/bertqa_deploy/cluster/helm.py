@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from kubernetes import client
 
 from bertqa._reason import reason_of
-from bertqa_deploy.cluster.access import Access
+from bertqa_deploy.cluster.access import Access, explaining
 from bertqa_deploy.errors import ClusterError, SwitchedMeanwhileError
 
 _HISTORY = 256
@@ -78,11 +80,12 @@ class Helm:
         return tracks_of(self.values())
 
     def settle(self, since: int | None = None) -> int:
-        """Return the number of the deployed revision; what was interrupted is undone before.
+        """Return the number of the deployed revision; what was interrupted is taken up before.
 
         An upgrade that was killed leaves the release pending for ever, and one that failed is not
-        complete. A rollout's own upgrade is rolled back, since it takes seconds; one that changed
-        more is its owner's.
+        complete. A rollout's own upgrade takes seconds, so it is completed after a minute, but for
+        new weights, which are put back: what was proven before may not be so any more. An upgrade
+        that changed more is its owner's.
 
         Args:
             since: The revision that was read before, and that has to be the last complete one.
@@ -95,12 +98,13 @@ class Helm:
         begun = time.monotonic()
         while True:
             history = self._history()
-            newest = history[-1]
-            complete = self._last_complete(history)
-            if since not in (None, complete.number):
+            newest, complete = history[-1], self._last_complete(history)
+            if since is not None and (
+                complete.number != since or newest.number not in (since, self._left)
+            ):
                 raise SwitchedMeanwhileError(
                     f"The release {self.release} was changed meanwhile (revision "
-                    f"{complete.number}, where {since} was read), and was left as it is: look at "
+                    f"{newest.number}, where {since} was read), and was left as it is: look at "
                     f"it with `bert-qa versions --release {self.release}`, and run the command "
                     "again."
                 )
@@ -110,8 +114,8 @@ class Helm:
                 time.sleep(_LOOK_SECONDS)
                 continue
             self._check_is_of_a_rollout(complete, newest)
-            self._run("rollback", self.release, str(complete.number))
-            since = None if since is None else newest.number + 1
+            self._take_up(complete, newest)
+            since = None
 
     def upgrade(
         self,
@@ -148,18 +152,15 @@ class Helm:
         if rollout is not None:
             values["rollout"] = dict(rollout)
         self._left = number + 1
-        upgraded = self._json(
-            *("upgrade", self.release, str(self.chart), "--reset-values", "--values", "-"),
-            stdin=json.dumps(values),
-        )
+        upgraded = self._upgrade_to(values)
         self._left = None
-        if upgraded["version"] != number + 1:
+        if upgraded != number + 1:
             raise SwitchedMeanwhileError(
                 f"The release {self.release} was upgraded by another process at the same time, and "
-                f"revision {upgraded['version'] - 1} is not in effect any more: look at both with "
+                f"revision {upgraded - 1} is not in effect any more: look at both with "
                 f"`helm history {self.release}`."
             )
-        return number + 1
+        return upgraded
 
     def check_chart(self) -> None:
         """Check that the chart has the release's version.
@@ -224,6 +225,46 @@ class Helm:
             f"changes more than its traffic: wait until it is complete, or return with `helm "
             f"rollback {self.release} {complete.number}`. Nothing was changed."
         )
+
+    def _take_up(self, complete: _Revision, newest: _Revision) -> None:
+        """Complete an interrupted upgrade from the last complete revision, or put weights back.
+
+        `helm rollback` refuses where the upgrade was to remove what is still there.
+        """
+        weights = [
+            {name: track.get("weight") for name, track in tracks.items() if track.get("weight")}
+            for tracks in (tracks_of(self.values(each.number)) for each in (complete, newest))
+        ]
+        chosen = newest if weights[0] == weights[1] else complete
+        values = self._values(revision=chosen.number)
+        if newest.status.startswith(_PENDING):
+            self._forget(newest)
+        self._upgrade_to(values)
+
+    def _forget(self, revision: _Revision) -> None:
+        """Delete Helm's record of a revision, without which it takes no other upgrade."""
+        api: Any = client.CoreV1Api(self.access.open_client())
+        deletes = {
+            "secret": api.delete_namespaced_secret,
+            "configmap": api.delete_namespaced_config_map,
+        }
+        driver = (os.environ.get("HELM_DRIVER") or "secret").removesuffix("s")
+        if driver not in deletes:
+            raise ClusterError(
+                f"Revision {revision.number} of the release {self.release} is {revision.status}: "
+                f"return with `helm rollback {self.release}`."
+            )
+        name = f"sh.helm.release.v1.{self.release}.v{revision.number}"
+        with explaining(self.access.namespace, f"{driver}s"):
+            deletes[driver](name, self.access.namespace)
+
+    def _upgrade_to(self, values: Values) -> int:
+        """Upgrade to these values, the chart's for all others, and return the new revision."""
+        upgraded = self._json(
+            *("upgrade", self.release, str(self.chart), "--reset-values", "--values", "-"),
+            stdin=json.dumps(values),
+        )
+        return int(upgraded["version"])
 
     def _values(self, *flags: str, revision: int | None) -> Values:
         at = () if revision is None else ("--revision", str(revision))

@@ -325,7 +325,7 @@ class ApiServer:
                 and selects(wanted, each)
             ]
             key = (namespace, "endpointslices", name)
-            before = self._objects.get(key, {}).get("endpoints", ())
+            before: list[Object] = self._objects.get(key, {}).get("endpoints", [])
             ready = [any(each["conditions"]["ready"] for each in e) for e in (before, endpoints)]
             if ready == [True, False]:
                 self.outages.append(name)

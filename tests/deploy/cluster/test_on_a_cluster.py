@@ -120,8 +120,8 @@ def operated(request: pytest.FixtureRequest) -> Iterator[Operated]:
             if not all(gateway):
                 pytest.skip("BERTQA_GATEWAY_REST and BERTQA_GATEWAY_GRPC name no gateway")
             urls = (str(gateway[0]), str(gateway[1]))
-            refs = {"parentRefs": [{"name": "gateway"}]}
-            given["gateway"] = {"enabled": True, "http": refs, "grpc": refs}
+            rest, grpc = ({"parentRefs": [{"name": name}]} for name in ("rest", "grpc"))
+            given["gateway"] = {"enabled": True, "http": rest, "grpc": grpc}
             everybody = [{"podSelector": {}}, {"ipBlock": {"cidr": "0.0.0.0/0"}}]
             given["networkPolicy"] = {"clients": everybody}
         release.upgrade(given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from bertqa_deploy.errors import (
     SwitchedMeanwhileError,
     SwitchUnfinishedError,
 )
-from bertqa_deploy.rollout import Limits, Plan, Rollout
+from bertqa_deploy.rollout import Counts, Judgement, Limits, Plan, Rollout, Verdict
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import GATEWAY, Install, traffic
 from tests.deploy.conftest import SMOKE
@@ -153,10 +153,8 @@ def test_a_newcomer_has_as_many_pods_as_the_track_with_the_traffic_runs(
     counts = []
     target = target_of(release)
 
-    def count(good: int, candidate: int) -> Any:
+    def count(good: int, candidate: int) -> Judgement:
         counts.append((api.replicas_of("bert-qa-stable"), api.replicas_of("bert-qa-v2")))
-        from bertqa_deploy.rollout import Judgement, Verdict
-
         return Judgement(Verdict.SUCCESSFUL, "It was counted.")
 
     Rollout(target, evidence=[count]).move(TO_2)
@@ -203,27 +201,22 @@ def test_one_failed_request_of_one_is_no_reason_to_return_and_none_no_success(
         assert rollout(release, held()).move(TO_2).split == TO_2
 
 
-def test_the_failures_of_a_restarted_pod_count(install: Install, api: ApiServer) -> None:
+def test_a_restart_of_a_candidates_server_is_a_failure(
+    install: Install, api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release = install(*GATEWAY)
     target = target_of(release)
-    operated = Rollout(target, held(0.5), on_step=lambda _: None)
-
-    def restart(good: int, candidate: int) -> Any:
-        raise AssertionError("not called")
-
-    del restart
     read = target.observe
 
-    def observe(version: int) -> Any:
+    def observe(version: int) -> Mapping[str, Counts]:
+        found = read(version)
         if version == 2 and not api.restarts:
-            found = read(version)
             api.change(restarted=["bert-qa-v2-0"])
-            return found
-        return read(version)
+        return found
 
-    target.observe = observe  # type: ignore[method-assign]
-    with pytest.raises(RolledBackError, match=r"server restarted while it was held \(bert-qa-v2-0"):
-        operated.move(TO_2)
+    monkeypatch.setattr(target, "observe", observe)
+    with pytest.raises(RolledBackError, match=r"restarted while it was held \(bert-qa-v2-0\)"):
+        Rollout(target, held(0.5)).move(TO_2)
 
 
 def test_pods_that_are_not_ready_count(
@@ -358,10 +351,8 @@ def test_a_second_operator_is_noticed(install: Install, api: ApiServer) -> None:
     release = install(*GATEWAY)
     target = target_of(release)
 
-    def other(good: int, candidate: int) -> Any:
+    def other(good: int, candidate: int) -> Judgement:
         release.upgrade({})
-        from bertqa_deploy.rollout import Judgement, Verdict
-
         return Judgement(Verdict.SUCCESSFUL, "An upgrade came meanwhile.")
 
     with pytest.raises(SwitchedMeanwhileError, match="revision 3, where 2 was read"):
