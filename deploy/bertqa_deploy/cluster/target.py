@@ -210,7 +210,7 @@ class ReleaseTarget:
         self._cluster.wait_until_one_is_ready([name for v, name in gains.items() if v in good])
         changed = {n: {**track, "weight": weights[n]} for n, track in release.tracks.items()}
         release = self._upgrade(release, changed, wanted)
-        self._cluster.wait_until_led()
+        self._cluster.wait_until_led(routed=release.weighted)
         self._on_step(f"the split is {format_split(wanted.split)}")
         return release
 
@@ -220,7 +220,7 @@ class ReleaseTarget:
         if not leaving:
             return release
         # A rollout that was killed may not have waited for this.
-        self._cluster.wait_until_led()
+        self._cluster.wait_until_led(routed=release.weighted)
         release = self._upgrade(release, dict.fromkeys(leaving.values()), wanted)
         self._on_step(f"{named(set(leaving))} {'is' if len(leaving) == 1 else 'are'} taken away")
         return release
