@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+import pytest
 import yaml
 
-from tests.support.chart import CHART, ROOT, Manifest
-from tools.programs import helm
+from tests.deploy.cluster.api_server import ApiServer, running
+from tests.support.chart import CHART, NAMESPACE, RELEASE, ROOT, Manifest
+from tests.support.ports import free_port
+from tools.programs import helm, older_helm
 
 DOCUMENT = ROOT / "docs" / "kubernetes.md"
-UPGRADE = "helm upgrade bert-qa deploy/helm/bert-qa --reuse-values"
+UPGRADE = "helm upgrade bert-qa deploy/helm/bert-qa --reset-then-reuse-values"
 GATEWAY = ["gateway.enabled=true", "gateway.http.hostnames={a}", "gateway.grpc.hostnames={b}"]
 GATEWAY += [f"gateway.{kind}.parentRefs[0].name=public" for kind in ("http", "grpc")]
 
@@ -42,27 +46,47 @@ def test_every_installation_renders(tmp_path: Path) -> None:
         assert rendered(arguments, tmp_path)
 
 
-def test_the_steps_to_a_new_version_render_one_after_the_other(tmp_path: Path) -> None:
-    upgrades = [words[5:] for words in commands() if words[1] == "upgrade"]
-    given = ["--set", "model.pvc.claimName=models"]
-    given += [part for setting in GATEWAY for part in ("--set", setting)]
+@pytest.mark.parametrize("program", [helm, older_helm], ids=["helm 4", "helm 3"])
+def test_the_steps_to_a_new_version_are_ones_that_helm_takes_one_after_the_other(
+    program: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an API server: what `null` and the values of before come to is decided by an upgrade."""
+    kubeconfig, port = tmp_path / "kubeconfig", free_port()
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    installation = ["install", RELEASE, str(CHART), "--set", "model.pvc.claimName=models"]
+    installation += [part for setting in GATEWAY for part in ("--set", setting)]
+    upgrades = [words[1:] for words in commands() if words[1] == "upgrade"]
+    deployments = f"http://127.0.0.1:{port}/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
     traffic = []
-    for arguments in upgrades:
-        given += arguments
-        deployments = [one for one in rendered(given, tmp_path) if one["kind"] == "Deployment"]
-        shares: Counter[str] = Counter()
-        for notes in (one["metadata"]["annotations"] for one in deployments):
-            shares[notes["bert-qa/version"]] += int(notes["bert-qa/weight"])
-        traffic.append(shares)
+    with running(ApiServer(dict.fromkeys((1, 2, 3), 0)), port, kubeconfig):
+        for arguments in (installation, *upgrades):
+            command = [str(program()), *arguments, "--namespace", NAMESPACE]
+            subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+            found = httpx.get(deployments).raise_for_status().json()["items"]
+            shares = {}
+            for one in found:
+                notes, pods = one["metadata"]["annotations"], one["spec"]["replicas"]
+                shares[notes["bert-qa/version"]] = (int(notes["bert-qa/weight"]), pods)
+            traffic.append(shares)
     assert traffic == [
-        {"1": 100},
-        {"1": 100, "2": 0},
-        {"1": 90, "2": 10},
-        {"1": 0, "2": 100},
-        {"2": 100},
-        {"2": 100},
-        {"2": 100},
+        {"1": (100, 2)},
+        {"1": (100, 2)},
+        {"1": (100, 2), "2": (0, 2)},
+        {"1": (90, 2), "2": (10, 2)},
+        {"1": (0, 2), "2": (100, 2)},
+        {"1": (0, 0), "2": (100, 2)},
+        {"1": (0, 0), "2": (100, 2), "3": (0, 2)},
+        {"1": (0, 0), "2": (0, 2), "3": (100, 2)},
+        {"1": (0, 0), "3": (100, 2)},
     ]
+
+
+def test_no_advice_loses_the_new_values_of_a_newer_chart() -> None:
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *CHART.rglob("*")]
+    for path in documents:
+        if path.is_file() and path != DOCUMENT:
+            assert "--reuse-values" not in path.read_text("utf-8"), path
+    assert not any("--reuse-values" in words for words in commands())
 
 
 def test_the_refusal_that_it_shows_is_what_helm_prints() -> None:

@@ -42,8 +42,12 @@ def test_every_track_is_named_with_its_version_and_weight() -> None:
 
 
 def test_a_single_track_shows_how_to_add_another() -> None:
-    assert "--set tracks.candidate.version=2 --set tracks.candidate.weight=0" in notes("pvc")
-    assert "tracks.candidate.version=2" not in notes("tracks")
+    assert "--reset-then-reuse-values --set tracks.v2.version=2 --set tracks.v2.weight=0" in notes(
+        "pvc"
+    )
+    assert "--set tracks.v3.version=3" in notes("image")
+    assert "--set tracks.v2.version=2" in notes("training")
+    assert "--set" not in notes("tracks")
 
 
 def test_weights_that_nothing_follows_are_pointed_out() -> None:

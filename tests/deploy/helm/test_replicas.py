@@ -75,7 +75,7 @@ def test_turning_autoscaling_on_keeps_the_pods_that_run(
     assert cluster.replicas("stable") == 5
 
 
-def test_turning_autoscaling_off_gives_the_replicas_of_the_track(cluster: Cluster) -> None:
+def test_turning_autoscaling_off_sets_the_replicas_of_the_track(cluster: Cluster) -> None:
     cluster.autoscaling = HPA
     cluster.upgrade(stable=track(1, 100, replicas=3))
     cluster.scale("stable", 7)
@@ -96,15 +96,17 @@ def test_a_weight_given_and_taken_away_keeps_the_pods_that_run(
     for weight in (10, 50, 100):
         cluster.upgrade(v1=track(1, 100 - weight), v2=track(2, weight, replicas=8))
         assert (cluster.replicas("v1"), cluster.replicas("v2")) == (8, 8)
-    cluster.upgrade(v1=track(1, 100), v2=track(2, 0))
-    assert (cluster.replicas("v1"), cluster.replicas("v2")) == (8, 8)
+    cluster.scale("v1", 5)
+    cluster.scale("v2", 9)
+    for _ in range(2):
+        cluster.upgrade(v1=track(1, 100), v2=track(2, 0, replicas=8))
+        assert (cluster.replicas("v1"), cluster.replicas("v2")) == (5, 9)
 
 
-def test_a_track_that_stays_without_weight_has_the_replicas_that_it_is_given(
-    cluster: Cluster,
-) -> None:
+def test_a_track_without_weight_has_the_replicas_that_it_is_given_anew(cluster: Cluster) -> None:
     cluster.autoscaling = HPA
     cluster.upgrade(v1=track(1, 100), v2=track(2, 0, replicas=4))
+    assert cluster.replicas("v2") == 4
     cluster.upgrade(v1=track(1, 100), v2=track(2, 0, replicas=6))
     assert cluster.replicas("v2") == 6
     cluster.upgrade(v1=track(1, 100), v2=track(2, 0, replicas=0))

@@ -115,6 +115,12 @@ def test_a_track_that_follows_the_latest_version_has_no_rule_of_a_version() -> N
     }
 
 
+def test_a_track_without_pods_has_no_rule_of_a_version() -> None:
+    """The other track reports that it does not have the version, where no pod would answer."""
+    tracks = {"stable": {"weight": 100}, "candidate": {"weight": 0, "replicas": 0}}
+    assert reached(f"{MODEL}/versions/2", values={"tracks": tracks}) == {"stable": 100}
+
+
 def test_versions_are_those_of_the_model() -> None:
     values = {"model": {"name": "other"}}
     assert list(reached("/v2/models/other/versions/2", values=values)) == ["candidate"]

@@ -43,11 +43,17 @@ def templates(rendering: Rendering) -> dict[str, str]:
 
 
 def without_what_moves_traffic(rendering: Rendering) -> str:
-    """Everything but routes, autoscalers, selectors of Services, and a Deployment's notes."""
+    """Everything but routes, autoscalers, alerts, selectors of Services, a Deployment's notes."""
     kept = []
     for one in json.loads(json.dumps(rendering.objects)):
         match one["kind"]:
-            case "HTTPRoute" | "GRPCRoute" | "HorizontalPodAutoscaler" | "ScaledObject":
+            case (
+                "HTTPRoute"
+                | "GRPCRoute"
+                | "HorizontalPodAutoscaler"
+                | "ScaledObject"
+                | "PrometheusRule"
+            ):
                 continue
             case "Service":
                 one["spec"].pop("selector")

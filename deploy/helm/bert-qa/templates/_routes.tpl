@@ -43,13 +43,13 @@ Takes a dict: root, port, match (what every request of the route has in common),
 {{- end -}}
 
 {{/*
-The numbered versions as JSON {"versions": [{version, tracks}, ...]}: the tracks that have each, with their shares of
-its own requests. Where none of them has a weight they share alike, as a route without any weight answers with an error.
+The numbered versions that have pods as JSON {"versions": [{version, tracks}, ...]}: the tracks that have each, with their
+shares of its own requests. Where none of them has a weight they share alike, as a route without any weight answers with an error.
 */}}
 {{- define "bert-qa.versions" -}}
 {{- $versions := dict -}}
 {{- range (include "bert-qa.tracks" . | fromJson).tracks -}}
-{{- if not .latest -}}
+{{- if and (not .latest) (or .weight .replicas) -}}
 {{- $_ := set $versions .version (append (get $versions .version | default list) .) -}}
 {{- end -}}
 {{- end -}}

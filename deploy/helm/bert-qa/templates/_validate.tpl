@@ -31,7 +31,7 @@
 {{- $sum := 0 -}}
 {{- $weights := list -}}
 {{- range $tracks -}}
-{{- if has .name (list "headless" "metrics" "proxy" "recipe" "switch" "test") -}}
+{{- if has .name (list "dashboard" "headless" "metrics" "proxy" "recipe" "switch" "test") -}}
 {{- fail (printf "A track cannot be called %s: the chart has an object of that name." .name) -}}
 {{- end -}}
 {{- if not .version -}}

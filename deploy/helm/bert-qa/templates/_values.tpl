@@ -33,7 +33,7 @@ A track is {name, version, latest, weight, replicas, resources, cpus, memory}; v
 {{- end -}}
 
 {{/*
-The name of the track that the Services over all tracks reach: the one with the greatest weight, of equal ones
+The name of the track that the shared Services reach: the one with the greatest weight, of equal ones
 the one named stable, else the first by name. One answer may need two requests, so both have to reach one version.
 */}}
 {{- define "bert-qa.mainTrack" -}}
@@ -49,9 +49,10 @@ the one named stable, else the first by name. One answer may need two requests, 
 
 {{/*
 The number of pods that a track's manifest names; empty leaves it out. Takes a list: the root, the track.
-A field that a new manifest leaves out goes back to 1, so an autoscaled track names the number that runs, and so does
-one whose weight this upgrade takes away, in case the traffic comes back. A track without pods gets the fewest that the
-autoscaler allows, as that leaves 0 alone. Where no cluster can be asked (`helm template`), an autoscaler starts from 1.
+A field that a new manifest leaves out goes back to 1, and one that an autoscaler has set is a conflict under another
+number, so where there is an autoscaler the number that runs is named: for each track with a weight, and for one without
+until its `replicas` change. An autoscaler leaves 0 pods alone, so a weight brings the fewest that it allows. Where no
+cluster can be asked (`helm template`), it starts from 1.
 */}}
 {{- define "bert-qa.replicas" -}}
 {{- $root := index . 0 -}}
@@ -62,11 +63,15 @@ autoscaler allows, as that leaves 0 alone. Where no cluster can be asked (`helm 
 {{- $name := printf "%s-%s" (include "bert-qa.fullname" $root) $track.name -}}
 {{- $present = lookup "apps/v1" "Deployment" $root.Release.Namespace $name | default dict -}}
 {{- end -}}
-{{- $had := dig "metadata" "annotations" "bert-qa/weight" "0" $present | int -}}
 {{- $runs := dig "spec" "replicas" 1 $present | int -}}
+{{- $noted := dig "metadata" "annotations" dict $present | default dict -}}
+{{- $unchanged := eq (get $noted "bert-qa/replicas") (toString $track.replicas) -}}
+{{- if not (hasKey $noted "bert-qa/replicas") -}}
+{{- $unchanged = ne "0" (get $noted "bert-qa/weight") -}}
+{{- end -}}
 {{- if and $present $track.weight -}}
 {{- $runs | default $autoscaling.minReplicas -}}
-{{- else if and $present $had -}}
+{{- else if and $present $unchanged -}}
 {{- $runs -}}
 {{- else if not (and $autoscaling.enabled $track.weight) -}}
 {{- $track.replicas -}}
