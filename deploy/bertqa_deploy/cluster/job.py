@@ -53,7 +53,7 @@ def start_or_attach(
 ) -> Ended:
     """Run a switch in the cluster and show its log, or follow the one that runs there already.
 
-    It goes on there whatever happens here. The log of one that has ended unseen is shown: if it
+    It continues there whatever happens here. The log of one that has ended unseen is shown: if it
     succeeded at what is requested now, that is the result, and otherwise a new one is started.
 
     Args:
@@ -69,7 +69,7 @@ def start_or_attach(
     Raises:
         ClusterError: The cluster cannot be reached or refuses, another switch runs in it, or the
             release lacks what a switch in the cluster needs.
-        KeyboardInterrupt: The user has seen enough; the switch goes on.
+        KeyboardInterrupt: The user interrupted the display; the switch continues.
     """
     release, namespace = helm.release, helm.access.namespace
     wanted = job_input(arguments, release, namespace, helm.chart, data)
@@ -95,7 +95,7 @@ def start_or_attach(
 
 
 def _start(jobs: JobApi, job: SwitchJob, wanted: JobInput, on_step: OnStep) -> None:
-    """Let a Job run that has not been given its input yet, whoever made it."""
+    """Let a Job run that still waits for its input, also that of a process that was killed."""
     if not job.is_suspended:
         on_step(f"The Job {job.name} runs this in the cluster already.")
         return
@@ -150,7 +150,7 @@ class _Follower:
             return self._follow()
         except KeyboardInterrupt:
             self._on_step(
-                "The switch goes on in the cluster. The same command attaches again; `kubectl "
+                "The switch continues in the cluster. The same command attaches again; `kubectl "
                 f"--namespace {self._namespace} delete job {self._job.name}` ends it."
             )
             raise
@@ -259,8 +259,8 @@ class _Follower:
             except AwayError as error:
                 if time.monotonic() > give_up:
                     raise ClusterError(
-                        f"The cluster has not answered for {_AWAY_SECONDS:g} s. The switch goes on "
-                        "in it: the same command attaches again.",
+                        f"The cluster has not answered for {_AWAY_SECONDS:g} s. The switch "
+                        "continues in it: the same command attaches again.",
                         detail=error.detail,
                     ) from error
                 self._say("The cluster does not answer at the moment.")

@@ -47,7 +47,7 @@ class SwitchJob:
         name: Its name.
         uid: Its unique id.
         since: When it was made, in UTC.
-        is_suspended: Whether it has not been given its input yet.
+        is_suspended: Whether it still waits for its input.
         has_failed: Whether a pod of it has.
         condition: The condition with which it finished; None before.
     """
@@ -75,7 +75,7 @@ class SwitchJob:
 
     @property
     def is_reported(self) -> bool:
-        """Whether its end has been shown to somebody."""
+        """Whether its end has been shown."""
         return _REPORTED in self._notes
 
     def does(self, wanted: JobInput) -> bool:
@@ -185,7 +185,7 @@ class JobApi:
                     raise
 
     def start(self, job: SwitchJob, wanted: JobInput) -> None:
-        """Give a Job its input, which goes when it goes, and let it run.
+        """Create the input of a Job, which is deleted with it, and let the Job run.
 
         Args:
             job: The Job.

@@ -91,7 +91,7 @@ def job_input(
         what = chart if data is None else f"{data}, with the chart {chart},"
         raise ClusterError(
             f"{what} takes {size / 1e6:.1f} MB, and a ConfigMap, which brings it to the cluster, "
-            "holds 1.0 MB: give --data fewer questions, of which a few hundred are enough, or "
+            "holds 1.0 MB: pass fewer questions with --data (a few hundred suffice), or "
             f"switch without {_IN_CLUSTER}."
         )
     return JobInput(shlex.join(("bert-qa", "switch", *passed)), ("switch", *passed, *given), files)

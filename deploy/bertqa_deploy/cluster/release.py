@@ -86,7 +86,7 @@ class Cluster:
         """Wait until Services and gateways lead traffic where the weights say.
 
         Args:
-            routed: Whether the release has routes: else nobody need be allowed to look at them.
+            routed: Whether the release has routes; if not, no right to look at routes is needed.
         """
         self._services.wait_until_led(self._pods.present, self._patience)
         if routed:

@@ -249,7 +249,7 @@ def test_ctrl_c_leaves_the_switch_and_the_result_is_there_later(
     typed: Typed, server: JobServer
 ) -> None:
     ended = interrupted(typed, server, Run(["one", *DOCUMENT.splitlines()]))
-    assert "The switch goes on in the cluster. The same command attaches again" in typed.steps[-1]
+    assert "The switch continues in the cluster. The same command attaches again" in typed.steps[-1]
     job = server.job()
     assert job is not None
     assert not job["spec"]["suspend"]
@@ -264,9 +264,7 @@ def test_ctrl_c_leaves_the_switch_and_the_result_is_there_later(
     assert typed.lines[1:] == ["again"], "what was reported is done"
 
 
-def test_a_failure_that_nobody_saw_is_shown_before_the_next_try(
-    typed: Typed, server: JobServer
-) -> None:
+def test_an_unseen_failure_is_shown_before_the_next_try(typed: Typed, server: JobServer) -> None:
     ended = interrupted(typed, server, Run(["error: it failed"], status=1))
     ended.set()
     server.runs = [Run(["it works"])]
@@ -372,7 +370,7 @@ def test_a_release_without_the_account_says_what_makes_it(release: Callable[...,
 
 
 @pytest.mark.parametrize("kind", ["podtemplates", "jobs", "configmaps"])
-def test_who_may_not_is_told_what(typed: Typed, server: JobServer, kind: str) -> None:
+def test_a_missing_right_is_named(typed: Typed, server: JobServer, kind: str) -> None:
     server.forbidden = {kind}
     said = refusal(typed)
     assert said.startswith("You may not ")
@@ -382,7 +380,7 @@ def test_who_may_not_is_told_what(typed: Typed, server: JobServer, kind: str) ->
     assert job is None
 
 
-def test_who_may_not_read_the_log_is_told_so(typed: Typed, server: JobServer) -> None:
+def test_a_missing_right_to_read_the_log_is_named(typed: Typed, server: JobServer) -> None:
     server.forbidden = {"pods/log"}
     assert refusal(typed).startswith("You may not get the logs of pods")
 
@@ -392,11 +390,11 @@ def test_questions_that_no_config_map_holds_are_refused(
 ) -> None:
     questions = tmp_path / "large.json"
     questions.write_bytes(b" " * 1_100_000)
-    assert "holds 1.0 MB: give --data fewer questions" in refusal(typed, data=questions)
+    assert "holds 1.0 MB: pass fewer questions" in refusal(typed, data=questions)
     assert server.job() is None
 
 
-def test_what_is_no_chart_is_refused(typed: Typed, tmp_path: Path) -> None:
+def test_a_directory_without_a_chart_is_refused(typed: Typed, tmp_path: Path) -> None:
     typed.release.chart = tmp_path
     assert "it has no Chart.yaml" in refusal(typed)
 

@@ -1,4 +1,4 @@
-"""The rights that the chart gives to a switch in the cluster suffice for real switches."""
+"""The rights of the chart's Role suffice for real switches that run in the cluster."""
 
 from __future__ import annotations
 
