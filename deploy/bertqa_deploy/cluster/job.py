@@ -120,7 +120,7 @@ def _another(job: SwitchJob, wanted: JobInput, namespace: str, release: str) -> 
 
 def _remove(jobs: JobApi, job: SwitchJob, namespace: str) -> None:
     """Delete a Job, and wait until it is gone."""
-    jobs.delete(job)
+    jobs.delete(job, with_all=True)
     give_up = time.monotonic() + _GONE_SECONDS
     while (found := jobs.find(job.name)) is not None and found.uid == job.uid:
         if time.monotonic() > give_up:
@@ -220,7 +220,7 @@ class _Follower:
             self._give_up_or_say(f"The cluster makes no pod for the switch: {refusal}.{hint}")
 
     def _check_that_it_starts(self, pod: Any, state: Any) -> None:
-        waiting = None if state is None else state.waiting
+        waiting: Any = None if state is None else state.waiting
         reason = "" if waiting is None else waiting.reason or ""
         if reason in _NO_IMAGE:
             self._give_up_or_say(

@@ -122,7 +122,8 @@ class JobApi:
                 f"release at all: `helm upgrade {self._release} deploy/helm/bert-qa --namespace "
                 f"{self._namespace} --reset-then-reuse-values {ENABLE}` makes them."
             )
-        template: dict[str, Any] = self._api.sanitize_for_serialization(found.items[0])
+        as_given: Any = self._api.sanitize_for_serialization
+        template: dict[str, Any] = as_given(found.items[0])
         return template
 
     def find(self, name: str) -> SwitchJob | None:
@@ -163,7 +164,7 @@ class JobApi:
             },
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
         ]
-        job = {
+        job: Any = {
             "metadata": {
                 "name": template["metadata"]["name"],
                 "labels": pod["metadata"]["labels"],
@@ -195,7 +196,7 @@ class JobApi:
             ClusterError: The cluster cannot be reached, or refuses.
         """
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": job.uid}
-        content = {
+        content: Any = {
             "metadata": {"name": job.name, "ownerReferences": [{**owner, "controller": True}]},
             "immutable": True,
             "binaryData": wanted.binary_data(),
@@ -212,17 +213,18 @@ class JobApi:
                 job.name, self._namespace, {"spec": {"suspend": False}}
             )
 
-    def delete(self, job: SwitchJob) -> None:
-        """Delete a Job, then its pods and its input.
+    def delete(self, job: SwitchJob, *, with_all: bool = False) -> None:
+        """Delete a Job; its pods and its input follow.
 
         Args:
             job: The Job.
+            with_all: Whether the Job stays until those are gone.
 
         Raises:
             ClusterError: The cluster cannot be reached, or refuses.
         """
         options = client.V1DeleteOptions(
-            propagation_policy="Foreground",
+            propagation_policy="Foreground" if with_all else "Background",
             preconditions=client.V1Preconditions(uid=job.uid),
         )
         with self._explaining("delete Jobs"):
@@ -301,12 +303,17 @@ class JobApi:
         finally:
             response.close()
 
-    def _take_the_place_of_another(self, job: SwitchJob, content: dict[str, Any]) -> None:
+    def _take_the_place_of_another(self, job: SwitchJob, content: Any) -> None:
         """Replace the input of a Job before this one, which has not been collected yet."""
-        found: Any = self._core.read_namespaced_config_map(job.name, self._namespace)
-        if job.uid not in {each.uid for each in found.metadata.owner_references or ()}:
+        try:
+            found: Any = self._core.read_namespaced_config_map(job.name, self._namespace)
+            if job.uid in {each.uid for each in found.metadata.owner_references or ()}:
+                return
             self._core.delete_namespaced_config_map(job.name, self._namespace)
-            self._core.create_namespaced_config_map(self._namespace, content)
+        except client.ApiException as error:
+            if error.status != _NOT_FOUND:
+                raise
+        self._core.create_namespaced_config_map(self._namespace, content)
 
     @contextmanager
     def _explaining(self, action: str) -> Iterator[None]:

@@ -409,3 +409,15 @@ def test_a_job_that_is_deleted_ends_the_waiting(typed: Typed, server: JobServer)
 
     with pytest.raises(ClusterError, match="was deleted before the switch ended: run the same"):
         start_or_attach(typed.release, TO_2, on_line=delete, on_step=print)
+
+
+def test_the_input_of_an_earlier_job_is_replaced(typed: Typed, server: JobServer) -> None:
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": NAME, "uid": "gone"}
+    old = {"name": NAME, "ownerReferences": [owner]}
+    with server._lock:
+        server._put((NAMESPACE, "configmaps", NAME), {"metadata": old, "binaryData": {}})
+    assert typed().status == 0
+    job, content = server.job(), server.config_map(NAME)
+    assert job is not None
+    assert content["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
+    assert "chart.tgz" in content["binaryData"]

@@ -40,7 +40,7 @@ def copied(image: str) -> list[str]:
 def extras(name: str) -> set[str]:
     """The names of all packages that an extra of the distribution brings."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found = set()
+    found: set[str] = set()
     for requirement in project["optional-dependencies"][name]:
         others = re.fullmatch(r"bertqa\[(.+)\]", requirement)
         found |= (
