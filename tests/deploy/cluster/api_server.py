@@ -326,8 +326,7 @@ class ApiServer:
             ]
             key = (namespace, "endpointslices", name)
             before: list[Object] = self._objects.get(key, {}).get("endpoints", [])
-            ready = [any(each["conditions"]["ready"] for each in e) for e in (before, endpoints)]
-            if ready == [True, False]:
+            if is_ready(before) and not is_ready(endpoints):
                 self.outages.append(name)
             labels = {"kubernetes.io/service-name": name}
             self._objects[key] = {
@@ -424,6 +423,10 @@ def validates_by_itself(where: str) -> Object:
             for kind, plural in GROUPS[group].items()
         },
     }
+
+
+def is_ready(endpoints: list[Object]) -> bool:
+    return any(each["conditions"]["ready"] for each in endpoints)
 
 
 def selects(selector: str, found: Object) -> bool:
