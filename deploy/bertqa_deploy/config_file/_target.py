@@ -2,7 +2,7 @@
 
 Clients that follow the split go by it; OVMS answers with the highest version that it serves where a
 client names none, so the highest version of a split is their default. A new version is served under
-a name that no client uses until the split gives it traffic.
+a name that no client uses until it is in the split.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ class InstantServer:
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
+        self.raises: BaseException | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def states(self) -> dict[str, dict[int, VersionState]]:
         config = OvmsConfig.read(self.repository.config_path)
@@ -65,6 +67,7 @@ class InstantServer:
         return {version for version, each in states.items() if each.state == AVAILABLE}
 
     def settled(self, model: str, configured: set[int], on_wait: object) -> set[int]:
+        self.meanwhile()
         return self.available(model)
 
     def wait_for(self, look: Callable[[States], str | None], on_wait: object) -> str | None:
@@ -103,6 +106,8 @@ class InstantClient:
         pass
 
     def answer(self, question: str, context: str, *, version: int) -> Any:
+        if self.server.raises is not None:
+            raise self.server.raises
         if version not in self.server.available(self.model):
             raise VersionNotFoundError(f"There is no version {version} of {self.model}.")
         return _Answer("1932")

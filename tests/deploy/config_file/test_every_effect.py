@@ -24,8 +24,6 @@ from tests.support.clients import eight_clients
 from tests.support.engines import Served, toy_server
 from tests.support.load import Load, asking
 
-STEPS = (10, 100)
-
 
 @pytest.fixture(scope="module")
 def clean_process() -> Iterator[ProcessPoolExecutor]:
@@ -47,16 +45,17 @@ def test_a_command_is_resumed_or_undone_after_a_fault_at_any_change(
     assert changes > 9
 
 
+@pytest.mark.timeout(900)  # Some fifty switches, on a machine that may be busy.
 def test_clients_are_answered_whenever_a_switch_is_killed(
     engine: str, tmp_path: Path, clean_process: ProcessPoolExecutor
 ) -> None:
-    """Here the server and the clients are real; kills that both cannot tell apart are one."""
+    """Here the server and the clients are real; kills that look the same to both are one."""
     root = tmp_path / "model_repository"
     poll_seconds = 0.01
     with (
         toy_server(engine, root, 1, 2, policy=ONLY_1, poll_seconds=poll_seconds) as server,
         eight_clients(server.grpc_url, server.rest_url) as clients,
-        asking(clients[1:3]) as load,
+        asking(clients[1:3], pause_seconds=0.02) as load,
     ):
         operated = operate(server).having(retire=True)
         every = 1 if engine == "local" else 4
@@ -64,7 +63,7 @@ def test_clients_are_answered_whenever_a_switch_is_killed(
             at = 0
             while _survives_a_kill(operated, server, clean_process, at + 1, load, back=back):
                 at += every
-            assert at > 7
+            assert at > 6
     assert TRIAL not in operated.repository.config_path.read_text(encoding="utf-8")
     assert not list(leftovers(root, may_be_under_way=False))
 
@@ -82,7 +81,7 @@ def _survives_a_kill(
     split = operated.server.split("bert-qa") or {1: 100.0}
     goal: Split = {1: 100.0} if split == {2: 100.0} else {2: 100.0}
     root = operated.repository.root
-    command = Scenario(goal, steps=STEPS, retire=True)
+    command = Scenario(goal, retire=True)
     attempt = clean_process.submit(in_child, root, command, "kill in sight", at, server.rest_url)
     met = attempt.result() is not None
     load.observe(2)
