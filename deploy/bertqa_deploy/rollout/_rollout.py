@@ -345,8 +345,8 @@ class _Run:
         if policy is OnInconclusive.HOLD:
             raise InconclusiveError(
                 f"Held at {format_split(self._state.split)}: {judgement.reason} Run the same "
-                "command again to measure again, with --on-inconclusive promote to continue without "
-                "this evidence, or --back to return."
+                "command again to measure again, with --on-inconclusive promote to continue "
+                "without this evidence, or --back to return."
             )
 
     def _is_untouched(self) -> bool:
