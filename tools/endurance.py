@@ -23,11 +23,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from bertqa_deploy.switch import Switch
-
 from bertqa import BertQAError
-from bertqa.artifact import Repository
+from bertqa.artifact import Repository, Split
+from bertqa_deploy.config_file import ConfigTarget
 from bertqa_deploy.errors import NothingToDoError
+from bertqa_deploy.rollout import Rollout
 from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
 from tests.support.clients import eight_clients
@@ -73,14 +73,26 @@ class Disturbance:
         self._server.send(signal.SIGCONT)
 
 
-def endure(
-    server: Served, switch: Switch, load: Load, chance: random.Random, end: float
-) -> Counter[str]:
+def move(server: Served, split: Split, *, retire: bool) -> None:
+    """Move the traffic of a server, as `bert-qa switch` does.
+
+    Args:
+        server: The server.
+        split: Percents by version.
+        retire: Whether versions outside the split are no longer served.
+    """
+    operated = Server(server.rest_url, patience=PATIENCE)
+    with ConfigTarget(
+        Repository(server.repository), operated, smoke=SMOKE, retire=retire
+    ) as target:
+        Rollout(target).move(split)
+
+
+def endure(server: Served, load: Load, chance: random.Random, end: float) -> Counter[str]:
     """Switch and disturb until a time.
 
     Args:
         server: The server.
-        switch: What operates it.
         load: What the clients get.
         chance: What decides.
         end: A time of `time.monotonic()`.
@@ -101,7 +113,7 @@ def endure(
             disturbance.kinds[kind]()
         began = time.monotonic()
         try:
-            switch.move(split, retire=chance.random() < 0.5)
+            move(server, split, retire=chance.random() < 0.5)
             outcome = "switched"
         except NothingToDoError:
             outcome = "nothing to switch"
@@ -128,15 +140,12 @@ def main() -> int:
         policy = {"specific": {"versions": [1]}}
         server = toy_server(options.engine, root, 1, 2, policy=policy, own_process=True)
         with server, eight_clients(server.grpc_url, server.rest_url, timeout=PATIENCE) as clients:
-            switch = Switch(
-                Repository(root), Server(server.rest_url, patience=PATIENCE), smoke=SMOKE
-            )
             failure, happened = "", Counter[str]()
             began = time.monotonic()
             try:
                 with asking(clients) as load:
                     chance = random.Random(options.seed)
-                    happened = endure(server, switch, load, chance, began + 60 * options.minutes)
+                    happened = endure(server, load, chance, began + 60 * options.minutes)
             except (AssertionError, BertQAError) as error:
                 failure = f"{type(error).__name__}: {error}"
             result = {

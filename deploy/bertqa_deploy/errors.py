@@ -18,7 +18,7 @@ class RolledBackError(DeployError):
 
 
 class InconclusiveError(DeployError):
-    """The evidence does not suffice to go on; the traffic is held where it is."""
+    """The evidence does not suffice; the traffic is held where it is."""
 
 
 class MetricMissingError(DeployError):

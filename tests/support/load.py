@@ -78,15 +78,17 @@ def since_versions(answers: list[tuple[float, int]], moment: float) -> set[int]:
 
 @contextmanager
 def asking(
-    clients: Sequence[tuple[QAClient, bool]], may_fail: tuple[type[BertQAError], ...] = ()
+    clients: Sequence[tuple[QAClient, bool]],
+    may_fail: tuple[type[BertQAError], ...] = (),
+    pause_seconds: float = 0,
 ) -> Iterator[Load]:
-    """Let every client ask without pause while the block runs; then nothing may have failed."""
+    """Let every client ask while the block runs, by default without pause; none may have failed."""
     found, right = Load(), right_answers()
     ended = threading.Event()
 
     def ask(client: QAClient, follows: bool) -> None:
         answers = found.followed if follows else found.default
-        while not ended.is_set():
+        while not ended.wait(pause_seconds):
             sent = time.monotonic()
             try:
                 answer = client.answer(QUESTION, CONTEXT)

@@ -49,7 +49,7 @@ from bertqa.artifact._version_policy import (
     specific_versions,
 )
 from bertqa.artifact._work_folder import WORK_FOLDER, remove_path, require_sound
-from bertqa.artifact._writer import WAIT_SECONDS, Arrival, Draft, RepositoryWriter
+from bertqa.artifact._writer import WAIT_SECONDS, Arrival, Draft, RepositoryWriter, settle
 
 __all__ = [
     "ATTENTION_MASK",
@@ -105,6 +105,7 @@ __all__ = [
     "remove_path",
     "require_sound",
     "server_settings",
+    "settle",
     "sha256_of",
     "sibling_base_path",
     "specific_versions",

@@ -84,7 +84,7 @@ class OvmsConfig:
         return cls(path, None, {"model_config_list": [{"config": entry}]})
 
     def require_unchanged(self) -> None:
-        """Refuse to go on where the file is not as it was read or written last.
+        """Refuse a file that is not as it was read or written last.
 
         Raises:
             ConfigChangedError: Another program has changed it; `detail` shows the difference.
@@ -190,7 +190,7 @@ class OvmsConfig:
         Args:
             other: The other one.
         """
-        return _without_settings(self._content) == _without_settings(other._content)
+        return bool(_without_settings(self._content) == _without_settings(other._content))
 
     def fitted(self, cores: int, given: Mapping[str, str] | None = None) -> Self:
         """Return this configuration with a `plugin_config` for so many cores where it needs one.

@@ -73,6 +73,10 @@ class WorkFolder:
         for path in (self.staged, self._journal):
             refuse_link(path)
 
+    def is_interrupted(self) -> bool:
+        """Return whether there are arrivals that a writer carries out, or died over."""
+        return self._journal.is_file()
+
     def carry_out(self, arrivals: Sequence[tuple[Path, str, int]]) -> None:
         """Let staged directories appear as versions, in such a way that a kill is made good.
 

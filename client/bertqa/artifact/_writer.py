@@ -355,6 +355,20 @@ class RepositoryWriter:
             ) from error
 
 
+def settle(repository: Repository) -> None:
+    """Complete or remove what a writer that was killed had begun to let appear.
+
+    Nothing is locked where there is nothing of that kind; where another process writes, or the
+    repository cannot be written, it is left as it is.
+
+    Args:
+        repository: The repository.
+    """
+    if WorkFolder(repository).is_interrupted():
+        with contextlib.suppress(RepositoryError), RepositoryWriter(repository, wait_seconds=0):
+            pass
+
+
 def _write(path: Path, text: str) -> None:
     with naming(path):
         path.write_text(text, encoding="utf-8")

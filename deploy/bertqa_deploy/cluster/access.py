@@ -91,6 +91,9 @@ def find_access(namespace: str | None = None) -> Access:
     Args:
         namespace: The namespace; by default HELM_NAMESPACE, or the context's own.
 
+    Returns:
+        Both.
+
     Raises:
         ClusterError: The configuration cannot be read, or contradicts itself.
     """

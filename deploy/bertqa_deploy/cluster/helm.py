@@ -50,6 +50,9 @@ class Helm:
         access: The cluster and the release's namespace.
         chart: The directory of the chart that it was installed from.
         program: The program, by its path or by its name on PATH.
+
+    Attributes:
+        took_up: Whether `settle` has found an interrupted upgrade.
     """
 
     def __init__(self, release: str, access: Access, chart: Path, program: str = "helm") -> None:
@@ -57,6 +60,7 @@ class Helm:
         self.access = access
         self.chart = chart
         self.program = program
+        self.took_up = False
         # The revision that an upgrade of this process left unfinished.
         self._left: int | None = None
 
@@ -99,9 +103,8 @@ class Helm:
         while True:
             history = self._history()
             newest, complete = history[-1], self._last_complete(history)
-            if since is not None and (
-                complete.number != since or newest.number not in (since, self._left)
-            ):
+            ours = {since, self._left}
+            if since is not None and not {complete.number, newest.number} <= ours:
                 raise SwitchedMeanwhileError(
                     f"The release {self.release} was changed meanwhile (revision "
                     f"{newest.number}, where {since} was read), and was left as it is: look at "
@@ -240,6 +243,7 @@ class Helm:
         if newest.status.startswith(_PENDING):
             self._forget(newest)
         self._upgrade_to(values)
+        self.took_up = True
 
     def _forget(self, revision: _Revision) -> None:
         """Delete Helm's record of a revision, without which it takes no other upgrade."""

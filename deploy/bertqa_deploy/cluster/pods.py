@@ -89,7 +89,7 @@ class Pods:
         return [_pod(each) for each in found.items]
 
     def replicas(self, track: str) -> int:
-        """Return how many pods a track has now, whoever decided it.
+        """Return how many pods a track has now, autoscaled or not.
 
         Args:
             track: The name of the track.

@@ -11,7 +11,7 @@ from bertqa_deploy.cluster.pods import Pod, Pods
 from bertqa_deploy.cluster.services import Services
 
 
-class Cluster:
+class HelmCluster:
     """A release, reached with `helm` and the Kubernetes API.
 
     Args:
@@ -45,6 +45,11 @@ class Cluster:
         self._revision = self._helm.settle()
         return self._helm.values(self._revision)
 
+    def was_interrupted(self) -> bool:
+        """Return whether an interrupted upgrade was found since this was last asked."""
+        found, self._helm.took_up = self._helm.took_up, False
+        return found
+
     def resume(self) -> Values:
         """Return all values of the release, which nothing but this process changed since `begin`.
 
@@ -75,11 +80,19 @@ class Cluster:
         return self._pods.replicas(track)
 
     def wait_until_rolled_out(self, tracks: Collection[str]) -> None:
-        """Wait until all pods of some tracks are ready."""
+        """Wait until all pods of some tracks are ready.
+
+        Args:
+            tracks: Their names.
+        """
         self._pods.wait_until_rolled_out(tracks, self._patience)
 
     def wait_until_one_is_ready(self, tracks: Collection[str]) -> None:
-        """Wait until each of some tracks has a ready pod."""
+        """Wait until each of some tracks has a ready pod.
+
+        Args:
+            tracks: Their names.
+        """
         self._pods.wait_until_one_is_ready(tracks, self._patience)
 
     def wait_until_led(self, *, routed: bool) -> None:
@@ -93,7 +106,11 @@ class Cluster:
             self._services.wait_until_routed(self._patience)
 
     def wait_until_only(self, tracks: Collection[str]) -> None:
-        """Wait until the pods of tracks that were removed have ended."""
+        """Wait until the pods of tracks that were removed have ended.
+
+        Args:
+            tracks: The names of those that are left.
+        """
         self._pods.wait_until_only(tracks, self._patience)
 
     def has_only(self, tracks: Collection[str]) -> bool:

@@ -18,7 +18,7 @@ from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa.transport import ANSWER_SECONDS, AdminClient, patiently, rest_address
 from bertqa_deploy.cluster.helm import Tracks, Values, tracks_of
 from bertqa_deploy.cluster.pods import Pod
-from bertqa_deploy.cluster.release import Cluster
+from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.errors import ClusterError, DeployError, SwitchUnfinishedError
 from bertqa_deploy.rollout import Counts, Memory, OnStep, State, counts_of
 from bertqa_deploy.smoke import Smoke
@@ -81,7 +81,7 @@ class ReleaseTarget:
     """
 
     def __init__(
-        self, cluster: Cluster, smoke: Smoke | None = None, on_step: OnStep = lambda _: None
+        self, cluster: HelmCluster, smoke: Smoke | None = None, on_step: OnStep = lambda _: None
     ) -> None:
         self.name = f"release {cluster.name}"
         self._cluster = cluster
@@ -91,7 +91,8 @@ class ReleaseTarget:
     def current(self) -> State:
         """See `TrafficTarget`; every change builds on what is read here."""
         release = _release(self._cluster.begin())
-        return replace(release.state, settled=self._cluster.has_only(release.tracks))
+        settled = not self._cluster.was_interrupted() and self._cluster.has_only(release.tracks)
+        return replace(release.state, settled=settled)
 
     def check(self, goal: Split) -> None:
         """See `TrafficTarget`: at most two versions, in whole percents."""
@@ -141,6 +142,8 @@ class ReleaseTarget:
         release = _release(self._cluster.resume())
         release = self._add(release, wanted)
         release = self._weigh(release, wanted)
+        # Also where nothing was changed: a rollout that was killed may not have waited.
+        self._cluster.wait_until_led(routed=release.weighted)
         release = self._remove(release, wanted)
         if wanted.memory.goal is None:
             self._drain(release, wanted)
@@ -210,7 +213,6 @@ class ReleaseTarget:
         self._cluster.wait_until_one_is_ready([name for v, name in gains.items() if v in good])
         changed = {n: {**track, "weight": weights[n]} for n, track in release.tracks.items()}
         release = self._upgrade(release, changed, wanted)
-        self._cluster.wait_until_led(routed=release.weighted)
         self._on_step(f"the split is {format_split(wanted.split)}")
         return release
 
@@ -219,8 +221,6 @@ class ReleaseTarget:
         leaving = {v: name for v, name in release.names.items() if v not in wanted.served}
         if not leaving:
             return release
-        # A rollout that was killed may not have waited for this.
-        self._cluster.wait_until_led(routed=release.weighted)
         release = self._upgrade(release, dict.fromkeys(leaving.values()), wanted)
         self._on_step(f"{named(set(leaving))} {'is' if len(leaving) == 1 else 'are'} taken away")
         return release

@@ -10,6 +10,7 @@ from bertqa import QAClient, _defaults
 from bertqa.artifact import OvmsConfig, Repository, RepositoryWriter, specific_versions
 from bertqa.errors import (
     BertQAError,
+    ConfigChangedError,
     ConfigError,
     ModelNotFoundError,
     ModelNotReadyError,
@@ -243,7 +244,15 @@ class Models:
             text = edited.new_text
             if self._found is not None and self._found.text and self._found.new_text == text:
                 text = self._found.text
-            self._config = writer.replace_config(self._config, text)
+            try:
+                self._config = writer.replace_config(self._config, text)
+            except ConfigChangedError:
+                raise
+            except RepositoryError:  # It may have been written, and not have reached the disk.
+                with contextlib.suppress(ConfigError):
+                    found = OvmsConfig.read(self._config.path)
+                    self._config = found if found.text == text else self._config
+                raise
         return True
 
     def _heed_others(self) -> None:

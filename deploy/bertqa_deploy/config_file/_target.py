@@ -2,7 +2,7 @@
 
 Clients that follow the split go by it; OVMS answers with the highest version that it serves where a
 client names none, so the highest version of a split is their default. A new version is served under
-a name that no client uses until the split gives it traffic.
+a name that no client uses until it is in the split.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bertqa.artifact import (
     RepositoryWriter,
     Split,
     format_split,
+    settle,
 )
 from bertqa.client import noticed_seconds
 from bertqa.errors import BertQAError
@@ -109,7 +110,9 @@ class ConfigTarget:
         return f"server {self._server.address}"
 
     def current(self) -> State:
-        """Return the state now. Nothing is locked or written.
+        """Return the state now.
+
+        Nothing is locked or written, but what a killed process had begun to publish is completed.
 
         Raises:
             RepositoryError: The repository or its `config.json` cannot be read.
@@ -117,21 +120,20 @@ class ConfigTarget:
             ServerUnreachableError: The server cannot be reached from the start.
             DeployError: What is remembered cannot be read, or the server serves no version.
         """
+        settle(self._repository)
         self._seen = self._on_disk()
         history, _ = self._seen
         self._models.read()
         served = self._models.served
-        self._split = history[-1] if history else {max(served): WHOLE}
-        self._memory = self._file.read(history, self._split)
-        self._is_published = bool(history)
+        split = history[-1] if history else {max(served): WHOLE}
+        self._before_history = {max(served): WHOLE}
+        self._memory = self._file.read(history, split)
         # The split that this process knows all its followers to go by.
         self._followed: Split | None = None
         settled = (
-            self._is_published
-            and self._models.splits.file_says(self._split)
-            and self._models.is_settled()
+            bool(history) and self._models.splits.file_says(split) and self._models.is_settled()
         )
-        return State(self._split, served, self._memory, settled)
+        return State(split, served, self._memory, settled)
 
     def check(self, goal: Split) -> None:
         """Refuse versions that are missing, damaged or failed the gate.
@@ -202,8 +204,9 @@ class ConfigTarget:
             self._remember(wanted.memory)
         if newcomers:
             models.put_on_trial(newcomers)
-        is_first = not self._is_published and (under_way or self._memory.goal is not None)
-        if is_first and not arriving and wanted.split == self._split:
+        history = models.splits.history()
+        is_first = not history and (under_way or self._memory.goal is not None)
+        if is_first and not arriving and wanted.split == self._before_history:
             models.put_on_trial(trial)  # Clients are shown nothing yet, or never will be.
         else:
             self._begin_history()
@@ -234,19 +237,17 @@ class ConfigTarget:
 
     def _begin_history(self) -> None:
         """Have the history begin with what was before the first switch."""
-        if not self._is_published:
+        if not self._models.splits.history():
             with self._writing() as writer:
-                self._models.splits.publish(self._split, writer)
-            self._is_published = True
+                self._models.splits.publish(self._before_history, writer)
 
     def _move_followers(self, wanted: State) -> None:
         """Publish a split, and wait until the server reports it and its followers go by it."""
         split = dict(wanted.split)
-        is_new = split != self._split
+        is_new = split != self._models.splits.history()[-1]
         if is_new:
             with self._writing() as writer:
                 self._models.splits.publish(split, writer)
-            self._split = split
             self._on_step(f"the split is {format_split(split)}")
         if not self._models.splits.file_says(split):
             with self._writing() as writer:

@@ -14,7 +14,12 @@ from typing import Any
 
 from bertqa._reason import reason_of
 from bertqa.artifact import Split, format_split
-from bertqa.errors import BertQAError, ConfigChangedError, InvalidOptionError
+from bertqa.errors import (
+    BertQAError,
+    ConfigChangedError,
+    InvalidOptionError,
+    RepositoryBusyError,
+)
 from bertqa_deploy.errors import (
     DeployError,
     InconclusiveError,
@@ -46,6 +51,7 @@ _LEFT_AS_IT_IS = (
     ConfigChangedError,
     InconclusiveError,
     NothingToDoError,
+    RepositoryBusyError,
     SwitchedMeanwhileError,
     SwitchUnfinishedError,
 )
@@ -339,8 +345,8 @@ class _Run:
         if policy is OnInconclusive.HOLD:
             raise InconclusiveError(
                 f"Held at {format_split(self._state.split)}: {judgement.reason} Run the same "
-                "command again to measure again, with --on-inconclusive promote to go on without "
-                "this evidence, or --back to return."
+                "command again to measure again, with --on-inconclusive promote to continue "
+                "without this evidence, or --back to return."
             )
 
     def _is_untouched(self) -> bool:

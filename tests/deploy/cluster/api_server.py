@@ -115,6 +115,14 @@ class ApiServer:
                 self.restarts[name] = self.restarts.get(name, 0) + 1
             self._roll_out()
 
+    def report(self, plural: str, generation: int) -> None:
+        """Be a gateway that has seen routes of one kind at a generation."""
+        conditions = [{"type": "Accepted", "status": "True", "observedGeneration": generation}]
+        with self._lock:
+            for (_, what, _), found in self._objects.items():
+                if what == plural:
+                    found["status"] = {"parents": [{"conditions": conditions}]}
+
     def saved(self) -> dict[tuple[str, str, str], Object]:
         """All that is stored; what was written anew without a change is as it was."""
         with self._lock:
@@ -326,8 +334,7 @@ class ApiServer:
             ]
             key = (namespace, "endpointslices", name)
             before: list[Object] = self._objects.get(key, {}).get("endpoints", [])
-            ready = [any(each["conditions"]["ready"] for each in e) for e in (before, endpoints)]
-            if ready == [True, False]:
+            if is_ready(before) and not is_ready(endpoints):
                 self.outages.append(name)
             labels = {"kubernetes.io/service-name": name}
             self._objects[key] = {
@@ -424,6 +431,10 @@ def validates_by_itself(where: str) -> Object:
             for kind, plural in GROUPS[group].items()
         },
     }
+
+
+def is_ready(endpoints: list[Object]) -> bool:
+    return any(each["conditions"]["ready"] for each in endpoints)
 
 
 def selects(selector: str, found: Object) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from bertqa_deploy.cluster.access import Access, find_access
 from bertqa_deploy.cluster.helm import Helm
-from bertqa_deploy.cluster.release import Cluster
+from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.errors import ClusterError
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import NAMESPACE, Install
@@ -171,7 +171,7 @@ def test_without_a_configuration_it_is_the_cluster_of_the_pod(
 
 
 @pytest.mark.parametrize("text", ["[", "contexts: 3", "- a"])
-def test_a_file_that_is_no_kubeconfig_is_named(two: Path, text: str) -> None:
+def test_a_file_that_is_not_a_kubeconfig_is_named(two: Path, text: str) -> None:
     two.write_text(text, encoding="utf-8")
     with pytest.raises(ClusterError, match="two is not a valid kubeconfig"):
         find_access()
@@ -183,14 +183,14 @@ def test_a_release_that_is_not_there_is_named_and_where_it_is(
     release = install()
     lost = Helm("other", release.access, release.chart, program=release.program)
     with pytest.raises(ClusterError, match="no release other in the namespace ml: `helm list -A`"):
-        Cluster(lost)
+        HelmCluster(lost)
     elsewhere = Helm(
         release.release, find_access("default"), release.chart, program=release.program
     )
     with pytest.raises(
         ClusterError, match="no release bert-qa in the namespace default: it is in ml"
     ):
-        Cluster(elsewhere)
+        HelmCluster(elsewhere)
 
 
 def test_a_cluster_that_is_away_is_named(
@@ -201,7 +201,7 @@ def test_a_cluster_that_is_away_is_named(
     monkeypatch.setenv("KUBECONFIG", str(away))
     there = Helm(release.release, find_access(), release.chart, program=release.program)
     with pytest.raises(ClusterError, match="cluster cannot be reached"):
-        Cluster(there)
+        HelmCluster(there)
 
 
 def ask_and_fail(url: str, connection: socket.socket) -> None:
@@ -215,7 +215,7 @@ def ask_and_fail(url: str, connection: socket.socket) -> None:
 def test_a_tunnel_has_no_threads_left_whether_its_block_ends_or_fails(
     install: Install, api: ApiServer
 ) -> None:
-    cluster = Cluster(install())
+    cluster = HelmCluster(install())
     (pod,) = cluster.pods()
     before = set(threading.enumerate())
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from bertqa_deploy.cluster.helm import Helm
-from bertqa_deploy.cluster.release import Cluster
+from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.cluster.target import ReleaseTarget
 from bertqa_deploy.errors import RolledBackError
 from bertqa_deploy.rollout import Limits, OnInconclusive, Plan, Rollout
@@ -106,4 +106,4 @@ def test_a_switch_a_return_and_a_failure_need_no_other_rights(
 
 
 def rollout(release: Helm, plan: Plan, **options: Any) -> Rollout:
-    return Rollout(ReleaseTarget(Cluster(release, **{"patience": 20, **options}), SMOKE), plan)
+    return Rollout(ReleaseTarget(HelmCluster(release, **{"patience": 20, **options}), SMOKE), plan)

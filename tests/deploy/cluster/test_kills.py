@@ -132,6 +132,23 @@ def test_where_helm_alone_is_killed_the_traffic_returns(install: Install, api: A
     assert rollout(release).move(TO_2).split == TO_2
 
 
+def test_an_upgrade_whose_helm_ended_with_an_error_after_all_was_done_is_not_anothers(
+    install: Install, api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = install()
+    upgrade = release._upgrade_to
+
+    def lost(values: Any) -> int:
+        monkeypatch.undo()
+        upgrade(values)
+        raise ClusterError("The cluster cannot be reached.")
+
+    monkeypatch.setattr(release, "_upgrade_to", lost)
+    with pytest.raises(RolledBackError, match="returned to 1=100: The cluster cannot be reached"):
+        rollout(release).move(TO_2)
+    assert release.tracks() == V1
+
+
 def test_an_upgrade_that_is_under_way_is_waited_for(
     install: Install, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bertqa.errors import InvalidOptionError
 from bertqa_deploy.cluster.helm import Helm
-from bertqa_deploy.cluster.release import Cluster
+from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.cluster.target import ReleaseTarget
 from bertqa_deploy.errors import (
     ClusterError,
@@ -41,7 +41,7 @@ def held(seconds: float = 1.0, **limits: Any) -> Plan:
 
 
 def target_of(release: Helm, patience: float = 20, smoke: Any = SMOKE) -> ReleaseTarget:
-    return ReleaseTarget(Cluster(release, patience=patience), smoke)
+    return ReleaseTarget(HelmCluster(release, patience=patience), smoke)
 
 
 def rollout(release: Helm, plan: Plan = AT_ONCE, **options: Any) -> Rollout:
@@ -91,7 +91,7 @@ def test_a_candidate_gets_traffic_in_steps_and_stays(
         "previous": "1=100",
         "returning": False,
     }
-    assert {pod.version for pod in Cluster(release).pods()} == {"2"}
+    assert {pod.version for pod in HelmCluster(release).pods()} == {"2"}
 
 
 @pytest.mark.parametrize("program", [helm, older_helm])
@@ -185,7 +185,7 @@ def test_a_slow_candidate_is_rolled_back(
     assert release.tracks() == V1
 
 
-def test_one_failed_request_of_one_is_no_reason_to_return_and_none_no_success(
+def test_no_requests_are_not_a_success_and_the_same_command_measures_again(
     install: Install, api: ApiServer, servers: dict[int, int]
 ) -> None:
     release = install(*GATEWAY)
@@ -365,7 +365,7 @@ def test_another_chart_is_refused(install: Install, api: ApiServer, tmp_path: Pa
     (tmp_path / "Chart.yaml").write_text("version: 9.9.9\n", encoding="utf-8")
     other = Helm(release.release, release.access, tmp_path, program=release.program)
     with pytest.raises(ClusterError, match=r"chart version 0\.1\.0, and .* is 9\.9\.9"):
-        Cluster(other)
+        HelmCluster(other)
 
 
 @pytest.mark.parametrize(("what", "complaint"), [("secrets", "release"), ("pods", "look at pods")])
@@ -375,7 +375,7 @@ def test_without_permission_nothing_is_done(
     release = install()
     api.forbidden.add(what)
     with pytest.raises(ClusterError, match=f"You may not .*{complaint}"):
-        Cluster(release).pods()
+        HelmCluster(release).pods()
 
 
 def test_without_helm_it_is_said_so(install: Install, api: ApiServer) -> None:

@@ -28,7 +28,7 @@ from tests.support.models import write_config
 from tests.support.rest_gate import HANG, RestGate, rest_gate
 
 TO_2 = {2: 100.0}
-SLOW_MODEL = Path(__file__).parents[1] / "serve" / "ovms" / "models" / "slow" / "1"
+SLOW_MODEL = Path(__file__).parents[2] / "serve" / "ovms" / "models" / "slow" / "1"
 COUNTED = 20_000_000  # Longer than a switch takes on a busy machine.
 MOMENTS = ["on trial", "served", "the split is"]
 

@@ -27,7 +27,8 @@ from bertqa.errors import (
     RepositoryError,
     ServerUnreachableError,
 )
-from bertqa_deploy.errors import NothingToDoError, RolledBackError
+from bertqa_deploy.errors import MetricMissingError, NothingToDoError, RolledBackError
+from bertqa_deploy.rollout import Plan
 from bertqa_deploy.server import Server
 from tests.deploy.config_file.conftest import ONLY_1, POLL_SECONDS, Operated, operate
 from tests.deploy.conftest import SMOKE
@@ -231,6 +232,8 @@ def test_a_version_that_failed_the_gate_is_refused_unless_forced(serve: Serve) -
     refused(served, QualityGateError, r"F1 fell by 2\.50 points, 1 are allowed")
 
     assert served.having(force=True).move(TO_2).default == 2
+    served.move({1: 100.0})
+    assert served.back().split == TO_2, "what was forced once can be returned to"
 
 
 def test_a_version_with_another_file_than_was_published_is_refused(serve: Serve) -> None:
@@ -297,6 +300,51 @@ def test_a_repository_that_cannot_be_written_is_named(serve: Serve) -> None:
     shutil.rmtree(work_folder, ignore_errors=True)
     work_folder.write_text("in the way", encoding="utf-8")
     refused(served, RepositoryError, "cannot be written")
+
+
+def test_requests_are_counted_by_version(engine: str, tmp_path: Path) -> None:
+    with toy_server(engine, tmp_path / "model_repository", 1, own_process=True) as server:
+        operated = operate(server)
+        target = operated.target()
+        with QAClient(**server.address()) as client:
+            client.answer("When?", "It was in 1932.")
+        (counts,) = target.observe(1).values()
+    assert (counts.requests, counts.failed) == (1, 0)
+    assert counts.p95_ms is not None
+
+
+def test_a_server_that_does_not_count_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    with toy_server("local", tmp_path / "model_repository", 1, 2, policy=ONLY_1) as server:
+        served = operate(server)
+        before = config(served)
+        with pytest.raises(MetricMissingError, match="--metrics_enable"):
+            served.move(TO_2, Plan(pause_seconds=60))
+        assert config(served) == before
+        assert not (served.repository.root / WORK_FOLDER).exists()
+
+
+def test_a_server_may_restart_at_any_step(tmp_path: Path) -> None:
+    root = tmp_path / "model_repository"
+    at = 0
+    with toy_server("local", root, 1, 2, policy=ONLY_1, poll_seconds=0.01) as server:
+        served = operate(server).having(retire=True)
+        while True:
+            met: list[str] = []
+
+            def on_step(step: str, met: list[str] = met, last: int = at) -> None:
+                met.append(step)
+                if len(met) == last + 1:
+                    server.stop()
+                    server.start()
+
+            goal = {2 - at % 2: 100.0}
+            moved = served.having(on_step=on_step).move(goal, Plan(steps=(50, 100)))
+            assert moved.split == served.server.split("bert-qa") == goal
+            assert served.server.available("bert-qa") == set(goal)
+            if len(met) <= at:
+                break
+            at += 1
+    assert at > 5
 
 
 def test_a_server_that_is_away_changes_nothing(serve: Serve) -> None:

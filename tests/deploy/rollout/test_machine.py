@@ -23,7 +23,7 @@ STEPS = [(100,), (10, 50, 100), (5, 25)]
 
 
 class Clock:
-    """Time that passes only where somebody sleeps."""
+    """Time that passes only in a sleep."""
 
     def __init__(self) -> None:
         self.time = 0.0

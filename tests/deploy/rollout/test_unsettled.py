@@ -15,7 +15,7 @@ TO_2 = {2: 100.0}
 
 
 class Retaining(SimulatedTarget):
-    """A target that goes on serving the versions below the highest of a split."""
+    """A target that still serves the versions below the highest of a split."""
 
     def kept(self, state: State, goal: Split) -> frozenset[int]:
         return frozenset(goal) | {version for version in state.served if version < max(goal)}

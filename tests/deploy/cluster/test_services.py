@@ -1,0 +1,67 @@
+"""Waiting until Services and gateways lead where a release's weights say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bertqa_deploy.cluster.pods import Pod, Pods
+from bertqa_deploy.cluster.services import Services
+from bertqa_deploy.errors import ClusterError
+from tests.deploy.cluster.api_server import ApiServer
+from tests.deploy.cluster.conftest import GATEWAY, Install
+
+
+def test_a_service_leads_once_its_ready_pods_are_those_of_its_track(
+    install: Install, api: ApiServer
+) -> None:
+    release = install()
+    services = Services(release.release, release.access)
+    pods = Pods(release.release, release.access)
+
+    services.wait_until_led(pods.present, 0)
+
+    others = [Pod("another", "stable", "1", ready=True)]
+    with pytest.raises(ClusterError, match="its pods are bert-qa-stable-0"):
+        services.wait_until_led(lambda: others, 0)
+    api.change(unready=["bert-qa-stable-0"])
+    with pytest.raises(ClusterError, match="its pods are none"):
+        services.wait_until_led(pods.present, 0)
+
+
+def test_a_gateway_that_reports_what_it_has_taken_over_is_waited_for(
+    install: Install, api: ApiServer
+) -> None:
+    release = install(*GATEWAY)
+    services = Services(release.release, release.access)
+
+    services.wait_until_routed(0)
+
+    api.report("httproutes", generation=0)
+    with pytest.raises(ClusterError, match="gateway did not take over httproutes/bert-qa in 0 s"):
+        services.wait_until_routed(0)
+    api.report("httproutes", generation=1)
+    services.wait_until_routed(0)
+
+
+def led(services: Services, pods: Pods) -> None:
+    services.wait_until_led(pods.present, 0)
+
+
+def routed(services: Services, _: Pods) -> None:
+    services.wait_until_routed(0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wait"), [("services", led), ("endpointslices", led), ("httproutes", routed)]
+)
+def test_what_may_not_be_read_is_named(
+    install: Install, api: ApiServer, kind: str, wait: Callable[[Services, Pods], None]
+) -> None:
+    release = install(*GATEWAY)
+    services = Services(release.release, release.access)
+    pods = Pods(release.release, release.access)
+    api.forbidden.add(kind)
+    with pytest.raises(ClusterError, match=f"(?i)You may not look at {kind}"):
+        wait(services, pods)
