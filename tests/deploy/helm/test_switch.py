@@ -6,11 +6,19 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.chart import SCENARIOS, Manifest, Rendering, container, refusal, render
 
-# Neither KServe nor a host path goes with it.
-POSSIBLE = [name for name in SCENARIOS if name not in ("kserve", "single-node")]
+
+def goes_with_it(scenario: str) -> bool:
+    """Whether neither KServe nor Argo Rollouts moves the traffic, and there is no host path."""
+    values = yaml.safe_load(SCENARIOS[scenario].read_text(encoding="utf-8"))
+    others = (values.get(name, {}).get("enabled") for name in ("kserve", "rollouts"))
+    return not any(others) and "hostPath" not in values.get("model", {})
+
+
+POSSIBLE = [name for name in SCENARIOS if goes_with_it(name)]
 GATEWAY = {
     "gateway": {
         "enabled": True,
