@@ -124,14 +124,14 @@ def test_the_role_counts_in_the_namespace_for_the_switch_alone() -> None:
     assert rendering.one("ServiceAccount", name["name"])["automountServiceAccountToken"] is False
 
 
-def test_without_it_nobody_may_do_anything() -> None:
+def test_without_it_there_are_no_rights() -> None:
     rendering = render()
     for kind in ("Role", "RoleBinding", "PodTemplate"):
         assert not rendering.all(kind)
     assert len(rendering.all("ServiceAccount")) == 1
 
 
-def test_its_pod_is_no_server_and_reaches_the_api_server() -> None:
+def test_no_service_selects_its_pod_which_reaches_the_api_server() -> None:
     rendering = with_switch("pvc")
     labels = rendering.one("PodTemplate")["template"]["metadata"]["labels"].items()
     for service in rendering.all("Service"):
