@@ -113,6 +113,8 @@ def pod_specs(rendering: Rendering) -> dict[str, Manifest]:
                 specs[label] = found["spec"]
             case "Deployment" | "Job" | "Rollout":
                 specs[label] = found["spec"]["template"]["spec"]
+            case "PodTemplate":
+                specs[label] = found["template"]["spec"]
             case "InferenceService":
                 specs[label] = found["spec"]["predictor"]
     assert specs, "no pod is in the rendering"

@@ -143,7 +143,7 @@ class ReleaseTarget:
         release = self._add(release, wanted)
         release = self._weigh(release, wanted)
         # Also where nothing was changed: a rollout that was killed may not have waited.
-        self._cluster.wait_until_led()
+        self._cluster.wait_until_led(routed=release.weighted)
         release = self._remove(release, wanted)
         if wanted.memory.goal is None:
             self._drain(release, wanted)

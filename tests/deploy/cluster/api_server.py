@@ -35,8 +35,12 @@ GROUPS = {
         "Service": "services",
         "ServiceAccount": "serviceaccounts",
         "Pod": "pods",
+        "PodTemplate": "podtemplates",
+        "Event": "events",
     },
     "apps/v1": {"Deployment": "deployments"},
+    "batch/v1": {"Job": "jobs"},
+    "rbac.authorization.k8s.io/v1": {"Role": "roles", "RoleBinding": "rolebindings"},
     "autoscaling/v2": {"HorizontalPodAutoscaler": "horizontalpodautoscalers"},
     "networking.k8s.io/v1": {"NetworkPolicy": "networkpolicies"},
     "policy/v1": {"PodDisruptionBudget": "poddisruptionbudgets"},
@@ -177,7 +181,7 @@ class ApiServer:
         if plural not in KINDS:
             return failure(404, "NotFound", path)
         if plural in self.forbidden:
-            return failure(403, "Forbidden", f"{plural} is forbidden")
+            return failure(403, "Forbidden", f"{plural} is forbidden: you cannot do it")
         body = b"" if request.method == "DELETE" else await request.body()
         content = secret(body) if body.startswith(PROTOBUF) else yaml.safe_load(body or b"{}")
         if request.method != "GET":
@@ -249,7 +253,11 @@ class ApiServer:
 
     def _roll_out(self) -> None:
         """Be the Deployment controller and the kubelet: at once, where there is a server."""
-        pods = {key for key in self._objects if key[1] == "pods"}
+        pods = {
+            key
+            for key, found in self._objects.items()
+            if key[1] == "pods" and "bert-qa/track" in found["metadata"]["labels"]
+        }
         for (namespace, plural, name), deployment in list(self._objects.items()):
             if plural != "deployments":
                 continue
@@ -328,8 +336,7 @@ class ApiServer:
             ]
             key = (namespace, "endpointslices", name)
             before: list[Object] = self._objects.get(key, {}).get("endpoints", [])
-            ready = [any(each["conditions"]["ready"] for each in e) for e in (before, endpoints)]
-            if ready == [True, False]:
+            if is_ready(before) and not is_ready(endpoints):
                 self.outages.append(name)
             labels = {"kubernetes.io/service-name": name}
             self._objects[key] = {
@@ -426,6 +433,10 @@ def validates_by_itself(where: str) -> Object:
             for kind, plural in GROUPS[group].items()
         },
     }
+
+
+def is_ready(endpoints: list[Object]) -> bool:
+    return any(each["conditions"]["ready"] for each in endpoints)
 
 
 def selects(selector: str, found: Object) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from bertqa_deploy.cluster.pods import Pod, Pods
@@ -43,16 +45,23 @@ def test_a_gateway_that_reports_what_it_has_taken_over_is_waited_for(
     services.wait_until_routed(0)
 
 
-@pytest.mark.parametrize("kind", ["services", "endpointslices", "httproutes"])
-def test_what_may_not_be_read_is_named(install: Install, api: ApiServer, kind: str) -> None:
+def led(services: Services, pods: Pods) -> None:
+    services.wait_until_led(pods.present, 0)
+
+
+def routed(services: Services, _: Pods) -> None:
+    services.wait_until_routed(0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wait"), [("services", led), ("endpointslices", led), ("httproutes", routed)]
+)
+def test_what_may_not_be_read_is_named(
+    install: Install, api: ApiServer, kind: str, wait: Callable[[Services, Pods], None]
+) -> None:
     release = install(*GATEWAY)
     services = Services(release.release, release.access)
     pods = Pods(release.release, release.access)
     api.forbidden.add(kind)
-    wait = {
-        "services": lambda: services.wait_until_led(pods.present, 0),
-        "endpointslices": lambda: services.wait_until_led(pods.present, 0),
-        "httproutes": lambda: services.wait_until_routed(0),
-    }[kind]
     with pytest.raises(ClusterError, match=f"(?i)You may not look at {kind}"):
-        wait()
+        wait(services, pods)

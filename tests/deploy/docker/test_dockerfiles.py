@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -36,6 +37,20 @@ def copied(image: str) -> list[str]:
     ]
 
 
+def extras(name: str) -> set[str]:
+    """The names of all packages that an extra of the distribution brings."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found: set[str] = set()
+    for requirement in project["optional-dependencies"][name]:
+        others = re.fullmatch(r"bertqa\[(.+)\]", requirement)
+        found |= (
+            set().union(*map(extras, others[1].split(",")))
+            if others
+            else {re.split(r"[\[<>=]", requirement)[0]}
+        )
+    return found
+
+
 def let_in(image: str) -> list[str]:
     ignored = DOCKERFILES[image].with_suffix(".Dockerfile.dockerignore")
     lines = ignored.read_text(encoding="utf-8").splitlines()
@@ -44,7 +59,10 @@ def let_in(image: str) -> list[str]:
 
 
 def test_the_images_are_those_of_the_chart_and_of_azure_ml() -> None:
-    assert set(DOCKERFILES) == {"build", "client", "model", "azureml-build", "azureml-serve"}
+    assert set(DOCKERFILES) == {
+        *("build", "client", "model", "switch"),
+        *("azureml-build", "azureml-serve"),
+    }
 
 
 @images
@@ -64,6 +82,18 @@ def test_all_images_with_the_distribution_copy_the_same_sources() -> None:
     recipes = "build/recipes"
     assert [source for source in copied("build") if source != recipes] == copied("client")
     assert copied("azureml-build") == copied("client")
+    assert copied("switch") == copied("client")
+
+
+def test_the_image_of_the_switch_has_helm_of_one_version_and_no_training() -> None:
+    (helm,) = [image for image in instructions("switch", "FROM") if "helm" in image]
+    assert re.fullmatch(r"alpine/helm:4\.\d+\.\d+ AS helm", helm)
+    assert "--from=helm /usr/bin/helm /usr/local/bin/helm" in instructions("switch", "COPY")
+    (install,) = instructions("switch", "RUN")
+    assert install.endswith('".[deploy]"')
+    needs = extras("deploy")
+    assert {"kubernetes", "scipy"} <= needs
+    assert not needs & {"torch", "nncf", "transformers"}
 
 
 def test_the_image_of_azure_ml_has_the_mlflow_that_is_tested() -> None:

@@ -80,10 +80,15 @@ seccompProfile:
   type: RuntimeDefault
 {{- end -}}
 
-{{/* What all pods of the release have in common. */}}
+{{/* What all pods of the release that do not ask the cluster's API have in common. */}}
 {{- define "bert-qa.podCommon" -}}
 serviceAccountName: {{ include "bert-qa.serviceAccountName" . }}
 automountServiceAccountToken: false
+{{ include "bert-qa.podPlace" . }}
+{{- end -}}
+
+{{/* Where pods go, and how they get their images. */}}
+{{- define "bert-qa.podPlace" -}}
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:

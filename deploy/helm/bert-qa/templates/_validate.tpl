@@ -31,7 +31,7 @@
 {{- $sum := 0 -}}
 {{- $weights := list -}}
 {{- range $tracks -}}
-{{- if has .name (list "dashboard" "headless" "metrics" "proxy" "recipe" "test") -}}
+{{- if has .name (list "dashboard" "headless" "metrics" "proxy" "recipe" "switch" "test") -}}
 {{- fail (printf "A track cannot be called %s: the chart has an object of that name." .name) -}}
 {{- end -}}
 {{- if not .version -}}
@@ -111,6 +111,15 @@
 {{- $autoscaling := .Values.autoscaling -}}
 {{- if and $autoscaling.enabled (gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
 {{- fail (printf "autoscaling.minReplicas (%d) is above autoscaling.maxReplicas (%d)." (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
+{{- end -}}
+
+{{- if .Values.switch.enabled -}}
+{{- if or .Values.kserve.enabled (dig "enabled" false (.Values.rollouts | default dict)) -}}
+{{- fail "switch.enabled does not go with kserve.enabled or rollouts.enabled: those move the traffic themselves." -}}
+{{- end -}}
+{{- if eq $sources "hostPath" -}}
+{{- fail "switch.enabled does not go with model.hostPath, whose PersistentVolume is in no namespace: a Role cannot let the switch read it. Switch without --in-cluster, or name a claim in model.pvc.claimName." -}}
+{{- end -}}
 {{- end -}}
 
 {{- if .Values.kserve.enabled -}}
