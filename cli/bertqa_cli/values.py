@@ -21,6 +21,9 @@ _DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
+_TYPED = "bertqa_cli.typed"
+
+
 class Whole(click.IntRange):
     """A whole number in ASCII digits, which fits 64 bits."""
 
@@ -45,6 +48,11 @@ class Decimal(click.FloatRange):
         return super().convert(float(value), param, ctx)
 
 
+def typed_arguments() -> list[str]:
+    """Return the arguments of the verb that runs, as they were typed."""
+    return list(click.get_current_context().meta[_TYPED])
+
+
 def version_number(text: str) -> int | None:
     """Return the version that a text is the number of, None where it is something else."""
     return int(text) if _VERSION.fullmatch(text) else None
@@ -55,6 +63,7 @@ class Verb(TyperCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return what is left of the arguments; see `click.Command.parse_args`."""
+        ctx.meta[_TYPED] = list(args)
         _refuse_empty(self, ctx, args)
         return super().parse_args(ctx, args)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertqa.artifact import Repository, Split
-from bertqa_cli.console import print_step
+from bertqa_cli.console import print_step, stderr
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
     DEFAULT_CHART,
@@ -30,8 +31,10 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.rollouts import PAUSE_SECONDS, MakeEvidence, RolloutOptions, moved_by, print_moved
+from bertqa_cli.values import typed_arguments
 
 if TYPE_CHECKING:
+    from bertqa_deploy.cluster.helm import Helm
     from bertqa_deploy.rollout import Moved
     from bertqa_deploy.smoke import Smoke
 
@@ -69,6 +72,14 @@ def switch(
     release: Release = None,
     namespace: Namespace = DEFAULT_NAMESPACE,
     chart: Chart = DEFAULT_CHART,
+    in_cluster: Annotated[
+        bool,
+        typer.Option(
+            "--in-cluster",
+            help="Run it as a Job beside the release, which continues without this command.",
+            rich_help_panel="Cluster",
+        ),
+    ] = False,
     smoke_question: Annotated[
         str | None,
         typer.Option(help="A question that a version has to answer before it gets traffic."),
@@ -91,6 +102,13 @@ def switch(
     options.plan(_STEPS, PAUSE_SECONDS)  # Checked before anything is looked at.
     kinds = options.evidence()
     published = Repository(repository)
+    if release is None and in_cluster:
+        raise CommandError("--in-cluster is for a --release.", status=Status.USAGE)
+    if in_cluster and options.shadow is not None:
+        raise CommandError(
+            "--shadow reads a file of this machine, which --in-cluster does not have.",
+            status=Status.USAGE,
+        )
     if release is None:
         moved = _on_server(aim, smoke, published, connection, step_timeout, options, kinds)
         remark = f"Version {moved.default} is the default: it answers clients that name no version."
@@ -107,10 +125,14 @@ def switch(
     for version in aim.split or ():
         check_manifest(published, version, connection.model, force=force)
 
+    helm = helm_of(release, namespace, chart)
+    if in_cluster:
+        _in_cluster(helm, options.data, json=json)
+        return
     from bertqa_deploy.cluster.release import HelmCluster
     from bertqa_deploy.cluster.target import ReleaseTarget
 
-    cluster = HelmCluster(helm_of(release, namespace, chart), patience=step_timeout)
+    cluster = HelmCluster(helm, patience=step_timeout)
     target = ReleaseTarget(cluster, smoke=smoke, on_step=print_step)
     steps = _STEPS if cluster.values().get("gateway", {}).get("enabled") else _STEPS[-1:]
     plan = options.plan(steps, PAUSE_SECONDS)
@@ -147,6 +169,21 @@ def _on_server(
         on_step=print_step,
     ) as target:
         return moved_by(target, aim.split, options.plan(AT_ONCE, 0.0), kinds)
+
+
+def _in_cluster(helm: Helm, data: Path | None, *, json: bool) -> None:
+    from bertqa_deploy.cluster.job import start_or_attach
+
+    ended = start_or_attach(
+        helm,
+        typed_arguments(),
+        data,
+        on_line=lambda line: stderr.print(line, markup=False, highlight=False, soft_wrap=True),
+        on_step=print_step,
+    )
+    if json and ended.document:
+        print(ended.document)
+    raise typer.Exit(ended.status)
 
 
 def _split(to: int | None, back: bool, split: str | None) -> Split | None:
