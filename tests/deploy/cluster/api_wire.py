@@ -24,6 +24,8 @@ GROUPS = {
     "keda.sh/v1alpha1": {"ScaledObject": "scaledobjects"},
     "gateway.networking.k8s.io/v1": {"HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"},
     "serving.kserve.io/v1beta1": {"InferenceService": "inferenceservices"},
+    "argoproj.io/v1alpha1": {"Rollout": "rollouts", "AnalysisTemplate": "analysistemplates"},
+    "monitoring.coreos.com/v1": {"ServiceMonitor": "servicemonitors"},
 }
 KINDS = {plural: kind for kinds in GROUPS.values() for kind, plural in kinds.items()}
 MERGE_KEYS = ("name", "mountPath", "containerPort", "port")
