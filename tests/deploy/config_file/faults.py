@@ -385,9 +385,9 @@ class Fault:
         sys.addaudithook(self._heed)
         sync = os.fsync
 
-        def fsync(descriptor: int) -> None:
-            self._heed("os.fsync", (descriptor,))
-            sync(descriptor)
+        def fsync(fd: Any) -> None:
+            self._heed("os.fsync", (fd,))
+            sync(fd)
 
         os.fsync = fsync
 

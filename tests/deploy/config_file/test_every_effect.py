@@ -42,7 +42,7 @@ def test_a_command_is_resumed_or_undone_after_a_fault_at_any_change(
 ) -> None:
     changes, wrong = clean_process.submit(run_series, scenario, fault, then).result()
     assert not wrong
-    assert changes > 9
+    assert changes > 5
 
 
 @pytest.mark.timeout(900)  # Some fifty switches, on a machine that may be busy.

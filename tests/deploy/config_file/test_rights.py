@@ -67,14 +67,19 @@ def server(tmp_path: Path) -> Server:
 
 
 def at_the_first_step(do: Callable[[], object]) -> Callable[[str], None]:
-    return lambda step: do() if step.startswith("the split is 1=95,2=5") else None  # type: ignore[func-returns-value]
+    def on_step(step: str) -> None:
+        if step.startswith("the split is 1=95,2=5"):
+            do()
+
+    return on_step
 
 
 def test_a_second_switch_is_refused_for_as_long_as_the_first_takes(server: Server) -> None:
     refused: list[str] = []
 
     def switch_too() -> None:
-        for command in (lambda: server.move({3: 100.0}), server.back):
+        commands: list[Callable[[], Moved]] = [lambda: server.move({3: 100.0}), server.back]
+        for command in commands:
             with pytest.raises(RepositoryBusyError) as caught:
                 command()
             refused.append(str(caught.value))
