@@ -263,6 +263,9 @@ def moved_by(
         plan: Steps, pauses and limits.
         kinds: The evidence before a version gets traffic.
 
+    Returns:
+        What it has come to.
+
     Raises:
         BertQAError: What a rollout raises.
     """

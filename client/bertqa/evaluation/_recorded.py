@@ -44,7 +44,7 @@ class RecordedError:
 class RecordedQuestion:
     """A question, its answer and, where there was one, its shadow's answer or error.
 
-    `can_be_asked` tells whether question and context are texts, and not hashes of them.
+    Question and context are texts, and not hashes of them, where it `can_be_asked`.
     """
 
     question: str

@@ -184,6 +184,17 @@ def test_a_cluster_that_cannot_be_reached_is_named(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HELM", "helm-of-nowhere")
+    config = tmp_path / "kubeconfig"
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "here", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "me", "user": {}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        "current-context": "here",
+    }
+    config.write_text(json.dumps(content), encoding="utf-8")
+    monkeypatch.setenv("KUBECONFIG", str(config))
     for verb in (["switch", "--to", "2"], ["versions"], ["compare", "1", "2", "--serve"]):
         result = invoke(*verb, "--release", "bert-qa")
         assert result.status == 1

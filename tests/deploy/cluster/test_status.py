@@ -76,9 +76,9 @@ def test_the_switch_is_typed_as_for_a_server(
     smoke = ("--smoke-question", "?", "--smoke-context", "1932", "--smoke-answer", "1932")
     status, shown = typed(monkeypatch, capsys, *switch, *smoke, "--to", "2")
     assert status == 0
-    assert "50 % to candidate, 50 % to stable" in shown
-    assert "track stable: version 2, 100 %" in shown
+    assert "the split is 1=50,2=50" in shown
+    assert "The split of release bert-qa is 2=100" in shown
 
     status, shown = typed(monkeypatch, capsys, *switch, "--to", "2")
     assert status == 1
-    assert "Version 2 has all traffic already" in shown
+    assert "The split is 2=100 already" in shown

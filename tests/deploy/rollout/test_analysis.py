@@ -21,13 +21,13 @@ def judged(candidate: Tally, good: Tally | None = None, limits: Limits = LIMITS)
     return judge(tally(1000) if good is None else good, candidate, limits)
 
 
-def test_no_evidence_is_no_success() -> None:
+def test_no_evidence_is_inconclusive() -> None:
     judgement = judged(tally(0))
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert judgement.reason == "The candidate got 0 of at least 20 requests."
 
 
-def test_too_little_evidence_is_no_success_on_either_side() -> None:
+def test_too_little_evidence_on_either_side_is_inconclusive() -> None:
     assert judged(tally(19)).verdict is Verdict.INCONCLUSIVE
     few = judged(tally(100), tally(19))
     assert few.verdict is Verdict.INCONCLUSIVE
@@ -35,7 +35,7 @@ def test_too_little_evidence_is_no_success_on_either_side() -> None:
 
 
 @pytest.mark.parametrize(("succeeded", "failed"), [(0, 1), (0, 2), (18, 2), (300, 3), (97, 3)])
-def test_noise_is_no_failure(succeeded: int, failed: int) -> None:
+def test_noise_does_not_fail_a_candidate(succeeded: int, failed: int) -> None:
     assert judged(tally(succeeded, failed)).verdict is not Verdict.FAILED
 
 

@@ -131,7 +131,7 @@ def test_a_switch_to_the_good_split_undoes_a_rollout_that_is_held() -> None:
     assert target.state == State({1: 100}, frozenset({1}), Memory({1: 100}))
 
 
-def test_inconclusive_may_be_told_to_promote_or_to_roll_back() -> None:
+def test_inconclusive_may_promote_or_roll_back() -> None:
     promoted, returned = SimulatedTarget(), SimulatedTarget()
 
     assert (
