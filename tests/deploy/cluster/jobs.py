@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.deploy.cluster.api_server import ApiServer, Object, failure
+from tests.deploy.cluster.api_server import ApiServer
+from tests.deploy.cluster.api_wire import Object, failure
 
 OWNER = "batch.kubernetes.io/controller-uid"
 

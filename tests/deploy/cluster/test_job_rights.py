@@ -17,7 +17,8 @@ from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.cluster.target import ReleaseTarget
 from bertqa_deploy.errors import RolledBackError
 from bertqa_deploy.rollout import Limits, OnInconclusive, Plan, Rollout
-from tests.deploy.cluster.api_server import ApiServer, discovery, failure, running
+from tests.deploy.cluster.api_server import ApiServer, running
+from tests.deploy.cluster.api_wire import discovery, failure
 from tests.deploy.cluster.conftest import GATEWAY, Install
 from tests.deploy.conftest import SMOKE
 from tests.support.ports import free_port
