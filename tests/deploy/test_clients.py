@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,7 +31,8 @@ def printed(server: Served, directory: Path, question: str, count: int) -> list[
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=directory) as program:
         assert program.stdout is not None
         try:
-            return [json.loads(line) for line in itertools.islice(program.stdout, count)]
+            lines = itertools.islice(program.stdout, count)
+            return [record for line in lines for record in clients.records(line)]
         finally:
             program.kill()
 

@@ -27,7 +27,8 @@ class Served:
 
     As a context manager it answers inside the block. The local engine runs in this process, where
     it also speaks the TensorFlow Serving API and looks for changes every `poll_seconds`, or only at
-    a reload (0); `own_process` has it as it is for a user. OVMS is always a process.
+    a reload (0), and has no `/metrics` unless it `counts`; `own_process` has it as it is for a
+    user. OVMS is always a process.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Served:
         *,
         own_process: bool = False,
         poll_seconds: float = 0,
+        counts: bool = True,
     ) -> None:
         self.engine = engine
         self.repository = repository
         self.move()
         self._poll_seconds = poll_seconds
+        self._counts = counts
         self._own_process = own_process or engine != "local"
         self._process: subprocess.Popen[str] | None = None
         self._running = ExitStack()
@@ -87,7 +90,7 @@ class Served:
                 rest_port=self.rest_port,
                 poll_seconds=self._poll_seconds,
                 tensorflow_serving=True,
-                metrics=Metrics(enabled=True),
+                metrics=Metrics(enabled=self._counts),
             )
             self._running.enter_context(server)
             return
@@ -139,9 +142,12 @@ def toy_server(
     policy: object = None,
     own_process: bool = False,
     poll_seconds: float = 0,
+    counts: bool = True,
 ) -> Served:
     """Write toy versions into a repository, and return a server for it that is not started yet."""
     for version in versions:
         write_toy_version(repository, version)
     write_config(repository, policy=policy)
-    return Served(engine, repository, own_process=own_process, poll_seconds=poll_seconds)
+    return Served(
+        engine, repository, own_process=own_process, poll_seconds=poll_seconds, counts=counts
+    )

@@ -222,18 +222,20 @@ def switch(
     planned = plan_endpoint(Files(files), endpoint, traffic, copies)
     plan = options.plan((100,), 0.0)
     kinds = options.evidence()
-    if dry_run:
-        if back:
-            raise CommandError(
-                "--dry-run makes no request, and --back asks the endpoint where to return to.",
-                status=Status.USAGE,
-            )
+    if dry_run and not back:
         _print_documents([planned], json=json)
         return
     from bertqa_deploy.azureml import endpoints
     from bertqa_deploy.azureml.target import EndpointTarget
 
     client = _connect(subscription, resource_group, workspace)
+    if dry_run:
+        way_back = EndpointTarget(client, planned.name).current().memory.way_back
+        if way_back is None:
+            raise CommandError("There is nothing to go back to: no switch was made here yet.")
+        traffic = to_traffic(way_back)
+        _print_documents([plan_endpoint(Files(files), endpoint, traffic, copies)], json=json)
+        return
     if wanted is not None or back:
         target = EndpointTarget(client, planned.name, on_step=print_step)
         print_moved(moved_by(target, wanted, plan, kinds), json=json)

@@ -197,7 +197,7 @@ class Rollout:
         memory = state.memory
         if memory.goal is not None and not memory.returning:
             return _Run(self, state, memory.good).undo()
-        goal = memory.previous if memory.goal is None else memory.goal
+        goal = memory.way_back
         if goal is None:
             raise NothingToDoError(
                 "There is nothing to go back to: the split has always been "

@@ -34,6 +34,13 @@ class Memory:
         """
         return Memory(self.good, goal, self.previous, returning)
 
+    @property
+    def way_back(self) -> Split | None:
+        """The split to which `--back` leads; None if there is none."""
+        if self.goal is None:
+            return self.previous
+        return self.goal if self.returning else self.good
+
     def completed(self, split: Split) -> Memory:
         """Return the memory once a split is reached.
 

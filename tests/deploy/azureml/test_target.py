@@ -313,7 +313,9 @@ def test_a_rollout_whose_update_fails_returns(operator: Operator, sent: bool) ->
         operator.azure.objects[ENDPOINT] = copy.deepcopy(begin)
         lost = ServiceResponseError("The connection was lost.")
         interrupt = interrupted(operator, at, lost, sent=sent)
-        with pytest.raises(RolledBackError, match="returned to 1=100: Cannot connect to Azure"):
+        # Where nothing was changed yet, there is nothing to return from.
+        error = AzureError if at == 0 and not sent else RolledBackError
+        with pytest.raises(error, match="Cannot connect to Azure"):
             operator.move({2: 100.0})
         interrupt.undo()
         assert (operator.traffic, operator.tags) == ({"version-1": 100}, {})
@@ -327,7 +329,7 @@ def test_a_rollout_whose_return_fails_says_how_to_return(
             operator.azure.refusals["PUT", ENDPOINT] = (400, "BadRequest", "Not now.")
 
     target = EndpointTarget(operator.client, "bert-qa", on_step=refuse)
-    with pytest.raises(SwitchUnfinishedError, match="--back` to finish it"):
+    with pytest.raises(SwitchUnfinishedError, match="with --back to finish it"):
         Rollout(target, IN_STEPS).move({2: 100.0})
     assert operator.tags == {GOOD_TAG: "1=100", GOAL_TAG: "2=100"}
     operator.azure.properties(ENDPOINT)["traffic"] = {"version-2": 100}
@@ -370,7 +372,7 @@ def test_of_two_rollouts_at_once_the_first_is_stopped(operator: Operator) -> Non
 def test_an_update_beside_another_one_is_refused_in_azure_s_own_words(operator: Operator) -> None:
     refused = (409, "Conflict", "An update is in progress.")
     operator.azure.refusals["PUT", ENDPOINT] = refused
-    with pytest.raises(RolledBackError, match="move the traffic of bert-qa: An update is in progr"):
+    with pytest.raises(AzureError, match="move the traffic of bert-qa: An update is in progress"):
         operator.move({2: 100.0})
 
 

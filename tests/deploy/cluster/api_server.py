@@ -162,7 +162,7 @@ class ApiServer:
         if plural not in KINDS:
             return failure(404, "NotFound", path)
         if plural in self.forbidden:
-            return failure(403, "Forbidden", f"{plural} is forbidden")
+            return failure(403, "Forbidden", f"{plural} is forbidden: a user cannot do that")
         body = b"" if request.method == "DELETE" else await request.body()
         content = secret(body) if body.startswith(PROTOBUF) else yaml.safe_load(body or b"{}")
         if request.method != "GET":

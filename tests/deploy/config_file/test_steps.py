@@ -28,7 +28,8 @@ def test_requests_are_counted_by_version(engine: str, tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_count_is_refused_before_anything_is_done(tmp_path: Path) -> None:
-    with toy_server("local", tmp_path / "model_repository", 1, 2, policy=ONLY_1) as server:
+    repository = tmp_path / "model_repository"
+    with toy_server("local", repository, 1, 2, policy=ONLY_1, counts=False) as server:
         served = operate(server)
         before = served.repository.config_path.read_text(encoding="utf-8")
         with pytest.raises(MetricMissingError, match="--metrics_enable"):

@@ -36,11 +36,10 @@ def model(rendering: Rendering, track: str = "stable") -> Manifest:
 
 
 def tracks(rendering: Rendering) -> list[str]:
-    return [
-        one["metadata"]["name"].removeprefix("bert-qa-")
-        for one in rendering.all("ConfigMap")
-        if "config.json" in one["data"]
+    holding = rendering.all("Rollout") or [
+        one for one in rendering.all("ConfigMap") if "config.json" in one["data"]
     ]
+    return [one["metadata"]["name"].removeprefix("bert-qa-") for one in holding]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

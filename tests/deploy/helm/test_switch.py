@@ -27,12 +27,14 @@ GATEWAY = {
     }
 }
 
-# What a switch needs beside the objects of the chart: Helm's storage, and the pods' metrics.
+# What a switch needs beside the objects of the chart: Helm's storage, the pods' metrics, and a look
+# whether the release has a Rollout that would be left behind.
 ELSE = {
     ("", "secrets"): {"get", "list", "create", "update", "delete"},
     ("", "pods"): {"get", "list"},
     ("", "pods/portforward"): {"get", "create"},
     ("discovery.k8s.io", "endpointslices"): {"list"},
+    ("argoproj.io", "rollouts"): {"get"},
 }
 # Kinds that are waited for.
 LISTED = {"services", "deployments", "httproutes", "grpcroutes"}
