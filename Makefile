@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m tools.programs >/dev/null & \
 	$(BIN)/python -m pytest -n $(shell expr $$(nproc) + 1) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ovms lint generate fuzz format bench chart notebooks clean
+.PHONY: help setup demo test test-thorough test-ovms lint generate fuzz format bench chart notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,8 +22,11 @@ setup: $(INSTALLED) ## Make .venv with everything in it
 demo: $(INSTALLED) ## A checkpoint becomes two versions, served and asked
 	$(BIN)/python -m bertqa_cli.demo
 
-test: $(INSTALLED) ## Run the tests
-	$(PYTEST)
+test: $(INSTALLED) ## Run the tests, but for those that take minutes each
+	$(PYTEST) -m "not thorough"
+
+test-thorough: $(INSTALLED) ## Run those: kills at every effect, the notebooks, a training job
+	$(PYTEST) -m "thorough and not ovms"
 
 test-ovms: $(INSTALLED) ## Run the tests that need a real OVMS, which OVMS_BINARY names
 	@[ -n "$(OVMS_BINARY)" ] || command -v ovms >/dev/null || { \

@@ -123,6 +123,7 @@ KEPT = {
 """What holds of the real recipe's versions alone."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_from_top_to_bottom(name: str, checkout: Path, run_root: Path) -> None:
     before = files(checkout)

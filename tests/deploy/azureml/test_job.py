@@ -83,6 +83,7 @@ def run(inputs: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.thorough
 def test_the_command_publishes_a_version_and_logs_its_scores(
     inputs: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_the_command_publishes_a_version_and_logs_its_scores(
     assert json.loads(done.stdout.splitlines()[-1])["f1"] == pytest.approx(manifest.scores.f1)
 
 
+@pytest.mark.thorough
 def test_what_the_gate_refuses_fails_the_job(inputs: dict[str, Any], tmp_path: Path) -> None:
     inputs["inputs.recipe"].write_text(RECIPE.format(allowed=0.1), encoding="utf-8")
     done = run({**inputs, "inputs.learning_rate": 0.05}, tmp_path / "job")

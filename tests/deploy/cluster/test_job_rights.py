@@ -86,6 +86,7 @@ def api(
     assert not server.refused
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("program", "settings"),
     [(helm, ()), (helm, GATEWAY), (older_helm, ("--set", "autoscaling.enabled=true"))],

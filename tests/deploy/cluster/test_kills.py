@@ -60,6 +60,7 @@ def returned(release: Helm) -> None:
         rollout(release).back()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("upgrade", UPGRADES)
 @pytest.mark.parametrize("gateway", [False, True], ids=["service", "gateway"])
 def test_a_killed_rollout_is_resumed_and_returned_from_each_of_its_changes(

@@ -35,7 +35,12 @@ def clean_process() -> Iterator[ProcessPoolExecutor]:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize(
     ("fault", "then"),
-    [("kill", "the same"), ("kill", "back"), ("full", "the same"), ("denied", "the same")],
+    [
+        ("kill", "the same"),
+        pytest.param("kill", "back", marks=pytest.mark.thorough),
+        pytest.param("full", "the same", marks=pytest.mark.thorough),
+        pytest.param("denied", "the same", marks=pytest.mark.thorough),
+    ],
 )
 def test_a_command_is_resumed_or_undone_after_a_fault_at_any_change(
     clean_process: ProcessPoolExecutor, scenario: str, fault: str, then: str
@@ -45,6 +50,7 @@ def test_a_command_is_resumed_or_undone_after_a_fault_at_any_change(
     assert changes > 5
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)  # Some fifty switches, on a machine that may be busy.
 def test_clients_are_answered_whenever_a_switch_is_killed(
     engine: str, tmp_path: Path, clean_process: ProcessPoolExecutor
