@@ -68,7 +68,7 @@ def recorded_traffic(served: Served, log: Path, contexts: bool = False) -> Itera
     def ask() -> None:
         number = 0
         with QAClient(served.rest_url, version=1, recorder=recorder) as client:
-            while not ended.is_set():
+            while not ended.wait(0.03):
                 client.answer(f"When was number {number} opened?", "It was opened in 1932.")
                 number += 1
 

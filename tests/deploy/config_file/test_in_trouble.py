@@ -27,6 +27,8 @@ from tests.support.engines import Served, toy_server
 from tests.support.models import write_config
 from tests.support.rest_gate import HANG, RestGate, rest_gate
 
+pytestmark = pytest.mark.thorough
+
 TO_2 = {2: 100.0}
 SLOW_MODEL = Path(__file__).parents[2] / "serve" / "ovms" / "models" / "slow" / "1"
 COUNTED = 10_000_000  # Longer than a switch takes on a busy machine.

@@ -28,6 +28,8 @@ from tests.support.engines import Served, toy_server
 from tests.support.load import AWAY, Load, asking
 from tests.support.models import write_toy_version
 
+pytestmark = pytest.mark.thorough
+
 # Eight clients without a pause leave no core to the local engine, which is slower.
 PAUSES = {"local": 0.05, "ovms": 0.0}
 SWITCHES = {"local": 4, "ovms": 10}
