@@ -156,7 +156,8 @@ def test_a_split_that_is_followed_is_kept_behind_one_address(
             key = f"user-{number}"
             chosen = WeightedRouter({1: 50, 2: 50}).pick(key)
             assert client.answer(*PAIR, key=key) == right[chosen]
-    assert not caplog.records, "no question fell back to the default version"
+    ours = [record for record in caplog.records if record.name.startswith("bertqa")]
+    assert not ours, "no question fell back to the default version"
 
 
 @schemes
