@@ -23,6 +23,7 @@ from bertqa_cli.options import seconds_of
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Decimal, Whole
 from bertqa_deploy.rollout import (
+    Connect,
     Evidence,
     Limits,
     Moved,
@@ -38,10 +39,9 @@ PAUSE_SECONDS = 120.0
 
 _STEPS = re.compile(r"[0-9]{1,3}(?:,[0-9]{1,3})*")
 _PANEL = "Steps and analysis"
-Connect = Callable[[int], AbstractContextManager[QAClient]]
-MakeEvidence = Callable[[Connect, OnProgress], Evidence]
+_PLAN, _LIMITS = Plan(), Limits()
 
-_POLICIES = ("hold", "rollback", "promote")
+MakeEvidence = Callable[[Connect, OnProgress], Evidence]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class RolloutOptions:
             show_default=False,
             rich_help_panel=_PANEL,
         ),
-    ] = 5.0
+    ] = _PLAN.interval_seconds
     initial_delay: Annotated[
         float,
         typer.Option(
@@ -92,7 +92,7 @@ class RolloutOptions:
             show_default=False,
             rich_help_panel=_PANEL,
         ),
-    ] = 0.0
+    ] = _PLAN.delay_seconds
     min_requests: Annotated[
         int,
         typer.Option(
@@ -101,7 +101,7 @@ class RolloutOptions:
             help="The requests to a version that a judgement takes.",
             rich_help_panel=_PANEL,
         ),
-    ] = 20
+    ] = _LIMITS.requests
     max_errors: Annotated[
         float,
         typer.Option(
@@ -110,7 +110,7 @@ class RolloutOptions:
             help="Failed requests of the new version in percent, at most.",
             rich_help_panel=_PANEL,
         ),
-    ] = 1.0
+    ] = _LIMITS.error_percent
     max_p95_factor: Annotated[
         float,
         typer.Option(
@@ -119,7 +119,7 @@ class RolloutOptions:
             help="Its 95th percentile of latency divided by the good version's, at most.",
             rich_help_panel=_PANEL,
         ),
-    ] = 1.5
+    ] = _LIMITS.p95_factor
     failure_limit: Annotated[
         int,
         typer.Option(
@@ -128,15 +128,15 @@ class RolloutOptions:
             help="Measurements at a step that may fail before the rollout does.",
             rich_help_panel=_PANEL,
         ),
-    ] = 0
+    ] = _LIMITS.failures
     on_inconclusive: Annotated[
         str,
         typer.Option(
-            click_type=click.Choice(_POLICIES),
+            click_type=click.Choice([each.value for each in OnInconclusive]),
             help="What to do where the evidence does not suffice.",
             rich_help_panel=_PANEL,
         ),
-    ] = "hold"
+    ] = _PLAN.on_inconclusive.value
     data: Annotated[
         Path | None,
         typer.Option(
@@ -154,8 +154,7 @@ class RolloutOptions:
             help="Answers that differ between the versions in percent, at most.",
             rich_help_panel=_PANEL,
         ),
-    ] = 25.0
-
+    ] = _LIMITS.disagreement_percent
     shadow: Annotated[
         float | None,
         typer.Option(

@@ -230,10 +230,7 @@ def switch(
 
     client = _connect(subscription, resource_group, workspace)
     if dry_run:
-        way_back = EndpointTarget(client, planned.name).current().memory.way_back
-        if way_back is None:
-            raise CommandError("There is nothing to go back to: no switch was made here yet.")
-        traffic = to_traffic(way_back)
+        traffic = to_traffic(EndpointTarget(client, planned.name).current().memory.way_back())
         _print_documents([plan_endpoint(Files(files), endpoint, traffic, copies)], json=json)
         return
     if wanted is not None or back:

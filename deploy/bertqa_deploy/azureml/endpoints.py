@@ -13,12 +13,13 @@ from azure.ai.ml.entities import OnlineEndpoint
 
 from bertqa.artifact import format_split
 from bertqa.errors import InvalidOptionError
-from bertqa_deploy.azureml.jobs import OnStep, register_if_missing
+from bertqa_deploy.azureml.jobs import register_if_missing
 from bertqa_deploy.azureml.memory import Written
 from bertqa_deploy.azureml.plans import ServingPlan
 from bertqa_deploy.azureml.versions import version_of
 from bertqa_deploy.azureml.workspace import text_of, translated_errors
 from bertqa_deploy.errors import AzureError, AzureNotFoundError, SwitchUnfinishedError
+from bertqa_deploy.rollout import OnStep
 
 SUCCEEDED = "Succeeded"
 _IN_PROGRESS = ("Creating", "Updating", "Scaling", "Deleting")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,12 +12,11 @@ from bertqa_deploy.azureml.files import Document
 from bertqa_deploy.azureml.plans import TrainingPlan
 from bertqa_deploy.azureml.workspace import text_of, translated_errors
 from bertqa_deploy.errors import AzureError, AzureNotFoundError
+from bertqa_deploy.rollout import OnStep
 
 COMPLETED = "Completed"
 _ENDED = (COMPLETED, "Failed", "Canceled", "NotResponding", "Paused")
 _POLL_SECONDS = 15.0
-
-OnStep = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

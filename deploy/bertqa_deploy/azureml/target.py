@@ -19,13 +19,12 @@ from bertqa_deploy.azureml.endpoints import (
     states,
     without_zeros,
 )
-from bertqa_deploy.azureml.jobs import OnStep
 from bertqa_deploy.azureml.memory import TAGS, Written
 from bertqa_deploy.azureml.metrics import EndpointMetrics
 from bertqa_deploy.azureml.scoring import Scoring
 from bertqa_deploy.azureml.versions import deployment_name, to_traffic, version_of
 from bertqa_deploy.errors import AzureError, SwitchedMeanwhileError
-from bertqa_deploy.rollout import Counts, State
+from bertqa_deploy.rollout import Counts, OnStep, State
 from bertqa_deploy.smoke import Smoke
 
 _POLL_SECONDS = 5.0

@@ -156,6 +156,17 @@ def explaining(namespace: str, kind: str) -> Iterator[None]:
         ) from error
 
 
+def labels_of(release: str, component: str | None = None) -> str:
+    """Return the selector of a release's objects, by the labels of the chart.
+
+    Args:
+        release: The name of the Helm release.
+        component: The part of it, such as "server"; None for all.
+    """
+    labels = f"app.kubernetes.io/name=bert-qa,app.kubernetes.io/instance={release}"
+    return labels if component is None else f"{labels},app.kubernetes.io/component={component}"
+
+
 def wait_for(missing: Callable[[], str | None], seconds: float) -> None:
     """Wait until nothing is missing.
 

@@ -237,7 +237,7 @@ class _Follower:
                 self._say(f"The pod {pod.metadata.name} waits for a node: {each.message}")
 
     def _give_up_or_say(self, sentence: str) -> None:
-        """Give up where nothing has run yet; what has run is left, so that it can resume."""
+        """Remove a Job of which nothing has run yet; keep any other, so that it can resume."""
         # Read anew: a pod may have failed, and this one be its successor, since the Job was read.
         if self._log is not None or self._present().has_failed:
             self._say(sentence)

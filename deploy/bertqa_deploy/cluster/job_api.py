@@ -10,7 +10,7 @@ from typing import Any
 from kubernetes import client
 from urllib3.exceptions import HTTPError
 
-from bertqa_deploy.cluster.access import Access
+from bertqa_deploy.cluster.access import Access, labels_of
 from bertqa_deploy.cluster.job_input import JobInput
 from bertqa_deploy.cluster.job_log import StreamBrokenError
 from bertqa_deploy.errors import ClusterError
@@ -107,10 +107,7 @@ class JobApi:
         Raises:
             ClusterError: There is none, or the cluster refuses.
         """
-        labels = (
-            f"app.kubernetes.io/name=bert-qa,app.kubernetes.io/instance={self._release},"
-            "app.kubernetes.io/component=switch"
-        )
+        labels = labels_of(self._release, component="switch")
         with self._explaining("list PodTemplates"):
             found: Any = self._core.list_namespaced_pod_template(
                 self._namespace, label_selector=labels

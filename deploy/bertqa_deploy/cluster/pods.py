@@ -13,7 +13,7 @@ from typing import Any
 from kubernetes import client
 from kubernetes.stream import portforward
 
-from bertqa_deploy.cluster.access import Access, explaining, wait_for
+from bertqa_deploy.cluster.access import Access, explaining, labels_of, wait_for
 
 # Where OVMS itself listens in a pod, on loopback: neither the proxy nor TLS is in between.
 OVMS_REST_PORT = 8001
@@ -59,10 +59,7 @@ class Pods:
 
     def __init__(self, release: str, access: Access) -> None:
         self.namespace = access.namespace
-        self._labels = (
-            f"app.kubernetes.io/name=bert-qa,app.kubernetes.io/instance={release},"
-            "app.kubernetes.io/component=server"
-        )
+        self._labels = labels_of(release, component="server")
         api = access.open_client()
         self._core = client.CoreV1Api(api)
         self._apps = client.AppsV1Api(api)

@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes import client
 
-from bertqa_deploy.cluster.access import Access, explaining, wait_for
+from bertqa_deploy.cluster.access import Access, explaining, labels_of, wait_for
 from bertqa_deploy.cluster.pods import Pod
 
 _TRACK = "bert-qa/track"
@@ -27,7 +27,7 @@ class Services:
 
     def __init__(self, release: str, access: Access) -> None:
         self._namespace = access.namespace
-        self._labels = f"app.kubernetes.io/name=bert-qa,app.kubernetes.io/instance={release}"
+        self._labels = labels_of(release)
         api = access.open_client()
         self._core = client.CoreV1Api(api)
         self._discovery = client.DiscoveryV1Api(api)

@@ -10,6 +10,7 @@ from bertqa_deploy.rollout._analysis import (
 )
 from bertqa_deploy.rollout._counts import Counts, Tally, counts_of
 from bertqa_deploy.rollout._evidence import (
+    Connect,
     Copies,
     compared_on,
     judge_comparison,
@@ -22,6 +23,7 @@ from bertqa_deploy.rollout._target import TrafficTarget
 
 __all__ = [
     "AT_ONCE",
+    "Connect",
     "Copies",
     "Counts",
     "Evidence",

@@ -17,7 +17,7 @@ from bertqa.evaluation import clopper_pearson
 from bertqa_deploy.rollout._counts import Counts, Tally
 
 # One or two failures may be one event, such as a connection that ended.
-FEWEST_FAILURES = 3
+_FEWEST = 3
 
 
 class Verdict(StrEnum):
@@ -119,11 +119,11 @@ def judge(good: Tally | None, candidate: Tally, limits: Limits) -> Judgement:
     if have < needed:
         return _inconclusive(f"the candidate got {have:.0f} of at least {needed} requests")
     if candidate.total.error_percent > limits.error_percent:
-        low, high = _error_interval(candidate.total)
+        found = clopper_pearson(round(candidate.total.failed), round(have))
         return _inconclusive(
             f"{candidate.total.failed:.0f} of {have:.0f} requests failed, which is between "
-            f"{low:.1f} and {high:.1f} %: more requests are needed to tell that from the "
-            f"{limits.error_percent:g} % that are allowed"
+            f"{100 * found.low:.1f} and {100 * found.high:.1f} %: more requests are needed to tell "
+            f"that from the {limits.error_percent:g} % that are allowed"
         )
     if good is None:
         return _successful(candidate.total)
@@ -131,25 +131,52 @@ def judge(good: Tally | None, candidate: Tally, limits: Limits) -> Judgement:
         return _inconclusive(
             f"the good version got {good.total.requests:.0f} of at least {needed} requests"
         )
-    theirs, ours = good.total.p95_ms, candidate.total.p95_ms
-    if theirs and ours and ours > limits.p95_factor * theirs:
-        return Judgement(
-            Verdict.FAILED,
-            f"The 95th percentile of its latency is {ours:.1f} ms, and {limits.p95_factor:g} "
-            f"times the {theirs:.1f} ms of the good version are allowed.",
-        )
-    return _successful(candidate.total)
+    slow = judge_latency(good.total.p95_ms, candidate.total.p95_ms, limits)
+    return slow or _successful(candidate.total)
 
 
-def _errors(counts: Counts, limits: Limits) -> Judgement | None:
-    low, _ = _error_interval(counts)
-    if counts.failed < FEWEST_FAILURES or low <= limits.error_percent:
+def judge_latency(
+    good_ms: float | None, candidate_ms: float | None, limits: Limits
+) -> Judgement | None:
+    """Return why a candidate is too slow, None where it is not.
+
+    Args:
+        good_ms: The 95th percentile of the good version's latency in milliseconds, if known.
+        candidate_ms: That of the candidate.
+        limits: What it has to stay within.
+    """
+    if not good_ms or not candidate_ms or candidate_ms <= limits.p95_factor * good_ms:
         return None
     return Judgement(
         Verdict.FAILED,
-        f"{counts.error_percent:.1f} % of {counts.requests:.0f} requests failed, at least "
-        f"{low:.1f} % beyond chance, and {limits.error_percent:g} % are allowed.",
+        f"The 95th percentile of its latency is {candidate_ms:.1f} ms, and {limits.p95_factor:g} "
+        f"times the {good_ms:.1f} ms of the good version are allowed.",
     )
+
+
+def judge_share(count: int, total: int, allowed: float, sentence: str) -> Judgement | None:
+    """Return that a share is above its limit by more than chance, None where it is not.
+
+    Args:
+        count: How often it happened.
+        total: Of how many.
+        allowed: The limit in percent.
+        sentence: What happened, with the share as `{share}`.
+    """
+    found = clopper_pearson(count, total)
+    if count < _FEWEST or 100 * found.low <= allowed:
+        return None
+    return Judgement(
+        Verdict.FAILED,
+        f"{sentence.format(share=f'{100 * found.estimate:.1f} %')}, at least "
+        f"{100 * found.low:.1f} % beyond chance, and {allowed:g} % are allowed.",
+    )
+
+
+def _errors(counts: Counts, limits: Limits) -> Judgement | None:
+    requests = round(counts.requests)
+    sentence = f"{{share}} of {requests} requests failed"
+    return judge_share(round(counts.failed), requests, limits.error_percent, sentence)
 
 
 def _restarts(candidate: Tally) -> Judgement | None:
@@ -157,11 +184,6 @@ def _restarts(candidate: Tally) -> Judgement | None:
         return None
     where = ", ".join(sorted(candidate.restarts))
     return Judgement(Verdict.FAILED, f"Its server restarted while it was held ({where}).")
-
-
-def _error_interval(counts: Counts) -> tuple[float, float]:
-    found = clopper_pearson(round(counts.failed), round(counts.requests))
-    return 100 * found.low, 100 * found.high
 
 
 def _inconclusive(reason: str) -> Judgement:

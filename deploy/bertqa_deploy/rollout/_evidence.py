@@ -16,12 +16,17 @@ from bertqa.evaluation import (
     Samples,
     SquadDataset,
     System,
-    clopper_pearson,
     compare,
     follow_log,
 )
 from bertqa.qa import normalize
-from bertqa_deploy.rollout._analysis import FEWEST_FAILURES, Judgement, Limits, Verdict
+from bertqa_deploy.rollout._analysis import (
+    Judgement,
+    Limits,
+    Verdict,
+    judge_latency,
+    judge_share,
+)
 from bertqa_deploy.rollout._rollout import Evidence
 
 _LEVEL = 0.05
@@ -184,13 +189,10 @@ def judge_copies(copies: Copies, limits: Limits) -> Judgement:
         (copies.failed, limits.error_percent, "failed"),
         (copies.differing, limits.disagreement_percent, "were answered differently"),
     ):
-        found = clopper_pearson(count, copies.asked)
-        if count >= FEWEST_FAILURES and 100 * found.low > allowed:
-            return Judgement(
-                Verdict.FAILED,
-                f"Of {copies.asked} copies {100 * found.estimate:.1f} % {what}, at least "
-                f"{100 * found.low:.1f} % beyond chance, and {allowed:g} % are allowed.",
-            )
+        sentence = f"Of {copies.asked} copies {{share}} {what}"
+        crossed = judge_share(count, copies.asked, allowed, sentence)
+        if crossed is not None:
+            return crossed
     if copies.asked < limits.requests:
         hashed = (
             f" {copies.hashed} recorded questions are hashes: record with contexts=True."
@@ -202,13 +204,7 @@ def judge_copies(copies: Copies, limits: Limits) -> Judgement:
             f"It got {copies.asked} of at least {limits.requests} copies.{hashed}",
         )
     good, candidate = (1000 * Samples(tuple(each)).quantile(0.95) for each in copies.seconds)
-    if candidate > limits.p95_factor * good:
-        return Judgement(
-            Verdict.FAILED,
-            f"The 95th percentile of its latency is {candidate:.1f} ms, and {limits.p95_factor:g} "
-            f"times the {good:.1f} ms of the good version are allowed.",
-        )
-    return Judgement(
+    return judge_latency(good, candidate, limits) or Judgement(
         Verdict.SUCCESSFUL,
         f"Of {copies.asked} copies {100 * copies.differing / copies.asked:.1f} % were answered "
         f"differently, 95th percentile {candidate:.1f} ms against {good:.1f} ms.",

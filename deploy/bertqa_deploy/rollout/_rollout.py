@@ -197,12 +197,7 @@ class Rollout:
         memory = state.memory
         if memory.goal is not None and not memory.returning:
             return _Run(self, state, memory.good).undo()
-        goal = memory.way_back
-        if goal is None:
-            raise NothingToDoError(
-                "There is nothing to go back to: the split has always been "
-                f"{format_split(memory.good)}."
-            )
+        goal = memory.way_back()
         self.target.check(goal)
         at_once = replace(self, plan=Plan(), evidence=())
         return _Run(at_once, state, goal).go(returning=True)

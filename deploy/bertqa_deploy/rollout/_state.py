@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bertqa.artifact import WHOLE, Split
+from bertqa.artifact import WHOLE, Split, format_split
+from bertqa_deploy.errors import NothingToDoError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,20 @@ class Memory:
         """
         return Memory(self.good, goal, self.previous, returning)
 
-    @property
-    def way_back(self) -> Split | None:
-        """The split to which `--back` leads; None if there is none."""
-        if self.goal is None:
-            return self.previous
-        return self.goal if self.returning else self.good
+    def way_back(self) -> Split:
+        """Return the split to which `--back` leads.
+
+        Raises:
+            NothingToDoError: There is none.
+        """
+        if self.goal is not None:
+            return self.goal if self.returning else self.good
+        if self.previous is None:
+            raise NothingToDoError(
+                "There is nothing to go back to: the split has always been "
+                f"{format_split(self.good)}."
+            )
+        return self.previous
 
     def completed(self, split: Split) -> Memory:
         """Return the memory once a split is reached.
