@@ -25,7 +25,7 @@ demo: $(INSTALLED) ## A checkpoint becomes two versions, served and asked
 test: $(INSTALLED) ## Run the tests, but for those that take minutes each
 	$(PYTEST) -m "not thorough"
 
-test-thorough: $(INSTALLED) ## Run those: switches under load and in trouble, kills at every effect, notebooks
+test-thorough: $(INSTALLED) ## Run those: the demo's build, switches under load and in trouble, kills, notebooks
 	$(PYTEST) -m "thorough and not ovms"
 
 test-ovms: $(INSTALLED) ## Run the tests that need a real OVMS, which OVMS_BINARY names
