@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from torch import nn
-from transformers import BertForQuestionAnswering, TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._reason import reason_of
@@ -167,19 +166,19 @@ class _Build:
                 int8 = int8 or self._make_int8(model, fp32, int8_print)
         return BuildResult(fp32, int8, self.repository.manifest(int8.version).gate)
 
-    def _fp32_model(self, folder: Path) -> BertForQuestionAnswering:
+    def _fp32_model(self, folder: Path) -> PreTrainedModel:
         if self.recipe.finetune is None:
             return self.checkpoint.model
         return finetune(
             self.recipe, self.data, self.checkpoint, folder, self._callbacks("Fine-tuning")
         )
 
-    def _make_fp32(self, model: BertForQuestionAnswering, fingerprint: str) -> BuiltVersion:
+    def _make_fp32(self, model: PreTrainedModel, fingerprint: str) -> BuiltVersion:
         version = _Version(FP32, fingerprint, SpanModel(model), quantized=False)
         return self._publish(self._export(version))
 
     def _make_int8(
-        self, model: BertForQuestionAnswering, parent: BuiltVersion, fingerprint: str
+        self, model: PreTrainedModel, parent: BuiltVersion, fingerprint: str
     ) -> BuiltVersion:
         self._report("Quantising, calibrated on the recipe's data")
         module = quantize_and_train(
@@ -212,6 +211,7 @@ class _Build:
             source=self.checkpoint.description,
             dataset=self.dataset.name,
             toolchain=", ".join(f"{name} {number}" for name, number in toolchain().items()),
+            family=version.module.model.config.model_type,
         )
         folder = self.folder / f"{version.precision.lower()}-{version.fingerprint[:12]}" / EXPORTED
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,6 +244,8 @@ class _Build:
             recipe=self.recipe.model_dump(mode="json"),
             toolchain=toolchain(),
             inputs_sha256=version.fingerprint,
+            family=version.module.model.config.model_type,
+            inputs=version.module.inputs,
         )
         number = publish(
             self.repository,
@@ -319,7 +321,7 @@ class _Build:
 class _Version:
     precision: str
     fingerprint: str
-    module: nn.Module
+    module: SpanModel
     quantized: bool
 
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
-from transformers import BertForQuestionAnswering, PrinterCallback, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
 from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.data import RecipeData, TrainingWindows, training_windows
 from bertqa_build.errors import BuildError
+from bertqa_build.model import SpanModel
 from bertqa_build.quantization import (
     TOKENIZER_FILE,
     compiled_quantizers,
@@ -36,7 +36,7 @@ def finetune(
     checkpoint: Checkpoint,
     work_dir: Path,
     callbacks: Sequence[TrainerCallback] = (),
-) -> BertForQuestionAnswering:
+) -> PreTrainedModel:
     """Fine-tune a checkpoint on questions, as `recipe.finetune` says.
 
     Args:
@@ -66,7 +66,7 @@ def finetune(
             model.save_pretrained(staged)
             (staged / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json, encoding="utf-8")
     with quiet():
-        finetuned: BertForQuestionAnswering = BertForQuestionAnswering.from_pretrained(
+        finetuned: PreTrainedModel = type(checkpoint.model).from_pretrained(
             finished, dtype=torch.float32, attn_implementation="eager", local_files_only=True
         )
     return finetuned
@@ -76,10 +76,10 @@ def quantize_and_train(
     recipe: Recipe,
     data: RecipeData,
     checkpoint: Checkpoint,
-    model: BertForQuestionAnswering,
+    model: PreTrainedModel,
     work_dir: Path,
     callbacks: Sequence[TrainerCallback] = (),
-) -> nn.Module:
+) -> SpanModel:
     """Quantise a model, and train it further as `recipe.qat` says.
 
     Args:
@@ -138,10 +138,10 @@ def _train(
     data: RecipeData,
     settings: Training,
     checkpoint: Checkpoint,
-    model: nn.Module,
+    model: PreTrainedModel | SpanModel,
     directory: Path,
     callbacks: Sequence[TrainerCallback],
-    teacher: nn.Module | None = None,
+    teacher: PreTrainedModel | None = None,
 ) -> None:
     windows = _windows(
         recipe,

@@ -12,19 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import (
-    Trainer,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from bertqa_build.data import TrainingWindows, collate
 from bertqa_build.errors import TrainingError
-from bertqa_build.model import MASKED, as_span_model
+from bertqa_build.families import MASKED
+from bertqa_build.model import SpanModel, as_span_model
 from bertqa_build.recipe import Distillation, Training
 
 _KEPT_CHECKPOINTS = 2
 _STATE_FILE = "trainer_state.json"
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _REPLACED = ("forward", "_original_forward")  # by accelerate, for autocast, and for good
 _TARGETS = ("start_positions", "end_positions")
 
@@ -32,13 +29,13 @@ _TARGETS = ("start_positions", "end_positions")
 class QATrainer(Trainer):
     """A Hugging Face `Trainer` for span models, which can learn from a teacher.
 
-    Batches are those of `BertForQuestionAnswering`: `input_ids`, `attention_mask` and
-    `token_type_ids`, INT64 `[batch, tokens]`; `start_positions` and `end_positions`, INT64
+    Batches hold `input_ids`, `attention_mask` and `token_type_ids`, INT64 `[batch, tokens]`, of
+    which the model gets those that it has; and `start_positions` and `end_positions`, INT64
     `[batch]`. Dropout is turned off. A loss that is not finite stops the training at once with a
     TrainingError.
 
     Args:
-        model: A `BertForQuestionAnswering`, a `SpanModel`, or what `quantize` makes of them.
+        model: A question-answering model, a `SpanModel`, or what `quantize` makes of them.
         args: The Trainer's arguments.
         teacher: A model to learn from, in FP32; it is frozen. Without one the loss is the cross
             entropy of the gold answers.
@@ -48,18 +45,17 @@ class QATrainer(Trainer):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PreTrainedModel | SpanModel,
         args: TrainingArguments,
         *,
-        teacher: nn.Module | None = None,
+        teacher: PreTrainedModel | SpanModel | None = None,
         distillation: Distillation | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("data_collator", collate)
         student = as_span_model(model)
-        for module in student.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
+        self._inputs = student.inputs
+        turn_off_dropout(student)
         super().__init__(model=student, args=args, **kwargs)
         self.label_names = list(_TARGETS)
         self.distillation = distillation or Distillation()
@@ -89,7 +85,7 @@ class QATrainer(Trainer):
         Raises:
             TrainingError: The loss is not finite.
         """
-        batch = {name: inputs[name] for name in _INPUTS}
+        batch = {name: inputs[name] for name in self._inputs}
         mask = batch["attention_mask"].bool()
         logits = [_masked(each, mask) for each in model(**batch)]
         targets = [inputs[name] for name in _TARGETS]
@@ -130,7 +126,7 @@ class QATrainer(Trainer):
         return super()._get_train_sampler(train_dataset)
 
     def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = [*_INPUTS, *_TARGETS]  # type: ignore[assignment]
+        self._signature_columns = [*self._inputs, *_TARGETS]  # type: ignore[assignment]
 
 
 def distillation_loss(student: list[Tensor], teacher: list[Tensor], temperature: float) -> Tensor:
@@ -229,6 +225,19 @@ def freeze_embeddings(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if re.search(r"[./]embeddings[./]", name):
             parameter.requires_grad_(False)
+
+
+def turn_off_dropout(model: nn.Module) -> None:
+    """Let a model compute in training what it computes otherwise.
+
+    Args:
+        model: The model, changed in place.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):  # as in ModernBERT
+            setattr(module, "attention_dropout", 0.0)  # noqa: B010
 
 
 def _is_complete(checkpoint: Path) -> bool:

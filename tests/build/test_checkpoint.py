@@ -170,8 +170,9 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "distilbert"}', encoding="utf-8")
-    assert "is a distilbert; only BERT can be built" in str(refusal(tmp_path))
+    (tmp_path / "config.json").write_text('{"model_type": "xlnet"}', encoding="utf-8")
+    message = str(refusal(tmp_path))
+    assert "has the model_type 'xlnet', which cannot be built; albert, bert, camembert" in message
 
 
 def test_a_checkpoint_without_a_head_is_for_fine_tuning_only(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_checkpoint_that_is_not_whole_is_refused(checkpoint: Path) -> None:
     tensors = load_file(weights)
     del tensors["bert.encoder.layer.0.output.dense.weight"]
     save_file(tensors, weights, {"format": "pt"})
-    assert "lacks 1 tensors of a BERT" in str(refusal(checkpoint))
+    assert "lacks 1 tensors of BERT" in str(refusal(checkpoint))
     weights.write_bytes(weights.read_bytes()[:100])
     assert "cannot be loaded" in str(refusal(checkpoint))
 

@@ -118,7 +118,7 @@ def test_a_loss_that_is_not_a_number_stops_the_training_at_once(
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step == 6:
                 with torch.no_grad():
-                    kwargs["model"].bert.qa_outputs.bias.fill_(math.nan)
+                    kwargs["model"].model.qa_outputs.bias.fill_(math.nan)
 
     with pytest.raises(TrainingError, match="The loss became nan at step 7 of 20"):
         train(trainer_of(windows, tmp_path, callbacks=[Break()]))

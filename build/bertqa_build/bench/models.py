@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertForQuestionAnswering
+from transformers import BertConfig, BertForQuestionAnswering, PreTrainedModel
 
 from bertqa._progress import OnProgress, Progress
 from bertqa.artifact import ModelInfo, synthetic_inputs
@@ -70,17 +70,16 @@ def prepare(
         return files, description
     staged = files.root.with_name(f".{files.root.name}")
     shutil.rmtree(staged, ignore_errors=True)
-    bert = (
+    plain: PreTrainedModel = (
         _random(model)
         if model in SHAPES
         else load_checkpoint(model, needs_head=False, max_seq_len=max_seq_len).model
     )
-    fp32 = SpanModel(bert).eval()
+    fp32 = SpanModel(plain).eval()
     on_progress(Progress(f"Quantising {model}"))
     settings = Quantization(calibration_windows=1)
-    calibration = {
-        name: array[0] for name, array in synthetic_inputs(1, CALIBRATION_TOKENS).items()
-    }
+    words = synthetic_inputs(1, CALIBRATION_TOKENS, ids=range(fp32.vocabulary))
+    calibration = {name: array[0] for name, array in words.items()}
     int8 = quantize(fp32, [calibration], settings)
     info = ModelInfo(tokenizer_json="{}", max_seq_len=512, doc_stride=128, source=description)
     made = BenchFiles(staged)
@@ -90,7 +89,7 @@ def prepare(
         quantized = precision is Precision.INT8
         write_openvino(to_openvino(module, quantized=quantized), info, made.ir(precision))
         write_onnx(to_onnx(module, quantized=quantized), info, made.onnx(precision))
-    bert.config.save_pretrained(staged)
+    plain.config.save_pretrained(staged)
     staged.rename(files.root)
     return files, description
 

@@ -15,6 +15,9 @@ from bertqa.transport import InferResult
 
 Outcome = list[Answer] | BertQAError
 
+_Key = tuple[int | None, tuple[str, ...], int]
+"""A version, the inputs that it takes, and a padded length."""
+
 
 @dataclass(slots=True, eq=False)
 class InFlightQuestion:
@@ -173,14 +176,17 @@ class Batcher:
 
     def _make_batches(self) -> None:
         """Make batches of what is gathered, those with windows of early questions first."""
-        groups: dict[tuple[int | None, int], list[PendingWindow]] = defaultdict(list)
+        groups: dict[tuple[int | None, tuple[str, ...], int], list[PendingWindow]] = defaultdict(
+            list
+        )
         for pending in self._gathered:
             if pending.is_wanted:
-                groups[pending.version, padded_length(len(pending.window))].append(pending)
+                window = pending.window
+                groups[pending.version, window.inputs, padded_length(len(window))].append(pending)
         self._gathered = []
         batches = [
             (version, group[first : first + size])
-            for (version, length), group in groups.items()
+            for (version, _, length), group in groups.items()
             for size in [max(self._token_budget // length, 1)]
             for first in range(0, len(group), size)
         ]

@@ -123,7 +123,19 @@ class Question:
     def _answer_once(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
         spec = yield from _spec_of(registry, version)
         windows = self._windows(spec)
-        results: list[WindowResult] = yield RunInference(windows, version)
+        results: list[WindowResult]
+        try:
+            results = yield RunInference(windows, version)
+        except ProtocolError as error:
+            if version is not None:
+                raise
+            # The server may have another default version by now, of another family.
+            registry.forget_default(spec)
+            if (yield from _spec_of(registry, None)) == spec:
+                raise
+            raise VersionNotFoundError(
+                "The server's default version takes other inputs now.", detail=str(error)
+            ) from error
         answered = _prevailing(results)
         if version is None:
             current = yield from _spec_of(registry, answered)

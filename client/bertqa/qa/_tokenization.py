@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from bertqa import _defaults
 from bertqa._reason import reason_of
+from bertqa.artifact import INPUTS
 from bertqa.errors import (
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
     TokenizerError,
 )
+from bertqa.qa._offsets import METASPACE, NO_WORD, exact_offsets, word_offsets
 
 TOKENIZER_FILE = "tokenizer.json"
 OUTSIDE = -1
@@ -39,12 +41,14 @@ class Window:
         offsets: INT64 `[tokens, 2]`: where in the context each token begins and ends, in
             characters; -1 for tokens that are not of the context.
         word_offsets: INT64 `[tokens, 2]`: the same for the word that the token is part of.
+        inputs: The names of the inputs that the model has.
     """
 
     input_ids: NDArray[np.int64]
     token_type_ids: NDArray[np.int64]
     offsets: NDArray[np.int64]
     word_offsets: NDArray[np.int64]
+    inputs: tuple[str, ...] = INPUTS
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -78,15 +82,24 @@ class QATokenizer:
             of special tokens are changed.
 
     Raises:
-        TokenizerError: The tokenizer does not join a question and a context.
+        TokenizerError: The tokenizer does not join a question and a context, or pads on the left.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
+        padding = tokenizer.padding
+        if padding is not None and padding["direction"] == "left":
+            raise TokenizerError(
+                "The tokenizer pads on the left, but windows are padded on the right, which moves "
+                "every token for a model that learned positions with the padding before it. Set "
+                "the padding's direction in the tokenizer.json to Right if the model was trained "
+                "so."
+            )
         tokenizer.no_truncation()
         tokenizer.no_padding()
         # Text that spells out a special token stays text: it cannot fake the model's structure.
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
+        self._metaspace = tokenizer.token_to_id(METASPACE)
         self._template = self._learn_template()
         self._context_tokens = functools.lru_cache(_defaults.CONTEXTS_CACHED)(self._tokens)
 
@@ -252,12 +265,11 @@ class QATokenizer:
 
     def _tokens(self, text: str) -> _Tokens:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-        return _Tokens(
-            ids=np.array(encoding.ids, dtype=np.int64),
-            offsets=offsets,
-            word_offsets=_word_offsets(encoding, offsets),
-        )
+        ids = np.array(encoding.ids, dtype=np.int64)
+        reported = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+        offsets = exact_offsets(text, reported, ids == self._metaspace)
+        words = [NO_WORD if word is None else word for word in encoding.word_ids]
+        return _Tokens(ids, offsets, word_offsets(text, offsets, np.array(words, dtype=np.int64)))
 
     def _learn_template(self) -> tuple[_Special, _Special, _Special]:
         """Find where special tokens go by encoding a pair of texts."""
@@ -313,16 +325,3 @@ def check_text(
             f"The {name} has a lone surrogate, U+{ord(text[surrogate.start]):04X}, at character "
             f"{surrogate.start}: it was decoded wrongly."
         ) from surrogate
-
-
-def _word_offsets(encoding: Encoding, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the offsets of each token's word; a token without a word is one by itself."""
-    if not len(offsets):
-        return offsets
-    words = np.array([OUTSIDE if word is None else word for word in encoding.word_ids])
-    begins = np.ones(len(words), dtype=bool)
-    begins[1:] = (words[1:] != words[:-1]) | (words[1:] == OUTSIDE)
-    first = np.flatnonzero(begins)
-    last = np.append(first[1:], len(words)) - 1
-    word = np.cumsum(begins) - 1
-    return np.stack([offsets[first, 0][word], offsets[last, 1][word]], axis=1)
