@@ -139,7 +139,7 @@ def test_versions_of_two_families_share_the_traffic_of_one_name(
     assert repository.versions() == [1, 2, 3, 4, 5, 6]
     with (
         Served(engine, repository.root) as server,
-        QAClient(**server.address(), weights={1: 1, 4: 1, 6: 1}) as qa,
+        QAClient(**server.address(), traffic={1: 30, 4: 30, 6: 40}) as qa,
     ):
         answers = list(qa.answer_many([(QUESTION, CONTEXT)] * 60))
         assert {answer.model_version for answer in answers} == {1, 4, 6}

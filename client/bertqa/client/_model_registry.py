@@ -206,12 +206,6 @@ class ModelRegistry:
 
 
 def _check_signature(metadata: ModelMetadata) -> None:
-    unknown = sorted(metadata.inputs.keys() - _INPUT_TYPES.keys())
-    if unknown:
-        raise NotAQAModelError(
-            f"The model {metadata.name!r} is not a question-answering model that can be asked: a "
-            f"client cannot fill its input {unknown[0]!r}."
-        )
     for kind, wanted, found in (
         ("input", _INPUT_TYPES, metadata.inputs),
         ("output", _OUTPUT_TYPES, metadata.outputs),
@@ -229,3 +223,9 @@ def _check_signature(metadata: ModelMetadata) -> None:
                     f"The model {metadata.name!r} is not a question-answering model: its {kind} "
                     f"{name!r} is {found[name]}, but it has to be {datatype}."
                 )
+    unknown = sorted(metadata.inputs.keys() - _INPUT_TYPES.keys())
+    if unknown:
+        raise NotAQAModelError(
+            f"The model {metadata.name!r} cannot be asked: a client cannot fill its input "
+            f"{unknown[0]!r}."
+        )

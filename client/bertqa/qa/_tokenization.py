@@ -27,6 +27,8 @@ from bertqa.qa._offsets import METASPACE, NO_WORD, exact_offsets, word_offsets
 TOKENIZER_FILE = "tokenizer.json"
 OUTSIDE = -1
 
+_IN_NO_VOCABULARY = "\U00012000"  # A cuneiform sign.
+
 # What ends in .json is the name of a file.
 _HUB_ID = re.compile(r"(?!.*\.json$)(?:\w[\w.-]{0,95}/)?\w[\w.-]{0,95}", re.ASCII)
 
@@ -100,6 +102,7 @@ class QATokenizer:
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self._metaspace = tokenizer.token_to_id(METASPACE)
+        self._special, self._unknown = _special_and_unknown(tokenizer)
         self._template = self._learn_template()
         self._context_tokens = functools.lru_cache(_defaults.CONTEXTS_CACHED)(self._tokens)
 
@@ -269,6 +272,9 @@ class QATokenizer:
         reported = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
         offsets = exact_offsets(text, reported, ids == self._metaspace)
         words = [NO_WORD if word is None else word for word in encoding.word_ids]
+        if self._unknown is not None:
+            # A unigram model has special tokens among its pieces, and finds them in a text too.
+            ids[np.isin(ids, self._special)] = self._unknown
         return _Tokens(ids, offsets, word_offsets(text, offsets, np.array(words, dtype=np.int64)))
 
     def _learn_template(self) -> tuple[_Special, _Special, _Special]:
@@ -299,6 +305,15 @@ def _exists(source: str) -> bool:
         return Path(source).exists() and bool(source)
     except OSError:  # The name is too long, say.
         return False
+
+
+def _special_and_unknown(tokenizer: Tokenizer) -> tuple[NDArray[np.int64], int | None]:
+    """Return the special tokens, and the one that stands for text that the vocabulary lacks."""
+    ids = tokenizer.encode(_IN_NO_VOCABULARY, add_special_tokens=False).ids
+    unknown = ids[-1] if ids else None
+    added = tokenizer.get_added_tokens_decoder()
+    special = {number for number, token in added.items() if token.special}
+    return np.array(sorted(special - {unknown}), dtype=np.int64), unknown
 
 
 def check_text(

@@ -49,7 +49,7 @@ def test_each_version_is_asked_with_its_own_tokenizer_and_inputs(
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
 def test_traffic_is_split_between_families(server: Served, scheme: str, open_client: Twins) -> None:
-    client = open_client(**server.address(scheme), weights={1: 50, 2: 50})
+    client = open_client(**server.address(scheme), traffic={1: 50, 2: 50})
     answers = list(client.answer_many(pairs(60)))
     assert set(Counter(answer.model_version for answer in answers)) == {1, 2}
 

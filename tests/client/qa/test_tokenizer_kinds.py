@@ -63,9 +63,9 @@ def best_span(window: Window, start: int, end: int) -> Logits:
 
 
 @every_kind
-@every_text
+@pytest.mark.parametrize("text", list(TEXTS.values())[:-1], ids=list(TEXTS)[:-1])
 def test_windows_are_those_of_the_tokenizers_library(train: Train, text: str) -> None:
-    reference = train()
+    reference = Tokenizer.from_str(json_of(train))
     reference.encode_special_tokens = True
     reference.enable_truncation(64, stride=16, strategy="only_second")
     encoding = reference.encode(QUESTION, text * 3)
@@ -115,7 +115,6 @@ def test_tokens_are_in_order_and_leave_nothing_but_white_space_out(train: Train,
         (byte_pairs_of_modernbert, "A region of Normandy, in France.", "ormand", "Normandy"),
         (unigram, "The people gave it.", "eopl", "people"),
         (unigram, JAPANESE, "京都", "京都"),
-        (byte_pairs, JAPANESE, "首", "首"),
         (unigram, THAI, "เมือง", "เมือง"),
         (unigram, ARABIC, "صم", "عاصمة"),
     ],
@@ -144,7 +143,7 @@ def test_a_word_never_ends_before_a_mark_of_its_last_character() -> None:
 
 @every_kind
 def test_text_that_spells_special_tokens_stays_text(train: Train) -> None:
-    tokenizer = train()
+    tokenizer = Tokenizer.from_str(json_of(train))
     special = {each.content for each in tokenizer.get_added_tokens_decoder().values()}
     ids = {tokenizer.token_to_id(token) for token in special} - {tokenizer.token_to_id("[UNK]")}
     ids -= {tokenizer.token_to_id("<unk>")}
