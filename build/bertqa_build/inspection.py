@@ -35,7 +35,7 @@ _DEQUANTIZED = "/DequantizationMultiply"
 _LAYER = re.compile(
     r"(?<!\w)((?:embeddings|encoder|transformer|layers|qa_outputs|head|classifier)[\w.]*)"
 )
-_PASSED_THROUGH = {"Transpose", "Reshape", "Convert", "Multiply", "Subtract", "Unsqueeze"}
+_PASSED_THROUGH = {"Transpose", "Reshape", "Convert", "Multiply", "Subtract", "Unsqueeze", "Tile"}
 
 NOT_QUANTISED = "the version is not quantised"
 KEPT = "the recipe keeps it in floating point: quantization.keep_floating_point"

@@ -36,6 +36,7 @@ from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.data import RecipeData
 from bertqa_build.errors import BuildError
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
+from bertqa_build.families import family_of
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data, toolchain
 from bertqa_build.gate import judge, require_passed
 from bertqa_build.model import SpanModel
@@ -180,7 +181,12 @@ class _Build:
     def _make_int8(
         self, model: PreTrainedModel, parent: BuiltVersion, fingerprint: str
     ) -> BuiltVersion:
-        self._report("Quantising, calibrated on the recipe's data")
+        stage, family = (
+            "Quantising, calibrated on the recipe's data",
+            family_of(model.config.model_type),
+        )
+        note = f"{family.name} without SmoothQuant: {family.no_smooth_quant}"
+        self.on_progress(Progress(stage, note=note if family.no_smooth_quant else ""))
         module = quantize_and_train(
             self.recipe,
             self.data,

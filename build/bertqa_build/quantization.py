@@ -77,13 +77,10 @@ def quantize(
             preset=nncf.QuantizationPreset(settings.preset),
             model_type=nncf.ModelType.TRANSFORMER,
             fast_bias_correction=settings.fast_bias_correction,
-            ignored_scope=nncf.IgnoredScope(
-                patterns=[*settings.keep_floating_point, *family.keep_floating_point],
-                validate=False,
-            ),
+            ignored_scope=nncf.IgnoredScope(patterns=settings.keep_floating_point),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
-                    matmul=settings.smooth_quant_alpha if family.smooth_quant else _OFF
+                    matmul=_OFF if family.no_smooth_quant else settings.smooth_quant_alpha
                 )
             ),
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -27,17 +25,14 @@ class Family:
         model_class: The class of transformers, which runs with eager attention.
         head: The names of the layers that make logits of hidden states.
         fast_attention: The quickest implementation of attention that PyTorch has for it.
-        smooth_quant: Whether SmoothQuant may move the range of activations into weights.
-        keep_floating_point: Regular expressions for the nodes of NNCF's graph that stay in floating
-            point, each with the reason.
+        no_smooth_quant: Why SmoothQuant is turned off; empty where it is on.
     """
 
     name: ClassVar[str]
     model_class: ClassVar[type[PreTrainedModel]]
     head: ClassVar[tuple[str, ...]] = ("qa_outputs",)
-    smooth_quant: ClassVar[bool] = True
+    no_smooth_quant: ClassVar[str] = ""
     fast_attention: ClassVar[str] = "sdpa"
-    keep_floating_point: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def has_token_types(self, config: Any) -> bool:
         """Return whether a model distinguishes the tokens of the question from the context's.

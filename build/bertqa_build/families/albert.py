@@ -8,14 +8,11 @@ from bertqa_build.families._family import Family
 
 
 class Albert(Family):
-    """ALBERT, whose layers share their weights.
-
-    SmoothQuant would scale those weights once for each layer that uses them.
-    """
+    """ALBERT, whose layers share their weights."""
 
     name = "ALBERT"
     model_class = AlbertForQuestionAnswering
-    smooth_quant = False
+    no_smooth_quant = "its layers share weights, to which no one factor fits"
 
 
 FAMILY = Albert()
