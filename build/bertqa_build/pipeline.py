@@ -181,12 +181,9 @@ class _Build:
     def _make_int8(
         self, model: PreTrainedModel, parent: BuiltVersion, fingerprint: str
     ) -> BuiltVersion:
-        stage, family = (
-            "Quantising, calibrated on the recipe's data",
-            family_of(model.config.model_type),
-        )
-        note = f"{family.name} without SmoothQuant: {family.no_smooth_quant}"
-        self.on_progress(Progress(stage, note=note if family.no_smooth_quant else ""))
+        family = family_of(model.config.model_type)
+        note = f"without SmoothQuant: {family.no_smooth_quant}" if family.no_smooth_quant else ""
+        self.on_progress(Progress("Quantising, calibrated on the recipe's data", note=note))
         module = quantize_and_train(
             self.recipe,
             self.data,
