@@ -202,9 +202,10 @@ class ConnectionOptions:
         """The server's address: the one on this machine where none is named."""
         return self.url or DEFAULT_URL
 
-    def tls(self) -> TLS:
-        """Return the TLS files."""
-        return TLS(ca=self.ca, certificate=self.certificate, key=self.key)
+    def tls(self) -> TLS | None:
+        """Return the TLS files, None where no option names one: any other TLS needs its address."""
+        tls = TLS(ca=self.ca, certificate=self.certificate, key=self.key)
+        return None if tls == TLS() else tls
 
     def headers(self) -> dict[str, str]:
         """Return the headers by name."""

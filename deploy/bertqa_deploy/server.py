@@ -129,6 +129,7 @@ class Server:
             model=model,
             timeout=self.timeout,
             tls=security.tls,
+            token=security.token,
             headers=security.headers,
         )
 

@@ -20,7 +20,7 @@ from bertqa.transport._contract import (
 from bertqa.transport._factory import TransportOptions
 from bertqa.transport._patience import ANSWER_SECONDS, NO_ANSWER, patiently
 from bertqa.transport._retries import pause_after_refusal, pauses
-from bertqa.transport._security import TLS, Security
+from bertqa.transport._security import TLS, Security, Token
 from bertqa.transport._served_versions import ServedVersion, served_versions
 from bertqa.transport._sync.factory import open_split_transport, open_transport
 from bertqa.transport._sync.rest import RestTransport
@@ -42,6 +42,7 @@ __all__ = [
     "RestTransport",
     "Security",
     "ServedVersion",
+    "Token",
     "Transport",
     "TransportOptions",
     "VersionMetadata",

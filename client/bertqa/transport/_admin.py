@@ -84,7 +84,8 @@ class AdminClient:
         direct: bool = False,
     ) -> None:
         self.address = address
-        arguments = client_arguments(address, security or Security(), direct=direct)
+        self._security = security or Security()
+        arguments = client_arguments(address, self._security, direct=direct)
         self._client = httpx.Client(timeout=timeout, **arguments)
         self._anew = partial(AdminClient, address, security, timeout=timeout, direct=direct)
 
@@ -262,7 +263,8 @@ class AdminClient:
 
     def _send(self, method: str, path: str, body: object = None) -> httpx.Response:
         with mapped_errors(self.address, self._mapper()):
-            return self._client.request(method, path, json=body)
+            headers = self._security.sync_headers()
+            return self._client.request(method, path, json=body, headers=headers)
 
     def _is_ok(self, path: str) -> bool:
         return self._send("GET", path).status_code == httpx.codes.OK

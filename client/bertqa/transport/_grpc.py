@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -35,7 +35,7 @@ class GrpcConnection:
         self._address = address
         self._model = model
         self._repeats = repeats
-        self._headers = tuple(security.headers.items())
+        self._security = security
         self._credentials = security.grpc_credentials() if address.is_secure else None
         # A server that answered before is waited for; one that never answered is not.
         self._met = False
@@ -43,10 +43,10 @@ class GrpcConnection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._address)!r}, model={self._model!r})"
 
-    def _call_arguments(self, deadline: float) -> dict[str, Any]:
+    def _call_arguments(self, deadline: float, headers: Mapping[str, str]) -> dict[str, Any]:
         return {
             "timeout": deadline - time.monotonic(),
-            "metadata": self._headers,
+            "metadata": tuple(headers.items()),
             "wait_for_ready": (self._repeats and self._met) or None,
         }
 

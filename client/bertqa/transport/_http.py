@@ -25,7 +25,7 @@ def client_arguments(
 
     Args:
         address: The server, over HTTP or HTTPS.
-        security: TLS files, and headers to send with each request.
+        security: TLS files; the headers belong to each request.
         direct: Never use a proxy, whatever the environment says.
 
     Returns:
@@ -36,7 +36,7 @@ def client_arguments(
     """
     return {
         "base_url": str(address),
-        "headers": {**_names(address), **security.headers},
+        "headers": _names(address),
         "verify": security.ssl_context() if address.is_secure else False,
         "trust_env": not (direct or is_called_directly(address)),
     }

@@ -28,6 +28,7 @@ class RestConnection:
     def __init__(self, address: Address, model: str, security: Security, *, repeats: bool) -> None:
         self._address = address
         self._model = model
+        self._security = security
         self._repeats = repeats
         self._codec = RestCodec(model)
         # A server that answered before is waited for; one that never answered is not.

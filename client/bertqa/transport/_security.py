@@ -2,82 +2,175 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 
 from bertqa._reason import reason_of
-from bertqa.errors import InvalidOptionError
+from bertqa.errors import AccessDeniedError, BertQAError, InvalidOptionError
 
-_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+Token = str | Callable[[], str | Awaitable[str]]
+"""A bearer token, or what returns the one of now: called for each request."""
+
+# What gRPC allows, which is a part of what HTTP allows.
+_HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
+_HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")
+_TOKEN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_OF_THE_PROTOCOL = frozenset(
+    {
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "inference-header-content-length",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_AUTHORIZATION = "authorization"
+_FILES = ("ca", "certificate", "key")
 
 
 @dataclass(frozen=True, slots=True)
 class TLS:
-    """Files in PEM format, for a private certificate authority or for mutual TLS.
+    """How to check a server's certificate, and what to show it.
 
     Attributes:
-        ca: The certificates to trust instead of the system's.
-        certificate: The client's own certificate chain, for mutual TLS.
-        key: The private key of `certificate`.
+        ca: A PEM file with the certificates to trust instead of the system's.
+        certificate: A PEM file with the client's own certificate chain, for mutual TLS.
+        key: A PEM file with the private key of `certificate`.
+        server_name: The name that the server's certificate is for, where the address has another
+            one, as with `kubectl port-forward`. The server is also called by it.
 
     Raises:
-        InvalidOptionError: Only one of `certificate` and `key` is given.
+        InvalidOptionError: Only one of `certificate` and `key` is given, or a value is not valid.
     """
 
     ca: str | Path | None = None
     certificate: str | Path | None = None
     key: str | Path | None = None
+    server_name: str | None = None
 
     def __post_init__(self) -> None:
+        for name in _FILES:
+            path = getattr(self, name)
+            if not (path is None or isinstance(path, str | Path)):
+                raise InvalidOptionError(f"TLS has {name}={path!r}: pass the path of a PEM file.")
         if (self.certificate is None) != (self.key is None):
             raise InvalidOptionError("TLS needs certificate= and key= together.")
+        if self.server_name is not None:
+            _check_server_name(self.server_name)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Security:
-    """TLS files, and the headers to send with each call.
+    """TLS, and what to send with each call.
 
     Attributes:
-        tls: The TLS files.
+        tls: How to check and what to show; None where nothing was asked for.
         headers: Headers by lower-case name; their values are secrets, which `repr` leaves out.
+        token: A bearer token, or what returns one.
     """
 
-    tls: TLS = field(default_factory=TLS)
+    tls: TLS | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    token: Token | None = None
 
     def __repr__(self) -> str:
-        return f"Security(tls={self.tls!r}, headers={sorted(self.headers)} (values hidden))"
+        token = "" if self.token is None else ", token=(hidden)"
+        return f"Security(tls={self.tls!r}, headers={sorted(self.headers)} (values hidden){token})"
 
     @classmethod
-    def of(cls, tls: TLS | None, token: str | None, headers: Mapping[str, str] | None) -> Security:
+    def of(
+        cls,
+        tls: TLS | None = None,
+        token: Token | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Security:
         """Combine what a user passed.
 
         Args:
-            tls: The TLS files, or None for the system's certificates.
-            token: A bearer token, or None.
-            headers: More headers, or None; names become lower case, as gRPC requires it.
+            tls: TLS files and the server's name, or None for the system's certificates.
+            token: A bearer token, or what returns the one of now, or None. It may return an
+                awaitable where the client is asynchronous. One newline at the end is left out.
+            headers: More headers, or None; names become lower case, as gRPC requires it. `Host`
+                is the name by which the server is called, over gRPC too.
 
         Returns:
             The combination.
 
         Raises:
-            InvalidOptionError: The token or a header has characters that cannot be sent.
+            InvalidOptionError: The token or a header cannot be sent; the message names it, and does
+                not show its value.
         """
-        merged = {name.lower(): value for name, value in (headers or {}).items()}
+        if not (tls is None or isinstance(tls, TLS)):
+            raise InvalidOptionError(f"tls= is a {type(tls).__name__}: pass bertqa.TLS(...).")
+        checked = _checked_headers(headers)
         if token is not None:
-            merged["authorization"] = f"Bearer {token}"
-        for name, value in merged.items():
-            if not _HEADER_VALUE.fullmatch(value):
-                # The value may be a secret, so that it is not shown.
+            if _AUTHORIZATION in checked:
                 raise InvalidOptionError(
-                    f"The header {name!r} cannot be sent: its value has to be printable ASCII."
+                    "Pass token= or the header 'authorization', and not both: token= is sent as it."
                 )
-        return cls(tls or TLS(), merged)
+            if not callable(token):
+                token = _checked_token(token)
+        return cls(tls, checked, token)
+
+    @property
+    def server_name(self) -> str | None:
+        """The name that the server's certificate is for, where that is not the address's."""
+        return None if self.tls is None else self.tls.server_name
+
+    async def async_headers(self) -> dict[str, str]:
+        """Return the headers of one call, with the token of now.
+
+        Raises:
+            BertQAError: The token cannot be had, or cannot be sent.
+        """
+        token = self._current_token()
+        if inspect.isawaitable(token):
+            try:
+                token = await token
+            except Exception as error:
+                raise _no_token(error) from error
+        return self._with_token(token)
+
+    def sync_headers(self) -> dict[str, str]:
+        """Return the headers of one call, with the token of now.
+
+        Raises:
+            BertQAError: The token cannot be had, or cannot be sent.
+        """
+        token = self._current_token()
+        if inspect.isawaitable(token):
+            if inspect.iscoroutine(token):
+                token.close()
+            raise InvalidOptionError(
+                "token= returns an awaitable, which AsyncQAClient alone can wait for: pass a "
+                "function that returns the token itself."
+            )
+        return self._with_token(token)
+
+    def _current_token(self) -> object:
+        if not callable(self.token):
+            return self.token
+        try:
+            return self.token()
+        except Exception as error:
+            raise _no_token(error) from error
+
+    def _with_token(self, token: object) -> dict[str, str]:
+        if self.token is None:
+            return dict(self.headers)
+        return {**self.headers, _AUTHORIZATION: f"Bearer {_checked_token(token)}"}
 
     def grpc_credentials(self) -> grpc.ChannelCredentials:
         """Return the credentials of a gRPC channel.
@@ -85,12 +178,13 @@ class Security:
         Raises:
             InvalidOptionError: A TLS file cannot be read or is not valid.
         """
-        if self.tls != TLS():
+        tls = self.tls or TLS()
+        if tls != TLS():
             self.ssl_context()  # gRPC itself reports a damaged file as a server that is away.
         return grpc.ssl_channel_credentials(
-            root_certificates=_read(self.tls.ca),
-            private_key=_read(self.tls.key),
-            certificate_chain=_read(self.tls.certificate),
+            root_certificates=_read(tls.ca),
+            private_key=_read(tls.key),
+            certificate_chain=_read(tls.certificate),
         )
 
     def ssl_context(self) -> ssl.SSLContext:
@@ -99,17 +193,102 @@ class Security:
         Raises:
             InvalidOptionError: A TLS file cannot be read or is not valid.
         """
+        tls = self.tls or TLS()
         try:
-            context = ssl.create_default_context(cafile=self.tls.ca)
-            if self.tls.certificate is not None:
-                context.load_cert_chain(self.tls.certificate, self.tls.key, password="")
+            context = ssl.create_default_context(cafile=tls.ca)
+            if tls.certificate is not None:
+                context.load_cert_chain(tls.certificate, tls.key, password="")
         except OSError as error:  # ssl.SSLError is one
-            files = filter(None, (self.tls.ca, self.tls.certificate, self.tls.key))
+            files = filter(None, (tls.ca, tls.certificate, tls.key))
             raise InvalidOptionError(
                 f"The TLS files {', '.join(map(str, files))} cannot be used: {reason_of(error)}. "
                 "Pass files in PEM format, and a key without a password."
             ) from error
         return context
+
+
+def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return headers by lower-case name.
+
+    Raises:
+        InvalidOptionError: A header cannot be sent.
+    """
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise InvalidOptionError(
+            f"headers= is a {type(headers).__name__}: pass a mapping from names to values."
+        )
+    checked: dict[str, str] = {}
+    for given, value in headers.items():
+        name = given.lower() if isinstance(given, str) else ""
+        fault = _fault_of(name, value)
+        if name in checked:
+            fault = "it is given twice"
+        if fault is not None:
+            # The value may be a secret, so that it is not shown.
+            raise InvalidOptionError(f"The header {given!r} cannot be sent: {fault}.")
+        checked[name] = value
+    return checked
+
+
+def _fault_of(name: str, value: object) -> str | None:
+    """Return why a header cannot be sent, None where it can."""
+    if name.startswith(":"):
+        return "names with a colon belong to HTTP/2 itself (for ':authority', pass 'Host')"
+    if not _HEADER_NAME.fullmatch(name):
+        return "its name has to be of ASCII letters, digits, '-', '_' and '.'"
+    if name.startswith("grpc-"):
+        return "names that begin with 'grpc-' belong to gRPC itself"
+    if name.endswith("-bin"):
+        return "names that end in '-bin' are for binary values, which gRPC alone has"
+    if name in _OF_THE_PROTOCOL:
+        return "it belongs to the protocol, which sets it by itself"
+    if not isinstance(value, str):
+        return f"its value is a {type(value).__name__}, and has to be a text"
+    if not _HEADER_VALUE.fullmatch(value):
+        return "its value has to be printable ASCII, without spaces around it"
+    if name == "host" and not value:
+        return "its value is empty"
+    return None
+
+
+def _checked_token(token: object) -> str:
+    """Return a token without the one newline that files end with.
+
+    Raises:
+        InvalidOptionError: The token cannot be sent.
+    """
+    if not isinstance(token, str):
+        raise InvalidOptionError(
+            f"token= is a {type(token).__name__}: it has to be a text, or return one."
+        )
+    text = token.removesuffix("\n").removesuffix("\r") if token.endswith("\n") else token
+    if not _TOKEN.fullmatch(text):
+        raise InvalidOptionError(
+            "The header 'authorization' cannot be sent: token= has to be printable ASCII, not "
+            "empty, and without spaces or more than one newline around it."
+        )
+    return text
+
+
+def _no_token(error: Exception) -> BertQAError:
+    """Return the error for a token that could not be had."""
+    if isinstance(error, BertQAError):
+        return error
+    return AccessDeniedError(
+        f"There is no token to send: token= raised {type(error).__name__}: {error}.",
+        detail=str(error),
+    )
+
+
+def _check_server_name(name: object) -> None:
+    fits = isinstance(name, str) and re.fullmatch(r"[0-9A-Za-z_.:-]+", name)
+    if not fits:
+        raise InvalidOptionError(
+            f"TLS has server_name={name!r}: pass the name in the server's certificate, without a "
+            "scheme or a port."
+        )
 
 
 def _read(path: str | Path | None) -> bytes | None:

@@ -49,8 +49,9 @@ class AsyncGrpcTransport(GrpcConnection):
             default = await self._describe(None, timeout)
             (version,) = default.versions
         request = self._codec.infer_request(inputs, version)
+        headers = await self._security.async_headers()
         with self._mapping_errors(version):
-            call = self._channel.infer(request, **self._call_arguments(deadline))
+            call = self._channel.infer(request, **self._call_arguments(deadline, headers))
             response = self._check_message(await call)
         return self._codec.infer_result(response, version)
 
@@ -84,7 +85,8 @@ class AsyncGrpcTransport(GrpcConnection):
     async def _describe(self, version: int | None, timeout: float) -> ModelMetadata:
         deadline = time.monotonic() + timeout
         request = self._codec.metadata_request(version)
+        headers = await self._security.async_headers()
         with self._mapping_errors(version):
-            call = self._channel.metadata(request, **self._call_arguments(deadline))
+            call = self._channel.metadata(request, **self._call_arguments(deadline, headers))
             response = self._check_message(await call)
         return self._codec.model_metadata(response)

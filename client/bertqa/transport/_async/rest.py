@@ -55,7 +55,10 @@ class AsyncRestTransport(RestConnection):
         client = httpx.AsyncClient(**{**self._client_arguments, "timeout": timeout})
         try:
             async with async_time_limit(timeout), client:
-                await client.get(LIVE_PATH, extensions=self._extensions)
+                # An answer that refuses the call is one too: the probe needs no token.
+                await client.get(
+                    LIVE_PATH, headers=self._security.headers, extensions=self._extensions
+                )
         except (httpx.HTTPError, TimeoutError):
             return False
         return True
@@ -95,11 +98,17 @@ class AsyncRestTransport(RestConnection):
         try:
             async with async_time_limit(left):
                 ready = await self._client.get(
-                    READY_PATH, timeout=left, extensions=self._call_extensions
+                    READY_PATH,
+                    headers=await self._security.async_headers(),
+                    timeout=left,
+                    extensions=self._call_extensions,
                 )
         except (httpx.HTTPError, RuntimeError, TimeoutError):
             return False
         return ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
+
+    async def _headers(self, request: RestRequest) -> dict[str, str]:
+        return {**await self._security.async_headers(), **request.headers}
 
     async def _attempt(
         self, request: RestRequest, deadline: float, mapper: ErrorMapper
@@ -110,7 +119,7 @@ class AsyncRestTransport(RestConnection):
         call = self._client.stream(
             request.method,
             request.path,
-            headers=request.headers,
+            headers=await self._headers(request),
             content=request.body,
             timeout=left,
             extensions=self._call_extensions,

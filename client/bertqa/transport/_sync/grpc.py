@@ -51,8 +51,9 @@ class GrpcTransport(GrpcConnection):
             default = self._describe(None, timeout)
             (version,) = default.versions
         request = self._codec.infer_request(inputs, version)
+        headers = self._security.sync_headers()
         with self._mapping_errors(version):
-            call = self._channel.infer(request, **self._call_arguments(deadline))
+            call = self._channel.infer(request, **self._call_arguments(deadline, headers))
             response = self._check_message(call)
         return self._codec.infer_result(response, version)
 
@@ -86,7 +87,8 @@ class GrpcTransport(GrpcConnection):
     def _describe(self, version: int | None, timeout: float) -> ModelMetadata:
         deadline = time.monotonic() + timeout
         request = self._codec.metadata_request(version)
+        headers = self._security.sync_headers()
         with self._mapping_errors(version):
-            call = self._channel.metadata(request, **self._call_arguments(deadline))
+            call = self._channel.metadata(request, **self._call_arguments(deadline, headers))
             response = self._check_message(call)
         return self._codec.model_metadata(response)

@@ -56,7 +56,8 @@ class RestTransport(RestConnection):
         client = httpx.Client(**{**self._client_arguments, "timeout": timeout})
         try:
             with sync_time_limit(timeout), client:
-                client.get(LIVE_PATH, extensions=self._extensions)
+                # An answer that refuses the call is one too: the probe needs no token.
+                client.get(LIVE_PATH, headers=self._security.headers, extensions=self._extensions)
         except (httpx.HTTPError, TimeoutError):
             return False
         return True
@@ -95,10 +96,18 @@ class RestTransport(RestConnection):
         left = max(deadline - time.monotonic(), 0.1)
         try:
             with sync_time_limit(left):
-                ready = self._client.get(READY_PATH, timeout=left, extensions=self._call_extensions)
+                ready = self._client.get(
+                    READY_PATH,
+                    headers=self._security.sync_headers(),
+                    timeout=left,
+                    extensions=self._call_extensions,
+                )
         except (httpx.HTTPError, RuntimeError, TimeoutError):
             return False
         return ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
+
+    def _headers(self, request: RestRequest) -> dict[str, str]:
+        return {**self._security.sync_headers(), **request.headers}
 
     def _attempt(
         self, request: RestRequest, deadline: float, mapper: ErrorMapper
@@ -109,7 +118,7 @@ class RestTransport(RestConnection):
         call = self._client.stream(
             request.method,
             request.path,
-            headers=request.headers,
+            headers=self._headers(request),
             content=request.body,
             timeout=left,
             extensions=self._call_extensions,
