@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack
 
 from bertqa import _defaults
+from bertqa._checks import plain
 from bertqa.artifact import MODEL_NAME
 from bertqa.client._batcher import Batcher, Outcome
 from bertqa.client._lifetime import Lifetime
@@ -30,9 +31,23 @@ from bertqa.client._refusals import Refusals
 from bertqa.client._router import WeightedRouter
 from bertqa.client._scheduler import Scheduler
 from bertqa.client._split_poller import SplitPoller
-from bertqa.errors import BertQAError, InvalidContextError, InvalidQuestionError
+from bertqa.client._tracing import Scope, check_headers, server_attributes
+from bertqa.errors import (
+    BertQAError,
+    InvalidContextError,
+    InvalidOptionError,
+    InvalidQuestionError,
+)
 from bertqa.qa import Answer, QATokenizer
-from bertqa.transport import TLS, AsyncTransport, Security, Transport, TransportOptions
+from bertqa.transport import (
+    NO_HEADERS,
+    TLS,
+    AsyncTransport,
+    Security,
+    Token,
+    Transport,
+    TransportOptions,
+)
 
 TransportT = TypeVar("TransportT", Transport, AsyncTransport)
 OnShadow = Callable[[Answer, Answer | BertQAError], None]
@@ -61,7 +76,7 @@ class BaseClient(Generic[TransportT]):
         metadata_url: str | None = None,
         timeout: float | None = _defaults.TIMEOUT_SECONDS,
         tls: TLS | None = None,
-        token: str | None = None,
+        token: Token | None = None,
         headers: Mapping[str, str] | None = None,
         retry_overload: bool = True,
     ) -> None:
@@ -92,7 +107,8 @@ class BaseClient(Generic[TransportT]):
                 `tokenizer` is given.
             timeout: Seconds that an answer may take, or, in a stream, a request; None is no limit.
             tls: TLS files.
-            token: A bearer token.
+            token: A bearer token, or a function that returns the one of now, which is called for
+                each request; that of an `AsyncQAClient` may return an awaitable.
             headers: Headers to send with each call, as metadata over gRPC.
             retry_overload: Whether what the server refuses for lack of room is sent again until the
                 timeout; otherwise the first refusal is raised.
@@ -114,13 +130,15 @@ class BaseClient(Generic[TransportT]):
             tokenizer=tokenizer,
             metadata_url=metadata_url,
             timeout=timeout,
-            tls=tls,
             retry_overload=retry_overload,
         )
+        security = Security.of(tls, token, headers)
         self._url, self._model, self._version = given.url, given.model, given.version
         self._settings = Settings.of({}, given.timeout)
         self._options: Mapping[str, Any] = {}
         self._top_k = _defaults.TOP_K
+        self._headers = NO_HEADERS
+        self._server = server_attributes(given.url, given.model)
         self._split_poller: SplitPoller | None = None
         self._split_file: Path | None = None
         self._traffic: WeightedRouter | SplitPoller | None = None
@@ -136,13 +154,18 @@ class BaseClient(Generic[TransportT]):
         self._recorder = given.recorder
         self._registry = ModelRegistry(given.tokenizer)
         self._life = Lifetime()
-        if transport is not None:
-            self._transport = transport
+        if given.transport is not None:
+            if security != Security() or given.metadata_url is not None:
+                raise InvalidOptionError(
+                    "tls=, token=, headers= and metadata_url= belong to url=: transport= connects "
+                    "by itself."
+                )
+            self._transport = given.transport
         options: TransportOptions = {
             "model": given.model,
             "metadata_url": given.metadata_url,
             "learns": given.tokenizer is None,
-            "security": Security.of(given.tls, token, headers),
+            "security": security,
         }
         self._connect(given.url, options, follows=given.traffic == AUTO)
 
@@ -253,6 +276,10 @@ class BaseClient(Generic[TransportT]):
             return self._settings
         return Settings.of(merge_options(self._options, options), self._settings.timeout)
 
+    def _scope(self, name: str) -> Scope:
+        """Return the span of a question or of a stream."""
+        return Scope(name, self._headers, self._server)
+
     def _scheduler(
         self,
         timeout: float,
@@ -272,6 +299,8 @@ class BaseClient(Generic[TransportT]):
         deadline: float | None,
     ) -> tuple[Question, AnswerFlow]:
         """Return a question with its flow, after choosing the version."""
+        if isinstance(question, str) and isinstance(context, str):
+            question, context = plain(question), plain(context)
         version = settings.version
         if version is None and self._traffic is not None:
             version = self._traffic.pick(settings.key)

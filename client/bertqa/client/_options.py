@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict
 
 from bertqa import _checks, _defaults
-from bertqa._checks import Check, default, flag, instance, optional, refused, seconds, whole
+from bertqa._checks import Check, default, flag, optional, refused, seconds, whole
 from bertqa.artifact import MODEL_NAME
 from bertqa.client._router import WeightedRouter
 from bertqa.client._split_poller import read_split_file
 from bertqa.errors import InvalidOptionError
 from bertqa.qa import Decoder, PipelineDecoder, QATokenizer
-from bertqa.transport import TLS
 
 AUTO = "auto"
 
@@ -65,7 +64,8 @@ def _key(name: str, value: Any) -> str:
 
 
 def _decoder(name: str, value: Any) -> Decoder:
-    if isinstance(value, type) or not callable(getattr(value, "decode", None)):
+    # Bytes have a method of that name, too.
+    if isinstance(value, type | bytes | bytearray) or not callable(getattr(value, "decode", None)):
         raise refused(name, value, "a decoder, such as SquadDecoder()")
     decoder: Decoder = value
     return decoder
@@ -137,7 +137,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(options.keys() - _ASK.keys())
     if unknown:
         raise InvalidOptionError(
-            f"There is no option {', '.join(map(_checks.shown, unknown))}. "
+            f"There is no option {', '.join(unknown)}. "
             f"The options are {', '.join(_ASK)}."
         )
     given = {name: _ASK[name](name, value) for name, value in options.items()}
@@ -186,19 +186,17 @@ def check_pair(pair: Any) -> tuple[str, str]:
     return question, context
 
 
-def check_pairs(pairs: Any, *, may_be_async: bool) -> None:
+def check_pairs(pairs: Any, iterables: tuple[type, ...]) -> None:
     """Check that there may be pairs in what was passed as such.
 
     Args:
         pairs: What was passed.
-        may_be_async: Whether an asynchronous iterable is taken.
+        iterables: The kinds of iterables that are read.
 
     Raises:
-        InvalidOptionError: It cannot be read from, or is one text.
+        InvalidOptionError: It cannot be read, or is one text.
     """
-    if may_be_async and isinstance(pairs, AsyncIterable):
-        return
-    if not isinstance(pairs, Iterable) or isinstance(pairs, str | bytes | Mapping):
+    if not isinstance(pairs, iterables) or isinstance(pairs, str | bytes | Mapping):
         raise refused("pairs", pairs, "an iterable of pairs of a question and a context")
 
 
@@ -224,7 +222,9 @@ def _traffic(name: str, value: Any) -> WeightedRouter | Path | str:
 
 def _methods(*names: str) -> Check[Any]:
     def check(name: str, value: Any) -> Any:
-        if isinstance(value, type) or not all(callable(getattr(value, each, None)) for each in names):
+        if isinstance(value, type) or not all(
+            callable(getattr(value, each, None)) for each in names
+        ):
             raise refused(name, value, f"an object with the method {', '.join(names)}")
         return value
 
@@ -256,7 +256,6 @@ _CLIENT: Mapping[str, Check[Any]] = {
     "recorder": optional(_methods("record")),
     "metadata_url": optional(_checks.text),
     "timeout": seconds,
-    "tls": optional(instance(TLS)),
     "retry_overload": default(flag, True),
     "tokenizer": check_tokenizer,
 }
@@ -298,7 +297,6 @@ class ClientOptions:
     recorder: Any
     metadata_url: str | None
     timeout: float
-    tls: TLS | None
     retry_overload: bool
     tokenizer: Any
 

@@ -13,6 +13,7 @@ import grpc
 
 from bertqa._reason import reason_of
 from bertqa.errors import AccessDeniedError, BertQAError, InvalidOptionError
+from bertqa.transport._call_headers import CALL_HEADERS
 
 Token = str | Callable[[], str | Awaitable[str]]
 """A bearer token, or what returns the one of now: called for each request."""
@@ -130,7 +131,7 @@ class Security:
         return None if self.tls is None else self.tls.server_name
 
     async def async_headers(self) -> dict[str, str]:
-        """Return the headers of one call, with the token of now.
+        """Return the headers of one call, with the token of now and those of this call alone.
 
         Raises:
             BertQAError: The token cannot be had, or cannot be sent.
@@ -144,7 +145,7 @@ class Security:
         return self._with_token(token)
 
     def sync_headers(self) -> dict[str, str]:
-        """Return the headers of one call, with the token of now.
+        """Return the headers of one call, with the token of now and those of this call alone.
 
         Raises:
             BertQAError: The token cannot be had, or cannot be sent.
@@ -169,8 +170,9 @@ class Security:
 
     def _with_token(self, token: object) -> dict[str, str]:
         if self.token is None:
-            return dict(self.headers)
-        return {**self.headers, _AUTHORIZATION: f"Bearer {_checked_token(token)}"}
+            return {**self.headers, **CALL_HEADERS.get()}
+        authorization = f"Bearer {_checked_token(token)}"
+        return {**self.headers, _AUTHORIZATION: authorization, **CALL_HEADERS.get()}
 
     def grpc_credentials(self) -> grpc.ChannelCredentials:
         """Return the credentials of a gRPC channel.
