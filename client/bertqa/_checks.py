@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -176,19 +176,19 @@ version: Check[int] = whole(1, MOST_VERSION)
 
 
 def _whole(value: Any) -> int | None:
-    """Return the whole number that is meant, None where it is none."""
+    """Return the whole number that is meant, None where it is none, or beyond all limits."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
         return int(value) if _WHOLE.fullmatch(value) else None
+    if not _is_number(value):
+        return None
     try:
-        if isinstance(value, Integral):
-            return int(value)
-        if isinstance(value, Real | Decimal) and math.isfinite(value) and value == int(value):
-            return int(value)
+        # First the size: a decimal may stand for a number of a billion digits.
+        number = int(value) if -MOST_VERSION <= value <= MOST_VERSION else None
+        return number if number == value else None
     except (ArithmeticError, TypeError, ValueError):
-        pass
-    return None
+        return None
 
 
 def _real(value: Any) -> float | None:
@@ -197,7 +197,7 @@ def _real(value: Any) -> float | None:
         return None
     if isinstance(value, str):
         return float(value) if _DECIMAL.fullmatch(value) else None
-    if not isinstance(value, Real | Decimal):
+    if not _is_number(value):
         return None
     try:
         return float(value)
@@ -205,3 +205,7 @@ def _real(value: Any) -> float | None:
         return math.inf if value > 0 else -math.inf
     except (ArithmeticError, TypeError, ValueError):
         return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real | Decimal)

@@ -296,7 +296,7 @@ class ClientOptions:
     on_shadow: Any
     recorder: Any
     metadata_url: str | None
-    timeout: float
+    timeout: Any
     retry_overload: bool
     tokenizer: Any
 
