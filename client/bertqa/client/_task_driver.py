@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 AsyncPairs = Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]]
+ITERABLES = (Iterable, AsyncIterable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,18 @@ class TaskDriver:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether another event loop than the running one has the connections."""
-        return self._loop not in (None, asyncio.get_running_loop())
+        """Whether another event loop than the running one has the connections.
+
+        Raises:
+            ClientStateError: None of asyncio runs.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError as error:
+            raise ClientStateError(
+                "AsyncQAClient needs a running event loop of asyncio: use QAClient without one."
+            ) from error
+        return self._loop not in (None, running)
 
     async def stream(
         self,
@@ -114,7 +125,7 @@ class TaskDriver:
                     more = await anext(started, None)
                     if more is None:
                         exhausted = True
-                    elif len(more[0].context) > _defaults.LONG_CONTEXT:
+                    elif _is_long(more[0].context):
                         # Tokenising takes a while, in which the loop has other things to do.
                         await asyncio.to_thread(scheduler.add, *more)
                     else:
@@ -261,6 +272,11 @@ async def _repeat(work: Callable[[], Awaitable[None]], pause: Callable[[], float
         while (seconds := pause()) is not None:
             await asyncio.sleep(seconds)
             await work()
+
+
+def _is_long(context: object) -> bool:
+    """Whether a text is long, if it is one: that is checked later."""
+    return isinstance(context, str) and len(context) > _defaults.LONG_CONTEXT
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -36,6 +36,7 @@ _BACKGROUND_THREADS = 2
 
 T = TypeVar("T")
 Pairs = Iterable[tuple[str, str]]
+ITERABLES = (Iterable,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,11 @@ class ThreadDriver:
             finally:
                 self._background_slots.release()
 
-        self._background.submit(run)
+        try:
+            self._background.submit(run)
+        except RuntimeError:  # The client is being closed, or the process has too many threads.
+            self._background_slots.release()
+            return False
         return True
 
     def repeat(self, work: Callable[[], None], pause: Callable[[], float | None]) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from bertqa import _defaults
+from bertqa._checks import whole
 from bertqa._reason import reason_of
 from bertqa.errors import (
     InvalidContextError,
@@ -24,6 +25,8 @@ from bertqa.errors import (
 
 TOKENIZER_FILE = "tokenizer.json"
 OUTSIDE = -1
+
+_LENGTH, _OVERLAP = whole(1), whole(0)
 
 # What ends in .json is the name of a file.
 _HUB_ID = re.compile(r"(?!.*\.json$)(?:\w[\w.-]{0,95}/)?\w[\w.-]{0,95}", re.ASCII)
@@ -191,13 +194,9 @@ class QATokenizer:
             InvalidContextError: The context is empty or not a text.
             InvalidOptionError: A length is not valid, or leaves no room for the context.
         """
-        for name, value, least in (
-            ("max_seq_len", max_seq_len, 1),
-            ("doc_stride", doc_stride, 0),
-            ("max_question_len", max_question_len, 1),
-        ):
-            if value < least:
-                raise InvalidOptionError(f"{name} is {value}, but it has to be {least} or more.")
+        max_seq_len = _LENGTH("max_seq_len", max_seq_len)
+        doc_stride = _OVERLAP("doc_stride", doc_stride)
+        max_question_len = _LENGTH("max_question_len", max_question_len)
         if doc_stride > max_seq_len:
             raise InvalidOptionError(
                 f"doc_stride is {doc_stride}, which is larger than max_seq_len ({max_seq_len})."

@@ -8,6 +8,7 @@ from bertqa.transport._admin import (
     rest_address,
 )
 from bertqa.transport._async.factory import open_async_split_transport, open_async_transport
+from bertqa.transport._call_headers import CALL_HEADERS, NO_HEADERS
 from bertqa.transport._cancellation import CANCELLATION, Cancellation
 from bertqa.transport._contract import (
     AsyncTransport,
@@ -17,7 +18,7 @@ from bertqa.transport._contract import (
     Outputs,
     Transport,
 )
-from bertqa.transport._factory import TransportOptions
+from bertqa.transport._factory import ChannelOptions, TransportOptions
 from bertqa.transport._patience import ANSWER_SECONDS, NO_ANSWER, patiently
 from bertqa.transport._retries import pause_after_refusal, pauses
 from bertqa.transport._security import Security, Token
@@ -30,12 +31,15 @@ from bertqa.transport._warm_up import warm_up
 __all__ = [
     "ANSWER_SECONDS",
     "AVAILABLE",
+    "CALL_HEADERS",
     "CANCELLATION",
     "NO_ANSWER",
+    "NO_HEADERS",
     "TLS",
     "AdminClient",
     "AsyncTransport",
     "Cancellation",
+    "ChannelOptions",
     "InferResult",
     "Inputs",
     "ModelMetadata",

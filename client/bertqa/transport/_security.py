@@ -11,6 +11,7 @@ import grpc
 
 from bertqa.errors import AccessDeniedError, BertQAError, InvalidOptionError
 from bertqa.transport._address import Address
+from bertqa.transport._call_headers import CALL_HEADERS
 from bertqa.transport._headers import checked_headers, checked_token
 from bertqa.transport._tls import TLS
 
@@ -79,7 +80,7 @@ class Security:
         return None if self.tls is None else self.tls.server_name
 
     async def async_headers(self) -> dict[str, str]:
-        """Return the headers of one call, with the token of now.
+        """Return the headers of one call, with the token of now and those of this call alone.
 
         Raises:
             BertQAError: The token cannot be had, or cannot be sent.
@@ -95,7 +96,7 @@ class Security:
         return self._with_token(token)
 
     def sync_headers(self) -> dict[str, str]:
-        """Return the headers of one call, with the token of now.
+        """Return the headers of one call, with the token of now and those of this call alone.
 
         Raises:
             BertQAError: The token cannot be had, or cannot be sent.
@@ -122,8 +123,9 @@ class Security:
 
     def _with_token(self, token: object) -> dict[str, str]:
         if self.token is None:
-            return dict(self.headers)
-        return {**self.headers, _AUTHORIZATION: f"Bearer {checked_token(token)}"}
+            return {**self.headers, **CALL_HEADERS.get()}
+        authorization = f"Bearer {checked_token(token)}"
+        return {**self.headers, _AUTHORIZATION: authorization, **CALL_HEADERS.get()}
 
     def check_fits(self, *addresses: Address) -> None:
         """Check that nothing that was asked for would be ignored, or readable on the way.
