@@ -26,6 +26,7 @@ NAMES = {
     "aiter_bytes": "iter_bytes",
     "anext": "next",
     "async_headers": "sync_headers",
+    "async_raise_explained": "sync_raise_explained",
     "async_resolve": "sync_resolve",
     "async_time_limit": "sync_time_limit",
     "asyncio": "time",

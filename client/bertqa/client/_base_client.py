@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack
 
+import httpx
+
 from bertqa import _defaults
 from bertqa._checks import plain
 from bertqa.artifact import MODEL_NAME
@@ -43,6 +45,7 @@ from bertqa.transport import (
     NO_HEADERS,
     TLS,
     AsyncTransport,
+    ChannelOptions,
     Security,
     Token,
     Transport,
@@ -78,6 +81,8 @@ class BaseClient(Generic[TransportT]):
         tls: TLS | None = None,
         token: Token | None = None,
         headers: Mapping[str, str] | None = None,
+        http_client: httpx.Client | httpx.AsyncClient | None = None,
+        channel_options: ChannelOptions | None = None,
         retry_overload: bool = True,
     ) -> None:
         """Prepare to answer questions; the client connects at the first one.
@@ -106,10 +111,16 @@ class BaseClient(Generic[TransportT]):
                 lengths; by default the same host at the port less 1000. It is not used where
                 `tokenizer` is given.
             timeout: Seconds that an answer may take, or, in a stream, a request; None is no limit.
-            tls: TLS files.
+            tls: TLS files, and the name in the server's certificate where the address has another;
+                for an address that is encrypted.
             token: A bearer token, or a function that returns the one of now, which is called for
                 each request; that of an `AsyncQAClient` may return an awaitable.
-            headers: Headers to send with each call, as metadata over gRPC.
+            headers: Headers to send with each call, as metadata over gRPC. `Host` is the name by
+                which the server is called, `:authority` over gRPC.
+            http_client: An `httpx.Client`, for an `AsyncQAClient` an `httpx.AsyncClient`, that
+                makes the calls over REST, with its own proxies, TLS and limits; it stays open.
+            channel_options: Options of the gRPC channel, such as
+                `{"grpc.max_send_message_length": 1000000}`; they count above the client's own.
             retry_overload: Whether what the server refuses for lack of room is sent again until the
                 timeout; otherwise the first refusal is raised.
 
@@ -155,10 +166,11 @@ class BaseClient(Generic[TransportT]):
         self._registry = ModelRegistry(given.tokenizer)
         self._life = Lifetime()
         if given.transport is not None:
-            if security != Security() or given.metadata_url is not None:
+            of_url = (given.metadata_url, http_client, channel_options)
+            if security != Security() or any(each is not None for each in of_url):
                 raise InvalidOptionError(
-                    "tls=, token=, headers= and metadata_url= belong to url=: transport= connects "
-                    "by itself."
+                    "tls=, token=, headers=, metadata_url=, http_client= and channel_options= "
+                    "belong to url=: transport= connects by itself."
                 )
             self._transport = given.transport
         options: TransportOptions = {
@@ -166,6 +178,8 @@ class BaseClient(Generic[TransportT]):
             "metadata_url": given.metadata_url,
             "learns": given.tokenizer is None,
             "security": security,
+            "http_client": http_client,
+            "channel_options": channel_options,
         }
         self._connect(given.url, options, follows=given.traffic == AUTO)
 

@@ -137,8 +137,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(options.keys() - _ASK.keys())
     if unknown:
         raise InvalidOptionError(
-            f"There is no option {', '.join(unknown)}. "
-            f"The options are {', '.join(_ASK)}."
+            f"There is no option {', '.join(unknown)}. The options are {', '.join(_ASK)}."
         )
     given = {name: _ASK[name](name, value) for name, value in options.items()}
     pipeline = [name for name in _PIPELINE_OPTIONS if options.get(name) is not None]

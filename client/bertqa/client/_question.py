@@ -20,6 +20,7 @@ from bertqa.client._options import Settings
 from bertqa.client._tracing import stage
 from bertqa.errors import (
     BertQAError,
+    CertificateError,
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
@@ -168,6 +169,8 @@ class Question:
 
 
 def _may_pass(error: BertQAError, registry: ModelRegistry, version: int | None) -> bool:
+    if isinstance(error, CertificateError):
+        return False
     if isinstance(error, VersionNotFoundError):
         # It has answered, and was retired or is on another server: the next answer may be of
         # another version.

@@ -190,10 +190,12 @@ def check_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
         InvalidOptionError: One cannot be sent, or not by a single call.
     """
     checked = Security.of(headers=headers).headers
-    if "host" in checked:
-        raise InvalidOptionError(
-            "The header 'Host' belongs to the connection: pass it to the client's constructor."
-        )
+    for name in ("host", "user-agent"):
+        if name in checked:
+            raise InvalidOptionError(
+                f"The header {name!r} belongs to the connection: pass it to the client's "
+                "constructor."
+            )
     return checked or NO_HEADERS
 
 

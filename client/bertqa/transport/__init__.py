@@ -18,13 +18,14 @@ from bertqa.transport._contract import (
     Outputs,
     Transport,
 )
-from bertqa.transport._factory import TransportOptions
+from bertqa.transport._factory import ChannelOptions, TransportOptions
 from bertqa.transport._patience import ANSWER_SECONDS, NO_ANSWER, patiently
 from bertqa.transport._retries import pause_after_refusal, pauses
-from bertqa.transport._security import TLS, Security, Token
+from bertqa.transport._security import Security, Token
 from bertqa.transport._served_versions import ServedVersion, served_versions
 from bertqa.transport._sync.factory import open_split_transport, open_transport
 from bertqa.transport._sync.rest import RestTransport
+from bertqa.transport._tls import TLS
 from bertqa.transport._warm_up import warm_up
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "AdminClient",
     "AsyncTransport",
     "Cancellation",
+    "ChannelOptions",
     "InferResult",
     "Inputs",
     "ModelMetadata",

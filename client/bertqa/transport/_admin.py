@@ -19,7 +19,8 @@ from bertqa.errors import (
 )
 from bertqa.transport._address import Address
 from bertqa.transport._error_mapping import ErrorMapper
-from bertqa.transport._http import client_arguments, mapped_errors
+from bertqa.transport._http import client_arguments, mapped_errors, proxy_of
+from bertqa.transport._names import Names
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import READY_PATH, RestCodec
 
@@ -72,7 +73,8 @@ class AdminClient:
             not to a loopback address.
 
     Raises:
-        InvalidOptionError: A TLS file cannot be read.
+        InvalidOptionError: A TLS file or a proxy cannot be used, or the security does not fit the
+            address.
     """
 
     def __init__(
@@ -85,6 +87,11 @@ class AdminClient:
     ) -> None:
         self.address = address
         self._security = security or Security()
+        self._security.check_fits(address)
+        names = Names.of(address, self._security)
+        self._name_headers = names.headers()
+        self._extensions = {} if names.certificate is None else {"sni_hostname": names.certificate}
+        self._proxy = proxy_of(address, direct=direct)
         arguments = client_arguments(address, self._security, direct=direct)
         self._client = httpx.Client(timeout=timeout, **arguments)
         self._anew = partial(AdminClient, address, security, timeout=timeout, direct=direct)
@@ -263,8 +270,16 @@ class AdminClient:
 
     def _send(self, method: str, path: str, body: object = None) -> httpx.Response:
         with mapped_errors(self.address, self._mapper()):
-            headers = self._security.sync_headers()
-            return self._client.request(method, path, json=body, headers=headers)
+            response = self._client.request(
+                method,
+                f"{self.address}{path}",
+                json=body,
+                headers={**self._security.sync_headers(), **self._name_headers},
+                extensions=self._extensions,
+            )
+        if response.has_redirect_location:
+            raise self._error_of(response)
+        return response
 
     def _is_ok(self, path: str) -> bool:
         return self._send("GET", path).status_code == httpx.codes.OK
@@ -274,10 +289,11 @@ class AdminClient:
     ) -> BertQAError:
         mapper = self._mapper(model, version)
         detail = RestCodec(model).error_detail(response.content)
-        return mapper.from_http(response.status_code, detail)
+        location = response.headers.get("Location")
+        return mapper.from_http(response.status_code, detail, location=location)
 
     def _mapper(self, model: str = "", version: int | None = None) -> ErrorMapper:
-        return ErrorMapper(str(self.address), model, version)
+        return ErrorMapper(str(self.address), model, version, self._proxy)
 
     @contextlib.contextmanager
     def _reading(self, what: str) -> Iterator[None]:

@@ -3,73 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import grpc
 
-from bertqa._reason import reason_of
 from bertqa.errors import AccessDeniedError, BertQAError, InvalidOptionError
+from bertqa.transport._address import Address
 from bertqa.transport._call_headers import CALL_HEADERS
+from bertqa.transport._headers import checked_headers, checked_token
+from bertqa.transport._tls import TLS
 
 Token = str | Callable[[], str | Awaitable[str]]
 """A bearer token, or what returns the one of now: called for each request."""
 
-# What gRPC allows, which is a part of what HTTP allows.
-_HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
-_HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")
-_TOKEN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-_OF_THE_PROTOCOL = frozenset(
-    {
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "inference-header-content-length",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
 _AUTHORIZATION = "authorization"
-_FILES = ("ca", "certificate", "key")
-
-
-@dataclass(frozen=True, slots=True)
-class TLS:
-    """How to check a server's certificate, and what to show it.
-
-    Attributes:
-        ca: A PEM file with the certificates to trust instead of the system's.
-        certificate: A PEM file with the client's own certificate chain, for mutual TLS.
-        key: A PEM file with the private key of `certificate`.
-        server_name: The name that the server's certificate is for, where the address has another
-            one, as with `kubectl port-forward`. The server is also called by it.
-
-    Raises:
-        InvalidOptionError: Only one of `certificate` and `key` is given, or a value is not valid.
-    """
-
-    ca: str | Path | None = None
-    certificate: str | Path | None = None
-    key: str | Path | None = None
-    server_name: str | None = None
-
-    def __post_init__(self) -> None:
-        for name in _FILES:
-            path = getattr(self, name)
-            if not (path is None or isinstance(path, str | Path)):
-                raise InvalidOptionError(f"TLS has {name}={path!r}: pass the path of a PEM file.")
-        if (self.certificate is None) != (self.key is None):
-            raise InvalidOptionError("TLS needs certificate= and key= together.")
-        if self.server_name is not None:
-            _check_server_name(self.server_name)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -115,14 +64,14 @@ class Security:
         """
         if not (tls is None or isinstance(tls, TLS)):
             raise InvalidOptionError(f"tls= is a {type(tls).__name__}: pass bertqa.TLS(...).")
-        checked = _checked_headers(headers)
+        checked = checked_headers(headers)
         if token is not None:
             if _AUTHORIZATION in checked:
                 raise InvalidOptionError(
                     "Pass token= or the header 'authorization', and not both: token= is sent as it."
                 )
             if not callable(token):
-                token = _checked_token(token)
+                token = checked_token(token)
         return cls(tls, checked, token)
 
     @property
@@ -140,6 +89,8 @@ class Security:
         if inspect.isawaitable(token):
             try:
                 token = await token
+            except BertQAError:
+                raise
             except Exception as error:
                 raise _no_token(error) from error
         return self._with_token(token)
@@ -165,140 +116,53 @@ class Security:
             return self.token
         try:
             return self.token()
+        except BertQAError:
+            raise
         except Exception as error:
             raise _no_token(error) from error
 
     def _with_token(self, token: object) -> dict[str, str]:
         if self.token is None:
             return {**self.headers, **CALL_HEADERS.get()}
-        authorization = f"Bearer {_checked_token(token)}"
+        authorization = f"Bearer {checked_token(token)}"
         return {**self.headers, _AUTHORIZATION: authorization, **CALL_HEADERS.get()}
 
-    def grpc_credentials(self) -> grpc.ChannelCredentials:
-        """Return the credentials of a gRPC channel.
+    def check_fits(self, *addresses: Address) -> None:
+        """Check that nothing that was asked for would be ignored, or readable on the way.
+
+        Args:
+            *addresses: The addresses that are called.
 
         Raises:
-            InvalidOptionError: A TLS file cannot be read or is not valid.
+            InvalidOptionError: TLS is asked for at addresses that are not encrypted, or a token for
+                one that is not, and not on this machine.
         """
-        tls = self.tls or TLS()
-        if tls != TLS():
-            self.ssl_context()  # gRPC itself reports a damaged file as a server that is away.
-        return grpc.ssl_channel_credentials(
-            root_certificates=_read(tls.ca),
-            private_key=_read(tls.key),
-            certificate_chain=_read(tls.certificate),
-        )
+        first = addresses[0]
+        if self.tls is not None and not any(each.is_secure for each in addresses):
+            raise InvalidOptionError(
+                f"The options of TLS do not fit {first}, which is not encrypted: write "
+                f"{first.encrypted}, or leave them out."
+            )
+        for each in addresses if self.token is not None else ():
+            if not (each.is_secure or each.is_local):
+                raise InvalidOptionError(
+                    f"The token could be read on its way to {each}, which is not encrypted: write "
+                    f"{each.encrypted}. Where something else encrypts the way, such as a service "
+                    "mesh, pass the header Authorization itself."
+                )
+
+    def grpc_credentials(self) -> grpc.ChannelCredentials:
+        """Return the credentials of a gRPC channel; see `TLS.grpc_credentials`."""
+        return (self.tls or TLS()).grpc_credentials()
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Return the TLS context of an HTTP client.
-
-        Raises:
-            InvalidOptionError: A TLS file cannot be read or is not valid.
-        """
-        tls = self.tls or TLS()
-        try:
-            context = ssl.create_default_context(cafile=tls.ca)
-            if tls.certificate is not None:
-                context.load_cert_chain(tls.certificate, tls.key, password="")
-        except OSError as error:  # ssl.SSLError is one
-            files = filter(None, (tls.ca, tls.certificate, tls.key))
-            raise InvalidOptionError(
-                f"The TLS files {', '.join(map(str, files))} cannot be used: {reason_of(error)}. "
-                "Pass files in PEM format, and a key without a password."
-            ) from error
-        return context
-
-
-def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return headers by lower-case name.
-
-    Raises:
-        InvalidOptionError: A header cannot be sent.
-    """
-    if headers is None:
-        return {}
-    if not isinstance(headers, Mapping):
-        raise InvalidOptionError(
-            f"headers= is a {type(headers).__name__}: pass a mapping from names to values."
-        )
-    checked: dict[str, str] = {}
-    for given, value in headers.items():
-        name = given.lower() if isinstance(given, str) else ""
-        fault = _fault_of(name, value)
-        if name in checked:
-            fault = "it is given twice"
-        if fault is not None:
-            # The value may be a secret, so that it is not shown.
-            raise InvalidOptionError(f"The header {given!r} cannot be sent: {fault}.")
-        checked[name] = value
-    return checked
-
-
-def _fault_of(name: str, value: object) -> str | None:
-    """Return why a header cannot be sent, None where it can."""
-    if name.startswith(":"):
-        return "names with a colon belong to HTTP/2 itself (for ':authority', pass 'Host')"
-    if not _HEADER_NAME.fullmatch(name):
-        return "its name has to be of ASCII letters, digits, '-', '_' and '.'"
-    if name.startswith("grpc-"):
-        return "names that begin with 'grpc-' belong to gRPC itself"
-    if name.endswith("-bin"):
-        return "names that end in '-bin' are for binary values, which gRPC alone has"
-    if name in _OF_THE_PROTOCOL:
-        return "it belongs to the protocol, which sets it by itself"
-    if not isinstance(value, str):
-        return f"its value is a {type(value).__name__}, and has to be a text"
-    if not _HEADER_VALUE.fullmatch(value):
-        return "its value has to be printable ASCII, without spaces around it"
-    if name == "host" and not value:
-        return "its value is empty"
-    return None
-
-
-def _checked_token(token: object) -> str:
-    """Return a token without the one newline that files end with.
-
-    Raises:
-        InvalidOptionError: The token cannot be sent.
-    """
-    if not isinstance(token, str):
-        raise InvalidOptionError(
-            f"token= is a {type(token).__name__}: it has to be a text, or return one."
-        )
-    text = token.removesuffix("\n").removesuffix("\r") if token.endswith("\n") else token
-    if not _TOKEN.fullmatch(text):
-        raise InvalidOptionError(
-            "The header 'authorization' cannot be sent: token= has to be printable ASCII, not "
-            "empty, and without spaces or more than one newline around it."
-        )
-    return text
+        """Return the TLS context of an HTTP client; see `TLS.ssl_context`."""
+        return (self.tls or TLS()).ssl_context()
 
 
 def _no_token(error: Exception) -> BertQAError:
     """Return the error for a token that could not be had."""
-    if isinstance(error, BertQAError):
-        return error
     return AccessDeniedError(
         f"There is no token to send: token= raised {type(error).__name__}: {error}.",
         detail=str(error),
     )
-
-
-def _check_server_name(name: object) -> None:
-    fits = isinstance(name, str) and re.fullmatch(r"[0-9A-Za-z_.:-]+", name)
-    if not fits:
-        raise InvalidOptionError(
-            f"TLS has server_name={name!r}: pass the name in the server's certificate, without a "
-            "scheme or a port."
-        )
-
-
-def _read(path: str | Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidOptionError(
-            f"The TLS file {path} cannot be read: {reason_of(error)}."
-        ) from error

@@ -9,8 +9,14 @@ from collections.abc import Mapping
 
 import httpx
 
-from bertqa.errors import ModelNotFoundError, ServerUnreachableError, VersionNotFoundError
+from bertqa.errors import (
+    CertificateError,
+    ModelNotFoundError,
+    ServerUnreachableError,
+    VersionNotFoundError,
+)
 from bertqa.transport._address import Address
+from bertqa.transport._certificates import sync_raise_explained
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._rest import RestConnection, SyncSockets, sync_time_limit
@@ -25,19 +31,30 @@ class RestTransport(RestConnection):
         address: An HTTP address.
         model: The model's name.
         security: TLS files and headers.
+        http_client: A client of the user's to call with, which stays open; None opens one.
         repeats: Whether to repeat calls that reach no server.
 
     Raises:
-        InvalidOptionError: A TLS file cannot be read.
+        InvalidOptionError: A TLS file or a proxy cannot be used.
     """
 
     def __init__(
-        self, address: Address, model: str, security: Security, *, repeats: bool = True
+        self,
+        address: Address,
+        model: str,
+        security: Security,
+        http_client: httpx.Client | None = None,
+        *,
+        repeats: bool = True,
     ) -> None:
-        super().__init__(address, model, security, repeats=repeats)
-        self._client = httpx.Client(**self._client_arguments)
+        super().__init__(
+            address, model, security, repeats=repeats, is_own_client=http_client is None
+        )
+        self._client = http_client or httpx.Client(**self._client_arguments)
         self._sockets = SyncSockets()
-        self._call_extensions = {**self._extensions, **self._sockets.extensions}
+        self._call_extensions = dict(self._extensions)
+        if self._is_own_client:
+            self._call_extensions |= self._sockets.extensions
 
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `Transport`."""
@@ -57,7 +74,11 @@ class RestTransport(RestConnection):
         try:
             with sync_time_limit(timeout), client:
                 # An answer that refuses the call is one too: the probe needs no token.
-                client.get(LIVE_PATH, headers=self._security.headers, extensions=self._extensions)
+                client.get(
+                    self._url(LIVE_PATH),
+                    headers={**self._security.headers, **self._name_headers},
+                    extensions=self._extensions,
+                )
         except (httpx.HTTPError, TimeoutError):
             return False
         return True
@@ -67,23 +88,28 @@ class RestTransport(RestConnection):
 
     def close(self) -> None:
         """Close the connections; see `Transport`."""
-        self._sockets.shut_down()
-        self._client.close()
+        if self._is_own_client:
+            self._sockets.shut_down()
+            self._client.close()
 
     def _call(
         self, request: RestRequest, version: int | None, timeout: float
     ) -> tuple[bytes, Mapping[str, str]]:
         """Return the body and the headers of a good response; repeat where no server answers."""
         deadline = time.monotonic() + timeout
-        mapper = ErrorMapper(str(self._address), self._model, version)
+        mapper = self._mapper(version)
         waits = self._waits(deadline)
         while True:
             try:
                 with self._mapping_errors(mapper):
                     return self._attempt(request, deadline, mapper)
-            except ServerUnreachableError:
+            except CertificateError:
+                raise
+            except ServerUnreachableError as error:
                 pause = next(waits, None)
                 if pause is None:
+                    if self._may_be_explained():
+                        sync_raise_explained(error, self._address, self._security, deadline)
                     raise
             except (ModelNotFoundError, VersionNotFoundError) as error:
                 if self._is_starting(deadline):
@@ -97,8 +123,8 @@ class RestTransport(RestConnection):
         try:
             with sync_time_limit(left):
                 ready = self._client.get(
-                    READY_PATH,
-                    headers=self._security.sync_headers(),
+                    self._url(READY_PATH),
+                    headers={**self._security.sync_headers(), **self._name_headers},
                     timeout=left,
                     extensions=self._call_extensions,
                 )
@@ -107,7 +133,8 @@ class RestTransport(RestConnection):
         return ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
 
     def _headers(self, request: RestRequest) -> dict[str, str]:
-        return {**self._security.sync_headers(), **request.headers}
+        ours = {**self._name_headers, **request.headers}
+        return {**self._security.sync_headers(), **ours}
 
     def _attempt(
         self, request: RestRequest, deadline: float, mapper: ErrorMapper
@@ -115,10 +142,12 @@ class RestTransport(RestConnection):
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
+        with sync_time_limit(left):
+            headers = self._headers(request)
         call = self._client.stream(
             request.method,
-            request.path,
-            headers=self._headers(request),
+            self._url(request.path),
+            headers=headers,
             content=request.body,
             timeout=left,
             extensions=self._call_extensions,
