@@ -168,7 +168,8 @@ def test_a_server_that_is_not_trusted_is_not_sent_the_token(
     result = invoke("versions", *secured.options[:2])
 
     assert result.status == 1
-    assert "Cannot connect to https://localhost" in result.err
+    assert "The certificate of https://localhost" in result.err
+    assert "is not trusted" in result.err
     assert not secured.seen
 
 

@@ -197,7 +197,15 @@ def test_each_option_of_a_stream_is_taken_or_refused_before_a_pair_is_read(
 
 
 @pytest.mark.parametrize(
-    "argument", [*(name for name in _CLIENT if name != "path"), "tls", "token", "headers"]
+    "argument",
+    [
+        *(name for name in _CLIENT if name != "path"),
+        "tls",
+        "token",
+        "headers",
+        "http_client",
+        "channel_options",
+    ],
 )
 def test_each_argument_of_a_client_is_taken_or_refused(argument: str, open_client: Twins) -> None:
     for value in ODD:
