@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bertqa import _defaults
 from bertqa.errors import InvalidOptionError
-from bertqa.qa._tokenization import OUTSIDE, Window
+from bertqa.qa._windows import OUTSIDE, Window
 
 FloatArray = NDArray[np.float32]
 
