@@ -25,6 +25,7 @@ NAMES = {
     "aclosing": "closing",
     "aiter_bytes": "iter_bytes",
     "anext": "next",
+    "async_pause": "sync_pause",
     "async_resolve": "sync_resolve",
     "async_time_limit": "sync_time_limit",
     "asyncio": "time",

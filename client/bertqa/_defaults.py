@@ -31,6 +31,8 @@ CONTEXTS_CACHED: Final = 8
 CHARACTERS_CACHED: Final = 16_000_000
 # Characters above which a text is tokenised in pieces, in a thread of its own.
 LONG_TEXT: Final = 4_000
+# Long texts that a client works on at once, each in a thread.
+TEXTS_AT_ONCE: Final = 4
 # Copies for the shadow version that wait to be sent; more are left out.
 SHADOWS_WAITING: Final = 64
 

@@ -3,6 +3,7 @@
 from bertqa.qa._answer import Answer
 from bertqa.qa._collation import collate, padded_length, split_logits
 from bertqa.qa._decoding import Decoder, Logits, PipelineDecoder, Span, SquadDecoder
+from bertqa.qa._encoding import Pace, no_pace
 from bertqa.qa._highlight import Highlight, Piece, cut_around, highlight
 from bertqa.qa._normalize import normalize
 from bertqa.qa._tokenization import QATokenizer, check_text
@@ -13,6 +14,7 @@ __all__ = [
     "Decoder",
     "Highlight",
     "Logits",
+    "Pace",
     "Piece",
     "PipelineDecoder",
     "QATokenizer",
@@ -24,6 +26,7 @@ __all__ = [
     "collate",
     "cut_around",
     "highlight",
+    "no_pace",
     "normalize",
     "padded_length",
     "split_logits",

@@ -19,6 +19,7 @@ from bertqa.transport._contract import (
 )
 from bertqa.transport._factory import TransportOptions
 from bertqa.transport._patience import ANSWER_SECONDS, NO_ANSWER, patiently
+from bertqa.transport._pausing import ASYNC_PAUSE, SYNC_PAUSE
 from bertqa.transport._retries import pause_after_refusal, pauses
 from bertqa.transport._security import TLS, Security
 from bertqa.transport._served_versions import ServedVersion, served_versions
@@ -28,9 +29,11 @@ from bertqa.transport._warm_up import warm_up
 
 __all__ = [
     "ANSWER_SECONDS",
+    "ASYNC_PAUSE",
     "AVAILABLE",
     "CANCELLATION",
     "NO_ANSWER",
+    "SYNC_PAUSE",
     "TLS",
     "AdminClient",
     "AsyncTransport",
