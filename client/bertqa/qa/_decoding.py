@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bertqa import _defaults
 from bertqa._checks import Check, flag, optional, real, whole
-from bertqa.qa._tokenization import OUTSIDE, Window
+from bertqa.qa._windows import OUTSIDE, Window
 
 FloatArray = NDArray[np.float32]
 
