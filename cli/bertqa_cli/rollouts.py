@@ -290,6 +290,6 @@ def print_moved(moved: Moved, remark: str = "", *, json: bool) -> None:
         f"Served: {served}. {moved.seconds:.1f} s."
     )
     if remark:
-        stdout.print(remark)
+        stdout.print(escape(remark))
     if moved.previous is not None:
         stdout.print(f"[dim]--back returns to {format_split(moved.previous)}.[/]")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertqa.artifact import Repository, Split
-from bertqa_cli.console import print_step, stderr
+from bertqa_cli.console import print_step, print_text, stderr
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
     DEFAULT_CHART,
@@ -181,7 +181,7 @@ def _in_cluster(helm: Helm, data: Path | None, *, json: bool) -> None:
         on_step=print_step,
     )
     if json and ended.document:
-        print(ended.document)
+        print_text(ended.document)
     raise typer.Exit(ended.status)
 
 

@@ -8,6 +8,7 @@ from html import escape
 from itertools import pairwise
 
 from bertqa.qa._answer import Answer
+from bertqa.qa._graphemes import cluster_end, cluster_start
 
 _FAINTEST = 0.15
 
@@ -40,8 +41,8 @@ def cut_around(
     edges = {edge for answer in shown for edge in (answer.start, answer.end)}
     first, last = 0, len(context)
     if around is not None:
-        first = max(first, min(edges, default=0) - around)
-        last = min(last, max(edges, default=0) + around)
+        first = cluster_start(context, max(first, min(edges, default=0) - around))
+        last = cluster_end(context, min(last, max(edges, default=0) + around))
     if first > 0:
         yield Piece("…")
     for start, end in pairwise(sorted(edges | {first, last})):
