@@ -51,7 +51,7 @@ class Decimal(click.FloatRange):
         return super().convert(float(value), param, ctx)
 
 
-class Lines(click.ParamType):
+class Lines(click.ParamType[str]):
     """A text that may be repeated; in a variable of the environment each has a line of its own.
 
     Args:
