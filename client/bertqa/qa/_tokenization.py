@@ -10,8 +10,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from bertqa import _defaults
-from bertqa._checks import whole
 from bertqa._checks import path as path_of
+from bertqa._checks import whole
 from bertqa._reason import reason_of
 from bertqa.artifact import open_regular
 from bertqa.errors import (
