@@ -60,9 +60,9 @@ def find_proxy(address: Address) -> Proxy | None:
         return None
     text = found[kind].strip()
     proxy = Proxy(text if "://" in text else f"http://{text}", _variable(kind))
-    _check(proxy)
     if not is_rest and not proxy.url.lower().startswith("http://"):
         return None
+    _check(proxy)
     return proxy
 
 
@@ -126,6 +126,7 @@ def _fault_of(url: httpx.URL) -> str | None:
 
 
 def _without_password(url: str) -> str:
-    """Return a URL without user name and password, also where it cannot be read."""
+    """Return a URL without user name and password, to be shown, also where it cannot be read."""
     scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    shown = f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return "".join(each if each.isprintable() else "?" for each in shown)
