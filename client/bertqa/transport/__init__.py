@@ -1,5 +1,6 @@
 """Calling a model over a network: one contract, one transport for each protocol."""
 
+from bertqa.transport._address import is_loopback
 from bertqa.transport._admin import (
     AVAILABLE,
     AdminClient,
@@ -55,6 +56,7 @@ __all__ = [
     "TransportOptions",
     "VersionMetadata",
     "VersionState",
+    "is_loopback",
     "open_async_split_transport",
     "open_async_transport",
     "open_split_transport",

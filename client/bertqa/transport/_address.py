@@ -151,7 +151,7 @@ class Address:
                 f"begin with one of {', '.join(f'{name}://' for name in _DEFAULT_PORTS)}."
             )
         path = parts.path.rstrip("/")
-        host = _host(parts.hostname or "")
+        host = valid_host(parts.hostname or "")
         if not host or parts.query or parts.fragment or not path.isprintable():
             raise InvalidOptionError(
                 f"The address {url!r} cannot be read: it has to be like localhost:9000 or "
@@ -164,8 +164,12 @@ class Address:
         return cls(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], path)
 
 
-def _host(text: str) -> str | None:
-    """Return a host as name servers take it, None where it is not one."""
+def valid_host(text: str) -> str | None:
+    """Return a host as name servers take it, None where it is not one.
+
+    Args:
+        text: A name, in any script, or an IP address, without brackets.
+    """
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(text)) if text.isascii() else text.encode("idna").decode()
     name = text.removesuffix(".")

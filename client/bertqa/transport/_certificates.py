@@ -32,6 +32,10 @@ _UNTRUSTED = (
 _OF_CLIENT = (
     "{address} requires a client's certificate that it trusts: pass certificate= and key= of TLS."
 )
+_ENDED = (
+    "{address} ended the connection right after the TLS handshake: it may require a client's "
+    "certificate that it trusts (certificate= and key= of TLS), or the server behind it is away."
+)
 _PLAIN = "{address} does not speak TLS: is it a port without encryption?"
 _TLS_ONLY = "{address} speaks TLS alone: write {encrypted}."
 _NOT_GRPC = "{address} speaks TLS, but not gRPC over it: is it the port of the REST API?"
@@ -55,8 +59,8 @@ _FAULTS: tuple[tuple[str, str | None], ...] = (
     (r"missing selected ALPN|no[_ ]application[_ ]protocol", _NOT_GRPC),
     (r"\[SSL\b|SSL_ERROR_SSL|TSI_PROTOCOL_FAILURE|(tls|ssl) handshake failed", _FAILED),
 )
-# The server took the connection and then ended it, so that TLS may be why.
-_DROPPED = re.compile(r"(?i)closed|reset|recvmsg|disconnected|broken pipe|(read|write)error|goaway")
+# What it is not: of several addresses of a name, gRPC reports the last one that it tried.
+_NOT_TLS = re.compile(r"(?i)lookup|resolv")
 
 
 def certificate_error(address: str, detail: str) -> CertificateError | None:
@@ -108,7 +112,7 @@ def sync_raise_explained(
 
 def _may_be_of_tls(error: ServerUnreachableError) -> bool:
     is_known = isinstance(error, CertificateError)
-    return not is_known and _DROPPED.search(error.detail or "") is not None
+    return not is_known and _NOT_TLS.search(error.detail or "") is None
 
 
 def _error(address: str, sentence: str, detail: str) -> CertificateError:
@@ -124,18 +128,22 @@ def _fault_of_handshake(
     if address.scheme not in REST_SCHEMES:
         context.set_alpn_protocols(["h2"])
     name = security.server_name or address.authority or address.host
+    is_done = False
     try:
         with (
             socket.create_connection((address.host, address.port), seconds) as connection,
             context.wrap_socket(connection, server_hostname=name) as encrypted,
         ):
+            is_done = True
             encrypted.settimeout(_ALERT_SECONDS)
-            encrypted.recv(1)
+            is_over = not encrypted.recv(1)
     except ssl.SSLError as error:
         return certificate_error(str(address), str(error))
+    except ConnectionError:
+        is_over = is_done
     except (OSError, ValueError):  # ValueError: the name is not one of a server
-        pass
-    return None
+        return None
+    return _error(str(address), _ENDED, "") if is_over else None
 
 
 def _speaks_tls(address: Address, seconds: float) -> bool:

@@ -8,11 +8,12 @@ import ipaddress
 import os
 import urllib.request
 from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
 from bertqa.errors import InvalidOptionError
-from bertqa.transport._address import REST_SCHEMES, Address
+from bertqa.transport._address import REST_SCHEMES, Address, valid_host
 
 _REST_PROXIES = {"http": ("http", "all"), "https": ("https", "all")}
 # gRPC takes the first of these, whether or not the connection is encrypted.
@@ -59,10 +60,12 @@ def find_proxy(address: Address) -> Proxy | None:
     if kind is None or _is_excepted(address, is_rest=is_rest):
         return None
     text = found[kind].strip()
-    proxy = Proxy(text if "://" in text else f"http://{text}", _variable(kind))
-    _check(proxy)
-    if not is_rest and not proxy.url.lower().startswith("http://"):
+    scheme, separator, rest = text.partition("://")
+    url = f"{scheme.lower()}://{rest}" if separator else f"http://{text}"
+    proxy = Proxy(url, _variable(kind))
+    if not is_rest and not url.startswith("http://"):
         return None
+    _check(proxy)
     return proxy
 
 
@@ -104,8 +107,8 @@ def _variable(kind: str) -> str:
 def _check(proxy: Proxy) -> None:
     """Raise InvalidOptionError where an HTTP client cannot use a proxy."""
     try:
-        url = httpx.URL(proxy.url)
-        fault = _fault_of(url)
+        httpx.URL(proxy.url)
+        fault = _fault_of(urlsplit(proxy.url))
     except (httpx.InvalidURL, ValueError) as error:
         fault = f"its address cannot be read ({error})"
     if fault is not None:
@@ -115,17 +118,18 @@ def _check(proxy: Proxy) -> None:
         )
 
 
-def _fault_of(url: httpx.URL) -> str | None:
+def _fault_of(url: SplitResult) -> str | None:
     if url.scheme not in _SCHEMES:
         return f"its address has to begin with one of {', '.join(f'{s}://' for s in _SCHEMES)}"
-    if not url.host:
-        return "its address names no host"
+    if valid_host(url.hostname or "") is None or url.port == 0:
+        return "its address names no host, or one that cannot be"
     if url.scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
         return "a SOCKS proxy needs the package socksio (`pip install httpx[socks]`)"
     return None
 
 
 def _without_password(url: str) -> str:
-    """Return a URL without user name and password, also where it cannot be read."""
+    """Return a URL without user name and password, to be shown, also where it cannot be read."""
     scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    shown = f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return "".join(each if each.isprintable() else "?" for each in shown)

@@ -162,8 +162,7 @@ def test_the_answer_of_a_gateway_is_told_from_a_server_that_is_away(
         ("UNAVAILABLE", "no healthy upstream", errors.ServerUnreachableError),
         (
             "UNAVAILABLE",
-            "upstream connect error or disconnect/reset before headers. reset reason: connection "
-            "failure, transport failure reason: TLS error: CERTIFICATE_VERIFY_FAILED",
+            "upstream connect error, reset reason: TLS_error: CERTIFICATE_VERIFY_FAILED",
             errors.ServerUnreachableError,
         ),
         (
