@@ -165,8 +165,9 @@ def test_an_answer_over_grpc_that_cannot_be(
         message.raw_output_contents.append(b"" if 0 in shape else bytes(128))
     tokenizer = QATokenizer.from_json(tokenizer_json())
     with GrpcGate(local_server.grpc_port) as gate:
-        gate.obstacles = [message.SerializeToString()]
         client = open_client(f"localhost:{gate.port}", tokenizer=tokenizer, timeout=60)
+        client.answer(QUESTION, CONTEXT)
+        gate.obstacles = [message.SerializeToString()]
         with pytest.raises(ProtocolError):
             client.answer(QUESTION, CONTEXT)
         client.close()
