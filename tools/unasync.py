@@ -27,6 +27,7 @@ NAMES = {
     "anext": "next",
     "async_headers": "sync_headers",
     "async_raise_explained": "sync_raise_explained",
+    "async_pause": "sync_pause",
     "async_resolve": "sync_resolve",
     "async_time_limit": "sync_time_limit",
     "asyncio": "time",

@@ -1,7 +1,9 @@
 """From start and end logits to spans of the context: two decoders, each after a reference.
 
 `PipelineDecoder` follows the `question-answering` pipeline of transformers 5.2.0, `SquadDecoder`
-the `postprocess_qa_predictions` of its examples. docs/client.md lists what they do better.
+the `postprocess_qa_predictions` of its examples. docs/client.md lists what they do better:
+among other things, no span begins or ends within what a reader takes for one character, although
+tokenizers drop accents and joiners.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from numpy.typing import NDArray
 
 from bertqa import _defaults
 from bertqa._checks import Check, flag, optional, real, whole
-from bertqa.qa._tokenization import OUTSIDE, Window
+from bertqa.qa._graphemes import whole_clusters
+from bertqa.qa._windows import OUTSIDE, Window
 
 FloatArray = NDArray[np.float32]
 
@@ -138,6 +141,7 @@ class PipelineDecoder:
             stop = int(offsets[first + token + more, 1])
             if begin >= stop:
                 continue
+            begin, stop = whole_clusters(context, begin, stop)
             score = float(scores[token, more])
             text = context[begin:stop].lower()
             if text in spans:
@@ -204,7 +208,7 @@ class SquadDecoder:
         weights = np.exp(scores - scores.max())
         weights /= weights.sum()
         spans = [
-            Span(int(begin), int(end), float(weight))
+            Span(*whole_clusters(context, int(begin), int(end)), float(weight))
             for (begin, end), weight in zip(offsets, weights, strict=True)
         ]
         spans.insert(0, spans.pop(winner))

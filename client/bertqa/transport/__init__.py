@@ -21,6 +21,7 @@ from bertqa.transport._contract import (
 )
 from bertqa.transport._factory import ChannelOptions, TransportOptions
 from bertqa.transport._patience import ANSWER_SECONDS, NO_ANSWER, patiently
+from bertqa.transport._pausing import ASYNC_PAUSE, SYNC_PAUSE
 from bertqa.transport._retries import pause_after_refusal, pauses
 from bertqa.transport._security import Security, Token
 from bertqa.transport._served_versions import ServedVersion, served_versions
@@ -31,11 +32,13 @@ from bertqa.transport._warm_up import warm_up
 
 __all__ = [
     "ANSWER_SECONDS",
+    "ASYNC_PAUSE",
     "AVAILABLE",
     "CALL_HEADERS",
     "CANCELLATION",
     "NO_ANSWER",
     "NO_HEADERS",
+    "SYNC_PAUSE",
     "TLS",
     "AdminClient",
     "AsyncTransport",

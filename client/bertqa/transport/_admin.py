@@ -34,7 +34,14 @@ _NO_ERROR = "OK"
 _RELOAD_CLOSED = (401, 403, 404, 405, 406)
 # The refusals of a server, or of a proxy in front of it, that another attempt may not meet.
 _BUSY = (408, 429, 502, 503, 504)
-_MISREADINGS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_MISREADINGS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 class VersionState(NamedTuple):
@@ -212,11 +219,13 @@ class AdminClient:
         Returns:
             The number of streams by version.
         """
-        return {
-            int(sample.labels["version"]): int(sample.value)
-            for sample in self.metrics()
-            if sample.name == STREAMS_METRIC and sample.labels.get("name") == model
-        }
+        samples = self.metrics()
+        with self._reading("GET /metrics"):
+            return {
+                int(sample.labels["version"]): int(sample.value)
+                for sample in samples
+                if sample.name == STREAMS_METRIC and sample.labels.get("name") == model
+            }
 
     def metadata(self, model: str, version: int | None = None) -> VersionMetadata:
         """Return what a version reports about itself; without a number, the default one.

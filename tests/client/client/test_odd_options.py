@@ -22,11 +22,12 @@ from bertqa import (
     QAClient,
     Recorder,
     SquadDecoder,
+    highlight,
 )
 from bertqa._checks import NO_LIMIT_SECONDS
 from bertqa.client._options import _CLIENT, AskOptions, Settings
 from bertqa.client._router import WeightedRouter
-from bertqa.evaluation import evaluate, parse_squad
+from bertqa.evaluation import System, compare, evaluate, parse_squad
 from bertqa.runtime import load
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
@@ -197,7 +198,15 @@ def test_each_option_of_a_stream_is_taken_or_refused_before_a_pair_is_read(
 
 
 @pytest.mark.parametrize(
-    "argument", [*(name for name in _CLIENT if name != "path"), "tls", "token", "headers"]
+    "argument",
+    [
+        *(name for name in _CLIENT if name != "path"),
+        "tls",
+        "token",
+        "headers",
+        "http_client",
+        "channel_options",
+    ],
 )
 def test_each_argument_of_a_client_is_taken_or_refused(argument: str, open_client: Twins) -> None:
     for value in ODD:
@@ -343,6 +352,7 @@ def test_decoders_recorders_and_evaluation_check_their_arguments(
     squad = parse_squad(document, "one")
     log = tmp_path / "log"
     with QAClient(transport=transport) as client:
+        system, other = System("a", client, 1), System("b", client, 2)
         calls: list[Callable[[Any], object]] = [
             lambda value: PipelineDecoder(max_answer_len=value),
             lambda value: PipelineDecoder(align_to_words=value),
@@ -356,6 +366,11 @@ def test_decoders_recorders_and_evaluation_check_their_arguments(
             lambda value: load(tmp_path, value),
             lambda value: load(value),
             lambda value: evaluate(client, squad, version=value),
+            lambda value: compare(system, System("b", client, value), squad, latency_questions=1),
+            lambda value: compare(system, other, squad, latency_questions=value),
+            lambda value: highlight(CONTEXT, around=value),
+            lambda value: highlight(value),
+            lambda value: highlight(CONTEXT, value),
             lambda value: client.with_options(timeout=value, top_k=value),
             lambda value: client.with_options(headers=value),
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 
@@ -18,6 +17,7 @@ from bertqa.transport._address import Address
 from bertqa.transport._certificates import async_raise_explained
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._pausing import async_pause
 from bertqa.transport._rest import AsyncSockets, RestConnection, async_time_limit
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import LIVE_PATH, READY_PATH, RestRequest
@@ -114,7 +114,7 @@ class AsyncRestTransport(RestConnection):
                 if await self._is_starting(deadline):
                     raise mapper.starting(error.detail) from error
                 raise
-            await asyncio.sleep(pause)
+            await async_pause(pause)
 
     async def _is_starting(self, deadline: float) -> bool:
         """Return whether the server is in its first load: OVMS knows no model or version then."""

@@ -19,6 +19,7 @@ from bertqa.transport._address import Address
 from bertqa.transport._certificates import sync_raise_explained
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._pausing import sync_pause
 from bertqa.transport._rest import RestConnection, SyncSockets, sync_time_limit
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import LIVE_PATH, READY_PATH, RestRequest
@@ -115,7 +116,7 @@ class RestTransport(RestConnection):
                 if self._is_starting(deadline):
                     raise mapper.starting(error.detail) from error
                 raise
-            time.sleep(pause)
+            sync_pause(pause)
 
     def _is_starting(self, deadline: float) -> bool:
         """Return whether the server is in its first load: OVMS knows no model or version then."""
