@@ -155,7 +155,7 @@ def tokenizer_tree() -> Any:
 
 
 @cache
-def _rt_info() -> Mapping[str, str]:
+def _sound_rt_info() -> Mapping[str, str]:
     return ModelInfo(json.dumps(tokenizer_tree()), 32, 8, f1=88.5, source="fuzz").to_rt_info()
 
 
@@ -199,7 +199,7 @@ def _metadata_tree() -> Any:
         "outputs": [
             {"name": name, "datatype": kind, "shape": [-1, -1]} for name, kind in _OUTPUTS.items()
         ],
-        "rt_info": {"model_info": dict(_rt_info())},
+        "rt_info": {"model_info": dict(_sound_rt_info())},
     }
 
 
@@ -223,7 +223,7 @@ def _learn(metadata: ModelMetadata) -> None:
         assert len(window.input_ids) == len(window.offsets) <= spec.max_seq_len
 
 
-def rest_response(tree_edits: Any, byte_edits: Any, length: str | None) -> None:
+def _rest_response(tree_edits: Any, byte_edits: Any, length: str | None) -> None:
     """Parse a response over REST."""
     _, content = _logits()
     head = json.dumps(edited_tree(_rest_tree(), tree_edits)).encode()
@@ -232,7 +232,7 @@ def rest_response(tree_edits: Any, byte_edits: Any, length: str | None) -> None:
     _use(RestCodec("bert-qa").infer_result(body, headers))
 
 
-def rest_metadata(tree_edits: Any, byte_edits: Any, length: str | None) -> None:
+def _rest_metadata(tree_edits: Any, byte_edits: Any, length: str | None) -> None:
     """Parse a description over REST, or what an error says."""
     body = json.dumps(edited_tree(_metadata_tree(), tree_edits)).encode()
     body = edited_bytes(body, byte_edits)
@@ -240,7 +240,7 @@ def rest_metadata(tree_edits: Any, byte_edits: Any, length: str | None) -> None:
     _learn(RestCodec("bert-qa").model_metadata(body))
 
 
-def grpc_response(version: str, shapes: Any, types: Any, contents: Any, byte_edits: Any) -> None:
+def _grpc_response(version: str, shapes: Any, types: Any, contents: Any, byte_edits: Any) -> None:
     """Parse a response over gRPC."""
     shape, content = _logits()
     message = service_pb2.ModelInferResponse(model_version=version)
@@ -256,7 +256,7 @@ def grpc_response(version: str, shapes: Any, types: Any, contents: Any, byte_edi
         )
 
 
-def grpc_metadata(version: str, shapes: Any, types: Any, contents: Any, byte_edits: Any) -> None:
+def _grpc_metadata(version: str, shapes: Any, types: Any, contents: Any, byte_edits: Any) -> None:
     """Parse a description over gRPC."""
     message = service_pb2.ModelMetadataResponse(name="bert-qa", versions=["1", version])
     for (name, kind), other in zip(_INPUTS.items(), (*types, ""), strict=True):
@@ -272,7 +272,7 @@ def grpc_metadata(version: str, shapes: Any, types: Any, contents: Any, byte_edi
         )
 
 
-def rt_info(tokenizer_edits: Any, entries: Any, byte_edits: Any) -> None:
+def _rt_info(tokenizer_edits: Any, entries: Any, byte_edits: Any) -> None:
     """Read lengths and a tokenizer; the digest fits unless bytes are changed."""
     tree = edited_tree(tokenizer_tree(), tokenizer_edits)
     try:
@@ -308,11 +308,11 @@ _ENTRIES = st.dictionaries(
 _FEW_BYTES = _rarely(_BYTE_EDITS, [])
 
 PARSERS: Mapping[str, tuple[Callable[..., None], tuple[st.SearchStrategy[Any], ...], int]] = {
-    "REST response": (rest_response, (_TREE_EDITS, _FEW_BYTES, _LENGTH), 3),
-    "REST metadata": (rest_metadata, (_TREE_EDITS, _FEW_BYTES, _LENGTH), 2),
-    "gRPC response": (grpc_response, (_VERSION, _SHAPES, _TYPES, _CONTENTS, _FEW_BYTES), 3),
-    "gRPC metadata": (grpc_metadata, (_VERSION, _SHAPES, _TYPES, _CONTENTS, _FEW_BYTES), 1),
-    "rt_info": (rt_info, (_TREE_EDITS, _rarely(_ENTRIES, {}), _rarely(_BYTE_EDITS, [])), 1),
+    "REST response": (_rest_response, (_TREE_EDITS, _FEW_BYTES, _LENGTH), 3),
+    "REST metadata": (_rest_metadata, (_TREE_EDITS, _FEW_BYTES, _LENGTH), 2),
+    "gRPC response": (_grpc_response, (_VERSION, _SHAPES, _TYPES, _CONTENTS, _FEW_BYTES), 3),
+    "gRPC metadata": (_grpc_metadata, (_VERSION, _SHAPES, _TYPES, _CONTENTS, _FEW_BYTES), 1),
+    "rt_info": (_rt_info, (_TREE_EDITS, _rarely(_ENTRIES, {}), _rarely(_BYTE_EDITS, [])), 1),
 }
 """By name what parses, what it is called with, and its part of the inputs."""
 
@@ -379,7 +379,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     parts = sum(part for *_, part in PARSERS.values())
-    rounds = []
+    rounds: list[tuple[str, int, int]] = []
     for name, (*_, part) in PARSERS.items():
         left = -(-options.inputs * part // parts)
         while left > 0:

@@ -111,7 +111,18 @@ def seconds(name: str, value: Any) -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    """Check a choice between True and False, which may be 1 and 0 as well."""
+    """Check a choice between True and False.
+
+    Args:
+        name: The name of the option.
+        value: One of them, or 1 or 0.
+
+    Returns:
+        The choice.
+
+    Raises:
+        InvalidOptionError: It is something else.
+    """
     if isinstance(value, bool | np.bool_):
         return bool(value)
     number = None if isinstance(value, str) else _whole(value)
@@ -121,7 +132,18 @@ def flag(name: str, value: Any) -> bool:
 
 
 def text(name: str, value: Any) -> str:
-    """Check a text of at least one character, all of which can be printed."""
+    """Check a text.
+
+    Args:
+        name: The name of the option.
+        value: A text of at least one character, all of which can be printed.
+
+    Returns:
+        The text.
+
+    Raises:
+        InvalidOptionError: It is something else.
+    """
     if not isinstance(value, str) or not value or not str.isprintable(value):
         raise refused(name, value, "a text of printable characters")
     return plain(value)
@@ -133,7 +155,18 @@ def plain(value: str) -> str:
 
 
 def path(name: str, value: Any) -> Path:
-    """Check a path, which may be a `str`."""
+    """Check a path.
+
+    Args:
+        name: The name of the option.
+        value: A path, or the text of one.
+
+    Returns:
+        The path.
+
+    Raises:
+        InvalidOptionError: It is something else.
+    """
     try:
         found = os.fspath(value)
         if not isinstance(found, str) or not found or "\0" in found:
@@ -145,17 +178,37 @@ def path(name: str, value: Any) -> Path:
 
 
 def optional(check: Check[T]) -> Check[T | None]:
-    """Return the check that takes None as well."""
+    """Return the check that takes None as well.
+
+    Args:
+        check: The check of other values.
+    """
     return lambda name, value: None if value is None else check(name, value)
 
 
 def default(check: Check[T], otherwise: T) -> Check[T]:
-    """Return the check that takes None for a default."""
+    """Return the check that takes None for a default.
+
+    Args:
+        check: The check of other values.
+        otherwise: The default.
+    """
     return lambda name, value: otherwise if value is None else check(name, value)
 
 
 def function(name: str, value: Any) -> Any:
-    """Check something that can be called."""
+    """Check something that can be called.
+
+    Args:
+        name: The name of the option.
+        value: A function, say.
+
+    Returns:
+        The same.
+
+    Raises:
+        InvalidOptionError: It is something else.
+    """
     if not callable(value):
         raise refused(name, value, "a function")
     return value

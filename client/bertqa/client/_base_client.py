@@ -110,7 +110,8 @@ class BaseClient(Generic[TransportT]):
             metadata_url: The REST address where a gRPC client reads the model's tokenizer and
                 lengths; by default the same host at the port less 1000. It is not used where
                 `tokenizer` is given.
-            timeout: Seconds that an answer may take, or, in a stream, a request; None is no limit.
+            timeout: Seconds that an answer may take, or, in a stream, a request; None sets no
+                limit.
             tls: TLS files, and the name in the server's certificate where the address has another;
                 for an address that is encrypted.
             token: A bearer token, or a function that returns the one of now, which is called for
@@ -205,7 +206,7 @@ class BaseClient(Generic[TransportT]):
             recorder: Writes the answers to a file; its opener closes it.
             tokenizer: A file, a directory, a Hugging Face hub id or a `QATokenizer`, in place of
                 the model's own.
-            timeout: Seconds for an answer; None is no limit. A request that runs is not stopped.
+            timeout: Seconds for an answer; None sets no limit. A request that runs is not stopped.
 
         Returns:
             A client, to be closed as any other. It keeps the model in memory.

@@ -27,7 +27,7 @@ class AskOptions(TypedDict, total=False):
     """The keywords that `answer`, `answers` and `answer_many` take.
 
     Those of the Hugging Face `question-answering` pipeline have its names. None is the default,
-    except for `timeout`, where it is no limit.
+    except for `timeout`, where it sets no limit.
 
     Attributes:
         max_seq_len: The length of a window, in tokens; by default the model's own.
@@ -231,7 +231,19 @@ def _methods(*names: str) -> Check[Any]:
 
 
 def check_tokenizer(name: str, value: Any) -> QATokenizer | None:
-    """Return the tokenizer that a user named, None where there is none."""
+    """Return the tokenizer that a user named.
+
+    Args:
+        name: The name of the option.
+        value: A file, a directory, a hub id, a `QATokenizer`, or None.
+
+    Returns:
+        The tokenizer, None where none was named.
+
+    Raises:
+        InvalidOptionError: It is something else.
+        TokenizerError: The tokenizer cannot be read.
+    """
     if value is None or isinstance(value, QATokenizer):
         return value
     if isinstance(value, str):

@@ -125,7 +125,11 @@ class Scope:
         return self._step()
 
     def set(self, **attributes: int) -> None:
-        """Set attributes of the span, without the prefix `bertqa.`."""
+        """Set attributes of the span.
+
+        Args:
+            **attributes: The attributes, without the prefix `bertqa.`.
+        """
         if self._span is not None:
             for key, value in attributes.items():
                 self._span.set_attribute(f"{_NAME}.{key}", value)
@@ -158,7 +162,7 @@ class Scope:
 
 
 def server_attributes(url: str | None, model: str) -> Attributes:
-    """Return what spans say of the server.
+    """Return the attributes of spans that are about the server.
 
     Args:
         url: Its address; None where there is none.

@@ -59,7 +59,7 @@ def test_a_damaged_tokenizer_is_an_error_of_ours(
 
 
 @pytest.mark.parametrize("text", ["", "{}", "\ud800", "[" * 10_000, "null", b"{}", 5, None])
-def test_what_is_no_tokenizer_at_all(text: Any) -> None:
+def test_a_text_that_makes_none_is_refused(text: Any) -> None:
     with pytest.raises(TokenizerError):
         QATokenizer.from_json(text)
     with pytest.raises(TokenizerError):
@@ -67,7 +67,7 @@ def test_what_is_no_tokenizer_at_all(text: Any) -> None:
 
 
 @pytest.mark.parametrize("source", [b"x", 5, "\0", "\ud800", "x" * 5000, "/dev/zero", "/", ""])
-def test_what_is_no_place_of_a_tokenizer(source: Any) -> None:
+def test_a_place_without_a_tokenizer_is_refused(source: Any) -> None:
     with pytest.raises(BertQAError):
         QATokenizer.load(source)
     with pytest.raises(BertQAError):

@@ -57,7 +57,7 @@ def check_output(name: str, datatype: str, shape: Sequence[int]) -> None:
         ProtocolError: The datatype is not FP32, or the shape is not one.
     """
     if datatype != "FP32":
-        raise ProtocolError(f"The server's output {name!r} is {shown(datatype)}, not FP32.")
+        raise ProtocolError(f"The server's output {name!r} is {datatype!s:.80}, not FP32.")
     if not all(isinstance(size, int) and size >= 0 for size in shape):
         raise _no_shape(name, shape)
 
@@ -82,6 +82,6 @@ def version_number(text: str) -> int:
     """
     if not (isinstance(text, str) and _VERSION.fullmatch(text) and int(text) <= MOST_VERSION):
         raise ProtocolError(
-            f"The server names a version {shown(text)}, which is not the number of one."
+            f"The server names a version {shown(text)}, which is not a number that a version has."
         )
     return int(text)
