@@ -6,6 +6,7 @@ the `postprocess_qa_predictions` of its examples. docs/client.md lists what they
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -18,6 +19,8 @@ from bertqa.errors import InvalidOptionError
 from bertqa.qa._windows import OUTSIDE, Window
 
 FloatArray = NDArray[np.float32]
+# Texts among which the best are looked for at once: a long context has a million of them.
+_MANY_TEXTS = 1_000
 
 
 class Span(NamedTuple):
@@ -102,6 +105,9 @@ class PipelineDecoder:
             for text, span in spans.items():
                 if text not in best or span.score > best[text].score:
                     best[text] = span
+            if len(best) > _MANY_TEXTS:
+                least = heapq.nlargest(top_k, (span.score for span in best.values()))[-1]
+                best = {text: span for text, span in best.items() if span.score >= least}
         spans_found = list(best.values())
         if self.handle_impossible_answer or not spans_found:
             spans_found.append(Span(0, 0, no_answer))
