@@ -125,7 +125,8 @@ class PipelineDecoder:
         # Row i, column j is the span from token i to token i + j: a band beside the diagonal.
         width = min(self.max_answer_len, len(end))
         padded_end = np.concatenate([end, np.zeros(width - 1, dtype=end.dtype)])
-        scores = start[:, None] * np.lib.stride_tricks.sliding_window_view(padded_end, width)
+        ends = np.ndarray((len(end), width), end.dtype, padded_end, 0, 2 * padded_end.strides)
+        scores = start[:, None] * ends
         candidates = top_k * 2 + 10 if self.align_to_words else top_k
         offsets = window.word_offsets if self.align_to_words else window.offsets
 
