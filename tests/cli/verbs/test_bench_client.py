@@ -19,7 +19,7 @@ def command(served: Served, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """Time a few questions, and a context that is not as long as that of a user."""
     monkeypatch.setattr(bench_client, "time_loop", partial(time_loop, characters=100_000))
     return (
-        *("bench", "client", "--url", f"localhost:{served.grpc_port}"),
+        *("bench", "client", "--url", served.rest_url),
         *("--data", str(DATA), "--questions", "20"),
     )
 
