@@ -60,6 +60,7 @@ def test_figures_and_targets_are_shown_as_text(invoke: Invoke, command: tuple[st
         "answer_many:",
         "A context of 100,000 characters",
         "own time of a question",
+        "share of the engine",
         "below 0.400 ms",
         "at least 95%",
         "below 5.0 ms",
