@@ -19,9 +19,8 @@ from bertqa.artifact import Split, format_split
 from bertqa.evaluation import read_squad
 from bertqa_cli.console import print_json, print_step, stdout
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.options import seconds_of
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import Decimal, Whole
+from bertqa_cli.values import Decimal, Whole, seconds_of
 from bertqa_deploy.rollout import (
     Connect,
     Evidence,
@@ -291,6 +290,6 @@ def print_moved(moved: Moved, remark: str = "", *, json: bool) -> None:
         f"Served: {served}. {moved.seconds:.1f} s."
     )
     if remark:
-        stdout.print(remark)
+        stdout.print(escape(remark))
     if moved.previous is not None:
         stdout.print(f"[dim]--back returns to {format_split(moved.previous)}.[/]")

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from bertqa.artifact import Repository, Split
-from bertqa_cli.console import print_json, print_step, stdout
+from bertqa_cli.console import print_json, print_step, print_text, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import Back, Force, Json, Percents, To, grouped_options, split_of
 from bertqa_cli.rollouts import RolloutOptions, moved_by, print_moved
@@ -274,7 +274,7 @@ def delete(
         print_json({"delete": target})
         return
     if dry_run:
-        print(f"delete: {deployment or 'everything'} of the endpoint {name}")
+        print_text(f"delete: {deployment or 'everything'} of the endpoint {name}")
         return
     from bertqa_deploy.azureml import endpoints
 
@@ -327,7 +327,7 @@ def _print_documents(documents: Sequence[Document], *, json: bool) -> None:
     if json:
         print_json([document.content for document in documents])
         return
-    print("---\n".join(document.to_yaml() for document in documents), end="")
+    print_text("---\n".join(document.to_yaml() for document in documents).rstrip("\n"))
 
 
 def _print_endpoint(endpoint: EndpointState, *, json: bool) -> None:

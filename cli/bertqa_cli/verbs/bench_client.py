@@ -14,7 +14,7 @@ from rich.table import Table
 from bertqa.artifact import Repository
 from bertqa.evaluation import read_squad, time_loop, time_questions, time_stream
 from bertqa.runtime import load
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
 from bertqa_cli.progress import stages
 from bertqa_cli.values import Whole
@@ -83,7 +83,7 @@ def bench_client(
     steps = Table("step", "milliseconds", title=f"One question at a time, {single.questions} asked")
     for name in ("tokenizing", "collating", "transport", "decoding"):
         steps.add_row(name, f"{getattr(single, name):.3f}")
-    stdout.print(steps)
+    print_table(steps)
     stdout.print(
         f"answer_many: {stream.windows_per_second:.1f} windows/s in {stream.batches} batches, "
         f"{stream.padding:.1%} padding"

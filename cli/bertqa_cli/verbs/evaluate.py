@@ -16,7 +16,7 @@ from bertqa import QAClient
 from bertqa.artifact import Repository
 from bertqa.evaluation import evaluate as evaluate_version
 from bertqa.evaluation import read_squad
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table
 from bertqa_cli.options import (
     DEFAULT_REPOSITORY,
     ConnectionOptions,
@@ -63,7 +63,7 @@ def evaluate(
             "answerable", f"{scores.answerable_exact_match:.2f}", f"{scores.answerable_f1:.2f}"
         )
         table.add_row("unanswerable", unanswerable, unanswerable)
-    stdout.print(table)
+    print_table(table)
 
 
 @contextmanager

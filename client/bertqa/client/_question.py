@@ -24,6 +24,7 @@ from bertqa.client._pace import PacedWindows
 from bertqa.client._tracing import stage
 from bertqa.errors import (
     BertQAError,
+    CertificateError,
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
@@ -33,7 +34,7 @@ from bertqa.errors import (
     ServerUnreachableError,
     VersionNotFoundError,
 )
-from bertqa.qa import Answer, Pace, Span, Window, check_text, no_pace
+from bertqa.qa import Answer, Pace, Span, Window, check_text, no_pace, whole_clusters
 from bertqa.transport import pauses
 
 logger = logging.getLogger(__name__)
@@ -190,11 +191,14 @@ class Question:
             )
 
     def _answer_at(self, span: Span, version: int) -> Answer:
-        text = self.context[span.start : span.end]
-        return Answer(text, span.start, span.end, span.score, version)
+        # A decoder of the caller's own may cut a character in two.
+        start, end = whole_clusters(self.context, span.start, span.end)
+        return Answer(self.context[start:end], start, end, span.score, version)
 
 
 def _may_pass(error: BertQAError, registry: ModelRegistry, version: int | None) -> bool:
+    if isinstance(error, CertificateError):
+        return False
     if isinstance(error, VersionNotFoundError):
         # It has answered, and was retired or is on another server: the next answer may be of
         # another version.

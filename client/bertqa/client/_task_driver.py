@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 AsyncPairs = Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]]
+ITERABLES = (Iterable, AsyncIterable)
 
 
 class TaskDriver:
@@ -64,8 +65,18 @@ class TaskDriver:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether another event loop than the running one has the connections."""
-        return self._loop not in (None, asyncio.get_running_loop())
+        """Whether another event loop than the running one has the connections.
+
+        Raises:
+            ClientStateError: None of asyncio runs.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError as error:
+            raise ClientStateError(
+                "AsyncQAClient needs a running event loop of asyncio: use QAClient without one."
+            ) from error
+        return self._loop not in (None, running)
 
     async def answer(
         self,

@@ -39,6 +39,7 @@ _REQUEST_THREADS = 4 * _defaults.REQUESTS_IN_FLIGHT
 
 T = TypeVar("T")
 Pairs = Iterable[tuple[str, str]]
+ITERABLES = (Iterable,)
 
 
 class ThreadDriver:
@@ -173,7 +174,11 @@ class ThreadDriver:
             finally:
                 self._background_slots.release()
 
-        self._background.submit(run)
+        try:
+            self._background.submit(run)
+        except RuntimeError:  # The client is being closed, or the process has too many threads.
+            self._background_slots.release()
+            return False
         return True
 
     def repeat(self, work: Callable[[], None], pause: Callable[[], float | None]) -> None:

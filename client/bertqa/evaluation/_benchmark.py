@@ -113,12 +113,9 @@ def time_questions(
             own.append(seconds_taken - waiting.seconds)
             on_progress(Progress("Timing whole questions", number, len(pairs), "questions"))
     client.close()
-    return QuestionTimes(
-        len(pairs),
-        windows_met / len(pairs),
-        *(1000 * Samples(step).median for step in zip(*every, strict=True)),
-        own=1000 * Samples(tuple(own)).median,
-    )
+    steps = zip(*every, strict=True)
+    medians = [1000 * Samples(tuple(each)).median for each in (*steps, own)]
+    return QuestionTimes(len(pairs), windows_met / len(pairs), *medians)
 
 
 class _Waiting:

@@ -1,26 +1,32 @@
 """From start and end logits to spans of the context: two decoders, each after a reference.
 
 `PipelineDecoder` follows the `question-answering` pipeline of transformers 5.2.0, `SquadDecoder`
-the `postprocess_qa_predictions` of its examples. docs/client.md lists what they do better.
+the `postprocess_qa_predictions` of its examples. docs/client.md lists what they do better:
+among other things, no span begins or ends within what a reader takes for one character, although
+tokenizers drop accents and joiners.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertqa import _defaults
-from bertqa.errors import InvalidOptionError
+from bertqa._checks import Check, flag, optional, real, whole
+from bertqa.qa._graphemes import whole_clusters
 from bertqa.qa._windows import OUTSIDE, Window
 
 FloatArray = NDArray[np.float32]
 # Texts among which the best are looked for at once: a long context has a million of them.
 _MANY_TEXTS = 1_000
+
+_COUNT = whole(1)
 
 
 class Span(NamedTuple):
@@ -83,7 +89,7 @@ class PipelineDecoder:
         handle_impossible_answer: Whether "no answer" competes with the spans.
 
     Raises:
-        InvalidOptionError: `max_answer_len` is below 1.
+        InvalidOptionError: A value is not valid.
     """
 
     max_answer_len: int = _defaults.MAX_ANSWER_LEN
@@ -91,7 +97,10 @@ class PipelineDecoder:
     handle_impossible_answer: bool = False
 
     def __post_init__(self) -> None:
-        _at_least_one("max_answer_len", self.max_answer_len)
+        _check(
+            self,
+            {"max_answer_len": _COUNT, "align_to_words": flag, "handle_impossible_answer": flag},
+        )
 
     def decode(
         self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
@@ -139,6 +148,7 @@ class PipelineDecoder:
             stop = int(offsets[first + token + more, 1])
             if begin >= stop:
                 continue
+            begin, stop = whole_clusters(context, begin, stop)
             score = float(scores[token, more])
             text = context[begin:stop].lower()
             if text in spans:
@@ -164,7 +174,7 @@ class SquadDecoder:
             no pair makes a span.
 
     Raises:
-        InvalidOptionError: `n_best` or `max_answer_len` is below 1.
+        InvalidOptionError: A value is not valid.
     """
 
     n_best: int = _defaults.SQUAD_N_BEST
@@ -172,8 +182,11 @@ class SquadDecoder:
     null_score_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        _at_least_one("n_best", self.n_best)
-        _at_least_one("max_answer_len", self.max_answer_len)
+        threshold = optional(real(-math.inf))
+        _check(
+            self,
+            {"n_best": _COUNT, "max_answer_len": _COUNT, "null_score_threshold": threshold},
+        )
 
     def decode(
         self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
@@ -202,7 +215,7 @@ class SquadDecoder:
         weights = np.exp(scores - scores.max())
         weights /= weights.sum()
         spans = [
-            Span(int(begin), int(end), float(weight))
+            Span(*whole_clusters(context, int(begin), int(end)), float(weight))
             for (begin, end), weight in zip(offsets, weights, strict=True)
         ]
         spans.insert(0, spans.pop(winner))
@@ -245,6 +258,6 @@ def _largest(values: FloatArray, count: int) -> list[int]:
     return [int(index) for index in indices[order]]
 
 
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise InvalidOptionError(f"{name} is {value}, but it has to be 1 or more.")
+def _check(decoder: object, checks: Mapping[str, Check[Any]]) -> None:
+    for name, check in checks.items():
+        object.__setattr__(decoder, name, check(name, getattr(decoder, name)))

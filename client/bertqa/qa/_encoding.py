@@ -19,6 +19,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from bertqa import _defaults
+from bertqa.qa._tokenizers import tokenizer_errors
 from bertqa.qa._windows import OUTSIDE, Tokens
 
 Pace = Callable[[], object]
@@ -33,6 +34,7 @@ _PIECES_AT_ONCE = 8
 _SEARCHED_AT_ONCE = 100_000
 # How often somebody who waits for another thread looks at the deadline, in seconds.
 _LOOK_SECONDS = 0.02
+_CANNOT_ENCODE = "The tokenizer cannot encode the text"
 
 
 def no_pace() -> None:
@@ -77,11 +79,12 @@ class Encoder:
             INT32 `[tokens]`.
         """
         found: list[int] = []
-        for _, encoding in self._encoded(text, pace):
-            found += encoding.ids[: limit - len(found)]
-            if len(found) == limit:
-                break
-        return np.array(found, dtype=np.int32)
+        with tokenizer_errors(_CANNOT_ENCODE):
+            for _, encoding in self._encoded(text, pace):
+                found += encoding.ids[: limit - len(found)]
+                if len(found) == limit:
+                    break
+            return np.array(found, dtype=np.int32)
 
     def context(self, text: str, pace: Pace = no_pace) -> Tokens:
         """Return the tokens of a text.
@@ -90,7 +93,8 @@ class Encoder:
             text: The text.
             pace: See `Pace`.
         """
-        return self._kept.get(text, lambda: self._tokens(text, pace), pace)
+        with tokenizer_errors(_CANNOT_ENCODE):
+            return self._kept.get(text, lambda: self._tokens(text, pace), pace)
 
     def _tokens(self, text: str, pace: Pace) -> Tokens:
         pieces = []

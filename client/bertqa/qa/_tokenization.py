@@ -10,7 +10,10 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from bertqa import _defaults
+from bertqa._checks import path as path_of
+from bertqa._checks import whole
 from bertqa._reason import reason_of
+from bertqa.artifact import open_regular
 from bertqa.errors import (
     InvalidContextError,
     InvalidOptionError,
@@ -18,11 +21,14 @@ from bertqa.errors import (
     TokenizerError,
 )
 from bertqa.qa._encoding import Encoder, Pace, no_pace
+from bertqa.qa._tokenizers import tokenizer_errors
 from bertqa.qa._windows import Special, Template, Windows
 
 TOKENIZER_FILE = "tokenizer.json"
 # Characters.
 _CHECKED_AT_ONCE = 500_000
+
+_LENGTH, _OVERLAP = whole(1), whole(0)
 
 # What ends in .json is the name of a file.
 _HUB_ID = re.compile(r"(?!.*\.json$)(?:\w[\w.-]{0,95}/)?\w[\w.-]{0,95}", re.ASCII)
@@ -40,8 +46,9 @@ class QATokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._encoder = Encoder(tokenizer)
-        self._template = _template_of(tokenizer)
+        with tokenizer_errors("The tokenizer cannot be used"):
+            self._encoder = Encoder(tokenizer)
+            self._template = _template_of(tokenizer)
 
     @classmethod
     def from_json(cls, text: str) -> QATokenizer:
@@ -56,10 +63,8 @@ class QATokenizer:
         Raises:
             TokenizerError: The text is not a valid `tokenizer.json`.
         """
-        try:
+        with tokenizer_errors("The text is not a valid tokenizer.json"):
             tokenizer = Tokenizer.from_str(text)
-        except Exception as error:  # tokenizers raises plain Exception
-            raise TokenizerError(f"The text is not a valid tokenizer.json: {error}.") from error
         return cls(tokenizer)
 
     @classmethod
@@ -75,11 +80,12 @@ class QATokenizer:
         Raises:
             TokenizerError: The file cannot be read or is not valid.
         """
-        file = Path(path)
-        if file.is_dir():
-            file /= TOKENIZER_FILE
+        file = path_of("path", path)
         try:
-            text = file.read_text(encoding="utf-8")
+            if file.is_dir():
+                file /= TOKENIZER_FILE
+            with open_regular(file) as opened:
+                text = opened.read().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise TokenizerError(
                 f"The tokenizer {file} cannot be read: {reason_of(error)}."
@@ -99,7 +105,7 @@ class QATokenizer:
         Raises:
             TokenizerError: There is no valid tokenizer.
         """
-        if isinstance(source, Path) or _exists(source):
+        if not isinstance(source, str) or _exists(source):
             return cls.from_path(source)
         if not _HUB_ID.fullmatch(source):
             raise TokenizerError(
@@ -107,15 +113,15 @@ class QATokenizer:
                 f"{TOKENIZER_FILE} or of its directory."
             )
         try:
-            return cls(Tokenizer.from_pretrained(source))
-        except TokenizerError:
-            raise
-        except Exception as error:  # whatever the hub, its cache, or the network raises
+            with tokenizer_errors("The hub cannot be asked"):
+                tokenizer = Tokenizer.from_pretrained(source)
+        except TokenizerError as error:  # whatever the hub, its cache, or the network raises
             raise TokenizerError(
                 f"Found no file or directory at {source!r}, and no tokenizer of that name could be "
                 f"loaded from the Hugging Face hub. Pass the path of a {TOKENIZER_FILE}.",
-                detail=str(error),
+                detail=error.detail,
             ) from error
+        return cls(tokenizer)
 
     def windows(
         self,
@@ -147,13 +153,9 @@ class QATokenizer:
             InvalidContextError: The context is empty or not a text.
             InvalidOptionError: A length is not valid, or leaves no room for the context.
         """
-        for name, value, least in (
-            ("max_seq_len", max_seq_len, 1),
-            ("doc_stride", doc_stride, 0),
-            ("max_question_len", max_question_len, 1),
-        ):
-            if value < least:
-                raise InvalidOptionError(f"{name} is {value}, but it has to be {least} or more.")
+        max_seq_len = _LENGTH("max_seq_len", max_seq_len)
+        doc_stride = _OVERLAP("doc_stride", doc_stride)
+        max_question_len = _LENGTH("max_question_len", max_question_len)
         if doc_stride > max_seq_len:
             raise InvalidOptionError(
                 f"doc_stride is {doc_stride}, which is larger than max_seq_len ({max_seq_len})."

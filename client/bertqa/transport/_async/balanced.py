@@ -42,7 +42,7 @@ _OF_ONE_SERVER = (
 
 
 def _order(error: BertQAError) -> int:
-    return _OF_ONE_SERVER.index(type(error))
+    return next(at for at, kind in enumerate(_OF_ONE_SERVER) if isinstance(error, kind))
 
 
 class AsyncBalancedTransport:
