@@ -189,7 +189,9 @@ def test_a_tunnel_is_checked_against_the_name_of_its_server(
 ) -> None:
     """As with `kubectl port-forward`: the address is this machine, the certificate the server's."""
     name = "models.example"
-    own = {"certificate": authority.certificate, "key": authority.key} if mutual else {}
+    own: dict[str, Any] = (
+        {"certificate": authority.certificate, "key": authority.key} if mutual else {}
+    )
     tls = TLS(ca=authority.ca, server_name=name, **own)
     h2 = authority.context(name, alpn="h2", mutual=mutual)
     h1 = authority.context(name, alpn="http/1.1", mutual=mutual)
