@@ -9,7 +9,7 @@ from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, Unpack, overload
 
 from bertqa import _defaults
 from bertqa.client._async.split_follower import AsyncSplitFollower
@@ -204,11 +204,27 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             _, outcome = await anext(outcomes)
         return outcome
 
+    def _stream_answers(
+        self, pairs: AsyncPairs, top_k: int, **options: Unpack[AskOptions]
+    ) -> AsyncIterator[list[Answer] | BertQAError]:
+        """Return the best answers to each of many questions; see `answer_many`."""
+        settings = self._settings_of(options)
+        scheduler = self._scheduler(settings.timeout)
+        return self._answer_pairs(pairs, scheduler, settings, return_errors=True, top_k=top_k)
+
     async def _answer_pairs(
-        self, pairs: AsyncPairs, scheduler: Scheduler, settings: Settings, *, return_errors: bool
-    ) -> AsyncIterator[Answer | BertQAError]:
+        self,
+        pairs: AsyncPairs,
+        scheduler: Scheduler,
+        settings: Settings,
+        *,
+        return_errors: bool,
+        top_k: int | None = None,
+    ) -> AsyncIterator[Any]:
+        """Yield the best answer to each question, or, with `top_k`, a list of answers."""
         started = (
-            await self._start_question(*check_pair(pair), 1, settings) async for pair in each(pairs)
+            await self._start_question(*check_pair(pair), top_k or 1, settings)
+            async for pair in each(pairs)
         )
         stream = self._driver.stream(started, scheduler, timeout=settings.timeout)
         async with aclosing(stream) as outcomes:
@@ -219,7 +235,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
                     yield raise_unless_own(outcome)
                 else:
                     self._start_shadow(question, outcome[0])
-                    yield outcome[0]
+                    yield outcome[0] if top_k is None else outcome
 
     def _start_shadow(
         self, question: Question, answer: Answer, seconds: float | None = None

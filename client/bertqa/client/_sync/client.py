@@ -11,7 +11,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, Unpack, overload
 
 from bertqa import _defaults
 from bertqa.client._base_client import BaseClient, check_pair, raise_unless_own
@@ -206,10 +206,27 @@ class QAClient(BaseClient[Transport]):
             _, outcome = next(outcomes)
         return outcome
 
+    def _stream_answers(
+        self, pairs: Pairs, top_k: int, **options: Unpack[AskOptions]
+    ) -> Iterator[list[Answer] | BertQAError]:
+        """Return the best answers to each of many questions; see `answer_many`."""
+        settings = self._settings_of(options)
+        scheduler = self._scheduler(settings.timeout)
+        return self._answer_pairs(pairs, scheduler, settings, return_errors=True, top_k=top_k)
+
     def _answer_pairs(
-        self, pairs: Pairs, scheduler: Scheduler, settings: Settings, *, return_errors: bool
-    ) -> Iterator[Answer | BertQAError]:
-        started = (self._start_question(*check_pair(pair), 1, settings) for pair in each(pairs))
+        self,
+        pairs: Pairs,
+        scheduler: Scheduler,
+        settings: Settings,
+        *,
+        return_errors: bool,
+        top_k: int | None = None,
+    ) -> Iterator[Any]:
+        """Yield the best answer to each question, or, with `top_k`, a list of answers."""
+        started = (
+            self._start_question(*check_pair(pair), top_k or 1, settings) for pair in each(pairs)
+        )
         stream = self._driver.stream(started, scheduler, timeout=settings.timeout)
         with closing(stream) as outcomes:
             for question, outcome in outcomes:
@@ -219,7 +236,7 @@ class QAClient(BaseClient[Transport]):
                     yield raise_unless_own(outcome)
                 else:
                     self._start_shadow(question, outcome[0])
-                    yield outcome[0]
+                    yield outcome[0] if top_k is None else outcome
 
     def _start_shadow(
         self, question: Question, answer: Answer, seconds: float | None = None
