@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bertqa.client._batch._values import python_value
 from bertqa.errors import DataError, InvalidOptionError
 
 ANSWER_COLUMNS = ("answer", "start", "end", "score", "model_version")
@@ -157,7 +158,7 @@ class Columns:
             problem = self._lone_surrogate(kept, place)
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12)
         question, context = (
-            None if found is None else values[found]
+            None if found is None else python_value(values[found])
             for found in (find(names, self.question), find(names, self.context))
         )
         return Row(question, context, kept, digest.hexdigest(), problem)

@@ -197,7 +197,7 @@ def writing(
         types: For Parquet, the schema of the input or the `ColumnTypes` of its columns.
 
     Yields:
-        The writer. What is left is written when the block ends without an error.
+        The writer. What is left is written when the block ends.
     """
     packed = gzip.GzipFile(fileobj=file, mode="wb", mtime=0) if written.compressed else None
     sink: Any = packed or file
@@ -209,10 +209,19 @@ def writing(
             writer = JsonLinesWriter(sink)
         case Kind.PARQUET:
             writer = ParquetWriter(sink, kept, own, types)
-    yield writer
-    writer.close()
-    if packed is not None:
-        packed.close()
+
+    def end() -> None:
+        writer.close()
+        if packed is not None:
+            packed.close()
+
+    try:
+        yield writer
+    except BaseException:
+        with suppress(Exception):  # What ended the block counts.
+            end()
+        raise
+    end()
 
 
 def types_of(source: Source) -> Any:

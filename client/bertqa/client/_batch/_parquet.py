@@ -54,7 +54,7 @@ class ParquetSource:
             ) as file:
                 for batch in file.iter_batches(_BATCH):
                     columns = [
-                        list(column) if _is_special(column.type, types) else column.to_pylist()
+                        _scalars(column) if _is_special(column.type, types) else column.to_pylist()
                         for column in batch.columns
                     ]
                     for values in zip(*columns, strict=True):
@@ -75,6 +75,10 @@ def _is_special(kind: Any, types: Any) -> bool:
     """Return whether Python has no value for each of a type's, which then stay those of Arrow."""
     plain = (types.is_string, types.is_large_string, types.is_boolean, types.is_integer)
     return not any(is_kind(kind) for is_kind in (*plain, types.is_float64, types.is_null))
+
+
+def _scalars(column: Any) -> list[Any]:
+    return [value if value.is_valid else None for value in column]
 
 
 class ColumnTypes:

@@ -6,14 +6,24 @@ import json
 from typing import Any
 
 
+def python_value(value: Any) -> Any:
+    """Return a value of Python for a scalar of Arrow; any other value as it is.
+
+    Args:
+        value: A value of JSON, or a scalar of Arrow.
+    """
+    return value.as_py() if hasattr(value, "as_py") else value
+
+
 def as_plain(value: Any) -> Any:
     """Return a value for JSON: what is not of JSON's types becomes text.
 
     Args:
         value: A value of JSON, or a scalar of Arrow.
     """
-    scalar = getattr(value, "as_py", None)
-    return value if scalar is None else json.loads(json.dumps(scalar(), default=str))
+    if not hasattr(value, "as_py"):
+        return value
+    return json.loads(json.dumps(value.as_py(), default=str))
 
 
 def as_text(value: Any) -> str:
