@@ -12,9 +12,10 @@ import typer
 from rich.table import Table
 
 from bertqa.artifact import Repository
-from bertqa.evaluation import read_squad, time_questions, time_stream
+from bertqa.evaluation import time_questions, time_stream
 from bertqa.runtime import load
 from bertqa_cli.console import print_json, print_table, stdout
+from bertqa_cli.datasets import read_dataset
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
 from bertqa_cli.progress import stages
 from bertqa_cli.values import Whole
@@ -44,7 +45,7 @@ def bench_client(
     json: Json = False,
 ) -> None:
     """Time a question's steps one by one, and what a stream of questions reaches."""
-    pairs = [(each.question, each.context) for each in islice(read_squad(data), questions)]
+    pairs = [(each.question, each.context) for each in islice(read_dataset(data), questions)]
     engine = None
     if alone is not None:
         published = Repository(alone)

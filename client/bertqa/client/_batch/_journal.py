@@ -85,6 +85,9 @@ class Journal:
     def appending(self) -> Iterator[IO[bytes]]:
         """Open the file at its end.
 
+        Yields:
+            The file.
+
         Raises:
             DataError: It cannot be written.
         """

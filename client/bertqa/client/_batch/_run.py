@@ -33,8 +33,6 @@ from bertqa.client._options import AskOptions
 from bertqa.client._sync.client import QAClient
 from bertqa.errors import BertQAError, DataError, InvalidOptionError
 
-QUESTION = "question"
-CONTEXT = "context"
 # What decides neither the answers nor their columns.
 _INDIFFERENT = ("timeout", "key")
 
@@ -69,8 +67,8 @@ def answer_file(
     target: Path,
     *,
     top_k: int = 1,
-    question_column: str = QUESTION,
-    context_column: str = CONTEXT,
+    question_column: str = "question",
+    context_column: str = "context",
     id_column: str | None = None,
     on_progress: OnProgress = ignore,
     **options: Unpack[AskOptions],
