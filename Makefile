@@ -14,7 +14,7 @@ help: ## List the targets
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
 	@touch $@
 
 setup: $(INSTALLED) ## Make .venv with everything in it
@@ -22,10 +22,10 @@ setup: $(INSTALLED) ## Make .venv with everything in it
 demo: $(INSTALLED) ## A checkpoint becomes two versions, served and asked
 	$(BIN)/python -m bertqa_cli.demo
 
-test: $(INSTALLED) ## Run the tests, but for those that take minutes each
+test: $(INSTALLED) ## Run the tests, but for those that take long
 	$(PYTEST) -m "not thorough"
 
-test-thorough: $(INSTALLED) ## Run those: switches under load and in trouble, kills at every effect, notebooks
+test-thorough: $(INSTALLED) ## Run those: the demo's build, switches under load and in trouble, kills, notebooks
 	$(PYTEST) -m "thorough and not ovms"
 
 test-ovms: $(INSTALLED) ## Run the tests that need a real OVMS, which OVMS_BINARY names

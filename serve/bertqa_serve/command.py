@@ -44,13 +44,14 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Which configuration a server reads, where it listens, and its settings."""
+    """Which configuration a server reads, where it listens, its settings, and a user's options."""
 
     config_path: Path
     port: int
     rest_port: int
     settings: ServerSettings
     host: str = "127.0.0.1"
+    own: tuple[str, ...] = ()
 
 
 def server_flags(listening: Listening) -> dict[str, str | None]:
@@ -87,10 +88,12 @@ def command_line(engine: Engine, listening: Listening, unknown: Collection[str] 
     inside = listening
     if engine.kind is EngineKind.CONTAINER:
         inside = replace(listening, host="0.0.0.0")
+    without = {*unknown, *option_names(listening.own)}
     options = {
-        f"--{name}": value for name, value in server_flags(inside).items() if name not in unknown
+        f"--{name}": value for name, value in server_flags(inside).items() if name not in without
     }
     arguments = [part for option in options.items() for part in option if part is not None]
+    arguments += listening.own
     match engine.kind:
         case EngineKind.OVMS:
             return [str(engine.program), *arguments]
@@ -198,12 +201,23 @@ def unknown_flags(arguments: Sequence[str]) -> dict[str, list[str]]:
     Returns:
         The unknown flags by the version that lacks them; empty where every version knows all.
     """
-    given = [a.removeprefix("--").partition("=")[0] for a in arguments if a.startswith("--")]
     lacking = {
-        version: [flag for flag in given if flag not in known]
+        version: [flag for flag in option_names(arguments) if flag not in known]
         for version, known in known_flags().items()
     }
     return {version: flags for version, flags in lacking.items() if flags}
+
+
+def option_names(arguments: Sequence[str]) -> list[str]:
+    """Return the names of the options in a command line.
+
+    Args:
+        arguments: The command line, in which options begin with two dashes.
+
+    Returns:
+        The names without dashes, in their order.
+    """
+    return [each[2:].partition("=")[0] for each in arguments if each.startswith("--")]
 
 
 def local_program() -> Path:

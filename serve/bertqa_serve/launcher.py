@@ -47,6 +47,7 @@ _LOOK_SECONDS = 0.1
 _ANSWER_SECONDS = 5.0
 _WARM_UP_SECONDS = 300.0
 _STOP_SECONDS = 30.0
+_QUIET_STOP_SECONDS = 3.0
 _LOG_TAIL_LINES = 20
 
 Log = Callable[[str], None]
@@ -168,8 +169,8 @@ def running(
     listening = _listening(options, log)
     for port in (options.port, options.rest_port):
         require_free(options.host, port)
-        if engine.kind is EngineKind.OVMS:
-            wait_until_released(options.host, port)
+    if engine.kind is EngineKind.OVMS:
+        wait_until_released(options.host, options.port, log=log, stopped=stop.is_set)
     log(f"Serving with {engine.kind} ({engine.reason}).")
     process = subprocess.Popen(
         _command(engine, listening, log),
@@ -193,7 +194,7 @@ def running(
             _warm_up(server, options.model, log, on_progress, stop)
         yield server
     finally:
-        _terminate(process)
+        _terminate(process, log)
         reader.join(_STOP_SECONDS)
 
 
@@ -216,7 +217,9 @@ def _listening(options: ServeOptions, log: Log, *, dry_run: bool = False) -> Lis
         entries = (config.fitted(cores, given) if dry_run else config).entries
     for conflict in settings.conflicts(*(entry.get("plugin_config", {}) for entry in entries)):
         log(conflict)
-    return Listening(config_path, options.port, options.rest_port, settings, options.host)
+    return Listening(
+        config_path, options.port, options.rest_port, settings, options.host, options.own
+    )
 
 
 def _command(engine: Engine, listening: Listening, log: Log) -> list[str]:
@@ -311,19 +314,25 @@ def _admin(server: Running, timeout: float) -> AdminClient:
 
 def _died(server: Running) -> ServerDiedError:
     time.sleep(_LOOK_SECONDS)  # Its last words may still be on their way.
-    output = "\n".join(server.log_tail) or "nothing"
+    program, output = server.engine.program, "\n".join(server.log_tail)
     return ServerDiedError(
         f"The server ({server.engine.kind}) ended by itself with status "
-        f"{server.process.returncode}. It wrote:\n{output}",
-        detail=output,
+        f"{server.process.returncode}."
+        + ("" if output else f" It wrote nothing: is {program} the program of a server?"),
+        detail=output or None,
     )
 
 
-def _terminate(process: subprocess.Popen[str]) -> None:
+def _terminate(process: subprocess.Popen[str], log: Log) -> None:
     if process.poll() is None:
         process.terminate()
     try:
-        process.wait(_STOP_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_QUIET_STOP_SECONDS)
+            return
+        with contextlib.suppress(OSError, ValueError):
+            log(f"Waiting for requests that are still computed, {_STOP_SECONDS:.0f} s at most.")
+        process.wait(_STOP_SECONDS - _QUIET_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

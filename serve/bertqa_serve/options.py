@@ -18,9 +18,19 @@ from bertqa.artifact import (
     usable_memory,
 )
 from bertqa.errors import InvalidOptionError
-from bertqa_serve.command import CONTAINER_IMAGE
+from bertqa_serve.command import CONTAINER_IMAGE, option_names
 from bertqa_serve.selection import AUTO
 
+# What the launcher has to know: each has an option of its own.
+_NOT_OWN = {
+    "config_path": "--repository",
+    "model_path": "--repository",
+    "model_name": "--model",
+    "port": "--port",
+    "rest_port": "--rest-port",
+    "grpc_bind_address": "--host",
+    "rest_bind_address": "--host",
+}
 _HOST_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}")
 
 
@@ -47,9 +57,12 @@ class ServeOptions:
         concurrent_streams: Calls at once on one gRPC connection.
         rest_workers: Event loops of the REST server.
         poll_seconds: How often the server looks for changes; 0 is never.
+        own: Further options for `ovms`, as on its command line. They take the place of options of
+            the same names.
 
     Raises:
-        InvalidOptionError: The host is neither an address nor a name.
+        InvalidOptionError: The host is neither an address nor a name, or `own` does not begin
+            with an option, or has one that is an option of `bert-qa serve`.
     """
 
     repository: Path
@@ -69,8 +82,20 @@ class ServeOptions:
     concurrent_streams: int | None = None
     rest_workers: int | None = None
     poll_seconds: int | None = None
+    own: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.own and not self.own[0].startswith("--"):
+            raise InvalidOptionError(
+                f"{self.own[0]!r} is not an option of ovms: options of your own follow `--`, as in "
+                "`bert-qa serve -- --grpc_memory_quota 1000000000`."
+            )
+        for name in option_names(self.own):
+            if name in _NOT_OWN:
+                raise InvalidOptionError(
+                    f"Options of your own cannot have --{name}: use {_NOT_OWN[name]} of "
+                    "`bert-qa serve`."
+                )
         if _HOST_NAME.fullmatch(self.host):
             return
         try:

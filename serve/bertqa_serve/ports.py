@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
+from collections.abc import Callable
 
 from bertqa._reason import reason_of
 from bertqa.artifact import GRPC_PORT, REST_PORT
@@ -11,7 +13,9 @@ from bertqa_serve.errors import PortInUseError
 
 _PAIRS_TRIED = 100
 _LOOPBACK = "127.0.0.1"
-_LINGER_SECONDS = 70.0
+# Such a connection is held for a minute after the server ended, and for another after its client
+# closed it.
+_LINGER_SECONDS = 125.0
 _LOOK_SECONDS = 0.1
 
 
@@ -44,25 +48,44 @@ def require_free(host: str, port: int) -> None:
         PortInUseError: Another process listens there, or the address cannot be used.
     """
     refusal = _refusal(host, port)
-    if refusal is not None:
-        raise PortInUseError(
-            f"Port {port} on {host} cannot be used: {reason_of(refusal)}. "
-            "Choose another one with --port and --rest-port.",
-            detail=str(refusal),
+    if refusal is None:
+        return
+    advice = "Choose another one with --port and --rest-port."
+    if refusal.errno == errno.EADDRINUSE:
+        advice = (
+            "End the server that listens there, which may be one that a killed `bert-qa serve` "
+            "left behind, or choose another one with --port and --rest-port."
         )
+    raise PortInUseError(
+        f"Port {port} on {host} cannot be used: {reason_of(refusal)}. {advice}",
+        detail=str(refusal),
+    )
 
 
-def wait_until_released(host: str, port: int) -> None:
-    """Wait until connections of an earlier server no longer hold a port, at most 70 seconds.
+def wait_until_released(
+    host: str, port: int, *, log: Callable[[str], None], stopped: Callable[[], bool]
+) -> None:
+    """Wait until connections of an earlier server no longer hold a gRPC port, 125 seconds at most.
 
-    After a restart such connections linger in the system, and `ovms` refuses their port.
+    After a restart such connections linger in the system, and `ovms` refuses their gRPC port; it
+    takes their REST port.
 
     Args:
         host: The address that the server is to listen on.
-        port: The port.
+        port: The gRPC port.
+        log: Is called with the reason, if there is anything to wait for.
+        stopped: Returns whether to wait no longer.
     """
     deadline = time.monotonic() + _LINGER_SECONDS
+    if _refusal(host, port, among_lingering=False):
+        log(
+            f"The system still holds port {port} for connections of an earlier server, and ovms "
+            f"refuses it meanwhile: waiting until it is free, {_LINGER_SECONDS:.0f} seconds at "
+            "most. Another --port need not wait."
+        )
     while _refusal(host, port, among_lingering=False) and time.monotonic() < deadline:
+        if stopped():
+            return
         time.sleep(_LOOK_SECONDS)
 
 

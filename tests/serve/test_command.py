@@ -128,3 +128,13 @@ def test_supported_versions_of_ovms_know_every_flag_that_is_rendered_for_deploym
     unknown = unknown_flags([f"--{flag}" for flag in found])
     places = {flag: found[flag] for flags in unknown.values() for flag in flags}
     assert not unknown, json.dumps(places, indent=1)
+
+
+def test_options_of_a_users_own_come_last_and_take_the_place_of_ours() -> None:
+    listening = replace(LISTENING, own=("--grpc_memory_quota", "100", "--rest_workers=7"))
+
+    command = command_line(Engine(EngineKind.OVMS, Path("/opt/ovms"), ""), listening)
+
+    assert command[-3:] == ["--grpc_memory_quota", "100", "--rest_workers=7"]
+    assert "--rest_workers" not in command
+    assert "--grpc_max_threads" in command

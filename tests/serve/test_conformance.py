@@ -16,6 +16,8 @@ AT_ONCE = 6  # Mostly they wait.
 LONGEST = "shutdown"
 NOT_ON_OVMS = "tfs"  # Of the last release that had the API.
 
+pytestmark = pytest.mark.thorough
+
 Parts = dict[str, list[Future[Replay]]]
 
 

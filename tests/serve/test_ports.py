@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import socket
 
-from bertqa_serve.ports import free_ports
+from bertqa_serve.ports import free_ports, require_free, wait_until_released
+from tests.support.ports import free_port
 
 
 def test_the_ports_are_free_and_as_far_apart_as_clients_expect() -> None:
@@ -23,3 +24,28 @@ def test_a_pair_is_passed_over_where_one_of_it_is_taken() -> None:
         server.bind(("127.0.0.1", rest_port))
         server.listen()
         assert free_ports()[0] > grpc_port
+
+
+def test_what_lingers_on_the_port_of_an_earlier_server_is_said_and_waited_for() -> None:
+    said: list[str] = []
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            accepted, _ = server.accept()
+            accepted.close()  # Who closes first has it in the system for a minute.
+    require_free("127.0.0.1", port)
+
+    wait_until_released("127.0.0.1", port, log=said.append, stopped=lambda: True)
+
+    (line,) = said
+    assert f"port {port}" in line
+    assert "125 seconds" in line
+
+
+def test_a_port_that_nothing_holds_is_taken_without_a_word() -> None:
+    said: list[str] = []
+    wait_until_released("127.0.0.1", free_port(), log=said.append, stopped=lambda: False)
+    assert not said

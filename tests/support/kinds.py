@@ -39,6 +39,9 @@ FIXTURES = {
     "release": "e2e",
 }
 
+# A test that takes one of these, directly or not, is left to `make test-thorough`.
+THOROUGH_FIXTURES = ("demo_build",)
+
 
 def kind_of(path: PurePath, fixtures: Iterable[str]) -> str:
     """Return the kind of a test that has no mark of its own.

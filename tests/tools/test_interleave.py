@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).parents[2]
 
 
+@pytest.mark.thorough
 def test_writers_that_are_interleaved_and_killed_leave_a_whole_repository() -> None:
     # In a process of its own: the cases fork, which a process with threads must not.
     done = subprocess.run(

@@ -34,6 +34,14 @@ def _tuning(name: str, help_: str) -> Any:
 
 
 def serve(
+    own: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[-- OPTIONS OF OVMS]",
+            help="Options of your own for ovms, behind --.",
+            show_default=False,
+        ),
+    ] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     port: Port = 9000,
     rest_port: RestPort = 8000,
@@ -110,6 +118,7 @@ def serve(
         concurrent_streams=concurrent_streams,
         rest_workers=rest_workers,
         poll_seconds=poll_seconds,
+        own=tuple(own or ()),
     )
 
     def log(line: str) -> None:

@@ -217,6 +217,12 @@ def server_settings(
         value = getattr(settings, name)
         if not least <= value <= most:
             raise ConfigError(f"{name} is {value}, but has to be from {least} to {most}.")
+    if open_files is not None and settings.rest_workers > _most_rest_workers(open_files):
+        raise ConfigError(
+            f"rest_workers is {settings.rest_workers}, but OVMS needs {_FILES_PER_REST_WORKER} "
+            f"open files for each, and may open {open_files}: use "
+            f"{_most_rest_workers(open_files)} at most, or raise the limit (ulimit -n)."
+        )
     if log_level not in LOG_LEVELS:
         raise ConfigError(f"{log_level} is not a log level: use one of {', '.join(LOG_LEVELS)}.")
     return settings
@@ -286,7 +292,11 @@ def _calls(memory_bytes: int | None) -> int:
 def _rest_workers(open_files: int | None) -> int:
     if open_files is None:
         return _REST_WORKERS
-    return max(2, min(_REST_WORKERS, (open_files - _OTHER_FILES) // _FILES_PER_REST_WORKER))
+    return min(_REST_WORKERS, _most_rest_workers(open_files))
+
+
+def _most_rest_workers(open_files: int) -> int:
+    return max(2, (open_files - _OTHER_FILES) // _FILES_PER_REST_WORKER)
 
 
 def _request_tokens(memory_bytes: int | None, streams: int) -> int:

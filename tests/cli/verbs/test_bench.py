@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from tests.cli.conftest import Invoke
 from tests.support.checkpoints import write_checkpoint
 
 
+@pytest.mark.thorough
 def test_a_measurement_as_text_json_and_figure(invoke: Invoke, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "checkpoint")
     figure = tmp_path / "figure.svg"

@@ -82,6 +82,7 @@ def recorded_traffic(served: Served, log: Path, contexts: bool = False) -> Itera
         asking.result()
 
 
+@pytest.mark.thorough
 def test_a_shadow_judges_a_version_by_copies_of_what_users_ask(
     invoke: Invoke, at_1: Served, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_shadow_judges_a_version_by_copies_of_what_users_ask(
     assert "the split is 2=100" in result.err
 
 
+@pytest.mark.thorough
 def test_a_shadow_of_hashes_is_inconclusive(invoke: Invoke, at_1: Served, tmp_path: Path) -> None:
     log = tmp_path / "answers.jsonl"
     with recorded_traffic(at_1, log):

@@ -200,3 +200,8 @@ def test_contradictions_in_a_plugin_config_are_found(
     properties: dict[str, Any], said: list[str]
 ) -> None:
     assert plugin_conflicts(properties) == said
+
+
+def test_more_rest_workers_than_files_for_them_are_refused() -> None:
+    with pytest.raises(ConfigError, match="may open 1000: use 161 at most"):
+        server_settings(2, None, open_files=1000, rest_workers=200)

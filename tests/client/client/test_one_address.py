@@ -58,7 +58,9 @@ def right(servers: list[Served]) -> dict[int, Answer]:
     return found
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(
+    params=[KINDS[0], *(pytest.param(kind, marks=pytest.mark.thorough) for kind in KINDS[1:])]
+)
 def balancer(request: pytest.FixtureRequest, servers: list[Served]) -> Iterator[Balancer]:
     with balancing(servers, request.param) as balancer:
         yield balancer

@@ -101,7 +101,7 @@ def expected(busy: Busy) -> list[str]:
 
 
 @pytest.mark.timeout(590)
-@pytest.mark.parametrize("clients", ["one", "many"])
+@pytest.mark.parametrize("clients", ["one", pytest.param("many", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
 def test_many_threads_are_answered(
     busy: Busy, expected: list[str], scheme: str, clients: str

@@ -259,6 +259,7 @@ def test_texts_cannot_be_asked_over_the_route_of_inference_alone(operator: Opera
         operator.target().client(1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sent", [False, True])
 def test_a_rollout_that_was_killed_at_any_effect_is_resumed_or_undone(
     operator: Operator, sent: bool
@@ -287,6 +288,7 @@ def test_a_rollout_that_was_killed_at_any_effect_is_resumed_or_undone(
             assert operator.tags == ({} if to == 1 and not is_over else expected)
 
 
+@pytest.mark.thorough
 def test_a_return_that_was_killed_at_any_effect_is_finished_by_either_command(
     operator: Operator,
 ) -> None:

@@ -112,6 +112,7 @@ def change_pods(release: Helm) -> int:
     return subprocess.run([*command, *changes], check=False, capture_output=True).returncode
 
 
+@pytest.mark.thorough
 def test_where_helm_alone_is_killed_the_traffic_returns(install: Install, api: ApiServer) -> None:
     release = install(*GATEWAY)
     kill_helm_at(api, "PATCH deployments/bert-qa-v2")
@@ -169,6 +170,7 @@ def test_an_upgrade_that_is_under_way_is_waited_for(
     assert set(release.tracks()) == {"stable", "v2"}
 
 
+@pytest.mark.thorough
 def test_what_its_owner_changes_is_not_undone(install: Install, api: ApiServer) -> None:
     release = install()
     kill_helm_at(api, "PATCH deployments/bert-qa-stable")

@@ -94,7 +94,7 @@ def test_a_candidate_gets_traffic_in_steps_and_stays(
     assert {pod.version for pod in HelmCluster(release).pods()} == {"2"}
 
 
-@pytest.mark.parametrize("program", [helm, older_helm])
+@pytest.mark.parametrize("program", [helm, pytest.param(older_helm, marks=pytest.mark.thorough)])
 def test_without_a_gateway_one_upgrade_leads_the_service_to_the_other_track_and_back(
     install: Install, api: ApiServer, program: Callable[[], Path]
 ) -> None:
@@ -112,6 +112,7 @@ def test_without_a_gateway_one_upgrade_leads_the_service_to_the_other_track_and_
     assert operated.back().split == TO_2
 
 
+@pytest.mark.thorough
 def test_a_split_stays_until_it_is_given_back(install: Install, api: ApiServer) -> None:
     release = install(*GATEWAY)
 
@@ -175,6 +176,7 @@ def test_failing_requests_bring_the_good_version_back(
     assert release.tracks() == V1
 
 
+@pytest.mark.thorough
 def test_a_slow_candidate_is_rolled_back(
     install: Install, api: ApiServer, servers: dict[int, int]
 ) -> None:
@@ -185,6 +187,7 @@ def test_a_slow_candidate_is_rolled_back(
     assert release.tracks() == V1
 
 
+@pytest.mark.thorough
 def test_no_requests_are_not_a_success_and_the_same_command_measures_again(
     install: Install, api: ApiServer, servers: dict[int, int]
 ) -> None:
@@ -201,6 +204,7 @@ def test_no_requests_are_not_a_success_and_the_same_command_measures_again(
         assert rollout(release, held()).move(TO_2).split == TO_2
 
 
+@pytest.mark.thorough
 def test_a_restart_of_a_candidates_server_is_a_failure(
     install: Install, api: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +223,7 @@ def test_a_restart_of_a_candidates_server_is_a_failure(
         Rollout(target, held(0.5)).move(TO_2)
 
 
+@pytest.mark.thorough
 def test_pods_that_are_not_ready_count(
     install: Install, api: ApiServer, servers: dict[int, int]
 ) -> None:
@@ -264,6 +269,7 @@ def test_a_candidate_that_breaks_never_blocks_the_way_back(
     assert release.tracks() == V1
 
 
+@pytest.mark.thorough
 def test_pods_that_do_not_end_are_named_and_the_same_command_waits_for_them(
     install: Install, api: ApiServer
 ) -> None:
@@ -286,6 +292,7 @@ def test_the_same_version_is_refused(install: Install, api: ApiServer) -> None:
     assert revision(release) == 1
 
 
+@pytest.mark.thorough
 def test_weights_that_the_owner_changed_are_good_and_can_be_given_back(
     install: Install, api: ApiServer
 ) -> None:

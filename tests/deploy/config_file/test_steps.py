@@ -38,6 +38,7 @@ def test_a_server_that_does_not_count_is_refused_before_anything_is_done(tmp_pat
         assert not (served.repository.root / WORK_FOLDER).exists()
 
 
+@pytest.mark.thorough
 def test_a_server_may_restart_at_any_step(tmp_path: Path) -> None:
     root = tmp_path / "model_repository"
     at = 0

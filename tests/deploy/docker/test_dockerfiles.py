@@ -100,6 +100,7 @@ def test_the_image_of_azure_ml_has_the_mlflow_that_is_tested() -> None:
     assert MLFLOW in " ".join(instructions("azureml-build", "RUN"))
 
 
+@pytest.mark.thorough
 def test_what_is_copied_is_enough_to_build_the_distribution(tmp_path: Path) -> None:
     for source in copied("client"):
         target = tmp_path / "source" / source

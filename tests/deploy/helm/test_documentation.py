@@ -46,7 +46,11 @@ def test_every_installation_renders(tmp_path: Path) -> None:
         assert rendered(arguments, tmp_path)
 
 
-@pytest.mark.parametrize("program", [helm, older_helm], ids=["helm 4", "helm 3"])
+@pytest.mark.parametrize(
+    "program",
+    [helm, pytest.param(older_helm, marks=pytest.mark.thorough)],
+    ids=["helm 4", "helm 3"],
+)
 def test_the_steps_to_a_new_version_are_ones_that_helm_takes_one_after_the_other(
     program: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

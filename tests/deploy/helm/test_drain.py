@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 import httpx
+import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bertqa_serve.engine.server import LocalServer
@@ -121,6 +122,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.thorough
 def test_clients_that_keep_their_connections_notice_nothing(tmp_path: Path) -> None:
     write_toy_version(tmp_path, 1)
     config = write_config(tmp_path)

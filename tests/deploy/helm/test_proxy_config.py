@@ -294,6 +294,7 @@ def test_a_new_certificate_is_used_without_a_restart(engine: LocalServer, tmp_pa
             time.sleep(0.05)
 
 
+@pytest.mark.thorough
 def test_connections_grow_old_without_a_failed_request(engine: LocalServer, tmp_path: Path) -> None:
     values = {"proxy": {"maxConnectionSeconds": 1}}
     with running_proxy("pvc", engine, tmp_path, values) as proxy:

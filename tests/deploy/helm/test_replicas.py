@@ -51,7 +51,9 @@ class Cluster:
         return int(found["spec"]["replicas"])
 
 
-@pytest.fixture(params=[helm, older_helm], ids=["helm 4", "helm 3"])
+@pytest.fixture(
+    params=[helm, pytest.param(older_helm, marks=pytest.mark.thorough)], ids=["helm 4", "helm 3"]
+)
 def cluster(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Cluster]:

@@ -140,6 +140,7 @@ ACCEPTED = {
 }
 
 
+@pytest.mark.thorough
 def test_the_policy_scanner_finds_nothing_that_is_not_accepted(tmp_path: Path) -> None:
     for scenario in SCENARIOS:
         (tmp_path / f"{scenario}.yaml").write_text(render(scenario).text, encoding="utf-8")

@@ -85,6 +85,7 @@ def test_no_server_ever_finds_a_model_that_lacks_something(
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("held", ["model.bin", "model.xml"])
 def test_a_publish_that_is_killed_is_taken_up_by_the_same_command(
     published: Repository, store: Store, proxy: Proxy, held: str
