@@ -12,9 +12,10 @@ import typer
 from rich.table import Table
 
 from bertqa.artifact import Repository
-from bertqa.evaluation import read_squad, time_loop, time_questions, time_stream
+from bertqa.evaluation import time_loop, time_questions, time_stream
 from bertqa.runtime import load
 from bertqa_cli.console import print_json, print_table, stdout
+from bertqa_cli.datasets import read_dataset
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
 from bertqa_cli.progress import stages
 from bertqa_cli.values import Whole
@@ -54,7 +55,7 @@ def bench_client(
     throughput that a stream reaches (with --alone), and how long a context of 10 MB delays other
     tasks of an event loop.
     """
-    pairs = [(each.question, each.context) for each in islice(read_squad(data), questions)]
+    pairs = [(each.question, each.context) for each in islice(read_dataset(data), questions)]
     engine = None
     if alone is not None:
         published = Repository(alone)
