@@ -232,25 +232,7 @@ def load_dataset(recipe: Recipe, source: DataSource) -> SquadDataset:
     missing = sorted({"id", "question", "context", "answers"} - set(rows.column_names))
     if missing:
         raise DataError(f"The data set {name} is not like SQuAD: it has no column {missing[0]}.")
-    paragraphs = [
-        {
-            "context": row["context"],
-            "qas": [
-                {
-                    "id": row["id"],
-                    "question": row["question"],
-                    "answers": [
-                        {"text": text, "answer_start": start}
-                        for text, start in zip(
-                            row["answers"]["text"], row["answers"]["answer_start"], strict=True
-                        )
-                    ],
-                }
-            ],
-        }
-        for row in rows
-    ]
-    return parse_squad({"data": [{"paragraphs": paragraphs}]}, name)
+    return parse_squad({"data": list(rows)}, name)
 
 
 def training_windows(

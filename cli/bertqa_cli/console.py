@@ -124,6 +124,15 @@ def print_error(message: str, detail: str | None = None) -> None:
         stderr.print(f"[dim]detail: {escape(detail)}[/]")
 
 
+def print_warning(sentence: str) -> None:
+    """Print what may be wrong although the work continues.
+
+    Args:
+        sentence: What it is.
+    """
+    stderr.print(f"[yellow]warning:[/] {escape(sentence)}")
+
+
 def print_step(sentence: str) -> None:
     """Print a step of a longer change, for people who watch it.
 

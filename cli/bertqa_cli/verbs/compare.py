@@ -21,12 +21,12 @@ from bertqa.evaluation import (
     System,
     comparison_page,
     metric_rows,
-    read_squad,
     report_on_log,
 )
 from bertqa.evaluation import compare as compare_systems
 from bertqa.runtime import find_model
 from bertqa_cli.console import print_json, print_table, stderr, stdout
+from bertqa_cli.datasets import read_dataset
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import directory_size, highlighted, milliseconds
 from bertqa_cli.options import (
@@ -98,7 +98,7 @@ def compare(
             status=Status.USAGE,
         )
 
-    dataset = None if data is None else read_squad(data)
+    dataset = None if data is None else read_dataset(data)
     with ExitStack() as stack:
         if release is not None:
             systems = _tracks(stack, release, namespace, connection, (first, second))

@@ -83,4 +83,5 @@ def _next_boundary(text: str, at: int) -> int:
     """Return the first boundary after `at`, which lies in the text; it need not be one itself."""
     match = _CLUSTER.match(text, at)
     assert match is not None
-    return match.end()
+    end: int = match.end()
+    return end

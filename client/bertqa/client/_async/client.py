@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, Unpack, overload
 
 from bertqa import _defaults
 from bertqa._checks import flag
@@ -209,22 +209,38 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         return self._flow_of(question, context, top_k, settings, deadline)
 
     async def _outcome(
-        self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float | None = None
+        self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float
     ) -> Outcome:
         """Drive one question to its outcome."""
-        scheduler = self._scheduler(timeout, deadline)
-        stream = self._driver.stream(each([started]), scheduler, timeout=timeout, deadline=deadline)
-        async with aclosing(stream) as outcomes:
-            _, outcome = await anext(outcomes)
-        return outcome
+        return await self._driver.answer(
+            started,
+            partial(self._scheduler, timeout, deadline),
+            timeout=timeout,
+            deadline=deadline,
+        )
+
+    def _stream_answers(
+        self, pairs: AsyncPairs, top_k: int, **options: Unpack[AskOptions]
+    ) -> AsyncIterator[list[Answer] | BertQAError]:
+        """Return the best answers to each of many questions; see `answer_many`."""
+        settings = self._settings_of(options)
+        scheduler = self._scheduler(settings.timeout)
+        return self._answer_pairs(pairs, scheduler, settings, return_errors=True, top_k=top_k)
 
     async def _answer_pairs(
-        self, pairs: AsyncPairs, scheduler: Scheduler, settings: Settings, *, return_errors: bool
-    ) -> AsyncIterator[Answer | BertQAError]:
+        self,
+        pairs: AsyncPairs,
+        scheduler: Scheduler,
+        settings: Settings,
+        *,
+        return_errors: bool,
+        top_k: int | None = None,
+    ) -> AsyncIterator[Any]:
+        """Yield the best answer to each question, or, with `top_k`, a list of answers."""
         spans: deque[Scope] = deque()
 
         async def start(pair: tuple[str, str]) -> tuple[Question, AnswerFlow]:
-            started = await self._start_question(*check_pair(pair), 1, settings)
+            started = await self._start_question(*check_pair(pair), top_k or 1, settings)
             spans.append(self._scope("bertqa.answer"))
             return started
 
@@ -248,7 +264,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
                             spans[0].set(version=outcome[0].model_version)
                             spans.popleft().end(None)
                             self._start_shadow(question, outcome[0])
-                            yield outcome[0]
+                            yield outcome[0] if top_k is None else outcome
             finally:
                 for span in spans:
                     span.end(None)
@@ -274,8 +290,9 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
     ) -> None:
         try:
             begin = time.monotonic()
+            timeout = question.settings.timeout
             with self._scope("bertqa.shadow") as scope, scope.step():
-                outcome = await self._outcome(started, question.settings.timeout)
+                outcome = await self._outcome(started, timeout, begin + timeout)
             shadow_seconds = time.monotonic() - begin
             self._report_shadow(question, answer, seconds, outcome, shadow_seconds)
         except Exception:

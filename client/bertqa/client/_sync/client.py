@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, Unpack, overload
 
 from bertqa import _defaults
 from bertqa._checks import flag
@@ -211,22 +211,38 @@ class QAClient(BaseClient[Transport]):
         return self._flow_of(question, context, top_k, settings, deadline)
 
     def _outcome(
-        self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float | None = None
+        self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float
     ) -> Outcome:
         """Drive one question to its outcome."""
-        scheduler = self._scheduler(timeout, deadline)
-        stream = self._driver.stream(each([started]), scheduler, timeout=timeout, deadline=deadline)
-        with closing(stream) as outcomes:
-            _, outcome = next(outcomes)
-        return outcome
+        return self._driver.answer(
+            started,
+            partial(self._scheduler, timeout, deadline),
+            timeout=timeout,
+            deadline=deadline,
+        )
+
+    def _stream_answers(
+        self, pairs: Pairs, top_k: int, **options: Unpack[AskOptions]
+    ) -> Iterator[list[Answer] | BertQAError]:
+        """Return the best answers to each of many questions; see `answer_many`."""
+        settings = self._settings_of(options)
+        scheduler = self._scheduler(settings.timeout)
+        return self._answer_pairs(pairs, scheduler, settings, return_errors=True, top_k=top_k)
 
     def _answer_pairs(
-        self, pairs: Pairs, scheduler: Scheduler, settings: Settings, *, return_errors: bool
-    ) -> Iterator[Answer | BertQAError]:
+        self,
+        pairs: Pairs,
+        scheduler: Scheduler,
+        settings: Settings,
+        *,
+        return_errors: bool,
+        top_k: int | None = None,
+    ) -> Iterator[Any]:
+        """Yield the best answer to each question, or, with `top_k`, a list of answers."""
         spans: deque[Scope] = deque()
 
         def start(pair: tuple[str, str]) -> tuple[Question, AnswerFlow]:
-            started = self._start_question(*check_pair(pair), 1, settings)
+            started = self._start_question(*check_pair(pair), top_k or 1, settings)
             spans.append(self._scope("bertqa.answer"))
             return started
 
@@ -250,7 +266,7 @@ class QAClient(BaseClient[Transport]):
                             spans[0].set(version=outcome[0].model_version)
                             spans.popleft().end(None)
                             self._start_shadow(question, outcome[0])
-                            yield outcome[0]
+                            yield outcome[0] if top_k is None else outcome
             finally:
                 for span in spans:
                     span.end(None)
@@ -276,8 +292,9 @@ class QAClient(BaseClient[Transport]):
     ) -> None:
         try:
             begin = time.monotonic()
+            timeout = question.settings.timeout
             with self._scope("bertqa.shadow") as scope, scope.step():
-                outcome = self._outcome(started, question.settings.timeout)
+                outcome = self._outcome(started, timeout, begin + timeout)
             shadow_seconds = time.monotonic() - begin
             self._report_shadow(question, answer, seconds, outcome, shadow_seconds)
         except Exception:
