@@ -102,11 +102,14 @@ def answer_file(
         How many rows were answered.
 
     Raises:
+        InvalidOptionError: An option is not valid.
         DataError: A file cannot be read or written, the input is damaged, or `target` exists. Where
             it appeared during the run, the answers stay in `<target>.partial`.
         BertQAError: What `QAClient.answer_many` raises where the server is at fault; the message
             says how many rows are done.
     """
+    if top_k < 1:
+        raise InvalidOptionError(f"top_k is {top_k}, but it has to be 1 or more.")
     columns = Columns(question_column, context_column, id_column, ranked=top_k > 1)
     streams = is_stream(target)
     if not streams:
