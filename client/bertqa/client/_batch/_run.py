@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Unpack
 
+from bertqa import _checks
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._reason import reason_of
 from bertqa.client._batch._columns import ANSWER_COLUMNS, ERROR, RANK, Columns, Row
@@ -29,12 +30,14 @@ from bertqa.client._batch._formats import (
     writing,
 )
 from bertqa.client._batch._journal import Done, Journal, journal_line
-from bertqa.client._options import AskOptions
+from bertqa.client._options import AskOptions, check_options
 from bertqa.client._sync.client import QAClient
 from bertqa.errors import BertQAError, DataError, InvalidOptionError
 
 # What decides neither the answers nor their columns.
 _INDIFFERENT = ("timeout", "key")
+
+_COUNT = _checks.whole(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,8 @@ class _Contents:
 
 def answer_file(
     client: QAClient,
-    source: Path,
-    target: Path,
+    source: str | Path,
+    target: str | Path,
     *,
     top_k: int = 1,
     question_column: str = "question",
@@ -108,8 +111,12 @@ def answer_file(
         BertQAError: What `QAClient.answer_many` raises where the server is at fault; the message
             says how many rows are done.
     """
-    if top_k < 1:
-        raise InvalidOptionError(f"top_k is {top_k}, but it has to be 1 or more.")
+    source, target = _checks.path("source", source), _checks.path("target", target)
+    top_k = _COUNT("top_k", top_k)
+    question_column = _checks.text("question_column", question_column)
+    context_column = _checks.text("context_column", context_column)
+    id_column = _checks.optional(_checks.text)("id_column", id_column)
+    check_options(options)
     columns = Columns(question_column, context_column, id_column, ranked=top_k > 1)
     streams = is_stream(target)
     if not streams:
