@@ -197,6 +197,8 @@ class Rollout:
         memory = state.memory
         if memory.goal is not None and not memory.returning:
             return _Run(self, state, memory.good).undo()
+        if memory.goal is None and memory.returning and not state.settled:
+            return _Run(self, state, memory.good).undo()  # The rest of a return.
         goal = memory.way_back()
         self.target.check(goal)
         at_once = replace(self, plan=Plan(), evidence=())

@@ -18,7 +18,8 @@ class Memory:
             where no version has had traffic.
         goal: The split to which a rollout that is under way leads; None between rollouts.
         previous: The good split before, to which `--back` returns; None if there is none.
-        returning: Whether the rollout that is under way is such a return.
+        returning: Whether the rollout that is under way is such a return; between rollouts, whether
+            the last one was, or was undone.
     """
 
     good: Split
@@ -57,8 +58,8 @@ class Memory:
             split: Percents by version.
         """
         if split == self.good:
-            return Memory(self.good, None, self.previous)
-        return Memory(split, None, self.good or None)
+            return Memory(self.good, None, self.previous, self.returning or self.goal is not None)
+        return Memory(split, None, self.good or None, self.returning)
 
 
 @dataclass(frozen=True, slots=True)

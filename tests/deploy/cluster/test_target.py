@@ -277,6 +277,19 @@ def test_pods_that_do_not_end_are_named_and_the_same_command_waits_for_them(
         rollout(release).move(TO_2)
 
 
+def test_a_return_whose_pods_do_not_end_is_finished_and_not_undone_by_the_same_command(
+    install: Install, api: ApiServer
+) -> None:
+    release = install()
+    rollout(release).move(TO_2)
+    api.drains = 10
+    with pytest.raises(SwitchUnfinishedError, match="Run the same command again to wait"):
+        rollout(release, patience=1).back()
+
+    assert rollout(release).back().split == TO_1
+    assert rollout(release).back().split == TO_2
+
+
 def test_the_same_version_is_refused(install: Install, api: ApiServer) -> None:
     release = install(*GATEWAY)
     with pytest.raises(NothingToDoError, match="The split is 1=100 already"):
