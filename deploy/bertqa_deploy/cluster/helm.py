@@ -284,7 +284,14 @@ class Helm:
         return dict(content or {})
 
     def _json(self, *arguments: str, stdin: str | None = None) -> Any:
-        return json.loads(self._run(*arguments, "--output", "json", stdin=stdin))
+        output = self._run(*arguments, "--output", "json", stdin=stdin)
+        try:
+            return json.loads(output)
+        except ValueError as error:
+            raise ClusterError(
+                f"{self.program} {arguments[0]} does not print JSON: is it Helm 3.14 or newer?",
+                detail=output.strip() or None,
+            ) from error
 
     def _run(self, *arguments: str, stdin: str | None = None) -> str:
         done = self._call(*arguments, *self.access.helm_flags(), stdin=stdin)

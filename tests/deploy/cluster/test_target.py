@@ -395,3 +395,14 @@ def test_without_helm_it_is_said_so(install: Install, api: ApiServer) -> None:
     release = install()
     with pytest.raises(ClusterError, match="no helm-of-nowhere on PATH"):
         Helm(release.release, release.access, release.chart, program="helm-of-nowhere").values()
+
+
+def test_a_program_that_is_not_helm_is_named(
+    install: Install, api: ApiServer, tmp_path: Path
+) -> None:
+    release = install()
+    other = tmp_path / "helm"
+    other.write_text("#!/bin/sh\necho hello\n", encoding="utf-8")
+    other.chmod(0o755)
+    with pytest.raises(ClusterError, match="helm get does not print JSON"):
+        Helm(release.release, release.access, release.chart, program=str(other)).values()
