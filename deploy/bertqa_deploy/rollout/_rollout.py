@@ -289,6 +289,8 @@ class _Run:
             if not others or goal[candidate] <= before.get(candidate, 0):
                 continue
             good = max(others, key=lambda version: (others[version], version))
+            if self._state.split == goal and good not in self._state.served:
+                continue  # Resumed at the goal, where it may have been taken away already.
             for judged in self._rollout.evidence:
                 judgement = judged(good, candidate)
                 self._rollout.on_step(f"{judgement.verdict}: {judgement.reason}")

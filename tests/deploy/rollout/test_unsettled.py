@@ -8,7 +8,7 @@ import pytest
 
 from bertqa.artifact import Split
 from bertqa_deploy.errors import ClusterError, NothingToDoError, RolledBackError
-from bertqa_deploy.rollout import Judgement, Rollout, State, Verdict
+from bertqa_deploy.rollout import Judgement, Memory, Rollout, State, Verdict
 from tests.deploy.rollout.simulated import SimulatedTarget
 
 TO_2 = {2: 100.0}
@@ -90,3 +90,11 @@ def test_back_undoes_a_rollout_of_which_something_is_left() -> None:
     target = SimulatedTarget()
     Rollout(target).move(TO_2)
     assert Rollout(unsettled(target)).back().split == {1: 100.0}
+
+
+def test_a_rollout_that_has_reached_its_goal_is_finished_without_its_good_version() -> None:
+    """Evidence compares with the good version, which may have been taken away before the kill."""
+    target = SimulatedTarget()
+    target.state = State(TO_2, frozenset({2}), Memory({1: 100.0}, TO_2))
+    assert Rollout(target, evidence=[worse]).move(TO_2).split == TO_2
+    assert target.state.memory.goal is None
