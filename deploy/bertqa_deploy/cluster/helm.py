@@ -166,17 +166,23 @@ class Helm:
         return upgraded
 
     def check_chart(self) -> None:
-        """Check that the chart has the release's version.
+        """Check that the release is of the chart, and of its version.
 
         Raises:
-            ClusterError: It has another one: that is an upgrade of its own.
+            ClusterError: It is of another one: another version is an upgrade of its own.
         """
-        found = self._json("get", "metadata", self.release)["version"]
-        here = self._chart_file("Chart.yaml")["version"]
-        if found != here:
+        found = self._json("get", "metadata", self.release)
+        here = self._chart_file("Chart.yaml")
+        if found["chart"] != here.get("name"):
             raise ClusterError(
-                f"The release {self.release} is of chart version {found}, and {self.chart} is "
-                f"{here}: name the same with --chart, or upgrade the release first."
+                f"The release {self.release} is of the chart {found['chart']}, and {self.chart} is "
+                f"{here.get('name')}."
+            )
+        if found["version"] != here.get("version"):
+            raise ClusterError(
+                f"The release {self.release} is of chart version {found['version']}, and "
+                f"{self.chart} is {here.get('version')}: name the same with --chart, or upgrade "
+                "the release first."
             )
 
     def _history(self) -> list[_Revision]:

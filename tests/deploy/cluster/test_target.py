@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -375,7 +376,7 @@ def test_a_second_operator_is_noticed(install: Install, api: ApiServer) -> None:
 
 def test_another_chart_is_refused(install: Install, api: ApiServer, tmp_path: Path) -> None:
     release = install()
-    (tmp_path / "Chart.yaml").write_text("version: 9.9.9\n", encoding="utf-8")
+    (tmp_path / "Chart.yaml").write_text("name: bert-qa\nversion: 9.9.9\n", encoding="utf-8")
     other = Helm(release.release, release.access, tmp_path, program=release.program)
     with pytest.raises(ClusterError, match=r"chart version 0\.1\.0, and .* is 9\.9\.9"):
         HelmCluster(other)
@@ -406,3 +407,18 @@ def test_a_program_that_is_not_helm_is_named(
     other.chmod(0o755)
     with pytest.raises(ClusterError, match="helm get does not print JSON"):
         Helm(release.release, release.access, release.chart, program=str(other)).values()
+
+
+def test_a_release_of_another_chart_is_named(
+    install: Install, api: ApiServer, tmp_path: Path
+) -> None:
+    release = install()
+    chart = tmp_path / "web"
+    (chart / "templates").mkdir(parents=True)
+    content = "apiVersion: v2\nname: web\nversion: 0.1.0\n"
+    (chart / "Chart.yaml").write_text(content, encoding="utf-8")
+    command = [release.program, "install", "web", str(chart), *release.access.helm_flags()]
+    subprocess.run(command, check=True, capture_output=True)
+    web = Helm("web", release.access, release.chart, program=release.program)
+    with pytest.raises(ClusterError, match="release web is of the chart web, and"):
+        HelmCluster(web)
