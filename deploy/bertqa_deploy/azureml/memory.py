@@ -13,7 +13,7 @@ from bertqa_deploy.azureml.versions import to_split, to_traffic, whole_percents
 from bertqa_deploy.errors import AzureError
 from bertqa_deploy.rollout import Memory
 
-# All but that of the split before are there while a rollout is under way.
+# The first two are there while a rollout is under way.
 GOOD_TAG = "bert-qa-split-good"
 GOAL_TAG = "bert-qa-split-goal"
 PREVIOUS_TAG = "bert-qa-split-before"
@@ -60,7 +60,7 @@ class Written:
             tags = {GOOD_TAG: format_split(memory.good), GOAL_TAG: format_split(memory.goal)}
         if memory.previous is not None:
             tags[PREVIOUS_TAG] = format_split(memory.previous)
-        if memory.goal is not None and memory.returning:
+        if memory.returning:
             tags[RETURNING_TAG] = _YES
         return cls(to_traffic(whole_percents(split)), tags)
 

@@ -238,13 +238,15 @@ class Helm:
     def _take_up(self, complete: _Revision, newest: _Revision) -> None:
         """Complete an interrupted upgrade from the last complete revision, or put weights back.
 
-        `helm rollback` refuses where the upgrade was to remove what is still there.
+        So is the memory where it alone changed: what it would call complete is under way until
+        then. `helm rollback` refuses where the upgrade was to remove what is still there.
         """
+        before, after = (tracks_of(self.values(each.number)) for each in (complete, newest))
         weights = [
             {name: track.get("weight") for name, track in tracks.items() if track.get("weight")}
-            for tracks in (tracks_of(self.values(each.number)) for each in (complete, newest))
+            for tracks in (before, after)
         ]
-        chosen = newest if weights[0] == weights[1] else complete
+        chosen = newest if before != after and weights[0] == weights[1] else complete
         values = self._values(revision=chosen.number)
         if newest.status.startswith(_PENDING):
             self._forget(newest)

@@ -197,8 +197,6 @@ class Rollout:
         memory = state.memory
         if memory.goal is not None and not memory.returning:
             return _Run(self, state, memory.good).undo()
-        if memory.goal is None and memory.returning and not state.settled:
-            return _Run(self, state, memory.good).undo()  # The rest of a return.
         goal = memory.way_back()
         self.target.check(goal)
         at_once = replace(self, plan=Plan(), evidence=())
@@ -270,6 +268,8 @@ class _Run:
         """Return the splits to come; where a rollout is resumed, it is held anew at its own."""
         split, memory = self._state.split, self._state.memory
         ahead = ramp(split, self._goal, self._plan.steps)
+        if resumed and split == self._goal and not memory.good.keys() <= self._state.served:
+            return []  # The good version is being taken away: all that is left is to finish.
         if resumed and split not in (memory.good, self._goal):
             return [split, *ahead]
         return list(ahead)

@@ -18,8 +18,7 @@ class Memory:
             where no version has had traffic.
         goal: The split to which a rollout that is under way leads; None between rollouts.
         previous: The good split before, to which `--back` returns; None if there is none.
-        returning: Whether the rollout that is under way is such a return; between rollouts, whether
-            the last one was, or was undone.
+        returning: Whether the rollout that is under way is such a return.
     """
 
     good: Split
@@ -58,8 +57,8 @@ class Memory:
             split: Percents by version.
         """
         if split == self.good:
-            return Memory(self.good, None, self.previous, self.returning or self.goal is not None)
-        return Memory(split, None, self.good or None, self.returning)
+            return Memory(self.good, None, self.previous)
+        return Memory(split, None, self.good or None)
 
 
 @dataclass(frozen=True, slots=True)

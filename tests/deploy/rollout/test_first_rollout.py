@@ -40,7 +40,7 @@ def test_a_first_version_that_does_not_prove_itself_gets_no_traffic() -> None:
 
     with pytest.raises(RolledBackError, match="returned to no version: Version 1 does not answer"):
         Rollout(target, STEPS).move({1: 100.0})
-    assert (target.state.split, target.state.memory) == ({}, Memory({}, returning=True))
+    assert (target.state.split, target.state.memory) == ({}, Memory({}))
 
 
 @pytest.mark.parametrize("effects", range(3))

@@ -117,7 +117,7 @@ def test_back_undoes_a_rollout_that_is_held() -> None:
     moved = run.back()
 
     assert (moved.split, moved.served) == ({1: 100}, [1])
-    assert target.state.memory == Memory({1: 100}, returning=True)
+    assert target.state.memory == Memory({1: 100})
 
 
 def test_a_switch_to_the_good_split_undoes_a_rollout_that_is_held() -> None:
@@ -129,7 +129,7 @@ def test_a_switch_to_the_good_split_undoes_a_rollout_that_is_held() -> None:
 
     assert run.move({1: 100.0}).split == {1: 100}
     assert clock.time == held_until
-    assert target.state == State({1: 100}, frozenset({1}), Memory({1: 100}, returning=True))
+    assert target.state == State({1: 100}, frozenset({1}), Memory({1: 100}))
 
 
 def test_inconclusive_may_promote_or_roll_back() -> None:
@@ -141,7 +141,7 @@ def test_inconclusive_may_promote_or_roll_back() -> None:
     )
     with pytest.raises(RolledBackError, match="at least 20 requests"):
         rollout(returned, requests=0, on_inconclusive=OnInconclusive.ROLLBACK)[0].move(TO_2)
-    assert returned.state == State({1: 100}, frozenset({1}), Memory({1: 100}, returning=True))
+    assert returned.state == State({1: 100}, frozenset({1}), Memory({1: 100}))
 
 
 def test_a_failing_candidate_is_rolled_back_at_the_first_step() -> None:
@@ -152,7 +152,7 @@ def test_a_failing_candidate_is_rolled_back_at_the_first_step() -> None:
         run.move(TO_2)
 
     assert clock.time == pytest.approx(5)
-    assert target.state == State({1: 100}, frozenset({1}), Memory({1: 100}, returning=True))
+    assert target.state == State({1: 100}, frozenset({1}), Memory({1: 100}))
 
 
 def test_so_many_failed_measurements_are_forgiven() -> None:
@@ -195,7 +195,7 @@ def test_an_error_of_any_kind_is_undone(error: Exception) -> None:
     run, _, _ = rollout(target, evidence=(fails,))
     with pytest.raises(RolledBackError, match=r"No space left|odd"):
         run.move(TO_2)
-    assert target.state == State({1: 100}, frozenset({1}), Memory({1: 100}, returning=True))
+    assert target.state == State({1: 100}, frozenset({1}), Memory({1: 100}))
 
 
 def test_what_another_program_changed_is_left_as_it_is() -> None:

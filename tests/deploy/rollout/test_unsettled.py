@@ -64,34 +64,6 @@ def test_what_is_not_settled_is_finished_although_the_split_stays() -> None:
         Rollout(target).move({1: 100.0})
 
 
-def unsettled(target: SimulatedTarget) -> SimulatedTarget:
-    target.state = replace(target.state, settled=False)
-    return target
-
-
-def test_back_finishes_a_return_of_which_something_is_left_and_a_second_one_is_forward() -> None:
-    target = SimulatedTarget()
-    Rollout(target).move(TO_2)
-    Rollout(target).back()
-    assert Rollout(unsettled(target)).back().split == {1: 100.0}
-    assert Rollout(target).back().split == TO_2
-
-
-def test_back_finishes_an_undone_rollout_of_which_something_is_left() -> None:
-    target = SimulatedTarget()
-    Rollout(target).move(TO_2)
-    with pytest.raises(RolledBackError):
-        Rollout(target, evidence=[worse]).move({3: 100.0})
-    assert Rollout(unsettled(target)).back().split == TO_2
-    assert Rollout(target).back().split == {1: 100.0}
-
-
-def test_back_undoes_a_rollout_of_which_something_is_left() -> None:
-    target = SimulatedTarget()
-    Rollout(target).move(TO_2)
-    assert Rollout(unsettled(target)).back().split == {1: 100.0}
-
-
 def test_a_rollout_that_has_reached_its_goal_is_finished_without_its_good_version() -> None:
     """Evidence compares with the good version, which may have been taken away before the kill."""
     target = SimulatedTarget()
