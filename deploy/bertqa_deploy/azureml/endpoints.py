@@ -146,16 +146,10 @@ def mirror(
 def require_mirrorable(
     client: MLClient, name: str, copies: Mapping[str, int], traffic: Mapping[str, int]
 ) -> None:
-    """Check that a deployment can get copies, before anything is changed.
-
-    Args:
-        client: The workspace.
-        name: The endpoint.
-        copies: Percent of the requests that a deployment gets a copy of.
-        traffic: The traffic that the endpoint has by then, percents by deployment.
+    """Check that a deployment can get copies once an endpoint has some traffic; see `mirror`.
 
     Raises:
-        InvalidOptionError: The deployment gets traffic: Azure does one or the other.
+        InvalidOptionError: The deployment gets traffic.
         AzureError: It is not deployed or not ready; or Azure refuses or fails.
     """
     both = sorted(traffic.keys() & copies.keys())

@@ -177,10 +177,8 @@ def test_back_says_at_once_that_the_good_version_is_gone(serve: Serve) -> None:
         interrupted(served, "the split is").move(TO_2)
     shutil.rmtree(served.repository.version_dir(1))
 
-    before = config(served)
     with pytest.raises(RepositoryError, match=r"no version 1 of bert-qa \(published: 2\)"):
         served.back()
-    assert config(served) == before
     assert served.move(TO_2).split == TO_2
 
 

@@ -67,7 +67,7 @@ def test_where_the_good_version_has_no_traffic_latency_is_not_judged() -> None:
     assert judge(None, tally(100, ms=1000), LIMITS).verdict is Verdict.SUCCESSFUL
 
 
-def test_latency_that_nobody_counted_is_not_within_its_limit() -> None:
+def test_latency_that_was_not_counted_is_not_within_its_limit() -> None:
     untimed = Tally({})
     untimed.add({"server": Counts(succeeded=100)})
     for judgement, side in ((judged(untimed), "candidate"), (judged(tally(100), untimed), "good")):
