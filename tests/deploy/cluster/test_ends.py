@@ -1,4 +1,4 @@
-"""How a rollout of a release ends where its pods stay, or where it is no release of the chart."""
+"""How a rollout ends where pods stay, where a release is of another chart, or Helm is missing."""
 
 from __future__ import annotations
 
