@@ -61,7 +61,15 @@ def seconds_of(text: str | float) -> float:
     return seconds
 
 
-def _timeout(text: str | float) -> float:
+def timeout_of(text: str | float) -> float:
+    """Return a duration in seconds, above 0; see `seconds_of`.
+
+    Args:
+        text: `90`, `90s`, `2m` or `1.5h`.
+
+    Raises:
+        typer.BadParameter: The duration cannot be read, or is 0.
+    """
     seconds = seconds_of(text)
     if not seconds:
         raise typer.BadParameter(f"The duration {text!r} has to be above 0.")
@@ -178,7 +186,7 @@ class ConnectionOptions:
     timeout: Annotated[
         float,
         typer.Option(
-            parser=_timeout,
+            parser=timeout_of,
             metavar="DURATION",
             help="How long to wait for an answer, as in 5, 90s or 2m; 30s if left out.",
             show_default=False,
