@@ -142,7 +142,9 @@ class SplitPoller:
         self._good_until = self._due + _LATE * _defaults.FOLLOW_SECONDS
         if str(error) != self._trouble:
             self._trouble = str(error)
-            logger.warning("keeping the split %r until it can be read again: %s", self._text.strip(), error)
+            logger.warning(
+                "keeping the split %r until it can be read again: %s", self._text.strip(), error
+            )
 
     def _know(self, begin: float) -> None:
         self._read_at = begin

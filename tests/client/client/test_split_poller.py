@@ -86,7 +86,9 @@ def test_the_last_known_split_outlives_its_source(
             assert [client.answer(*PAIR).model_version for _ in range(3)] == [1, 1, 1]
         path.write_text("2=999", encoding="utf-8")
         assert client.answer(*PAIR).model_version == 1
-    kept = [each.message for each in caplog.records if "keeping the split '1=100' until" in each.message]
+    kept = [
+        each.message for each in caplog.records if "keeping the split '1=100' until" in each.message
+    ]
     assert len(kept) == 2, "once for the missing file, once for the wrong one"
 
 
