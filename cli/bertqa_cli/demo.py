@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from bertqa.evaluation import Samples, time_call
 from bertqa_cli.console import print_error, print_table, stdout
 from bertqa_cli.errors import Status
 from bertqa_cli.formatting import directory_size, headline, highlighted, human_size
-from bertqa_cli.options import DEFAULT_REPOSITORY
+from bertqa_cli.options import DEFAULT_REPOSITORY, VARIABLES
 from bertqa_serve.errors import PortInUseError
 from bertqa_serve.ports import free_ports
 
@@ -59,7 +60,12 @@ def main() -> int:
 def _run(*arguments: str) -> None:
     shown = shlex.join(argument if len(argument) < 80 else "…" for argument in arguments)
     stdout.print(f"\n[bold cyan]$ bert-qa {escape(shown)}[/]")
-    subprocess.run([sys.executable, "-m", "bertqa_cli.main", *arguments], check=True)
+    command = [sys.executable, "-m", "bertqa_cli.main", *arguments]
+    # The demo asks its own server, whatever other verbs are told to.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(VARIABLES)
+    }
+    subprocess.run(command, check=True, env=environment)
 
 
 @contextlib.contextmanager

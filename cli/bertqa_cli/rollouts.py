@@ -19,9 +19,8 @@ from bertqa.artifact import Split, format_split
 from bertqa_cli.console import print_json, print_step, stdout
 from bertqa_cli.datasets import read_dataset
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.options import seconds_of
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import Decimal, Whole
+from bertqa_cli.values import Decimal, Whole, seconds_of
 from bertqa_deploy.rollout import (
     Connect,
     Evidence,

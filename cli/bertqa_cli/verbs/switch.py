@@ -26,12 +26,11 @@ from bertqa_cli.options import (
     To,
     grouped_options,
     helm_of,
-    seconds_of,
     split_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.rollouts import PAUSE_SECONDS, MakeEvidence, RolloutOptions, moved_by, print_moved
-from bertqa_cli.values import typed_arguments
+from bertqa_cli.values import seconds_of, typed_arguments
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -114,7 +113,7 @@ def switch(
         remark = f"Version {moved.default} is the default: it answers clients that name no version."
         print_moved(moved, remark, json=json)
         return
-    if connection.url is not None or retire:
+    if connection.names_server or retire:
         raise CommandError(
             "--url and --retire are for one server, not for a release.", status=Status.USAGE
         )

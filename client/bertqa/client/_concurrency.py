@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -62,6 +63,58 @@ class Slot:
         self.wake = wake
         self.is_held = False
         self.era = 0
+
+
+class Hold:
+    """The slot of one request that is on its way, which is let go while the request pauses.
+
+    Args:
+        limit: What granted the slot.
+        slot: The slot.
+    """
+
+    def __init__(self, limit: ConcurrencyLimit, slot: Slot) -> None:
+        self._limit = limit
+        self._slot = slot
+        self._since = time.monotonic()
+        self._has_paused = False
+        self._is_over = False
+
+    def pause(self) -> None:
+        """Let the slot go: nothing is on its way for a while."""
+        self._has_paused = True
+        self._limit.release(self._slot)
+
+    def resume(self, wake: Callable[[], object]) -> bool:
+        """Request a slot again, and return whether it is held at once.
+
+        Args:
+            wake: Called when it is held, otherwise. It must not block.
+        """
+        self._slot = slot = self._limit.request(wake)
+        if self._is_over:
+            self._limit.release(slot)
+        return slot.is_held
+
+    def resumed(self) -> None:
+        """Note that the request is on its way again."""
+        self._since = time.monotonic()
+
+    def release(self, response: object = None, timeout: float = 0.0) -> None:
+        """Release the slot for good; the second time nothing happens.
+
+        Args:
+            response: What the request ended with, None where it was given up.
+            timeout: How long it might have taken.
+        """
+        self._is_over = True
+        ending = Verdict.NOTHING
+        if response is not None:
+            ending = verdict(response, time.monotonic() - self._since, timeout)
+            if self._has_paused and ending is Verdict.QUICK:
+                # What it waited for says nothing about how much the server can take.
+                ending = Verdict.NOTHING
+        self._limit.release(self._slot, ending)
 
 
 class ConcurrencyLimit:

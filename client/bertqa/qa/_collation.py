@@ -11,7 +11,7 @@ from bertqa import _defaults
 from bertqa.artifact import ATTENTION_MASK, END_LOGITS, INPUT_IDS, START_LOGITS, TOKEN_TYPE_IDS
 from bertqa.errors import ProtocolError
 from bertqa.qa._decoding import Logits
-from bertqa.qa._tokenization import Window
+from bertqa.qa._windows import Window
 
 
 def padded_length(tokens: int) -> int:

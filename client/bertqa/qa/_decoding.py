@@ -8,19 +8,22 @@ tokenizers drop accents and joiners.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertqa import _defaults
-from bertqa.errors import InvalidOptionError
+from bertqa._checks import Check, flag, optional, real, whole
 from bertqa.qa._graphemes import whole_clusters
-from bertqa.qa._tokenization import OUTSIDE, Window
+from bertqa.qa._windows import OUTSIDE, Window
 
 FloatArray = NDArray[np.float32]
+
+_COUNT = whole(1)
 
 
 class Span(NamedTuple):
@@ -83,7 +86,7 @@ class PipelineDecoder:
         handle_impossible_answer: Whether "no answer" competes with the spans.
 
     Raises:
-        InvalidOptionError: `max_answer_len` is below 1.
+        InvalidOptionError: A value is not valid.
     """
 
     max_answer_len: int = _defaults.MAX_ANSWER_LEN
@@ -91,7 +94,10 @@ class PipelineDecoder:
     handle_impossible_answer: bool = False
 
     def __post_init__(self) -> None:
-        _at_least_one("max_answer_len", self.max_answer_len)
+        _check(
+            self,
+            {"max_answer_len": _COUNT, "align_to_words": flag, "handle_impossible_answer": flag},
+        )
 
     def decode(
         self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
@@ -161,7 +167,7 @@ class SquadDecoder:
             no pair makes a span.
 
     Raises:
-        InvalidOptionError: `n_best` or `max_answer_len` is below 1.
+        InvalidOptionError: A value is not valid.
     """
 
     n_best: int = _defaults.SQUAD_N_BEST
@@ -169,8 +175,11 @@ class SquadDecoder:
     null_score_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        _at_least_one("n_best", self.n_best)
-        _at_least_one("max_answer_len", self.max_answer_len)
+        threshold = optional(real(-math.inf))
+        _check(
+            self,
+            {"n_best": _COUNT, "max_answer_len": _COUNT, "null_score_threshold": threshold},
+        )
 
     def decode(
         self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
@@ -242,6 +251,6 @@ def _largest(values: FloatArray, count: int) -> list[int]:
     return [int(index) for index in indices[order]]
 
 
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise InvalidOptionError(f"{name} is {value}, but it has to be 1 or more.")
+def _check(decoder: object, checks: Mapping[str, Check[Any]]) -> None:
+    for name, check in checks.items():
+        object.__setattr__(decoder, name, check(name, getattr(decoder, name)))

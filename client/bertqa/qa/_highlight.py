@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
+from bertqa._checks import instance, optional, whole
 from bertqa.qa._answer import Answer
 from bertqa.qa._graphemes import cluster_end, cluster_start
 
@@ -70,6 +71,12 @@ class Highlight:
     answers: tuple[Answer, ...]
     around: int | None = None
 
+    def __post_init__(self) -> None:
+        instance(str)("context", self.context)
+        for answer in self.answers:
+            instance(Answer)("Each of the answers", answer)
+        object.__setattr__(self, "around", optional(whole(0))("around", self.around))
+
     def __repr__(self) -> str:
         return "".join(
             piece.text if piece.answer is None else f"[{piece.text}]"
@@ -95,6 +102,9 @@ def highlight(context: str, *answers: Answer, around: int | None = None) -> High
 
     Returns:
         HTML in a notebook, text with brackets elsewhere.
+
+    Raises:
+        InvalidOptionError: An argument is not valid.
     """
     return Highlight(context, answers, around)
 

@@ -264,6 +264,25 @@ def test_several_answers_have_a_row_each(tmp_path: Path, client: QAClient, name:
         assert {each["note"] for each in ours} == {row["note"]}
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"top_k": 0}, {"top_k": "many"}, {"question_column": 3}, {"id_column": ["id"]}),
+        *({"source": 7}, {"target": None}, {"unknown": 1}, {"max_answer_len": 0}),
+    ],
+    ids=str,
+)
+def test_an_option_that_is_not_valid_is_refused(
+    tmp_path: Path, client: QAClient, options: dict[str, Any]
+) -> None:
+    (tmp_path / "in.csv").write_bytes(INPUTS["in.csv"])
+    files = {"source": str(tmp_path / "in.csv"), "target": str(tmp_path / "out.csv")}
+    with pytest.raises(InvalidOptionError):
+        answer_file(client, **{**files, **options})
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+    assert answer_file(client, **files).answered == len(ROWS)  # Names of files may be texts.
+
+
 def test_header_only_files_keep_their_columns(tmp_path: Path, client: QAClient) -> None:
     source = tmp_path / "in.csv"
     source.write_text("id,question,context,note\r\n")

@@ -1,0 +1,223 @@
+"""From a text to its tokens, in pieces where it is long.
+
+`Tokenizer.encode` holds the interpreter's lock for as long as it takes; `encode_batch` releases it.
+What it returns is turned into arrays while the lock is held, so that pieces have to be small.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from bertqa import _defaults
+from bertqa.qa._tokenizers import tokenizer_errors
+from bertqa.qa._windows import OUTSIDE, Tokens
+
+Pace = Callable[[], object]
+"""Called between the steps of long work. It may raise an error, which ends the work."""
+
+# Where a text can be cut without any effect on its tokens: BERT's pre-tokenizer ends a word there.
+_EDGE = re.compile(r"[ \t\n\r!-/:-@\[-`{-~\u3000-\u3002\uff0c]")
+_PIECES_AT_ONCE = 8
+# Characters that are searched for such an edge in one step.
+_SEARCHED_AT_ONCE = 100_000
+# How often somebody who waits for another thread looks at the deadline, in seconds.
+_LOOK_SECONDS = 0.02
+_CANNOT_ENCODE = "The tokenizer cannot encode the text"
+
+
+def no_pace() -> None:
+    """Let work that is short run to its end."""
+
+
+class Encoder:
+    """Makes tokens of texts, without special tokens. Safe to use from several threads.
+
+    The tokens of the last few contexts are kept. A long context that several threads need at once
+    is encoded by one of them.
+
+    Args:
+        tokenizer: The tokenizer, whose truncation, padding and handling of special tokens are
+            changed.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        # Text that spells out a special token stays text: it cannot fake the model's structure.
+        tokenizer.encode_special_tokens = True
+        self._tokenizer = tokenizer
+        # Other tokenizers may look across the edges of words; theirs is one piece.
+        self._can_cut = (
+            isinstance(tokenizer.pre_tokenizer, BertPreTokenizer)
+            and (tokenizer.normalizer is None or isinstance(tokenizer.normalizer, BertNormalizer))
+            and all(token.special for token in tokenizer.get_added_tokens_decoder().values())
+        )
+        self._kept = _Kept()
+
+    def question(self, text: str, limit: int, pace: Pace = no_pace) -> NDArray[np.int32]:
+        """Return the first tokens of a text.
+
+        Args:
+            text: The text.
+            limit: How many tokens to return at most.
+            pace: See `Pace`.
+
+        Returns:
+            INT32 `[tokens]`.
+        """
+        found: list[int] = []
+        with tokenizer_errors(_CANNOT_ENCODE):
+            for _, encoding in self._encoded(text, pace):
+                found += encoding.ids[: limit - len(found)]
+                if len(found) == limit:
+                    break
+            return np.array(found, dtype=np.int32)
+
+    def context(self, text: str, pace: Pace = no_pace) -> Tokens:
+        """Return the tokens of a text.
+
+        Args:
+            text: The text.
+            pace: See `Pace`.
+        """
+        with tokenizer_errors(_CANNOT_ENCODE):
+            return self._kept.get(text, lambda: self._tokens(text, pace), pace)
+
+    def _tokens(self, text: str, pace: Pace) -> Tokens:
+        pieces = []
+        for first, encoding in self._encoded(text, pace):
+            pieces.append(_tokens_of(encoding, first))
+            pace()
+        if len(pieces) == 1:
+            return pieces[0]
+        length = sum(len(piece.ids) for piece in pieces)
+        tokens = Tokens(
+            np.empty(length, dtype=np.int32),
+            np.empty((length, 2), dtype=np.int32),
+            np.empty((length, 2), dtype=np.int32),
+        )
+        begin = 0
+        for piece in pieces:
+            cut = slice(begin, begin := begin + len(piece.ids))
+            tokens.ids[cut] = piece.ids
+            tokens.offsets[cut] = piece.offsets
+            tokens.word_offsets[cut] = piece.word_offsets
+        return tokens
+
+    def _encoded(self, text: str, pace: Pace) -> Iterator[tuple[int, Encoding]]:
+        """Yield where each piece of a text begins, with its encoding."""
+        if len(text) <= _defaults.LONG_TEXT:
+            yield 0, self._tokenizer.encode(text, add_special_tokens=False)
+            return
+        pieces = self._pieces(text, pace)
+        while some := list(islice(pieces, _PIECES_AT_ONCE)):
+            firsts, texts = zip(*some, strict=True)
+            encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+            yield from zip(firsts, encodings, strict=True)
+
+    def _pieces(self, text: str, pace: Pace) -> Iterator[tuple[int, str]]:
+        """Yield where each piece of a text begins, with the piece."""
+        begin, looked = 0, _defaults.LONG_TEXT if self._can_cut else len(text)
+        while looked < len(text):
+            pace()
+            edge = _EDGE.search(text, looked, looked + _SEARCHED_AT_ONCE)
+            if edge is None:
+                looked += _SEARCHED_AT_ONCE
+                continue
+            yield begin, text[begin : edge.start()]
+            begin = edge.start()
+            looked = begin + _defaults.LONG_TEXT
+        yield begin, text[begin:]
+
+
+class _Kept:
+    """The tokens of the last few contexts, whose lengths together are limited."""
+
+    def __init__(self) -> None:
+        self._tokens: OrderedDict[object, tuple[str, Tokens]] = OrderedDict()
+        self._characters = 0
+        self._lock = threading.Lock()
+        self._under_way: dict[object, threading.Lock] = {}
+
+    def get(self, text: str, make: Callable[[], Tokens], pace: Pace) -> Tokens:
+        """Return the tokens of a text, which are made where they are not kept."""
+        # Hashing a long text takes longer than comparing it with another one.
+        is_long = len(text) > _defaults.LONG_TEXT
+        key = (len(text), text[:64], text[-64:]) if is_long else text
+        if not is_long:
+            return self._found(key, text) or self._keep(key, text, make())
+        with self._lock:
+            making = self._under_way.setdefault(key, threading.Lock())
+        while not making.acquire(timeout=_LOOK_SECONDS):
+            pace()
+        try:
+            return self._found(key, text) or self._keep(key, text, make())
+        finally:
+            with self._lock:
+                self._under_way.pop(key, None)
+            making.release()
+
+    def _found(self, key: object, text: str) -> Tokens | None:
+        with self._lock:
+            kept = self._tokens.get(key)
+            if kept is None or kept[0] != text:
+                return None
+            self._tokens.move_to_end(key)
+            return kept[1]
+
+    def _keep(self, key: object, text: str, tokens: Tokens) -> Tokens:
+        with self._lock:
+            replaced = self._tokens.pop(key, None)
+            self._characters += len(text) - (0 if replaced is None else len(replaced[0]))
+            self._tokens[key] = text, tokens
+            while (
+                len(self._tokens) > _defaults.CONTEXTS_CACHED
+                or self._characters > _defaults.CHARACTERS_CACHED
+            ):
+                _, (left, _) = self._tokens.popitem(last=False)
+                self._characters -= len(left)
+        return tokens
+
+
+def _tokens_of(encoding: Encoding, first: int) -> Tokens:
+    """Return the tokens of a piece of a text that begins at a character."""
+    ids = np.array(encoding.ids, dtype=np.int32)
+    count = len(ids)
+    flat = np.fromiter(chain.from_iterable(encoding.offsets), np.int32, 2 * count)
+    offsets = flat.reshape(-1, 2)
+    if first:
+        offsets += first
+    return Tokens(ids, offsets, _word_offsets(encoding, offsets))
+
+
+def _word_offsets(encoding: Encoding, offsets: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the offsets of each token's word; a token without a word is one by itself."""
+    count = len(offsets)
+    if not count:
+        return offsets
+    words = np.array(
+        [OUTSIDE if word is None else word for word in encoding.word_ids], dtype=np.int32
+    )
+    begins = np.empty(count, dtype=bool)
+    begins[0] = True
+    np.not_equal(words[1:], words[:-1], out=begins[1:])
+    begins |= words == OUTSIDE
+    first = np.flatnonzero(begins)
+    last = np.empty_like(first)
+    last[:-1] = first[1:] - 1
+    last[-1] = count - 1
+    word = np.cumsum(begins) - 1
+    found = np.empty((count, 2), dtype=np.int32)
+    found[:, 0] = offsets[first, 0][word]
+    found[:, 1] = offsets[last, 1][word]
+    return found
