@@ -276,7 +276,10 @@ def test_an_option_that_is_not_valid_is_refused(
     tmp_path: Path, client: QAClient, options: dict[str, Any]
 ) -> None:
     (tmp_path / "in.csv").write_bytes(INPUTS["in.csv"])
-    files = {"source": str(tmp_path / "in.csv"), "target": str(tmp_path / "out.csv")}
+    files: dict[str, Any] = {
+        "source": str(tmp_path / "in.csv"),
+        "target": str(tmp_path / "out.csv"),
+    }
     with pytest.raises(InvalidOptionError):
         answer_file(client, **{**files, **options})
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
@@ -326,11 +329,12 @@ def test_types_of_json_are_kept_in_parquet_where_they_agree(
     tmp_path: Path, client: QAClient
 ) -> None:
     source = tmp_path / "in.jsonl"
-    more = [
+    more: list[dict[str, Any]] = [
         {"n": 1, "x": 1, "b": True, "s": "é", "mixed": 1, "big": 2**70, "nan": math.nan},
         {"n": None, "x": 2.5, "b": False, "s": "", "mixed": "a", "big": 1, "deep": {"a": [1]}},
     ]
-    rows = [{"question": "Who?", "context": CONTEXT, **each} for each in more]
+    asked: dict[str, Any] = {"question": "Who?", "context": CONTEXT}
+    rows = [asked | each for each in more]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     answer_file(client, source, tmp_path / "out.parquet")
