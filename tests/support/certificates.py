@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import trustme
 
@@ -34,7 +35,7 @@ class Authority:
         mutual: bool = False,
     ) -> ssl.SSLContext:
         """The context of a server whose certificate is for a name."""
-        valid = {"not_before": PAST, "not_after": EXPIRED} if expired else {}
+        valid: dict[str, Any] = {"not_before": PAST, "not_after": EXPIRED} if expired else {}
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.set_alpn_protocols([alpn])
         self._ca.issue_cert(name, **valid).configure_cert(context)

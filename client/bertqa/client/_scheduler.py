@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from bertqa.client._batcher import Batcher, InFlightQuestion, Outcome, PendingWindow
 from bertqa.client._effects import (
     Compute,
+    Effect,
     FetchMetadata,
     Request,
     RunInference,
@@ -56,18 +57,22 @@ class Scheduler:
         """Whether every question that was added has been returned by `ready`."""
         return not self._questions
 
-    def add(self, question: Question, flow: AnswerFlow) -> None:
+    def add(self, question: Question, flow: AnswerFlow, effect: Effect | None = None) -> None:
         """Add one more question.
 
         Args:
             question: The question, for its place among the others and its deadline.
-            flow: Its flow, which has not begun.
+            flow: Its flow.
+            effect: The effect that the flow waits for, None where it has not begun.
         """
         added = InFlightQuestion(question, flow, self._added)
         self._added += 1
         self._under_way += 1
         self._questions.append(added)
-        self._advance(added, None)
+        if effect is None:
+            self._advance(added, None)
+        else:
+            self._take(added, effect)
 
     def next_computation(self) -> Compute | None:
         """Return the next work to begin, or None where there is none now."""
@@ -124,11 +129,21 @@ class Scheduler:
         """
         while self._requests:
             request = self._requests.popleft()
-            if isinstance(request, FetchMetadata) or self._batcher.is_wanted(request):
+            if self.is_wanted(request):
                 return request
-            self._batcher.discard(request)
-            self._refusals.forget(request)
         return self._batcher.next_batch(flush=last or not self.wants_more)
+
+    def is_wanted(self, request: Request) -> bool:
+        """Return whether a flow still waits for a request, which is forgotten otherwise.
+
+        Args:
+            request: A request that `next_request` returned, and that was not sent.
+        """
+        if isinstance(request, FetchMetadata) or self._batcher.is_wanted(request):
+            return True
+        self._batcher.discard(request)
+        self._refusals.forget(request)
+        return False
 
     def wake(self, pause: Sleep) -> None:
         """Continue after a pause.
@@ -194,6 +209,10 @@ class Scheduler:
         except BertQAError as error:
             question.outcome = error
             return
+        self._take(question, effect)
+
+    def _take(self, question: InFlightQuestion, effect: Effect) -> None:
+        """Arrange for an effect that a flow waits for."""
         if isinstance(effect, RunInference):
             self._gather(question, effect)
         elif isinstance(effect, Sleep):

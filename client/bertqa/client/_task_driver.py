@@ -28,6 +28,7 @@ from bertqa.client._model_registry import ModelSpec
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._refusals import Response
 from bertqa.client._scheduler import Scheduler
+from bertqa.client._short_way import ShortWay
 from bertqa.client._turns import Sending, Turn, Turns
 from bertqa.errors import BertQAError, ClientStateError
 from bertqa.transport import ASYNC_PAUSE, AsyncTransport, InferResult
@@ -77,6 +78,42 @@ class TaskDriver:
             ) from error
         return self._loop not in (None, running)
 
+    async def answer(
+        self,
+        started: tuple[Question, AnswerFlow],
+        scheduler: Callable[[], Scheduler],
+        *,
+        timeout: float,
+        deadline: float,
+    ) -> Outcome:
+        """Drive one flow to its outcome.
+
+        Args:
+            started: The question with its flow, which has not begun.
+            scheduler: Returns a scheduler, which most questions do without.
+            timeout: The timeout that the deadline was made of.
+            deadline: A time of `time.monotonic()` for all requests together.
+
+        Returns:
+            The answers or the error.
+
+        Raises:
+            ClientStateError: The client was used in another event loop before.
+        """
+        self._enter()
+        way = ShortWay(*started, self.limit, deadline)
+        sending = way.next()
+        while sending is not None:
+            sending = way.next(await self._send(sending, timeout))
+        if way.outcome is not None:
+            return way.outcome
+        rest = scheduler()
+        way.hand_over(rest)
+        stream = self.stream(each([]), rest, timeout=timeout, deadline=deadline)
+        async with contextlib.aclosing(stream) as outcomes:
+            _, outcome = await anext(outcomes)
+        return outcome
+
     async def stream(
         self,
         started: AsyncIterator[tuple[Question, AnswerFlow]],
@@ -101,12 +138,7 @@ class TaskDriver:
         Raises:
             ClientStateError: The client was used in another event loop before.
         """
-        if self.is_elsewhere:
-            raise ClientStateError(
-                "This client belongs to the event loop in which it was used first: connections "
-                "do not outlive their loop. Open one in each loop."
-            )
-        self._loop = asyncio.get_running_loop()
+        self._enter()
         bell = _Bell()
         turns = Turns(scheduler, self.limit, bell.ring, timeout=timeout, deadline=deadline)
         in_flight: dict[asyncio.Future[Any], Turn] = {}
@@ -194,6 +226,14 @@ class TaskDriver:
             transport: Its transport.
         """
 
+    def _enter(self) -> None:
+        if self.is_elsewhere:
+            raise ClientStateError(
+                "This client belongs to the event loop in which it was used first: connections "
+                "do not outlive their loop. Open one in each loop."
+            )
+        self._loop = asyncio.get_running_loop()
+
     def _begin(self, turn: Turn, timeout: float) -> asyncio.Future[Any]:
         """Begin a turn: a request in a task, work on a long text in a thread."""
         if isinstance(turn, Sending):
@@ -224,7 +264,7 @@ class TaskDriver:
     async def _send(self, sending: Sending, timeout: float) -> Response:
         """Send a request, release its slot, and land its flight."""
         response: Response | None = None
-        ASYNC_PAUSE.set(partial(_pause, sending, timeout))
+        token = ASYNC_PAUSE.set(partial(_pause, sending, timeout))
         try:
             try:
                 self._check_connected()
@@ -234,6 +274,7 @@ class TaskDriver:
                 response = error
             return response
         finally:
+            ASYNC_PAUSE.reset(token)
             sending.hold.release(response, timeout)
             if sending.flight is not None:
                 assert not isinstance(response, InferResult)

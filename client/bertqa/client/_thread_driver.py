@@ -25,6 +25,7 @@ from bertqa.client._model_registry import ModelSpec
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._refusals import Response
 from bertqa.client._scheduler import Scheduler
+from bertqa.client._short_way import ShortWay
 from bertqa.client._sync.effects import execute
 from bertqa.client._turns import Sending, Turn, Turns
 from bertqa.errors import BertQAError, ClientStateError
@@ -70,6 +71,38 @@ class ThreadDriver:
         self._starting = threading.Lock()
         self._repeating: threading.Thread | None = None
 
+    def answer(
+        self,
+        started: tuple[Question, AnswerFlow],
+        scheduler: Callable[[], Scheduler],
+        *,
+        timeout: float,
+        deadline: float,
+    ) -> Outcome:
+        """Drive one flow to its outcome.
+
+        Args:
+            started: The question with its flow, which has not begun.
+            scheduler: Returns a scheduler, which most questions do without.
+            timeout: The timeout that the deadline was made of.
+            deadline: A time of `time.monotonic()` for all requests together.
+
+        Returns:
+            The answers or the error.
+        """
+        way = ShortWay(*started, self.limit, deadline)
+        sending = way.next()
+        while sending is not None:
+            sending = way.next(self._send(sending, timeout))
+        if way.outcome is not None:
+            return way.outcome
+        rest = scheduler()
+        way.hand_over(rest)
+        stream = self.stream(each([]), rest, timeout=timeout, deadline=deadline)
+        with contextlib.closing(stream) as outcomes:
+            _, outcome = next(outcomes)
+        return outcome
+
     def stream(
         self,
         started: Iterator[tuple[Question, AnswerFlow]],
@@ -103,8 +136,7 @@ class ThreadDriver:
                 while (turn := turns.next()) is not None:
                     if isinstance(turn, Sending) and turns.has_one_turn:
                         # Nothing else to do meanwhile: another thread is not needed.
-                        context = contextvars.copy_context()
-                        turns.receive(turn, context.run(self._send, turn, timeout))
+                        turns.receive(turn, self._send(turn, timeout))
                         continue
                     future, begun = self._begin(turn, timeout)
                     in_flight[future] = begun
@@ -212,7 +244,7 @@ class ThreadDriver:
     def _send(self, sending: Sending, timeout: float) -> Response:
         """Send a request in this thread, release its slot, and land its flight."""
         response: Response | None = None
-        SYNC_PAUSE.set(partial(_pause, sending, timeout))
+        token = SYNC_PAUSE.set(partial(_pause, sending, timeout))
         try:
             try:
                 self._check_connected()
@@ -222,6 +254,7 @@ class ThreadDriver:
                 response = error
             return response
         finally:
+            SYNC_PAUSE.reset(token)
             sending.hold.release(response, timeout)
             if sending.flight is not None:
                 assert not isinstance(response, InferResult)

@@ -35,8 +35,16 @@ def _api() -> tuple[ModuleType, ModuleType] | None:
     return trace, propagate
 
 
-@functools.cache
 def _tracer() -> Any:
+    """Return the tracer, None where no provider is set: spans that go nowhere take time too."""
+    api = _api()
+    if api is None or isinstance(api[0].get_tracer_provider(), api[0].ProxyTracerProvider):
+        return None
+    return _provided_tracer()
+
+
+@functools.cache
+def _provided_tracer() -> Any:
     api = _api()
     return None if api is None else api[0].get_tracer(_NAME)
 

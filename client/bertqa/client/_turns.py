@@ -104,6 +104,8 @@ class Turns:
         self._timeout = timeout
         self._deadline = deadline
         self._exhausted = False
+        # The request that is sent next, and its slot.
+        self._next: Request | None = None
         self._slot: Slot | None = None
         self._under_way: set[Turn] = set()
         self._sleeping: dict[Sleep, float] = {}
@@ -127,7 +129,7 @@ class Turns:
         return (
             self._exhausted
             and len(self._under_way) == 1
-            and not (self._sleeping or self._parked)
+            and not (self._sleeping or self._parked or self._next)
             and not self._scheduler.has_request(last=True)
         )
 
@@ -151,19 +153,23 @@ class Turns:
                 deadline = self._deadline or time.monotonic() + self._timeout
                 pace = WorkPace(deadline, self._timeout)
                 return self._begun(Computing(computation, deadline, pace))
-            if not self._scheduler.has_request(last=self._exhausted):
+            if self._next is None:
+                self._next = self._scheduler.next_request(last=self._exhausted)
+            if self._next is None:
                 return None
+            if self._slot is not None and self._slot.version != self._next.version:
+                self._release()
             if self._slot is None:
-                self._slot = self._limit.request(self._wake)
+                self._slot = self._limit.request(self._wake, self._next.version)
             now = time.monotonic()
             is_late = self._deadline is not None and now >= self._deadline
             if not (self._slot.is_held or is_late):
                 return None
-            request = self._scheduler.next_request(last=self._exhausted)
-            if request is None:
-                return None
+            request, self._next = self._next, None
             if is_late:
                 self._receive(request, too_late(self._timeout))
+                continue
+            if not self._scheduler.is_wanted(request):
                 continue
             deadline = self._deadline or now + self._timeout
             flight = None
@@ -178,12 +184,9 @@ class Turns:
         """Return the questions that are answered, in order, with their answers or errors."""
         self._begin_pauses()
         outcomes = list(self._scheduler.ready())
-        if self._slot is not None and (
-            outcomes or not self._scheduler.has_request(last=self._exhausted)
-        ):
+        if outcomes or self._next is None:
             # While this stream is left it uses no slot, and others should not wait for one.
-            self._limit.release(self._slot)
-            self._slot = None
+            self._release()
         return outcomes
 
     def seconds(self) -> float | None:
@@ -243,6 +246,9 @@ class Turns:
         for flight in self._parked.values():
             flight.leave(self._wake)
         self._parked.clear()
+        self._release()
+
+    def _release(self) -> None:
         if self._slot is not None:
             self._limit.release(self._slot)
             self._slot = None

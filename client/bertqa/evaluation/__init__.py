@@ -3,6 +3,7 @@
 from bertqa.evaluation._benchmark import time_questions, time_stream
 from bertqa.evaluation._compare import Comparison, Disagreement, Metrics, System, compare
 from bertqa.evaluation._evaluate import evaluate
+from bertqa.evaluation._loop_timing import time_loop
 from bertqa.evaluation._pages import render_page
 from bertqa.evaluation._recorded import LogReport, follow_log, report_on_log
 from bertqa.evaluation._report import comparison_page, metric_rows
@@ -39,6 +40,7 @@ __all__ = [
     "report_on_log",
     "take_turns",
     "time_call",
+    "time_loop",
     "time_questions",
     "time_stream",
 ]

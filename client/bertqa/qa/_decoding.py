@@ -8,6 +8,7 @@ tokenizers drop accents and joiners.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from bertqa.qa._graphemes import whole_clusters
 from bertqa.qa._windows import OUTSIDE, Window
 
 FloatArray = NDArray[np.float32]
+# Texts among which the best are looked for at once: a long context has a million of them.
+_MANY_TEXTS = 1_000
 
 _COUNT = whole(1)
 
@@ -111,6 +114,9 @@ class PipelineDecoder:
             for text, span in spans.items():
                 if text not in best or span.score > best[text].score:
                     best[text] = span
+            if len(best) > _MANY_TEXTS:
+                least = heapq.nlargest(top_k, (span.score for span in best.values()))[-1]
+                best = {text: span for text, span in best.items() if span.score >= least}
         spans_found = list(best.values())
         if self.handle_impossible_answer or not spans_found:
             spans_found.append(Span(0, 0, no_answer))
@@ -128,7 +134,8 @@ class PipelineDecoder:
         # Row i, column j is the span from token i to token i + j: a band beside the diagonal.
         width = min(self.max_answer_len, len(end))
         padded_end = np.concatenate([end, np.zeros(width - 1, dtype=end.dtype)])
-        scores = start[:, None] * np.lib.stride_tricks.sliding_window_view(padded_end, width)
+        ends = np.ndarray((len(end), width), end.dtype, padded_end, 0, 2 * padded_end.strides)
+        scores = start[:, None] * ends
         candidates = top_k * 2 + 10 if self.align_to_words else top_k
         offsets = window.word_offsets if self.align_to_words else window.offsets
 

@@ -25,6 +25,8 @@ from bertqa.qa._windows import OUTSIDE, Tokens
 Pace = Callable[[], object]
 """Called between the steps of long work. It may raise an error, which ends the work."""
 
+# What BERT's normalizer removes from a text in ASCII.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Where a text can be cut without any effect on its tokens: BERT's pre-tokenizer ends a word there.
 _EDGE = re.compile(r"[ \t\n\r!-/:-@\[-`{-~\u3000-\u3002\uff0c]")
 _PIECES_AT_ONCE = 8
@@ -62,6 +64,7 @@ class Encoder:
             and (tokenizer.normalizer is None or isinstance(tokenizer.normalizer, BertNormalizer))
             and all(token.special for token in tokenizer.get_added_tokens_decoder().values())
         )
+        self._plain = _Plain(tokenizer) if self._can_cut else None
         self._kept = _Kept()
 
     def question(self, text: str, limit: int, pace: Pace = no_pace) -> NDArray[np.int32]:
@@ -108,6 +111,7 @@ class Encoder:
         )
         begin = 0
         for piece in pieces:
+            pace()
             cut = slice(begin, begin := begin + len(piece.ids))
             tokens.ids[cut] = piece.ids
             tokens.offsets[cut] = piece.offsets
@@ -117,7 +121,8 @@ class Encoder:
     def _encoded(self, text: str, pace: Pace) -> Iterator[tuple[int, Encoding]]:
         """Yield where each piece of a text begins, with its encoding."""
         if len(text) <= _defaults.LONG_TEXT:
-            yield 0, self._tokenizer.encode(text, add_special_tokens=False)
+            encoding = None if self._plain is None else self._plain.encode(text)
+            yield 0, encoding or self._tokenizer.encode(text, add_special_tokens=False)
             return
         pieces = self._pieces(text, pace)
         while some := list(islice(pieces, _PIECES_AT_ONCE)):
@@ -138,6 +143,26 @@ class Encoder:
             begin = edge.start()
             looked = begin + _defaults.LONG_TEXT
         yield begin, text[begin:]
+
+
+class _Plain:
+    """Encodes texts of which BERT's normalizer changes nothing but the case, in half the time.
+
+    Args:
+        tokenizer: A tokenizer with BERT's pre-tokenizer, and BERT's normalizer or none.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        normalizer = tokenizer.normalizer
+        self._lowers = normalizer is not None and normalizer.lowercase
+        self._tokenizer = Tokenizer(tokenizer.model)
+        self._tokenizer.pre_tokenizer = tokenizer.pre_tokenizer
+
+    def encode(self, text: str) -> Encoding | None:
+        """Return the encoding of a text, None where it needs the normalizer."""
+        if not text.isascii() or _CONTROL.search(text):
+            return None
+        return self._tokenizer.encode(text.lower() if self._lowers else text)
 
 
 class _Kept:
@@ -205,9 +230,10 @@ def _word_offsets(encoding: Encoding, offsets: NDArray[np.int32]) -> NDArray[np.
     count = len(offsets)
     if not count:
         return offsets
-    words = np.array(
-        [OUTSIDE if word is None else word for word in encoding.word_ids], dtype=np.int32
-    )
+    word_ids = encoding.word_ids
+    if None in word_ids:
+        word_ids = [OUTSIDE if word is None else word for word in word_ids]
+    words = np.array(word_ids, dtype=np.int32)
     begins = np.empty(count, dtype=bool)
     begins[0] = True
     np.not_equal(words[1:], words[:-1], out=begins[1:])

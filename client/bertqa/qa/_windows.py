@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 OUTSIDE = -1
+# Windows that are made at once.
+_FEW = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,9 +76,10 @@ class Template:
 
 
 class Windows(Sequence[Window]):
-    """The windows of one question and one context, each of which is made when it is needed.
+    """The windows of one question and one context.
 
-    So the windows of a long context need no more memory than its tokens do.
+    Where there are many, each is made anew when it is needed, so that the windows of a long context
+    need no more memory than its tokens do.
 
     Args:
         template: The special tokens.
@@ -110,12 +113,15 @@ class Windows(Sequence[Window]):
         self._tokens = tokens
         self._room = room
         self._firsts = range(0, max(len(tokens.ids) - stride, 1), room - stride)
+        self._made: list[Window] | None = None
+        if len(self._firsts) <= _FEW:
+            self._made = [self._window(first) for first in self._firsts]
 
     def __len__(self) -> int:
         return len(self._firsts)
 
     def __iter__(self) -> Iterator[Window]:
-        return map(self._window, self._firsts)
+        return map(self._window, self._firsts) if self._made is None else iter(self._made)
 
     @overload
     def __getitem__(self, index: int) -> Window: ...
@@ -124,6 +130,8 @@ class Windows(Sequence[Window]):
     def __getitem__(self, index: slice) -> list[Window]: ...
 
     def __getitem__(self, index: int | slice) -> Window | list[Window]:
+        if self._made is not None:
+            return self._made[index]
         if isinstance(index, slice):
             return [self._window(first) for first in self._firsts[index]]
         return self._window(self._firsts[index])

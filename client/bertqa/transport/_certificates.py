@@ -15,6 +15,7 @@ from bertqa.transport._security import Security
 
 # TLS 1.3 reports what is wrong with a client's certificate after the handshake.
 _ALERT_SECONDS = 0.5
+_HTTP_2 = "h2"
 
 _OTHER_NAME = (
     "The certificate of {address} is for another name. If it is the right server, pass the name in "
@@ -125,8 +126,9 @@ def _fault_of_handshake(
     address: Address, security: Security, seconds: float
 ) -> CertificateError | None:
     context = security.ssl_context()
-    if address.scheme not in REST_SCHEMES:
-        context.set_alpn_protocols(["h2"])
+    is_grpc = address.scheme not in REST_SCHEMES
+    if is_grpc:
+        context.set_alpn_protocols([_HTTP_2])
     name = security.server_name or address.authority or address.host
     is_done = False
     try:
@@ -135,6 +137,8 @@ def _fault_of_handshake(
             context.wrap_socket(connection, server_hostname=name) as encrypted,
         ):
             is_done = True
+            if is_grpc and encrypted.selected_alpn_protocol() != _HTTP_2:
+                return _error(str(address), _NOT_GRPC, "")
             encrypted.settimeout(_ALERT_SECONDS)
             is_over = not encrypted.recv(1)
     except ssl.SSLError as error:

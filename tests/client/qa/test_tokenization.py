@@ -330,3 +330,34 @@ def test_a_window_of_a_long_context_is_made_when_it_is_needed() -> None:
         each.input_ids.tolist() for each in list(found)[3:5]
     ]
     assert found[-1].offsets.dtype == found[-1].input_ids.dtype == np.int64
+
+
+ASCII = st.text(st.characters(max_codepoint=127), max_size=200)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=ASCII, lowercase=st.booleans(), clean_text=st.booleans())
+def test_plain_texts_have_the_tokens_of_the_whole_tokenizer(
+    text: str, lowercase: bool, clean_text: bool
+) -> None:
+    reference = PLAIN[lowercase, clean_text]
+    encoding = reference.encode(text, add_special_tokens=False)
+    found = Encoder(reference).context(text)
+    assert found.ids.tolist() == encoding.ids
+    assert list(map(tuple, found.offsets.tolist())) == encoding.offsets
+
+
+def _normalized(*, lowercase: bool, clean_text: bool) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(tokenizer_json())
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
+    tokenizer.normalizer = BertNormalizer(lowercase=lowercase, clean_text=clean_text)
+    return tokenizer
+
+
+PLAIN = {
+    (lowercase, clean_text): _normalized(lowercase=lowercase, clean_text=clean_text)
+    for lowercase in (True, False)
+    for clean_text in (True, False)
+}

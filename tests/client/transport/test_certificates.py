@@ -189,7 +189,9 @@ def test_a_tunnel_is_checked_against_the_name_of_its_server(
 ) -> None:
     """As with `kubectl port-forward`: the address is this machine, the certificate the server's."""
     name = "models.example"
-    own = {"certificate": authority.certificate, "key": authority.key} if mutual else {}
+    own: dict[str, Any] = (
+        {"certificate": authority.certificate, "key": authority.key} if mutual else {}
+    )
     tls = TLS(ca=authority.ca, server_name=name, **own)
     h2 = authority.context(name, alpn="h2", mutual=mutual)
     h1 = authority.context(name, alpn="http/1.1", mutual=mutual)
@@ -303,7 +305,7 @@ def test_tls_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
         ("[SSL: SOMETHING_NEW] new", "The TLS handshake with"),
     ],
 )
-def test_what_libraries_say_is_told_apart(text: str, words: str) -> None:
+def test_what_libraries_say_is_understood(text: str, words: str) -> None:
     error = certificate_error("grpcs://models:9000", text)
     assert words in str(error)
     assert certificate_error("grpcs://models:9000", "Connection refused") is None

@@ -239,7 +239,9 @@ def test_tls_is_spoken_and_the_server_is_checked(
     if mutual:
         context.verify_mode = ssl.CERT_REQUIRED
         ca.configure_trust(context)
-    own = {"certificate": files["certificate"], "key": files["key"]} if mutual else {}
+    own: dict[str, Any] = (
+        {"certificate": files["certificate"], "key": files["key"]} if mutual else {}
+    )
     with tcp_server(pipe_to(server.port(scheme)), context) as port:
         options = {"tokenizer": TOKENIZER, "timeout": 60.0}
         client = open_client(

@@ -51,7 +51,8 @@ def test_the_header_host_is_the_name_by_which_the_server_is_called(
         client.close()
     assert NAME.encode() in (seen if scheme == "grpc" else seen.lower())
     assert b"localhost" not in seen
-    assert re.findall(rb"(?i)\r\nhost: ([^\r]*)", bytes(rest)) == [NAME.encode()]
+    over_rest = rest if scheme == "grpc" else seen
+    assert set(re.findall(rb"(?i)\r\nhost: ([^\r]*)", bytes(over_rest))) == {NAME.encode()}
 
 
 def test_the_authority_of_a_channel_is_the_host(open_client: Twins, local_server: Served) -> None:

@@ -209,14 +209,15 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         return self._flow_of(question, context, top_k, settings, deadline)
 
     async def _outcome(
-        self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float | None = None
+        self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float
     ) -> Outcome:
         """Drive one question to its outcome."""
-        scheduler = self._scheduler(timeout, deadline)
-        stream = self._driver.stream(each([started]), scheduler, timeout=timeout, deadline=deadline)
-        async with aclosing(stream) as outcomes:
-            _, outcome = await anext(outcomes)
-        return outcome
+        return await self._driver.answer(
+            started,
+            partial(self._scheduler, timeout, deadline),
+            timeout=timeout,
+            deadline=deadline,
+        )
 
     def _stream_answers(
         self, pairs: AsyncPairs, top_k: int, **options: Unpack[AskOptions]
@@ -289,8 +290,9 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
     ) -> None:
         try:
             begin = time.monotonic()
+            timeout = question.settings.timeout
             with self._scope("bertqa.shadow") as scope, scope.step():
-                outcome = await self._outcome(started, question.settings.timeout)
+                outcome = await self._outcome(started, timeout, begin + timeout)
             shadow_seconds = time.monotonic() - begin
             self._report_shadow(question, answer, seconds, outcome, shadow_seconds)
         except Exception:

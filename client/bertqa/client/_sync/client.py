@@ -211,14 +211,15 @@ class QAClient(BaseClient[Transport]):
         return self._flow_of(question, context, top_k, settings, deadline)
 
     def _outcome(
-        self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float | None = None
+        self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float
     ) -> Outcome:
         """Drive one question to its outcome."""
-        scheduler = self._scheduler(timeout, deadline)
-        stream = self._driver.stream(each([started]), scheduler, timeout=timeout, deadline=deadline)
-        with closing(stream) as outcomes:
-            _, outcome = next(outcomes)
-        return outcome
+        return self._driver.answer(
+            started,
+            partial(self._scheduler, timeout, deadline),
+            timeout=timeout,
+            deadline=deadline,
+        )
 
     def _stream_answers(
         self, pairs: Pairs, top_k: int, **options: Unpack[AskOptions]
@@ -291,8 +292,9 @@ class QAClient(BaseClient[Transport]):
     ) -> None:
         try:
             begin = time.monotonic()
+            timeout = question.settings.timeout
             with self._scope("bertqa.shadow") as scope, scope.step():
-                outcome = self._outcome(started, question.settings.timeout)
+                outcome = self._outcome(started, timeout, begin + timeout)
             shadow_seconds = time.monotonic() - begin
             self._report_shadow(question, answer, seconds, outcome, shadow_seconds)
         except Exception:
