@@ -57,8 +57,9 @@ bench: $(INSTALLED) ## Measure engines and precisions side by side, for three si
 notebooks: $(INSTALLED) ## Run the notebooks from the start and keep what comes out
 	$(BIN)/python -m notebooks.run
 
-fuzz: $(INSTALLED) ## Send the local engine 100,000 damaged requests
+fuzz: $(INSTALLED) ## Send the engine 100,000 damaged requests, and the client a million answers
 	$(BIN)/python -m tools.fuzz
+	$(BIN)/python -m tools.fuzz_client
 
 format: $(INSTALLED) ## Mend style in place
 	$(BIN)/ruff check --fix .

@@ -17,8 +17,8 @@ from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
 from bertqa.errors import DataError
-from bertqa.evaluation import SquadDataset, SquadQuestion, parse_squad, read_squad
-from bertqa.qa import QATokenizer
+from bertqa.evaluation import GoldAnswer, SquadDataset, SquadQuestion, parse_squad, read_squad
+from bertqa.qa import QATokenizer, Window, whole_clusters
 from bertqa_build.recipe import DataSource, Recipe
 
 NO_ANSWER = (0, 0)
@@ -232,25 +232,7 @@ def load_dataset(recipe: Recipe, source: DataSource) -> SquadDataset:
     missing = sorted({"id", "question", "context", "answers"} - set(rows.column_names))
     if missing:
         raise DataError(f"The data set {name} is not like SQuAD: it has no column {missing[0]}.")
-    paragraphs = [
-        {
-            "context": row["context"],
-            "qas": [
-                {
-                    "id": row["id"],
-                    "question": row["question"],
-                    "answers": [
-                        {"text": text, "answer_start": start}
-                        for text, start in zip(
-                            row["answers"]["text"], row["answers"]["answer_start"], strict=True
-                        )
-                    ],
-                }
-            ],
-        }
-        for row in rows
-    ]
-    return parse_squad({"data": [{"paragraphs": paragraphs}]}, name)
+    return parse_squad({"data": list(rows)}, name)
 
 
 def training_windows(
@@ -286,15 +268,18 @@ def training_windows(
         TrainingWindow(
             window.input_ids.astype(np.int32),
             window.token_type_ids.astype(np.int32),
-            tuple(_spans(question, window.offsets)),
+            spans,
         )
         for question in questions
-        for window in tokenizer.windows(
-            question.question,
-            question.context,
-            max_seq_len=max_seq_len,
-            doc_stride=doc_stride,
-            max_question_len=max_question_len,
+        for window, spans in _labelled(
+            question,
+            tokenizer.windows(
+                question.question,
+                question.context,
+                max_seq_len=max_seq_len,
+                doc_stride=doc_stride,
+                max_question_len=max_question_len,
+            ),
         )
     ]
     if not windows:
@@ -323,15 +308,49 @@ def _require_short_questions(
             )
 
 
-def _spans(question: SquadQuestion, offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last token of each gold answer that lies wholly in the window."""
-    tokens = np.flatnonzero(offsets[:, 0] >= 0)
-    if not len(tokens):
+def _labelled(
+    question: SquadQuestion, windows: Sequence[Window]
+) -> Iterator[tuple[Window, tuple[tuple[int, int], ...]]]:
+    """Yield each window with the first and the last token of each gold answer wholly in it.
+
+    A question is left out where no gold answer holds a character that the tokenizer keeps: its
+    windows would teach that there is no answer.
+    """
+    offsets = np.concatenate([window.offsets for window in windows])
+    golds = [
+        gold for answer in question.answers if (gold := _gold_tokens(question, answer, offsets))
+    ]
+    if question.answers and not golds:
+        logger.warning(
+            "question %s: left out, because the tokenizer drops all of its answer", question.id
+        )
         return
-    begin, end = offsets[tokens, 0], offsets[tokens, 1]
-    for answer in question.answers:
-        start = answer.start + len(answer.text) - len(answer.text.lstrip())
-        stop = start + len(answer.text.strip())
-        covered = tokens[(begin < stop) & (end > start)]
-        if len(covered) and begin[0] <= start and stop <= end[-1]:
-            yield int(covered[0]), int(covered[-1])
+    for window in windows:
+        begin, end = window.offsets.T
+        spans = []
+        for first, last in golds:
+            inside = np.flatnonzero((begin >= first) & (end <= last))
+            if len(inside) and begin[inside[0]] == first and end[inside[-1]] == last:
+                spans.append((int(inside[0]), int(inside[-1])))
+        yield window, tuple(spans)
+
+
+def _gold_tokens(
+    question: SquadQuestion, answer: GoldAnswer, offsets: NDArray[np.int64]
+) -> tuple[int, int] | None:
+    """Return where the tokens of a gold answer begin and end, None where there are none.
+
+    The answer is taken as the client returns it, in whole grapheme clusters. What the tokenizer
+    drops at its edges, such as accents, has no token.
+
+    Args:
+        question: The question.
+        answer: Its gold answer.
+        offsets: INT64 `[tokens, 2]`: those of all windows of the question.
+    """
+    start = answer.start + len(answer.text) - len(answer.text.lstrip())
+    stop = start + len(answer.text.strip())
+    start, stop = whole_clusters(question.context, start, stop)
+    begin, end = offsets.T
+    covered = offsets[(begin < stop) & (end > start)]
+    return (int(covered[:, 0].min()), int(covered[:, 1].max())) if len(covered) else None

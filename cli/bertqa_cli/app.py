@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 import typer
+from click.core import ParameterSource
 from typer.core import TyperGroup
 
 from bertqa.errors import BertQAError
@@ -134,12 +135,22 @@ def _ended(status: object) -> int:
 
 
 def _wrong_usage(error: click.UsageError, *, as_json: bool) -> int:
-    message = error.format_message()
+    message = _without_variable(error)
     if error.ctx is None or not message:  # The help was shown for want of arguments.
         error.show()
         return error.exit_code
     hint = f"`{error.ctx.command_path} --help` lists the options."
     return _failed(CommandError(f"{message} {hint}", status=Status.USAGE), as_json=as_json)
+
+
+def _without_variable(error: click.UsageError) -> str:
+    """Return the message without the variable that an option has, where its value was typed."""
+    message = error.format_message()
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
+        return message
+    source = error.ctx.get_parameter_source(error.param.name or "")
+    hint = f" (env var: {error.param.envvar!r})"
+    return message if source is ParameterSource.ENVIRONMENT else message.replace(hint, "", 1)
 
 
 def _failed(error: BertQAError, *, as_json: bool) -> int:

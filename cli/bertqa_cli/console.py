@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -11,23 +13,66 @@ from rich.console import Console
 from rich.markup import escape
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-_SHOWN = str.maketrans({**_CONTROL, ord("\n"): "\n", ord("\t"): "\t"})
+# Escape sequences begin with ESC or with a C1 control; overrides of the direction reorder what is
+# around them, on the rest of the line; half a surrogate pair cannot be encoded.
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    """Return a text with a code for each character that a terminal obeys instead of showing it.
+
+    Line ends and tabs stay; ESC becomes `\\x1b`, an override of the direction `\\u202e`.
+
+    Args:
+        text: Any text, such as a context, an answer or the words of a server.
+    """
+    return _OBEYED.sub(_code, text.replace("\r\n", "\n"))
+
+
+def _code(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 class _Console(Console):
     """A console that shows the control characters of a text, and so never obeys them."""
 
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text as it is shown; see `Console.render_str`.
+
+        Rich drops some control characters of a text, and measures the others as nothing.
+        """
+        return super().render_str(visible(text), **options)
+
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
         return super()._render_buffer(
-            each if each.control else each._replace(text=each.text.translate(_SHOWN))
-            for each in buffer
+            each if each.control else each._replace(text=visible(each.text)) for each in buffer
         )
 
 
+class LastResort(logging.Handler):
+    """Prints the warnings of libraries, as `logging.lastResort` does, but with codes made visible.
+
+    A warning may repeat the words of a server or of a file.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record; see `logging.Handler.emit`."""
+        try:
+            stderr.print(escape(self.format(record)))
+        except Exception:  # as each handler of the standard library
+            self.handleError(record)
+
+
 def _console(*, stderr: bool = False) -> Console:
-    console = _Console(stderr=stderr, highlight=False, soft_wrap=True)
+    console = _Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
     # Rich keeps the COLUMNS that it finds here; without a width it reads COLUMNS at each use.
     console._width = None
     return console
@@ -44,16 +89,27 @@ def print_json(value: Any) -> None:
         value: What `json.dumps` takes.
     """
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    print(json.dumps(value, indent=2, ensure_ascii=not is_unicode), flush=True)
+    document = json.dumps(value, indent=2, ensure_ascii=not is_unicode)
+    # What JSON leaves as it is: DEL, C1 and the like, which stand in strings only.
+    print(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", document), flush=True)
+
+
+def print_text(text: str) -> None:
+    """Print a text as it is, without markup.
+
+    Args:
+        text: The text; a line end is added.
+    """
+    stdout.print(text, markup=False)
 
 
 def print_table(table: Table) -> None:
     """Print a table, no wider than the terminal.
 
     Args:
-        table: The table, of any width.
+        table: The table, of any width. Its cells are texts without markup; a title may have some.
     """
-    stdout.print(table, soft_wrap=False)
+    stdout.print(table, soft_wrap=False, markup=False)
 
 
 def print_error(message: str, detail: str | None = None) -> None:
@@ -66,6 +122,15 @@ def print_error(message: str, detail: str | None = None) -> None:
     stderr.print(f"[bold red]error:[/] {escape(message)}")
     if detail:
         stderr.print(f"[dim]detail: {escape(detail)}[/]")
+
+
+def print_warning(sentence: str) -> None:
+    """Print what may be wrong although the work continues.
+
+    Args:
+        sentence: What it is.
+    """
+    stderr.print(f"[yellow]warning:[/] {escape(sentence)}")
 
 
 def print_step(sentence: str) -> None:

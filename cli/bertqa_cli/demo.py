@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 import subprocess
@@ -10,15 +11,16 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 
+from rich.markup import escape
 from rich.table import Table
 
 from bertqa import Answer, QAClient
 from bertqa.artifact import MODEL_NAME, Repository
 from bertqa.evaluation import Samples, time_call
-from bertqa_cli.console import print_error, stdout
+from bertqa_cli.console import print_error, print_table, stdout
 from bertqa_cli.errors import Status
 from bertqa_cli.formatting import directory_size, headline, highlighted, human_size
-from bertqa_cli.options import DEFAULT_REPOSITORY
+from bertqa_cli.options import DEFAULT_REPOSITORY, VARIABLES
 from bertqa_serve.errors import PortInUseError
 from bertqa_serve.ports import free_ports
 
@@ -57,15 +59,20 @@ def main() -> int:
 
 def _run(*arguments: str) -> None:
     shown = shlex.join(argument if len(argument) < 80 else "…" for argument in arguments)
-    stdout.print(f"\n[bold cyan]$ bert-qa {shown}[/]")
-    subprocess.run([sys.executable, "-m", "bertqa_cli.main", *arguments], check=True)
+    stdout.print(f"\n[bold cyan]$ bert-qa {escape(shown)}[/]")
+    command = [sys.executable, "-m", "bertqa_cli.main", *arguments]
+    # The demo asks its own server, whatever other verbs are told to.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(VARIABLES)
+    }
+    subprocess.run(command, check=True, env=environment)
 
 
 @contextlib.contextmanager
 def _server() -> Iterator[tuple[str, str]]:
     grpc_port, rest_port = free_ports()
     arguments = ["serve", "--port", str(grpc_port), "--rest-port", str(rest_port)]
-    stdout.print(f"\n[bold cyan]$ bert-qa {shlex.join(arguments)} &[/]")
+    stdout.print(f"\n[bold cyan]$ bert-qa {escape(shlex.join(arguments))} &[/]")
     process = subprocess.Popen(
         [sys.executable, "-m", "bertqa_cli.main", *arguments], stdout=subprocess.PIPE, text=True
     )
@@ -110,7 +117,7 @@ def _summary(url: str) -> None:
                 f"{_median_latency(client, version) * 1000:.1f} ms",
             )
     stdout.print()
-    stdout.print(table)
+    print_table(table)
     for answer in answers:
         stdout.print(headline(answer))
         stdout.print(highlighted(answer, CONTEXT))

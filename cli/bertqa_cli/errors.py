@@ -46,7 +46,7 @@ EXTRA_OF_MODULE = {
 }
 
 _ALTERNATIVE = re.compile(r" or (\w+)=(?!\w)")
-_KEYWORD = re.compile(r"\b([a-z]\w*)=(?![\w=])")
+_KEYWORD = re.compile(r"\b([a-z]\w*)=(?![\w=])(?=(['\"])?)")
 _SUBJECT = re.compile(r"^([a-z]\w*)(?= (?:is|are|has|needs) )")
 
 
@@ -96,7 +96,7 @@ def in_command_words(message: str, options: Mapping[str, str]) -> str:
         return found[0] if found[1] in options else ""
 
     def option(found: re.Match[str]) -> str:
-        return options.get(found[1], found[1])
+        return options.get(found[1], found[1]) + (" " if found.re is _KEYWORD and found[2] else "")
 
     text = _ALTERNATIVE.sub(alternative, message)
     return _SUBJECT.sub(option, _KEYWORD.sub(option, text))

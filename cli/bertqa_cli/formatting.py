@@ -10,6 +10,7 @@ from rich.text import Text
 
 from bertqa import Answer
 from bertqa.qa import cut_around
+from bertqa_cli.console import visible
 
 CONTEXT_SHOWN = 160
 
@@ -50,7 +51,7 @@ def day(moment: str | None) -> str:
 def headline(answer: Answer) -> Text:
     """Return an answer with its score, version and position."""
     return Text.assemble(
-        (answer.text or "no answer", "bold"),
+        (visible(answer.text) or "no answer", "bold"),
         f"  (score {answer.score:.3f}, version {answer.model_version}, "
         f"characters {answer.start}-{answer.end})",
     )
@@ -65,7 +66,7 @@ def highlighted(answer: Answer, context: str) -> Text:
     """
     return Text.assemble(
         *(
-            (piece.text, "dim" if piece.answer is None else "bold black on green")
+            (visible(piece.text), "dim" if piece.answer is None else "bold black on green")
             for piece in cut_around(context, [answer], CONTEXT_SHOWN)
         )
     )

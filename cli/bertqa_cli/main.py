@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from typing import NoReturn
@@ -25,7 +26,9 @@ def run() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     try:
         from bertqa_cli.app import main
+        from bertqa_cli.console import LastResort
 
+        logging.lastResort = LastResort()
         status = main(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -34,7 +37,7 @@ def run() -> NoReturn:
             sys.stdout.flush()
         # The interpreter would wait for threads that wait for a server.
         os._exit(_INTERRUPTED)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # Rich exits where a reader has gone.
         status = _FAILED
         _discard_output()
     except OSError as error:

@@ -12,14 +12,17 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
+import click
 import typer
+from click.core import ParameterSource
 
 from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
 from bertqa.errors import TokenizerError
-from bertqa.transport import Security, Transport, open_transport
+from bertqa.transport import Security, Token, Transport, open_transport
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.values import Whole, model_name
+from bertqa_cli.token_file import TokenFile
+from bertqa_cli.values import Lines, Whole, model_name, timeout_seconds
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -30,42 +33,15 @@ DEFAULT_MODEL = MODEL_NAME
 # That of HELM_NAMESPACE, or of the kubeconfig's context.
 DEFAULT_NAMESPACE: str | None = None
 DEFAULT_CHART = Path("deploy/helm/bert-qa")
-TOKEN_VARIABLE = "BERTQA_TOKEN"
+# What the names of the variables for a connection begin with.
+VARIABLES = "BERTQA_"
 HELM_VARIABLE = "HELM"
 
 _ALL = 100.0
 _CONNECTION = "Connection"
 _CLUSTER = "Cluster"
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?")
-_LONGEST_SECONDS = 365 * 24 * 3600.0
-_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-
-
-def seconds_of(text: str | float) -> float:
-    """Return a duration in seconds.
-
-    Args:
-        text: `90`, `90s`, `2m` or `1.5h`.
-
-    Raises:
-        typer.BadParameter: The duration cannot be read.
-    """
-    match = _DURATION.fullmatch(str(text))
-    if match is None:
-        raise typer.BadParameter(f"The duration {text!r} cannot be read: write 90s, 2m or 1h.")
-    seconds = float(match[1]) * _SECONDS[match[2]]
-    if seconds > _LONGEST_SECONDS:
-        raise typer.BadParameter(f"The duration {text!r} is longer than a year.")
-    return seconds
-
-
-def _timeout(text: str | float) -> float:
-    seconds = seconds_of(text)
-    if not seconds:
-        raise typer.BadParameter(f"The duration {text!r} has to be above 0.")
-    return seconds
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -109,12 +85,22 @@ Chart = Annotated[
     typer.Option(help="The chart that the release was installed from.", rich_help_panel=_CLUSTER),
 ]
 
+
+def _connection_option(help_: str, variable: str, **arguments: Any) -> Any:
+    """Return an option for the connection to a server, which a variable may hold as well."""
+    return typer.Option(
+        help=help_, envvar=f"{VARIABLES}{variable}", rich_help_panel=_CONNECTION, **arguments
+    )
+
+
+def _file_option(help_: str, variable: str) -> Any:
+    """Return such an option that names a file, which has to be there."""
+    return _connection_option(help_, variable, exists=True, dir_okay=False, readable=True)
+
+
 _Url = Annotated[
     str | None,
-    typer.Option(
-        help="The server: host:port, grpc://, grpcs://, http:// or https://.",
-        rich_help_panel=_CONNECTION,
-    ),
+    _connection_option("The server: host:port, grpc://, grpcs://, http:// or https://.", "URL"),
 ]
 
 
@@ -122,17 +108,18 @@ _Url = Annotated[
 class ConnectionOptions:
     """How to reach a server, and how to prove the right to: the same for every verb.
 
+    What is typed takes precedence over the environment.
+
     Raises:
-        InvalidOptionError: The certificate or its key is missing.
-        CommandError: The token or a header is not one that can be sent.
+        InvalidOptionError: A file or the token is not one that can be used.
+        CommandError: Options exclude each other, or a header is not one that can be sent.
     """
 
     url: _Url = None
     metadata_url: Annotated[
         str | None,
-        typer.Option(
-            help="The server's REST address, if it is not the gRPC port less 1000.",
-            rich_help_panel=_CONNECTION,
+        _connection_option(
+            "The server's REST address, if it is not the gRPC port less 1000.", "METADATA_URL"
         ),
     ] = None
     model: Annotated[
@@ -141,70 +128,90 @@ class ConnectionOptions:
     ] = DEFAULT_MODEL
     ca: Annotated[
         Path | None,
-        typer.Option(
-            help="A PEM file with the certificates to trust, in place of the system's.",
-            rich_help_panel=_CONNECTION,
-        ),
+        _file_option("A PEM file with the certificates to trust, in place of the system's.", "CA"),
     ] = None
     certificate: Annotated[
         Path | None,
-        typer.Option(
-            help="A PEM file with the client's own certificate, for mutual TLS.",
-            rich_help_panel=_CONNECTION,
+        _file_option(
+            "A PEM file with the client's own certificate, for mutual TLS.", "CERTIFICATE"
         ),
     ] = None
     key: Annotated[
-        Path | None,
-        typer.Option(
-            help="A PEM file with the key of that certificate.", rich_help_panel=_CONNECTION
+        Path | None, _file_option("A PEM file with the key of that certificate.", "KEY")
+    ] = None
+    server_name: Annotated[
+        str | None,
+        _connection_option(
+            "The name in the server's certificate, if it is not that of the address.",
+            "SERVER_NAME",
         ),
     ] = None
     token: Annotated[
         str | None,
-        typer.Option(
-            help="A bearer token. The environment variable keeps it out of the process list.",
-            envvar=TOKEN_VARIABLE,
-            rich_help_panel=_CONNECTION,
+        _connection_option(
+            "A bearer token. The environment variable keeps it out of the process list.", "TOKEN"
         ),
     ] = field(default=None, repr=False)
+    token_file: Annotated[
+        Path | None,
+        _file_option("A file with the bearer token, read again for each request.", "TOKEN_FILE"),
+    ] = None
     header: Annotated[
         list[str] | None,
-        typer.Option(
+        _connection_option(
+            "A header to send with each request; repeatable, in the variable one a line.",
+            "HEADER",
+            click_type=Lines("NAME=VALUE"),
             metavar="NAME=VALUE",
-            help="A header to send with each request; repeatable.",
-            rich_help_panel=_CONNECTION,
         ),
     ] = field(default=None, repr=False)
     timeout: Annotated[
         float,
-        typer.Option(
-            parser=_timeout,
+        _connection_option(
+            "How long to wait for an answer, as in 5, 90s or 2m; 30s if left out.",
+            "TIMEOUT",
+            parser=timeout_seconds,
             metavar="DURATION",
-            help="How long to wait for an answer, as in 5, 90s or 2m; 30s if left out.",
             show_default=False,
-            rich_help_panel=_CONNECTION,
         ),
     ] = 30.0
 
     def __post_init__(self) -> None:
-        if self.token is not None and not _HEADER_VALUE.fullmatch(self.token):
-            raise CommandError(
-                f"The token of --token or {TOKEN_VARIABLE} cannot be sent: it has to be printable "
-                "ASCII without spaces around it.",
-                status=Status.USAGE,
-            )
-        # Both check what they are made from: a mistake is reported before any work.
-        self.tls()
-        self.headers()
+        if self.token is not None and self.token_file is not None:
+            typed = [name for name in ("token", "token_file") if not from_environment(name)]
+            if len(typed) != 1:
+                raise CommandError(
+                    f"Pass --token or --token-file ({VARIABLES}TOKEN or {VARIABLES}TOKEN_FILE), "
+                    "and not both.",
+                    status=Status.USAGE,
+                )
+            object.__setattr__(self, "token_file" if typed == ["token"] else "token", None)
+        # It checks what it is made from: a mistake is reported before any work.
+        self.security()
+
+    @property
+    def names_server(self) -> bool:
+        """Whether a server was typed, and not only named by the environment."""
+        return self.url is not None and not from_environment("url")
 
     @property
     def address(self) -> str:
         """The server's address: the one on this machine where none is named."""
         return self.url or DEFAULT_URL
 
-    def tls(self) -> TLS:
-        """Return the TLS files."""
-        return TLS(ca=self.ca, certificate=self.certificate, key=self.key)
+    def tls(self) -> TLS | None:
+        """Return the TLS files, None where no option names one: any other TLS needs its address."""
+        tls = TLS(
+            ca=self.ca,
+            certificate=self.certificate,
+            key=self.key,
+            server_name=self.server_name,
+        )
+        return None if tls == TLS() else tls
+
+    def bearer(self) -> Token | None:
+        """Return the token, or what reads it."""
+        return self.token if self.token_file is None else TokenFile(self.token_file)
 
     def headers(self) -> dict[str, str]:
         """Return the headers by name."""
@@ -224,7 +231,7 @@ class ConnectionOptions:
 
     def security(self) -> Security:
         """Return what a transport or the admin client takes for the connection."""
-        return Security.of(self.tls(), self.token, self.headers())
+        return Security.of(self.tls(), self.bearer(), self.headers())
 
     @contextmanager
     def open_client(
@@ -252,7 +259,7 @@ class ConnectionOptions:
                 tokenizer=tokenizer,
                 metadata_url=self.metadata_url,
                 tls=self.tls(),
-                token=self.token,
+                token=self.bearer(),
                 headers=self.headers(),
             )
         except TokenizerError as error:  # That of --tokenizer: the model's own is read later.
@@ -287,6 +294,17 @@ class DefaultConnectionOptions(ConnectionOptions):
     """The same, for verbs that always ask a server."""
 
     url: _Url = DEFAULT_URL
+
+
+def from_environment(name: str) -> bool:
+    """Return whether the value of an option of the verb that runs is from the environment.
+
+    Args:
+        name: The option's name in Python.
+    """
+    context = click.get_current_context(silent=True)
+    source = None if context is None else context.get_parameter_source(name)
+    return source is ParameterSource.ENVIRONMENT
 
 
 def grouped_options(verb: Callable[..., None]) -> Callable[..., None]:

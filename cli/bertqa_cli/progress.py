@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from rich.markup import escape
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from bertqa._progress import OnProgress, Progress
-from bertqa_cli.console import stderr
+from bertqa_cli.console import stderr, visible
 
 BYTES = "bytes"
 
@@ -27,11 +26,11 @@ def stages() -> Iterator[OnProgress]:
         return
     with Bars(
         SpinnerColumn(finished_text="[green]✓[/]"),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        TextColumn("{task.fields[amount]}"),
+        TextColumn("{task.fields[amount]}", markup=False),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[note]}[/]"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
         console=stderr,
     ) as bars:
         current: tuple[str, TaskID] | None = None
@@ -40,14 +39,14 @@ def stages() -> Iterator[OnProgress]:
             nonlocal current
             if current is None or current[0] != progress.stage:
                 _finish(bars, current)
-                task = bars.add_task(escape(progress.stage), total=None, amount="", note="")
+                task = bars.add_task(_one_line(progress.stage), total=None, amount="", note="")
                 current = progress.stage, task
             bars.update(
                 current[1],
                 completed=progress.done,
                 total=progress.total,
-                amount=escape(amount(progress)),
-                note=escape(progress.note),
+                amount=amount(progress),
+                note=_one_line(progress.note),
             )
 
         yield show
@@ -77,6 +76,11 @@ def amount(progress: Progress) -> str:
     return f"{' of '.join(figures)} {'MB' if is_bytes else progress.unit}".rstrip()
 
 
+def _one_line(text: str) -> str:
+    """Return a text as it is shown: the name of a file may hold anything, line ends too."""
+    return visible(text).replace("\n", "\\n")
+
+
 def _finish(bars: Bars, current: tuple[str, TaskID] | None) -> None:
     if current is None:
         return
@@ -92,6 +96,6 @@ def _lines() -> OnProgress:
         nonlocal current
         if progress.stage != current:
             current = progress.stage
-            stderr.print(escape(progress.stage))
+            stderr.print(_one_line(progress.stage), markup=False)
 
     return show

@@ -16,12 +16,11 @@ from rich.markup import escape
 from bertqa import QAClient
 from bertqa._progress import OnProgress
 from bertqa.artifact import Split, format_split
-from bertqa.evaluation import read_squad
 from bertqa_cli.console import print_json, print_step, stdout
+from bertqa_cli.datasets import read_dataset
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.options import seconds_of
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import Decimal, Whole
+from bertqa_cli.values import Decimal, Whole, seconds_of
 from bertqa_deploy.rollout import (
     Connect,
     Evidence,
@@ -227,7 +226,7 @@ class RolloutOptions:
         """
         limits, kinds = self.limits(), list[MakeEvidence]()
         if self.data is not None:
-            dataset = read_squad(self.data)
+            dataset = read_dataset(self.data)
             kinds.append(
                 lambda connect, show: compared_on(dataset, connect, limits, on_progress=show)
             )
@@ -291,6 +290,6 @@ def print_moved(moved: Moved, remark: str = "", *, json: bool) -> None:
         f"Served: {served}. {moved.seconds:.1f} s."
     )
     if remark:
-        stdout.print(remark)
+        stdout.print(escape(remark))
     if moved.previous is not None:
         stdout.print(f"[dim]--back returns to {format_split(moved.previous)}.[/]")

@@ -18,6 +18,9 @@ from bertqa_cli.errors import CommandError
 # Python's int and float read more than people type: "１", "1_000", "+1", " 1", "nan".
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?")
+_LONGEST_SECONDS = 365 * 24 * 3600.0
+_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -48,9 +51,54 @@ class Decimal(click.FloatRange):
         return super().convert(float(value), param, ctx)
 
 
+class Lines(click.ParamType[str]):
+    """A text that may be repeated; in a variable of the environment each has a line of its own.
+
+    Args:
+        name: What the text is.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Return the lines of a variable that hold something."""
+        return [line for line in rv.splitlines() if line.strip()]
+
+
 def typed_arguments() -> list[str]:
     """Return the arguments of the verb that runs, as they were typed."""
     return list(click.get_current_context().meta[_TYPED])
+
+
+def seconds_of(text: str | float) -> float:
+    """Return a duration in seconds.
+
+    Args:
+        text: `90`, `90s`, `2m` or `1.5h`.
+
+    Raises:
+        typer.BadParameter: The duration cannot be read.
+    """
+    match = _DURATION.fullmatch(str(text))
+    if match is None:
+        raise typer.BadParameter(f"The duration {text!r} cannot be read: write 90s, 2m or 1h.")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST_SECONDS:
+        raise typer.BadParameter(f"The duration {text!r} is longer than a year.")
+    return seconds
+
+
+def timeout_seconds(text: str | float) -> float:
+    """Return a duration above 0 in seconds; see `seconds_of`.
+
+    Raises:
+        typer.BadParameter: It is 0, or cannot be read.
+    """
+    seconds = seconds_of(text)
+    if not seconds:
+        raise typer.BadParameter(f"The duration {text!r} has to be above 0.")
+    return seconds
 
 
 def version_number(text: str) -> int | None:

@@ -14,6 +14,7 @@ from bertqa.client import (
 from bertqa.errors import (
     AccessDeniedError,
     BertQAError,
+    CertificateError,
     ClientStateError,
     ConfigChangedError,
     ConfigError,
@@ -48,6 +49,7 @@ __all__ = [
     "AsyncQAClient",
     "BatchReport",
     "BertQAError",
+    "CertificateError",
     "ClientStateError",
     "ConfigChangedError",
     "ConfigError",

@@ -26,9 +26,13 @@ REQUESTS_AT_FIRST: Final = 4
 SOON_PART_OF_TIMEOUT: Final = 0.1
 # Windows that `answer_many` reads ahead to sort them by length.
 LOOK_AHEAD: Final = 512
+# Contexts whose tokens are kept, and the characters that they have together at most.
 CONTEXTS_CACHED: Final = 8
-# Characters above which an event loop leaves tokenising to a thread.
-LONG_CONTEXT: Final = 50_000
+CHARACTERS_CACHED: Final = 16_000_000
+# Characters above which a text is tokenised in pieces, in a thread of its own.
+LONG_TEXT: Final = 4_000
+# Long texts that a client works on at once, each in a thread.
+TEXTS_AT_ONCE: Final = 4
 # Copies for the shadow version that wait to be sent; more are left out.
 SHADOWS_WAITING: Final = 64
 

@@ -33,7 +33,11 @@ class ClientStateError(BertQAError):
 
 
 class ServerUnreachableError(BertQAError):
-    """Cannot connect to the address, or the connection broke."""
+    """Cannot connect to the address or, as a gateway reports, to the server behind it."""
+
+
+class CertificateError(ServerUnreachableError):
+    """The TLS handshake failed: one side does not trust the other, or does not speak TLS."""
 
 
 class ServerOverloadedError(BertQAError):

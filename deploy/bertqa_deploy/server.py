@@ -11,7 +11,12 @@ from bertqa import QAClient
 from bertqa._progress import OnProgress, ignore
 from bertqa.artifact import parse_split, split_model_name
 from bertqa.client import split_of
-from bertqa.errors import BertQAError, ModelNotFoundError, ServerUnreachableError
+from bertqa.errors import (
+    BertQAError,
+    CertificateError,
+    ModelNotFoundError,
+    ServerUnreachableError,
+)
 from bertqa.transport import (
     ANSWER_SECONDS,
     NO_ANSWER,
@@ -129,6 +134,7 @@ class Server:
             model=model,
             timeout=self.timeout,
             tls=security.tls,
+            token=security.token,
             headers=security.headers,
         )
 
@@ -198,6 +204,8 @@ class Server:
                             return None
                         wait.ask_to_reload(admin)
                     missing = last_requests(states) or missing
+                except CertificateError:
+                    raise
                 except NO_ANSWER as error:
                     if not self._met and isinstance(error, ServerUnreachableError):
                         raise

@@ -216,3 +216,57 @@ def test_a_data_set_that_cannot_be_had_is_named(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match=r"some/set \(train\) .* could not be downloaded"):
         load_dataset(recipe(tmp_path), HubDataset(dataset="some/set", split="train"))
+
+
+ACCENT, HIDDEN, FAMILY = "\u0301", "\u200b", "👨\u200d👩\u200d👧"
+
+
+@pytest.mark.parametrize(
+    ("context", "answer", "kept"),
+    [
+        (f"He is Rene{ACCENT}", f"Rene{ACCENT}", "Rene"),
+        (f"He is Rene{ACCENT}", "Rene", "Rene"),
+        (f"{HIDDEN}Rouen is a town", f"{HIDDEN}Rouen", "Rouen"),
+        (f"{ACCENT}Rouen is a town", f"{ACCENT}Rouen", "Rouen"),
+        (f"It is Rouen{HIDDEN}", f"Rouen{HIDDEN}", "Rouen"),
+        (f"It is Rouen{HIDDEN} ", f"Rouen{HIDDEN} ", "Rouen"),
+        (f"Who? {FAMILY}", "👨", FAMILY),
+        (f"{FAMILY} it is", "👧", FAMILY),
+        (f"Rene{ACCENT} is he", f"e{ACCENT}", "Rene"),
+    ],
+)
+def test_a_gold_answer_at_the_edge_is_an_answer_whatever_the_tokenizer_drops(
+    tmp_path: Path, context: str, answer: str, kept: str
+) -> None:
+    made = windows(_one_answer(tmp_path, context, answer))
+    tokens = QATokenizer.from_json(tokenizer_json()).windows("Was?", context)[0]
+    ((first, last),) = made.windows[0].spans
+    assert context[tokens.word_offsets[first, 0] : tokens.word_offsets[last, 1]] == kept
+
+
+def test_an_edge_of_a_window_is_not_the_edge_of_an_answer(tmp_path: Path) -> None:
+    context = "a b c d e f g h i j k l Rene" + ACCENT
+    made = windows(_one_answer(tmp_path, context, context[2:]), max_seq_len=14, doc_stride=2)
+    assert len(made) > 1
+    assert not any(window.spans for window in made.windows)
+
+
+def test_a_question_whose_whole_answer_the_tokenizer_drops_teaches_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _one_answer(tmp_path, f"Rouen {HIDDEN} is a town", HIDDEN)
+    write_squad(tmp_path / "more.json")
+    questions = [*read_squad(path), *read_squad(tmp_path / "more.json")]
+    made = training_windows(
+        questions, tokenizer_json(), max_seq_len=128, doc_stride=16, max_question_len=32, seed=0
+    )
+    assert len(made) == len(QUESTIONS)
+    assert "question 1: left out" in caplog.text
+
+
+def _one_answer(folder: Path, context: str, answer: str) -> Path:
+    gold = {"text": answer, "answer_start": context.index(answer)}
+    qas = [{"id": "1", "question": "Was?", "answers": [gold]}]
+    path = folder / "one.json"
+    path.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}))
+    return path

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from bertqa_cli import main
+from bertqa_cli.options import VARIABLES
 from tests.support.engines import Served, toy_server
 
 CONTEXT = "Rouen is the capital of Normandy. The Normans came there in the 10th century."
@@ -26,6 +28,9 @@ Invoke = Callable[..., Result]
 @pytest.fixture
 def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
     """Type a command and return its exit status and what it wrote."""
+
+    for name in [each for each in os.environ if each.startswith(VARIABLES)]:
+        monkeypatch.delenv(name)
 
     def invoke(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["bert-qa", *arguments])

@@ -1,13 +1,27 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 
 from bertqa import Answer
-from bertqa_cli.console import print_error, print_json, stdout
+from bertqa._progress import Progress
+from bertqa_cli.console import (
+    LastResort,
+    print_error,
+    print_json,
+    print_step,
+    print_table,
+    print_text,
+    stderr,
+    stdout,
+    visible,
+)
 from bertqa_cli.formatting import (
     day,
     directory_size,
@@ -17,6 +31,7 @@ from bertqa_cli.formatting import (
     milliseconds,
     score,
 )
+from bertqa_cli.progress import stages
 
 
 @pytest.mark.parametrize("columns", [40, 90])
@@ -65,3 +80,79 @@ def test_a_directory_s_size_counts_what_is_below_it(tmp_path: Path) -> None:
     (tmp_path / "below" / "b").write_bytes(bytes(4))
 
     assert directory_size(tmp_path) == 7
+
+
+# ESC as it is and as C1, a link, a bell, an override of the direction, half a surrogate pair.
+NASTY = "a\x1b[31mb\x9b2Jc\x1b]8;;http://x\x07d\x08e\x0df\x7fg\u202eh\u2066i\udc9bj[red]k[/]:smile:"
+SHOWN = (
+    r"a\x1b[31mb\x9b2Jc\x1b]8;;http://x\x07d\x08e\x0df\x7fg\u202eh\u2066i\udc9bj[red]k[/]:smile:"
+)
+
+
+def _progress() -> None:
+    with stages() as show:
+        show(Progress(f"{NASTY}\n", 1, 2, "questions", NASTY))
+
+
+@pytest.mark.parametrize(
+    "print_it",
+    [
+        lambda: print_error(NASTY, NASTY),
+        lambda: print_step(NASTY),
+        lambda: print_text(NASTY),
+        lambda: stdout.print(headline(Answer(NASTY, 0, len(NASTY), 0.5, 1))),
+        lambda: stdout.print(highlighted(Answer("b", 6, 7, 0.5, 1), NASTY)),
+        lambda: LastResort().handle(logging.makeLogRecord({"msg": NASTY})),
+        _progress,
+    ],
+)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_no_text_reaches_the_terminal_as_a_command(
+    print_it: Callable[[], None],
+    terminal: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    if terminal:
+        for console in (stdout, stderr):
+            monkeypatch.setattr(console, "_force_terminal", True)
+
+    print_it()
+
+    out = "".join(capsys.readouterr())
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out)  # What rich sends itself.
+    assert SHOWN in plain
+    assert visible(plain.replace("\r", "")) == plain.replace("\r", "")
+    assert "\x1b[2J" not in out
+
+
+def test_a_table_shows_its_cells_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    table = Table(NASTY)
+    table.add_row("[bold]state[/]")
+
+    print_table(table)
+
+    out = capsys.readouterr().out
+    assert SHOWN in out
+    assert "[bold]state[/]" in out
+    assert len({len(line) for line in out.splitlines()}) == 1  # Measured as it is shown.
+
+
+def test_json_holds_no_command_either(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"text": f"{NASTY}é\n"})
+
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"text": f"{NASTY}é\n"}
+    assert visible(out) == out
+    assert "é" in out
+
+
+def test_line_ends_and_what_scripts_need_stay() -> None:
+    assert (
+        visible("a\r\nb\tc\n👨\u200d👩 שָׁלוֹם\u200f e\u0301")
+        == "a\nb\tc\n👨\u200d👩 שָׁלוֹם\u200f e\u0301"
+    )

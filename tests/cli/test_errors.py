@@ -106,7 +106,7 @@ def test_no_message_of_the_library_shows_a_keyword_on_the_command_line() -> None
         (["ask", "q", "--context", "c", "--url", "localhost:80"], "--metadata-url or --tokenizer."),
         (["versions", "--url", "localhost:80"], "--metadata-url."),
         (["ask", "q", "--context", "c", "--metadata-url", "x:1"], "--metadata-url is 'x:1'"),
-        (["versions", "--key", "k.pem"], "--certificate and --key"),
+        (["versions", "--key", __file__], "--certificate and --key"),
     ],
 )
 def test_the_command_shows_its_own_options(

@@ -201,7 +201,7 @@ def test_the_demo_is_interrupted_with_the_same_status(tmp_path: Path) -> None:
     assert process.returncode == 130
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["versions", "--json"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["versions"], ["versions", "--json"]])
 def test_a_reader_that_goes_away_causes_no_traceback(arguments: list[str], tmp_path: Path) -> None:
     write_published_version(tmp_path / "model_repository", 1)
     read, write = os.pipe()
@@ -220,7 +220,19 @@ def test_a_reader_that_goes_away_causes_no_traceback(arguments: list[str], tmp_p
     assert (ended.returncode, ended.stderr) == (1, "")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_reader_of_the_errors_that_goes_away_causes_no_traceback(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+
+    ended = subprocess.run(
+        [*PROGRAM, "versions"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=write, check=False
+    )
+    os.close(write)
+
+    assert (ended.returncode, ended.stdout) == (1, b"")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_a_terminal_without_unicode_gets_codes_and_valid_json(
     tmp_path: Path, encoding: str
 ) -> None:

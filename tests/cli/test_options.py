@@ -11,14 +11,21 @@ import pytest
 import trustme
 import typer
 
+from bertqa.errors import InvalidOptionError
 from bertqa_cli.app import app
 from bertqa_cli.errors import CommandError
-from bertqa_cli.options import ConnectionOptions, seconds_of
+from bertqa_cli.options import ConnectionOptions
+from bertqa_cli.token_file import TokenFile
+from bertqa_cli.values import seconds_of
 from tests.cli.conftest import CONTEXT, QUESTION, Invoke
 from tests.support.engines import Served, toy_server
 from tests.support.gates import pipe_to, tcp_server
 
 TOKEN = "correct-horse"
+VARIABLES = (
+    *("url", "metadata_url", "ca", "certificate", "key", "server_name"),
+    *("token", "token_file", "header", "timeout"),
+)
 CONNECTING = ("ask", "evaluate", "compare", "switch", "versions", "bench client")
 
 
@@ -35,8 +42,13 @@ def test_each_verb_that_reaches_a_server_has_the_same_connection_options(path: s
 
     assert options >= {
         *("--url", "--metadata-url", "--model", "--ca", "--certificate", "--key"),
-        *("--token", "--header", "--timeout"),
+        *("--token", "--token-file", "--header", "--server-name", "--timeout"),
     }
+    variables = {
+        each.name: each.envvar for each in command(path).params if isinstance(each, click.Option)
+    }
+    for name in VARIABLES:
+        assert variables[name] == f"BERTQA_{name.upper()}"
 
 
 @dataclass(frozen=True)
@@ -156,7 +168,8 @@ def test_a_server_that_is_not_trusted_is_not_sent_the_token(
     result = invoke("versions", *secured.options[:2])
 
     assert result.status == 1
-    assert "Cannot connect to https://localhost" in result.err
+    assert "The certificate of https://localhost" in result.err
+    assert "is not trusted" in result.err
     assert not secured.seen
 
 
@@ -166,8 +179,18 @@ def test_a_server_that_is_not_trusted_is_not_sent_the_token(
         (["--header", "no-equals-sign"], "--header number 1 cannot be read"),
         (["--header", "a=1", "--header", "b c=secret"], "--header number 2 cannot be read"),
         (["--header", "a=line\nbreak secret"], "--header number 1 cannot be read"),
-        (["--token", "secret\n"], "The token of --token or BERTQA_TOKEN cannot be sent"),
-        (["--certificate", "c.pem"], "--certificate and --key"),
+        (["--token", "a\nsecret"], "The header 'authorization' cannot be sent: --token has"),
+        (["--certificate", __file__], "--certificate and --key"),
+        (["--certificate", "c.pem"], "'--certificate': File 'c.pem' does not exist"),
+        (["--key", "c.pem"], "'--key': File 'c.pem' does not exist"),
+        (["--ca", "c.pem"], "File 'c.pem' does not exist"),
+        (["--ca", "/"], "'/' is a directory"),
+        (["--token-file", "c.pem"], "File 'c.pem' does not exist"),
+        (["--token-file", "/dev/null"], "/dev/null does not hold a token"),
+        (["--token-file", "/dev/zero"], "/dev/zero does not hold a token"),
+        (["--token-file", __file__], "does not hold a token"),
+        (["--token", "secret", "--token-file", __file__], "Pass --token or --token-file"),
+        (["--server-name", "a/b"], "--server-name 'a/b'"),
         (["--timeout", "soon"], "'--timeout': The duration 'soon' cannot be read"),
         (["--timeout", "0"], "'--timeout': The duration '0' has to be above 0"),
         (["--timeout", "-1"], "'--timeout': The duration '-1' cannot be read"),
@@ -200,13 +223,82 @@ def test_options_reach_the_client_as_they_were_typed() -> None:
 
     assert options.address == "localhost:9000"
     assert options.headers() == {"X-One": "1=2", "x-two": "2"}
-    assert options.security().headers == {
-        "x-one": "1=2",
-        "x-two": "2",
-        "authorization": "Bearer t",
-    }
+    assert options.security().headers == {"x-one": "1=2", "x-two": "2"}
+    assert options.security().token == "t"
     with pytest.raises(CommandError):
         ConnectionOptions(header=["=1"])
+
+
+def test_the_environment_stands_for_each_option(
+    invoke: Invoke,
+    secured: Secured,
+    data: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is typed takes precedence, and a token may be renewed in its file."""
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    monkeypatch.delenv("BERTQA_TOKEN")
+    names = iter(secured.options)
+    for option, value in zip(names, names, strict=True):
+        monkeypatch.setenv(f"BERTQA_{option.removeprefix('--').upper()}", value)
+    monkeypatch.setenv("BERTQA_HEADER", "X-Tenant=qa\n\nX-Words=two words\n")
+    monkeypatch.setenv("BERTQA_TIMEOUT", "50s")
+    monkeypatch.setenv("BERTQA_SERVER_NAME", "localhost")
+    monkeypatch.setenv("BERTQA_TOKEN_FILE", str(token))
+
+    for sent, typed in (
+        ("first", []),
+        ("second", []),
+        ("typed", ["--token", "typed"]),
+    ):
+        token.write_text(f"{sent}\n" if not typed else "unused")
+        before = secured.requests
+        result = invoke("ask", QUESTION, "--context", CONTEXT, "--json", *typed)
+        assert result.status == 0, result.err
+        assert secured.requests > before
+        assert secured.count(f"authorization: Bearer {sent}\r\n") == secured.requests - before
+    assert secured.count("x-words: two words") == secured.requests
+
+    monkeypatch.setenv("BERTQA_TOKEN", "both")
+    result = invoke("versions")
+    assert (result.status, result.out) == (2, "")
+    assert "BERTQA_TOKEN or BERTQA_TOKEN_FILE" in result.err
+
+
+def test_a_timeout_of_the_environment_is_checked_as_one_that_is_typed(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("TIMEOUT", "soon"), ("CA", "/no/such/file"), ("HEADER", "secret")):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"BERTQA_{name}", value)
+            result = invoke("versions")
+            assert (result.status, result.out) == (2, "")
+            assert f"BERTQA_{name}" in result.err or f"--{name.lower()}" in result.err
+            assert "Traceback" not in result.err
+
+
+def test_a_server_of_the_environment_is_not_in_the_way_of_a_release(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTQA_URL", "localhost:9000")
+    typed = ["switch", "--to", "2", "--release", "qa", "--retire"]
+    assert "--retire are for one server" in invoke(*typed).err
+    typed = ["switch", "--to", "2", "--release", "qa"]
+    assert "one server" not in invoke(*typed).err
+    assert "one server" in invoke(*typed, "--url", "localhost:9000").err
+
+
+def test_a_token_file_that_goes_away_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("t\n")
+    token = TokenFile(path)
+    path.write_text("renewed")
+    assert token() == "renewed"
+    path.unlink()
+    with pytest.raises(InvalidOptionError, match="cannot be read: No such file"):
+        token()
 
 
 @pytest.mark.parametrize(

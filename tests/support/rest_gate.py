@@ -21,12 +21,14 @@ _PASSED_ON = ("content-type", "inference-header-content-length")
 class RestGate:
     """What was asked, and what is in the way of it.
 
-    `obstacles` are those of each path, taken one for each request: HANG never answers, bytes are
-    sent as the whole response, and a callable is called before the request is passed on.
+    `headers` has those of each request, in lower case. `obstacles` are those of each path, taken
+    one for each request: HANG never answers, bytes are sent as the whole response, and a callable
+    is called before the request is passed on.
     """
 
     port: int = 0
     asked: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     obstacles: dict[str, list[Obstacle]] = field(default_factory=dict)
 
     @property
@@ -65,6 +67,7 @@ def rest_gate(target: str) -> Iterator[RestGate]:
             first, *lines = head.split("\r\n")
             method, path, _ = first.split(" ")
             fields = dict(line.lower().split(": ", 1) for line in lines if line)
+            gate.headers.append(fields)
             body = await reader.readexactly(int(fields.get("content-length", 0)))
             writer.write(await answer(reader, method, path, fields, body))
             await writer.drain()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+import copy
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from bertqa import Answer, AsyncQAClient, BertQAError, QAClient
@@ -40,6 +41,15 @@ class AsyncFace:
     def answer_many(self, pairs: Pairs, **options: Any) -> Iterator[Answer | BertQAError]:
         return self._drain(self._client.answer_many(pairs, **options))
 
+    def with_options(self, **options: Any) -> AsyncFace:
+        face = copy.copy(self)
+        face._client = self._client.with_options(**options)
+        return face
+
+    @property
+    def is_closed(self) -> bool:
+        return self._client.is_closed
+
     def close(self) -> None:
         self._runner.run(self._client.close())
 
@@ -54,8 +64,15 @@ class AsyncFace:
         async def step() -> list[T]:
             return [item async for item in _first(items)]
 
-        while found := self._runner.run(step()):
-            yield found[0]
+        async def leave() -> None:
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
+
+        try:
+            while found := self._runner.run(step()):
+                yield found[0]
+        finally:
+            self._runner.run(leave())
 
 
 class Twins:

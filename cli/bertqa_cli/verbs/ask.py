@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from bertqa import QAClient
 from bertqa._reason import reason_of
-from bertqa.client import answer_file
-from bertqa_cli.console import print_json, stdout
+from bertqa.client import AskOptions, BatchReport, answer_file
+from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import headline, highlighted
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole, output_file
 
-STANDARD_INPUT = "-"
+STANDARD_STREAM = "-"
+_FILES = "Files of questions"
+
+
+def _output(path: Path | None) -> Path | None:
+    """Return the file for the answers, checked, unless it is standard output."""
+    return path if path is not None and str(path) == STANDARD_STREAM else output_file(path)
 
 
 @grouped_options
@@ -42,13 +50,36 @@ def ask(
             "--input",
             exists=True,
             dir_okay=False,
-            help="A CSV or JSON Lines file with questions and contexts.",
+            allow_dash=True,
+            metavar="FILE",
+            help="A file with questions and contexts: CSV, TSV, JSON Lines, each also with .gz, or "
+            "Parquet; '-' is standard input.",
+            rich_help_panel=_FILES,
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            callback=output_file, help="The file for the answers to --input: .csv or .jsonl."
+            callback=_output,
+            metavar="FILE",
+            help="The file for the answers to --input, of any of these formats; '-' is standard "
+            "output.",
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    question_column: Annotated[
+        str,
+        typer.Option(help="The column of the questions, in any case.", rich_help_panel=_FILES),
+    ] = "question",
+    context_column: Annotated[
+        str,
+        typer.Option(help="The column of the contexts, in any case.", rich_help_panel=_FILES),
+    ] = "context",
+    id_column: Annotated[
+        str | None,
+        typer.Option(
+            help="A column that has to be there and filled; all columns but the context are kept.",
+            rich_help_panel=_FILES,
         ),
     ] = None,
     version: Version = None,
@@ -56,6 +87,31 @@ def ask(
         int,
         typer.Option(click_type=Whole(min=1), metavar="N", help="How many answers, best first."),
     ] = 1,
+    max_answer_len: Annotated[
+        int | None,
+        typer.Option(
+            click_type=Whole(min=1),
+            metavar="N",
+            help="How many tokens an answer has at most; 15 if left out.",
+        ),
+    ] = None,
+    doc_stride: Annotated[
+        int | None,
+        typer.Option(
+            click_type=Whole(min=0),
+            metavar="N",
+            help="How many tokens neighbouring windows share; the model's own if left out.",
+        ),
+    ] = None,
+    align_to_words: Annotated[
+        bool, typer.Option(help="Whether to widen answers to whole words.")
+    ] = True,
+    handle_impossible_answer: Annotated[
+        bool,
+        typer.Option(
+            "--handle-impossible-answer", help='Let "no answer" compete with the answers.'
+        ),
+    ] = False,
     tokenizer: Annotated[
         str | None,
         typer.Option(help="A tokenizer file, directory or hub id in place of the model's own."),
@@ -66,17 +122,47 @@ def ask(
 ) -> None:
     """Ask a served model a question about a text, or all questions of a file."""
     one = _one_question(question, source, context, context_file, questions, output)
+    options = AskOptions(
+        align_to_words=align_to_words, handle_impossible_answer=handle_impossible_answer
+    )
+    if max_answer_len is not None:
+        options["max_answer_len"] = max_answer_len
+    if doc_stride is not None:
+        options["doc_stride"] = doc_stride
+    is_piped = output is not None and str(output) == STANDARD_STREAM
+    if json and is_piped:
+        raise CommandError(
+            "--json and --output - would both write to standard output: use one of them.",
+            status=Status.USAGE,
+        )
     with connection.open_client(version=version, tokenizer=tokenizer) as client:
-        if one is None:
-            assert questions is not None
-            assert output is not None
-            _ask_file(client, questions, output, json=json)
-        else:
-            _ask_one(client, *one, top_k, json=json)
+        if one is not None:
+            _ask_one(client, *one, top_k, options, json=json)
+            return
+        assert questions is not None
+        assert output is not None
+        with nullcontext() if is_piped else resumable(), stages() as show:
+            report = answer_file(
+                client,
+                questions,
+                output,
+                top_k=top_k,
+                question_column=question_column,
+                context_column=context_column,
+                id_column=id_column,
+                on_progress=show,
+                **options,
+            )
+    if json:
+        print_json(asdict(report))
+    else:
+        _show_report(report, output, stderr if is_piped else stdout)
 
 
-def _ask_one(client: QAClient, question: str, text: str, top_k: int, *, json: bool) -> None:
-    answers = client.answers(question, text, top_k=top_k)
+def _ask_one(
+    client: QAClient, question: str, text: str, top_k: int, options: AskOptions, *, json: bool
+) -> None:
+    answers = client.answers(question, text, top_k=top_k, **options)
     if json:
         print_json([asdict(answer) for answer in answers])
         return
@@ -85,21 +171,12 @@ def _ask_one(client: QAClient, question: str, text: str, top_k: int, *, json: bo
         stdout.print(highlighted(answer, text))
 
 
-def _ask_file(client: QAClient, questions: Path, output: Path, *, json: bool) -> None:
-    with resumable(), stages() as show:
-        report = answer_file(
-            client,
-            questions,
-            output,
-            on_progress=show,
-        )
-    if json:
-        print_json(asdict(report))
-        return
+def _show_report(report: BatchReport, output: Path, console: Console) -> None:
     resumed = f", {report.resumed} of them by an earlier run" if report.resumed else ""
-    stdout.print(f"{report.answered} questions answered in {escape(str(output))}{resumed}.")
+    where = "" if str(output) == STANDARD_STREAM else f" in {escape(str(output))}"
+    console.print(f"{report.answered} questions answered{where}{resumed}.")
     if report.failed:
-        stdout.print(f"Bad rows: {report.failed}; their column 'error' says why.")
+        console.print(f"Bad rows: {report.failed}; their column 'error' says why.")
 
 
 def _one_question(
@@ -129,7 +206,7 @@ def _one_question(
 
 
 def _context(source: str | None, context: str | None, context_file: Path | None) -> str:
-    if source not in (None, STANDARD_INPUT):
+    if source not in (None, STANDARD_STREAM):
         raise CommandError(
             f"There is one argument too many: {source!r}. Pass the context as "
             "--context TEXT, --context-file FILE, or '-' for standard input.",
@@ -144,7 +221,7 @@ def _context(source: str | None, context: str | None, context_file: Path | None)
         )
     if context is not None:
         return context
-    if source == STANDARD_INPUT or str(context_file) == STANDARD_INPUT:
+    if source == STANDARD_STREAM or str(context_file) == STANDARD_STREAM:
         return _decoded(sys.stdin.buffer.read(), "standard input")
     assert context_file is not None
     try:

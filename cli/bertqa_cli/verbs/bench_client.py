@@ -6,18 +6,24 @@ import contextlib
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 
 from bertqa.artifact import Repository
-from bertqa.evaluation import read_squad, time_questions, time_stream
+from bertqa.evaluation import time_loop, time_questions, time_stream
 from bertqa.runtime import load
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table, stdout
+from bertqa_cli.datasets import read_dataset
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
 from bertqa_cli.progress import stages
 from bertqa_cli.values import Whole
+
+# Own time of a question in milliseconds, share of the engine's throughput, delay in milliseconds.
+_OWN_BELOW: Final = 0.4
+_SHARE_FROM: Final = 0.95
+_DELAY_BELOW: Final = 5.0
 
 
 @grouped_options
@@ -43,8 +49,13 @@ def bench_client(
     connection: DefaultConnectionOptions,
     json: Json = False,
 ) -> None:
-    """Time a question's steps one by one, and what a stream of questions reaches."""
-    pairs = [(each.question, each.context) for each in islice(read_squad(data), questions)]
+    """Time a question's steps, a stream of questions, and a context of 10 MB in an event loop.
+
+    Three figures have targets: the client's own time of a question, the share of the engine's
+    throughput that a stream reaches (with --alone), and how long a context of 10 MB delays other
+    tasks of an event loop.
+    """
+    pairs = [(each.question, each.context) for each in islice(read_dataset(data), questions)]
     engine = None
     if alone is not None:
         published = Repository(alone)
@@ -53,13 +64,27 @@ def bench_client(
     with contextlib.closing(connection.open_transport()) as transport, stages() as show:
         single = time_questions(transport, pairs, version=version, on_progress=show)
         stream = time_stream(transport, pairs, alone=engine, version=version, on_progress=show)
+        contexts = list(dict.fromkeys(context for _, context in pairs))
+        loop = time_loop(transport, contexts, version=version, on_progress=show)
+    targets = [
+        _target("own_milliseconds", single.own, below=_OWN_BELOW),
+        _target("share_of_engine", stream.share, at_least=_SHARE_FROM),
+        _target("loop_delay_milliseconds", loop.longest, below=_DELAY_BELOW),
+    ]
     if json:
-        print_json({"single": asdict(single), "stream": asdict(stream)})
+        print_json(
+            {
+                "single": asdict(single),
+                "stream": {**asdict(stream), "share": stream.share},
+                "loop": asdict(loop),
+                "targets": targets,
+            }
+        )
         return
     steps = Table("step", "milliseconds", title=f"One question at a time, {single.questions} asked")
     for name in ("tokenizing", "collating", "transport", "decoding"):
         steps.add_row(name, f"{getattr(single, name):.3f}")
-    stdout.print(steps)
+    print_table(steps)
     stdout.print(
         f"answer_many: {stream.windows_per_second:.1f} windows/s in {stream.batches} batches, "
         f"{stream.padding:.1%} padding"
@@ -67,5 +92,42 @@ def bench_client(
     if stream.alone is not None:
         stdout.print(
             f"The engine alone: {stream.alone:.1f} windows/s on the same batches; answer_many "
-            f"reaches {stream.windows_per_second / stream.alone:.0%} of it"
+            f"reaches {stream.share:.0%} of it"
         )
+    stdout.print(
+        f"A context of {loop.characters:,} characters: {loop.windows:,} windows in "
+        f"{loop.seconds:.1f} s without a model; another task was late by {loop.longest:.1f} ms at "
+        f"most, by {loop.p99:.1f} ms in 1% of the cases (idle: {loop.idle:.1f} ms)"
+    )
+    table = Table("figure", "measured", "target", "met")
+    for target in targets:
+        table.add_row(*_row(target))
+    stdout.print(table)
+
+
+def _target(
+    name: str, value: float | None, *, below: float | None = None, at_least: float | None = None
+) -> dict[str, Any]:
+    """Return a figure with its target, and whether it is met; None where it was not measured."""
+    met = None
+    if value is not None:
+        met = value < below if below is not None else at_least is not None and value >= at_least
+    return {"figure": name, "value": value, "below": below, "at_least": at_least, "met": met}
+
+
+_TITLES = {
+    "own_milliseconds": ("own time of a question", "{:.3f} ms"),
+    "share_of_engine": ("share of the engine", "{:.0%}"),
+    "loop_delay_milliseconds": ("delay of other tasks", "{:.1f} ms"),
+}
+
+
+def _row(target: dict[str, Any]) -> tuple[str, str, str, str]:
+    title, unit = _TITLES[target["figure"]]
+    measured = "pass --alone"
+    if target["value"] is not None:
+        measured = unit.format(target["value"])
+    is_limit = target["below"] is not None
+    wanted = unit.format(target["below"] if is_limit else target["at_least"])
+    words = {True: "yes", False: "no", None: ""}
+    return title, measured, f"{'below' if is_limit else 'at least'} {wanted}", words[target["met"]]

@@ -21,12 +21,12 @@ from bertqa.evaluation import (
     System,
     comparison_page,
     metric_rows,
-    read_squad,
     report_on_log,
 )
 from bertqa.evaluation import compare as compare_systems
 from bertqa.runtime import find_model
-from bertqa_cli.console import print_json, stderr, stdout
+from bertqa_cli.console import print_json, print_table, stderr, stdout
+from bertqa_cli.datasets import read_dataset
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import directory_size, highlighted, milliseconds
 from bertqa_cli.options import (
@@ -98,7 +98,7 @@ def compare(
             status=Status.USAGE,
         )
 
-    dataset = None if data is None else read_squad(data)
+    dataset = None if data is None else read_dataset(data)
     with ExitStack() as stack:
         if release is not None:
             systems = _tracks(stack, release, namespace, connection, (first, second))
@@ -199,10 +199,10 @@ def _serve(first: System, second: System, port: int, *, json: bool) -> None:
 def _show(comparison: Comparison) -> None:
     first, second = comparison.metrics
     title = f"{comparison.questions} questions of {comparison.dataset}"
-    table = Table("", escape(first.name), escape(second.name), title=escape(title))
+    table = Table("", first.name, second.name, title=escape(title))
     for row in metric_rows(first, second):
         table.add_row(*row)
-    stdout.print(table)
+    print_table(table)
     stdout.print(f"[bold]{escape(comparison.verdict)}[/]")
     stdout.print(f"Both return the same answer to {comparison.agreement:.1f} % of the questions.")
     for each in comparison.disagreements[:DISAGREEMENTS_SHOWN]:
@@ -239,10 +239,10 @@ def _show_log(report: LogReport) -> None:
             milliseconds(each.median_ms),
             milliseconds(each.p95_ms),
         )
-    stdout.print(table)
+    print_table(table)
     for shadow in report.shadows:
         stdout.print(f"[bold]{escape(shadow.verdict)}[/]")
         for line in shadow.disagreements[:DISAGREEMENTS_SHOWN]:
             stdout.print(f"  differs: {escape(line.question)} (score {line.answer.score:.3f})")
     for name, count in sorted(report.shadow_errors.items()):
-        stdout.print(f"The shadow failed {count} times with {name}.")
+        stdout.print(f"The shadow failed {count} times with {escape(name)}.")

@@ -15,8 +15,8 @@ from rich.table import Table
 from bertqa import QAClient
 from bertqa.artifact import Repository
 from bertqa.evaluation import evaluate as evaluate_version
-from bertqa.evaluation import read_squad
-from bertqa_cli.console import print_json, stdout
+from bertqa_cli.console import print_json, print_table
+from bertqa_cli.datasets import read_dataset
 from bertqa_cli.options import (
     DEFAULT_REPOSITORY,
     ConnectionOptions,
@@ -41,7 +41,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a published version or, with --url, a served one."""
-    dataset = read_squad(data)
+    dataset = read_dataset(data)
     with (
         _client(connection, repository, version) as (client, name),
         stages() as show,
@@ -63,7 +63,7 @@ def evaluate(
             "answerable", f"{scores.answerable_exact_match:.2f}", f"{scores.answerable_f1:.2f}"
         )
         table.add_row("unanswerable", unanswerable, unanswerable)
-    stdout.print(table)
+    print_table(table)
 
 
 @contextmanager

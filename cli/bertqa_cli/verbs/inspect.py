@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa.artifact import IR_FILE, Repository
-from bertqa_cli.console import print_json, stderr, stdout
+from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
@@ -88,7 +88,7 @@ def _show(before: Inspection, after: Inspection) -> None:
                 for each in (before, after)
             ),
         )
-    stdout.print(sizes)
+    print_table(sizes)
 
     operations = Table("operation", *names, "change", title="Operations of the IR")
     for kind, old, new in operation_changes(before, after):
@@ -96,7 +96,7 @@ def _show(before: Inspection, after: Inspection) -> None:
     for kind in ("QuantizeLinear", "DequantizeLinear"):
         old, new = before.quantizers[kind], after.quantizers[kind]
         operations.add_row(f"{kind} (ONNX)", str(old), str(new), f"{new - old:+d}")
-    stdout.print(operations)
+    print_table(operations)
 
     every = [product for each in (before, after) for product in each.products]
     reasons = dict.fromkeys(product.reason for product in every if not product.int8)
@@ -108,13 +108,12 @@ def _show(before: Inspection, after: Inspection) -> None:
             runs_in.setdefault(product.name, {})[each.version] = shown
     table = Table("matrix product", *(f"{each.version} runs it in" for each in (before, after)))
     for place, by_version in runs_in.items():
-        table.add_row(
-            escape(place), *(by_version.get(each.version, "") for each in (before, after))
-        )
-    stdout.print(table)
+        table.add_row(place, *(by_version.get(each.version, "") for each in (before, after)))
+    print_table(table)
     for each, name in zip((before, after), names, strict=True):
         int8 = sum(product.int8 for product in each.products)
-        stdout.print(f"[bold]{name}:[/] {int8} of {len(each.products)} matrix products in INT8")
+        products = f"{int8} of {len(each.products)} matrix products in INT8"
+        stdout.print(f"[bold]{escape(name)}:[/] {products}")
     for reason, note in notes.items():
         stdout.print(f"{note} {escape(reason)}")
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
+from rich.markup import escape
 
 from bertqa.artifact import LOG_LEVELS, SETTING_RANGES
-from bertqa_cli.console import print_json, stderr, stdout
+from bertqa_cli.console import print_json, print_text, stderr, stdout
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
@@ -138,13 +139,13 @@ def serve(
             )
         else:
             stdout.print(
-                f"[bold green]{model} is ready[/]: gRPC at {server.grpc_url}, "
-                f"REST at {server.rest_url}. Press Ctrl-C to stop it."
+                f"[bold green]{escape(model)} is ready[/]: gRPC at {escape(server.grpc_url)}, "
+                f"REST at {escape(server.rest_url)}. Press Ctrl-C to stop it."
             )
 
     if dry_run:
         command = command_of(options, log=log)
-        print_json(command) if json else print(shlex.join(command))
+        print_json(command) if json else print_text(shlex.join(command))
         return
     with warming_up:
         serve_repository(

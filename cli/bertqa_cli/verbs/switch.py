@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertqa.artifact import Repository, Split
-from bertqa_cli.console import print_step, stderr
+from bertqa_cli.console import print_json, print_step, print_text, stderr
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
     DEFAULT_CHART,
@@ -26,12 +26,11 @@ from bertqa_cli.options import (
     To,
     grouped_options,
     helm_of,
-    seconds_of,
     split_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.rollouts import PAUSE_SECONDS, MakeEvidence, RolloutOptions, moved_by, print_moved
-from bertqa_cli.values import typed_arguments
+from bertqa_cli.values import timeout_seconds, typed_arguments
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -63,7 +62,7 @@ def switch(
     step_timeout: Annotated[
         float,
         typer.Option(
-            parser=seconds_of,
+            parser=timeout_seconds,
             metavar="DURATION",
             help="How long a step may take, as in 90s or 2m; 10m if left out.",
             show_default=False,
@@ -114,7 +113,7 @@ def switch(
         remark = f"Version {moved.default} is the default: it answers clients that name no version."
         print_moved(moved, remark, json=json)
         return
-    if connection.url is not None or retire:
+    if connection.names_server or retire:
         raise CommandError(
             "--url and --retire are for one server, not for a release.", status=Status.USAGE
         )
@@ -182,7 +181,10 @@ def _in_cluster(helm: Helm, data: Path | None, *, json: bool) -> None:
         on_step=print_step,
     )
     if json and ended.document:
-        print(ended.document)
+        print_text(ended.document)
+    elif json:
+        missing = "The switch in the cluster has ended, and its log does not hold its result."
+        print_json({"error": missing, "detail": None, "status": ended.status})
     raise typer.Exit(ended.status)
 
 

@@ -124,7 +124,7 @@ def _served(served: list[ServedVersion], repository: Repository, model: str, *, 
             score(one.f1),
             human_size(other["size"]) if other["size"] else "",
             day(other["published"]),
-            escape(one.source),
+            one.source,
         )
     print_table(table)
 
@@ -189,5 +189,5 @@ def _add(
         score(scores.f1 if scores else None),
         human_size(size),
         day(manifest.published),
-        f"version {manifest.parent}" if manifest.parent else escape(manifest.source),
+        f"version {manifest.parent}" if manifest.parent else manifest.source,
     )

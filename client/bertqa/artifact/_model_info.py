@@ -9,7 +9,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bertqa.errors import NotAQAModelError
+from bertqa._checks import whole
+from bertqa.errors import InvalidOptionError, NotAQAModelError
 
 REQUIRED_KEYS = ("tokenizer_json", "tokenizer_sha256", "max_seq_len", "doc_stride")
 TOKENIZER_JSON_LIMIT = 64 * 1024 * 1024
@@ -86,8 +87,8 @@ class ModelInfo:
                 raise ValueError(f"it is cut off or longer than {TOKENIZER_JSON_LIMIT} bytes")
             info = cls(
                 tokenizer_json=unpacked.decode(),
-                max_seq_len=int(rt_info["max_seq_len"]),
-                doc_stride=int(rt_info["doc_stride"]),
+                max_seq_len=_length("max_seq_len", rt_info["max_seq_len"]),
+                doc_stride=_length("doc_stride", rt_info["doc_stride"], least=0),
                 precision=rt_info.get("precision", ""),
                 source=rt_info.get("source", ""),
                 f1=_optional_float(rt_info.get("f1")),
@@ -104,6 +105,14 @@ class ModelInfo:
                 f"{info.tokenizer_sha256}, but tokenizer_sha256 says {rt_info['tokenizer_sha256']}."
             )
         return info
+
+
+def _length(name: str, text: str, least: int = 1) -> int:
+    """Return a number of tokens."""
+    try:
+        return whole(least)(name, text)
+    except InvalidOptionError as error:
+        raise ValueError(str(error).removesuffix(".")) from error
 
 
 def _optional_float(text: str | None) -> float | None:

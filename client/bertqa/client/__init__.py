@@ -1,14 +1,16 @@
 """The clients, and what they decide without any input or output."""
 
 from bertqa.client._async.client import AsyncQAClient
-from bertqa.client._batch_file import BatchReport, answer_file
+from bertqa.client._batch import BatchReport, answer_file
 from bertqa.client._local import load_models_with
 from bertqa.client._model_registry import ModelRegistry, ModelSpec
+from bertqa.client._options import AskOptions
 from bertqa.client._recorder import Recorder
 from bertqa.client._split_poller import noticed_seconds, split_of
 from bertqa.client._sync.client import QAClient
 
 __all__ = [
+    "AskOptions",
     "AsyncQAClient",
     "BatchReport",
     "ModelRegistry",

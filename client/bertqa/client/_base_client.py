@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar, Unpack
+
+import httpx
 
 from bertqa import _defaults
+from bertqa._checks import plain
 from bertqa.artifact import MODEL_NAME
 from bertqa.client._batcher import Batcher, Outcome
+from bertqa.client._lifetime import Lifetime
 from bertqa.client._model_registry import ModelRegistry
-from bertqa.client._options import Settings
+from bertqa.client._options import (
+    AUTO,
+    AskOptions,
+    ClientOptions,
+    Settings,
+    check_arguments,
+    check_options,
+    check_top_k,
+    merge_options,
+)
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._recorder import Recorder
 from bertqa.client._refusals import Refusals
 from bertqa.client._router import WeightedRouter
 from bertqa.client._scheduler import Scheduler
-from bertqa.client._split_poller import SplitPoller, read_split_file
+from bertqa.client._split_poller import SplitPoller
+from bertqa.client._tracing import Scope, check_headers, server_attributes
 from bertqa.errors import (
     BertQAError,
-    ClientStateError,
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
 )
 from bertqa.qa import Answer, QATokenizer
-from bertqa.transport import TLS, AsyncTransport, Security, Transport, TransportOptions
+from bertqa.transport import (
+    NO_HEADERS,
+    TLS,
+    AsyncTransport,
+    ChannelOptions,
+    Security,
+    Token,
+    Transport,
+    TransportOptions,
+)
 
 TransportT = TypeVar("TransportT", Transport, AsyncTransport)
 OnShadow = Callable[[Answer, Answer | BertQAError], None]
@@ -55,10 +77,12 @@ class BaseClient(Generic[TransportT]):
         recorder: Recorder | None = None,
         tokenizer: str | Path | QATokenizer | None = None,
         metadata_url: str | None = None,
-        timeout: float = _defaults.TIMEOUT_SECONDS,
+        timeout: float | None = _defaults.TIMEOUT_SECONDS,
         tls: TLS | None = None,
-        token: str | None = None,
+        token: Token | None = None,
         headers: Mapping[str, str] | None = None,
+        http_client: httpx.Client | httpx.AsyncClient | None = None,
+        channel_options: ChannelOptions | None = None,
         retry_overload: bool = True,
     ) -> None:
         """Prepare to answer questions; the client connects at the first one.
@@ -86,10 +110,18 @@ class BaseClient(Generic[TransportT]):
             metadata_url: The REST address where a gRPC client reads the model's tokenizer and
                 lengths; by default the same host at the port less 1000. It is not used where
                 `tokenizer` is given.
-            timeout: Seconds that an answer may take, or, in a stream, a request.
-            tls: TLS files.
-            token: A bearer token.
-            headers: Headers to send with each call, as metadata over gRPC.
+            timeout: Seconds that an answer may take, or, in a stream, a request; None sets no
+                limit.
+            tls: TLS files, and the name in the server's certificate where the address has another;
+                for an address that is encrypted.
+            token: A bearer token, or a function that returns the one of now, which is called for
+                each request; that of an `AsyncQAClient` may return an awaitable.
+            headers: Headers to send with each call, as metadata over gRPC. `Host` is the name by
+                which the server is called, `:authority` over gRPC.
+            http_client: An `httpx.Client`, for an `AsyncQAClient` an `httpx.AsyncClient`, that
+                makes the calls over REST, with its own proxies, TLS and limits; it stays open.
+            channel_options: Options of the gRPC channel, such as
+                `{"grpc.max_send_message_length": 1000000}`; they count above the client's own.
             retry_overload: Whether what the server refuses for lack of room is sent again until the
                 timeout; otherwise the first refusal is raised.
 
@@ -97,55 +129,60 @@ class BaseClient(Generic[TransportT]):
             InvalidOptionError: An argument is not valid, or does not fit another.
             TokenizerError: The tokenizer cannot be read.
         """
-        if (url is None) == (transport is None):
-            raise InvalidOptionError(
-                "Pass the address of a server, for example QAClient('localhost:9000'), "
-                "or transport=, and not both."
-            )
-        if version is not None and traffic is not None:
-            raise InvalidOptionError("Pass version= or traffic=, and not both.")
-        if (shadow is None and on_shadow is not None) or (
-            shadow is not None and on_shadow is None and recorder is None
-        ):
-            raise InvalidOptionError("Pass shadow= together with on_shadow= or recorder=.")
-        if not (model and model.isprintable()):
-            raise InvalidOptionError(
-                f"model= is {model!r}: pass a name of the server's config.json."
-            )
-        if isinstance(tokenizer, str | Path):
-            tokenizer = QATokenizer.load(tokenizer)
-        self._settings = Settings.of({"version": version}, timeout)
-        if traffic == "auto" and url is None:
-            raise InvalidOptionError(
-                'The option traffic="auto" needs url=: the split is read from there.'
-            )
-        self._url, self._model = url, model
+        given = ClientOptions(
+            url=url,
+            transport=transport,
+            model=model,
+            version=version,
+            traffic=traffic,
+            fall_back=fall_back,
+            shadow=shadow,
+            on_shadow=on_shadow,
+            recorder=recorder,
+            tokenizer=tokenizer,
+            metadata_url=metadata_url,
+            timeout=timeout,
+            retry_overload=retry_overload,
+        )
+        security = Security.of(tls, token, headers)
+        self._url, self._model, self._version = given.url, given.model, given.version
+        self._settings = Settings.of({}, given.timeout)
+        self._options: Mapping[str, Any] = {}
+        self._top_k = _defaults.TOP_K
+        self._headers = NO_HEADERS
+        self._server = server_attributes(given.url, given.model)
         self._split_poller: SplitPoller | None = None
         self._split_file: Path | None = None
         self._traffic: WeightedRouter | SplitPoller | None = None
-        if isinstance(traffic, Mapping):
-            self._traffic = WeightedRouter(traffic)
-        elif traffic is not None:
+        if isinstance(given.traffic, WeightedRouter):
+            self._traffic = given.traffic
+        elif given.traffic is not None:
             self._traffic = self._split_poller = SplitPoller()
-            self._split_file = _split_file(traffic)
-        self._retry_overload = retry_overload
-        self._fall_back = fall_back or self._split_poller is not None
-        self._shadow_version = shadow
-        self._on_shadow = on_shadow
-        self._recorder = recorder
-        self._registry = ModelRegistry(tokenizer)
-        self._process = os.getpid()
-        # No more questions are taken; those in flight end when the driver disconnects.
-        self._closed = False
-        if transport is not None:
-            self._transport = transport
+            self._split_file = None if given.traffic == AUTO else given.traffic
+        self._retry_overload = given.retry_overload
+        self._fall_back = given.fall_back or self._split_poller is not None
+        self._shadow_version = given.shadow
+        self._on_shadow = given.on_shadow
+        self._recorder = given.recorder
+        self._registry = ModelRegistry(given.tokenizer)
+        self._life = Lifetime()
+        if given.transport is not None:
+            of_url = (given.metadata_url, http_client, channel_options)
+            if security != Security() or any(each is not None for each in of_url):
+                raise InvalidOptionError(
+                    "tls=, token=, headers=, metadata_url=, http_client= and channel_options= "
+                    "belong to url=: transport= connects by itself."
+                )
+            self._transport = given.transport
         options: TransportOptions = {
-            "model": model,
-            "metadata_url": metadata_url,
-            "learns": tokenizer is None,
-            "security": Security.of(tls, token, headers),
+            "model": given.model,
+            "metadata_url": given.metadata_url,
+            "learns": given.tokenizer is None,
+            "security": security,
+            "http_client": http_client,
+            "channel_options": channel_options,
         }
-        self._connect(url, options, follows=traffic == "auto")
+        self._connect(given.url, options, follows=given.traffic == AUTO)
 
     @classmethod
     def local(
@@ -155,7 +192,7 @@ class BaseClient(Generic[TransportT]):
         version: int | None = None,
         recorder: Recorder | None = None,
         tokenizer: str | Path | QATokenizer | None = None,
-        timeout: float = _defaults.LOCAL_TIMEOUT_SECONDS,
+        timeout: float | None = _defaults.LOCAL_TIMEOUT_SECONDS,
     ) -> Self:
         """Return a client of a model that runs in this process, without a server.
 
@@ -169,7 +206,7 @@ class BaseClient(Generic[TransportT]):
             recorder: Writes the answers to a file; its opener closes it.
             tokenizer: A file, a directory, a Hugging Face hub id or a `QATokenizer`, in place of
                 the model's own.
-            timeout: Seconds for an answer. A request that runs is not stopped.
+            timeout: Seconds for an answer; None sets no limit. A request that runs is not stopped.
 
         Returns:
             A client, to be closed as any other. It keeps the model in memory.
@@ -180,8 +217,18 @@ class BaseClient(Generic[TransportT]):
             NotAQAModelError: The model has no `model_info`.
             VersionNotFoundError: `path` is, or holds, other versions only.
         """
-        transport = cls._open_local(Path(path), version)
-        return cls(transport=transport, recorder=recorder, tokenizer=tokenizer, timeout=timeout)
+        # Whatever can be wrong is found before a model is in memory.
+        given = check_arguments(
+            {
+                "path": path,
+                "version": version,
+                "recorder": recorder,
+                "timeout": timeout,
+                "tokenizer": tokenizer,
+            }
+        )
+        transport = cls._open_local(given.pop("path"), given.pop("version"))
+        return cls(transport=transport, **given)
 
     @classmethod
     def _open_local(cls, path: Path, version: int | None) -> TransportT:
@@ -196,9 +243,57 @@ class BaseClient(Generic[TransportT]):
         """Open the transports to a URL, if there is one, and the driver."""
         raise NotImplementedError
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client, or one that shares its connections, was closed."""
+        return self._life.is_closed
+
+    def with_options(
+        self,
+        *,
+        top_k: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Unpack[AskOptions],
+    ) -> Self:
+        """Return a client with other defaults that shares the connections of this one.
+
+        It shares what is known of the model, the limit of requests in flight, the recorder, and its
+        end: closing one of them closes all.
+
+        Args:
+            top_k: How many answers `answers` returns where a call does not say it.
+            headers: More headers to send with each of its calls; one of the same name takes the
+                place of the client's own.
+            **options: See `AskOptions`: what a call of the new client uses where it does not say
+                otherwise.
+
+        Returns:
+            The client.
+
+        Raises:
+            ClientStateError: This client is closed, or of another process.
+            InvalidOptionError: An option is not valid, or does not fit another.
+        """
+        self._life.check()
+        merged = merge_options(self._options, check_options(options))
+        made = copy.copy(self)
+        made._options = merged
+        made._settings = Settings.of(merged, self._settings.timeout)
+        if top_k is not None:
+            made._top_k = check_top_k("top_k", top_k)
+        if headers is not None:
+            made._headers = {**self._headers, **check_headers(headers)}
+        return made
+
     def _settings_of(self, options: Mapping[str, Any]) -> Settings:
-        self._check_usable()
-        return Settings.of(options, self._settings.timeout)
+        self._life.check()
+        if not options:
+            return self._settings
+        return Settings.of(merge_options(self._options, options), self._settings.timeout)
+
+    def _scope(self, name: str) -> Scope:
+        """Return the span of a question or of a stream."""
+        return Scope(name, self._headers, self._server)
 
     def _scheduler(
         self,
@@ -219,11 +314,13 @@ class BaseClient(Generic[TransportT]):
         deadline: float | None,
     ) -> tuple[Question, AnswerFlow]:
         """Return a question with its flow, after choosing the version."""
+        if isinstance(question, str) and isinstance(context, str):
+            question, context = plain(question), plain(context)
         version = settings.version
         if version is None and self._traffic is not None:
             version = self._traffic.pick(settings.key)
         if version is None:
-            version = self._settings.version
+            version = self._version
         started = Question(question, context, top_k, settings, deadline)
         return started, started.flow(self._registry, version, fall_back=self._fall_back)
 
@@ -260,50 +357,9 @@ class BaseClient(Generic[TransportT]):
         except Exception:
             logger.exception("on_shadow failed")
 
-    @property
-    def _is_in_its_process(self) -> bool:
-        return os.getpid() == self._process
-
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise ClientStateError("This client is closed.")
-        if not self._is_in_its_process:
-            raise ClientStateError(
-                f"This client was opened in process {self._process}, and this is process "
-                f"{os.getpid()}: connections do not survive a fork. Open one in each process."
-            )
-
 
 def raise_unless_own(error: BertQAError) -> BertQAError:
     """Return an error that is of its pair alone; raise one that other pairs would meet too."""
     if isinstance(error, InvalidQuestionError | InvalidContextError):
         return error
     raise error
-
-
-def check_pair(pair: tuple[str, str]) -> tuple[str, str]:
-    """Return the question and the context of a pair.
-
-    Raises:
-        InvalidOptionError: It is not a pair.
-    """
-    try:
-        question, context = pair
-    except (TypeError, ValueError) as error:
-        raise InvalidOptionError(
-            f"Each of the pairs has to be a question and a context, but one is {pair!r:.100}."
-        ) from error
-    return question, context
-
-
-def _split_file(traffic: object) -> Path | None:
-    """Return the file that holds the split, or None where the server reports it."""
-    if traffic == "auto":
-        return None
-    if not isinstance(traffic, Path):
-        raise InvalidOptionError(
-            f'traffic is {traffic!r}, but it has to be weights ({{1: 90, 2: 10}}), "auto", '
-            "or the Path of a file that holds a split."
-        )
-    read_split_file(traffic)
-    return traffic

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from bertqa import _defaults
 from bertqa.client._effects import RunInference, WindowResult
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.errors import BertQAError, InvalidOptionError, ProtocolError
-from bertqa.qa import Answer, Window, padded_length, split_logits
+from bertqa.qa import Answer, Window, Windows, padded_length, split_logits
 from bertqa.transport import InferResult
 
 Outcome = list[Answer] | BertQAError
@@ -29,6 +30,7 @@ class InFlightQuestion:
         number: Its position among all questions.
         outcome: The answers or the error, None as long as the flow runs.
         results: The results of the windows that the flow requested last, as far as they are there.
+        missing: How many of them are not there.
     """
 
     question: Question
@@ -36,6 +38,7 @@ class InFlightQuestion:
     number: int
     outcome: Outcome | None = None
     results: list[WindowResult | None] = field(default_factory=list)
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,16 +48,35 @@ class PendingWindow:
     Attributes:
         owner: The question that the window is of.
         results: The list of results that the window is of.
-        index: The window's index in `results`.
-        window: The window.
+        index: The window's index in `results`, and in `windows`.
+        windows: The windows that the flow requested, each of which may be made when it is needed.
         version: The version to run; None is the server's default.
     """
 
     owner: InFlightQuestion
     results: list[WindowResult | None]
     index: int
-    window: Window
+    windows: Sequence[Window]
     version: int | None
+
+    @property
+    def window(self) -> Window:
+        """The window."""
+        return self.windows[self.index]
+
+    @property
+    def length(self) -> int:
+        """How many tokens the window has."""
+        if isinstance(self.windows, Windows):
+            return self.windows.tokens_in(self.index)
+        return len(self.windows[self.index])
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs that the window is made for."""
+        if isinstance(self.windows, Windows):
+            return self.windows.inputs
+        return self.windows[self.index].inputs
 
     @property
     def is_wanted(self) -> bool:
@@ -87,7 +109,9 @@ class Batcher:
         self.look_ahead = look_ahead
         self._token_budget = token_budget
         self._gathered: list[PendingWindow] = []
-        self._ready: deque[tuple[RunInference, list[PendingWindow]]] = deque()
+        # What is gathered when there is room for it: one context may have thousands of windows.
+        self._coming: deque[Iterator[PendingWindow]] = deque()
+        self._ready: deque[tuple[int | None, list[PendingWindow]]] = deque()
         self._sent: dict[RunInference, list[PendingWindow]] = {}
 
     @property
@@ -112,7 +136,8 @@ class Batcher:
         Args:
             windows: The windows of one question, which wait for their batches.
         """
-        self._gathered += windows
+        self._coming.append(iter(windows))
+        self._gather()
 
     def next_batch(self, *, flush: bool) -> RunInference | None:
         """Return the next batch to run.
@@ -123,11 +148,12 @@ class Batcher:
         Returns:
             The batch, or None where there is none.
         """
-        if not self._ready and flush:
+        while not self._ready and flush and self._gathered:
             self._make_batches()
         if not self._ready:
             return None
-        batch, pending = self._ready.popleft()
+        version, pending = self._ready.popleft()
+        batch = RunInference([each.window for each in pending], version)
         self._sent[batch] = pending
         return batch
 
@@ -176,14 +202,13 @@ class Batcher:
 
     def _make_batches(self) -> None:
         """Make batches of what is gathered, those with windows of early questions first."""
-        groups: dict[tuple[int | None, tuple[str, ...], int], list[PendingWindow]] = defaultdict(
-            list
-        )
+        groups: dict[_Key, list[PendingWindow]] = defaultdict(list)
         for pending in self._gathered:
             if pending.is_wanted:
-                window = pending.window
-                groups[pending.version, window.inputs, padded_length(len(window))].append(pending)
+                key = pending.version, pending.inputs, padded_length(pending.length)
+                groups[key].append(pending)
         self._gathered = []
+        self._gather()
         batches = [
             (version, group[first : first + size])
             for (version, _, length), group in groups.items()
@@ -191,7 +216,12 @@ class Batcher:
             for first in range(0, len(group), size)
         ]
         batches.sort(key=lambda batch: batch[1][0].owner.number)
-        self._ready += [
-            (RunInference([each.window for each in pending], version), pending)
-            for version, pending in batches
-        ]
+        self._ready += batches
+
+    def _gather(self) -> None:
+        """Gather windows up to the look-ahead."""
+        while self._coming and self.wants_more:
+            some = list(islice(self._coming[0], self.look_ahead - len(self._gathered)))
+            self._gathered += some
+            if not some:
+                self._coming.popleft()

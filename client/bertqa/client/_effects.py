@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from bertqa.client._model_registry import ModelRegistry, ModelSpec
-from bertqa.qa import Logits, Window
+from bertqa.qa import Logits, Pace, Window
 from bertqa.transport import ModelMetadata
 
 
@@ -21,8 +22,8 @@ class WindowResult(NamedTuple):
 class FetchMetadata:
     """Fetch the `ModelMetadata` of a version, unless another question has learnt it meanwhile.
 
-    A driver hands over what `known` or `learn` returns. It calls them while it holds the slot of
-    the request, so that of many questions that begin at once only the first few fetch it.
+    A flow is sent what `known` or `learn` returns. Of the questions of a client that need it at
+    once, one fetches it; see `Flights`.
 
     Attributes:
         version: The version; None is the server's default.
@@ -53,8 +54,19 @@ class RunInference:
         version: The version to run; None is the server's default.
     """
 
-    windows: list[Window]
+    windows: Sequence[Window]
     version: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compute:
+    """Work on a long text: it takes a while, in which other things go on, and needs no server.
+
+    Attributes:
+        work: Returns what the flow is sent; it calls the pace between its steps.
+    """
+
+    work: Callable[[Pace], object]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,4 +77,4 @@ class Sleep:
 
 
 Request = FetchMetadata | RunInference
-Effect = Request | Sleep
+Effect = Request | Compute | Sleep

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bertqa import _defaults
 from bertqa.artifact import (
@@ -13,8 +13,9 @@ from bertqa.artifact import (
     TOKEN_TYPE_IDS,
     ModelInfo,
 )
+from bertqa.client._flights import Flights
 from bertqa.errors import InvalidOptionError, NotAQAModelError
-from bertqa.qa import QATokenizer, Window
+from bertqa.qa import Pace, QATokenizer, Windows, no_pace
 from bertqa.transport import ModelMetadata
 
 _INPUT_TYPES = dict.fromkeys(INPUTS, "INT64")
@@ -48,7 +49,8 @@ class ModelSpec:
         max_seq_len: int | None,
         doc_stride: int | None,
         max_question_len: int,
-    ) -> list[Window]:
+        pace: Pace = no_pace,
+    ) -> Windows:
         """Cut a context into windows.
 
         Args:
@@ -57,6 +59,7 @@ class ModelSpec:
             max_seq_len: The length of a window, in tokens; None is the model's own.
             doc_stride: The overlap of neighbouring windows, in tokens; None is the model's own.
             max_question_len: How many tokens of the question are kept.
+            pace: Called between the steps where a text is long; see `QATokenizer.windows`.
 
         Returns:
             At least one window.
@@ -74,16 +77,15 @@ class ModelSpec:
             )
         if doc_stride is None:
             doc_stride = min(self.doc_stride, max_seq_len // 2)
-        windows = self.tokenizer.windows(
+        return self.tokenizer.windows(
             question,
             context,
             max_seq_len=max_seq_len,
             doc_stride=doc_stride,
             max_question_len=max_question_len,
+            pace=pace,
+            inputs=self.inputs,
         )
-        if self.inputs == INPUTS:
-            return windows
-        return [replace(window, inputs=self.inputs) for window in windows]
 
 
 class ModelRegistry:
@@ -92,14 +94,19 @@ class ModelRegistry:
     Args:
         tokenizer: The tokenizer for all versions; None takes that of each version, which is kept
             once for all versions with the same.
+
+    Attributes:
+        flights: The fetches of metadata that are under way.
     """
 
     def __init__(self, tokenizer: QATokenizer | None = None) -> None:
+        self.flights: Flights[ModelSpec] = Flights()
         self._tokenizer = tokenizer
         self._tokenizers: dict[str, QATokenizer] = {}
         self._specs: dict[int | None, ModelSpec] = {}
         self._met: set[int | None] = set()
         self._lock = threading.Lock()
+        self._decoding = threading.Lock()
 
     def get(self, version: int | None) -> ModelSpec | None:
         """Return what is known of a version, or of the default one.
@@ -190,12 +197,11 @@ class ModelRegistry:
             )
         info = ModelInfo.from_rt_info(metadata.rt_info)
         digest = info.tokenizer_sha256
-        with self._lock:
+        with self._decoding:
             tokenizer = self._tokenizers.get(digest)
-        if tokenizer is None:
-            tokenizer = QATokenizer.from_json(info.tokenizer_json)
-        with self._lock:
-            tokenizer = self._tokenizers.setdefault(digest, tokenizer)
+            if tokenizer is None:
+                tokenizer = QATokenizer.from_json(info.tokenizer_json)
+                self._tokenizers[digest] = tokenizer
         return ModelSpec(
             tokenizer,
             info.max_seq_len,

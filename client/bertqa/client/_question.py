@@ -10,16 +10,21 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from operator import attrgetter
+from typing import Any, TypeVar
 
-from bertqa.client._effects import Effect, FetchMetadata, RunInference, Sleep, WindowResult
+from bertqa import _defaults
+from bertqa.client._effects import Compute, Effect, FetchMetadata, RunInference, Sleep, WindowResult
 from bertqa.client._model_registry import ModelRegistry, ModelSpec
 from bertqa.client._options import Settings
+from bertqa.client._pace import PacedWindows
 from bertqa.client._tracing import stage
 from bertqa.errors import (
     BertQAError,
+    CertificateError,
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
@@ -29,10 +34,12 @@ from bertqa.errors import (
     ServerUnreachableError,
     VersionNotFoundError,
 )
-from bertqa.qa import Answer, Span, Window, check_text
+from bertqa.qa import Answer, Pace, Span, Window, check_text, no_pace, whole_clusters
 from bertqa.transport import pauses
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # What another attempt may not meet.
 _MAY_PASS = (
@@ -85,8 +92,7 @@ class Question:
             A flow that has not begun. It raises what its effects raise, and InvalidQuestionError,
             InvalidContextError, InvalidOptionError, NotAQAModelError and ProtocolError of its own.
         """
-        check_text(self.question, "question", InvalidQuestionError)
-        check_text(self.context, "context", InvalidContextError)
+        yield from self._computed(self._check)
         try:
             return (yield from self._answer_patiently(registry, version))
         except VersionNotFoundError as error:
@@ -122,7 +128,7 @@ class Question:
 
     def _answer_once(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
         spec = yield from _spec_of(registry, version)
-        windows = self._windows(spec)
+        windows = yield from self._computed(partial(self._windows, spec))
         results: list[WindowResult]
         try:
             results = yield RunInference(windows, version)
@@ -136,35 +142,56 @@ class Question:
             raise VersionNotFoundError(
                 "The server's default version takes other inputs now.", detail=str(error)
             ) from error
-        answered = _prevailing(results)
+        found = _versions(results)
+        # The version that answered most of the windows, of two as good the newer one.
+        answered = max(found, key=lambda each: (found[each], each))
         if version is None:
             current = yield from _spec_of(registry, answered)
             if current != spec:
                 logger.info("the default version is %d now: starting again", answered)
                 registry.make_default(current)
-                windows = self._windows(current)
+                windows = yield from self._computed(partial(self._windows, current))
                 results = yield RunInference(windows, answered)
-            others = [at for at, each in enumerate(results) if each.model_version != answered]
-            if others:
+                found = _versions(results)
+            if found.keys() != {answered}:
+                others = [at for at, each in enumerate(results) if each.model_version != answered]
                 logger.info("several versions answer: all windows go to version %d", answered)
                 again: list[WindowResult] = yield RunInference(
                     [windows[at] for at in others], answered
                 )
                 for at, result in zip(others, again, strict=True):
                     results[at] = result
-        found = {result.model_version for result in results}
-        if found != {answered if version is None else version}:
+                found = _versions(results)
+        if found.keys() != {answered if version is None else version}:
             raise ProtocolError(
                 f"Version {answered if version is None else version} was requested, but version "
                 f"{max(found)} answered."
             )
-        with stage("bertqa.decode"):
-            spans = self.settings.decoder.decode(
-                self.context, windows, [result.logits for result in results], self.top_k
-            )
+        spans = yield from self._computed(partial(self._spans, windows, results))
         return [self._answer_at(span, answered) for span in spans]
 
-    def _windows(self, spec: ModelSpec) -> list[Window]:
+    def _computed(self, work: Callable[[Pace], T]) -> Generator[Compute, Any, T]:
+        """Return the result of work on the texts, left to the driver where they are long."""
+        texts = self.question, self.context
+        if sum(len(text) for text in texts if isinstance(text, str)) <= _defaults.LONG_TEXT:
+            return work(no_pace)
+        result: T = yield Compute(work)
+        return result
+
+    def _check(self, pace: Pace) -> None:
+        check_text(self.question, "question", InvalidQuestionError, pace)
+        check_text(self.context, "context", InvalidContextError, pace)
+
+    def _spans(
+        self, windows: Sequence[Window], results: list[WindowResult], pace: Pace
+    ) -> list[Span]:
+        if pace is not no_pace:
+            windows = PacedWindows(windows, pace)
+        logits = [result.logits for result in results]
+        with stage("bertqa.decode"):
+            return self.settings.decoder.decode(self.context, windows, logits, self.top_k)
+
+    def _windows(self, spec: ModelSpec, pace: Pace) -> Sequence[Window]:
         with stage("bertqa.tokenize"):
             return spec.windows(
                 self.question,
@@ -172,14 +199,18 @@ class Question:
                 max_seq_len=self.settings.max_seq_len,
                 doc_stride=self.settings.doc_stride,
                 max_question_len=self.settings.max_question_len,
+                pace=pace,
             )
 
     def _answer_at(self, span: Span, version: int) -> Answer:
-        text = self.context[span.start : span.end]
-        return Answer(text, span.start, span.end, span.score, version)
+        # A decoder of the caller's own may cut a character in two.
+        start, end = whole_clusters(self.context, span.start, span.end)
+        return Answer(self.context[start:end], start, end, span.score, version)
 
 
 def _may_pass(error: BertQAError, registry: ModelRegistry, version: int | None) -> bool:
+    if isinstance(error, CertificateError):
+        return False
     if isinstance(error, VersionNotFoundError):
         # It has answered, and was retired or is on another server: the next answer may be of
         # another version.
@@ -198,7 +229,6 @@ def _spec_of(
     return (yield FetchMetadata(version, registry))
 
 
-def _prevailing(results: list[WindowResult]) -> int:
-    """Return the version that answered most of the windows, of two as good the newer one."""
-    counts = Counter(result.model_version for result in results)
-    return max(counts, key=lambda version: (counts[version], version))
+def _versions(results: list[WindowResult]) -> Counter[int]:
+    """Return how many windows each version has answered."""
+    return Counter(map(attrgetter("model_version"), results))

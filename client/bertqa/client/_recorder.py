@@ -11,12 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bertqa._checks import flag, real
+from bertqa._checks import path as path_of
 from bertqa._reason import reason_of
 from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa.qa import Answer, normalize
 
 _HASH_BYTES = 16
 _SAMPLE_BITS = 32
+_SHARE = real(0, 1)
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +54,13 @@ class Recorder:
         contexts: bool = False,
         key: bytes = b"",
     ) -> None:
-        if not 0 <= sample <= 1:
-            raise InvalidOptionError(f"sample is {sample}, but it has to be from 0 to 1.")
+        place = path_of("path", path)
+        sample = _SHARE("sample", sample)
+        clear, contexts = flag("clear", clear), flag("contexts", contexts)
         if contexts and not clear:
             raise InvalidOptionError("contexts=True needs clear=True.")
+        if not isinstance(key, bytes):
+            raise InvalidOptionError(f"key= is a {type(key).__name__}, but it has to be bytes.")
         if len(key) > hashlib.blake2b.MAX_KEY_SIZE:
             raise InvalidOptionError(
                 f"The key has {len(key)} bytes, but {hashlib.blake2b.MAX_KEY_SIZE} are the most."
@@ -66,9 +72,9 @@ class Recorder:
         self._lock = threading.Lock()
         self._failed = False
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._file = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         except OSError as error:
-            raise InvalidOptionError(f"{path} cannot be written: {reason_of(error)}.") from error
+            raise InvalidOptionError(f"{place} cannot be written: {reason_of(error)}.") from error
 
     def record(
         self,

@@ -7,7 +7,11 @@ import math
 import random
 from collections.abc import Mapping
 
+from bertqa import _checks
 from bertqa.errors import InvalidOptionError
+
+# The sum of any number of them is finite.
+_WEIGHT = _checks.real(0, 1e12)
 
 
 class WeightedRouter:
@@ -24,13 +28,13 @@ class WeightedRouter:
     """
 
     def __init__(self, weights: Mapping[int, float]) -> None:
-        for version, weight in weights.items():
-            if version < 1 or not (0 <= weight < math.inf):
-                raise InvalidOptionError(
-                    f"The traffic of version {version} is {weight}, but versions begin at 1 "
-                    "and weights are finite numbers from 0 on."
-                )
-        self._weights = {version: weight for version, weight in weights.items() if weight > 0}
+        checked: dict[int, float] = {}
+        for given, weight in weights.items():
+            version = _checks.version("A version of the traffic", given)
+            if version in checked:
+                raise InvalidOptionError(f"The traffic has version {version} twice.")
+            checked[version] = _WEIGHT(f"The traffic of version {version}", weight)
+        self._weights = {version: weight for version, weight in checked.items() if weight > 0}
         if not self._weights:
             raise InvalidOptionError("The traffic has no version with a weight above 0.")
 

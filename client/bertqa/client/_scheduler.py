@@ -6,7 +6,15 @@ from collections import deque
 from collections.abc import Iterator
 
 from bertqa.client._batcher import Batcher, InFlightQuestion, Outcome, PendingWindow
-from bertqa.client._effects import FetchMetadata, Request, RunInference, Sleep, WindowResult
+from bertqa.client._effects import (
+    Compute,
+    Effect,
+    FetchMetadata,
+    Request,
+    RunInference,
+    Sleep,
+    WindowResult,
+)
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._refusals import Refusals, Response
 from bertqa.errors import BertQAError
@@ -17,9 +25,9 @@ class Scheduler:
     """Collects the effects of flows, and hands them out for a driver to execute.
 
     Windows go through a `Batcher`; the metadata of a version is fetched once for all flows that
-    need it; a pause is neither batched nor counted. A request that the server refused is handed out
-    again after a pause, as it was: nothing is tokenised again. Three times the look-ahead of
-    windows may be under way before no more questions are wanted.
+    need it; work on a long text is handed out by itself. A request that the server refused is
+    handed out again after a pause, as it was: nothing is tokenised again. Three times the
+    look-ahead of windows may be under way before no more questions are wanted.
 
     Args:
         batcher: Gathers the windows.
@@ -32,6 +40,8 @@ class Scheduler:
         self._questions: deque[InFlightQuestion] = deque()
         self._added = 0
         self._under_way = 0
+        self._computations: deque[Compute] = deque()
+        self._computing: dict[Compute, InFlightQuestion] = {}
         self._pauses: deque[Sleep] = deque()
         self._sleeping: dict[Sleep, InFlightQuestion | Request] = {}
         self._requests: deque[Request] = deque()
@@ -47,18 +57,51 @@ class Scheduler:
         """Whether every question that was added has been returned by `ready`."""
         return not self._questions
 
-    def add(self, question: Question, flow: AnswerFlow) -> None:
+    def add(self, question: Question, flow: AnswerFlow, effect: Effect | None = None) -> None:
         """Add one more question.
 
         Args:
             question: The question, for its place among the others and its deadline.
-            flow: Its flow, which has not begun.
+            flow: Its flow.
+            effect: The effect that the flow waits for, None where it has not begun.
         """
         added = InFlightQuestion(question, flow, self._added)
         self._added += 1
         self._under_way += 1
         self._questions.append(added)
-        self._advance(added, None)
+        if effect is None:
+            self._advance(added, None)
+        else:
+            self._take(added, effect)
+
+    def next_computation(self) -> Compute | None:
+        """Return the next work to begin, or None where there is none now."""
+        return self._computations.popleft() if self._computations else None
+
+    def computed(self, computation: Compute, result: object) -> None:
+        """Take the result of some work.
+
+        Args:
+            computation: What `next_computation` returned.
+            result: Its result, or the BertQAError that it ended with.
+        """
+        self._advance(self._computing.pop(computation), result)
+
+    def take_fetch(self) -> FetchMetadata | None:
+        """Return a fetch that `next_request` would return, or None where there is none now."""
+        for request in self._requests:
+            if isinstance(request, FetchMetadata):
+                self._requests.remove(request)
+                return request
+        return None
+
+    def put_back(self, fetch: FetchMetadata) -> None:
+        """Have `next_request` return a fetch first.
+
+        Args:
+            fetch: What `take_fetch` returned.
+        """
+        self._requests.appendleft(fetch)
 
     def next_pause(self) -> Sleep | None:
         """Return the next pause to begin, or None where there is none now."""
@@ -86,11 +129,21 @@ class Scheduler:
         """
         while self._requests:
             request = self._requests.popleft()
-            if isinstance(request, FetchMetadata) or self._batcher.is_wanted(request):
+            if self.is_wanted(request):
                 return request
-            self._batcher.discard(request)
-            self._refusals.forget(request)
         return self._batcher.next_batch(flush=last or not self.wants_more)
+
+    def is_wanted(self, request: Request) -> bool:
+        """Return whether a flow still waits for a request, which is forgotten otherwise.
+
+        Args:
+            request: A request that `next_request` returned, and that was not sent.
+        """
+        if isinstance(request, FetchMetadata) or self._batcher.is_wanted(request):
+            return True
+        self._batcher.discard(request)
+        self._refusals.forget(request)
+        return False
 
     def wake(self, pause: Sleep) -> None:
         """Continue after a pause.
@@ -139,7 +192,8 @@ class Scheduler:
             self._advance(pending.owner, result)
             return
         pending.results[pending.index] = result
-        if None not in pending.results:
+        pending.owner.missing -= 1
+        if not pending.owner.missing:
             self._advance(pending.owner, pending.results)
 
     def _advance(self, question: InFlightQuestion, response: object) -> None:
@@ -155,10 +209,17 @@ class Scheduler:
         except BertQAError as error:
             question.outcome = error
             return
+        self._take(question, effect)
+
+    def _take(self, question: InFlightQuestion, effect: Effect) -> None:
+        """Arrange for an effect that a flow waits for."""
         if isinstance(effect, RunInference):
             self._gather(question, effect)
         elif isinstance(effect, Sleep):
             self._sleep(effect, question)
+        elif isinstance(effect, Compute):
+            self._computing[effect] = question
+            self._computations.append(effect)
         elif effect.version in self._fetching:
             self._fetching[effect.version].append(question)
         else:
@@ -171,11 +232,18 @@ class Scheduler:
 
     def _gather(self, question: InFlightQuestion, effect: RunInference) -> None:
         self._set_results(question, [None] * len(effect.windows))
-        self._batcher.add(
-            PendingWindow(question, question.results, index, window, effect.version)
-            for index, window in enumerate(effect.windows)
-        )
+        self._batcher.add(_pending(question, effect))
 
     def _set_results(self, question: InFlightQuestion, results: list[WindowResult | None]) -> None:
         self._under_way += max(len(results), 1) - max(len(question.results), 1)
         question.results = results
+        question.missing = len(results)
+
+
+def _pending(question: InFlightQuestion, effect: RunInference) -> Iterator[PendingWindow]:
+    results = question.results
+    for index in range(len(effect.windows)):
+        pending = PendingWindow(question, results, index, effect.windows, effect.version)
+        if not pending.is_wanted:
+            return
+        yield pending

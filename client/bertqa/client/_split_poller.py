@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bertqa import _defaults
 from bertqa._reason import reason_of
-from bertqa.artifact import SPLIT_KEY, parse_split
+from bertqa.artifact import SPLIT_KEY, open_regular, parse_split
 from bertqa.client._router import WeightedRouter
 from bertqa.errors import BertQAError, InvalidOptionError, ModelNotFoundError, ProtocolError
 from bertqa.transport import ModelMetadata
@@ -18,6 +18,7 @@ _POSTPONEMENT = 4
 # For how many times `_defaults.FOLLOW_SECONDS` a split may be followed while it is read again.
 _LATE = 1.5
 _SHORTEST_PAUSE = 0.05
+_LONGEST_SPLIT = 64 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def read_split_file(path: Path) -> str:
         InvalidOptionError: The file cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with open_regular(path) as file:
+            return file.read(_LONGEST_SPLIT).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidOptionError(
             f"The split in {path} cannot be read: {reason_of(error)}."

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -15,36 +14,30 @@ from collections.abc import (
     Callable,
     Iterable,
 )
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
 from bertqa import _defaults
 from bertqa.client._async.effects import execute
 from bertqa.client._batcher import Outcome
-from bertqa.client._concurrency import ConcurrencyLimit, Slot, Verdict, verdict
+from bertqa.client._concurrency import ConcurrencyLimit
 from bertqa.client._deadline import time_left, too_late
-from bertqa.client._effects import FetchMetadata, Request, Sleep
+from bertqa.client._effects import FetchMetadata, Request
 from bertqa.client._model_registry import ModelSpec
-from bertqa.client._pauses import begin_pauses, end_pauses, seconds_until
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._refusals import Response
 from bertqa.client._scheduler import Scheduler
+from bertqa.client._short_way import ShortWay
+from bertqa.client._turns import Sending, Turn, Turns
 from bertqa.errors import BertQAError, ClientStateError
-from bertqa.transport import AsyncTransport, InferResult
+from bertqa.transport import ASYNC_PAUSE, AsyncTransport, InferResult
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 AsyncPairs = Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A request that a task sends, and the slot that it holds."""
-
-    request: Request
-    slot: Slot
+ITERABLES = (Iterable, AsyncIterable)
 
 
 class TaskDriver:
@@ -63,14 +56,63 @@ class TaskDriver:
         self.limit = ConcurrencyLimit()
         self._transport = transport
         self._background: set[asyncio.Task[None]] = set()
+        # Fetches that only streams wait for which did not begin them.
+        self._fetches: set[asyncio.Future[Response]] = set()
+        self._texts = ThreadPoolExecutor(_defaults.TEXTS_AT_ONCE, "bertqa-text")
         self._disconnected = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._repeating: asyncio.Task[None] | None = None
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether another event loop than the running one has the connections."""
-        return self._loop not in (None, asyncio.get_running_loop())
+        """Whether another event loop than the running one has the connections.
+
+        Raises:
+            ClientStateError: None of asyncio runs.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError as error:
+            raise ClientStateError(
+                "AsyncQAClient needs a running event loop of asyncio: use QAClient without one."
+            ) from error
+        return self._loop not in (None, running)
+
+    async def answer(
+        self,
+        started: tuple[Question, AnswerFlow],
+        scheduler: Callable[[], Scheduler],
+        *,
+        timeout: float,
+        deadline: float,
+    ) -> Outcome:
+        """Drive one flow to its outcome.
+
+        Args:
+            started: The question with its flow, which has not begun.
+            scheduler: Returns a scheduler, which most questions do without.
+            timeout: The timeout that the deadline was made of.
+            deadline: A time of `time.monotonic()` for all requests together.
+
+        Returns:
+            The answers or the error.
+
+        Raises:
+            ClientStateError: The client was used in another event loop before.
+        """
+        self._enter()
+        way = ShortWay(*started, self.limit, deadline)
+        sending = way.next()
+        while sending is not None:
+            sending = way.next(await self._send(sending, timeout))
+        if way.outcome is not None:
+            return way.outcome
+        rest = scheduler()
+        way.hand_over(rest)
+        stream = self.stream(each([]), rest, timeout=timeout, deadline=deadline)
+        async with contextlib.aclosing(stream) as outcomes:
+            _, outcome = await anext(outcomes)
+        return outcome
 
     async def stream(
         self,
@@ -96,72 +138,28 @@ class TaskDriver:
         Raises:
             ClientStateError: The client was used in another event loop before.
         """
-        if self.is_elsewhere:
-            raise ClientStateError(
-                "This client belongs to the event loop in which it was used first: connections "
-                "do not outlive their loop. Open one in each loop."
-            )
-        self._loop = asyncio.get_running_loop()
-        in_flight: dict[asyncio.Task[Response], _Sent] = {}
-        sleeping: dict[Sleep, float] = {}
-        # The slot for the next request. At most one is waited for, so that streams take turns.
-        slot: Slot | None = None
-        granted: asyncio.Future[None] | None = None
-        exhausted = False
+        self._enter()
+        bell = _Bell()
+        turns = Turns(scheduler, self.limit, bell.ring, timeout=timeout, deadline=deadline)
+        in_flight: dict[asyncio.Future[Any], Turn] = {}
         try:
             while True:
-                if not exhausted and scheduler.wants_more:
-                    more = await anext(started, None)
-                    if more is None:
-                        exhausted = True
-                    elif len(more[0].context) > _defaults.LONG_CONTEXT:
-                        # Tokenising takes a while, in which the loop has other things to do.
-                        await asyncio.to_thread(scheduler.add, *more)
-                    else:
-                        scheduler.add(*more)
-                while scheduler.has_request(last=exhausted):
-                    if slot is None:
-                        granted = asyncio.get_running_loop().create_future()
-                        slot = self.limit.request(partial(_set, granted))
-                    is_late = deadline is not None and time.monotonic() >= deadline
-                    if not (slot.is_held or is_late):
-                        break
-                    request = scheduler.next_request(last=exhausted)
-                    if request is None:
-                        break
-                    if is_late:
-                        scheduler.receive(request, too_late(timeout))
-                        continue
-                    task = asyncio.create_task(self._send(request, slot, timeout, deadline))
-                    in_flight[task] = _Sent(request, slot)
-                    slot = None
-                begin_pauses(scheduler, sleeping)
-                outcomes = list(scheduler.ready())
-                if slot is not None and (outcomes or not scheduler.has_request(last=exhausted)):
-                    # While this stream is left it uses no slot, and others should not wait for one.
-                    self.limit.release(slot)
-                    slot = None
-                for question, outcome in outcomes:
+                if turns.wants_question:
+                    turns.add(await anext(started, None))
+                while (turn := turns.next()) is not None:
+                    in_flight[self._begin(turn, timeout)] = turn
+                for question, outcome in turns.outcomes():
                     yield question, outcome
-                if exhausted and not (in_flight or sleeping) and scheduler.is_empty:
+                if turns.is_over:
                     return
-                pause: float | None = 0.0
-                if (exhausted or not scheduler.wants_more) and (in_flight or sleeping or slot):
-                    pause = seconds_until(sleeping, deadline if slot else None)
-                awaited: set[asyncio.Future[Any]] = {*in_flight}
-                if slot is not None and granted is not None:
-                    awaited.add(granted)
-                await _first_of(awaited, pause)
-                for task in [each for each in in_flight if each.done()]:
-                    request = in_flight.pop(task).request
-                    scheduler.receive(request, task.result())
-                end_pauses(scheduler, sleeping)
+                await bell.first_of(in_flight, turns.seconds())
+                for future in [each for each in in_flight if each.done()]:
+                    turns.receive(in_flight.pop(future), future.result())
+                turns.tick()
         finally:
-            for task, sent in in_flight.items():
-                task.cancel()
-                self.limit.release(sent.slot)
-            if slot is not None:
-                self.limit.release(slot)
+            turns.close()
+            for future, turn in in_flight.items():
+                self._leave(future, turn)
 
     def start(self, work: Callable[[], Awaitable[None]]) -> bool:
         """Start work in the background, unless too much of it waits already.
@@ -211,11 +209,14 @@ class TaskDriver:
     def disconnect(self) -> None:
         """Refuse further requests; those in flight end when the transport is closed."""
         self._disconnected = True
+        for fetch in self._fetches:
+            fetch.cancel()
         if self._repeating is not None:
             self._repeating.cancel()
 
     async def close(self) -> None:
-        """Do nothing: tasks end with their loop."""
+        """Let the threads end that worked on long texts."""
+        self._texts.shutdown(wait=False)
 
     def close_at_exit(self, owner: object, transport: AsyncTransport) -> None:
         """Do nothing: a transport of a loop can be closed in that loop alone.
@@ -225,35 +226,85 @@ class TaskDriver:
             transport: Its transport.
         """
 
-    async def _send(
-        self, request: Request, slot: Slot, timeout: float, deadline: float | None
-    ) -> Response:
-        """Send a request, and release its slot."""
-        begin = time.monotonic()
-        ending = Verdict.NOTHING
+    def _enter(self) -> None:
+        if self.is_elsewhere:
+            raise ClientStateError(
+                "This client belongs to the event loop in which it was used first: connections "
+                "do not outlive their loop. Open one in each loop."
+            )
+        self._loop = asyncio.get_running_loop()
+
+    def _begin(self, turn: Turn, timeout: float) -> asyncio.Future[Any]:
+        """Begin a turn: a request in a task, work on a long text in a thread."""
+        if isinstance(turn, Sending):
+            return asyncio.create_task(self._send(turn, timeout))
+        context = contextvars.copy_context()
         try:
-            response: Response
+            return asyncio.get_running_loop().run_in_executor(self._texts, context.run, turn.run)
+        except RuntimeError:
+            self._check_connected()
+            raise
+
+    def _leave(self, future: asyncio.Future[Any], turn: Turn) -> None:
+        """Cancel what a stream has begun, unless other streams wait for it too."""
+
+        def cancel() -> None:
+            future.cancel()
+            turn.end()
+
+        flight = turn.flight if isinstance(turn, Sending) else None
+        if flight is not None and flight.leave_to_others(cancel):
+            self._fetches.add(future)
+            future.add_done_callback(self._fetches.discard)
+            # A task that is cancelled before it begins lands nothing by itself.
+            future.add_done_callback(lambda _: turn.end())
+        else:
+            cancel()
+
+    async def _send(self, sending: Sending, timeout: float) -> Response:
+        """Send a request, release its slot, and land its flight."""
+        response: Response | None = None
+        token = ASYNC_PAUSE.set(partial(_pause, sending, timeout))
+        try:
             try:
-                if self._disconnected:
-                    raise ClientStateError("This client is closed.")
-                left = time_left(deadline or begin + timeout, timeout)
-                response = await self._execute(request, left)
+                self._check_connected()
+                left = time_left(sending.deadline, timeout)
+                response = await self._execute(sending.request, left)
             except BertQAError as error:
                 response = error
-            ending = verdict(response, time.monotonic() - begin, timeout)
             return response
         finally:
-            self.limit.release(slot, ending)
+            ASYNC_PAUSE.reset(token)
+            sending.hold.release(response, timeout)
+            if sending.flight is not None:
+                assert not isinstance(response, InferResult)
+                sending.flight.land(response)
 
     async def _execute(self, request: Request, timeout: float) -> ModelSpec | InferResult:
-        if isinstance(request, FetchMetadata) and (known := request.known()) is not None:
-            return known
         result = await execute(self._transport, request, timeout)
         if isinstance(result, InferResult):
             return result
         assert isinstance(request, FetchMetadata)
         # Reading a tokenizer takes a while, in which the loop has other things to do.
         return await asyncio.to_thread(request.learn, result)
+
+    def _check_connected(self) -> None:
+        if self._disconnected:
+            raise ClientStateError("This client is closed.")
+
+
+async def _pause(sending: Sending, timeout: float, seconds: float) -> None:
+    """Let some seconds pass between two attempts of a request, which holds no slot meanwhile."""
+    sending.hold.pause()
+    await asyncio.sleep(seconds)
+    granted = asyncio.get_running_loop().create_future()
+    if not sending.hold.resume(partial(_set, granted)):
+        try:
+            async with asyncio.timeout(time_left(sending.deadline, timeout)):
+                await granted
+        except TimeoutError:
+            raise too_late(timeout) from None
+    sending.hold.resumed()
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], pause: Callable[[], float | None]) -> None:
@@ -268,12 +319,27 @@ def _set(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-async def _first_of(awaited: set[asyncio.Future[Any]], pause: float | None) -> None:
-    """Wait for the first that is done, for so long at most."""
-    if awaited:
-        await asyncio.wait(awaited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-    else:
-        await asyncio.sleep(pause or 0.0)
+class _Bell:
+    """Ends the wait of a stream."""
+
+    def __init__(self) -> None:
+        self._rung: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ring(self) -> None:
+        """End the wait, or the next one."""
+        _set(self._rung)
+
+    async def first_of(self, futures: Iterable[asyncio.Future[Any]], pause: float | None) -> None:
+        """Wait for the first that is done, or for the bell, for so long at most."""
+        if self._rung.done():
+            self._rung = asyncio.get_running_loop().create_future()
+            pause = 0.0
+        if pause == 0.0:
+            await asyncio.sleep(0)
+        else:
+            await asyncio.wait(
+                {*futures, self._rung}, timeout=pause, return_when=asyncio.FIRST_COMPLETED
+            )
 
 
 async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:

@@ -14,37 +14,32 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bertqa import _defaults
 from bertqa.client._batcher import Outcome
-from bertqa.client._concurrency import ConcurrencyLimit, Slot, Verdict, verdict
+from bertqa.client._concurrency import ConcurrencyLimit
 from bertqa.client._deadline import time_left, too_late
-from bertqa.client._effects import FetchMetadata, Request, Sleep
+from bertqa.client._effects import FetchMetadata, Request
 from bertqa.client._model_registry import ModelSpec
-from bertqa.client._pauses import begin_pauses, end_pauses, seconds_until
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._refusals import Response
 from bertqa.client._scheduler import Scheduler
+from bertqa.client._short_way import ShortWay
 from bertqa.client._sync.effects import execute
+from bertqa.client._turns import Sending, Turn, Turns
 from bertqa.errors import BertQAError, ClientStateError
-from bertqa.transport import CANCELLATION, Cancellation, InferResult, Transport
+from bertqa.transport import CANCELLATION, SYNC_PAUSE, Cancellation, InferResult, Transport
 
 logger = logging.getLogger(__name__)
 
 _BACKGROUND_THREADS = 2
+# A request that pauses has a thread, but no slot.
+_REQUEST_THREADS = 4 * _defaults.REQUESTS_IN_FLIGHT
 
 T = TypeVar("T")
 Pairs = Iterable[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A request that a thread of the pool sends, the slot that it holds, and what ends it."""
-
-    request: Request
-    slot: Slot
-    cancellation: Cancellation
+ITERABLES = (Iterable,)
 
 
 class ThreadDriver:
@@ -67,13 +62,46 @@ class ThreadDriver:
         self.polling = threading.Lock()
         self.limit = ConcurrencyLimit()
         self._transport = transport
-        self._requests = ThreadPoolExecutor(_defaults.REQUESTS_IN_FLIGHT, "bertqa-request")
+        self._requests = ThreadPoolExecutor(_REQUEST_THREADS, "bertqa-request")
+        self._texts = ThreadPoolExecutor(_defaults.TEXTS_AT_ONCE, "bertqa-text")
         self._background = ThreadPoolExecutor(_BACKGROUND_THREADS, "bertqa-shadow")
         self._background_slots = threading.BoundedSemaphore(_defaults.SHADOWS_WAITING)
         self._disconnected = False
         self._ended = threading.Event()
         self._starting = threading.Lock()
         self._repeating: threading.Thread | None = None
+
+    def answer(
+        self,
+        started: tuple[Question, AnswerFlow],
+        scheduler: Callable[[], Scheduler],
+        *,
+        timeout: float,
+        deadline: float,
+    ) -> Outcome:
+        """Drive one flow to its outcome.
+
+        Args:
+            started: The question with its flow, which has not begun.
+            scheduler: Returns a scheduler, which most questions do without.
+            timeout: The timeout that the deadline was made of.
+            deadline: A time of `time.monotonic()` for all requests together.
+
+        Returns:
+            The answers or the error.
+        """
+        way = ShortWay(*started, self.limit, deadline)
+        sending = way.next()
+        while sending is not None:
+            sending = way.next(self._send(sending, timeout))
+        if way.outcome is not None:
+            return way.outcome
+        rest = scheduler()
+        way.hand_over(rest)
+        stream = self.stream(each([]), rest, timeout=timeout, deadline=deadline)
+        with contextlib.closing(stream) as outcomes:
+            _, outcome = next(outcomes)
+        return outcome
 
     def stream(
         self,
@@ -96,65 +124,33 @@ class ThreadDriver:
             Each question with its answers or its error, in order. Closing the generator cancels
             what is in flight, and releases its slots.
         """
-        mailbox: SimpleQueue[Future[Response] | None] = SimpleQueue()
-        in_flight: dict[Future[Response], _Sent] = {}
-        sleeping: dict[Sleep, float] = {}
-        # The slot for the next request. At most one is waited for, so that streams take turns.
-        slot: Slot | None = None
-        exhausted = False
+        mailbox: SimpleQueue[Future[Any] | None] = SimpleQueue()
+        turns = Turns(
+            scheduler, self.limit, partial(mailbox.put, None), timeout=timeout, deadline=deadline
+        )
+        in_flight: dict[Future[Any], _Begun] = {}
         try:
             while True:
-                if not exhausted and scheduler.wants_more:
-                    more = next(started, None)
-                    if more is None:
-                        exhausted = True
-                    else:
-                        scheduler.add(*more)
-                while scheduler.has_request(last=exhausted):
-                    if slot is None:
-                        slot = self.limit.request(partial(mailbox.put, None))
-                    is_late = deadline is not None and time.monotonic() >= deadline
-                    if not (slot.is_held or is_late):
-                        break
-                    request = scheduler.next_request(last=exhausted)
-                    if request is None:
-                        break
-                    if is_late:
-                        scheduler.receive(request, too_late(timeout))
-                        continue
-                    begin_pauses(scheduler, sleeping)
-                    if exhausted and not (
-                        in_flight or sleeping or scheduler.has_request(last=exhausted)
-                    ):
+                if turns.wants_question:
+                    turns.add(next(started, None))
+                while (turn := turns.next()) is not None:
+                    if isinstance(turn, Sending) and turns.has_one_turn:
                         # Nothing else to do meanwhile: another thread is not needed.
-                        scheduler.receive(request, self._send(request, slot, timeout, deadline))
-                    else:
-                        future, sent = self._submit(request, slot, timeout, deadline)
-                        in_flight[future] = sent
-                        future.add_done_callback(mailbox.put)
-                    slot = None
-                begin_pauses(scheduler, sleeping)
-                outcomes = list(scheduler.ready())
-                if slot is not None and (outcomes or not scheduler.has_request(last=exhausted)):
-                    # While this stream is left it uses no slot, and others should not wait for one.
-                    self.limit.release(slot)
-                    slot = None
-                yield from outcomes
-                if exhausted and not (in_flight or sleeping) and scheduler.is_empty:
+                        turns.receive(turn, self._send(turn, timeout))
+                        continue
+                    future, begun = self._begin(turn, timeout)
+                    in_flight[future] = begun
+                    future.add_done_callback(mailbox.put)
+                yield from turns.outcomes()
+                if turns.is_over:
                     return
-                pause: float | None = 0.0
-                if (exhausted or not scheduler.wants_more) and (in_flight or sleeping or slot):
-                    pause = seconds_until(sleeping, deadline if slot else None)
-                for future in _arrived(mailbox, pause):
-                    scheduler.receive(in_flight.pop(future).request, future.result())
-                end_pauses(scheduler, sleeping)
+                for future in _arrived(mailbox, turns.seconds()):
+                    turns.receive(in_flight.pop(future).turn, future.result())
+                turns.tick()
         finally:
-            for future, sent in in_flight.items():
-                if not future.cancel():
-                    sent.cancellation.cancel()
-                self.limit.release(sent.slot)
-            if slot is not None:
-                self.limit.release(slot)
+            turns.close()
+            for future, begun in in_flight.items():
+                _leave(future, begun)
 
     def start(self, work: Callable[[], None]) -> bool:
         """Start work in the background, unless too much of it waits already.
@@ -178,7 +174,11 @@ class ThreadDriver:
             finally:
                 self._background_slots.release()
 
-        self._background.submit(run)
+        try:
+            self._background.submit(run)
+        except RuntimeError:  # The client is being closed, or the process has too many threads.
+            self._background_slots.release()
+            return False
         return True
 
     def repeat(self, work: Callable[[], None], pause: Callable[[], float | None]) -> None:
@@ -213,6 +213,7 @@ class ThreadDriver:
     def close(self) -> None:
         """Wait for the threads of requests to end."""
         self._requests.shutdown()
+        self._texts.shutdown(wait=False)
 
     def close_at_exit(self, owner: object, transport: Transport) -> None:
         """Close a transport once its owner is forgotten, or open at exit.
@@ -226,44 +227,40 @@ class ThreadDriver:
         process = os.getpid()
         weakref.finalize(owner, lambda: transport.close() if os.getpid() == process else None)
 
-    def _submit(
-        self, request: Request, slot: Slot, timeout: float, deadline: float | None
-    ) -> tuple[Future[Response], _Sent]:
-        """Send a request in a thread of the pool, within the trace of this one."""
-        sent = _Sent(request, slot, Cancellation())
+    def _begin(self, turn: Turn, timeout: float) -> tuple[Future[Any], _Begun]:
+        """Begin a turn in a thread of a pool, within the trace of this one."""
+        begun = _Begun(turn, Cancellation())
         context = contextvars.copy_context()
-        context.run(CANCELLATION.set, sent.cancellation)
+        context.run(CANCELLATION.set, begun.cancellation)
         try:
-            future = self._requests.submit(
-                context.run, self._send, request, slot, timeout, deadline
-            )
+            if isinstance(turn, Sending):
+                return self._requests.submit(context.run, self._send, turn, timeout), begun
+            return self._texts.submit(context.run, turn.run), begun
         except RuntimeError:
+            turn.end()
             self._check_connected()
             raise
-        return future, sent
 
-    def _send(
-        self, request: Request, slot: Slot, timeout: float, deadline: float | None
-    ) -> Response:
-        """Send a request in this thread, and release its slot."""
-        begin = time.monotonic()
-        ending = Verdict.NOTHING
+    def _send(self, sending: Sending, timeout: float) -> Response:
+        """Send a request in this thread, release its slot, and land its flight."""
+        response: Response | None = None
+        token = SYNC_PAUSE.set(partial(_pause, sending, timeout))
         try:
-            response: Response
             try:
                 self._check_connected()
-                left = time_left(deadline or begin + timeout, timeout)
-                response = self._execute(request, left)
+                left = time_left(sending.deadline, timeout)
+                response = self._execute(sending.request, left)
             except BertQAError as error:
                 response = error
-            ending = verdict(response, time.monotonic() - begin, timeout)
             return response
         finally:
-            self.limit.release(slot, ending)
+            SYNC_PAUSE.reset(token)
+            sending.hold.release(response, timeout)
+            if sending.flight is not None:
+                assert not isinstance(response, InferResult)
+                sending.flight.land(response)
 
     def _execute(self, request: Request, timeout: float) -> ModelSpec | InferResult:
-        if isinstance(request, FetchMetadata) and (known := request.known()) is not None:
-            return known
         result = execute(self._transport, request, timeout)
         if isinstance(result, InferResult):
             return result
@@ -275,10 +272,43 @@ class ThreadDriver:
             raise ClientStateError("This client is closed.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A turn that a thread of a pool has, and what ends its call."""
+
+    turn: Turn
+    cancellation: Cancellation
+
+
+def _leave(future: Future[Any], begun: _Begun) -> None:
+    """Cancel what a stream has begun, unless other streams wait for it too."""
+
+    def cancel() -> None:
+        if not future.cancel():
+            begun.cancellation.cancel()
+        begun.turn.end()
+
+    flight = begun.turn.flight if isinstance(begun.turn, Sending) else None
+    if flight is None or not flight.leave_to_others(cancel):
+        cancel()
+
+
+def _pause(sending: Sending, timeout: float, seconds: float) -> None:
+    """Let some seconds pass between two attempts of a request, which holds no slot meanwhile."""
+    sending.hold.pause()
+    time.sleep(seconds)
+    granted = threading.Event()
+    if not sending.hold.resume(granted.set) and not granted.wait(
+        time_left(sending.deadline, timeout)
+    ):
+        raise too_late(timeout)
+    sending.hold.resumed()
+
+
 def _arrived(
-    mailbox: SimpleQueue[Future[Response] | None], pause: float | None
-) -> Iterator[Future[Response]]:
-    """Yield the requests that are done, after waiting for one, or for a slot, for so long."""
+    mailbox: SimpleQueue[Future[Any] | None], pause: float | None
+) -> Iterator[Future[Any]]:
+    """Yield the turns that are done, after waiting for one, or for a slot, for so long."""
     with contextlib.suppress(Empty):
         first = mailbox.get(timeout=pause) if pause != 0 else mailbox.get_nowait()
         while True:

@@ -1,20 +1,52 @@
-"""OpenTelemetry spans, where the user has it installed."""
+"""OpenTelemetry spans, where the user has its API installed, and the headers of single calls.
+
+Spans hold no question, context or answer, and no message of an error, which may quote them.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+import functools
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
+from types import MappingProxyType, ModuleType, TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from bertqa.errors import BertQAError, InvalidOptionError
+from bertqa.transport import CALL_HEADERS, NO_HEADERS, Security
+
+Attributes = Mapping[str, str | int]
+
+_NAME = "bertqa"
+_ERROR_TYPE = "error.type"
+
+_NOTHING: Attributes = MappingProxyType({})
+_SERVER: ContextVar[Attributes] = ContextVar("_SERVER", default=_NOTHING)
 
 
-def _find_tracer() -> Any:
+@functools.cache
+def _api() -> tuple[ModuleType, ModuleType] | None:
+    """Return the modules `trace` and `propagate`, None where they are not installed."""
     try:
-        from opentelemetry import trace
+        from opentelemetry import propagate, trace
     except ImportError:
         return None
-    return trace.get_tracer("bertqa")
+    return trace, propagate
 
 
-_TRACER = _find_tracer()
+def _tracer() -> Any:
+    """Return the tracer, None where no provider is set: spans that go nowhere take time too."""
+    api = _api()
+    if api is None or isinstance(api[0].get_tracer_provider(), api[0].ProxyTracerProvider):
+        return None
+    return _provided_tracer()
+
+
+@functools.cache
+def _provided_tracer() -> Any:
+    api = _api()
+    return None if api is None else api[0].get_tracer(_NAME)
 
 
 def stage(name: str, **attributes: int) -> AbstractContextManager[object]:
@@ -22,11 +54,174 @@ def stage(name: str, **attributes: int) -> AbstractContextManager[object]:
 
     Args:
         name: The name of the span.
-        **attributes: Its attributes.
+        **attributes: Its attributes, without the prefix `bertqa.`.
     """
-    if _TRACER is None:
-        return nullcontext()
-    span: AbstractContextManager[object] = _TRACER.start_as_current_span(
-        name, attributes=attributes
-    )
-    return span
+    return nullcontext() if _tracer() is None else _stage(name, attributes, is_request=False)
+
+
+def request(name: str, **attributes: int) -> AbstractContextManager[object]:
+    """Return a span for a request to the server, which learns of it by headers.
+
+    Args:
+        name: The name of the span.
+        **attributes: Its attributes, without the prefix `bertqa.`.
+    """
+    return nullcontext() if _tracer() is None else _stage(name, attributes, is_request=True)
+
+
+@contextmanager
+def _stage(name: str, attributes: Mapping[str, int], *, is_request: bool) -> Iterator[None]:
+    api = _api()
+    assert api is not None
+    trace, propagate = api
+    known = {f"{_NAME}.{key}": value for key, value in attributes.items()}
+    with _tracer().start_as_current_span(
+        name,
+        kind=trace.SpanKind.CLIENT if is_request else trace.SpanKind.INTERNAL,
+        attributes={**_SERVER.get(), **known} if is_request else known,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        reset = None
+        if is_request:
+            carrier: dict[str, str] = {}
+            propagate.inject(carrier)
+            reset = CALL_HEADERS.set({**CALL_HEADERS.get(), **_sendable(carrier)})
+        try:
+            yield
+        except BaseException as error:
+            _mark(span, error)
+            raise
+        finally:
+            if reset is not None:
+                CALL_HEADERS.reset(reset)
+
+
+class Scope:
+    """The span of a question or of a stream, and what its requests send beside the usual headers.
+
+    As a context manager it ends the span; only within `step` is it the current one, so that a
+    generator can be left in between.
+
+    Args:
+        name: The name of the span.
+        headers: More headers for its requests.
+        server: Attributes of the server's, for the spans of its requests.
+    """
+
+    def __init__(self, name: str, headers: Mapping[str, str], server: Attributes) -> None:
+        self._headers, self._server = headers, server
+        tracer = _tracer()
+        self._span = None if tracer is None else tracer.start_span(name, attributes=server)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # A stream that is closed early did not fail.
+        self.end(None if isinstance(error, GeneratorExit) else error)
+
+    def step(self) -> AbstractContextManager[object]:
+        """Return what makes the span the current one, and its headers those of calls."""
+        if self._span is None and not self._headers:
+            return nullcontext()
+        return self._step()
+
+    def set(self, **attributes: int) -> None:
+        """Set attributes of the span.
+
+        Args:
+            **attributes: The attributes, without the prefix `bertqa.`.
+        """
+        if self._span is not None:
+            for key, value in attributes.items():
+                self._span.set_attribute(f"{_NAME}.{key}", value)
+
+    def end(self, error: BaseException | None) -> None:
+        """End the span.
+
+        Args:
+            error: Why it failed, None where it did not.
+        """
+        if self._span is not None:
+            if error is not None:
+                _mark(self._span, error)
+            self._span.end()
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        headers = CALL_HEADERS.set({**CALL_HEADERS.get(), **self._headers})
+        server = _SERVER.set(self._server)
+        api = _api()
+        try:
+            if self._span is None or api is None:
+                yield
+                return
+            with api[0].use_span(self._span, record_exception=False, set_status_on_exception=False):
+                yield
+        finally:
+            _SERVER.reset(server)
+            CALL_HEADERS.reset(headers)
+
+
+def server_attributes(url: str | None, model: str) -> Attributes:
+    """Return the attributes of spans that are about the server.
+
+    Args:
+        url: Its address; None where there is none.
+        model: The model's name.
+    """
+    attributes: dict[str, str | int] = {f"{_NAME}.model": model}
+    if url is not None:
+        with suppress(ValueError):
+            parts = urlsplit(url if "://" in url else f"//{url}")
+            # In dns:///name:port the name is where others have a path.
+            host = parts.hostname or urlsplit(f"/{parts.path}").hostname
+            if host:
+                attributes["server.address"] = host
+            if parts.port:
+                attributes["server.port"] = parts.port
+    return attributes
+
+
+def check_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Check headers that single calls are to send.
+
+    Args:
+        headers: The headers by name, or None.
+
+    Returns:
+        The same by lower-case name.
+
+    Raises:
+        InvalidOptionError: One cannot be sent, or not by a single call.
+    """
+    checked = Security.of(headers=headers).headers
+    for name in ("host", "user-agent"):
+        if name in checked:
+            raise InvalidOptionError(
+                f"The header {name!r} belongs to the connection: pass it to the client's "
+                "constructor."
+            )
+    return checked or NO_HEADERS
+
+
+def _sendable(carrier: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what a propagator wants to send, nothing where it cannot be sent."""
+    try:
+        return check_headers(carrier)
+    except BertQAError:
+        return NO_HEADERS
+
+
+def _mark(span: Any, error: BaseException) -> None:
+    api = _api()
+    assert api is not None
+    kind = type(error).__qualname__
+    span.set_attribute(_ERROR_TYPE, kind)
+    span.set_status(api[0].StatusCode.ERROR, kind)

@@ -3,16 +3,24 @@
 from bertqa.evaluation._benchmark import time_questions, time_stream
 from bertqa.evaluation._compare import Comparison, Disagreement, Metrics, System, compare
 from bertqa.evaluation._evaluate import evaluate
+from bertqa.evaluation._loop_timing import time_loop
 from bertqa.evaluation._pages import render_page
 from bertqa.evaluation._recorded import LogReport, follow_log, report_on_log
 from bertqa.evaluation._report import comparison_page, metric_rows
-from bertqa.evaluation._squad import SquadDataset, SquadQuestion, parse_squad, read_squad
+from bertqa.evaluation._squad import (
+    GoldAnswer,
+    SquadDataset,
+    SquadQuestion,
+    parse_squad,
+    read_squad,
+)
 from bertqa.evaluation._statistics import Interval, clopper_pearson
 from bertqa.evaluation._timing import Samples, take_turns, time_call
 
 __all__ = [
     "Comparison",
     "Disagreement",
+    "GoldAnswer",
     "Interval",
     "LogReport",
     "Metrics",
@@ -32,6 +40,7 @@ __all__ = [
     "report_on_log",
     "take_turns",
     "time_call",
+    "time_loop",
     "time_questions",
     "time_stream",
 ]

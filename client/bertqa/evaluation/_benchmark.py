@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from bertqa import _defaults
@@ -23,7 +25,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class QuestionTimes:
-    """Medians over single questions, in milliseconds; `windows` is their mean number."""
+    """Medians over single questions, in milliseconds; `windows` is their mean number.
+
+    `own` is what the client itself takes for a question, from the call of `answer` to its return,
+    without the time that it waits for the transport.
+    """
 
     questions: int
     windows: float
@@ -31,11 +37,7 @@ class QuestionTimes:
     collating: float
     transport: float
     decoding: float
-
-    @property
-    def own(self) -> float:
-        """What the client itself takes."""
-        return self.tokenizing + self.collating + self.decoding
+    own: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ class StreamTimes:
     windows_per_second: float
     alone: float | None = None
 
+    @property
+    def share(self) -> float | None:
+        """What `answer_many` reaches of the engine alone; None where that was not measured."""
+        return None if self.alone is None else self.windows_per_second / self.alone
+
 
 def time_questions(
     transport: Transport,
@@ -62,7 +69,7 @@ def time_questions(
     timeout: float = _defaults.TIMEOUT_SECONDS,
     on_progress: OnProgress = ignore,
 ) -> QuestionTimes:
-    """Ask one question after the other, and time each step by itself.
+    """Ask one question after the other, and time each step by itself, and then the whole.
 
     They are shuffled, so that no context is met again soon, and one is asked before, so that
     nothing is timed that happens only once.
@@ -95,11 +102,41 @@ def time_questions(
             windows_met += windows
             every.append(seconds)
             on_progress(Progress("Timing single questions", number, len(pairs), "questions"))
-    return QuestionTimes(
-        len(pairs),
-        windows_met / len(pairs),
-        *(1000 * Samples(step).median for step in zip(*every, strict=True)),
-    )
+    waiting = _Waiting(transport)
+    own: list[float] = []
+    # Another client, which has kept none of the contexts.
+    client = QAClient(transport=waiting, version=version, tokenizer=tokenizer, timeout=timeout)
+    for number, (question, context) in enumerate([shuffled[-1], *shuffled]):
+        waiting.seconds = 0.0
+        seconds_taken = time_call(partial(client.answer, question, context))
+        if number:
+            own.append(seconds_taken - waiting.seconds)
+            on_progress(Progress("Timing whole questions", number, len(pairs), "questions"))
+    client.close()
+    steps = zip(*every, strict=True)
+    medians = [1000 * Samples(tuple(each)).median for each in (*steps, own)]
+    return QuestionTimes(len(pairs), windows_met / len(pairs), *medians)
+
+
+class _Waiting:
+    """Adds up how long a transport is waited for; closing it leaves the transport open."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.seconds = 0.0
+        self._transport = transport
+
+    def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+        begin = time.perf_counter()
+        try:
+            return self._transport.infer(inputs, version=version, timeout=timeout)
+        finally:
+            self.seconds += time.perf_counter() - begin
+
+    def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+        return self._transport.metadata(version=version, timeout=timeout)
+
+    def close(self) -> None:
+        pass
 
 
 def _time_question(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bertqa._checks import optional, version, whole
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.client import QAClient
 from bertqa.errors import InvalidOptionError
@@ -39,6 +40,9 @@ class System:
     client: QAClient
     version: int | None = None
     size: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "version", optional(version)("version", self.version))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +150,11 @@ def compare(
         The scores, latencies and differing answers of both.
 
     Raises:
-        InvalidOptionError: Both systems are the same.
+        InvalidOptionError: Both systems are the same, or an option is not valid.
         BertQAError: What the clients raise.
         ModuleNotFoundError: scipy is not installed.
     """
+    latency_questions = whole(1)("latency_questions", latency_questions)
     importlib.import_module("scipy")  # Needed last, but missed before any question is asked.
     if first.client is second.client and first.version == second.version:
         raise InvalidOptionError(f"{capital(first.name)} cannot be compared with itself.")

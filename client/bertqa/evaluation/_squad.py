@@ -1,18 +1,24 @@
-"""Reading question-answering data in SQuAD JSON, 1.1 and 2.0."""
+"""Question-answering data in the manner of SQuAD, 1.1 and 2.0, as nested or flat records."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bertqa._reason import reason_of
+from bertqa._checks import path as path_of
 from bertqa.errors import DataError
+from bertqa.evaluation._squad_file import load_document
 
 MISPLACED_LIMIT = 0.01
 _NAMED = 5
+# What offsets count besides characters, how that is encoded, and the size of a unit in bytes.
+_ENCODINGS = (
+    ("UTF-16 units, as JavaScript, Java and C# do", "utf-16-le", 2),
+    ("bytes of UTF-8", "utf-8", 1),
+)
+_UNITS = [unit for unit, _, _ in _ENCODINGS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +49,14 @@ class SquadDataset:
     """The questions of one file, in its order.
 
     `misplaced` names the questions that had an answer whose offset did not match, once for each
-    such answer; those answers are left out, and so is a question that has no other.
+    such answer; those answers are left out, and so is a question that has no other. `unit` is a
+    sentence on what their offsets count, where it is known.
     """
 
     name: str
     questions: tuple[SquadQuestion, ...]
     misplaced: tuple[str, ...] = ()
+    unit: str = ""
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -63,38 +71,44 @@ class SquadDataset:
 
     @property
     def warning(self) -> str | None:
-        """One sentence on what was left out, or None."""
+        """What was left out, in a sentence or two, or None."""
         if not self.misplaced:
             return None
         return (
             f"{self.name}: left out {len(self.misplaced)} answers whose answer_start does not "
-            f"point at their text (questions {_names(self.misplaced)})."
+            f"point at their text (questions {_names(self.misplaced)}). {self.unit}".rstrip()
         )
 
 
-def read_squad(path: Path) -> SquadDataset:
+def read_squad(path: str | Path) -> SquadDataset:
     """Read a SQuAD 1.1 or 2.0 file.
 
+    Besides SQuAD's own JSON it may hold flat records, as the `datasets` library writes them: in
+    JSON Lines, in a list or in Parquet. JSON may be compressed with gzip.
+
     Args:
-        path: The JSON file, in UTF-8.
+        path: The file; JSON is in UTF-8.
 
     Returns:
         The questions in the order of the file; the data set has the file's name.
 
     Raises:
-        DataError: The file cannot be read, is not SQuAD JSON, has no question, has an empty
+        InvalidOptionError: `path` is not a path.
+        DataError: The file cannot be read, is not like SQuAD, has no question, has an empty
             question or context or the same id twice, or has more than 1 % of answers whose
             `answer_start` does not point at their text.
     """
-    dataset = parse_squad(_load(path), str(path))
-    return replace(dataset, name=path.name)
+    file = path_of("path", path)
+    dataset = parse_squad(load_document(file), str(file))
+    return replace(dataset, name=file.name)
 
 
 def parse_squad(document: Any, name: str) -> SquadDataset:
     """Make a data set of a SQuAD document that is in memory.
 
     Args:
-        document: The parsed JSON.
+        document: The parsed JSON, or a list of flat records with `id`, `question`, `context` and
+            `answers`.
         name: The name of the data set, which errors begin with.
 
     Returns:
@@ -109,26 +123,12 @@ def parse_squad(document: Any, name: str) -> SquadDataset:
         raise DataError(
             f"{name}: {len(reader.misplaced)} of {reader.answers} answers do not stand where "
             f"their answer_start says, more than the {MISPLACED_LIMIT:.0%} that can be left out "
-            f"(questions {_names(reader.misplaced)}). Offsets count characters, not bytes."
+            f"(questions {_names(reader.misplaced)}). "
+            f"{reader.unit or 'Offsets count characters, not bytes.'}"
         )
     if not questions:
         raise DataError(f"{name} holds no question.")
-    return SquadDataset(name, questions, tuple(reader.misplaced))
-
-
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {reason_of(error)}.") from error
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON in UTF-8: {error}.") from error
+    return SquadDataset(name, questions, tuple(reader.misplaced), reader.unit)
 
 
 class _Reader:
@@ -137,10 +137,31 @@ class _Reader:
         self.answers = 0
         self.misplaced: list[str] = []
         self._ids: set[str] = set()
+        self._fitting = dict.fromkeys(_UNITS, 0)
+
+    @property
+    def unit(self) -> str:
+        """A sentence on what the misplaced offsets count, where all of them count the same."""
+        for unit, fitting in self._fitting.items():
+            if self.misplaced and fitting == len(self.misplaced):
+                return (
+                    f"Their offsets count {unit}: count characters (code points), as Python does."
+                )
+        return ""
 
     def questions(self, document: Any) -> Iterator[SquadQuestion]:
+        if isinstance(document, list) and document:
+            document, holder = {"data": document}, "record "
+        else:
+            holder = "data"
         for a, article in enumerate(self._list(document, "data", "the document")):
-            article_place = f"data[{a}]"
+            article_place = f"{holder}[{a}]" if holder == "data" else f"{holder}{a + 1}"
+            if isinstance(article, dict) and "paragraphs" not in article and "context" in article:
+                context = self._text(article, "context", article_place)
+                question = self._question(article, context, article_place)
+                if question is not None:
+                    yield question
+                continue
             for p, paragraph in enumerate(self._list(article, "paragraphs", article_place)):
                 place = f"{article_place}.paragraphs[{p}]"
                 context = self._text(paragraph, "context", place)
@@ -151,22 +172,46 @@ class _Reader:
 
     def _question(self, qa: Any, context: str, place: str) -> SquadQuestion | None:
         text = self._text(qa, "question", place)
-        identifier = self._text(qa, "id", place)
+        identifier = self._identifier(qa, place)
         if identifier in self._ids:
             raise self._error(place, f"the id {identifier!r} stands for another question already")
         self._ids.add(identifier)
-        given = self._list(qa, "answers", place)
-        if "is_impossible" in qa and qa["is_impossible"] is not (not given):
-            raise self._error(
-                place, f"is_impossible is {qa['is_impossible']!r} with {len(given)} answers"
-            )
+        impossible = qa.get("is_impossible")
+        given = self._answers(qa, place, may_lack=bool(impossible))
+        if impossible is not None and impossible not in (not given, int(not given)):
+            raise self._error(place, f"is_impossible is {impossible!r} with {len(given)} answers")
         answers = [self._answer(each, f"{place}.answers[{n}]") for n, each in enumerate(given)]
         self.answers += len(answers)
         placed = tuple(each for each in answers if context.startswith(each.text, each.start))
-        self.misplaced += [identifier] * (len(answers) - len(placed))
+        for each in answers:
+            if each not in placed:
+                self.misplaced.append(identifier)
+                for unit, encoding, size in _ENCODINGS:
+                    self._fitting[unit] += _stands_at(context, each, encoding, size)
         if answers and not placed:
             return None
         return SquadQuestion(identifier, text, context, placed)
+
+    def _identifier(self, qa: Any, place: str) -> str:
+        value = self._value(qa, "id", place)
+        return str(value) if type(value) is int else self._text(qa, "id", place)
+
+    def _answers(self, qa: Any, place: str, *, may_lack: bool) -> list[Any]:
+        """Return the answers one by one; flat records have a list of texts and one of offsets."""
+        if may_lack and qa.get("answers") is None:
+            return []
+        value = self._value(qa, "answers", place)
+        if not isinstance(value, dict):
+            return self._list(qa, "answers", place)
+        texts = self._list(value, "text", f"{place}.answers")
+        starts = self._list(value, "answer_start", f"{place}.answers")
+        if len(texts) != len(starts):
+            raise self._error(
+                f"{place}.answers", f"{len(texts)} texts have {len(starts)} values of answer_start"
+            )
+        return [
+            {"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)
+        ]
 
     def _answer(self, answer: Any, place: str) -> GoldAnswer:
         text = self._text(answer, "text", place)
@@ -203,6 +248,11 @@ class _Reader:
 
     def _error(self, place: str, problem: str) -> DataError:
         return DataError(f"{self.name} is not SQuAD JSON: at {place}, {problem}.")
+
+
+def _stands_at(context: str, answer: GoldAnswer, encoding: str, size: int) -> bool:
+    begin = answer.start * size
+    return context.encode(encoding).startswith(answer.text.encode(encoding), begin)
 
 
 def _kind(value: Any) -> str:

@@ -11,7 +11,7 @@ from bertqa import _defaults
 from bertqa.artifact import END_LOGITS, START_LOGITS
 from bertqa.errors import ProtocolError
 from bertqa.qa._decoding import Logits
-from bertqa.qa._tokenization import Window
+from bertqa.qa._windows import Window
 
 
 def padded_length(tokens: int) -> int:

@@ -1,23 +1,32 @@
 """From start and end logits to spans of the context: two decoders, each after a reference.
 
 `PipelineDecoder` follows the `question-answering` pipeline of transformers 5.2.0, `SquadDecoder`
-the `postprocess_qa_predictions` of its examples. docs/client.md lists what they do better.
+the `postprocess_qa_predictions` of its examples. docs/client.md lists what they do better:
+among other things, no span begins or ends within what a reader takes for one character, although
+tokenizers drop accents and joiners.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bertqa import _defaults
-from bertqa.errors import InvalidOptionError
-from bertqa.qa._tokenization import OUTSIDE, Window
+from bertqa._checks import Check, flag, optional, real, whole
+from bertqa.qa._graphemes import whole_clusters
+from bertqa.qa._windows import OUTSIDE, Window
 
 FloatArray = NDArray[np.float32]
+# Texts among which the best are looked for at once: a long context has a million of them.
+_MANY_TEXTS = 1_000
+
+_COUNT = whole(1)
 
 
 class Span(NamedTuple):
@@ -80,7 +89,7 @@ class PipelineDecoder:
         handle_impossible_answer: Whether "no answer" competes with the spans.
 
     Raises:
-        InvalidOptionError: `max_answer_len` is below 1.
+        InvalidOptionError: A value is not valid.
     """
 
     max_answer_len: int = _defaults.MAX_ANSWER_LEN
@@ -88,7 +97,10 @@ class PipelineDecoder:
     handle_impossible_answer: bool = False
 
     def __post_init__(self) -> None:
-        _at_least_one("max_answer_len", self.max_answer_len)
+        _check(
+            self,
+            {"max_answer_len": _COUNT, "align_to_words": flag, "handle_impossible_answer": flag},
+        )
 
     def decode(
         self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
@@ -102,6 +114,9 @@ class PipelineDecoder:
             for text, span in spans.items():
                 if text not in best or span.score > best[text].score:
                     best[text] = span
+            if len(best) > _MANY_TEXTS:
+                least = heapq.nlargest(top_k, (span.score for span in best.values()))[-1]
+                best = {text: span for text, span in best.items() if span.score >= least}
         spans_found = list(best.values())
         if self.handle_impossible_answer or not spans_found:
             spans_found.append(Span(0, 0, no_answer))
@@ -119,7 +134,8 @@ class PipelineDecoder:
         # Row i, column j is the span from token i to token i + j: a band beside the diagonal.
         width = min(self.max_answer_len, len(end))
         padded_end = np.concatenate([end, np.zeros(width - 1, dtype=end.dtype)])
-        scores = start[:, None] * np.lib.stride_tricks.sliding_window_view(padded_end, width)
+        ends = np.ndarray((len(end), width), end.dtype, padded_end, 0, 2 * padded_end.strides)
+        scores = start[:, None] * ends
         candidates = top_k * 2 + 10 if self.align_to_words else top_k
         offsets = window.word_offsets if self.align_to_words else window.offsets
 
@@ -132,6 +148,7 @@ class PipelineDecoder:
             stop = int(offsets[first + token + more, 1])
             if begin >= stop:
                 continue
+            begin, stop = whole_clusters(context, begin, stop)
             score = float(scores[token, more])
             text = context[begin:stop].lower()
             if text in spans:
@@ -157,7 +174,7 @@ class SquadDecoder:
             no pair makes a span.
 
     Raises:
-        InvalidOptionError: `n_best` or `max_answer_len` is below 1.
+        InvalidOptionError: A value is not valid.
     """
 
     n_best: int = _defaults.SQUAD_N_BEST
@@ -165,8 +182,11 @@ class SquadDecoder:
     null_score_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        _at_least_one("n_best", self.n_best)
-        _at_least_one("max_answer_len", self.max_answer_len)
+        threshold = optional(real(-math.inf))
+        _check(
+            self,
+            {"n_best": _COUNT, "max_answer_len": _COUNT, "null_score_threshold": threshold},
+        )
 
     def decode(
         self, context: str, windows: Sequence[Window], logits: Sequence[Logits], top_k: int
@@ -195,7 +215,7 @@ class SquadDecoder:
         weights = np.exp(scores - scores.max())
         weights /= weights.sum()
         spans = [
-            Span(int(begin), int(end), float(weight))
+            Span(*whole_clusters(context, int(begin), int(end)), float(weight))
             for (begin, end), weight in zip(offsets, weights, strict=True)
         ]
         spans.insert(0, spans.pop(winner))
@@ -240,6 +260,6 @@ def _largest(values: FloatArray, count: int) -> list[int]:
     return [int(index) for index in indices[order]]
 
 
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise InvalidOptionError(f"{name} is {value}, but it has to be 1 or more.")
+def _check(decoder: object, checks: Mapping[str, Check[Any]]) -> None:
+    for name, check in checks.items():
+        object.__setattr__(decoder, name, check(name, getattr(decoder, name)))

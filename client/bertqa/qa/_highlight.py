@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
+from bertqa._checks import instance, optional, whole
 from bertqa.qa._answer import Answer
+from bertqa.qa._graphemes import cluster_end, cluster_start
 
 _FAINTEST = 0.15
 
@@ -40,8 +42,8 @@ def cut_around(
     edges = {edge for answer in shown for edge in (answer.start, answer.end)}
     first, last = 0, len(context)
     if around is not None:
-        first = max(first, min(edges, default=0) - around)
-        last = min(last, max(edges, default=0) + around)
+        first = cluster_start(context, max(first, min(edges, default=0) - around))
+        last = cluster_end(context, min(last, max(edges, default=0) + around))
     if first > 0:
         yield Piece("…")
     for start, end in pairwise(sorted(edges | {first, last})):
@@ -69,6 +71,12 @@ class Highlight:
     answers: tuple[Answer, ...]
     around: int | None = None
 
+    def __post_init__(self) -> None:
+        instance(str)("context", self.context)
+        for answer in self.answers:
+            instance(Answer)("Each of the answers", answer)
+        object.__setattr__(self, "around", optional(whole(0))("around", self.around))
+
     def __repr__(self) -> str:
         return "".join(
             piece.text if piece.answer is None else f"[{piece.text}]"
@@ -94,6 +102,9 @@ def highlight(context: str, *answers: Answer, around: int | None = None) -> High
 
     Returns:
         HTML in a notebook, text with brackets elsewhere.
+
+    Raises:
+        InvalidOptionError: An argument is not valid.
     """
     return Highlight(context, answers, around)
 

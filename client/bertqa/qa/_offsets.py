@@ -10,11 +10,9 @@ import unicodedata
 import numpy as np
 from numpy.typing import NDArray
 
-Offsets = NDArray[np.int64]
+Offsets = NDArray[np.int32]
 METASPACE = "\u2581"
 """What a unigram model writes for a space, also for the one that it adds before a text."""
-
-NO_WORD = -1
 
 # Thai, Lao, Tibetan, Burmese, Khmer, Chinese and Japanese: no space stands between two words.
 _UNSPACED = re.compile(
@@ -36,11 +34,11 @@ def exact_offsets(text: str, offsets: Offsets, is_space: NDArray[np.bool_]) -> O
 
     Args:
         text: The text.
-        offsets: INT64 `[tokens, 2]`, as the tokenizer reports them.
+        offsets: INT32 `[tokens, 2]`, as the tokenizer reports them.
         is_space: Whether each token is one `METASPACE` alone, `[tokens]`.
 
     Returns:
-        INT64 `[tokens, 2]`.
+        INT32 `[tokens, 2]`.
     """
     if not len(offsets):
         return offsets
@@ -57,11 +55,11 @@ def exact_offsets(text: str, offsets: Offsets, is_space: NDArray[np.bool_]) -> O
         after = np.append(solid, len(text))
         before = np.insert(solid + 1, 0, 0)
         begin, end = after[solid.searchsorted(begin)], before[solid.searchsorted(end)]
-    return np.stack([begin, end], axis=1)
+    return np.stack([begin, end], axis=1).astype(np.int32)
 
 
-def word_offsets(text: str, offsets: Offsets, words: NDArray[np.int64]) -> Offsets:
-    """Return the offsets of each token's word; a token without a word is one by itself.
+def dividing(text: str, offsets: Offsets) -> NDArray[np.bool_]:
+    """Return whether a word ends before each token by the characters around.
 
     What the tokenizer calls a word may be a whole sentence where no spaces are written, and may
     have punctuation at its end. So a word also ends between two tokens where a character on either
@@ -69,25 +67,18 @@ def word_offsets(text: str, offsets: Offsets, words: NDArray[np.int64]) -> Offse
 
     Args:
         text: The text.
-        offsets: INT64 `[tokens, 2]`, what `exact_offsets` returned.
-        words: INT64 `[tokens]`: the number of each token's word, `NO_WORD` where it has none.
+        offsets: INT32 `[tokens, 2]`, what `exact_offsets` returned.
 
     Returns:
-        INT64 `[tokens, 2]`.
+        `[tokens]`.
     """
-    if not len(offsets):
-        return offsets
-    characters = _code_points(text)
-    begins = np.ones(len(words), dtype=bool)
-    begins[1:] = (words[1:] != words[:-1]) | (words[1:] == NO_WORD)
-    inside = np.flatnonzero(~begins)
-    before = characters[np.maximum(offsets[inside - 1, 1] - 1, 0)]
-    after = characters[np.minimum(offsets[inside, 0], len(text) - 1)]
-    begins[inside] = (_divides(before) | _divides(after)) & ~_is_attached(after)
-    first = np.flatnonzero(begins)
-    last = np.append(first[1:], len(words)) - 1
-    word = np.cumsum(begins) - 1
-    return np.stack([offsets[first, 0][word], offsets[last, 1][word]], axis=1)
+    divided = np.zeros(len(offsets), dtype=bool)
+    if len(offsets) > 1:
+        characters = _code_points(text)
+        before = characters[np.maximum(offsets[:-1, 1] - 1, 0)]
+        after = characters[np.minimum(offsets[1:, 0], len(text) - 1)]
+        divided[1:] = (_divides(before) | _divides(after)) & ~_is_attached(after)
+    return divided
 
 
 def _code_points(text: str) -> NDArray[np.uint32]:

@@ -2,78 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from bertqa import _defaults
+from bertqa._checks import path as path_of
+from bertqa._checks import whole
 from bertqa._reason import reason_of
-from bertqa.artifact import INPUTS
+from bertqa.artifact import INPUTS, open_regular
 from bertqa.errors import (
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
     TokenizerError,
 )
-from bertqa.qa._offsets import METASPACE, NO_WORD, exact_offsets, word_offsets
+from bertqa.qa._encoding import Encoder, Pace, no_pace
+from bertqa.qa._tokenizers import tokenizer_errors
+from bertqa.qa._windows import Special, Template, Windows
 
 TOKENIZER_FILE = "tokenizer.json"
-OUTSIDE = -1
+# Characters.
+_CHECKED_AT_ONCE = 500_000
 
-_IN_NO_VOCABULARY = "\U00012000"  # A cuneiform sign.
+_LENGTH, _OVERLAP = whole(1), whole(0)
 
 # What ends in .json is the name of a file.
 _HUB_ID = re.compile(r"(?!.*\.json$)(?:\w[\w.-]{0,95}/)?\w[\w.-]{0,95}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Window:
-    """What the model sees at once: the question and a stretch of the context, not padded.
-
-    Attributes:
-        input_ids: INT64 `[tokens]`.
-        token_type_ids: INT64 `[tokens]`.
-        offsets: INT64 `[tokens, 2]`: where in the context each token begins and ends, in
-            characters; -1 for tokens that are not of the context.
-        word_offsets: INT64 `[tokens, 2]`: the same for the word that the token is part of.
-        inputs: The names of the inputs that the model has.
-    """
-
-    input_ids: NDArray[np.int64]
-    token_type_ids: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    word_offsets: NDArray[np.int64]
-    inputs: tuple[str, ...] = INPUTS
-
-    def __len__(self) -> int:
-        return len(self.input_ids)
-
-    @property
-    def attention_mask(self) -> NDArray[np.int64]:
-        """INT64 `[tokens]`: all ones, as a window holds no padding."""
-        return np.ones_like(self.input_ids)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tokens:
-    ids: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    word_offsets: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Special:
-    """A run of the special tokens that stand before, between, or after the two texts."""
-
-    ids: NDArray[np.int64]
-    type_ids: NDArray[np.int64]
 
 
 class QATokenizer:
@@ -96,15 +54,9 @@ class QATokenizer:
                 "the padding's direction in the tokenizer.json to Right if the model was trained "
                 "so."
             )
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        # Text that spells out a special token stays text: it cannot fake the model's structure.
-        tokenizer.encode_special_tokens = True
-        self._tokenizer = tokenizer
-        self._metaspace = tokenizer.token_to_id(METASPACE)
-        self._special, self._unknown = _special_and_unknown(tokenizer)
-        self._template = self._learn_template()
-        self._context_tokens = functools.lru_cache(_defaults.CONTEXTS_CACHED)(self._tokens)
+        with tokenizer_errors("The tokenizer cannot be used"):
+            self._encoder = Encoder(tokenizer)
+            self._template = _template_of(tokenizer)
 
     @classmethod
     def from_json(cls, text: str) -> QATokenizer:
@@ -119,10 +71,8 @@ class QATokenizer:
         Raises:
             TokenizerError: The text is not a valid `tokenizer.json`.
         """
-        try:
+        with tokenizer_errors("The text is not a valid tokenizer.json"):
             tokenizer = Tokenizer.from_str(text)
-        except Exception as error:  # tokenizers raises plain Exception
-            raise TokenizerError(f"The text is not a valid tokenizer.json: {error}.") from error
         return cls(tokenizer)
 
     @classmethod
@@ -138,11 +88,12 @@ class QATokenizer:
         Raises:
             TokenizerError: The file cannot be read or is not valid.
         """
-        file = Path(path)
-        if file.is_dir():
-            file /= TOKENIZER_FILE
+        file = path_of("path", path)
         try:
-            text = file.read_text(encoding="utf-8")
+            if file.is_dir():
+                file /= TOKENIZER_FILE
+            with open_regular(file) as opened:
+                text = opened.read().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise TokenizerError(
                 f"The tokenizer {file} cannot be read: {reason_of(error)}."
@@ -162,7 +113,7 @@ class QATokenizer:
         Raises:
             TokenizerError: There is no valid tokenizer.
         """
-        if isinstance(source, Path) or _exists(source):
+        if not isinstance(source, str) or _exists(source):
             return cls.from_path(source)
         if not _HUB_ID.fullmatch(source):
             raise TokenizerError(
@@ -170,15 +121,15 @@ class QATokenizer:
                 f"{TOKENIZER_FILE} or of its directory."
             )
         try:
-            return cls(Tokenizer.from_pretrained(source))
-        except TokenizerError:
-            raise
-        except Exception as error:  # whatever the hub, its cache, or the network raises
+            with tokenizer_errors("The hub cannot be asked"):
+                tokenizer = Tokenizer.from_pretrained(source)
+        except TokenizerError as error:  # whatever the hub, its cache, or the network raises
             raise TokenizerError(
                 f"Found no file or directory at {source!r}, and no tokenizer of that name could be "
                 f"loaded from the Hugging Face hub. Pass the path of a {TOKENIZER_FILE}.",
-                detail=str(error),
+                detail=error.detail,
             ) from error
+        return cls(tokenizer)
 
     def windows(
         self,
@@ -188,7 +139,9 @@ class QATokenizer:
         max_seq_len: int = _defaults.MAX_SEQ_LEN,
         doc_stride: int = _defaults.DOC_STRIDE,
         max_question_len: int = _defaults.MAX_QUESTION_LEN,
-    ) -> list[Window]:
+        pace: Pace = no_pace,
+        inputs: tuple[str, ...] = INPUTS,
+    ) -> Windows:
         """Cut a context into windows, each of which begins with the question.
 
         Args:
@@ -198,6 +151,9 @@ class QATokenizer:
             doc_stride: How many tokens of the context neighbouring windows share; half of the room
                 for the context where the question leaves too little room for that.
             max_question_len: How many tokens of the question are kept.
+            pace: Called between the steps where a text is long; it may raise an error, which ends
+                the work.
+            inputs: The names of the model's inputs.
 
         Returns:
             At least one window; together they cover the context.
@@ -207,33 +163,28 @@ class QATokenizer:
             InvalidContextError: The context is empty or not a text.
             InvalidOptionError: A length is not valid, or leaves no room for the context.
         """
-        for name, value, least in (
-            ("max_seq_len", max_seq_len, 1),
-            ("doc_stride", doc_stride, 0),
-            ("max_question_len", max_question_len, 1),
-        ):
-            if value < least:
-                raise InvalidOptionError(f"{name} is {value}, but it has to be {least} or more.")
+        max_seq_len = _LENGTH("max_seq_len", max_seq_len)
+        doc_stride = _OVERLAP("doc_stride", doc_stride)
+        max_question_len = _LENGTH("max_question_len", max_question_len)
         if doc_stride > max_seq_len:
             raise InvalidOptionError(
                 f"doc_stride is {doc_stride}, which is larger than max_seq_len ({max_seq_len})."
             )
-        check_text(question, "question", InvalidQuestionError)
-        check_text(context, "context", InvalidContextError)
+        check_text(question, "question", InvalidQuestionError, pace)
+        check_text(context, "context", InvalidContextError, pace)
 
-        question_ids = self._tokens(question).ids[:max_question_len]
+        question_ids = self._encoder.question(question, max_question_len, pace)
         if not len(question_ids):
             raise InvalidQuestionError(
-                f"The question {question!r} holds nothing that the tokenizer makes a token of."
+                f"The question {question!r:.200} holds nothing that the tokenizer makes a token of."
             )
-        tokens = self._context_tokens(context)
+        tokens = self._encoder.context(context, pace)
         if not len(tokens.ids):
             raise InvalidContextError(
                 "The context holds nothing that the tokenizer makes a token of: only white space "
                 "or control characters."
             )
-        before, between, after = self._template
-        special = len(before.ids) + len(between.ids) + len(after.ids)
+        special = len(self._template)
         room = max_seq_len - special - len(question_ids)
         if room < 1:
             raise InvalidOptionError(
@@ -241,63 +192,30 @@ class QATokenizer:
                 f"question of {len(question_ids)} tokens and {special} special tokens."
             )
         stride = doc_stride if doc_stride < room else room // 2
-        return list(self._cut(question_ids, tokens, room, stride))
+        return Windows(self._template, question_ids, tokens, room, stride, inputs)
 
-    def _cut(
-        self, question_ids: NDArray[np.int64], tokens: _Tokens, room: int, stride: int
-    ) -> Iterator[Window]:
-        before, between, after = self._template
-        head = np.concatenate([before.ids, question_ids, between.ids])
-        head_types = np.concatenate([before.type_ids, 0 * question_ids, between.type_ids])
-        context_type = after.type_ids[0] if len(after.type_ids) else between.type_ids[-1]
-        for first in range(0, max(len(tokens.ids) - stride, 1), room - stride):
-            cut = slice(first, first + room)
-            ids = tokens.ids[cut]
-            types = np.full_like(ids, context_type)
-            inside = slice(len(head), len(head) + len(ids))
-            length = len(head) + len(ids) + len(after.ids)
-            offsets = np.full((2, length, 2), OUTSIDE, dtype=np.int64)
-            offsets[0, inside] = tokens.offsets[cut]
-            offsets[1, inside] = tokens.word_offsets[cut]
-            yield Window(
-                input_ids=np.concatenate([head, ids, after.ids]),
-                token_type_ids=np.concatenate([head_types, types, after.type_ids]),
-                offsets=offsets[0],
-                word_offsets=offsets[1],
-            )
 
-    def _tokens(self, text: str) -> _Tokens:
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        ids = np.array(encoding.ids, dtype=np.int64)
-        reported = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-        offsets = exact_offsets(text, reported, ids == self._metaspace)
-        words = [NO_WORD if word is None else word for word in encoding.word_ids]
-        if self._unknown is not None:
-            # A unigram model has special tokens among its pieces, and finds them in a text too.
-            ids[np.isin(ids, self._special)] = self._unknown
-        return _Tokens(ids, offsets, word_offsets(text, offsets, np.array(words, dtype=np.int64)))
+def _template_of(tokenizer: Tokenizer) -> Template:
+    """Find where special tokens go by encoding a pair of texts."""
+    sample = tokenizer.encode("a", "a")
+    sequences = sample.sequence_ids
+    if 0 not in sequences or 1 not in sequences:
+        raise TokenizerError("The tokenizer does not encode the letter 'a'.")
+    length = len(sequences)
+    first = sequences.index(0), length - sequences[::-1].index(0)
+    second = sequences.index(1), length - sequences[::-1].index(1)
+    if not first[0] < first[1] < second[0]:
+        raise TokenizerError(
+            "The tokenizer sets no special token between question and context: its "
+            "post_processor has no template for pairs, as that of a QA model has."
+        )
+    ids = np.array(sample.ids, dtype=np.int64)
+    type_ids = np.array(sample.type_ids, dtype=np.int64)
 
-    def _learn_template(self) -> tuple[_Special, _Special, _Special]:
-        """Find where special tokens go by encoding a pair of texts."""
-        sample = self._tokenizer.encode("a", "a")
-        sequences = sample.sequence_ids
-        if 0 not in sequences or 1 not in sequences:
-            raise TokenizerError("The tokenizer does not encode the letter 'a'.")
-        length = len(sequences)
-        first = sequences.index(0), length - sequences[::-1].index(0)
-        second = sequences.index(1), length - sequences[::-1].index(1)
-        if not first[0] < first[1] < second[0]:
-            raise TokenizerError(
-                "The tokenizer sets no special token between question and context: its "
-                "post_processor has no template for pairs, as that of a QA model has."
-            )
-        ids = np.array(sample.ids, dtype=np.int64)
-        type_ids = np.array(sample.type_ids, dtype=np.int64)
+    def run(begin: int, end: int) -> Special:
+        return Special(ids[begin:end], type_ids[begin:end])
 
-        def run(begin: int, end: int) -> _Special:
-            return _Special(ids[begin:end], type_ids[begin:end])
-
-        return run(0, first[0]), run(first[1], second[0]), run(second[1], length)
+    return Template(run(0, first[0]), run(first[1], second[0]), run(second[1], length))
 
 
 def _exists(source: str) -> bool:
@@ -307,17 +225,11 @@ def _exists(source: str) -> bool:
         return False
 
 
-def _special_and_unknown(tokenizer: Tokenizer) -> tuple[NDArray[np.int64], int | None]:
-    """Return the special tokens, and the one that stands for text that the vocabulary lacks."""
-    ids = tokenizer.encode(_IN_NO_VOCABULARY, add_special_tokens=False).ids
-    unknown = ids[-1] if ids else None
-    added = tokenizer.get_added_tokens_decoder()
-    special = {number for number, token in added.items() if token.special}
-    return np.array(sorted(special - {unknown}), dtype=np.int64), unknown
-
-
 def check_text(
-    text: Any, name: str, error: type[InvalidQuestionError | InvalidContextError]
+    text: Any,
+    name: str,
+    error: type[InvalidQuestionError | InvalidContextError],
+    pace: Pace = no_pace,
 ) -> None:
     """Check that a text can be encoded.
 
@@ -325,18 +237,24 @@ def check_text(
         text: The text.
         name: What it is, for messages.
         error: The class of the error to raise.
+        pace: Called between the steps where the text is long; see `QATokenizer.windows`.
 
     Raises:
         BertQAError: Of the class `error`: it is not a string, is empty, or has a lone surrogate.
     """
     if not isinstance(text, str):
         raise error(f"The {name} has to be a str, but it is of type {type(text).__name__}.")
-    if not text or text.isspace():
+    is_empty = True
+    for first in range(0, len(text), _CHECKED_AT_ONCE):
+        pace()
+        part = text[first : first + _CHECKED_AT_ONCE]
+        is_empty = is_empty and part.isspace()
+        try:
+            part.encode()
+        except UnicodeEncodeError as surrogate:
+            raise error(
+                f"The {name} has a lone surrogate, U+{ord(part[surrogate.start]):04X}, at "
+                f"character {first + surrogate.start}: it was decoded wrongly."
+            ) from surrogate
+    if is_empty:
         raise error(f"The {name} is empty.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as surrogate:
-        raise error(
-            f"The {name} has a lone surrogate, U+{ord(text[surrogate.start]):04X}, at character "
-            f"{surrogate.start}: it was decoded wrongly."
-        ) from surrogate

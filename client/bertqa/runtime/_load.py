@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bertqa import _checks
+from bertqa._reason import reason_of
 from bertqa.artifact import IR_FILE, ONNX_FILE, Repository
 from bertqa.errors import ModelLoadError, VersionNotFoundError
 from bertqa.runtime._engine import Engine
@@ -27,24 +29,30 @@ def load(path: str | Path, version: int | None = None) -> Engine:
         number.
 
     Raises:
+        InvalidOptionError: `path` or `version` is not valid.
         ModelLoadError: There is no model at `path`, its engine is not installed, or the engine
             cannot load it.
         NotAQAModelError: The model has no `model_info`.
         VersionNotFoundError: `path` is, or holds, other versions only.
     """
-    file = find_model(Path(path), version)
-    number = _number_of(file.parent) or 1
+    number = _checks.optional(_checks.version)("version", version)
+    place = _checks.path("path", path)
+    try:
+        file = find_model(place, number)
+    except OSError as error:
+        raise ModelLoadError(f"{place} cannot be read: {reason_of(error)}.") from error
+    loaded = _number_of(file.parent) or 1
     if file.suffix == _ONNX_SUFFIX:
         try:
             from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
         except ModuleNotFoundError as error:
             raise _not_installed(file, "ONNX Runtime", "onnxruntime", "onnx", error) from error
-        return OnnxRuntimeEngine(file, version=number)
+        return OnnxRuntimeEngine(file, version=loaded)
     try:
         from bertqa.runtime.openvino import OpenVINOEngine
     except ModuleNotFoundError as error:
         raise _not_installed(file, "OpenVINO", "openvino", "evaluate", error) from error
-    return OpenVINOEngine(file, version=number)
+    return OpenVINOEngine(file, version=loaded)
 
 
 def find_model(path: Path, version: int | None = None) -> Path:

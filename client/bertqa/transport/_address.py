@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import re
+import socket
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -15,12 +19,20 @@ _DEFAULT_PORTS = {
     "grpc": _defaults.GRPC_PORT,
     "grpcs": _defaults.GRPC_PORT,
     "dns": _defaults.GRPC_PORT,
+    "dnss": _defaults.GRPC_PORT,
     "tfs": _defaults.GRPC_PORT,
     "tfss": _defaults.GRPC_PORT,
     "http": _defaults.REST_PORT,
     "https": _defaults.REST_PORT,
 }
-_REST_SCHEME = {"grpc": "http", "dns": "http", "tfs": "http", "grpcs": "https", "tfss": "https"}
+_ROUND_ROBIN = {"dns": "grpc", "dnss": "grpcs"}
+_ENCRYPTED = {"grpc": "grpcs", "dns": "dnss", "tfs": "tfss", "http": "https"}
+_DNS = re.compile(r"(?i)^(dnss?):///")
+_OF_GRPC_ALONE = re.compile(
+    r"(?i)(ipv4|ipv6|unix|unix-abstract|vsock|xds|dns|dnss):(?!//|[0-9]+$)|(unix|xds)://"
+)
+_LABEL = re.compile(r"[0-9A-Za-z_-]{1,63}")
+_LONGEST_NAME = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,7 @@ class Address:
     authority: str | None = None
 
     def __str__(self) -> str:
-        slashes = ":///" if self.scheme == "dns" else "://"
+        slashes = ":///" if self.is_round_robin else "://"
         return f"{self.scheme}{slashes}{self.location}{self.path}"
 
     @property
@@ -54,7 +66,22 @@ class Address:
     @property
     def is_secure(self) -> bool:
         """Whether the connection is encrypted."""
-        return self.scheme in ("grpcs", "tfss", "https")
+        return self.scheme in _ENCRYPTED.values()
+
+    @property
+    def is_round_robin(self) -> bool:
+        """Whether the addresses of the name take turns."""
+        return self.scheme in _ROUND_ROBIN
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine, by its name or its IP address."""
+        return is_loopback(self.host)
+
+    @property
+    def encrypted(self) -> Address:
+        """The same server by a scheme that encrypts the connection."""
+        return replace(self, scheme=_ENCRYPTED.get(self.scheme, self.scheme))
 
     @property
     def rest(self) -> Address:
@@ -69,7 +96,7 @@ class Address:
                 f"{self} has no REST port by convention (its own less "
                 f"{_defaults.REST_PORT_BELOW_GRPC}): pass metadata_url= or tokenizer=."
             )
-        return replace(self, scheme=_REST_SCHEME[self.scheme], port=port)
+        return replace(self, scheme="https" if self.is_secure else "http", port=port)
 
     def at(self, ip: str) -> Address:
         """Return the address of one of the servers that the name stands for.
@@ -80,7 +107,7 @@ class Address:
         Returns:
             The address, whose `authority` is the name.
         """
-        scheme = "grpc" if self.scheme == "dns" else self.scheme
+        scheme = _ROUND_ROBIN.get(self.scheme, self.scheme)
         return replace(self, scheme=scheme, host=ip, authority=self.host)
 
     @classmethod
@@ -96,10 +123,18 @@ class Address:
         Raises:
             InvalidOptionError: The address is not valid, or its scheme is not known.
         """
+        if not isinstance(url, str):
+            raise InvalidOptionError(f"The address {url!r} is not a text: pass 'localhost:9000'.")
         text = url.strip()
+        if _OF_GRPC_ALONE.match(text):
+            raise InvalidOptionError(
+                f"The address {url!r} is in a form of gRPC alone, which names no host: write "
+                "host:port, grpc://host:port or dns:///name:port; encrypted, grpcs://host:port or "
+                "dnss:///name:port."
+            )
         if "://" not in text:
             text = f"grpc://{text}"
-        text = text.replace("dns:///", "dns://", 1)
+        text = _DNS.sub(r"\1://", text)
         try:
             parts = urlsplit(text)
             port = parts.port
@@ -116,7 +151,8 @@ class Address:
                 f"begin with one of {', '.join(f'{name}://' for name in _DEFAULT_PORTS)}."
             )
         path = parts.path.rstrip("/")
-        if not parts.hostname or parts.query or parts.fragment:
+        host = valid_host(parts.hostname or "")
+        if not host or parts.query or parts.fragment or not path.isprintable():
             raise InvalidOptionError(
                 f"The address {url!r} cannot be read: it has to be like localhost:9000 or "
                 "http://localhost:8000."
@@ -125,4 +161,39 @@ class Address:
             raise InvalidOptionError(
                 f"The address {url!r} has a path, which is possible with http:// and https:// only."
             )
-        return cls(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], path)
+        return cls(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], path)
+
+
+def valid_host(text: str) -> str | None:
+    """Return a host as name servers take it, None where it is not one.
+
+    Args:
+        text: A name, in any script, or an IP address, without brackets.
+    """
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(text)) if text.isascii() else text.encode("idna").decode()
+    name = text.removesuffix(".")
+    is_name = len(name) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, name.split(".")))
+    return text if is_name else None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine by its name or its IP address.
+
+    Args:
+        host: A name or an IP address, in any form that a connection takes: `127.1` too.
+    """
+    name = host.lower().removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            ip = ipaddress.IPv4Address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    # A connection to the unspecified address, 0.0.0.0, leads to this machine.
+    return ip.is_loopback or ip.is_unspecified

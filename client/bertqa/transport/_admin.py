@@ -19,7 +19,8 @@ from bertqa.errors import (
 )
 from bertqa.transport._address import Address
 from bertqa.transport._error_mapping import ErrorMapper
-from bertqa.transport._http import client_arguments, mapped_errors
+from bertqa.transport._http import client_arguments, mapped_errors, proxy_of
+from bertqa.transport._names import Names
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import READY_PATH, RestCodec
 
@@ -33,7 +34,14 @@ _NO_ERROR = "OK"
 _RELOAD_CLOSED = (401, 403, 404, 405, 406)
 # The refusals of a server, or of a proxy in front of it, that another attempt may not meet.
 _BUSY = (408, 429, 502, 503, 504)
-_MISREADINGS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_MISREADINGS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 class VersionState(NamedTuple):
@@ -72,7 +80,8 @@ class AdminClient:
             not to a loopback address.
 
     Raises:
-        InvalidOptionError: A TLS file cannot be read.
+        InvalidOptionError: A TLS file or a proxy cannot be used, or the security does not fit the
+            address.
     """
 
     def __init__(
@@ -84,7 +93,13 @@ class AdminClient:
         direct: bool = False,
     ) -> None:
         self.address = address
-        arguments = client_arguments(address, security or Security(), direct=direct)
+        self._security = security or Security()
+        self._security.check_fits(address)
+        names = Names.of(address, self._security)
+        self._name_headers = names.headers()
+        self._extensions = {} if names.certificate is None else {"sni_hostname": names.certificate}
+        self._proxy = proxy_of(address, direct=direct)
+        arguments = client_arguments(address, self._security, direct=direct)
         self._client = httpx.Client(timeout=timeout, **arguments)
         self._anew = partial(AdminClient, address, security, timeout=timeout, direct=direct)
 
@@ -204,11 +219,13 @@ class AdminClient:
         Returns:
             The number of streams by version.
         """
-        return {
-            int(sample.labels["version"]): int(sample.value)
-            for sample in self.metrics()
-            if sample.name == STREAMS_METRIC and sample.labels.get("name") == model
-        }
+        samples = self.metrics()
+        with self._reading("GET /metrics"):
+            return {
+                int(sample.labels["version"]): int(sample.value)
+                for sample in samples
+                if sample.name == STREAMS_METRIC and sample.labels.get("name") == model
+            }
 
     def metadata(self, model: str, version: int | None = None) -> VersionMetadata:
         """Return what a version reports about itself; without a number, the default one.
@@ -262,7 +279,16 @@ class AdminClient:
 
     def _send(self, method: str, path: str, body: object = None) -> httpx.Response:
         with mapped_errors(self.address, self._mapper()):
-            return self._client.request(method, path, json=body)
+            response = self._client.request(
+                method,
+                f"{self.address}{path}",
+                json=body,
+                headers={**self._security.sync_headers(), **self._name_headers},
+                extensions=self._extensions,
+            )
+        if response.has_redirect_location:
+            raise self._error_of(response)
+        return response
 
     def _is_ok(self, path: str) -> bool:
         return self._send("GET", path).status_code == httpx.codes.OK
@@ -272,10 +298,11 @@ class AdminClient:
     ) -> BertQAError:
         mapper = self._mapper(model, version)
         detail = RestCodec(model).error_detail(response.content)
-        return mapper.from_http(response.status_code, detail)
+        location = response.headers.get("Location")
+        return mapper.from_http(response.status_code, detail, location=location)
 
     def _mapper(self, model: str = "", version: int | None = None) -> ErrorMapper:
-        return ErrorMapper(str(self.address), model, version)
+        return ErrorMapper(str(self.address), model, version, self._proxy)
 
     @contextlib.contextmanager
     def _reading(self, what: str) -> Iterator[None]:

@@ -20,6 +20,9 @@ from bertqa.errors import (
     VersionNotFoundError,
 )
 from bertqa.transport._address import TFS_SCHEMES
+from bertqa.transport._certificates import certificate_error
+from bertqa.transport._gateways import gateway_error, gateway_error_in_grpc
+from bertqa.transport._proxies import Proxy
 
 # OVMS answers with 404 over REST what it calls UNAVAILABLE over gRPC.
 _GRPC_CODES = {
@@ -29,9 +32,7 @@ _GRPC_CODES = {
     404: "NOT_FOUND",
     408: "DEADLINE_EXCEEDED",
     429: "RESOURCE_EXHAUSTED",
-    502: "UNAVAILABLE",
     503: "RESOURCE_EXHAUSTED",
-    504: "DEADLINE_EXCEEDED",
 }
 
 _NO_SUCH_MODEL = re.compile(r"(?i)(model|pipeline|graph definition) with requested name")
@@ -39,7 +40,17 @@ _NOT_READY = re.compile(r"(?i)not loaded yet|is loading|not ready")
 _REFUSED_STREAM = re.compile(r"RST_STREAM with error code 7\b|REFUSED_STREAM")
 # gRPC has one code for a lack of room, which passes, and for what is too large, which does not.
 _TOO_LARGE = re.compile(r"(?i)message larger than max|metadata size exceeds|body is larger than")
+_BAD_REQUEST = 400
 _REQUEST_ENTITY_TOO_LARGE = 413
+_PROXY_AUTHENTICATION = 407
+# A proxy may be at fault for these, in place of the server.
+_OF_THE_WAY = (
+    AccessDeniedError,
+    DeadlineExceededError,
+    ProtocolError,
+    ServerOverloadedError,
+    ServerUnreachableError,
+)
 
 _ERRORS: dict[str, tuple[type[BertQAError], str]] = {
     "UNAVAILABLE": (
@@ -79,11 +90,13 @@ class ErrorMapper:
         address: The address that was called.
         model: The model that was requested.
         version: The version that was requested; None is the server's default.
+        proxy: The proxy of the environment that was called in between, which messages name.
     """
 
     address: str
     model: str
     version: int | None
+    proxy: Proxy | None = None
 
     def from_grpc(self, code: str, detail: str) -> BertQAError:
         """Return the error for the status of a gRPC call.
@@ -95,6 +108,9 @@ class ErrorMapper:
         Returns:
             The error, not raised.
         """
+        return self.of_the_way(self._from_grpc(code, detail))
+
+    def _from_grpc(self, code: str, detail: str) -> BertQAError:
         model = f"the model {self.model!r}"
         version = f"version {self.version} of {model}"
         if _NO_SUCH_MODEL.search(detail):
@@ -115,34 +131,88 @@ class ErrorMapper:
             code = "RESOURCE_EXHAUSTED"
         if code == "NOT_FOUND":
             return self._not_found(model, version, detail)
+        of_gateway = gateway_error_in_grpc(self.address, code, detail)
+        if of_gateway is not None:
+            return of_gateway
+        of_certificate = certificate_error(self.address, detail) if code == "UNAVAILABLE" else None
+        if of_certificate is not None:
+            return of_certificate
         error, template = _ERRORS.get(code, (ProtocolError, "{address} failed: {code}."))
         message = template.format(
             address=self.address, code=code, model=self.model, protocol=self._protocol
         )
         return error(message, detail=detail)
 
-    def from_http(self, status: int, detail: str, retry_after: str | None = None) -> BertQAError:
+    def from_http(
+        self,
+        status: int,
+        detail: str,
+        retry_after: str | None = None,
+        location: str | None = None,
+    ) -> BertQAError:
         """Return the error for the status of an HTTP response.
 
         Args:
             status: The HTTP status, other than 200.
             detail: The server's own text, which the error keeps.
             retry_after: The header `Retry-After`, where there is one.
+            location: The header `Location`, where there is one.
 
         Returns:
             The error, not raised.
         """
-        if status == _REQUEST_ENTITY_TOO_LARGE:
-            return self._too_large(detail)
-        error = self.from_grpc(_GRPC_CODES.get(status, f"HTTP status {status}"), detail)
+        error = self.of_the_way(self._from_http(status, detail, retry_after, location))
         if isinstance(error, ServerOverloadedError) and retry_after is not None:
             error.retry_after = seconds_to_wait(retry_after)
         return error
 
+    def _from_http(
+        self, status: int, detail: str, retry_after: str | None, location: str | None
+    ) -> BertQAError:
+        if status == _REQUEST_ENTITY_TOO_LARGE:
+            return self._too_large(detail)
+        if status == _PROXY_AUTHENTICATION:
+            return AccessDeniedError(
+                f"A proxy in front of {self.address} requires authentication: write its user name "
+                "and password into the variable that names it.",
+                detail=detail,
+            )
+        if not _NOT_READY.search(detail):
+            waits = retry_after is not None
+            of_gateway = gateway_error(
+                self.address, status, detail, location=location, waits=waits
+            ) or (certificate_error(self.address, detail) if status == _BAD_REQUEST else None)
+            if of_gateway is not None:
+                return of_gateway
+        return self._from_grpc(_GRPC_CODES.get(status, f"HTTP status {status}"), detail)
+
     def unreachable(self, detail: str) -> ServerUnreachableError:
         """Return the error for an address that cannot be connected to."""
         _, template = _ERRORS["UNAVAILABLE"]
-        return ServerUnreachableError(template.format(address=self.address), detail=detail)
+        error = certificate_error(self.address, detail) or ServerUnreachableError(
+            template.format(address=self.address), detail=detail
+        )
+        self.of_the_way(error)
+        return error
+
+    def not_http(self, detail: str) -> BertQAError:
+        """Return the error for an address that answers with something else than HTTP."""
+        return self.of_the_way(
+            certificate_error(self.address, detail)
+            or ProtocolError(
+                f"{self.address} does not speak HTTP: is it a gRPC port?", detail=detail
+            )
+        )
+
+    def of_the_way(self, error: BertQAError) -> BertQAError:
+        """Return an error whose message names the proxy that was called in between.
+
+        Args:
+            error: The error, not raised.
+        """
+        if self.proxy is not None and isinstance(error, _OF_THE_WAY):
+            error.args = (f"{error} It was called through {self.proxy}.",)
+        return error
 
     def starting(self, detail: str | None) -> ModelNotReadyError:
         """Return the error for a server that does not know the model while it starts."""

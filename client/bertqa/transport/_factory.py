@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypedDict
+from collections.abc import Iterable, Mapping
+from typing import NotRequired, Protocol, TypedDict, TypeVar
+
+import httpx
 
 from bertqa.artifact import split_model_name
 from bertqa.errors import InvalidOptionError
@@ -10,6 +13,12 @@ from bertqa.transport._address import REST_SCHEMES, TFS_SCHEMES, Address
 from bertqa.transport._contract import AsyncProbedTransport, ProbedTransport
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import Codec, KServeCodec
+
+HttpClientT = TypeVar("HttpClientT", httpx.Client, httpx.AsyncClient)
+ChannelOption = int | str | bytes
+ChannelOptions = Mapping[str, ChannelOption] | Iterable[tuple[str, ChannelOption]]
+
+_LARGEST_OPTION = 2**31
 
 
 class TransportOptions(TypedDict):
@@ -20,12 +29,17 @@ class TransportOptions(TypedDict):
         metadata_url: The REST address that describes the model, where it is not the usual one.
         learns: Whether the tokenizer and lengths are read from the model.
         security: TLS files and headers.
+        http_client: What calls over REST, in place of a client that is opened for that: an
+            `httpx.Client`, or an `httpx.AsyncClient` where the calls are awaited. It stays open.
+        channel_options: Options of the gRPC channel by name, which count above this project's.
     """
 
     model: str
     metadata_url: str | None
     learns: bool
     security: Security
+    http_client: NotRequired[httpx.Client | httpx.AsyncClient | None]
+    channel_options: NotRequired[ChannelOptions | None]
 
 
 class OpenAt(Protocol):
@@ -78,8 +92,15 @@ def addresses(url: str, options: TransportOptions) -> tuple[Address, Address | N
         or is the same.
 
     Raises:
-        InvalidOptionError: An address is not valid.
+        InvalidOptionError: An address is not valid, or the security does not fit it.
     """
+    address, rest_address = _addresses(url, options)
+    called = (address,) if rest_address is None else (address, rest_address)
+    options["security"].check_fits(*called)
+    return address, rest_address
+
+
+def _addresses(url: str, options: TransportOptions) -> tuple[Address, Address | None]:
     address = Address.parse(url)
     metadata_url = options["metadata_url"]
     if metadata_url is not None:
@@ -106,3 +127,66 @@ def split_address(url: str, options: TransportOptions) -> tuple[Address, str]:
     """
     address, rest_address = addresses(url, {**options, "learns": True})
     return rest_address or address, split_model_name(options["model"])
+
+
+def http_client_of(
+    options: TransportOptions, address: Address, kind: type[HttpClientT]
+) -> HttpClientT | None:
+    """Return the HTTP client that the user passed, None where one has to be opened.
+
+    Args:
+        options: The options of the transport.
+        address: The server's address.
+        kind: The kind of client that the calls need.
+
+    Raises:
+        InvalidOptionError: It is another kind of client, or TLS files are passed beside it.
+    """
+    client = options.get("http_client")
+    if client is None:
+        return None
+    if not isinstance(client, kind):
+        raise InvalidOptionError(
+            f"http_client= is a {type(client).__name__}: pass an httpx.{kind.__name__}."
+        )
+    tls = options["security"].tls
+    if tls is not None and tls.has_files and address.scheme in REST_SCHEMES:
+        raise InvalidOptionError(
+            "http_client= has TLS of its own: pass the files to httpx as its verify= and cert=, "
+            "and no files in tls=."
+        )
+    return client
+
+
+def channel_options_of(
+    options: TransportOptions, address: Address
+) -> tuple[tuple[str, ChannelOption], ...]:
+    """Return the options of a gRPC channel that the user passed.
+
+    Args:
+        options: The options of the transport.
+        address: The server's address.
+
+    Raises:
+        InvalidOptionError: An option is not one that a channel takes, or there is no channel.
+    """
+    given = options.get("channel_options")
+    if given is None:
+        return ()
+    if address.scheme in REST_SCHEMES:
+        raise InvalidOptionError(f"channel_options= are for gRPC, but the address is {address}.")
+    try:
+        pairs = dict(given)
+    except (TypeError, ValueError) as error:
+        raise InvalidOptionError(
+            "channel_options= has to be a mapping, or pairs, of names and values: "
+            "{'grpc.max_send_message_length': 1000000}."
+        ) from error
+    for name, value in pairs.items():
+        is_number = isinstance(value, int) and -_LARGEST_OPTION <= value < _LARGEST_OPTION
+        if not (isinstance(name, str) and (is_number or isinstance(value, str | bytes))):
+            raise InvalidOptionError(
+                f"channel_options= has {name!r}: {value!r:.100}, but gRPC takes texts, bytes and "
+                "whole numbers of 32 bits."
+            )
+    return tuple(pairs.items())

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -22,20 +22,36 @@ from bertqa.errors import (
 from bertqa.transport._address import Address
 from bertqa.transport._cancellation import CANCELLATION
 from bertqa.transport._error_mapping import ErrorMapper
-from bertqa.transport._http import is_called_directly
+from bertqa.transport._http import proxy_of
+from bertqa.transport._names import Names, without_names
+from bertqa.transport._proxies import Proxy
 from bertqa.transport._retries import service_config
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import Codec
+
+ChannelOptions = tuple[tuple[str, int | str | bytes], ...]
 
 
 class GrpcConnection:
     """The state of a connection, whether its calls are awaited or not."""
 
-    def __init__(self, address: Address, model: str, security: Security, *, repeats: bool) -> None:
+    def __init__(
+        self,
+        address: Address,
+        model: str,
+        security: Security,
+        channel_options: ChannelOptions,
+        *,
+        repeats: bool,
+    ) -> None:
         self._address = address
         self._model = model
         self._repeats = repeats
-        self._headers = tuple(security.headers.items())
+        self._security = security
+        self._proxy = proxy_of(address)
+        self._arguments = channel_arguments(
+            address, security, self._proxy, channel_options, repeats=repeats
+        )
         self._credentials = security.grpc_credentials() if address.is_secure else None
         # A server that answered before is waited for; one that never answered is not.
         self._met = False
@@ -43,10 +59,10 @@ class GrpcConnection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._address)!r}, model={self._model!r})"
 
-    def _call_arguments(self, deadline: float) -> dict[str, Any]:
+    def _call_arguments(self, deadline: float, headers: Mapping[str, str]) -> dict[str, Any]:
         return {
             "timeout": deadline - time.monotonic(),
-            "metadata": self._headers,
+            "metadata": tuple(without_names(headers).items()),
             "wait_for_ready": (self._repeats and self._met) or None,
         }
 
@@ -56,11 +72,14 @@ class GrpcConnection:
         try:
             yield
         except grpc.RpcError as error:
-            mapper = ErrorMapper(str(self._address), self._model, version)
+            mapper = ErrorMapper(str(self._address), self._model, version, self._proxy)
             code, detail = error.code().name, error.details() or ""
             if code == "DEADLINE_EXCEEDED" and "connect" in detail.lower():
                 raise mapper.unreachable(detail) from error
             raise mapper.from_grpc(code, detail) from error
+        except TimeoutError as error:  # of what returns the token
+            mapper = ErrorMapper(str(self._address), self._model, version)
+            raise mapper.timed_out(str(error)) from error
         except (ValueError, grpc.aio.UsageError, asyncio.CancelledError) as error:
             # grpc.aio cancels the task that awaits a call when its channel is closed.
             task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
@@ -68,6 +87,10 @@ class GrpcConnection:
                 raise
             raise ClientStateError(f"The connection to {self._address} is closed.") from error
         self._met = True
+
+    def _may_be_explained(self) -> bool:
+        """Return whether a handshake of our own goes the way that the calls go."""
+        return self._proxy is None and not self._met
 
     def _check_message(self, response: Any) -> Any:
         """Return a response. grpc.aio returns None, without an error, for bytes that are none."""
@@ -93,16 +116,16 @@ class SyncChannel:
     """A channel of `grpc` with the two calls of a codec: `infer` and `metadata`."""
 
     def __init__(
-        self, address: Address, credentials: Any, codec: Codec, *, repeats: bool, new: bool = False
+        self, arguments: Mapping[str, Any], credentials: Any, codec: Codec, *, new: bool = False
     ) -> None:
-        self._arguments = address, credentials
-        self._channel = _open_channel(grpc, *self._arguments, repeats=repeats, new=new)
+        self._arguments = arguments, credentials
+        self._channel = _open_channel(grpc, *self._arguments, new=new)
         infer, metadata = _calls(self._channel, codec)
         self.infer, self.metadata = partial(_call, infer), partial(_call, metadata)
 
     def can_connect(self, timeout: float) -> bool:
         """Return whether the server takes part in a new connection."""
-        with _open_channel(grpc, *self._arguments, repeats=False, new=True) as channel:
+        with _open_channel(grpc, *self._arguments, new=True) as channel:
             try:
                 grpc.channel_ready_future(channel).result(timeout)
             except grpc.FutureTimeoutError:
@@ -118,11 +141,11 @@ class AsyncChannel:
     """A channel of `grpc.aio`, opened at the first call: it belongs to the loop that runs then."""
 
     def __init__(
-        self, address: Address, credentials: Any, codec: Codec, *, repeats: bool, new: bool = False
+        self, arguments: Mapping[str, Any], credentials: Any, codec: Codec, *, new: bool = False
     ) -> None:
-        self._arguments = address, credentials
+        self._arguments = arguments, credentials
         self._codec = codec
-        self._repeats, self._new = repeats, new
+        self._new = new
         self._opened: tuple[Any, Any, Any] | None = None
 
     def infer(self, request: Any, **arguments: Any) -> Any:
@@ -147,7 +170,7 @@ class AsyncChannel:
 
     async def can_connect(self, timeout: float) -> bool:
         """Return whether the server takes part in a new connection."""
-        async with _open_channel(grpc.aio, *self._arguments, repeats=False, new=True) as channel:
+        async with _open_channel(grpc.aio, *self._arguments, new=True) as channel:
             try:
                 async with asyncio.timeout(timeout):
                     await channel.channel_ready()
@@ -162,9 +185,7 @@ class AsyncChannel:
 
     def _open(self) -> tuple[Any, Any, Any]:
         if self._opened is None:
-            channel = _open_channel(
-                grpc.aio, *self._arguments, repeats=self._repeats, new=self._new
-            )
+            channel = _open_channel(grpc.aio, *self._arguments, new=self._new)
             self._opened = channel, *_calls(channel, self._codec)
         return self._opened
 
@@ -184,13 +205,13 @@ def _call(method: Any, request: Any, **arguments: Any) -> Any:
 
 
 def _open_channel(
-    module: Any, address: Address, credentials: Any, *, repeats: bool, new: bool = False
+    module: Any, arguments: Mapping[str, Any], credentials: Any, *, new: bool = False
 ) -> Any:
     """Open a channel of `grpc` or of `grpc.aio`, with a new connection if that is asked for."""
-    arguments = channel_arguments(address, repeats=repeats)
     if new:
         # Channels with equal arguments share their connections otherwise.
-        arguments["options"] += (("grpc.use_local_subchannel_pool", 1),)
+        options = *arguments["options"], ("grpc.use_local_subchannel_pool", 1)
+        arguments = {**arguments, "options": options}
     if credentials is None:
         return module.insecure_channel(**arguments)
     return module.secure_channel(**arguments, credentials=credentials)
@@ -217,45 +238,48 @@ def _serialize(message: Any) -> bytes:
     return serialized
 
 
-def channel_arguments(address: Address, *, repeats: bool = True) -> dict[str, Any]:
+def channel_arguments(
+    address: Address,
+    security: Security | None = None,
+    proxy: Proxy | None = None,
+    channel_options: ChannelOptions = (),
+    *,
+    repeats: bool = True,
+) -> dict[str, Any]:
     """Return the arguments of `grpc.insecure_channel` and its kin: a target and options.
 
     Args:
         address: A gRPC address.
+        security: The names by which the server is called.
+        proxy: The proxy to go through.
+        channel_options: Options of the user's, which count above those of this project.
         repeats: Whether the channel repeats calls that reach no server.
 
     Returns:
         Keyword arguments.
     """
-    round_robin = address.scheme == "dns"
+    round_robin = address.is_round_robin
     reconnect_ms = int(_defaults.RECONNECT_SECONDS * 1000)
+    config = service_config(round_robin=round_robin, repeats=repeats)
+    options: dict[str, Any] = {
+        "grpc.service_config": json.dumps(config),
+        "grpc.max_send_message_length": -1,
+        "grpc.max_receive_message_length": _defaults.RESPONSE_LIMIT_BYTES,
+        "grpc.keepalive_time_ms": int(_defaults.KEEPALIVE_SECONDS * 1000),
+        "grpc.keepalive_timeout_ms": int(_defaults.KEEPALIVE_TIMEOUT_SECONDS * 1000),
+        "grpc.min_reconnect_backoff_ms": int(_defaults.BACKOFF_SECONDS * 1000),
+        "grpc.initial_reconnect_backoff_ms": int(_defaults.BACKOFF_SECONDS * 1000),
+        "grpc.max_reconnect_backoff_ms": reconnect_ms,
+        # A server that is started anew may have another address.
+        "grpc.dns_min_time_between_resolutions_ms": reconnect_ms,
+        # gRPC itself would take loopback to the proxies of the environment, too.
+        "grpc.enable_http_proxy": int(proxy is not None),
+    }
+    if proxy is not None:
+        options["grpc.http_proxy"] = proxy.url
+    options |= Names.of(address, security or Security()).grpc_options(address)
+    options |= dict(channel_options)
     return {
         "target": f"dns:///{address.location}" if round_robin else address.location,
-        "options": (
-            (
-                "grpc.service_config",
-                json.dumps(service_config(round_robin=round_robin, repeats=repeats)),
-            ),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.max_receive_message_length", _defaults.RESPONSE_LIMIT_BYTES),
-            ("grpc.keepalive_time_ms", int(_defaults.KEEPALIVE_SECONDS * 1000)),
-            ("grpc.keepalive_timeout_ms", int(_defaults.KEEPALIVE_TIMEOUT_SECONDS * 1000)),
-            ("grpc.min_reconnect_backoff_ms", int(_defaults.BACKOFF_SECONDS * 1000)),
-            ("grpc.initial_reconnect_backoff_ms", int(_defaults.BACKOFF_SECONDS * 1000)),
-            ("grpc.max_reconnect_backoff_ms", reconnect_ms),
-            # A server that is started anew may have another address.
-            ("grpc.dns_min_time_between_resolutions_ms", reconnect_ms),
-            ("grpc.enable_http_proxy", int(not is_called_directly(address))),
-            *_names(address),
-        ),
+        "options": tuple(options.items()),
     }
-
-
-def _names(address: Address) -> tuple[tuple[str, str], ...]:
-    """Return the options by which a server is called by its name at one of its IP addresses."""
-    if address.authority is None:
-        return ()
-    authority = ("grpc.default_authority", f"{address.authority}:{address.port}")
-    if not address.is_secure:
-        return (authority,)
-    return authority, ("grpc.ssl_target_name_override", address.authority)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
 from bertqa.errors import ClientStateError, ProtocolError
-from bertqa.transport._address import Address
+from bertqa.transport._address import Address, is_loopback
 from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._proxies import Proxy, find_proxy
 from bertqa.transport._security import Security
 
 
@@ -20,25 +20,23 @@ def client_arguments(
 ) -> dict[str, Any]:
     """Return the arguments of `httpx.Client` or `httpx.AsyncClient` for a server.
 
-    The proxies that the environment names (`HTTP_PROXY` and its kin) are followed, except to what
-    `is_called_directly`.
-
     Args:
         address: The server, over HTTP or HTTPS.
-        security: TLS files, and headers to send with each request.
-        direct: Never use a proxy, whatever the environment says.
+        security: TLS files; the headers belong to each request.
+        direct: Never use a proxy, whatever the environment says; see `proxy_of`.
 
     Returns:
         Keyword arguments.
 
     Raises:
-        InvalidOptionError: A TLS file cannot be read.
+        InvalidOptionError: A TLS file or a proxy cannot be used.
     """
+    proxy = proxy_of(address, direct=direct)
     return {
-        "base_url": str(address),
-        "headers": {**_names(address), **security.headers},
+        "proxy": None if proxy is None else proxy.url,
         "verify": security.ssl_context() if address.is_secure else False,
-        "trust_env": not (direct or is_called_directly(address)),
+        # The proxies of the environment are chosen here: httpx calls loopback through them.
+        "trust_env": False,
     }
 
 
@@ -54,22 +52,34 @@ def mapped_errors(address: Address, mapper: ErrorMapper) -> Iterator[None]:
         yield
     except (httpx.TimeoutException, TimeoutError) as error:
         raise mapper.timed_out(str(error)) from error
-    except httpx.NetworkError as error:
-        raise mapper.unreachable(str(error)) from error
+    except (httpx.NetworkError, httpx.ProxyError) as error:
+        raise mapper.unreachable(str(error) or type(error).__name__) from error
     except httpx.RemoteProtocolError as error:
         if "disconnected" in str(error) or "peer closed" in str(error):
             raise mapper.unreachable(str(error)) from error
-        raise ProtocolError(
-            f"{address} does not speak HTTP: is it a gRPC port?", detail=str(error)
-        ) from error
+        raise mapper.not_http(str(error)) from error
     except RuntimeError as error:
         if "closed" not in str(error):
             raise
         raise ClientStateError(f"The connection to {address} is closed.") from error
-    except httpx.HTTPError as error:
-        raise ProtocolError(
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        failure = ProtocolError(
             f"{address} sent HTTP that is not valid: {error}.", detail=str(error)
-        ) from error
+        )
+        raise mapper.of_the_way(failure) from error
+
+
+def proxy_of(address: Address, *, direct: bool = False) -> Proxy | None:
+    """Return the proxy of the environment through which an address is called, if there is one.
+
+    Args:
+        address: The address of a server.
+        direct: Whether none is wanted.
+
+    Raises:
+        InvalidOptionError: The address of the proxy cannot be read or used.
+    """
+    return None if direct or is_called_directly(address) else find_proxy(address)
 
 
 def is_called_directly(address: Address) -> bool:
@@ -82,18 +92,3 @@ def is_called_directly(address: Address) -> bool:
         address: The address of a server.
     """
     return address.authority is not None or is_loopback(address.host)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine by its name or its IP address."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _names(address: Address) -> dict[str, str]:
-    """Return the headers by which a server is called by its name at one of its IP addresses."""
-    return {} if address.authority is None else {"host": f"{address.authority}:{address.port}"}

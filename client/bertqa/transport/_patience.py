@@ -6,7 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from bertqa.errors import DeadlineExceededError, ServerOverloadedError, ServerUnreachableError
+from bertqa.errors import (
+    CertificateError,
+    DeadlineExceededError,
+    ServerOverloadedError,
+    ServerUnreachableError,
+)
 from bertqa.transport._retries import pauses
 
 T = TypeVar("T")
@@ -40,6 +45,8 @@ def patiently(ask: Callable[[], T], seconds: float, *, met: bool = True) -> T:
     while True:
         try:
             return ask()
+        except CertificateError:
+            raise
         except NO_ANSWER as error:
             is_stranger = not met and isinstance(error, ServerUnreachableError)
             pause = next(few if is_stranger else many, None)

@@ -8,7 +8,7 @@ import socket
 import urllib.request
 
 from bertqa.transport._address import Address
-from bertqa.transport._http import is_loopback
+from bertqa.transport._proxies import is_excepted
 
 
 async def async_resolve(address: Address) -> list[str]:
@@ -30,7 +30,7 @@ def may_have_several(address: Address) -> bool:
 
     An IP address and a loopback name do not, and where a proxy is used, it resolves the name.
     """
-    if is_loopback(address.host):
+    if address.is_local:
         return False
     try:
         ipaddress.ip_address(address.host)
@@ -43,4 +43,4 @@ def _has_proxy(address: Address) -> bool:
     """gRPC and httpx both follow the environment's proxies, gRPC those of HTTP for all."""
     if not urllib.request.getproxies().keys() & {"grpc", "http", "https", "all"}:
         return False
-    return not urllib.request.proxy_bypass(address.host)
+    return not is_excepted(address)

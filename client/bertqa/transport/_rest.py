@@ -16,7 +16,8 @@ from bertqa import _defaults
 from bertqa.errors import ProtocolError
 from bertqa.transport._address import Address
 from bertqa.transport._error_mapping import ErrorMapper
-from bertqa.transport._http import client_arguments, mapped_errors
+from bertqa.transport._http import client_arguments, mapped_errors, proxy_of
+from bertqa.transport._names import Names
 from bertqa.transport._retries import pauses
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import RestCodec
@@ -25,24 +26,52 @@ from bertqa.transport.codecs import RestCodec
 class RestConnection:
     """The state of a connection, whether its calls are awaited or not."""
 
-    def __init__(self, address: Address, model: str, security: Security, *, repeats: bool) -> None:
+    def __init__(
+        self,
+        address: Address,
+        model: str,
+        security: Security,
+        *,
+        repeats: bool,
+        is_own_client: bool,
+    ) -> None:
         self._address = address
         self._model = model
+        self._security = security
         self._repeats = repeats
+        self._is_own_client = is_own_client
         self._codec = RestCodec(model)
+        names = Names.of(address, security)
+        self._name_headers = names.headers()
+        # A client of the user's has its own way to the server.
+        self._proxy = proxy_of(address) if is_own_client else None
         # A server that answered before is waited for; one that never answered is not.
         self._met = False
         # TLS checks the certificate against the name, where the address is an IP address.
         self._extensions: dict[str, Any] = (
-            {} if address.authority is None else {"sni_hostname": address.authority}
+            {} if names.certificate is None else {"sni_hostname": names.certificate}
         )
-        self._client_arguments: dict[str, Any] = {
-            **client_arguments(address, security),
-            "limits": httpx.Limits(max_connections=_defaults.REST_CONNECTIONS),
-        }
+        self._client_arguments: dict[str, Any] = (
+            {
+                **client_arguments(address, security),
+                "limits": httpx.Limits(max_connections=_defaults.REST_CONNECTIONS),
+            }
+            if is_own_client
+            else {}
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._address)!r}, model={self._model!r})"
+
+    def _mapper(self, version: int | None) -> ErrorMapper:
+        return ErrorMapper(str(self._address), self._model, version, self._proxy)
+
+    def _url(self, path: str) -> str:
+        return f"{self._address}{path}"
+
+    def _may_be_explained(self) -> bool:
+        """Return whether a handshake of our own goes the way that the calls go."""
+        return self._is_own_client and self._proxy is None and not self._met
 
     def _waits(self, deadline: float) -> Iterator[float]:
         """Yield the pauses before further attempts where no server answers."""
@@ -57,8 +86,8 @@ class RestConnection:
     def _check_status(self, response: httpx.Response, body: bytes, mapper: ErrorMapper) -> None:
         if response.status_code != httpx.codes.OK:
             detail = self._codec.error_detail(body)
-            retry_after = response.headers.get("Retry-After")
-            raise mapper.from_http(response.status_code, detail, retry_after)
+            retry_after, location = map(response.headers.get, ("Retry-After", "Location"))
+            raise mapper.from_http(response.status_code, detail, retry_after, location)
         self._met = True
 
     def _is_left(self, response: httpx.Response) -> bool:

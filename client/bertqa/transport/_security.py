@@ -2,122 +2,167 @@
 
 from __future__ import annotations
 
-import re
+import inspect
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import grpc
 
-from bertqa._reason import reason_of
-from bertqa.errors import InvalidOptionError
+from bertqa.errors import AccessDeniedError, BertQAError, InvalidOptionError
+from bertqa.transport._address import Address
+from bertqa.transport._call_headers import CALL_HEADERS
+from bertqa.transport._headers import checked_headers, checked_token
+from bertqa.transport._tls import TLS
 
-_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+Token = str | Callable[[], str | Awaitable[str]]
+"""A bearer token, or what returns the one of now: called for each request."""
 
-
-@dataclass(frozen=True, slots=True)
-class TLS:
-    """Files in PEM format, for a private certificate authority or for mutual TLS.
-
-    Attributes:
-        ca: The certificates to trust instead of the system's.
-        certificate: The client's own certificate chain, for mutual TLS.
-        key: The private key of `certificate`.
-
-    Raises:
-        InvalidOptionError: Only one of `certificate` and `key` is given.
-    """
-
-    ca: str | Path | None = None
-    certificate: str | Path | None = None
-    key: str | Path | None = None
-
-    def __post_init__(self) -> None:
-        if (self.certificate is None) != (self.key is None):
-            raise InvalidOptionError("TLS needs certificate= and key= together.")
+_AUTHORIZATION = "authorization"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Security:
-    """TLS files, and the headers to send with each call.
+    """TLS, and what to send with each call.
 
     Attributes:
-        tls: The TLS files.
+        tls: How to check and what to show; None where nothing was asked for.
         headers: Headers by lower-case name; their values are secrets, which `repr` leaves out.
+        token: A bearer token, or what returns one.
     """
 
-    tls: TLS = field(default_factory=TLS)
+    tls: TLS | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    token: Token | None = None
 
     def __repr__(self) -> str:
-        return f"Security(tls={self.tls!r}, headers={sorted(self.headers)} (values hidden))"
+        names = sorted([*self.headers, *([] if self.token is None else [_AUTHORIZATION])])
+        return f"Security(tls={self.tls!r}, headers={names} (values hidden))"
 
     @classmethod
-    def of(cls, tls: TLS | None, token: str | None, headers: Mapping[str, str] | None) -> Security:
+    def of(
+        cls,
+        tls: TLS | None = None,
+        token: Token | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Security:
         """Combine what a user passed.
 
         Args:
-            tls: The TLS files, or None for the system's certificates.
-            token: A bearer token, or None.
-            headers: More headers, or None; names become lower case, as gRPC requires it.
+            tls: TLS files and the server's name, or None for the system's certificates.
+            token: A bearer token, or what returns the one of now, or None. It may return an
+                awaitable where the client is asynchronous. One newline at the end is left out.
+            headers: More headers, or None; names become lower case, as gRPC requires it. `Host`
+                is the name by which the server is called, over gRPC too.
 
         Returns:
             The combination.
 
         Raises:
-            InvalidOptionError: The token or a header has characters that cannot be sent.
+            InvalidOptionError: The token or a header cannot be sent; the message names it, and does
+                not show its value.
         """
-        merged = {name.lower(): value for name, value in (headers or {}).items()}
+        if not (tls is None or isinstance(tls, TLS)):
+            raise InvalidOptionError(f"tls= is a {type(tls).__name__}: pass bertqa.TLS(...).")
+        checked = checked_headers(headers)
         if token is not None:
-            merged["authorization"] = f"Bearer {token}"
-        for name, value in merged.items():
-            if not _HEADER_VALUE.fullmatch(value):
-                # The value may be a secret, so that it is not shown.
+            if _AUTHORIZATION in checked:
                 raise InvalidOptionError(
-                    f"The header {name!r} cannot be sent: its value has to be printable ASCII."
+                    "Pass token= or the header 'authorization', and not both: token= is sent as it."
                 )
-        return cls(tls or TLS(), merged)
+            if not callable(token):
+                token = checked_token(token)
+        return cls(tls, checked, token)
+
+    @property
+    def server_name(self) -> str | None:
+        """The name that the server's certificate is for, where that is not the address's."""
+        return None if self.tls is None else self.tls.server_name
+
+    async def async_headers(self) -> dict[str, str]:
+        """Return the headers of one call, with the token of now and those of this call alone.
+
+        Raises:
+            BertQAError: The token cannot be had, or cannot be sent.
+        """
+        token = self._current_token()
+        if inspect.isawaitable(token):
+            try:
+                token = await token
+            except BertQAError:
+                raise
+            except Exception as error:
+                raise _no_token(error) from error
+        return self._with_token(token)
+
+    def sync_headers(self) -> dict[str, str]:
+        """Return the headers of one call, with the token of now and those of this call alone.
+
+        Raises:
+            BertQAError: The token cannot be had, or cannot be sent.
+        """
+        token = self._current_token()
+        if inspect.isawaitable(token):
+            if inspect.iscoroutine(token):
+                token.close()
+            raise InvalidOptionError(
+                "token= returns an awaitable, which AsyncQAClient alone can wait for: pass a "
+                "function that returns the token itself."
+            )
+        return self._with_token(token)
+
+    def _current_token(self) -> object:
+        if not callable(self.token):
+            return self.token
+        try:
+            return self.token()
+        except BertQAError:
+            raise
+        except Exception as error:
+            raise _no_token(error) from error
+
+    def _with_token(self, token: object) -> dict[str, str]:
+        if self.token is None:
+            return {**self.headers, **CALL_HEADERS.get()}
+        authorization = f"Bearer {checked_token(token)}"
+        return {**self.headers, _AUTHORIZATION: authorization, **CALL_HEADERS.get()}
+
+    def check_fits(self, *addresses: Address) -> None:
+        """Check that nothing that was asked for would be ignored, or readable on the way.
+
+        Args:
+            *addresses: The addresses that are called.
+
+        Raises:
+            InvalidOptionError: TLS is asked for at addresses that are not encrypted, or a token for
+                one that is not, and not on this machine.
+        """
+        first = addresses[0]
+        if self.tls is not None and not any(each.is_secure for each in addresses):
+            raise InvalidOptionError(
+                f"The options of TLS do not fit {first}, which is not encrypted: write "
+                f"{first.encrypted}, or leave them out."
+            )
+        for each in addresses if self.token is not None else ():
+            if not (each.is_secure or each.is_local):
+                raise InvalidOptionError(
+                    f"The token could be read on its way to {each}, which is not encrypted: write "
+                    f"{each.encrypted}. Where something else encrypts the way, such as a service "
+                    "mesh, pass the header Authorization itself."
+                )
 
     def grpc_credentials(self) -> grpc.ChannelCredentials:
-        """Return the credentials of a gRPC channel.
-
-        Raises:
-            InvalidOptionError: A TLS file cannot be read or is not valid.
-        """
-        if self.tls != TLS():
-            self.ssl_context()  # gRPC itself reports a damaged file as a server that is away.
-        return grpc.ssl_channel_credentials(
-            root_certificates=_read(self.tls.ca),
-            private_key=_read(self.tls.key),
-            certificate_chain=_read(self.tls.certificate),
-        )
+        """Return the credentials of a gRPC channel; see `TLS.grpc_credentials`."""
+        return (self.tls or TLS()).grpc_credentials()
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Return the TLS context of an HTTP client.
-
-        Raises:
-            InvalidOptionError: A TLS file cannot be read or is not valid.
-        """
-        try:
-            context = ssl.create_default_context(cafile=self.tls.ca)
-            if self.tls.certificate is not None:
-                context.load_cert_chain(self.tls.certificate, self.tls.key, password="")
-        except OSError as error:  # ssl.SSLError is one
-            files = filter(None, (self.tls.ca, self.tls.certificate, self.tls.key))
-            raise InvalidOptionError(
-                f"The TLS files {', '.join(map(str, files))} cannot be used: {reason_of(error)}. "
-                "Pass files in PEM format, and a key without a password."
-            ) from error
-        return context
+        """Return the TLS context of an HTTP client; see `TLS.ssl_context`."""
+        return (self.tls or TLS()).ssl_context()
 
 
-def _read(path: str | Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidOptionError(
-            f"The TLS file {path} cannot be read: {reason_of(error)}."
-        ) from error
+def _no_token(error: Exception) -> BertQAError:
+    """Return the error for a token that could not be had."""
+    return AccessDeniedError(
+        f"There is no token to send: token= raised {type(error).__name__}: {error}.",
+        detail=str(error),
+    )

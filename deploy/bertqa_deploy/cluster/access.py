@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
 from bertqa._reason import reason_of
+from bertqa.transport import is_loopback
 from bertqa_deploy.errors import ClusterError
 
 _LOOK_SECONDS = 0.5
@@ -78,7 +80,15 @@ class Access:
                 detail=reason_of(error),
             ) from error
         _set_as_helm_does(found)
-        return client.ApiClient(found)
+        try:
+            _spare_loopback(found)
+            return client.ApiClient(found)
+        except (HTTPError, ImportError, ValueError) as error:
+            raise ClusterError(
+                f"The proxy of the environment for {found.host} (https_proxy, all_proxy) cannot be "
+                "used: correct the variable, unset it, or list the host in NO_PROXY.",
+                detail=reason_of(error),
+            ) from error
 
 
 def find_access(namespace: str | None = None) -> Access:
@@ -221,6 +231,15 @@ def _set_as_helm_does(configuration: Any) -> None:
         configuration.tls_server_name = os.environ["HELM_KUBETLS_SERVER_NAME"]
     if os.environ.get("HELM_KUBEINSECURE_SKIP_TLS_VERIFY", "").lower() in ("1", "t", "true"):
         configuration.verify_ssl = False
+
+
+def _spare_loopback(configuration: Any) -> None:
+    """Keep the proxies of the environment from standing before this machine, as for Helm."""
+    host = urlsplit(configuration.host).hostname or ""
+    of_environment = client.Configuration(host=configuration.host).proxy
+    if is_loopback(host) and configuration.proxy == of_environment:
+        # It counts for requests, and for tunnels, which read the environment by themselves.
+        configuration.no_proxy = ",".join(filter(None, (configuration.no_proxy, host)))
 
 
 def _pod_namespace() -> str:

@@ -30,7 +30,8 @@ _IN_CLUSTER = "--in-cluster"
 # not get into the Job's specification.
 _NOT_PASSED_ON = (
     *("--release", "--namespace", "--chart", "--data", "--repository"),
-    *("--url", "--metadata-url", "--ca", "--certificate", "--key", "--token", "--header"),
+    *("--url", "--metadata-url", "--ca", "--certificate", "--key", "--server-name"),
+    *("--token", "--token-file", "--header"),
 )
 
 

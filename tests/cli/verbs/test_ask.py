@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -175,3 +178,139 @@ def test_a_file_of_questions_that_is_not_there_is_named(
 
     assert result.status == 2
     assert str(absent) in result.err
+
+
+TABLE = f"nr\tFrage\tText\n1\t{QUESTION}\t{CONTEXT}\n2\t\t{CONTEXT}\n"
+
+
+def piped(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+
+
+def test_columns_formats_and_options_of_a_file(
+    invoke: Invoke, served: Served, tmp_path: Path
+) -> None:
+    questions, answers = tmp_path / "questions.tsv.gz", tmp_path / "answers.jsonl"
+    questions.write_bytes(gzip.compress(TABLE.encode()))
+    names = ["--question-column", "frage", "--context-column", "text", "--id-column", "NR"]
+    options = ["--top-k", "3", "--max-answer-len", "2", "--doc-stride", "4", "--no-align-to-words"]
+    connection = ["--url", served.rest_url]
+
+    result = invoke(
+        *("ask", "--input", str(questions), "--output", str(answers), "--json"),
+        *(*names, *options, *connection),
+    )
+    one = invoke("ask", QUESTION, "--context", CONTEXT, "--json", *options, *connection)
+
+    assert json.loads(result.out) == {"answered": 1, "resumed": 0, "failed": 1}
+    *found, bad = (json.loads(line) for line in answers.read_text().splitlines())
+    assert [each["rank"] for each in found] == [1, 2, 3]
+    assert [(each["answer"], each["start"]) for each in found] == [
+        (each["text"], each["start"]) for each in json.loads(one.out)
+    ]
+    assert (bad["nr"], bad["error"]) == ("2", "The question is empty.")
+
+
+def test_no_answer_competes_where_it_is_wanted(invoke: Invoke, served: Served) -> None:
+    ask = ["ask", QUESTION, "--context", CONTEXT, "--json", "--top-k", "3000"]
+    connection = ["--url", served.rest_url]
+
+    with_none = json.loads(invoke(*ask, "--handle-impossible-answer", *connection).out)
+    without = json.loads(invoke(*ask, *connection).out)
+
+    assert "" in {each["text"] for each in with_none}
+    assert "" not in {each["text"] for each in without}
+
+
+def test_a_pipe_goes_in_and_out(
+    invoke: Invoke, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piped(TABLE.encode(), monkeypatch)
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, write_through=True))
+
+    result = invoke(
+        *("ask", "--input", "-", "--output", "-", "--url", served.rest_url),
+        *("--question-column", "Frage", "--context-column", "Text"),
+    )
+
+    rows = list(csv.DictReader(io.StringIO(written.getvalue().decode()), delimiter="\t"))
+    assert result.status == 0
+    assert [row["nr"] for row in rows] == ["1", "2"]
+    assert rows[0]["answer"] in CONTEXT
+    assert "1 questions answered." in result.err
+    assert "Bad rows: 1;" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "expected"),
+    [
+        (["--output", "-", "--json"], 2, "--json and --output - would both write"),
+        (["--output", "out.csv"], 1, "has no column question and no column context; its columns "),
+        (["--output", "out.csv"], 1, "--question-column and --context-column"),
+        (["--output", "out.csv", "--context-column", "QUESTION"], 2, "both in the column"),
+        (["--output", "/nowhere/out.csv"], 2, "there is no directory /nowhere"),
+    ],
+)
+def test_files_that_cannot_be_asked_are_named(
+    invoke: Invoke,
+    served: Served,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    status: int,
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.tsv").write_text(TABLE)
+
+    result = invoke("ask", "--input", "in.tsv", *arguments, "--url", served.rest_url)
+
+    assert result.status == status
+    assert expected in " ".join(result.err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tsv"]
+
+
+def test_a_server_that_is_away_leaves_the_way_to_resume(
+    invoke: Invoke, tmp_path: Path, free_port: int
+) -> None:
+    questions = tmp_path / "in.jsonl"
+    questions.write_text(json.dumps({"question": QUESTION, "context": CONTEXT}) + "\n")
+
+    result = invoke(
+        *("ask", "--input", str(questions), "--output", str(tmp_path / "out.jsonl")),
+        *("--url", f"http://127.0.0.1:{free_port}"),
+    )
+
+    assert result.status == 1
+    assert "0 of 1 rows are done" in " ".join(result.err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_context_does_not_command_the_terminal(invoke: Invoke, served: Served) -> None:
+    context = f"{CONTEXT} \x1b]0;title\x07 \x1b[2J [red]Rouen[/] \u202eabc"
+
+    result = invoke(
+        "ask", QUESTION, "--context", context, "--top-k", "40", "--url", served.rest_url
+    )
+
+    assert result.status == 0
+    assert r"\x1b]0;title\x07 \x1b[2J [red]Rouen[/] \u202eabc" in result.out
+    assert not {"\x1b", "\x07", "\u202e"} & set(result.out)
+
+
+def test_a_reader_that_has_enough_ends_the_run_quietly(served: Served, tmp_path: Path) -> None:
+    questions = tmp_path / "in.jsonl"
+    row = json.dumps({"question": QUESTION, "context": CONTEXT, "note": "x" * 9000})
+    questions.write_text(f"{row}\n" * 200)
+    command = [sys.executable, "-m", "bertqa_cli.main", "ask", "--input", str(questions)]
+
+    ended = subprocess.run(
+        ["sh", "-c", f"{shlex.join(command)} --output - --url {served.rest_url} | head -1"],
+        capture_output=True,
+        check=False,
+    )
+
+    assert json.loads(ended.stdout)["note"] == "x" * 9000
+    assert b"Traceback" not in ended.stderr
+    assert b"error" not in ended.stderr

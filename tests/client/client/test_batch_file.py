@@ -135,14 +135,18 @@ def test_bad_rows_are_reported_and_stop_nothing(tmp_path: Path, client: QAClient
         assert (expected in problem) if expected else problem == ""
 
 
-def test_bytes_that_are_not_text_spoil_only_their_row(tmp_path: Path, client: QAClient) -> None:
+def test_lines_within_a_field_and_the_mark_of_utf8_are_read(
+    tmp_path: Path, client: QAClient
+) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(
-        b"\xef\xbb\xbfquestion,context\r\nWho?,The Normans.\r\nWho?,caf\xe9\r\n"
+        b"\xef\xbb\xbfquestion,context\r\nWho?,The Normans.\r\nWho?,caf\xc3\xa9\r\n"
         b'Who?,"two\r\nlines, The Normans."\r\n'
     )
-    assert answer_file(client, source, target) == BatchReport(answered=2, resumed=0, failed=1)
-    assert "lone surrogate" in read(target)[1]["error"]
+    assert answer_file(client, source, target) == BatchReport(answered=3, resumed=0, failed=0)
+    assert list(read(target)[0]) == [
+        *("question", "answer", "start", "end", "score", "model_version", "error")
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

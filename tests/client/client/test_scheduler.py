@@ -17,6 +17,7 @@ from bertqa.errors import (
     ServerOverloadedError,
     ServerUnreachableError,
 )
+from bertqa.qa import no_pace
 from bertqa.transport import InferResult
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
@@ -44,13 +45,24 @@ def respond(request: Request, transport: InProcessTransport) -> Response:
 
 
 def drain(scheduler: Scheduler) -> list[Request]:
-    """Take all requests that there are."""
+    """Take all requests that there are, after the work on long texts."""
+    compute(scheduler)
     found = []
     while scheduler.has_request(last=True):
         request = scheduler.next_request(last=True)
         if request is not None:
             found.append(request)
     return found
+
+
+def compute(scheduler: Scheduler) -> None:
+    """Do all the work on long texts that there is."""
+    while (computation := scheduler.next_computation()) is not None:
+        try:
+            result = computation.work(no_pace)
+        except BertQAError as error:
+            result = error
+        scheduler.computed(computation, result)
 
 
 def drain_pauses(scheduler: Scheduler) -> list[Sleep]:
@@ -130,6 +142,7 @@ def test_a_question_whose_batches_all_fail_learns_of_it_once(registry: ModelRegi
     scheduler.wake(pause)
     for batch in drain(scheduler):
         scheduler.receive(batch, respond(batch, transport))
+    compute(scheduler)
     ((_, outcome),) = scheduler.ready()
     assert isinstance(outcome, list)
     assert scheduler._under_way == 0

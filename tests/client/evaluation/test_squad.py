@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bertqa.errors import DataError
@@ -119,3 +123,149 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="is not valid JSON in UTF-8"):
         read_squad(binary)
+
+
+FLAT = [
+    {
+        "id": f"f{n}",
+        "title": "t",
+        "context": CONTEXT,
+        "question": "Who wrote it?",
+        "answers": {"text": [text] * golds, "answer_start": [start] * golds},
+    }
+    for n, (text, start, golds) in enumerate([("Zoë", 0, 2), ("opera", 16, 1), ("", 0, 0)])
+]
+EXPECTED = [
+    ("f0", (GoldAnswer("Zoë", 0), GoldAnswer("Zoë", 0))),
+    ("f1", (GoldAnswer("opera", 16),)),
+    ("f2", ()),
+]
+LINES = "".join(json.dumps(record) + "\n" for record in FLAT).encode()
+
+
+def parquet(records: list[dict[str, Any]]) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(records), file)
+    return file.getvalue()
+
+
+def as_pairs(record: dict[str, Any]) -> dict[str, Any]:
+    """Answers one by one, as SQuAD's own are."""
+    golds = zip(record["answers"]["text"], record["answers"]["answer_start"], strict=True)
+    return {**record, "answers": [{"text": text, "answer_start": start} for text, start in golds]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.jsonl", LINES),
+        ("data.json", LINES),
+        ("data.json", LINES.decode().replace("Zo\\u00eb", "Zoë").encode("utf-8-sig")),
+        ("data.ndjson.gz", gzip.compress(LINES)),
+        ("data.json.gz", gzip.compress(LINES)),
+        ("data.json", json.dumps(FLAT, indent=1).encode()),
+        ("data.json.gz", gzip.compress(json.dumps({"data": FLAT}).encode())),
+        ("data.jsonl", "".join(json.dumps(as_pairs(each)) + "\r\n\r\n" for each in FLAT).encode()),
+        ("train.parquet", parquet(FLAT)),
+        ("train.parquet", parquet([as_pairs(each) for each in FLAT])),
+        ("named-wrongly.json", parquet(FLAT)),
+    ],
+)
+def test_flat_records_are_read_in_every_form_that_libraries_write(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    dataset = read_squad(path)
+    assert [(question.id, question.answers) for question in dataset] == EXPECTED
+    assert {question.context for question in dataset} == {CONTEXT}
+    assert dataset.name == name
+
+
+def test_one_record_is_a_data_set_and_squad_may_stand_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(LINES.splitlines()[0])
+    assert len(read_squad(path)) == 1
+    path.write_text(json.dumps(document(qa("a", ("Zoë", 0)))))
+    assert len(read_squad(path)) == 1
+    packed = tmp_path / "squad.json.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_squad(packed).questions == read_squad(path).questions
+
+
+def test_ids_may_be_numbers_and_what_is_null_is_not_there(tmp_path: Path) -> None:
+    lacking = qa("b", is_impossible=True)
+    del lacking["answers"]
+    path = write(
+        tmp_path,
+        document(
+            {**qa("a", ("Zoë", 0)), "id": 7},
+            lacking,
+            qa("c", is_impossible=True, answers=None),
+            qa("d", ("Zoë", 0), is_impossible=None),
+            qa("e", is_impossible=None),
+            qa("f", is_impossible=1),
+        ),
+    )
+    dataset = read_squad(path)
+    assert [question.id for question in dataset] == ["7", "b", "c", "d", "e", "f"]
+    impossible = [False, True, True, False, True, True]
+    assert [question.is_impossible for question in dataset] == impossible
+
+
+def test_answers_that_are_missing_without_a_mark_are_a_fault(tmp_path: Path) -> None:
+    for more in ({}, {"is_impossible": False}, {"is_impossible": None}):
+        record = {**FLAT[0], **more}
+        del record["answers"]
+        with pytest.raises(DataError, match="answers is missing"):
+            read_squad(write(tmp_path, [record]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LINES + b"{\n", "line 4"),
+        (LINES + b"[]\n", "at record 4, found a list"),
+        (
+            json.dumps([{**FLAT[0], "answers": {"text": ["Zoë"]}}]).encode(),
+            "answer_start is missing",
+        ),
+        (
+            json.dumps([{**FLAT[0], "answers": {"text": ["Zoë"], "answer_start": []}}]).encode(),
+            "at record 1.answers, 1 texts have 0 values of answer_start",
+        ),
+        (json.dumps([{**FLAT[0], "id": True}]).encode(), "at record 1, id is true or false"),
+        (json.dumps([FLAT[0], {**FLAT[1], "id": "f0"}]).encode(), "record 2, the id 'f0' stands"),
+        (gzip.compress(LINES * 100)[:-20], "compressed data are cut short"),
+        (parquet(FLAT)[:-20], "cannot be read as Parquet"),
+        (b'{"id": "caf\xe9"}\n', "not valid JSON in UTF-8"),
+    ],
+)
+def test_flat_records_that_are_damaged_are_refused_with_their_place(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "data.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as raised:
+        read_squad(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "unit"), [(17, "UTF-16 units, as JavaScript"), (20, "bytes of UTF-8")]
+)
+def test_offsets_in_other_units_are_named(tmp_path: Path, start: int, unit: str) -> None:
+    good = [qa(f"g{n}", ("Zoë", 0)) for n in range(99)]
+    wrong = [qa(f"w{n}", ("opera", start)) for n in range(3)]
+    with pytest.raises(DataError, match=f"count {unit}.*count characters"):
+        read_squad(write(tmp_path, document(*good, *wrong)))
+    dataset = read_squad(write(tmp_path, document(*good, *good_more(), wrong[0])))
+    assert dataset.warning is not None
+    assert f"count {unit}" in dataset.warning
+    mixed = [*good, wrong[0], qa("far", ("opera", 2)), qa("off", ("opera", 3))]
+    with pytest.raises(DataError, match=r"Offsets count characters, not bytes\."):
+        read_squad(write(tmp_path, document(*mixed)))
+
+
+def good_more() -> list[dict[str, Any]]:
+    return [qa(f"m{n}", ("Zoë", 0)) for n in range(99)]

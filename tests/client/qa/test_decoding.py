@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bertqa.errors import InvalidContextError, InvalidOptionError
 from bertqa.qa import Decoder, Logits, PipelineDecoder, QATokenizer, Span, SquadDecoder, Window
-from bertqa.qa._tokenization import OUTSIDE
+from bertqa.qa._windows import OUTSIDE
 from tests.support.models import tokenizer_json
 
 GOLDEN = Path(__file__).parent / "golden"

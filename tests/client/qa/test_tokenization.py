@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import ByteLevel
 
+from bertqa import _defaults
 from bertqa.errors import (
     BertQAError,
+    DeadlineExceededError,
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
     TokenizerError,
 )
-from bertqa.qa import QATokenizer, Window
-from bertqa.qa._tokenization import OUTSIDE
+from bertqa.qa import QATokenizer, Windows
+from bertqa.qa._encoding import Encoder, Pace, no_pace
+from bertqa.qa._windows import OUTSIDE, Tokens
 from tests.support.models import tokenizer_json
 
 QUESTION = "Who gave their name to Normandy?"
@@ -27,7 +33,7 @@ CONTEXT = "The Normans gave their name to Normandy, a region in northern France.
 TOKENIZER = QATokenizer.from_json(tokenizer_json())
 
 
-def windows(question: str = QUESTION, context: str = CONTEXT, **lengths: Any) -> list[Window]:
+def windows(question: str = QUESTION, context: str = CONTEXT, **lengths: Any) -> Windows:
     return TOKENIZER.windows(question, context, **lengths)
 
 
@@ -207,3 +213,151 @@ def test_a_tokenizer_that_does_not_join_pairs_is_refused() -> None:
     plain["post_processor"] = None
     with pytest.raises(TokenizerError, match="no special token between"):
         QATokenizer.from_json(json.dumps(plain))
+
+
+PIECES = st.text(
+    st.one_of(
+        st.sampled_from(
+            "ab é\u0301ßIİ\u00a0\u200d\u3000。，、日本 \n\t\r.,-'\"()\u0000\ufffd😀👩‍🚒한국"
+        ),
+        st.characters(exclude_categories=("Cs",)),
+    ),
+    max_size=300,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=PIECES, length=st.integers(1, 40))
+def test_a_text_in_pieces_has_the_tokens_of_the_whole_text(text: str, length: int) -> None:
+    whole = TOKENIZER._encoder
+    expected = whole._tokens(text, no_pace)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_defaults, "LONG_TEXT", length)
+        found = whole._tokens(text, no_pace)
+        question = whole.question(text, 7)
+    assert found.ids.tolist() == expected.ids.tolist()
+    assert found.offsets.tolist() == expected.offsets.tolist()
+    assert found.word_offsets.tolist() == expected.word_offsets.tolist()
+    assert question.tolist() == expected.ids[:7].tolist()
+
+
+@pytest.mark.parametrize("strip_accents", [True, False, None])
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize("handle_chinese_chars", [True, False])
+def test_pieces_are_right_whatever_the_normalizer_does(
+    lowercase: bool, strip_accents: bool | None, handle_chinese_chars: bool
+) -> None:
+    tokenizer = Tokenizer.from_str(tokenizer_json())
+    tokenizer.normalizer = BertNormalizer(
+        lowercase=lowercase, strip_accents=strip_accents, handle_chinese_chars=handle_chinese_chars
+    )
+    whole = Encoder(tokenizer)
+    text = (
+        "Rene\u0301 \u0301x, 日本、東京。ΟΔΟΣ. ΟΔΟΣ! I\u0307 İ \u1100\u1161 de\u0301ja\u0300-vu "
+        * 3
+    )
+    expected = whole._tokens(text, no_pace)
+    for length in range(1, 30):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_defaults, "LONG_TEXT", length)
+            found = whole._tokens(text, no_pace)
+        assert found.ids.tolist() == expected.ids.tolist()
+        assert found.offsets.tolist() == expected.offsets.tolist()
+        assert found.word_offsets.tolist() == expected.word_offsets.tolist()
+
+
+def test_a_tokenizer_that_looks_across_words_gets_a_text_whole() -> None:
+    tokenizer = Tokenizer.from_str(tokenizer_json())
+    tokenizer.pre_tokenizer = ByteLevel()
+    met = json.loads(tokenizer_json())
+    met["added_tokens"].append(
+        {"id": 30_522, "content": "New York", "special": False, "single_word": False}
+        | {"lstrip": False, "rstrip": False, "normalized": True}
+    )
+    for each in (tokenizer, Tokenizer.from_str(json.dumps(met))):
+        assert [text for _, text in Encoder(each)._pieces("New York " * 1000, no_pace)] == [
+            "New York " * 1000
+        ]
+
+
+def test_work_on_a_long_text_ends_where_its_pace_says_so() -> None:
+    steps = 0
+
+    def pace() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 20:
+            raise DeadlineExceededError("It is late.")
+
+    with pytest.raises(DeadlineExceededError):
+        TOKENIZER.windows("Who?", CONTEXT * 400, pace=pace)
+    assert steps == 20
+    assert len(TOKENIZER.windows("Who?", CONTEXT * 400)) > 900
+
+
+def test_a_long_context_that_threads_need_at_once_is_encoded_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder = Encoder(Tokenizer.from_str(tokenizer_json()))
+    made: list[str] = []
+    tokens = Encoder._tokens
+
+    def counted(self: Encoder, text: str, pace: Pace) -> Tokens:
+        made.append(text)
+        return tokens(self, text, pace)
+
+    monkeypatch.setattr(Encoder, "_tokens", counted)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(encoder.context, [CONTEXT * 10] * 16))
+    assert len(made) == 1
+    assert all(each is found[0] for each in found)
+
+
+def test_kept_contexts_have_a_limit_of_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Encoder(Tokenizer.from_str(tokenizer_json()))
+    monkeypatch.setattr(_defaults, "CHARACTERS_CACHED", 3 * len(CONTEXT))
+    first = encoder.context(CONTEXT)
+    assert encoder.context("x" + CONTEXT) is not first
+    assert encoder.context(CONTEXT) is first
+    encoder.context(CONTEXT * 5)
+    assert encoder.context(CONTEXT) is not first
+
+
+def test_a_window_of_a_long_context_is_made_when_it_is_needed() -> None:
+    found = TOKENIZER.windows("Who?", CONTEXT * 10)
+    assert [found.tokens_in(index) for index in range(len(found))] == [len(each) for each in found]
+    assert [each.input_ids.tolist() for each in found[3:5]] == [
+        each.input_ids.tolist() for each in list(found)[3:5]
+    ]
+    assert found[-1].offsets.dtype == found[-1].input_ids.dtype == np.int64
+
+
+ASCII = st.text(st.characters(max_codepoint=127), max_size=200)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=ASCII, lowercase=st.booleans(), clean_text=st.booleans())
+def test_plain_texts_have_the_tokens_of_the_whole_tokenizer(
+    text: str, lowercase: bool, clean_text: bool
+) -> None:
+    reference = PLAIN[lowercase, clean_text]
+    encoding = reference.encode(text, add_special_tokens=False)
+    found = Encoder(reference).context(text)
+    assert found.ids.tolist() == encoding.ids
+    assert list(map(tuple, found.offsets.tolist())) == encoding.offsets
+
+
+def _normalized(*, lowercase: bool, clean_text: bool) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(tokenizer_json())
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
+    tokenizer.normalizer = BertNormalizer(lowercase=lowercase, clean_text=clean_text)
+    return tokenizer
+
+
+PLAIN = {
+    (lowercase, clean_text): _normalized(lowercase=lowercase, clean_text=clean_text)
+    for lowercase in (True, False)
+    for clean_text in (True, False)
+}

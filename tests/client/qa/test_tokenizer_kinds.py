@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from bertqa.errors import TokenizerError
 from bertqa.qa import PipelineDecoder, QATokenizer, SquadDecoder, Window
 from bertqa.qa._decoding import Logits
-from bertqa.qa._tokenization import OUTSIDE
+from bertqa.qa._windows import OUTSIDE
 from tests.support.trained_tokenizers import (
     ARABIC,
     ENGLISH,

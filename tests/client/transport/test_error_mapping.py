@@ -116,7 +116,6 @@ def test_a_message_names_the_model_and_the_version() -> None:
     [
         (404, "NOT_FOUND"),
         (429, "RESOURCE_EXHAUSTED"),
-        (502, "UNAVAILABLE"),
         (503, "RESOURCE_EXHAUSTED"),
         (418, "HTTP status 418"),
     ],
@@ -127,6 +126,81 @@ def test_http_statuses_stand_for_grpc_codes(status: int, code: str) -> None:
     assert type(over_http) is type(over_grpc)
     assert str(over_http) == str(over_grpc)
     assert over_http.detail == "its text"
+
+
+PAGE = """<!DOCTYPE html><html><head><title>502 Bad Gateway</title><style>b {}</style></head>
+<body><h1>502 Bad Gateway</h1><hr>nginx&nbsp;1.27</body></html>"""
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words", "expected"),
+    [
+        (502, PAGE, "502 Bad Gateway 502 Bad Gateway nginx 1.27", errors.ServerUnreachableError),
+        (502, "its text", "its text", errors.ServerUnreachableError),
+        (502, "", "status 502", errors.ServerUnreachableError),
+        (503, "no healthy upstream", "no healthy upstream", errors.ServerUnreachableError),
+        (503, "<html>Down \x1b[31m</html>", r"\(Down \[31m\)", errors.ServerUnreachableError),
+        (503, "no available server\n", "no available server", errors.ServerUnreachableError),
+        (504, "upstream request timeout", "status 504", errors.DeadlineExceededError),
+    ],
+)
+def test_the_answer_of_a_gateway_is_not_that_of_a_server_that_is_away(
+    status: int, body: str, words: str, expected: type[errors.BertQAError]
+) -> None:
+    error = ErrorMapper("http://models:8000", "bert-qa", None).from_http(status, body)
+    assert type(error) is expected
+    assert re.search(f"A gateway at http://models:8000 answered with status {status}", str(error))
+    assert re.search(words, str(error))
+    assert "Cannot connect" not in str(error)
+    assert "<" not in str(error)
+    assert error.detail == body
+
+
+@pytest.mark.parametrize(
+    ("code", "detail", "expected"),
+    [
+        ("UNAVAILABLE", "no healthy upstream", errors.ServerUnreachableError),
+        (
+            "UNAVAILABLE",
+            "upstream connect error, reset reason: TLS_error: CERTIFICATE_VERIFY_FAILED",
+            errors.ServerUnreachableError,
+        ),
+        (
+            "UNAVAILABLE",
+            "Received http2 header with status: 502",
+            errors.ServerUnreachableError,
+        ),
+        (
+            "UNAVAILABLE",
+            "Received http2 header with status: 503",
+            errors.ServerUnreachableError,
+        ),
+        ("UNAVAILABLE", "upstream request timeout", errors.DeadlineExceededError),
+        ("UNKNOWN", "Received http2 header with status: 302", errors.ProtocolError),
+    ],
+)
+def test_the_answer_of_a_gateway_is_known_over_grpc_too(
+    code: str, detail: str, expected: type[errors.BertQAError]
+) -> None:
+    error = ErrorMapper("grpc://models:9000", "bert-qa", None).from_grpc(code, detail)
+    assert type(error) is expected
+    assert re.search("A gateway at grpc://models:9000 answered|redirects", str(error))
+
+
+def test_a_gateway_that_asks_to_wait_is_waited_for() -> None:
+    error = ErrorMapper("http://models:8000", "bert-qa", None).from_http(503, PAGE, "7")
+    assert isinstance(error, errors.ServerOverloadedError)
+    assert error.retry_after == 7.0
+    assert "A gateway" in str(error)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_names_where_it_leads(status: int) -> None:
+    mapper = ErrorMapper("http://models:8000", "bert-qa", None)
+    error = mapper.from_http(status, PAGE, location="https://login.example/\x1b[31m?a=1")
+    assert type(error) is errors.ProtocolError
+    assert "redirects to https://login.example/[31m?a=1" in str(error)
+    assert "without naming" in str(mapper.from_http(status, ""))
 
 
 def test_an_address_without_a_server_is_named() -> None:

@@ -68,6 +68,24 @@ def host(access: Access) -> str:
     return str(access.open_client().configuration.host)
 
 
+@pytest.mark.parametrize("proxy", ["::::", "http://[bad", "socks5://127.0.0.1:1", "ftp://proxy"])
+def test_a_proxy_of_the_environment_that_cannot_be_used_is_named_but_not_for_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", proxy)
+    here = ("https://127.0.0.1:6443", None)
+    path = kubeconfig(tmp_path / "k", "kind", kind=here, far=("https://far", None))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    configuration = find_access().open_client().configuration
+    # By it requests and the connections of tunnels know that there is none.
+    assert "127.0.0.1" in configuration.no_proxy.split(",")
+    monkeypatch.setenv("HELM_KUBECONTEXT", "far")
+    with pytest.raises(ClusterError, match="proxy of the environment for https://far"):
+        find_access().open_client()
+
+
 def test_the_current_context_counts_and_its_namespace(
     two: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

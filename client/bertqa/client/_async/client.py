@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, Unpack, overload
 
 from bertqa import _defaults
+from bertqa._checks import flag
 from bertqa.client._async.split_follower import AsyncSplitFollower
-from bertqa.client._base_client import BaseClient, check_pair, raise_unless_own
+from bertqa.client._base_client import BaseClient, raise_unless_own
 from bertqa.client._batcher import Outcome
 from bertqa.client._local import open_async_local_transport
-from bertqa.client._options import AskOptions, Settings
+from bertqa.client._options import (
+    AskOptions,
+    Settings,
+    check_look_ahead,
+    check_pair,
+    check_pairs,
+    check_top_k,
+)
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._scheduler import Scheduler
-from bertqa.client._task_driver import AsyncPairs, TaskDriver, each
-from bertqa.client._tracing import stage
+from bertqa.client._task_driver import ITERABLES, AsyncPairs, TaskDriver, each
+from bertqa.client._tracing import Scope
 from bertqa.errors import BertQAError
 from bertqa.qa import Answer
 from bertqa.transport import (
@@ -59,7 +68,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         self,
         question: str,
         context: str,
-        top_k: int = _defaults.TOP_K,
+        top_k: int | None = None,
         **options: Unpack[AskOptions],
     ) -> list[Answer]:
         """Return the best answers to a question.
@@ -67,7 +76,8 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         Args:
             question: The question.
             context: The text that may hold the answers.
-            top_k: How many answers to return at most.
+            top_k: How many answers to return at most; 5 where neither this nor `with_options` says
+                it.
             **options: See `AskOptions`.
 
         Returns:
@@ -77,13 +87,15 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             BertQAError: The question, an option, or the server is at fault; see `bertqa.errors`.
         """
         settings = self._settings_of(options)
+        most = self._top_k if top_k is None else check_top_k("top_k", top_k)
         begin = time.monotonic()
         deadline = begin + settings.timeout
-        started = await self._start_question(question, context, top_k, settings, deadline)
-        with stage("bertqa.answer"):
+        with self._scope("bertqa.answer") as scope, scope.step():
+            started = await self._start_question(question, context, most, settings, deadline)
             outcome = await self._outcome(started, settings.timeout, deadline)
-        if isinstance(outcome, BertQAError):
-            raise outcome
+            if isinstance(outcome, BertQAError):
+                raise outcome
+            scope.set(version=outcome[0].model_version, answers=len(outcome))
         self._start_shadow(started[0], outcome[0], time.monotonic() - begin)
         return outcome
 
@@ -133,26 +145,27 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             InvalidOptionError: An option is not valid. This is raised before a pair is read.
         """
         settings = self._settings_of(options)
+        check_pairs(pairs, ITERABLES)
+        return_errors = flag("return_errors", return_errors)
+        look_ahead = check_look_ahead("look_ahead", look_ahead)
         scheduler = self._scheduler(settings.timeout, look_ahead=look_ahead)
         return self._answer_pairs(pairs, scheduler, settings, return_errors=return_errors)
 
     async def close(self) -> None:
         """Wait for shadows, then release connections and threads; no question can follow."""
-        if self._closed or not self._is_in_its_process:
+        if self._life.is_closed or self._life.is_elsewhere:
             return
-        self._closed = True
+        self._life.is_closed = True
         if self._driver.is_elsewhere:
             return
-        try:
+        # What fails does not keep the rest from being closed.
+        async with AsyncExitStack() as ending:
+            if self._split_follower is not None:
+                ending.push_async_callback(self._split_follower.close)
+            ending.push_async_callback(self._driver.close)
+            ending.push_async_callback(self._transport.close)
+            ending.callback(self._driver.disconnect)
             await self._driver.finish()
-        finally:
-            self._driver.disconnect()
-            try:
-                await self._transport.close()
-                await self._driver.close()
-            finally:
-                if self._split_follower is not None:
-                    await self._split_follower.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -174,11 +187,12 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             self._transport = open_async_transport(url, options)
         self._driver = TaskDriver(self._transport)
         if url is not None:
-            self._driver.close_at_exit(self, self._transport)
+            # A copy of the client that shares the transport may outlive the client.
+            self._driver.close_at_exit(self._life, self._transport)
         source: AsyncTransport | Path | None = self._split_file
         if url is not None and follows:
             source = open_async_split_transport(url, options)
-            self._driver.close_at_exit(self, source)
+            self._driver.close_at_exit(self._life, source)
         if self._split_poller is not None and source is not None:
             self._split_follower = AsyncSplitFollower(self._split_poller, source, self._driver)
 
@@ -195,31 +209,65 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         return self._flow_of(question, context, top_k, settings, deadline)
 
     async def _outcome(
-        self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float | None = None
+        self, started: tuple[Question, AnswerFlow], timeout: float, deadline: float
     ) -> Outcome:
         """Drive one question to its outcome."""
-        scheduler = self._scheduler(timeout, deadline)
-        stream = self._driver.stream(each([started]), scheduler, timeout=timeout, deadline=deadline)
-        async with aclosing(stream) as outcomes:
-            _, outcome = await anext(outcomes)
-        return outcome
+        return await self._driver.answer(
+            started,
+            partial(self._scheduler, timeout, deadline),
+            timeout=timeout,
+            deadline=deadline,
+        )
+
+    def _stream_answers(
+        self, pairs: AsyncPairs, top_k: int, **options: Unpack[AskOptions]
+    ) -> AsyncIterator[list[Answer] | BertQAError]:
+        """Return the best answers to each of many questions; see `answer_many`."""
+        settings = self._settings_of(options)
+        scheduler = self._scheduler(settings.timeout)
+        return self._answer_pairs(pairs, scheduler, settings, return_errors=True, top_k=top_k)
 
     async def _answer_pairs(
-        self, pairs: AsyncPairs, scheduler: Scheduler, settings: Settings, *, return_errors: bool
-    ) -> AsyncIterator[Answer | BertQAError]:
-        started = (
-            await self._start_question(*check_pair(pair), 1, settings) async for pair in each(pairs)
-        )
+        self,
+        pairs: AsyncPairs,
+        scheduler: Scheduler,
+        settings: Settings,
+        *,
+        return_errors: bool,
+        top_k: int | None = None,
+    ) -> AsyncIterator[Any]:
+        """Yield the best answer to each question, or, with `top_k`, a list of answers."""
+        spans: deque[Scope] = deque()
+
+        async def start(pair: tuple[str, str]) -> tuple[Question, AnswerFlow]:
+            started = await self._start_question(*check_pair(pair), top_k or 1, settings)
+            spans.append(self._scope("bertqa.answer"))
+            return started
+
+        started = (await start(pair) async for pair in each(pairs))
         stream = self._driver.stream(started, scheduler, timeout=settings.timeout)
-        async with aclosing(stream) as outcomes:
-            async for question, outcome in outcomes:
-                if isinstance(outcome, BertQAError):
-                    if not return_errors:
-                        raise outcome
-                    yield raise_unless_own(outcome)
-                else:
-                    self._start_shadow(question, outcome[0])
-                    yield outcome[0]
+        with self._scope("bertqa.answer_many") as scope:
+            try:
+                async with aclosing(stream) as outcomes:
+                    while True:
+                        with scope.step():
+                            found = await anext(outcomes, None)
+                        if found is None:
+                            return
+                        question, outcome = found
+                        if isinstance(outcome, BertQAError):
+                            spans.popleft().end(outcome)
+                            if not return_errors:
+                                raise outcome
+                            yield raise_unless_own(outcome)
+                        else:
+                            spans[0].set(version=outcome[0].model_version)
+                            spans.popleft().end(None)
+                            self._start_shadow(question, outcome[0])
+                            yield outcome[0] if top_k is None else outcome
+            finally:
+                for span in spans:
+                    span.end(None)
 
     def _start_shadow(
         self, question: Question, answer: Answer, seconds: float | None = None
@@ -242,7 +290,9 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
     ) -> None:
         try:
             begin = time.monotonic()
-            outcome = await self._outcome(started, question.settings.timeout)
+            timeout = question.settings.timeout
+            with self._scope("bertqa.shadow") as scope, scope.step():
+                outcome = await self._outcome(started, timeout, begin + timeout)
             shadow_seconds = time.monotonic() - begin
             self._report_shadow(question, answer, seconds, outcome, shadow_seconds)
         except Exception:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from bertqa.client._effects import FetchMetadata, RunInference
-from bertqa.client._tracing import stage
+from bertqa.client._tracing import request
 from bertqa.qa import collate
 from bertqa.transport import InferResult, ModelMetadata, Transport
 
@@ -24,8 +24,8 @@ def execute(
         `ModelMetadata` for FetchMetadata, `InferResult` for RunInference.
     """
     if isinstance(effect, FetchMetadata):
-        with stage("bertqa.metadata"):
+        with request("bertqa.metadata"):
             return transport.metadata(version=effect.version, timeout=timeout)
     windows = effect.windows
-    with stage("bertqa.infer", windows=len(windows), tokens=sum(map(len, windows))):
+    with request("bertqa.infer", windows=len(windows), tokens=sum(map(len, windows))):
         return transport.infer(collate(windows), version=effect.version, timeout=timeout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +26,7 @@ from bertqa.transport._contract import (
     ModelMetadata,
 )
 from bertqa.transport._endpoints import Endpoint, EndpointPool
+from bertqa.transport._pausing import async_pause
 from bertqa.transport._resolution import async_resolve
 from bertqa.transport._retries import pauses
 
@@ -42,7 +42,7 @@ _OF_ONE_SERVER = (
 
 
 def _order(error: BertQAError) -> int:
-    return _OF_ONE_SERVER.index(type(error))
+    return next(at for at, kind in enumerate(_OF_ONE_SERVER) if isinstance(error, kind))
 
 
 class AsyncBalancedTransport:
@@ -125,7 +125,7 @@ class AsyncBalancedTransport:
                     failed.clear()
                     # Servers that are started anew may have other addresses.
                     self._refresh(_defaults.BACKOFF_LIMIT_SECONDS)
-                    await asyncio.sleep(pause)
+                    await async_pause(pause)
             else:
                 self._met = True
                 return result

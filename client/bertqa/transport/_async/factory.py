@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import httpx
+
 from bertqa.transport._address import REST_SCHEMES, Address
 from bertqa.transport._async.balanced import AsyncBalancedTransport
 from bertqa.transport._async.grpc import AsyncGrpcTransport
@@ -14,7 +16,9 @@ from bertqa.transport._factory import (
     AsyncOpenAt,
     TransportOptions,
     addresses,
+    channel_options_of,
     codec_for,
+    http_client_of,
     split_address,
 )
 from bertqa.transport._resolution import may_have_several
@@ -34,20 +38,26 @@ def open_async_transport(url: str, options: TransportOptions) -> AsyncTransport:
         InvalidOptionError: An address is not valid, or a file or package is missing.
     """
     address, rest_address = addresses(url, options)
+    http_client = http_client_of(options, address, httpx.AsyncClient)
+    channel_options = channel_options_of(options, address)
 
     def open_at(at: Address, *, repeats: bool) -> AsyncProbedTransport:
         model, security = options["model"], options["security"]
         if at.scheme in REST_SCHEMES:
-            return AsyncRestTransport(at, model, security, repeats=repeats)
+            return AsyncRestTransport(at, model, security, http_client, repeats=repeats)
         described_at = rest_address
-        if rest_address is not None and options["metadata_url"] is None and at.authority:
+        follows = options["metadata_url"] is None and http_client is None
+        if rest_address is not None and follows and at.authority:
             described_at = rest_address.at(at.host)
         rest = None
         if described_at is not None:
-            rest = AsyncRestTransport(described_at, model, security, repeats=repeats)
-        return AsyncGrpcTransport(at, model, security, codec_for(at, model), rest, repeats=repeats)
+            rest = AsyncRestTransport(described_at, model, security, http_client, repeats=repeats)
+        codec = codec_for(at, model)
+        return AsyncGrpcTransport(
+            at, model, security, codec, rest, channel_options, repeats=repeats
+        )
 
-    return _balanced(address, open_at)
+    return _balanced(address, open_at, http_client)
 
 
 def open_async_split_transport(url: str, options: TransportOptions) -> AsyncTransport:
@@ -64,16 +74,20 @@ def open_async_split_transport(url: str, options: TransportOptions) -> AsyncTran
         InvalidOptionError: An address is not valid, or a file is missing.
     """
     address, model = split_address(url, options)
+    http_client = http_client_of(options, address, httpx.AsyncClient)
 
     def open_at(at: Address, *, repeats: bool) -> AsyncProbedTransport:
-        return AsyncRestTransport(at, model, options["security"], repeats=repeats)
+        return AsyncRestTransport(at, model, options["security"], http_client, repeats=repeats)
 
-    return _balanced(address, open_at)
+    return _balanced(address, open_at, http_client)
 
 
-def _balanced(address: Address, open_at: AsyncOpenAt) -> AsyncTransport:
+def _balanced(
+    address: Address, open_at: AsyncOpenAt, http_client: httpx.AsyncClient | None
+) -> AsyncTransport:
     """Return one transport to all servers that an address may stand for."""
     single = AsyncSearchingTransport(partial(open_at, address, repeats=True))
-    if not may_have_several(address):
+    has_way = http_client is not None and address.scheme in REST_SCHEMES
+    if has_way or not may_have_several(address):
         return single
     return AsyncBalancedTransport(address, single, partial(open_at, repeats=False))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+from bertqa.errors import ServerUnreachableError
 from bertqa.transport._address import Address
+from bertqa.transport._certificates import async_raise_explained
 from bertqa.transport._contract import AsyncTransport, InferResult, Inputs, ModelMetadata
-from bertqa.transport._grpc import AsyncChannel, GrpcConnection
+from bertqa.transport._grpc import AsyncChannel, ChannelOptions, GrpcConnection
+from bertqa.transport._rest import async_time_limit
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import Codec
 
@@ -21,10 +25,11 @@ class AsyncGrpcTransport(GrpcConnection):
         codec: The protocol that is spoken.
         rest: The transport that describes the model: OVMS sends `rt_info` over REST alone. None
             leaves it to the gRPC server, which describes inputs and outputs.
+        channel_options: Options of the channel that the user sets.
         repeats: Whether to repeat calls that reach no server, and to wait for one that was met.
 
     Raises:
-        InvalidOptionError: A TLS file cannot be read.
+        InvalidOptionError: A TLS file or a proxy cannot be used.
     """
 
     def __init__(
@@ -34,10 +39,11 @@ class AsyncGrpcTransport(GrpcConnection):
         security: Security,
         codec: Codec,
         rest: AsyncTransport | None = None,
+        channel_options: ChannelOptions = (),
         *,
         repeats: bool = True,
     ) -> None:
-        super().__init__(address, model, security, repeats=repeats)
+        super().__init__(address, model, security, channel_options, repeats=repeats)
         self._codec = codec
         self._rest = rest
         self._channel = self._open_channel()
@@ -49,9 +55,7 @@ class AsyncGrpcTransport(GrpcConnection):
             default = await self._describe(None, timeout)
             (version,) = default.versions
         request = self._codec.infer_request(inputs, version)
-        with self._mapping_errors(version):
-            call = self._channel.infer(request, **self._call_arguments(deadline))
-            response = self._check_message(await call)
+        response = await self._call(self._channel.infer, request, version, deadline)
         return self._codec.infer_result(response, version)
 
     async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
@@ -77,14 +81,23 @@ class AsyncGrpcTransport(GrpcConnection):
             await self._rest.close()
 
     def _open_channel(self, *, new: bool = False) -> AsyncChannel:
-        return AsyncChannel(
-            self._address, self._credentials, self._codec, repeats=self._repeats, new=new
-        )
+        return AsyncChannel(self._arguments, self._credentials, self._codec, new=new)
 
     async def _describe(self, version: int | None, timeout: float) -> ModelMetadata:
         deadline = time.monotonic() + timeout
         request = self._codec.metadata_request(version)
-        with self._mapping_errors(version):
-            call = self._channel.metadata(request, **self._call_arguments(deadline))
-            response = self._check_message(await call)
+        response = await self._call(self._channel.metadata, request, version, deadline)
         return self._codec.model_metadata(response)
+
+    async def _call(self, call: Any, request: Any, version: int | None, deadline: float) -> Any:
+        """Return the response to a request, whose failure is explained where that is possible."""
+        try:
+            with self._mapping_errors(version):
+                async with async_time_limit(deadline - time.monotonic()):
+                    headers = await self._security.async_headers()
+                calling = call(request, **self._call_arguments(deadline, headers))
+                return self._check_message(await calling)
+        except ServerUnreachableError as error:
+            if self._may_be_explained():
+                await async_raise_explained(error, self._address, self._security, deadline)
+            raise

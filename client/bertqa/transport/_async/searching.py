@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -16,6 +15,7 @@ from bertqa.transport._contract import (
     Inputs,
     ModelMetadata,
 )
+from bertqa.transport._pausing import async_pause
 from bertqa.transport._routes import Route, Routes
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class AsyncSearchingTransport:
                 else:
                     self._routes.found(route, version)
                     return result
-                await asyncio.sleep(pause)
+                await async_pause(pause)
                 better = self._routes.other_than(route, version, begin)
                 if better is None and not route.is_shared:
                     await route.transport.renew()

@@ -28,6 +28,7 @@ from bertqa.transport._contract import (
     Transport,
 )
 from bertqa.transport._endpoints import Endpoint, EndpointPool
+from bertqa.transport._pausing import sync_pause
 from bertqa.transport._resolution import sync_resolve
 from bertqa.transport._retries import pauses
 
@@ -43,7 +44,7 @@ _OF_ONE_SERVER = (
 
 
 def _order(error: BertQAError) -> int:
-    return _OF_ONE_SERVER.index(type(error))
+    return next(at for at, kind in enumerate(_OF_ONE_SERVER) if isinstance(error, kind))
 
 
 class BalancedTransport:
@@ -126,7 +127,7 @@ class BalancedTransport:
                     failed.clear()
                     # Servers that are started anew may have other addresses.
                     self._refresh(_defaults.BACKOFF_LIMIT_SECONDS)
-                    time.sleep(pause)
+                    sync_pause(pause)
             else:
                 self._met = True
                 return result

@@ -6,13 +6,17 @@ from __future__ import annotations
 
 from functools import partial
 
+import httpx
+
 from bertqa.transport._address import REST_SCHEMES, Address
 from bertqa.transport._contract import ProbedTransport, Transport
 from bertqa.transport._factory import (
     OpenAt,
     TransportOptions,
     addresses,
+    channel_options_of,
     codec_for,
+    http_client_of,
     split_address,
 )
 from bertqa.transport._resolution import may_have_several
@@ -36,20 +40,24 @@ def open_transport(url: str, options: TransportOptions) -> Transport:
         InvalidOptionError: An address is not valid, or a file or package is missing.
     """
     address, rest_address = addresses(url, options)
+    http_client = http_client_of(options, address, httpx.Client)
+    channel_options = channel_options_of(options, address)
 
     def open_at(at: Address, *, repeats: bool) -> ProbedTransport:
         model, security = options["model"], options["security"]
         if at.scheme in REST_SCHEMES:
-            return RestTransport(at, model, security, repeats=repeats)
+            return RestTransport(at, model, security, http_client, repeats=repeats)
         described_at = rest_address
-        if rest_address is not None and options["metadata_url"] is None and at.authority:
+        follows = options["metadata_url"] is None and http_client is None
+        if rest_address is not None and follows and at.authority:
             described_at = rest_address.at(at.host)
         rest = None
         if described_at is not None:
-            rest = RestTransport(described_at, model, security, repeats=repeats)
-        return GrpcTransport(at, model, security, codec_for(at, model), rest, repeats=repeats)
+            rest = RestTransport(described_at, model, security, http_client, repeats=repeats)
+        codec = codec_for(at, model)
+        return GrpcTransport(at, model, security, codec, rest, channel_options, repeats=repeats)
 
-    return _balanced(address, open_at)
+    return _balanced(address, open_at, http_client)
 
 
 def open_split_transport(url: str, options: TransportOptions) -> Transport:
@@ -66,16 +74,18 @@ def open_split_transport(url: str, options: TransportOptions) -> Transport:
         InvalidOptionError: An address is not valid, or a file is missing.
     """
     address, model = split_address(url, options)
+    http_client = http_client_of(options, address, httpx.Client)
 
     def open_at(at: Address, *, repeats: bool) -> ProbedTransport:
-        return RestTransport(at, model, options["security"], repeats=repeats)
+        return RestTransport(at, model, options["security"], http_client, repeats=repeats)
 
-    return _balanced(address, open_at)
+    return _balanced(address, open_at, http_client)
 
 
-def _balanced(address: Address, open_at: OpenAt) -> Transport:
+def _balanced(address: Address, open_at: OpenAt, http_client: httpx.Client | None) -> Transport:
     """Return one transport to all servers that an address may stand for."""
     single = SearchingTransport(partial(open_at, address, repeats=True))
-    if not may_have_several(address):
+    has_way = http_client is not None and address.scheme in REST_SCHEMES
+    if has_way or not may_have_several(address):
         return single
     return BalancedTransport(address, single, partial(open_at, repeats=False))

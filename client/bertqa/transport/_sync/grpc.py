@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+from bertqa.errors import ServerUnreachableError
 from bertqa.transport._address import Address
+from bertqa.transport._certificates import sync_raise_explained
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata, Transport
-from bertqa.transport._grpc import GrpcConnection, SyncChannel
+from bertqa.transport._grpc import ChannelOptions, GrpcConnection, SyncChannel
+from bertqa.transport._rest import sync_time_limit
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import Codec
 
@@ -23,10 +27,11 @@ class GrpcTransport(GrpcConnection):
         codec: The protocol that is spoken.
         rest: The transport that describes the model: OVMS sends `rt_info` over REST alone. None
             leaves it to the gRPC server, which describes inputs and outputs.
+        channel_options: Options of the channel that the user sets.
         repeats: Whether to repeat calls that reach no server, and to wait for one that was met.
 
     Raises:
-        InvalidOptionError: A TLS file cannot be read.
+        InvalidOptionError: A TLS file or a proxy cannot be used.
     """
 
     def __init__(
@@ -36,10 +41,11 @@ class GrpcTransport(GrpcConnection):
         security: Security,
         codec: Codec,
         rest: Transport | None = None,
+        channel_options: ChannelOptions = (),
         *,
         repeats: bool = True,
     ) -> None:
-        super().__init__(address, model, security, repeats=repeats)
+        super().__init__(address, model, security, channel_options, repeats=repeats)
         self._codec = codec
         self._rest = rest
         self._channel = self._open_channel()
@@ -51,9 +57,7 @@ class GrpcTransport(GrpcConnection):
             default = self._describe(None, timeout)
             (version,) = default.versions
         request = self._codec.infer_request(inputs, version)
-        with self._mapping_errors(version):
-            call = self._channel.infer(request, **self._call_arguments(deadline))
-            response = self._check_message(call)
+        response = self._call(self._channel.infer, request, version, deadline)
         return self._codec.infer_result(response, version)
 
     def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
@@ -79,14 +83,23 @@ class GrpcTransport(GrpcConnection):
             self._rest.close()
 
     def _open_channel(self, *, new: bool = False) -> SyncChannel:
-        return SyncChannel(
-            self._address, self._credentials, self._codec, repeats=self._repeats, new=new
-        )
+        return SyncChannel(self._arguments, self._credentials, self._codec, new=new)
 
     def _describe(self, version: int | None, timeout: float) -> ModelMetadata:
         deadline = time.monotonic() + timeout
         request = self._codec.metadata_request(version)
-        with self._mapping_errors(version):
-            call = self._channel.metadata(request, **self._call_arguments(deadline))
-            response = self._check_message(call)
+        response = self._call(self._channel.metadata, request, version, deadline)
         return self._codec.model_metadata(response)
+
+    def _call(self, call: Any, request: Any, version: int | None, deadline: float) -> Any:
+        """Return the response to a request, whose failure is explained where that is possible."""
+        try:
+            with self._mapping_errors(version):
+                with sync_time_limit(deadline - time.monotonic()):
+                    headers = self._security.sync_headers()
+                calling = call(request, **self._call_arguments(deadline, headers))
+                return self._check_message(calling)
+        except ServerUnreachableError as error:
+            if self._may_be_explained():
+                sync_raise_explained(error, self._address, self._security, deadline)
+            raise

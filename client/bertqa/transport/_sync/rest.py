@@ -9,10 +9,17 @@ from collections.abc import Mapping
 
 import httpx
 
-from bertqa.errors import ModelNotFoundError, ServerUnreachableError, VersionNotFoundError
+from bertqa.errors import (
+    CertificateError,
+    ModelNotFoundError,
+    ServerUnreachableError,
+    VersionNotFoundError,
+)
 from bertqa.transport._address import Address
+from bertqa.transport._certificates import sync_raise_explained
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._pausing import sync_pause
 from bertqa.transport._rest import RestConnection, SyncSockets, sync_time_limit
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import LIVE_PATH, READY_PATH, RestRequest
@@ -25,19 +32,30 @@ class RestTransport(RestConnection):
         address: An HTTP address.
         model: The model's name.
         security: TLS files and headers.
+        http_client: A client of the user's to call with, which stays open; None opens one.
         repeats: Whether to repeat calls that reach no server.
 
     Raises:
-        InvalidOptionError: A TLS file cannot be read.
+        InvalidOptionError: A TLS file or a proxy cannot be used.
     """
 
     def __init__(
-        self, address: Address, model: str, security: Security, *, repeats: bool = True
+        self,
+        address: Address,
+        model: str,
+        security: Security,
+        http_client: httpx.Client | None = None,
+        *,
+        repeats: bool = True,
     ) -> None:
-        super().__init__(address, model, security, repeats=repeats)
-        self._client = httpx.Client(**self._client_arguments)
+        super().__init__(
+            address, model, security, repeats=repeats, is_own_client=http_client is None
+        )
+        self._client = http_client or httpx.Client(**self._client_arguments)
         self._sockets = SyncSockets()
-        self._call_extensions = {**self._extensions, **self._sockets.extensions}
+        self._call_extensions = dict(self._extensions)
+        if self._is_own_client:
+            self._call_extensions |= self._sockets.extensions
 
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         """Run the model; see `Transport`."""
@@ -56,7 +74,12 @@ class RestTransport(RestConnection):
         client = httpx.Client(**{**self._client_arguments, "timeout": timeout})
         try:
             with sync_time_limit(timeout), client:
-                client.get(LIVE_PATH, extensions=self._extensions)
+                # An answer that refuses the call is one too: the probe needs no token.
+                client.get(
+                    self._url(LIVE_PATH),
+                    headers={**self._security.headers, **self._name_headers},
+                    extensions=self._extensions,
+                )
         except (httpx.HTTPError, TimeoutError):
             return False
         return True
@@ -66,39 +89,53 @@ class RestTransport(RestConnection):
 
     def close(self) -> None:
         """Close the connections; see `Transport`."""
-        self._sockets.shut_down()
-        self._client.close()
+        if self._is_own_client:
+            self._sockets.shut_down()
+            self._client.close()
 
     def _call(
         self, request: RestRequest, version: int | None, timeout: float
     ) -> tuple[bytes, Mapping[str, str]]:
         """Return the body and the headers of a good response; repeat where no server answers."""
         deadline = time.monotonic() + timeout
-        mapper = ErrorMapper(str(self._address), self._model, version)
+        mapper = self._mapper(version)
         waits = self._waits(deadline)
         while True:
             try:
                 with self._mapping_errors(mapper):
                     return self._attempt(request, deadline, mapper)
-            except ServerUnreachableError:
+            except CertificateError:
+                raise
+            except ServerUnreachableError as error:
                 pause = next(waits, None)
                 if pause is None:
+                    if self._may_be_explained():
+                        sync_raise_explained(error, self._address, self._security, deadline)
                     raise
             except (ModelNotFoundError, VersionNotFoundError) as error:
                 if self._is_starting(deadline):
                     raise mapper.starting(error.detail) from error
                 raise
-            time.sleep(pause)
+            sync_pause(pause)
 
     def _is_starting(self, deadline: float) -> bool:
         """Return whether the server is in its first load: OVMS knows no model or version then."""
         left = max(deadline - time.monotonic(), 0.1)
         try:
             with sync_time_limit(left):
-                ready = self._client.get(READY_PATH, timeout=left, extensions=self._call_extensions)
+                ready = self._client.get(
+                    self._url(READY_PATH),
+                    headers={**self._security.sync_headers(), **self._name_headers},
+                    timeout=left,
+                    extensions=self._call_extensions,
+                )
         except (httpx.HTTPError, RuntimeError, TimeoutError):
             return False
         return ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
+
+    def _headers(self, request: RestRequest) -> dict[str, str]:
+        ours = {**self._name_headers, **request.headers}
+        return {**self._security.sync_headers(), **ours}
 
     def _attempt(
         self, request: RestRequest, deadline: float, mapper: ErrorMapper
@@ -106,10 +143,12 @@ class RestTransport(RestConnection):
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
+        with sync_time_limit(left):
+            headers = self._headers(request)
         call = self._client.stream(
             request.method,
-            request.path,
-            headers=request.headers,
+            self._url(request.path),
+            headers=headers,
             content=request.body,
             timeout=left,
             extensions=self._call_extensions,

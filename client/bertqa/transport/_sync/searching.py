@@ -17,6 +17,7 @@ from bertqa.transport._contract import (
     ProbedTransport,
     Transport,
 )
+from bertqa.transport._pausing import sync_pause
 from bertqa.transport._routes import Route, Routes
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class SearchingTransport:
                 else:
                     self._routes.found(route, version)
                     return result
-                time.sleep(pause)
+                sync_pause(pause)
                 better = self._routes.other_than(route, version, begin)
                 if better is None and not route.is_shared:
                     route.transport.renew()

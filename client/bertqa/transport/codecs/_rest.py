@@ -103,7 +103,8 @@ class RestCodec:
         Raises:
             ProtocolError: The body is not what KServe v2 allows.
         """
-        with _decoding():
+        # Numbers that are too large for FP32 are infinite, and refused as such.
+        with _decoding(), np.errstate(over="ignore"):
             length = int(headers.get(JSON_LENGTH, len(body)))
             if not 0 <= length <= len(body):
                 raise ValueError(f"{JSON_LENGTH} is {length}, but the body has {len(body)} bytes")
@@ -113,10 +114,14 @@ class RestCodec:
             for output in response["outputs"]:
                 name, datatype, shape = output["name"], output["datatype"], output["shape"]
                 size = output.get("parameters", {}).get("binary_data_size")
+                if not isinstance(name, str):
+                    raise TypeError("the name of an output is not a string")
                 if size is None:
                     check_output(name, datatype, shape)
                     array = np.array(output["data"], dtype=np.float32).reshape(shape)
                 else:
+                    if size < 0:
+                        raise ValueError(f"an output has {size} bytes")
                     array = output_array(name, datatype, shape, rest[:size])
                     rest = rest[size:]
                 outputs[name] = array
@@ -151,8 +156,8 @@ class RestCodec:
             return ModelMetadata(
                 name=str(response["name"]),
                 versions=tuple(version_number(text) for text in response["versions"]),
-                inputs={each["name"]: each["datatype"] for each in response["inputs"]},
-                outputs={each["name"]: each["datatype"] for each in response["outputs"]},
+                inputs=_types(response["inputs"]),
+                outputs=_types(response["outputs"]),
                 rt_info={key: value for key, value in model_info.items() if isinstance(value, str)},
             )
 
@@ -173,6 +178,14 @@ class RestCodec:
     def _path(self, version: int | None) -> str:
         versions = "" if version is None else f"/versions/{version}"
         return f"/v2/models/{self._model}{versions}"
+
+
+def _types(tensors: list[dict[str, str]]) -> dict[str, str]:
+    """Return the datatype of each tensor by its name."""
+    types = {each["name"]: each["datatype"] for each in tensors}
+    if not all(isinstance(each, str) for pair in types.items() for each in pair):
+        raise TypeError("a name or a datatype is not a string")
+    return types
 
 
 @contextlib.contextmanager

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bertqa._checks import MOST_VERSION, shown
 from bertqa.errors import ProtocolError
+
+_VERSION = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 def output_array(
@@ -32,10 +36,13 @@ def output_array(
     expected = 4 * math.prod(shape)
     if len(content) != expected:
         raise ProtocolError(
-            f"The server's output {name!r} of shape {list(shape)} has {len(content)} bytes, "
-            f"not {expected}."
+            f"The server's output {name!r} of shape {shown(list(shape))} has {len(content)} bytes, "
+            f"not {shown(expected)}."
         )
-    return np.frombuffer(content, dtype="<f4").reshape(tuple(shape))
+    try:
+        return np.frombuffer(content, dtype="<f4").reshape(tuple(shape))
+    except ValueError as error:  # Where a size is 0, others may be as large as they like.
+        raise _no_shape(name, shape) from error
 
 
 def check_output(name: str, datatype: str, shape: Sequence[int]) -> None:
@@ -50,11 +57,15 @@ def check_output(name: str, datatype: str, shape: Sequence[int]) -> None:
         ProtocolError: The datatype is not FP32, or the shape is not one.
     """
     if datatype != "FP32":
-        raise ProtocolError(f"The server's output {name!r} is {datatype}, not FP32.")
+        raise ProtocolError(f"The server's output {name!r} is {datatype!s:.80}, not FP32.")
     if not all(isinstance(size, int) and size >= 0 for size in shape):
-        raise ProtocolError(
-            f"The server's output {name!r} has the shape {list(shape)}, which is not valid."
-        )
+        raise _no_shape(name, shape)
+
+
+def _no_shape(name: str, shape: Sequence[int]) -> ProtocolError:
+    return ProtocolError(
+        f"The server's output {name!r} has the shape {shown(list(shape))}, which is not valid."
+    )
 
 
 def version_number(text: str) -> int:
@@ -67,8 +78,10 @@ def version_number(text: str) -> int:
         The version.
 
     Raises:
-        ProtocolError: The text is not a whole number.
+        ProtocolError: The text is not a whole number of 64 bits.
     """
-    if not (isinstance(text, str) and text.isascii() and text.isdigit()):
-        raise ProtocolError(f"The server names a version {text!r}, which is not a number.")
+    if not (isinstance(text, str) and _VERSION.fullmatch(text) and int(text) <= MOST_VERSION):
+        raise ProtocolError(
+            f"The server names a version {shown(text)}, which is not a number that a version has."
+        )
     return int(text)

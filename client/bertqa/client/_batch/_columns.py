@@ -1,0 +1,216 @@
+"""Which columns of a file hold the question and its context, and what the output repeats."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bertqa.client._batch._values import python_value
+from bertqa.errors import DataError, InvalidOptionError
+
+ANSWER_COLUMNS = ("answer", "start", "end", "score", "model_version")
+RANK = "rank"
+ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row of a file as it was read; `problem` says what is wrong with it.
+
+    Attributes:
+        place: Where it is, such as "Line 3".
+        values: Its values by the names of their columns.
+        problem: A sentence, or None.
+    """
+
+    place: str
+    values: Mapping[str, Any]
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row to answer; one with a `problem` cannot be.
+
+    Attributes:
+        question: The question, of any type: the client checks it.
+        context: The context, of any type.
+        kept: What the output repeats: all columns but the context, which may be long.
+        digest: Stands for all values, for comparing them with those of an earlier run.
+        problem: A sentence, or None.
+    """
+
+    question: Any
+    context: Any
+    kept: dict[str, Any]
+    digest: str
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The names of the columns, which a file may write in upper or lower case.
+
+    Attributes:
+        question: The column of the question.
+        context: The column of the context.
+        id: A column that has to be there and filled, or None.
+        ranked: Whether the output has a column `rank`, for several answers to each question.
+
+    Raises:
+        InvalidOptionError: Two of them are the same column.
+    """
+
+    question: str
+    context: str
+    id: str | None
+    ranked: bool
+
+    def __post_init__(self) -> None:
+        if _key(self.question) == _key(self.context):
+            raise InvalidOptionError(
+                f"The question and the context are both in the column {self.question!r}: name two."
+            )
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The columns that a file has to have."""
+        return (self.question, self.context) + (() if self.id is None else (self.id,))
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The columns that the output adds."""
+        return ((RANK,) if self.ranked else ()) + (*ANSWER_COLUMNS, ERROR)
+
+    def kept(self, names: Iterable[str]) -> list[str]:
+        """Return the columns of a file that the output repeats.
+
+        Args:
+            names: The names of the file's columns.
+        """
+        present = list(names)
+        context = find(present, self.context)
+        return [name for name in present if name != context]
+
+    def missing(self, names: Sequence[str]) -> list[str]:
+        """Return the wanted columns that are not among others.
+
+        Args:
+            names: The names of a file's columns.
+        """
+        return [wanted for wanted in self.wanted if find(names, wanted) is None]
+
+    def check(self, names: Sequence[str], file: str) -> None:
+        """Check the columns of a file that has the same in each row.
+
+        Args:
+            names: Their names, in order.
+            file: The name of the file, for messages.
+
+        Raises:
+            DataError: One is missing, is there twice, or has the name of one of the output's.
+        """
+        missing = self.missing(names)
+        if not names:
+            raise DataError(
+                f"{file} is empty: it has no column {' and no column '.join(missing)}, not even "
+                "their names."
+            )
+        if missing:
+            raise DataError(
+                f"{file} has no column {' and no column '.join(missing)}; its columns are "
+                f"{', '.join(names)}. Name others with "
+                "question_column= and context_column=."
+            )
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise DataError(f"{file} has two columns {twice[0]!r}: rename one.")
+        for wanted in self.wanted:
+            if wanted not in names and len(_alike(names, wanted)) > 1:
+                raise DataError(
+                    f"{file} has several columns that may be {wanted!r}: "
+                    f"{', '.join(_alike(names, wanted))}. Name one exactly."
+                )
+        clashing = [name for name in self.kept(names) if name in self.own]
+        if clashing:
+            raise DataError(f"{file} has a column {clashing[0]!r}, as the output has: rename it.")
+
+    def row(self, record: Record) -> Row:
+        """Return a record as a row to answer.
+
+        Args:
+            record: The record.
+        """
+        values, place, problem = record.values, record.place, record.problem
+        names = list(values)
+        missing = self.missing(names)
+        clashing = [name for name in self.kept(names) if name in self.own]
+        if problem is None and missing:
+            problem = f"{place} has no {' and no '.join(missing)}."
+        elif problem is None and clashing:
+            problem = f"{place} has a field {clashing[0]!r}, as the output has: rename it."
+        kept = {name: values[name] for name in self.kept(names) if name not in self.own}
+        if problem is None and self.id is not None and values[_found(names, self.id)] in (None, ""):
+            problem = f"{place} has nothing in {self.id}."
+        try:
+            text = json.dumps(values, ensure_ascii=False, default=str)
+        except RecursionError:
+            text, kept, problem = "", {}, f"{place} is nested too deeply."
+        if problem is None and not _is_encodable(text):
+            problem = self._lone_surrogate(kept, place)
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12)
+        question, context = (
+            None if found is None else python_value(values[found])
+            for found in (find(names, self.question), find(names, self.context))
+        )
+        return Row(question, context, kept, digest.hexdigest(), problem)
+
+    def _lone_surrogate(self, kept: Mapping[str, Any], place: str) -> str | None:
+        """Return what is wrong with a column besides question and context, if anything is."""
+        question = find(list(kept), self.question)
+        for name, value in kept.items():
+            if name != question and not _is_encodable(
+                json.dumps([name, value], ensure_ascii=False, default=str)
+            ):
+                return f"{place} has a lone surrogate in {name!a}: it was decoded wrongly."
+        return None
+
+
+def find(names: Sequence[str], wanted: str) -> str | None:
+    """Return the column of a name, or, where none has it exactly, in another case.
+
+    Args:
+        names: The names of the columns.
+        wanted: The name to look for.
+
+    Returns:
+        The column's own name, the first of several; None where there is none.
+    """
+    if wanted in names:
+        return wanted
+    return next(iter(_alike(names, wanted)), None)
+
+
+def _found(names: Sequence[str], wanted: str) -> str:
+    found = find(names, wanted)
+    assert found is not None
+    return found
+
+
+def _alike(names: Sequence[str], wanted: str) -> list[str]:
+    return [name for name in names if _key(name) == _key(wanted)]
+
+
+def _key(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

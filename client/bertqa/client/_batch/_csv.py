@@ -1,0 +1,151 @@
+"""CSV: with commas, semicolons, tabs or bars, strictly, so that no row is swallowed by another."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any
+
+from bertqa.client._batch._columns import Columns, Record
+from bertqa.client._batch._text import open_lines
+from bertqa.client._batch._values import as_text
+from bertqa.errors import DataError
+
+COMMA, TAB = ",", "\t"
+_HINT = re.compile(r"sep=(.)\s*")
+_DELIMITERS = (COMMA, ";", TAB, "|")
+# A context is one field, and may be a book.
+_FIELD_LIMIT = 2**31 - 1
+
+
+class CsvSource:
+    """A CSV file.
+
+    Args:
+        path: The file.
+        name: What to call it in messages.
+        columns: The columns that its first line has to name.
+        delimiter: What most likely separates its fields.
+
+    Raises:
+        DataError: Its first line does not name the columns, or cannot be read.
+    """
+
+    def __init__(self, path: Path, name: str, columns: Columns, delimiter: str = COMMA) -> None:
+        csv.field_size_limit(_FIELD_LIMIT)
+        self._path = path
+        self._name = name
+        with open_lines(path, name) as lines:
+            self._skipped, first, hinted = _beginning(lines)
+            self.delimiter = hinted or _delimiter_of(first, columns, delimiter)
+            self.header = self._header(chain([first], lines))
+        columns.check(self.header, name)
+
+    def records(self) -> Iterator[Record]:
+        """Yield the rows.
+
+        Raises:
+            DataError: A quote is not closed, or a row has more or fewer fields than the first line.
+        """
+        with open_lines(self._path, self._name) as lines:
+            content = islice(lines, self._skipped, None)
+            reader = csv.reader(content, delimiter=self.delimiter, strict=True)
+            is_header = True
+            while True:
+                begin = self._skipped + reader.line_num + 1
+                try:
+                    cells = next(reader, None)
+                except csv.Error as error:
+                    end = self._skipped + reader.line_num
+                    raise self._damaged(begin, end, error) from error
+                if cells is None:
+                    return
+                is_blank = len(cells) < 2 and not "".join(cells).strip()
+                if is_header or is_blank:
+                    is_header = False
+                    continue
+                if len(cells) != len(self.header):
+                    raise DataError(
+                        f"{self._name} is damaged: line {begin} has {len(cells)} fields, and the "
+                        f"first line names {len(self.header)} columns. A field that holds "
+                        f"{self.delimiter!r}, a quote or a line end has to stand in quotes."
+                    )
+                yield Record(f"Line {begin}", dict(zip(self.header, cells, strict=True)))
+
+    def _header(self, lines: Iterator[str]) -> list[str]:
+        reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+        try:
+            return next(reader, [])
+        except csv.Error as error:
+            end = self._skipped + reader.line_num
+            raise self._damaged(self._skipped + 1, end, error) from error
+
+    def _damaged(self, begin: int, end: int, error: csv.Error) -> DataError:
+        reason = (
+            "a quote is opened there and not closed"
+            if "end of data" in str(error)
+            else f"{error} (line {end})"
+        )
+        return DataError(
+            f"{self._name} is damaged in the row that begins at line {begin}: {reason}."
+        )
+
+
+class CsvWriter:
+    """Writes rows as CSV, in UTF-8.
+
+    Args:
+        file: Where to write; it is not closed.
+        names: The names of the columns.
+        delimiter: What separates the fields.
+    """
+
+    def __init__(self, file: IO[bytes], names: Sequence[str], delimiter: str) -> None:
+        self._file = file
+        self._names = names
+        self._delimiter = delimiter
+        self._write(names)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Write a row.
+
+        Args:
+            row: Its values by column; a column that is missing is empty.
+        """
+        self._write([as_text(row.get(name)) for name in self._names])
+
+    def close(self) -> None:
+        """Do nothing: each row is whole."""
+
+    def _write(self, cells: Sequence[str]) -> None:
+        line = io.StringIO(newline="")
+        csv.writer(line, delimiter=self._delimiter).writerow(cells)
+        # What no encoding has, a lone surrogate, is written as its code.
+        self._file.write(line.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _beginning(lines: Iterator[str]) -> tuple[int, str, str | None]:
+    """Return how many lines come before the one that names the columns, that line, and a hint.
+
+    Blank lines may come before it, and the line with which Excel names the delimiter.
+    """
+    skipped, hinted = 0, None
+    for line in lines:
+        if hint := _HINT.fullmatch(line):
+            hinted = hint[1]
+        elif line.strip():
+            return skipped, line, hinted
+        skipped += 1
+    return skipped, "", hinted
+
+
+def _delimiter_of(line: str, columns: Columns, likely: str) -> str:
+    """Return the delimiter with which the first line names the columns, else the most of them."""
+    candidates = sorted(_DELIMITERS, key=lambda each: each != likely)
+    names = {each: next(csv.reader([line], delimiter=each), []) for each in candidates}
+    fitting = [each for each in candidates if not columns.missing(names[each])]
+    return fitting[0] if fitting else max(candidates, key=lambda each: len(names[each]))

@@ -1,0 +1,120 @@
+"""What is done of a file, a line a row, so that an interruption loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from bertqa._reason import reason_of
+from bertqa.errors import DataError
+from bertqa.qa import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A row that is done.
+
+    Attributes:
+        digest: Stands for the row and the options.
+        answers: Its answers, best first; empty where it has an error.
+        error: What is wrong with it, or nothing.
+    """
+
+    digest: str
+    answers: tuple[Answer, ...]
+    error: str
+
+
+class Journal:
+    """The file next to the output that keeps what is done.
+
+    Args:
+        path: Its path.
+        source: The name of the input, for messages.
+    """
+
+    def __init__(self, path: Path, source: str) -> None:
+        self.path = path
+        self._source = source
+
+    def repair(self) -> int:
+        """Cut off a line that was being written, and return how many there are.
+
+        Raises:
+            DataError: The file cannot be read or written.
+        """
+        count, end = 0, 0
+        try:
+            with self.path.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        count, end = count + 1, end + len(line)
+            if end < self.path.stat().st_size:
+                os.truncate(self.path, end)
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {reason_of(error)}.") from error
+        return count
+
+    def lines(self) -> Iterator[Done]:
+        """Yield what is done, in order.
+
+        Raises:
+            DataError: A line is not of a journal, or the file cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                for line in file:
+                    values = json.loads(line)
+                    answers = tuple(Answer(*each) for each in values["answers"])
+                    yield Done(values["row"], answers, values["error"])
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {reason_of(error)}.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise self.foreign() from error
+
+    @contextmanager
+    def appending(self) -> Iterator[IO[bytes]]:
+        """Open the file at its end.
+
+        Yields:
+            The file.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        try:
+            with self.path.open("ab") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be written: {reason_of(error)}.") from error
+
+    def foreign(self) -> DataError:
+        """Return the error that this is the journal of another run."""
+        return DataError(
+            f"{self.path} is not what an interrupted run on {self._source} left behind: it belongs "
+            "to another input or to other options. Remove it to start again."
+        )
+
+
+def journal_line(done: Done) -> bytes:
+    """Return what is done as a line of a journal.
+
+    Args:
+        done: The row.
+    """
+    answers = [
+        (each.text, each.start, each.end, each.score, each.model_version) for each in done.answers
+    ]
+    values = {"row": done.digest, "answers": answers, "error": done.error}
+    return json.dumps(values).encode() + b"\n"

@@ -1,0 +1,194 @@
+"""Parquet, where pyarrow is installed; columns that are not plain pass through as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from bertqa._data_files import import_pyarrow
+from bertqa._reason import reason_of
+from bertqa.client._batch._columns import Columns, Record
+from bertqa.client._batch._values import as_text
+from bertqa.errors import DataError
+
+_BATCH = 1024
+_INT64 = 2**63
+
+
+class ParquetSource:
+    """A Parquet file.
+
+    Args:
+        path: The file.
+        name: What to call it in messages.
+        columns: The columns that it has to have.
+
+    Raises:
+        DataError: It cannot be read, lacks a column, or pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path, name: str, columns: Columns) -> None:
+        self._arrow = import_pyarrow(name)
+        self._path = path
+        self._name = name
+        try:
+            with self._arrow.parquet.ParquetFile(path) as file:
+                self.schema = file.schema_arrow
+        except (OSError, ValueError, self._arrow.ArrowException) as error:
+            raise self._unreadable(error) from error
+        self.header: list[str] = self.schema.names
+        columns.check(self.header, name)
+
+    def records(self) -> Iterator[Record]:
+        """Yield the rows.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        types = self._arrow.types
+        number = 0
+        try:
+            with self._arrow.parquet.ParquetFile(
+                self._path, page_checksum_verification=True
+            ) as file:
+                for batch in file.iter_batches(_BATCH):
+                    columns = [
+                        _scalars(column) if _is_special(column.type, types) else column.to_pylist()
+                        for column in batch.columns
+                    ]
+                    for values in zip(*columns, strict=True):
+                        number += 1
+                        yield Record(f"Row {number}", dict(zip(self.header, values, strict=True)))
+        except (OSError, ValueError, self._arrow.ArrowException) as error:
+            raise self._unreadable(error, f" after row {number}") from error
+
+    def _unreadable(self, error: Exception, place: str = "") -> DataError:
+        return DataError(
+            f"{self._name} cannot be read as Parquet{place}: it is damaged, cut short or of "
+            "another kind.",
+            detail=reason_of(error),
+        )
+
+
+def _is_special(kind: Any, types: Any) -> bool:
+    """Return whether Python has no value for each of a type's, which then stay those of Arrow."""
+    plain = (types.is_string, types.is_large_string, types.is_boolean, types.is_integer)
+    return not any(is_kind(kind) for is_kind in (*plain, types.is_float64, types.is_null))
+
+
+def _scalars(column: Any) -> list[Any]:
+    return [value if value.is_valid else None for value in column]
+
+
+class ColumnTypes:
+    """The types of columns of JSON, which the values of all rows decide."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, set[str]] = {}
+
+    def observe(self, values: Mapping[str, Any]) -> None:
+        """Take the values of one row into account.
+
+        Args:
+            values: Its values by column.
+        """
+        for name, value in values.items():
+            kinds = self._kinds.setdefault(name, set())
+            if value is not None:
+                kinds.add(_kind(value))
+
+    def of(self, name: str) -> str:
+        """Return the type of a column as Arrow names it; what differs from row to row is text.
+
+        Args:
+            name: The column.
+        """
+        match sorted(self._kinds.get(name, ())):
+            case [kind]:
+                return kind
+            case ["double", "int64"]:
+                return "double"
+        return "string"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int64" if -_INT64 <= value < _INT64 else "string"
+    return "double" if isinstance(value, float) else "string"
+
+
+class ParquetWriter:
+    """Writes rows as Parquet.
+
+    Args:
+        file: Where to write; it is not closed.
+        kept: The names of the input's columns.
+        own: The names of the answer's columns.
+        types: The schema of the input where that is Parquet, else the types of its columns.
+    """
+
+    def __init__(
+        self, file: IO[bytes], kept: Sequence[str], own: Sequence[str], types: Any
+    ) -> None:
+        arrow = self._arrow = import_pyarrow("The output")
+        fields = [
+            (name, arrow.type_for_alias(types.of(name)))
+            if isinstance(types, ColumnTypes)
+            else types.field(name)
+            for name in kept
+        ]
+        fields += [(name, arrow.type_for_alias(_OWN_TYPES[name])) for name in own]
+        self._schema = arrow.schema(fields)
+        self._rows: list[Mapping[str, Any]] = []
+        self._writer = arrow.parquet.ParquetWriter(arrow.PythonFile(file, "w"), self._schema)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Write a row.
+
+        Args:
+            row: Its values by column; a column that is missing is null.
+        """
+        self._rows.append(row)
+        if len(self._rows) == _BATCH:
+            self._write_batch()
+
+    def close(self) -> None:
+        """Write what is left, and the end of the file."""
+        self._write_batch()
+        self._writer.close()
+
+    def _write_batch(self) -> None:
+        if not self._rows:
+            return
+        types = self._arrow.types
+        arrays = [
+            self._arrow.array(
+                [_fitting(row.get(field.name), field.type, types) for row in self._rows], field.type
+            )
+            for field in self._schema
+        ]
+        self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
+        self._rows = []
+
+
+_OWN_TYPES = {
+    "rank": "int64",
+    "answer": "string",
+    "start": "int64",
+    "end": "int64",
+    "score": "double",
+    "model_version": "int64",
+    "error": "string",
+}
+
+
+def _fitting(value: Any, kind: Any, types: Any) -> Any:
+    """Return a value of JSON for a column; where that is of text, as text without surrogates."""
+    if value is None or hasattr(value, "as_py"):
+        return value
+    if types.is_string(kind):
+        return as_text(value).encode("utf-8", "backslashreplace").decode()
+    return float(value) if types.is_float64(kind) else value

@@ -1,0 +1,389 @@
+"""Answering a file of questions, in such a way that an interruption loses nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Unpack
+
+from bertqa import _checks
+from bertqa._progress import OnProgress, Progress, ignore
+from bertqa._reason import reason_of
+from bertqa.client._batch._columns import ANSWER_COLUMNS, ERROR, RANK, Columns, Row
+from bertqa.client._batch._formats import (
+    STANDARD_STREAM,
+    Format,
+    Kind,
+    Source,
+    Writer,
+    format_of,
+    is_stream,
+    opened,
+    types_of,
+    writing,
+)
+from bertqa.client._batch._journal import Done, Journal, journal_line
+from bertqa.client._options import AskOptions, check_options
+from bertqa.client._sync.client import QAClient
+from bertqa.errors import BertQAError, DataError, InvalidOptionError
+
+# What decides neither the answers nor their columns.
+_INDIFFERENT = ("timeout", "key")
+
+_COUNT = _checks.whole(1)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """How many rows of the input are done.
+
+    Attributes:
+        answered: Rows with an answer.
+        resumed: Rows of both kinds that an earlier run left behind.
+        failed: Rows with an error.
+    """
+
+    answered: int
+    resumed: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What the first look at the whole input has found."""
+
+    rows: int
+    kept: list[str]
+    types: Any
+
+
+def answer_file(
+    client: QAClient,
+    source: str | Path,
+    target: str | Path,
+    *,
+    top_k: int = 1,
+    question_column: str = "question",
+    context_column: str = "context",
+    id_column: str | None = None,
+    on_progress: OnProgress = ignore,
+    **options: Unpack[AskOptions],
+) -> BatchReport:
+    """Answer each row of a file of questions and contexts.
+
+    The file is CSV (with commas, semicolons, tabs or bars), JSON Lines, each also with gzip, or
+    Parquet. It is read whole before the first question: a damaged file is refused with the line.
+
+    The output has the input's columns except the context, then the answer's, then `error`, which
+    says what is wrong with a bad row; such a row does not end the run. Rows that are done are kept
+    in `<target>.partial`, where the next run with the same arguments resumes, until `target`
+    appears whole.
+
+    Args:
+        client: Answers the questions.
+        source: The input: `.csv`, `.tsv`, `.jsonl`, `.ndjson`, one of these and `.gz`, `.parquet`,
+            or `-` for standard input.
+        target: The output. Its name decides the format as that of the input does; another name has
+            the format of the input. It is never overwritten. `-` is standard output, where rows
+            appear as they are answered, and nothing is kept to resume.
+        top_k: How many answers to return to a question at most; with more than one each answer has
+            a row of its own, and its place in a column `rank`.
+        question_column: The name of the column of the question, in upper or lower case.
+        context_column: The name of the column of the context.
+        id_column: The name of a column that has to be there and filled, or None.
+        on_progress: Called after each row.
+        **options: See `AskOptions`.
+
+    Returns:
+        How many rows were answered.
+
+    Raises:
+        InvalidOptionError: An option is not valid.
+        DataError: A file cannot be read or written, the input is damaged, or `target` exists. Where
+            it appeared during the run, the answers stay in `<target>.partial`.
+        BertQAError: What `QAClient.answer_many` raises where the server is at fault; the message
+            says how many rows are done.
+    """
+    source, target = _checks.path("source", source), _checks.path("target", target)
+    top_k = _COUNT("top_k", top_k)
+    question_column = _checks.text("question_column", question_column)
+    context_column = _checks.text("context_column", context_column)
+    id_column = _checks.optional(_checks.text)("id_column", id_column)
+    check_options(options)
+    columns = Columns(question_column, context_column, id_column, ranked=top_k > 1)
+    streams = is_stream(target)
+    if not streams:
+        _check_target(target)
+    with opened(source, columns) as (table, own_format):
+        written = format_of(target) or own_format
+        contents = _look_at(table, columns, source, typed=written.kind is Kind.PARQUET)
+        run = _Run(client, table, columns, top_k, options, contents.rows, _name_of(source))
+        if streams:
+            return _to_stream(run, target, written, contents, on_progress)
+        return _to_file(run, target, written, contents, on_progress)
+
+
+class _Run:
+    """One input with the options of its questions."""
+
+    def __init__(
+        self,
+        client: QAClient,
+        table: Source,
+        columns: Columns,
+        top_k: int,
+        options: AskOptions,
+        total: int,
+        name: str,
+    ) -> None:
+        self.columns = columns
+        self.name = name
+        self.total = total
+        self.stage = f"Answering {name}"
+        self._client = client
+        self._table = table
+        self._top_k = top_k
+        self._options = options
+        self._salt = _salt(columns, top_k, options)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows of the input; their digests stand for the options too."""
+        for record in self._table.records():
+            row = self.columns.row(record)
+            yield replace(row, digest=f"{row.digest}{self._salt}")
+
+    def done(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Done]]:
+        """Answer rows, in order."""
+        waiting: deque[Row] = deque()
+
+        def pairs() -> Iterator[tuple[str, str]]:
+            for row in rows:
+                # The context is the client's from here on.
+                waiting.append(replace(row, question=None, context=None))
+                if row.problem is None:
+                    yield row.question, row.context
+
+        def bad_rows() -> Iterator[tuple[Row, Done]]:
+            while waiting and (problem := waiting[0].problem) is not None:
+                row = waiting.popleft()
+                yield row, Done(row.digest, (), problem)
+
+        for outcome in self._client._stream_answers(pairs(), self._top_k, **self._options):
+            yield from bad_rows()
+            row = waiting.popleft()
+            if isinstance(outcome, BertQAError):
+                yield row, Done(row.digest, (), str(outcome))
+            else:
+                yield row, Done(row.digest, tuple(outcome), "")
+        yield from bad_rows()
+
+    def lines(self, row: Row, done: Done) -> Iterator[dict[str, Any]]:
+        """Yield the output's rows of one of the input's."""
+        for rank, answer in enumerate(done.answers or (None,), start=1):
+            values: dict[str, Any] = dict.fromkeys(self.columns.own)
+            if answer is not None:
+                found = (answer.text, answer.start, answer.end, answer.score, answer.model_version)
+                values |= dict(zip(ANSWER_COLUMNS, found, strict=True))
+                if self.columns.ranked:
+                    values[RANK] = rank
+            yield {**row.kept, **values, ERROR: done.error}
+
+
+def _look_at(table: Source, columns: Columns, source: Path, *, typed: bool) -> _Contents:
+    """Read the whole input: what is damaged is found before anything is asked."""
+    types = types_of(table)
+    names: dict[str, None] = dict.fromkeys(table.header or ())
+    kept = dict.fromkeys(columns.kept(names))
+    rows, seen = 0, set[str]()
+    for record in table.records():
+        rows += 1
+        if table.header is None:
+            names |= dict.fromkeys(record.values)
+            seen |= {
+                each for each in columns.wanted if each not in columns.missing([*record.values])
+            }
+            row = columns.row(record)
+            kept |= dict.fromkeys(row.kept)
+            if typed:
+                types.observe(row.kept)
+    if table.header is None and names and (absent := [n for n in columns.wanted if n not in seen]):
+        raise DataError(
+            f"{_name_of(source)} has no {' and no '.join(absent)} in any line; its fields are "
+            f"{', '.join(names)}. Name others with question_column= and context_column=."
+        )
+    return _Contents(rows, list(kept), types)
+
+
+def _to_stream(
+    run: _Run, target: Path, written: Format, contents: _Contents, on_progress: OnProgress
+) -> BatchReport:
+    answered = failed = 0
+    on_progress(Progress(run.stage, 0, run.total, "questions"))
+    with (
+        _stream(target) as file,
+        writing(file, written, contents.kept, run.columns.own, contents.types) as writer,
+        _naming_progress(lambda: f"{answered + failed} of {run.total} rows are written."),
+    ):
+        for row, done in run.done(run.rows()):
+            for line in run.lines(row, done):
+                writer.write(line)
+            file.flush()
+            failed += bool(done.error)
+            answered += not done.error
+            on_progress(Progress(run.stage, answered + failed, run.total, "questions"))
+    return BatchReport(answered, 0, failed)
+
+
+def _to_file(
+    run: _Run, target: Path, written: Format, contents: _Contents, on_progress: OnProgress
+) -> BatchReport:
+    journal = Journal(target.with_name(f"{target.name}.partial"), run.name)
+    resumed = journal.repair()
+    if resumed > run.total:
+        raise journal.foreign()
+    rows = run.rows()
+    failed = 0
+    for row, done in zip(islice(rows, resumed), journal.lines(), strict=True):
+        if row.digest != done.digest:
+            raise journal.foreign()
+        failed += bool(done.error)
+    finished = resumed
+    try:
+        with (
+            journal.appending() as file,
+            _naming_progress(
+                lambda: (
+                    f"{finished} of {run.total} rows are done and kept in {journal.path}: run "
+                    "the same command again to resume."
+                )
+            ),
+        ):
+            on_progress(Progress(run.stage, finished, run.total, "questions"))
+            for _, done in run.done(rows):
+                file.write(journal_line(done))
+                file.flush()
+                finished += 1
+                failed += bool(done.error)
+                on_progress(Progress(run.stage, finished, run.total, "questions"))
+    except BaseException:
+        if not finished:
+            with suppress(OSError):
+                journal.path.unlink()
+        raise
+    _finish(run, journal, target, written, contents)
+    return BatchReport(finished - failed, resumed, failed)
+
+
+@contextmanager
+def _naming_progress(sentence: Callable[[], str]) -> Iterator[None]:
+    """Add to the message of what ends a run how far it came."""
+    try:
+        yield
+    except (DataError, InvalidOptionError):
+        raise
+    except BertQAError as error:
+        error.args = (f"{error} {sentence()}",)
+        raise
+
+
+def _finish(
+    run: _Run, journal: Journal, target: Path, written: Format, contents: _Contents
+) -> None:
+    """Turn the journal into the output, whole or not at all."""
+    staged = target.with_name(f"{target.name}.staged")
+    try:
+        with staged.open("wb") as file:
+            with writing(file, written, contents.kept, run.columns.own, contents.types) as writer:
+                _write_all(run, journal, writer)
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(staged, target, journal.path)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {reason_of(error)}.") from error
+    finally:
+        with suppress(OSError):  # It may be a directory that another program made.
+            staged.unlink()
+    journal.path.unlink()
+
+
+def _write_all(run: _Run, journal: Journal, writer: Writer) -> None:
+    try:
+        for row, done in zip(run.rows(), journal.lines(), strict=True):
+            if row.digest != done.digest:
+                raise journal.foreign()
+            for line in run.lines(row, done):
+                writer.write(line)
+    except ValueError as error:  # Of zip: the input has more or fewer rows by now.
+        raise journal.foreign() from error
+
+
+def _publish(finished: Path, target: Path, journal: Path) -> None:
+    """Move a finished file to the target, unless something has that name by now."""
+    try:
+        try:
+            os.link(finished, target)
+        except FileExistsError:
+            raise
+        except OSError:
+            # The file system has no hard links: take the name, then replace what is ours.
+            target.touch(exist_ok=False)
+            finished.replace(target)
+        else:
+            finished.unlink()
+    except FileExistsError as error:
+        raise DataError(
+            f"{target} appeared during the run, and is left as it is. The answers are in "
+            f"{journal}: move {target.name} away, then run the same command again."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {reason_of(error)}.") from error
+
+
+def _check_target(target: Path) -> None:
+    if os.path.lexists(target):
+        raise DataError(f"{target} exists already: remove it, or choose another name.")
+
+
+@contextmanager
+def _stream(target: Path) -> Iterator[IO[bytes]]:
+    """Open standard output, which stays open, or a pipe; a reader that goes away ends the run."""
+    name = _name_of(target, "Standard output")
+    try:
+        if str(target) == STANDARD_STREAM:
+            sys.stdout.flush()
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        else:
+            with target.open("wb") as file:
+                yield file
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DataError(f"{name} cannot be written: {reason_of(error)}.") from error
+
+
+def _name_of(path: Path, stream: str = "standard input") -> str:
+    return stream if str(path) == STANDARD_STREAM else str(path)
+
+
+def _salt(columns: Columns, top_k: int, options: Mapping[str, Any]) -> str:
+    """Return a text that differs where the same row would have other answers or columns."""
+    chosen = {
+        name: value if name != "decoder" else f"{type(value).__qualname__} {_fields(value)}"
+        for name, value in options.items()
+        if name not in _INDIFFERENT and value is not None
+    }
+    text = repr((columns, top_k, sorted(chosen.items())))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+
+
+def _fields(value: object) -> str:
+    """Return a decoder's settings, where it shows them: the address of an object says nothing."""
+    return "" if type(value).__repr__ is object.__repr__ else repr(value)

@@ -1,0 +1,121 @@
+"""TLS: the files of a user, and what is made of them."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from bertqa._reason import reason_of
+from bertqa.errors import InvalidOptionError
+
+_FILES = {"ca": "CA", "certificate": "certificate", "key": "key"}
+_SERVER_NAME = re.compile(r"[0-9A-Za-z_.:-]+")
+_CERTIFICATE, _KEY, _ENCRYPTED = b"CERTIFICATE-----", b"PRIVATE KEY-----", b"ENCRYPTED"
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """How to check a server's certificate, and what to show it.
+
+    Attributes:
+        ca: A PEM file with the certificates to trust instead of the system's.
+        certificate: A PEM file with the client's own certificate chain, for mutual TLS.
+        key: A PEM file with the private key of `certificate`.
+        server_name: The name that the server's certificate is for, where the address has another
+            one, as with `kubectl port-forward`. The server is also called by it.
+
+    Raises:
+        InvalidOptionError: Only one of `certificate` and `key` is given, or a value is not valid.
+    """
+
+    ca: str | Path | None = None
+    certificate: str | Path | None = None
+    key: str | Path | None = None
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in _FILES:
+            path = getattr(self, name)
+            if not (path is None or isinstance(path, str | Path)):
+                raise InvalidOptionError(f"TLS has {name}={path!r}: pass the path of a PEM file.")
+        if (self.certificate is None) != (self.key is None):
+            raise InvalidOptionError("TLS needs certificate= and key= together.")
+        given: object = self.server_name
+        if given is not None and not (isinstance(given, str) and _SERVER_NAME.fullmatch(given)):
+            raise InvalidOptionError(
+                f"TLS has server_name={given!r}: pass the name in the server's certificate, "
+                "without a scheme or a port."
+            )
+
+    @property
+    def has_files(self) -> bool:
+        """Whether any file is named."""
+        return any(getattr(self, name) is not None for name in _FILES)
+
+    def grpc_credentials(self) -> grpc.ChannelCredentials:
+        """Return the credentials of a gRPC channel.
+
+        Raises:
+            InvalidOptionError: A file cannot be read or is not valid.
+        """
+        if self.has_files:
+            self.ssl_context()  # gRPC itself reports a damaged file as a server that is away.
+        return grpc.ssl_channel_credentials(
+            root_certificates=self._read("ca"),
+            private_key=self._read("key"),
+            certificate_chain=self._read("certificate"),
+        )
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return the TLS context of an HTTP client.
+
+        Raises:
+            InvalidOptionError: A file cannot be read or is not valid.
+        """
+        ca, certificate, key = map(self._read, _FILES)
+        if ca is not None and _CERTIFICATE not in ca:
+            raise self._unusable("ca", "it holds no certificate")
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except ssl.SSLError as error:
+            raise self._unusable("ca", reason_of(error)) from error
+        if certificate is None or key is None:
+            return context
+        if _CERTIFICATE not in certificate:
+            raise self._unusable("certificate", "it holds no certificate")
+        if _KEY not in key:
+            raise self._unusable("key", "it holds no private key")
+        if _ENCRYPTED in key:
+            raise self._unusable("key", "it is protected by a password: pass one without")
+        try:
+            context.load_cert_chain(str(self.certificate), self.key, password="")
+        except ssl.SSLError as error:
+            does_not_fit = "KEY_VALUES_MISMATCH" in str(error) or "TYPE_MISMATCH" in str(error)
+            fault = (
+                f"it is not the key of the certificate {self.certificate}"
+                if does_not_fit
+                else f"with the certificate {self.certificate}, {reason_of(error)}"
+            )
+            raise self._unusable("key", fault) from error
+        return context
+
+    def _read(self, name: str) -> bytes | None:
+        path = getattr(self, name)
+        if path is None:
+            return None
+        try:
+            return Path(path).read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: the path has a null character
+            raise InvalidOptionError(
+                f"The {_FILES[name]} file of TLS {path} cannot be read: {reason_of(error)}."
+            ) from error
+
+    def _unusable(self, name: str, fault: str) -> InvalidOptionError:
+        return InvalidOptionError(
+            f"The {_FILES[name]} file of TLS {getattr(self, name)} cannot be used: {fault}. "
+            "Pass a file in PEM format."
+        )
