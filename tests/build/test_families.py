@@ -61,7 +61,7 @@ def test_a_model_computes_what_it_does_in_transformers(row: Row) -> None:
     model = row.model()
     short, *_, long = sorted(QUESTIONS, key=len)
     inputs = encoded(row, [(short, CONTEXT[:40]), (long, CONTEXT)])
-    assert inputs["attention_mask"].sum(dim=1).unique().numel() == 2
+    assert len(set(inputs["attention_mask"].sum(dim=1).tolist())) == 2
     with torch.no_grad():
         expected = model(**inputs)
         start, end = SpanModel(model)(**inputs)
@@ -86,7 +86,8 @@ def test_padding_beyond_the_last_position_changes_nothing(row: Row) -> None:
         pytest.skip("a window may have any length")
     spare = config.max_position_embeddings - row.positions
     settings = {**config.to_dict(), "max_position_embeddings": 100 + spare}
-    short = SpanModel(type(model)(type(config).from_dict(settings)).eval())
+    short = SpanModel(type(model)(type(config).from_dict(settings)))
+    short.train(False)
     inputs = {name: torch.ones(1, 100, dtype=torch.int64) * 5 for name in row.inputs}
     inputs = {
         name: tensor.clamp(max=1) if name != "input_ids" else tensor

@@ -70,7 +70,7 @@ def build_family(row: Row, folder: Path, way: str, repository: Repository) -> Bu
     model = family_of(row.model_type).model_class.from_pretrained(source, dtype=torch.float32)
     (int8,) = work.glob(f"int8-*/{INT8_PYTORCH}")
     modules = {
-        result.fp32.version: SpanModel(model.eval()),
+        result.fp32.version: SpanModel(model).eval(),
         result.int8.version: load_quantized(int8),
     }
     return Built(repository, modules)

@@ -44,7 +44,7 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> TrainingWindows:
 
 
 @pytest.fixture(scope="module")
-def quantized(windows: TrainingWindows) -> nn.Module:
+def quantized(windows: TrainingWindows) -> SpanModel:
     return quantize(tiny_bert(), windows, SETTINGS)
 
 
@@ -63,7 +63,7 @@ def quantizers(model: nn.Module) -> list[str]:
 
 
 def test_the_copy_is_quantised_and_the_model_is_not(
-    windows: TrainingWindows, quantized: nn.Module
+    windows: TrainingWindows, quantized: SpanModel
 ) -> None:
     model = tiny_bert()
     batch = collate([windows[0], windows[1]])
@@ -79,7 +79,7 @@ def test_the_copy_is_quantised_and_the_model_is_not(
 
 
 def test_padding_changes_nothing_and_makes_no_nan(
-    windows: TrainingWindows, quantized: nn.Module
+    windows: TrainingWindows, quantized: SpanModel
 ) -> None:
     window = windows[0]
     tokens = len(window["input_ids"])
@@ -95,7 +95,7 @@ def test_padding_changes_nothing_and_makes_no_nan(
 
 
 def test_what_is_written_is_read_back(
-    windows: TrainingWindows, quantized: nn.Module, tmp_path: Path
+    windows: TrainingWindows, quantized: SpanModel, tmp_path: Path
 ) -> None:
     save_quantized(quantized, tmp_path, tokenizer_json())
     loaded = load_quantized(tmp_path)
@@ -107,7 +107,7 @@ def test_what_is_written_is_read_back(
 
 
 def test_what_is_read_back_trains_on(
-    windows: TrainingWindows, quantized: nn.Module, tmp_path: Path
+    windows: TrainingWindows, quantized: SpanModel, tmp_path: Path
 ) -> None:
     save_quantized(quantized, tmp_path / "before", tokenizer_json())
     student = load_quantized(tmp_path / "before")
@@ -188,7 +188,7 @@ def test_one_ninja_compiles_whatever_the_path_says(
 
 
 def test_what_should_stay_in_floating_point_does(
-    windows: TrainingWindows, quantized: nn.Module
+    windows: TrainingWindows, quantized: SpanModel
 ) -> None:
     settings = Quantization(calibration_windows=1, keep_floating_point=[".*qa_outputs.*"])
     made = quantize(tiny_bert(), windows, settings)
@@ -204,7 +204,7 @@ def test_an_empty_calibration_set_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "nncf.json", "config.json"])
 def test_a_directory_that_is_not_whole_is_refused(
-    quantized: nn.Module, tmp_path: Path, name: str
+    quantized: SpanModel, tmp_path: Path, name: str
 ) -> None:
     save_quantized(quantized, tmp_path, tokenizer_json())
     (tmp_path / name).write_text("{", encoding="utf-8")

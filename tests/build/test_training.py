@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from torch import nn
 from torch.nn import functional
-from transformers import TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
 from bertqa.evaluation import read_squad
 from bertqa_build.data import TrainingWindows, training_windows
@@ -61,7 +61,10 @@ class InterruptAt(TrainerCallback):
 
 
 def trainer_of(
-    windows: TrainingWindows, directory: Path, model: nn.Module | None = None, **options: Any
+    windows: TrainingWindows,
+    directory: Path,
+    model: PreTrainedModel | SpanModel | None = None,
+    **options: Any,
 ) -> QATrainer:
     arguments = training_arguments(SETTINGS, directory, seed=0)
     return QATrainer(model or tiny_bert(), arguments, train_dataset=windows, **options)
@@ -153,7 +156,7 @@ def test_the_loss_is_the_weighted_sum_of_answers_and_teacher(
 ) -> None:
     student, teacher = tiny_bert(0), tiny_bert(1)
 
-    def loss(weight: float, taught: nn.Module | None) -> float:
+    def loss(weight: float, taught: PreTrainedModel | None) -> float:
         trainer = trainer_of(
             windows,
             tmp_path,

@@ -67,7 +67,9 @@ class Row:
         values = {**_COMMON, "vocab_size": VOCABULARY, **ids, **self.settings}
         config = AutoConfig.for_model(self.model_type, **values)
         config._attn_implementation = "eager"
-        return family_of(self.model_type).model_class(config).eval()
+        model = family_of(self.model_type).model_class(config)
+        model.train(False)
+        return model
 
     def write(self, directory: Path, model: PreTrainedModel | None = None) -> Path:
         """Write a checkpoint in Hugging Face layout."""

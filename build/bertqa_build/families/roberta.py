@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from transformers import RobertaForQuestionAnswering
+from transformers import PreTrainedModel, RobertaForQuestionAnswering
 
 from bertqa_build.families._family import Family
 
@@ -16,7 +16,7 @@ class Roberta(Family):
     """
 
     name = "RoBERTa"
-    model_class = RobertaForQuestionAnswering
+    model_class: ClassVar[type[PreTrainedModel]] = RobertaForQuestionAnswering
 
     def has_token_types(self, config: Any) -> bool:
         """Return False."""

@@ -102,8 +102,8 @@ class Encoder:
 
     def _tokens(self, text: str, pace: Pace) -> Tokens:
         pieces = []
-        for first, piece, encoding in self._encoded(text, pace):
-            pieces.append(self._tokens_of(piece, encoding, first))
+        for first, part, encoding in self._encoded(text, pace):
+            pieces.append(self._tokens_of(part, encoding, first))
             pace()
         if len(pieces) == 1:
             return pieces[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,8 +52,8 @@ every_text = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 Train = Callable[[], Tokenizer]
 
 
-def windows(train: Train, context: str, **lengths: int) -> list[Window]:
-    return QATokenizer.from_json(json_of(train)).windows(QUESTION, context, **lengths)
+def windows(train: Train, context: str, **lengths: Any) -> list[Window]:
+    return list(QATokenizer.from_json(json_of(train)).windows(QUESTION, context, **lengths))
 
 
 def best_span(window: Window, start: int, end: int) -> Logits:
@@ -83,7 +84,7 @@ def test_windows_are_those_of_the_tokenizers_library(train: Train, text: str) ->
 @every_text
 def test_any_answer_is_text_without_white_space_at_its_edges(train: Train, text: str) -> None:
     (window,) = windows(train, text, max_seq_len=500)
-    inside = np.flatnonzero(window.offsets[:, 0] != OUTSIDE)
+    inside = np.flatnonzero(window.offsets[:, 0] != OUTSIDE).tolist()
     decoders = (SquadDecoder(n_best=1), PipelineDecoder(align_to_words=False), PipelineDecoder())
     for start, end in zip(inside, inside[2:], strict=False):
         for decoder in decoders:
