@@ -28,8 +28,9 @@ class QuestionTimes:
     """Medians over single questions, in milliseconds; `windows` is their mean number.
 
     `own` is what the client itself takes for a question, from the call of `answer` to its return,
-    on a context that it has not met; `own_again` on one that it has. The model's outputs are those
-    of before, there at once: what the server does to the processor and its caches does not count.
+    where questions come in their order, in which several have one context; `own_on_new` where each
+    has a context that the client does not keep. The model's outputs are those of before, there at
+    once: what the server does to the processor and its caches does not count.
     """
 
     questions: int
@@ -39,7 +40,7 @@ class QuestionTimes:
     transport: float
     decoding: float
     own: float
-    own_again: float
+    own_on_new: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +106,21 @@ def time_questions(
             every.append(seconds)
             on_progress(Progress("Timing single questions", number, len(pairs), "questions"))
     replay = _Replay(transport)
-    own: list[float] = []
-    again: list[float] = []
-    for is_recorded in (False, True):
-        # Another client, which has met no context.
+    orders = {"recorded": shuffled, "own": pairs, "own_on_new": shuffled}
+    own: dict[str, list[float]] = {}
+    for name, ordered in orders.items():
+        # Another client, which keeps no context yet.
         client = QAClient(transport=replay, version=version, tokenizer=tokenizer, timeout=timeout)
         client.answer(*shuffled[-1])
-        for number, pair in enumerate(shuffled, 1):
-            for found in (own, again) if is_recorded else ([],):
-                found.append(replay.time_without(partial(client.answer, *pair)))
+        own[name] = []
+        for number, pair in enumerate(ordered, 1):
+            own[name].append(replay.time_without(partial(client.answer, *pair)))
             on_progress(Progress("Timing the client alone", number, len(pairs), "questions"))
         client.close()
     steps = zip(*every, strict=True)
-    medians = [1000 * Samples(tuple(each)).median for each in (*steps, own, again)]
+    medians = [
+        1000 * Samples(tuple(each)).median for each in (*steps, own["own"], own["own_on_new"])
+    ]
     return QuestionTimes(len(pairs), windows_met / len(pairs), *medians)
 
 
