@@ -379,7 +379,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     parts = sum(part for *_, part in PARSERS.values())
-    rounds = []
+    rounds: list[tuple[str, int, int]] = []
     for name, (*_, part) in PARSERS.items():
         left = -(-options.inputs * part // parts)
         while left > 0:

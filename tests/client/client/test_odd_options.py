@@ -184,11 +184,12 @@ def test_each_option_of_a_stream_is_taken_or_refused_before_a_pair_is_read(
             read.append(number)
             yield QUESTION, CONTEXT
 
+    def ask_all(**options: Any) -> list[Any]:
+        return list(client.answer_many(pairs(), **options))
+
     for value in ODD:
         read.clear()
-        outcome = outcome_of(
-            lambda value=value: list(client.answer_many(pairs(), **{option: value}))
-        )
+        outcome = outcome_of(partial(ask_all, **{option: value}))
         if isinstance(outcome, InvalidOptionError):
             assert option in str(outcome), (value, outcome)
             # Whether a length fits is up to the model.

@@ -114,10 +114,15 @@ class Columns:
             DataError: One is missing, is there twice, or has the name of one of the output's.
         """
         missing = self.missing(names)
+        if not names:
+            raise DataError(
+                f"{file} is empty: it has no column {' and no column '.join(missing)}, not even "
+                "their names."
+            )
         if missing:
             raise DataError(
                 f"{file} has no column {' and no column '.join(missing)}; its columns are "
-                f"{', '.join(names) or 'not named'}. Name others with "
+                f"{', '.join(names)}. Name others with "
                 "question_column= and context_column=."
             )
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +16,7 @@ from bertqa.client._batch._values import as_text
 from bertqa.errors import DataError
 
 COMMA, TAB = ",", "\t"
+_HINT = re.compile(r"sep=(.)\s*")
 _DELIMITERS = (COMMA, ";", TAB, "|")
 # A context is one field, and may be a book.
 _FIELD_LIMIT = 2**31 - 1
@@ -38,8 +40,8 @@ class CsvSource:
         self._path = path
         self._name = name
         with open_lines(path, name) as lines:
-            first = next(lines, "")
-            self.delimiter = _delimiter_of(first, columns, delimiter)
+            self._skipped, first, hinted = _beginning(lines)
+            self.delimiter = hinted or _delimiter_of(first, columns, delimiter)
             self.header = self._header(chain([first], lines))
         columns.check(self.header, name)
 
@@ -50,16 +52,21 @@ class CsvSource:
             DataError: A quote is not closed, or a row has more or fewer fields than the first line.
         """
         with open_lines(self._path, self._name) as lines:
-            reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+            content = islice(lines, self._skipped, None)
+            reader = csv.reader(content, delimiter=self.delimiter, strict=True)
+            is_header = True
             while True:
-                begin = reader.line_num + 1
+                begin = self._skipped + reader.line_num + 1
                 try:
                     cells = next(reader, None)
                 except csv.Error as error:
-                    raise self._damaged(begin, reader.line_num, error) from error
+                    end = self._skipped + reader.line_num
+                    raise self._damaged(begin, end, error) from error
                 if cells is None:
                     return
-                if begin == 1 or not cells:
+                is_blank = len(cells) < 2 and not "".join(cells).strip()
+                if is_header or is_blank:
+                    is_header = False
                     continue
                 if len(cells) != len(self.header):
                     raise DataError(
@@ -74,7 +81,8 @@ class CsvSource:
         try:
             return next(reader, [])
         except csv.Error as error:
-            raise self._damaged(1, reader.line_num, error) from error
+            end = self._skipped + reader.line_num
+            raise self._damaged(self._skipped + 1, end, error) from error
 
     def _damaged(self, begin: int, end: int, error: csv.Error) -> DataError:
         reason = (
@@ -118,6 +126,21 @@ class CsvWriter:
         csv.writer(line, delimiter=self._delimiter).writerow(cells)
         # What no encoding has, a lone surrogate, is written as its code.
         self._file.write(line.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _beginning(lines: Iterator[str]) -> tuple[int, str, str | None]:
+    """Return how many lines come before the one that names the columns, that line, and a hint.
+
+    Blank lines may come before it, and the line with which Excel names the delimiter.
+    """
+    skipped, hinted = 0, None
+    for line in lines:
+        if hint := _HINT.fullmatch(line):
+            hinted = hint[1]
+        elif line.strip():
+            return skipped, line, hinted
+        skipped += 1
+    return skipped, "", hinted
 
 
 def _delimiter_of(line: str, columns: Columns, likely: str) -> str:

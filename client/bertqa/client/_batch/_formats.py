@@ -199,7 +199,7 @@ def writing(
     Yields:
         The writer. What is left is written when the block ends.
     """
-    packed = gzip.GzipFile(fileobj=file, mode="wb", mtime=0) if written.compressed else None
+    packed = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if written.compressed else None
     sink: Any = packed or file
     writer: Writer
     match written.kind:

@@ -37,6 +37,8 @@ class JsonLinesSource:
 def _record(place: str, line: str) -> Record:
     try:
         values = json.loads(line)
+    except json.JSONDecodeError as error:
+        return Record(place, {}, f"{place} is not valid JSON: {error.msg} at column {error.colno}.")
     except (ValueError, RecursionError) as error:
         return Record(place, {}, f"{place} is not valid JSON: {error}.")
     if not isinstance(values, dict):

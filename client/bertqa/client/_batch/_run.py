@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Unpack
 
+from bertqa import _checks
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._reason import reason_of
 from bertqa.client._batch._columns import ANSWER_COLUMNS, ERROR, RANK, Columns, Row
@@ -63,8 +64,8 @@ class _Contents:
 
 def answer_file(
     client: QAClient,
-    source: Path,
-    target: Path,
+    source: str | Path,
+    target: str | Path,
     *,
     top_k: int = 1,
     question_column: str = "question",
@@ -102,12 +103,20 @@ def answer_file(
         How many rows were answered.
 
     Raises:
+        InvalidOptionError: An option is not valid.
         DataError: A file cannot be read or written, the input is damaged, or `target` exists. Where
             it appeared during the run, the answers stay in `<target>.partial`.
         BertQAError: What `QAClient.answer_many` raises where the server is at fault; the message
             says how many rows are done.
     """
-    columns = Columns(question_column, context_column, id_column, ranked=top_k > 1)
+    source, target = _checks.path("source", source), _checks.path("target", target)
+    top_k = _checks.whole(1)("top_k", top_k)
+    columns = Columns(
+        _checks.text("question_column", question_column),
+        _checks.text("context_column", context_column),
+        _checks.optional(_checks.text)("id_column", id_column),
+        ranked=top_k > 1,
+    )
     streams = is_stream(target)
     if not streams:
         _check_target(target)
