@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
-import copy
 import json
 import os
 import sys
@@ -21,7 +20,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from typing import Any
@@ -44,6 +43,7 @@ from bertqa.errors import BertQAError
 from bertqa.qa import PipelineDecoder, QATokenizer, SquadDecoder, split_logits
 from bertqa.transport import InferResult, ModelMetadata
 from bertqa.transport.codecs import KServeCodec, RestCodec
+from tools.damage import edited_bytes, edited_tree
 
 QUESTION, CONTEXT = "who wrote it", "the book was written by anna in rouen, rene\u0301 says"
 # Each round is a run of its own of Hypothesis, which remembers what it has tried.
@@ -91,51 +91,6 @@ _BYTE_EDITS = st.lists(
     max_size=4,
 )
 _TREE_EDITS = st.lists(st.tuples(_PLACE, st.booleans(), _ODD), max_size=2)
-
-
-def edited_bytes(data: bytes, edits: Sequence[tuple[int, int, bytes]]) -> bytes:
-    """Return bytes in which stretches are replaced.
-
-    Args:
-        data: The bytes.
-        edits: For each one a place, how many bytes go, and what comes instead.
-    """
-    edited = bytearray(data)
-    for place, length, instead in edits:
-        begin = place % (len(edited) + 1)
-        edited[begin : begin + length] = instead
-    return bytes(edited)
-
-
-def edited_tree(tree: Any, edits: Sequence[tuple[int, bool, Any]]) -> Any:
-    """Return a JSON value in which parts are removed or replaced.
-
-    Args:
-        tree: The value, which is left as it is.
-        edits: For each one a place, whether the part there is removed, and what comes instead.
-    """
-    edited = copy.deepcopy(tree)
-    for place, removes, instead in edits:
-        parts = list(_parts(edited))
-        if not parts:
-            return instead
-        holder, key = parts[place % len(parts)]
-        if removes:
-            del holder[key]
-        else:
-            holder[key] = copy.deepcopy(instead)
-    return edited
-
-
-def _parts(tree: Any) -> Iterator[tuple[Any, Any]]:
-    keys: Any = ()
-    if isinstance(tree, dict):
-        keys = list(tree)
-    elif isinstance(tree, list):
-        keys = range(len(tree))
-    for key in keys:
-        yield tree, key
-        yield from _parts(tree[key])
 
 
 @cache

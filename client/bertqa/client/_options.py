@@ -201,7 +201,7 @@ def check_pairs(pairs: Any, iterables: tuple[type, ...]) -> None:
 
 def _name(name: str, value: Any) -> str:
     if not (isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()):
-        raise refused(name, value, "the name of a model in the server's config.json")
+        raise refused(f"{name}=", value, "the name of a model in the server's config.json")
     return _checks.plain(value)
 
 

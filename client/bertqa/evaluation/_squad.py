@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bertqa._checks import path as path_of
 from bertqa.errors import DataError
 from bertqa.evaluation._squad_file import load_document
 
@@ -79,7 +80,7 @@ class SquadDataset:
         )
 
 
-def read_squad(path: Path) -> SquadDataset:
+def read_squad(path: str | Path) -> SquadDataset:
     """Read a SQuAD 1.1 or 2.0 file.
 
     Besides SQuAD's own JSON it may hold flat records, as the `datasets` library writes them: in
@@ -92,12 +93,14 @@ def read_squad(path: Path) -> SquadDataset:
         The questions in the order of the file; the data set has the file's name.
 
     Raises:
+        InvalidOptionError: `path` is not a path.
         DataError: The file cannot be read, is not like SQuAD, has no question, has an empty
             question or context or the same id twice, or has more than 1 % of answers whose
             `answer_start` does not point at their text.
     """
-    dataset = parse_squad(load_document(path), str(path))
-    return replace(dataset, name=path.name)
+    file = path_of("path", path)
+    dataset = parse_squad(load_document(file), str(file))
+    return replace(dataset, name=file.name)
 
 
 def parse_squad(document: Any, name: str) -> SquadDataset:

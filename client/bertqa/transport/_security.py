@@ -36,8 +36,8 @@ class Security:
     token: Token | None = None
 
     def __repr__(self) -> str:
-        token = "" if self.token is None else ", token=(hidden)"
-        return f"Security(tls={self.tls!r}, headers={sorted(self.headers)} (values hidden){token})"
+        names = sorted([*self.headers, *([] if self.token is None else [_AUTHORIZATION])])
+        return f"Security(tls={self.tls!r}, headers={names} (values hidden))"
 
     @classmethod
     def of(

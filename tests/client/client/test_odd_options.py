@@ -22,12 +22,13 @@ from bertqa import (
     QAClient,
     Recorder,
     SquadDecoder,
+    answer_file,
     highlight,
 )
 from bertqa._checks import NO_LIMIT_SECONDS
 from bertqa.client._options import _CLIENT, AskOptions, Settings
 from bertqa.client._router import WeightedRouter
-from bertqa.evaluation import System, compare, evaluate, parse_squad
+from bertqa.evaluation import System, compare, evaluate, parse_squad, read_squad
 from bertqa.runtime import load
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
@@ -345,13 +346,15 @@ def test_a_pair_that_is_none_is_refused(
 
 
 def test_decoders_recorders_and_evaluation_check_their_arguments(
-    tmp_path: Path, transport: InProcessTransport
+    tmp_path: Path, transport: InProcessTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [{"text": "Normans", "answer_start": 4}]
     asked = [{"id": "1", "question": QUESTION, "answers": answers}]
     document = {"data": [{"title": "one", "paragraphs": [{"context": CONTEXT, "qas": asked}]}]}
     squad = parse_squad(document, "one")
-    log = tmp_path / "log"
+    log, rows = tmp_path / "log", tmp_path / "rows.csv"
+    rows.write_text("question,context,b\nWho?,,\n")
+    monkeypatch.chdir(tmp_path)
     with QAClient(transport=transport) as client:
         system, other = System("a", client, 1), System("b", client, 2)
         calls: list[Callable[[Any], object]] = [
@@ -371,6 +374,14 @@ def test_decoders_recorders_and_evaluation_check_their_arguments(
             lambda value: compare(system, other, squad, latency_questions=value),
             lambda value: highlight(CONTEXT, around=value),
             lambda value: highlight(value),
+            lambda value: read_squad(value),
+            lambda value: answer_file(client, value, tmp_path / "a.csv"),
+            lambda value: answer_file(client, rows, value),
+            lambda value: answer_file(client, rows, tmp_path / "a.csv", top_k=value),
+            lambda value: answer_file(client, rows, tmp_path / "a.csv", id_column=value),
+            lambda value: answer_file(client, rows, tmp_path / "a.csv", question_column=value),
+            lambda value: answer_file(client, rows, tmp_path / "a.csv", context_column=value),
+            lambda value: answer_file(client, rows, tmp_path / "a.csv", max_answer_len=value),
             lambda value: highlight(CONTEXT, value),
             lambda value: client.with_options(timeout=value, top_k=value),
             lambda value: client.with_options(headers=value),

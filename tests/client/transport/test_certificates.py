@@ -305,7 +305,7 @@ def test_tls_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
         ("[SSL: SOMETHING_NEW] new", "The TLS handshake with"),
     ],
 )
-def test_what_libraries_say_is_told_apart(text: str, words: str) -> None:
+def test_what_libraries_say_is_understood(text: str, words: str) -> None:
     error = certificate_error("grpcs://models:9000", text)
     assert words in str(error)
     assert certificate_error("grpcs://models:9000", "Connection refused") is None

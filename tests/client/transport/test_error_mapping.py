@@ -144,7 +144,7 @@ PAGE = """<!DOCTYPE html><html><head><title>502 Bad Gateway</title><style>b {}</
         (504, "upstream request timeout", "status 504", errors.DeadlineExceededError),
     ],
 )
-def test_the_answer_of_a_gateway_is_told_from_a_server_that_is_away(
+def test_the_answer_of_a_gateway_is_not_that_of_a_server_that_is_away(
     status: int, body: str, words: str, expected: type[errors.BertQAError]
 ) -> None:
     error = ErrorMapper("http://models:8000", "bert-qa", None).from_http(status, body)

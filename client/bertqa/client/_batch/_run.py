@@ -30,12 +30,14 @@ from bertqa.client._batch._formats import (
     writing,
 )
 from bertqa.client._batch._journal import Done, Journal, journal_line
-from bertqa.client._options import AskOptions
+from bertqa.client._options import AskOptions, check_options
 from bertqa.client._sync.client import QAClient
 from bertqa.errors import BertQAError, DataError, InvalidOptionError
 
 # What decides neither the answers nor their columns.
 _INDIFFERENT = ("timeout", "key")
+
+_COUNT = _checks.whole(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,12 @@ def answer_file(
             says how many rows are done.
     """
     source, target = _checks.path("source", source), _checks.path("target", target)
-    top_k = _checks.whole(1)("top_k", top_k)
-    columns = Columns(
-        _checks.text("question_column", question_column),
-        _checks.text("context_column", context_column),
-        _checks.optional(_checks.text)("id_column", id_column),
-        ranked=top_k > 1,
-    )
+    top_k = _COUNT("top_k", top_k)
+    question_column = _checks.text("question_column", question_column)
+    context_column = _checks.text("context_column", context_column)
+    id_column = _checks.optional(_checks.text)("id_column", id_column)
+    check_options(options)
+    columns = Columns(question_column, context_column, id_column, ranked=top_k > 1)
     streams = is_stream(target)
     if not streams:
         _check_target(target)
