@@ -245,7 +245,7 @@ class Turns:
                 self.receive(turn, too_long(self._timeout))
 
     def close(self) -> None:
-        """Give up what is waited for; the driver ends what it has begun."""
+        """Wait no longer for anything; the driver ends what it has begun."""
         for flight in self._parked.values():
             flight.leave(self._wake)
         self._parked.clear()

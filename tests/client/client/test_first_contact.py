@@ -1,4 +1,4 @@
-"""What a version is, is fetched and decoded once, whoever waits for it."""
+"""What a version is, is fetched and decoded once, however many wait for it."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ async def test_a_task_that_is_cancelled_ends_the_work_on_its_text(
     assert isinstance(endless[0], ClientStateError)
 
 
-def test_a_stream_goes_on_beside_a_long_text(open_client: Twins) -> None:
+def test_a_stream_continues_beside_a_long_text(open_client: Twins) -> None:
     pairs = [(QUESTION, SENTENCE), (QUESTION, LONG), (QUESTION, SENTENCE)] * 3
     client = open_client(transport=InProcessTransport())
     expected = [client.answer(*pair) for pair in pairs[:2]]
