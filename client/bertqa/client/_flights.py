@@ -43,8 +43,8 @@ class Flight(Generic[T]):
             deadline: The deadline of the question.
 
         Returns:
-            The result, an error that any question would have met, or None where another attempt may do
-            better: the fetch was cancelled, or ended for lack of time.
+            The result, an error that any question would have met, or None where another attempt
+            may do better: the fetch was cancelled, or ended for lack of time.
         """
         if not isinstance(self._outcome, BertQAError):
             return self._outcome
