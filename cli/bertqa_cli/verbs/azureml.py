@@ -227,19 +227,32 @@ def switch(
         return
     from bertqa_deploy.azureml import endpoints
     from bertqa_deploy.azureml.target import EndpointTarget
+    from bertqa_deploy.errors import NothingToDoError
 
     client = _connect(subscription, resource_group, workspace)
     if dry_run:
         traffic = to_traffic(EndpointTarget(client, planned.name).current().memory.way_back())
         _print_documents([plan_endpoint(Files(files), endpoint, traffic, copies)], json=json)
         return
+    moved = None
     if wanted is not None or back:
         target = EndpointTarget(client, planned.name, on_step=print_step)
-        print_moved(moved_by(target, wanted, plan, kinds), json=json)
+        if copies:
+            goal = target.current().memory.way_back() if wanted is None else wanted
+            endpoints.require_mirrorable(client, planned.name, copies, to_traffic(goal))
+        try:
+            moved = moved_by(target, wanted, plan, kinds)
+        except NothingToDoError as error:
+            if copies is None:
+                raise
+            print_step(str(error))  # The copies may be left, as after a command that was killed.
+    mirrored = None
     if copies is not None:
         mirrored = endpoints.mirror(client, planned.name, copies, on_step=print_step)
-        if wanted is None or not json:
-            _print_endpoint(mirrored, json=json)
+    if moved is not None:
+        print_moved(moved, json=json)
+    if mirrored is not None and (moved is None or not json):
+        _print_endpoint(mirrored, json=json)
 
 
 @app.command(cls=Verb)

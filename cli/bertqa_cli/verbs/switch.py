@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertqa.artifact import Repository, Split
-from bertqa_cli.console import print_step, print_text, stderr
+from bertqa_cli.console import print_json, print_step, print_text, stderr
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import (
     DEFAULT_CHART,
@@ -30,7 +30,7 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.rollouts import PAUSE_SECONDS, MakeEvidence, RolloutOptions, moved_by, print_moved
-from bertqa_cli.values import seconds_of, typed_arguments
+from bertqa_cli.values import timeout_of, typed_arguments
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -62,7 +62,7 @@ def switch(
     step_timeout: Annotated[
         float,
         typer.Option(
-            parser=seconds_of,
+            parser=timeout_of,
             metavar="DURATION",
             help="How long a step may take, as in 90s or 2m; 10m if left out.",
             show_default=False,
@@ -182,6 +182,9 @@ def _in_cluster(helm: Helm, data: Path | None, *, json: bool) -> None:
     )
     if json and ended.document:
         print_text(ended.document)
+    elif json:
+        missing = "The switch in the cluster has ended, and its log does not hold its result."
+        print_json({"error": missing, "detail": None, "status": ended.status})
     raise typer.Exit(ended.status)
 
 

@@ -133,19 +133,32 @@ def mirror(
             fails.
     """
     endpoint = settled_endpoint(client, name, on_step=on_step)
-    both = sorted(without_zeros(endpoint.traffic).keys() & copies.keys())
+    traffic = without_zeros(endpoint.traffic)
+    if without_zeros(endpoint.mirror_traffic) == copies:
+        on_step("the copies are already as requested")
+        return _state_of(endpoint)
+    require_mirrorable(client, name, copies, traffic)
+    endpoint.mirror_traffic = dict(copies)
+    put_endpoint(client, endpoint, f"move the copies of {name}")
+    return _state_of(get_endpoint(client, name))
+
+
+def require_mirrorable(
+    client: MLClient, name: str, copies: Mapping[str, int], traffic: Mapping[str, int]
+) -> None:
+    """Check that a deployment can get copies once an endpoint has some traffic; see `mirror`.
+
+    Raises:
+        InvalidOptionError: The deployment gets traffic.
+        AzureError: It is not deployed or not ready; or Azure refuses or fails.
+    """
+    both = sorted(traffic.keys() & copies.keys())
     if both:
         raise InvalidOptionError(
             f"{both[0]} gets traffic, and Azure does not copy requests to it as well: nothing was "
             "changed."
         )
-    if without_zeros(endpoint.mirror_traffic) == copies:
-        on_step("the copies are already as requested")
-        return _state_of(endpoint)
     require_ready(client, name, copies)
-    endpoint.mirror_traffic = dict(copies)
-    put_endpoint(client, endpoint, f"move the copies of {name}")
-    return _state_of(get_endpoint(client, name))
 
 
 def delete_deployment(client: MLClient, name: str, deployment: str, *, force: bool = False) -> bool:

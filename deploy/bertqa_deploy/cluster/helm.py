@@ -166,17 +166,23 @@ class Helm:
         return upgraded
 
     def check_chart(self) -> None:
-        """Check that the chart has the release's version.
+        """Check that the release is of the chart, and of its version.
 
         Raises:
-            ClusterError: It has another one: that is an upgrade of its own.
+            ClusterError: It is of another one: another version is an upgrade of its own.
         """
-        found = self._json("get", "metadata", self.release)["version"]
-        here = self._chart_file("Chart.yaml")["version"]
-        if found != here:
+        found = self._json("get", "metadata", self.release)
+        here = self._chart_file("Chart.yaml")
+        if found["chart"] != here.get("name"):
             raise ClusterError(
-                f"The release {self.release} is of chart version {found}, and {self.chart} is "
-                f"{here}: name the same with --chart, or upgrade the release first."
+                f"The release {self.release} is of the chart {found['chart']}, and {self.chart} is "
+                f"{here.get('name')}."
+            )
+        if found["version"] != here.get("version"):
+            raise ClusterError(
+                f"The release {self.release} is of chart version {found['version']}, and "
+                f"{self.chart} is {here.get('version')}: name the same with --chart, or upgrade "
+                "the release first."
             )
 
     def _history(self) -> list[_Revision]:
@@ -232,13 +238,15 @@ class Helm:
     def _take_up(self, complete: _Revision, newest: _Revision) -> None:
         """Complete an interrupted upgrade from the last complete revision, or put weights back.
 
-        `helm rollback` refuses where the upgrade was to remove what is still there.
+        So is the memory where it alone changed: what it would call complete is under way until
+        then. `helm rollback` refuses where the upgrade was to remove what is still there.
         """
+        before, after = (tracks_of(self.values(each.number)) for each in (complete, newest))
         weights = [
             {name: track.get("weight") for name, track in tracks.items() if track.get("weight")}
-            for tracks in (tracks_of(self.values(each.number)) for each in (complete, newest))
+            for tracks in (before, after)
         ]
-        chosen = newest if weights[0] == weights[1] else complete
+        chosen = newest if before != after and weights[0] == weights[1] else complete
         values = self._values(revision=chosen.number)
         if newest.status.startswith(_PENDING):
             self._forget(newest)
@@ -284,7 +292,14 @@ class Helm:
         return dict(content or {})
 
     def _json(self, *arguments: str, stdin: str | None = None) -> Any:
-        return json.loads(self._run(*arguments, "--output", "json", stdin=stdin))
+        output = self._run(*arguments, "--output", "json", stdin=stdin)
+        try:
+            return json.loads(output)
+        except ValueError as error:
+            raise ClusterError(
+                f"{self.program} {arguments[0]} does not print JSON: is it Helm 3.14 or newer?",
+                detail=output.strip() or None,
+            ) from error
 
     def _run(self, *arguments: str, stdin: str | None = None) -> str:
         done = self._call(*arguments, *self.access.helm_flags(), stdin=stdin)

@@ -19,7 +19,7 @@ class HelmCluster:
         patience: Seconds to wait for pods, Services and routes to follow.
 
     Raises:
-        ClusterError: The cluster cannot be reached, or the release is of another chart version.
+        ClusterError: The cluster cannot be reached, or the release is of another chart.
 
     Attributes:
         name: The name of the release.
@@ -31,8 +31,8 @@ class HelmCluster:
         self._patience = patience
         self._revision: int | None = None
         self.name = helm.release
-        self.model = str(helm.values()["model"]["name"])
         helm.check_chart()
+        self.model = str(helm.values()["model"]["name"])
         self._pods = Pods(helm.release, helm.access)
         self._services = Services(helm.release, helm.access)
 

@@ -137,7 +137,9 @@ class ReleaseTarget:
     def apply(self, wanted: State) -> None:
         """See `TrafficTarget`: upgrades that add tracks, then weigh them, then remove tracks.
 
-        What has no traffic is not waited for, so that it never blocks the way back.
+        What has no traffic is not waited for, so that it never blocks the way back. A rollout is
+        noted as complete once the pods of removed tracks are gone: one that is killed in that wait
+        is still under way, so that the same command does not begin another.
         """
         release = _release(self._cluster.resume())
         release = self._add(release, wanted)
@@ -147,6 +149,8 @@ class ReleaseTarget:
         release = self._remove(release, wanted)
         if wanted.memory.goal is None:
             self._drain(release, wanted)
+            if release.memory != _values(wanted.memory):
+                self._upgrade(release, {}, wanted)
 
     def observe(self, version: int) -> Mapping[str, Counts]:
         """See `TrafficTarget`: each pod whose server runs, ready or not, by its name."""
@@ -203,7 +207,8 @@ class ReleaseTarget:
         weights = {name: round(wanted.split.get(v, 0)) for v, name in names.items()}
         present = {name: _weight(track) for name, track in release.tracks.items()}
         if weights == present:
-            if wanted.served >= names.keys() and release.memory != _values(wanted.memory):
+            is_begun = wanted.memory.goal is not None and wanted.served >= names.keys()
+            if is_begun and release.memory != _values(wanted.memory):
                 release = self._upgrade(release, {}, wanted)
             return release
         gains = {v: name for v, name in names.items() if weights[name] > present[name]}
@@ -221,7 +226,8 @@ class ReleaseTarget:
         leaving = {v: name for v, name in release.names.items() if v not in wanted.served}
         if not leaving:
             return release
-        release = self._upgrade(release, dict.fromkeys(leaving.values()), wanted)
+        noted = release.memory if wanted.memory.goal is None else _values(wanted.memory)
+        release = self._upgraded(release, dict.fromkeys(leaving.values()), noted)
         self._on_step(f"{named(set(leaving))} {'is' if len(leaving) == 1 else 'are'} taken away")
         return release
 
@@ -240,7 +246,14 @@ class ReleaseTarget:
         self, release: _Release, tracks: Mapping[str, dict[str, Any] | None], wanted: State
     ) -> _Release:
         """Change tracks, None removes one, and the memory; return the release afterwards."""
-        memory = _values(wanted.memory)
+        return self._upgraded(release, tracks, _values(wanted.memory))
+
+    def _upgraded(
+        self,
+        release: _Release,
+        tracks: Mapping[str, dict[str, Any] | None],
+        memory: Mapping[str, Any],
+    ) -> _Release:
         self._cluster.upgrade(tracks, memory)
         left = {name: track for name, track in {**release.tracks, **tracks}.items() if track}
         return replace(release, tracks=left, memory=memory)

@@ -190,7 +190,7 @@ class ConfigTarget:
 
         Raises:
             RepositoryBusyError: Another process switches or writes.
-            RepositoryError: The repository cannot be written.
+            RepositoryError: The repository cannot be written, or lacks a version.
             ConfigChangedError: Another program changed `config.json`; it is left as it is.
             SwitchedMeanwhileError: Another process moved the traffic.
             DeployError: A new version does not load or answer.
@@ -200,6 +200,8 @@ class ConfigTarget:
         newcomers = wanted.served - models.served
         arriving = newcomers & wanted.split.keys()
         trial = newcomers - arriving
+        for version in sorted(newcomers):  # One that is gone by now would be waited for in vain.
+            self._repository.require_version(version, self._model)
         if under_way:
             self._remember(wanted.memory)
         if newcomers:

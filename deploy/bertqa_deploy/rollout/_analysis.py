@@ -118,19 +118,19 @@ def judge(good: Tally | None, candidate: Tally, limits: Limits) -> Judgement:
     have, needed = candidate.total.requests, limits.requests
     if have < needed:
         return _inconclusive(f"the candidate got {have:.0f} of at least {needed} requests")
-    if candidate.total.error_percent > limits.error_percent:
-        found = clopper_pearson(round(candidate.total.failed), round(have))
-        return _inconclusive(
-            f"{candidate.total.failed:.0f} of {have:.0f} requests failed, which is between "
-            f"{100 * found.low:.1f} and {100 * found.high:.1f} %: more requests are needed to tell "
-            f"that from the {limits.error_percent:g} % that are allowed"
-        )
+    failed = round(candidate.total.failed)
+    doubt = doubt_about_share(failed, round(have), limits.error_percent, "requests", "failed")
+    if doubt is not None:
+        return doubt
     if good is None:
         return _successful(candidate.total)
     if good.total.requests < needed:
         return _inconclusive(
             f"the good version got {good.total.requests:.0f} of at least {needed} requests"
         )
+    for side, counts in (("candidate", candidate.total), ("good version", good.total)):
+        if counts.p95_ms is None:
+            return _inconclusive(f"how long the {side} took to answer was not counted")
     slow = judge_latency(good.total.p95_ms, candidate.total.p95_ms, limits)
     return slow or _successful(candidate.total)
 
@@ -170,6 +170,28 @@ def judge_share(count: int, total: int, allowed: float, sentence: str) -> Judgem
         Verdict.FAILED,
         f"{sentence.format(share=f'{100 * found.estimate:.1f} %')}, at least "
         f"{100 * found.low:.1f} % beyond chance, and {allowed:g} % are allowed.",
+    )
+
+
+def doubt_about_share(
+    count: int, total: int, allowed: float, things: str, happened: str
+) -> Judgement | None:
+    """Return that chance may explain a share above its limit, None where it is not above.
+
+    Args:
+        count: How often it happened.
+        total: Of how many.
+        allowed: The limit in percent.
+        things: What was counted, as in "requests".
+        happened: What happened to them, as in "failed".
+    """
+    if 100 * count <= allowed * total:
+        return None
+    found = clopper_pearson(count, total)
+    return _inconclusive(
+        f"{count} of {total} {things} {happened}, which is between {100 * found.low:.1f} and "
+        f"{100 * found.high:.1f} %: more {things} are needed to tell that from the {allowed:g} % "
+        "that are allowed"
     )
 
 

@@ -24,6 +24,7 @@ from bertqa_deploy.rollout._analysis import (
     Judgement,
     Limits,
     Verdict,
+    doubt_about_share,
     judge_latency,
     judge_share,
 )
@@ -119,11 +120,11 @@ def shadowed_by(
         copies = Copies()
         with ExitStack() as opened:
             clients = [opened.enter_context(connect(version)) for version in (good, candidate)]
-            for number, each in enumerate(follow_log(log, seconds), 1):
+            for each in follow_log(log, seconds):
                 if not each.can_be_asked:
                     copies.hashed += 1
                     continue
-                if number == 1:  # Tokenizers are fetched at first contact.
+                if not copies.asked:  # Tokenizers are fetched at first contact.
                     _ask_both(clients, (good, candidate), each.question, each.context, Copies())
                 _ask_both(clients, (good, candidate), each.question, each.context, copies)
                 on_progress(Progress("Asking copies of traffic", copies.asked, None, "questions"))
@@ -183,12 +184,14 @@ def judge_copies(copies: Copies, limits: Limits) -> Judgement:
 
     Returns:
         Failed where it failed or differed more often than is allowed by more than chance, or its
-        95th percentile of latency is too high; Inconclusive where there were too few copies.
+        95th percentile of latency is too high; Inconclusive where there were too few copies, or
+        chance may explain a share above its limit.
     """
-    for count, allowed, what in (
+    shares = (
         (copies.failed, limits.error_percent, "failed"),
         (copies.differing, limits.disagreement_percent, "were answered differently"),
-    ):
+    )
+    for count, allowed, what in shares:
         sentence = f"Of {copies.asked} copies {{share}} {what}"
         crossed = judge_share(count, copies.asked, allowed, sentence)
         if crossed is not None:
@@ -203,6 +206,12 @@ def judge_copies(copies: Copies, limits: Limits) -> Judgement:
             Verdict.INCONCLUSIVE,
             f"It got {copies.asked} of at least {limits.requests} copies.{hashed}",
         )
+    for count, allowed, what in shares:
+        doubt = doubt_about_share(count, copies.asked, allowed, "copies", what)
+        if doubt is not None:
+            return doubt
+    if copies.failed == copies.asked:
+        return Judgement(Verdict.INCONCLUSIVE, f"It answered none of {copies.asked} copies.")
     good, candidate = (1000 * Samples(tuple(each)).quantile(0.95) for each in copies.seconds)
     return judge_latency(good, candidate, limits) or Judgement(
         Verdict.SUCCESSFUL,

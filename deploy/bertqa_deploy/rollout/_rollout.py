@@ -268,6 +268,8 @@ class _Run:
         """Return the splits to come; where a rollout is resumed, it is held anew at its own."""
         split, memory = self._state.split, self._state.memory
         ahead = ramp(split, self._goal, self._plan.steps)
+        if resumed and split == self._goal and not memory.good.keys() <= self._state.served:
+            return []  # The good version is being taken away: all that is left is to finish.
         if resumed and split not in (memory.good, self._goal):
             return [split, *ahead]
         return list(ahead)
@@ -287,6 +289,8 @@ class _Run:
             if not others or goal[candidate] <= before.get(candidate, 0):
                 continue
             good = max(others, key=lambda version: (others[version], version))
+            if self._state.split == goal and good not in self._state.served:
+                continue  # Resumed at the goal, where it may have been taken away already.
             for judged in self._rollout.evidence:
                 judgement = judged(good, candidate)
                 self._rollout.on_step(f"{judgement.verdict}: {judgement.reason}")

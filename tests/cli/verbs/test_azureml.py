@@ -117,3 +117,35 @@ def test_from_deploying_to_deleting_nothing_but_the_result_is_printed(
     assert invoke("azureml", "delete", "--all").status == 1
     deleted = invoke("azureml", "delete", "--all", "--force")
     assert (deleted.status, deleted.out) == (0, "bert-qa is deleted\n")
+
+
+def test_traffic_and_copies_move_together_or_not_at_all(invoke: Invoke, azure: Azure) -> None:
+    for number in "12":
+        azure.objects[f"models/bert-qa/versions/{number}"] = {
+            "id": f"{WORKSPACE_ID}/models/bert-qa/versions/{number}",
+            "name": number,
+            "properties": {"flavors": {}, "modelUri": "azureml://x"},
+        }
+        assert invoke("azureml", "deploy", "--version", number).status == 0
+    assert invoke("azureml", "switch", "--to", "1").status == 0
+
+    for mirror, status in (("2=10", 2), ("9=10", 1)):
+        refused = invoke("azureml", "switch", "--to", "2", "--mirror", mirror, "--json")
+        assert (refused.status, json.loads(refused.out)["status"]) == (status, status)
+        assert "nothing was changed" in refused.err
+        assert azure.properties("onlineEndpoints/bert-qa")["traffic"] == {"version-1": 100}
+
+    both = ["azureml", "switch", "--to", "2", "--mirror", "1=10", "--json"]
+    moved = invoke(*both)
+    assert json.loads(moved.out)["split"] == {"2": 100}, moved.err
+    endpoint = azure.properties("onlineEndpoints/bert-qa")
+    assert endpoint["mirrorTraffic"] == {"version-1": 10}
+
+    endpoint["mirrorTraffic"] = {}  # As after a command that was killed in between.
+    resumed = invoke(*both)
+    assert (resumed.status, json.loads(resumed.out)["mirror"]) == (0, {"version-1": 10})
+
+    back = invoke("azureml", "switch", "--back", "--mirror", "2=10", "--json")
+    assert json.loads(back.out)["split"] == {"1": 100}, back.err
+    endpoint = azure.properties("onlineEndpoints/bert-qa")
+    assert endpoint["mirrorTraffic"] == {"version-2": 10}

@@ -21,7 +21,7 @@ from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import CHART, GATEWAY, NAMESPACE, RELEASE, Install
 from tests.deploy.cluster.test_target import SERVICE, TO_2, V1, rollout
 
-UPGRADES = ("adds a track", "weighs the tracks", "removes a track")
+UPGRADES = ("adds a track", "weighs the tracks", "removes a track", "notes the end")
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +89,18 @@ def test_a_killed_rollout_is_resumed_and_returned_from_each_of_its_changes(
         returned(release)
         assert [track["version"] for track in release.tracks().values()] == [1]
         assert [api.version_of(f"bert-qa-{track}") for track in api.tracks_with_pods()] == [1]
+        assert release.values()["rollout"]["goal"] == ""
+
+
+def test_a_return_that_was_killed_at_its_end_is_finished_by_the_same_command(
+    install: Install, api: ApiServer
+) -> None:
+    release = install()
+    rollout(release).move(TO_2)
+    *_, states = recorded(api, lambda: rollout(release).back())
+    for state in states[:-1]:
+        api.restore(state)
+        assert rollout(release).back().split == {1: 100.0}
         assert release.values()["rollout"]["goal"] == ""
 
 

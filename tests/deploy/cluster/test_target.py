@@ -103,7 +103,7 @@ def test_without_a_gateway_one_upgrade_leads_the_service_to_the_other_track_and_
 
     assert operated.move(TO_2).split == TO_2
     assert api.leads_to(SERVICE) == {"bert-qa-v2-0"}
-    assert revision(release) == 4
+    assert revision(release) == 5
 
     assert operated.back().split == TO_1
     assert api.leads_to(SERVICE) == {"bert-qa-v1-0"}
@@ -369,7 +369,7 @@ def test_a_second_operator_is_noticed(install: Install, api: ApiServer) -> None:
 
 def test_another_chart_is_refused(install: Install, api: ApiServer, tmp_path: Path) -> None:
     release = install()
-    (tmp_path / "Chart.yaml").write_text("version: 9.9.9\n", encoding="utf-8")
+    (tmp_path / "Chart.yaml").write_text("name: bert-qa\nversion: 9.9.9\n", encoding="utf-8")
     other = Helm(release.release, release.access, tmp_path, program=release.program)
     with pytest.raises(ClusterError, match=r"chart version 0\.1\.0, and .* is 9\.9\.9"):
         HelmCluster(other)

@@ -171,6 +171,17 @@ def test_back_returns_to_what_was_before_a_switch_that_was_interrupted(serve: Se
     assert served.back().split == {1: 100.0}
 
 
+def test_back_says_at_once_that_the_good_version_is_gone(serve: Serve) -> None:
+    served = serve(1, 2, policy=ONLY_1)
+    with pytest.raises(_InterruptedError):
+        interrupted(served, "the split is").move(TO_2)
+    shutil.rmtree(served.repository.version_dir(1))
+
+    with pytest.raises(RepositoryError, match=r"no version 1 of bert-qa \(published: 2\)"):
+        served.back()
+    assert served.move(TO_2).split == TO_2
+
+
 def test_a_switch_that_was_interrupted_is_resumed_by_itself(serve: Serve) -> None:
     served = serve(1, 2, policy=ONLY_1)
     with pytest.raises(_InterruptedError):

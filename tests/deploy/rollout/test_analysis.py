@@ -67,6 +67,14 @@ def test_where_the_good_version_has_no_traffic_latency_is_not_judged() -> None:
     assert judge(None, tally(100, ms=1000), LIMITS).verdict is Verdict.SUCCESSFUL
 
 
+def test_latency_that_was_not_counted_is_not_within_its_limit() -> None:
+    untimed = Tally({})
+    untimed.add({"server": Counts(succeeded=100)})
+    for judgement, side in ((judged(untimed), "candidate"), (judged(tally(100), untimed), "good")):
+        assert judgement.verdict is Verdict.INCONCLUSIVE
+        assert f"How long the {side}" in judgement.reason
+
+
 def test_a_candidate_whose_server_restarts_fails() -> None:
     judgement = judged(tally(100, restarts=1))
     assert judgement.verdict is Verdict.FAILED

@@ -107,3 +107,25 @@ def test_too_few_copies_show_nothing_and_hashes_are_named() -> None:
     hashed = judge_copies(copies(asked=0, hashed=50), Limits())
     assert hashed.verdict is Verdict.INCONCLUSIVE
     assert "50 recorded questions are hashes: record with contexts=True." in hashed.reason
+
+
+@pytest.mark.parametrize(
+    ("seen", "complaint"),
+    [
+        (copies(asked=20, failed=2), "2 of 20 copies failed, which is between"),
+        (copies(asked=20, differing=6), "6 of 20 copies were answered differently"),
+    ],
+)
+def test_shares_of_copies_that_chance_may_explain_are_inconclusive(
+    seen: Copies, complaint: str
+) -> None:
+    judgement = judge_copies(seen, Limits())
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert complaint in judgement.reason
+    assert "more copies are needed" in judgement.reason
+
+
+def test_a_candidate_that_answered_no_copy_is_not_judged_by_its_latency() -> None:
+    judgement = judge_copies(copies(asked=20, failed=20), Limits(error_percent=100))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.reason == "It answered none of 20 copies."

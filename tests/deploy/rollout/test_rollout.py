@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -48,9 +49,9 @@ class Clock:
             share = self._requests * seconds * percent / 100
             bad = share * self._failed if version == 2 else 0
             before = self._target.counts.get(version, Counts())
-            self._target.counts[version] = Counts(
-                before.succeeded + share - bad, before.failed + bad
-            )
+            succeeded, bad = before.succeeded + share - bad, before.failed + bad
+            buckets = {10_000.0: succeeded + bad, math.inf: succeeded + bad}
+            self._target.counts[version] = Counts(succeeded, bad, buckets)
 
     def now(self) -> float:
         return self.time

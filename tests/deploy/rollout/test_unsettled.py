@@ -8,7 +8,7 @@ import pytest
 
 from bertqa.artifact import Split
 from bertqa_deploy.errors import ClusterError, NothingToDoError, RolledBackError
-from bertqa_deploy.rollout import Judgement, Rollout, State, Verdict
+from bertqa_deploy.rollout import Judgement, Memory, Rollout, State, Verdict
 from tests.deploy.rollout.simulated import SimulatedTarget
 
 TO_2 = {2: 100.0}
@@ -62,3 +62,11 @@ def test_what_is_not_settled_is_finished_although_the_split_stays() -> None:
     assert target.state.settled
     with pytest.raises(NothingToDoError):
         Rollout(target).move({1: 100.0})
+
+
+def test_a_rollout_that_has_reached_its_goal_is_finished_without_its_good_version() -> None:
+    """Evidence compares with the good version, which may have been taken away before the kill."""
+    target = SimulatedTarget()
+    target.state = State(TO_2, frozenset({2}), Memory({1: 100.0}, TO_2))
+    assert Rollout(target, evidence=[worse]).move(TO_2).split == TO_2
+    assert target.state.memory.goal is None

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import tarfile
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from bertqa_cli.app import main
+from bertqa_deploy.cluster.helm import Helm
 from bertqa_deploy.cluster.job import Ended, start_or_attach
 from bertqa_deploy.cluster.job_api import JobApi
 from bertqa_deploy.cluster.job_input import job_input
 from tests.deploy.cluster.conftest import CHART, NAMESPACE, RELEASE
 from tests.deploy.cluster.job.conftest import DOCUMENT, NAME, TO_2, Typed, refusal
 from tests.deploy.cluster.jobs import JobServer, Run, final
+from tools.programs import helm
 
 
 def test_it_shows_what_the_switch_prints_and_ends_as_it_does(
@@ -232,3 +237,20 @@ def test_a_job_whose_maker_was_killed_before_it_ran_is_started(
     server.runs = [Run(["one"])]
     assert typed().status == 0
     assert typed.lines == ["one"]
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_with_json_there_is_a_document_also_where_the_log_has_none(
+    release: Callable[..., Helm],
+    server: JobServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+) -> None:
+    release("--set", "switch.enabled=true")
+    monkeypatch.setenv("HELM", str(helm()))
+    server.runs = [Run(["half a document", "{"], status=status)]
+    assert main((*("switch", *TO_2), "--chart", str(CHART), "--json")) == status
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["status"] == status
+    assert "does not hold its result" in shown["error"]

@@ -1,0 +1,58 @@
+"""How a rollout ends where pods stay, where a release is of another chart, or Helm is missing."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bertqa_deploy.cluster.helm import Helm
+from bertqa_deploy.cluster.release import HelmCluster
+from bertqa_deploy.errors import ClusterError, SwitchUnfinishedError
+from tests.deploy.cluster.api_server import ApiServer
+from tests.deploy.cluster.conftest import Install
+from tests.deploy.cluster.test_target import TO_1, TO_2, rollout
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_return_whose_pods_do_not_end_is_finished_and_not_undone_by_the_same_command(
+    install: Install, api: ApiServer, gone: bool
+) -> None:
+    release = install()
+    rollout(release).move(TO_2)
+    api.drains = 10
+    with pytest.raises(SwitchUnfinishedError, match="Run the same command again to wait"):
+        rollout(release, patience=1).back()
+
+    cluster = HelmCluster(release)
+    while gone and not cluster.has_only(release.tracks()):
+        pass
+    assert rollout(release).back().split == TO_1
+    assert rollout(release).back().split == TO_2
+
+
+def test_a_program_that_is_not_helm_is_named(
+    install: Install, api: ApiServer, tmp_path: Path
+) -> None:
+    release = install()
+    other = tmp_path / "helm"
+    other.write_text("#!/bin/sh\necho hello\n", encoding="utf-8")
+    other.chmod(0o755)
+    with pytest.raises(ClusterError, match="helm get does not print JSON"):
+        Helm(release.release, release.access, release.chart, program=str(other)).values()
+
+
+def test_a_release_of_another_chart_is_named(
+    install: Install, api: ApiServer, tmp_path: Path
+) -> None:
+    release = install()
+    chart = tmp_path / "web"
+    (chart / "templates").mkdir(parents=True)
+    content = "apiVersion: v2\nname: web\nversion: 0.1.0\n"
+    (chart / "Chart.yaml").write_text(content, encoding="utf-8")
+    command = [release.program, "install", "web", str(chart), *release.access.helm_flags()]
+    subprocess.run(command, check=True, capture_output=True)
+    web = Helm("web", release.access, release.chart, program=release.program)
+    with pytest.raises(ClusterError, match="release web is of the chart web, and"):
+        HelmCluster(web)
