@@ -22,7 +22,7 @@ from bertqa.errors import TokenizerError
 from bertqa.transport import Security, Token, Transport, open_transport
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.token_file import TokenFile
-from bertqa_cli.values import Lines, Whole, model_name, timeout_of
+from bertqa_cli.values import Lines, Whole, model_name, timeout_seconds
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -170,7 +170,7 @@ class ConnectionOptions:
         _connection_option(
             "How long to wait for an answer, as in 5, 90s or 2m; 30s if left out.",
             "TIMEOUT",
-            parser=timeout_of,
+            parser=timeout_seconds,
             metavar="DURATION",
             show_default=False,
         ),

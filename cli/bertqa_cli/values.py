@@ -89,7 +89,7 @@ def seconds_of(text: str | float) -> float:
     return seconds
 
 
-def timeout_of(text: str | float) -> float:
+def timeout_seconds(text: str | float) -> float:
     """Return a duration in seconds, above 0; see `seconds_of`.
 
     Args:

@@ -30,7 +30,7 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.rollouts import PAUSE_SECONDS, MakeEvidence, RolloutOptions, moved_by, print_moved
-from bertqa_cli.values import timeout_of, typed_arguments
+from bertqa_cli.values import timeout_seconds, typed_arguments
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -62,7 +62,7 @@ def switch(
     step_timeout: Annotated[
         float,
         typer.Option(
-            parser=timeout_of,
+            parser=timeout_seconds,
             metavar="DURATION",
             help="How long a step may take, as in 90s or 2m; 10m if left out.",
             show_default=False,
