@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from types import ModuleType
+from typing import Any
 
 from bertqa.errors import DataError
 
@@ -19,11 +19,11 @@ def unpacked(raw: io.BufferedReader) -> io.BufferedReader:
         raw: The file, at its beginning.
     """
     if raw.peek(2).startswith(GZIP_MAGIC):
-        return io.BufferedReader(gzip.GzipFile(fileobj=raw))  # type: ignore[arg-type]
+        return io.BufferedReader(gzip.GzipFile(fileobj=raw))
     return raw
 
 
-def import_pyarrow(name: str) -> ModuleType:
+def import_pyarrow(name: str) -> Any:
     """Return the module pyarrow, with its part for Parquet.
 
     Args:

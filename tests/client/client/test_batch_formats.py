@@ -264,6 +264,28 @@ def test_several_answers_have_a_row_each(tmp_path: Path, client: QAClient, name:
         assert {each["note"] for each in ours} == {row["note"]}
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"top_k": 0}, {"top_k": "many"}, {"question_column": 3}, {"id_column": ["id"]}),
+        *({"source": 7}, {"target": None}, {"unknown": 1}, {"max_answer_len": 0}),
+    ],
+    ids=str,
+)
+def test_an_option_that_is_not_valid_is_refused(
+    tmp_path: Path, client: QAClient, options: dict[str, Any]
+) -> None:
+    (tmp_path / "in.csv").write_bytes(INPUTS["in.csv"])
+    files: dict[str, Any] = {
+        "source": str(tmp_path / "in.csv"),
+        "target": str(tmp_path / "out.csv"),
+    }
+    with pytest.raises(InvalidOptionError):
+        answer_file(client, **{**files, **options})
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+    assert answer_file(client, **files).answered == len(ROWS)  # Names of files may be texts.
+
+
 def test_header_only_files_keep_their_columns(tmp_path: Path, client: QAClient) -> None:
     source = tmp_path / "in.csv"
     source.write_text("id,question,context,note\r\n")
@@ -307,11 +329,12 @@ def test_types_of_json_are_kept_in_parquet_where_they_agree(
     tmp_path: Path, client: QAClient
 ) -> None:
     source = tmp_path / "in.jsonl"
-    more = [
+    more: list[dict[str, Any]] = [
         {"n": 1, "x": 1, "b": True, "s": "é", "mixed": 1, "big": 2**70, "nan": math.nan},
         {"n": None, "x": 2.5, "b": False, "s": "", "mixed": "a", "big": 1, "deep": {"a": [1]}},
     ]
-    rows = [{"question": "Who?", "context": CONTEXT, **each} for each in more]
+    asked: dict[str, Any] = {"question": "Who?", "context": CONTEXT}
+    rows = [asked | each for each in more]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     answer_file(client, source, tmp_path / "out.parquet")

@@ -252,10 +252,12 @@ def test_a_long_text_that_is_not_valid_is_refused_before_anything_is_sent(
 
 
 def test_a_pace_ends_what_is_late_or_left() -> None:
-    pace = WorkPace(time.monotonic() + 60.0, 60.0)
-    pace()
+    rested = threading.Event()
+    pace = WorkPace(time.monotonic() + 60.0, 60.0, rested.set)
+    while not rested.is_set():
+        pace()
     pace.leave()
     with pytest.raises(ClientStateError):
         pace()
     with pytest.raises(DeadlineExceededError):
-        WorkPace(time.monotonic() - 1.0, 1.0)()
+        WorkPace(time.monotonic() - 1.0, 1.0, rested.set)()
