@@ -90,10 +90,13 @@ def seconds_of(text: str | float) -> float:
 
 
 def timeout_seconds(text: str | float) -> float:
-    """Return a duration above 0 in seconds; see `seconds_of`.
+    """Return a duration in seconds, above 0; see `seconds_of`.
+
+    Args:
+        text: `90`, `90s`, `2m` or `1.5h`.
 
     Raises:
-        typer.BadParameter: It is 0, or cannot be read.
+        typer.BadParameter: The duration cannot be read, or is 0.
     """
     seconds = seconds_of(text)
     if not seconds:

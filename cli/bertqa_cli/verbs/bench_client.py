@@ -86,6 +86,10 @@ def bench_client(
         steps.add_row(name, f"{getattr(single, name):.3f}")
     print_table(steps)
     stdout.print(
+        f"The client alone: {single.own:.3f} ms for a question in the order of the file, "
+        f"{single.own_on_new:.3f} ms on a context that it does not keep"
+    )
+    stdout.print(
         f"answer_many: {stream.windows_per_second:.1f} windows/s in {stream.batches} batches, "
         f"{stream.padding:.1%} padding"
     )

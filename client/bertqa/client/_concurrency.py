@@ -92,10 +92,13 @@ class Hold:
         self._limit.release(self._slot)
 
     def resume(self, wake: Callable[[], object]) -> bool:
-        """Request a slot again, and return whether it is held at once.
+        """Request a slot again.
 
         Args:
-            wake: Called when it is held, otherwise. It must not block.
+            wake: Called when it is held, unless it is so at once. It must not block.
+
+        Returns:
+            Whether it is held at once.
         """
         self._slot = slot = self._limit.request(wake, self._slot.version)
         if self._is_over:

@@ -60,7 +60,7 @@ class RunInference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compute:
-    """Work on a long text: it takes a while, in which other things go on, and needs no server.
+    """Work on a long text: it takes a while, beside which other work is done, and needs no server.
 
     Attributes:
         work: Returns what the flow is sent; it calls the pace between its steps.

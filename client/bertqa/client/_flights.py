@@ -37,14 +37,14 @@ class Flight(Generic[T]):
         self.has_landed = False
 
     def outcome(self, deadline: float) -> T | BertQAError | None:
-        """Return what somebody who waited until now takes from the flight.
+        """Return what a question that waited until now takes from the flight.
 
         Args:
-            deadline: The deadline of whoever waited.
+            deadline: The deadline of the question.
 
         Returns:
-            The result, an error that anybody would have met, or None where another attempt may do
-            better: the fetch was cancelled, or ended for lack of time.
+            The result, an error that any question would have met, or None where another attempt
+            may do better: the fetch was cancelled, or ended for lack of time.
         """
         if not isinstance(self._outcome, BertQAError):
             return self._outcome

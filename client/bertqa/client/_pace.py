@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import overload
 
 from bertqa.errors import ClientStateError, DeadlineExceededError
 from bertqa.qa import Pace, Window
 
 _STRETCH_SECONDS = 0.001
-_REST_SECONDS = 0.0001
 
 
 class WorkPace:
     """Called between the steps of long work: ends it where it is late, or nothing needs it.
 
-    It rests for a moment every millisecond. A thread that computes without a rest keeps the
-    interpreter's lock for 5 ms after another thread asks for it.
+    It rests every millisecond. A thread that computes without a rest keeps the interpreter's lock
+    for 5 ms after another thread asks for it.
 
     Args:
         deadline: When the work has to be over, a time of `time.monotonic()`.
         timeout: The timeout that the deadline was made of, for the message.
+        rest: Called to let other threads have the interpreter's lock; it returns soon.
     """
 
-    def __init__(self, deadline: float, timeout: float) -> None:
+    def __init__(self, deadline: float, timeout: float, rest: Callable[[], object]) -> None:
+        self._rest = rest
         self._deadline = deadline
         self._timeout = timeout
         self._rested_at = time.monotonic()
@@ -47,7 +48,7 @@ class WorkPace:
         if now >= self._deadline:
             raise too_long(self._timeout)
         if now - self._rested_at >= _STRETCH_SECONDS:
-            time.sleep(_REST_SECONDS)
+            self._rest()
             self._rested_at = time.monotonic()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import threading
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -34,6 +35,9 @@ from bertqa.errors import BertQAError, ClientStateError
 from bertqa.transport import ASYNC_PAUSE, AsyncTransport, InferResult
 
 logger = logging.getLogger(__name__)
+
+# How long a thread waits for a turn of the loop at most: the loop may be stopped for a while.
+_TURN_SECONDS = 0.05
 
 T = TypeVar("T")
 AsyncPairs = Iterable[tuple[str, str]] | AsyncIterable[tuple[str, str]]
@@ -140,7 +144,8 @@ class TaskDriver:
         """
         self._enter()
         bell = _Bell()
-        turns = Turns(scheduler, self.limit, bell.ring, timeout=timeout, deadline=deadline)
+        rest = partial(_let_turn, asyncio.get_running_loop())
+        turns = Turns(scheduler, self.limit, bell.ring, rest, timeout=timeout, deadline=deadline)
         in_flight: dict[asyncio.Future[Any], Turn] = {}
         try:
             while True:
@@ -312,6 +317,16 @@ async def _repeat(work: Callable[[], Awaitable[None]], pause: Callable[[], float
         while (seconds := pause()) is not None:
             await asyncio.sleep(seconds)
             await work()
+
+
+def _let_turn(loop: asyncio.AbstractEventLoop) -> None:
+    """Wait in a thread until a loop has done what is due now."""
+    turned = threading.Event()
+    try:
+        loop.call_soon_threadsafe(turned.set)
+    except RuntimeError:  # The loop is closed.
+        return
+    turned.wait(_TURN_SECONDS)
 
 
 def _set(future: asyncio.Future[None]) -> None:

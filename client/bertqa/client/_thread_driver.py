@@ -34,6 +34,7 @@ from bertqa.transport import CANCELLATION, SYNC_PAUSE, Cancellation, InferResult
 logger = logging.getLogger(__name__)
 
 _BACKGROUND_THREADS = 2
+_REST_SECONDS = 0.0001
 # A request that pauses has a thread, but no slot.
 _REQUEST_THREADS = 4 * _defaults.REQUESTS_IN_FLIGHT
 
@@ -126,7 +127,12 @@ class ThreadDriver:
         """
         mailbox: SimpleQueue[Future[Any] | None] = SimpleQueue()
         turns = Turns(
-            scheduler, self.limit, partial(mailbox.put, None), timeout=timeout, deadline=deadline
+            scheduler,
+            self.limit,
+            partial(mailbox.put, None),
+            partial(time.sleep, _REST_SECONDS),
+            timeout=timeout,
+            deadline=deadline,
         )
         in_flight: dict[Future[Any], _Begun] = {}
         try:

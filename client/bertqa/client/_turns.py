@@ -85,6 +85,7 @@ class Turns:
         scheduler: A scheduler of this stream's own.
         limit: Grants the slots.
         wake: Called when something that is waited for is there, from any thread. It must not block.
+        rest: Called from threads that work on long texts; it lets others have their turn.
         timeout: Seconds that each request may take, once it is sent.
         deadline: A time of `time.monotonic()` for all requests together, instead.
     """
@@ -94,10 +95,12 @@ class Turns:
         scheduler: Scheduler,
         limit: ConcurrencyLimit,
         wake: Callable[[], object],
+        rest: Callable[[], object],
         *,
         timeout: float,
         deadline: float | None,
     ) -> None:
+        self._rest = rest
         self._scheduler = scheduler
         self._limit = limit
         self._wake = wake
@@ -151,7 +154,7 @@ class Turns:
             computation = self._scheduler.next_computation()
             if computation is not None:
                 deadline = self._deadline or time.monotonic() + self._timeout
-                pace = WorkPace(deadline, self._timeout)
+                pace = WorkPace(deadline, self._timeout, self._rest)
                 return self._begun(Computing(computation, deadline, pace))
             if self._next is None:
                 self._next = self._scheduler.next_request(last=self._exhausted)
@@ -242,7 +245,7 @@ class Turns:
                 self.receive(turn, too_long(self._timeout))
 
     def close(self) -> None:
-        """Give up what is waited for; the driver ends what it has begun."""
+        """Wait no longer for anything; the driver ends what it has begun."""
         for flight in self._parked.values():
             flight.leave(self._wake)
         self._parked.clear()

@@ -33,7 +33,7 @@ _EDGE = re.compile(r"[ \t\n\r!-/:-@\[-`{-~\u3000-\u3002\uff0c]")
 _PIECES_AT_ONCE = 8
 # Characters that are searched for such an edge in one step.
 _SEARCHED_AT_ONCE = 100_000
-# How often somebody who waits for another thread looks at the deadline, in seconds.
+# How often a thread that waits for another one looks at the deadline, in seconds.
 _LOOK_SECONDS = 0.02
 _IN_NO_VOCABULARY = "\U00012000"  # A cuneiform sign.
 _CANNOT_ENCODE = "The tokenizer cannot encode the text"

@@ -27,6 +27,9 @@ def whole_clusters(text: str, start: int, end: int) -> tuple[int, int]:
     """
     if start >= end:
         return start, end
+    edges = text[start - 1 : start + 1], text[end - 1 : end + 1]
+    if text.isascii() and "\r\n" not in edges:
+        return start, end
     wide_start, wide_end = cluster_start(text, start), cluster_end(text, end)
     if wide_start == start and wide_end == end:
         return start, end

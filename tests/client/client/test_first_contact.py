@@ -1,4 +1,4 @@
-"""What a version is, is fetched and decoded once, whoever waits for it."""
+"""What a version is, is fetched and decoded once, however many wait for it."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class AsyncSlow(InProcessTransport):
         self.errors: list[BertQAError] = []
         self.cancelled = 0
 
-    async def infer(self, *arguments: Any, **options: Any) -> Any:
+    async def infer(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
         return super().infer(*arguments, **options)
 
-    async def metadata(self, *, version: int | None, timeout: float) -> Any:
+    async def metadata(self, *, version: int | None, timeout: float) -> Any:  # type: ignore[override]
         described = super().metadata(version=version, timeout=timeout)
         try:
             async with asyncio.timeout(timeout):
@@ -68,7 +68,7 @@ class AsyncSlow(InProcessTransport):
             raise self.errors.pop()
         return described
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # type: ignore[override]
         self.closed = True
 
 

@@ -221,7 +221,7 @@ async def test_a_task_that_is_cancelled_ends_the_work_on_its_text(
     assert isinstance(endless[0], ClientStateError)
 
 
-def test_a_stream_goes_on_beside_a_long_text(open_client: Twins) -> None:
+def test_a_stream_continues_beside_a_long_text(open_client: Twins) -> None:
     pairs = [(QUESTION, SENTENCE), (QUESTION, LONG), (QUESTION, SENTENCE)] * 3
     client = open_client(transport=InProcessTransport())
     expected = [client.answer(*pair) for pair in pairs[:2]]
@@ -252,10 +252,12 @@ def test_a_long_text_that_is_not_valid_is_refused_before_anything_is_sent(
 
 
 def test_a_pace_ends_what_is_late_or_left() -> None:
-    pace = WorkPace(time.monotonic() + 60.0, 60.0)
-    pace()
+    rested = threading.Event()
+    pace = WorkPace(time.monotonic() + 60.0, 60.0, rested.set)
+    while not rested.is_set():
+        pace()
     pace.leave()
     with pytest.raises(ClientStateError):
         pace()
     with pytest.raises(DeadlineExceededError):
-        WorkPace(time.monotonic() - 1.0, 1.0)()
+        WorkPace(time.monotonic() - 1.0, 1.0, rested.set)()

@@ -1,4 +1,4 @@
-"""What waits holds no slot, holds up no other version, and is no sign of a quick server."""
+"""What waits holds no slot, holds up no other version, and does not pass for a quick answer."""
 
 from __future__ import annotations
 

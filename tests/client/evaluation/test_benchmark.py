@@ -24,7 +24,7 @@ def test_each_step_of_a_question_is_timed() -> None:
     assert times.questions == 40
     assert times.windows >= 1
     assert min(times.tokenizing, times.collating, times.transport, times.decoding) > 0
-    assert times.own > 0
+    assert min(times.own, times.own_on_new) > 0
 
 
 def test_a_stream_of_squad_questions_has_little_padding() -> None:

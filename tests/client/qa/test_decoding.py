@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ TOKENIZER = QATokenizer.from_json(tokenizer_json())
 @dataclass(frozen=True)
 class Case:
     context: str
-    windows: list[Window]
+    windows: Sequence[Window]
     logits: list[Logits]
     expected: dict[str, Any]
 
@@ -154,7 +154,7 @@ def test_the_null_threshold_moves_the_decision(cases: list[Case]) -> None:
 CONTEXT = "the cat sat and The Cat ran away from it, unhappily so."
 
 
-def window_and_logits(**peaks: Any) -> tuple[list[Window], list[Logits]]:
+def window_and_logits(**peaks: Any) -> tuple[Sequence[Window], list[Logits]]:
     """One window of CONTEXT, with a pair of raised logits for each span of tokens."""
     windows = TOKENIZER.windows("who?", CONTEXT)
     first = int(np.flatnonzero(windows[0].offsets[:, 0] != OUTSIDE)[0])

@@ -220,7 +220,7 @@ PIECES = st.text(
         st.sampled_from(
             "ab é\u0301ßIİ\u00a0\u200d\u3000。，、日本 \n\t\r.,-'\"()\u0000\ufffd😀👩‍🚒한국"
         ),
-        st.characters(exclude_categories=("Cs",)),
+        st.characters(exclude_categories=["Cs"]),
     ),
     max_size=300,
 )
