@@ -31,7 +31,7 @@ every_family = pytest.mark.parametrize("row", FAMILIES, ids=str)
 
 
 def encoded(row: Row, pairs: list[tuple[str, str]]) -> dict[str, Tensor]:
-    """What transformers gives its models: padded by the tokenizer, with its padding token."""
+    """The inputs of models in transformers: padded by the tokenizer, with its padding token."""
     tokenizer = Tokenizer.from_str(row.tokenizer_json())
     padding = row.model().config.pad_token_id
     tokenizer.enable_padding(pad_id=padding)
