@@ -227,7 +227,6 @@ def switch(
         return
     from bertqa_deploy.azureml import endpoints
     from bertqa_deploy.azureml.target import EndpointTarget
-    from bertqa_deploy.errors import NothingToDoError
 
     client = _connect(subscription, resource_group, workspace)
     if dry_run:
@@ -240,12 +239,8 @@ def switch(
         if copies:
             goal = target.current().memory.way_back() if wanted is None else wanted
             endpoints.require_mirrorable(client, planned.name, copies, to_traffic(goal))
-        try:
-            moved = moved_by(target, wanted, plan, kinds)
-        except NothingToDoError as error:
-            if copies is None:
-                raise
-            print_step(str(error))  # The copies may be left, as after a command that was killed.
+        # Where that was done before, the copies may be left, as after a command that was killed.
+        moved = moved_by(target, wanted, plan, kinds)
     mirrored = None
     if copies is not None:
         mirrored = endpoints.mirror(client, planned.name, copies, on_step=print_step)

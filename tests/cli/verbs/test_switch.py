@@ -39,14 +39,25 @@ def test_there_and_back(invoke: Invoke, at_1: Served) -> None:
 
     switched = json.loads(back.out)
     assert (switched["split"], switched["served"]) == ({"1": 100.0}, [1])
-    assert (switched["previous"], switched["retired"]) == ({"2": 100.0}, [2])
+    assert (switched["outcome"], switched["previous"], switched["retired"]) == ("moved", None, [2])
+
+    again = invoke("switch", "--back", "--json", *where(at_1))
+    assert again.status == 0
+    assert "1=100 is the last good split" in again.err
+    unchanged = json.loads(again.out)
+    assert (unchanged["outcome"], unchanged["split"]) == ("unchanged", {"1": 100.0})
+    assert unchanged.keys() == switched.keys()
 
 
 def test_steps_are_held_and_what_is_missing_is_said(invoke: Invoke, at_1: Served) -> None:
     steps = ["--steps", "10,100", "--pause", "1s", "--interval", "0.2s"]
-    held = invoke("switch", "--to", "2", *steps, *where(at_1))
+    held = invoke("switch", "--to", "2", *steps, "--json", *where(at_1))
 
     assert held.status == 1
+    document = json.loads(held.out)
+    assert (document["outcome"], document["split"]) == ("held", {"1": 90.0, "2": 10.0})
+    assert [each["verdict"] for each in document["held"]] == ["Inconclusive"]
+    assert document["error"] in held.err.replace("\n", " ")
     assert "Held at 1=90,2=10: The candidate got 0 of at least 20 requests." in held.err
     assert "--on-inconclusive promote" in held.err
 

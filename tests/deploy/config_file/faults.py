@@ -156,7 +156,7 @@ class Series:
         elif scenario.fails:
             expected = "RolledBackError"
         elif scenario.goal is None:
-            expected = f"at {dict(good) if completed else command_goal(scenario)}"
+            expected = "NothingToDoError" if completed else f"at {command_goal(scenario)}"
         elif completed:
             expected = "NothingToDoError"
         else:
@@ -170,8 +170,8 @@ class Series:
 
     def _return_to(self, root: Path, good: Split, *, begun: bool, completed: bool) -> str:
         """Return how `--back` has to end."""
-        if self.scenario.goal is None:  # The return is finished, or undone where it was completed.
-            return f"at {dict(good) if completed else command_goal(self.scenario)}"
+        if self.scenario.goal is None:  # The return is finished.
+            return "NothingToDoError" if completed else f"at {command_goal(self.scenario)}"
         if begun or (completed and self.scenario.goal != good):
             return f"at {dict(good)}"
         earlier = self.scenario.before[:-1]
