@@ -30,7 +30,10 @@ Pace = Callable[[], object]
 # What BERT's normalizer removes from a text in ASCII.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Where a text can be cut without any effect on its tokens: BERT's pre-tokenizer ends a word there.
-_EDGE = re.compile(r"[ \t\n\r!-/:-@\[-`{-~\u3000-\u3002\uff0c]")
+_EDGES = r" \t\n\r!-/:-@\[-`{-~\u3000-\u3002\uff0c"
+_EDGE = re.compile(f"[{_EDGES}]")
+# BERT's normalizer makes a word of each ideograph, unless it is told not to.
+_EDGE_OR_IDEOGRAPH = re.compile(rf"[{_EDGES}\u3400-\u4dbf\u4e00-\u9fff]")
 # A word of a text in ASCII, as BERT's pre-tokenizer finds it, and what each character is of it.
 _WORD = re.compile(r"[!-/:-@\[-`{-~]|[0-9A-Za-z]+")
 _SPACE, _MARK, _LETTER = range(3)
@@ -81,6 +84,9 @@ class Encoder:
         )
         is_plain = self._can_cut and isinstance(tokenizer.model, WordPiece)
         self._plain = _Plain(tokenizer) if is_plain else None
+        splits = isinstance(tokenizer.normalizer, BertNormalizer)
+        splits = splits and tokenizer.normalizer.handle_chinese_chars
+        self._edge = _EDGE_OR_IDEOGRAPH if splits else _EDGE
         self._kept = _Kept()
 
     def question(self, text: str, limit: int, pace: Pace = no_pace) -> NDArray[np.int32]:
@@ -151,7 +157,7 @@ class Encoder:
         begin, looked = 0, _defaults.LONG_TEXT if self._can_cut else len(text)
         while looked < len(text):
             pace()
-            edge = _EDGE.search(text, looked, looked + _SEARCHED_AT_ONCE)
+            edge = self._edge.search(text, looked, looked + _SEARCHED_AT_ONCE)
             if edge is None:
                 looked += _SEARCHED_AT_ONCE
                 continue
@@ -162,7 +168,7 @@ class Encoder:
 
 
 class _Plain:
-    """Encodes texts of which BERT's normalizer changes nothing but the case, in a third of the time.
+    """Encodes texts of which BERT's normalizer changes nothing but the case, in less time.
 
     Such a text is its words, and what a word is made of is looked up where it was met before.
 

@@ -280,6 +280,14 @@ def test_a_tokenizer_that_looks_across_words_gets_a_text_whole() -> None:
         ]
 
 
+def test_a_text_of_ideographs_is_cut_where_each_is_a_word() -> None:
+    tokenizer = Tokenizer.from_str(tokenizer_json())
+    for split, pieces in ((True, 5), (False, 1)):
+        tokenizer.normalizer = BertNormalizer(handle_chinese_chars=split)
+        found = list(Encoder(tokenizer)._pieces("日本語東京" * 4_000, no_pace))
+        assert len(found) == pieces
+
+
 def test_work_on_a_long_text_ends_where_its_pace_says_so() -> None:
     steps = 0
 
