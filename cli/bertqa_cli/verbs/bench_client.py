@@ -20,7 +20,7 @@ from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_
 from bertqa_cli.progress import stages
 from bertqa_cli.values import Whole
 
-# Own time of a question in milliseconds, at the median, share of the engine's throughput, delay in milliseconds.
+# Median own time of a question and delay in milliseconds, share of the engine's throughput.
 _OWN_BELOW: Final = 0.4
 _SHARE_FROM: Final = 0.95
 _DELAY_BELOW: Final = 5.0
