@@ -18,9 +18,10 @@ from click.core import ParameterSource
 
 from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
-from bertqa.errors import TokenizerError
+from bertqa.errors import TokenizerError, VersionNotFoundError
 from bertqa.transport import Security, Token, Transport, open_transport
 from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.missing_version import naming_versions
 from bertqa_cli.token_file import TokenFile
 from bertqa_cli.values import Lines, Whole, model_name, timeout_seconds
 
@@ -268,6 +269,8 @@ class ConnectionOptions:
             opened.enter_context(client)
             try:
                 yield client
+            except VersionNotFoundError as error:
+                raise naming_versions(error, self) from error
             except KeyboardInterrupt:
                 opened.pop_all()  # Closing waits for what the server has not answered.
                 raise

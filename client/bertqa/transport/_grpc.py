@@ -104,10 +104,12 @@ class GrpcConnection:
         try:
             yield
         except (ServerUnreachableError, DeadlineExceededError, ProtocolError) as error:
+            scheme = "https" if self._address.is_secure else "http"
             raise type(error)(
                 f"{error} (The model behind {self._address} says over REST which tokenizer it "
                 "takes. Where its REST address is another one or there is none, pass metadata_url= "
-                "or tokenizer=.)",
+                f"or tokenizer=. Where {self._address.location} is the REST address itself, write "
+                f"{scheme}://{self._address.location}.)",
                 detail=error.detail,
             ) from error
 
