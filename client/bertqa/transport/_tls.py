@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ import grpc
 
 from bertqa._reason import reason_of
 from bertqa.errors import InvalidOptionError
+from bertqa.transport._address import valid_host
 
 _FILES = {"ca": "CA", "certificate": "certificate", "key": "key"}
-_SERVER_NAME = re.compile(r"[0-9A-Za-z_.:-]+")
 _CERTIFICATE, _KEY, _ENCRYPTED = b"CERTIFICATE-----", b"PRIVATE KEY-----", b"ENCRYPTED"
 
 
@@ -45,7 +44,7 @@ class TLS:
         if (self.certificate is None) != (self.key is None):
             raise InvalidOptionError("TLS needs certificate= and key= together.")
         given: object = self.server_name
-        if given is not None and not (isinstance(given, str) and _SERVER_NAME.fullmatch(given)):
+        if given is not None and not _is_name(given):
             raise InvalidOptionError(
                 f"TLS has server_name={given!r}: pass the name in the server's certificate, "
                 "without a scheme or a port."
@@ -119,3 +118,7 @@ class TLS:
             f"The {_FILES[name]} file of TLS {getattr(self, name)} cannot be used: {fault}. "
             "Pass a file in PEM format."
         )
+
+
+def _is_name(given: object) -> bool:
+    return isinstance(given, str) and given.isascii() and valid_host(given) is not None

@@ -285,6 +285,11 @@ def test_a_file_that_cannot_be_used_is_named_when_the_client_is_made(
         {"server_name": ""},
         {"server_name": "https://models.example"},
         {"server_name": "models.example\n"},
+        {"server_name": "models.example:443"},
+        {"server_name": ".models.example"},
+        {"server_name": "models..example"},
+        {"server_name": "a" * 64},
+        {"server_name": ".".join(["a" * 63] * 5)},
         {"server_name": 5},
     ],
 )
