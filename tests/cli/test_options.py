@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -384,3 +385,11 @@ def test_a_header_that_is_typed_twice_is_refused(invoke: Invoke) -> None:
     result = invoke("ask", "Who?", "--context", "Anna.", *arguments)
     assert (result.status, result.out) == (2, "")
     assert "--header X-Team is given twice" in result.err
+
+
+def test_a_pipe_with_a_token_is_refused_without_being_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(InvalidOptionError, match="cannot be read: it is a pipe or a device"):
+            TokenFile(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import grpc
 
-from bertqa._reason import reason_of
+from bertqa._reason import check_rereadable, reason_of
 from bertqa.errors import InvalidOptionError
 from bertqa.transport._address import valid_host
 
@@ -107,6 +107,7 @@ class TLS:
         if path is None:
             return None
         try:
+            check_rereadable(Path(path))
             return Path(path).read_bytes()
         except (OSError, ValueError) as error:  # ValueError: the path has a null character
             raise InvalidOptionError(
