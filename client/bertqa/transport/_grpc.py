@@ -14,6 +14,7 @@ import grpc
 
 from bertqa import _defaults
 from bertqa.errors import (
+    BertQAError,
     ClientStateError,
     DeadlineExceededError,
     ProtocolError,
@@ -71,6 +72,8 @@ class GrpcConnection:
         """Raise what a failed call means as an error of `bertqa.errors`."""
         try:
             yield
+        except BertQAError:  # of the token; InvalidOptionError is a ValueError
+            raise
         except grpc.RpcError as error:
             mapper = ErrorMapper(str(self._address), self._model, version, self._proxy)
             code, detail = error.code().name, error.details() or ""

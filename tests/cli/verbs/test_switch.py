@@ -182,8 +182,11 @@ def test_what_cannot_be_is_said_and_nothing_changes(
     ("arguments", "complaint"),
     [
         (["--smoke-question", "When?"], "lacks --smoke-context and --smoke-answer"),
-        (["--release", "bert-qa", "--url", "localhost"], "are for one server, not for a release"),
-        (["--release", "bert-qa", "--retire"], "are for one server, not for a release"),
+        (
+            ["--release", "bert-qa", "--url", "localhost"],
+            "--url is for one server, not for a release",
+        ),
+        (["--release", "bert-qa", "--retire"], "--retire is for one server"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
