@@ -227,7 +227,7 @@ class ConnectionOptions:
 
     def headers(self) -> dict[str, str]:
         """Return the headers by name."""
-        headers = {}
+        headers: dict[str, str] = {}
         for number, text in enumerate(self.header or (), start=1):
             name, equals, value = text.partition("=")
             name, value = name.strip(), value.strip()

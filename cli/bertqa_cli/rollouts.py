@@ -263,8 +263,8 @@ def moved_by(
         kinds: The evidence before a version gets traffic.
 
     Returns:
-        What it has come to. Where there was nothing to do, as where the same command ended before,
-        that is no error.
+        What it has come to, also where there was nothing to do, as where the same command ended
+        before.
 
     Raises:
         BertQAError: What a rollout raises.

@@ -157,7 +157,6 @@ def test_what_failed_the_gate_ends_with_the_gate_s_status(invoke: Invoke, at_1: 
         (["--split", "1=90,2=20"], 2, "sums to 110"),
         (["--split", "half"], 2, "cannot be read"),
         (["--to", "9"], 1, "no version 9 of bert-qa (published: 1, 2)"),
-        (["--back"], 1, "nothing to go back to"),
         (["--to", "2", "--timeout", "soon"], 2, "The duration 'soon' cannot be read"),
         (["--to", "2", "--step-timeout", "0"], 2, "has to be above 0"),
         (["--to", "2", "--steps", "50,10"], 2, "do not ascend"),

@@ -327,6 +327,10 @@ def test_a_pipe_or_a_device_is_refused_without_being_read(
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path in (pipe, Path("/dev/zero")):
-        files = {"certificate": authority.certificate, "key": authority.key, name: path}
+        files: dict[str, Any] = {
+            "certificate": authority.certificate,
+            "key": authority.key,
+            name: path,
+        }
         with pytest.raises(InvalidOptionError, match=f"{path} cannot be read: it is a pipe or a"):
             open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, tls=TLS(**files))

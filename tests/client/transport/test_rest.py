@@ -342,11 +342,12 @@ def test_what_a_client_of_the_user_s_raises_is_an_error_of_this_project(failing:
     def fails(_: httpx.Request) -> Any:
         raise KeyError("no secret")
 
-    options: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "auth": {"auth": fails},
         "hook": {"event_hooks": {"request": [fails]}},
         "transport": {"transport": httpx.MockTransport(fails)},
-    }[failing]
+    }
+    options = kinds[failing]
     with (
         httpx.Client(trust_env=False, **options) as http_client,
         QAClient("http://localhost:1", http_client=http_client) as client,
