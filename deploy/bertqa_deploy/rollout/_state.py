@@ -71,6 +71,8 @@ class Memory:
         Args:
             split: Percents by version.
         """
+        if split == self.good and self.goal in (None, split):
+            return Memory(split, None, self.previous)  # Only what is served has changed.
         if self.returning or split == self.good:
             return Memory(split)
         return Memory(split, None, self.good or None)
