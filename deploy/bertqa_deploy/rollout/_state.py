@@ -66,16 +66,16 @@ class Memory:
     def completed(self, split: Split) -> Memory:
         """Return the memory once a split is reached.
 
-        After a return there is no way back: a second `--back` must not lead forward again.
+        After a return there is no way back: a second `--back` must not lead forward again. Where a
+        return was undone, or only what is served has changed, the way back is as it was.
 
         Args:
             split: Percents by version.
         """
-        if split == self.good and self.goal in (None, split):
-            return Memory(split, None, self.previous)  # Only what is served has changed.
-        if self.returning or split == self.good:
-            return Memory(split)
-        return Memory(split, None, self.good or None)
+        if split == self.good:
+            is_as_before = self.returning or self.goal in (None, split)
+            return Memory(split, None, self.previous if is_as_before else None)
+        return Memory(split, None, None if self.returning else self.good or None)
 
 
 @dataclass(frozen=True, slots=True)

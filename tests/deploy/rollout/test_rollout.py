@@ -278,6 +278,19 @@ def test_a_second_return_does_not_lead_forward() -> None:
     assert target.state.split == {1: 100}
 
 
+def test_a_return_that_was_undone_can_be_made_again() -> None:
+    target = SimulatedTarget()
+    run, _, _ = rollout(target)
+    run.move(TO_2)
+    target.broken = {1}
+    with pytest.raises(RolledBackError):
+        run.back()
+    target.broken = set()
+
+    assert target.state.memory == Memory(TO_2, None, {1: 100})
+    assert run.back().split == {1: 100}
+
+
 def test_after_a_candidate_that_was_refused_back_leaves_the_good_version() -> None:
     target = SimulatedTarget()
     run, _, _ = rollout(target)
