@@ -136,13 +136,16 @@ class Rollout:
         state = self.target.current()
         if state.memory.returning and goal == state.memory.goal:
             return self.back()
-        state = replace(state, memory=state.memory.left_for(goal))
+        state = replace(state, memory=state.memory.for_goal(goal))
+        run = _Run(self, state, goal)
         if state.memory.goal is not None and goal == state.memory.good:
-            return _Run(self, state, goal).undoing()
+            with run.reporting():
+                return run.undo()
         *between, _ = ramp(state.split, goal, self.plan.steps)
         for split in between:
             self.target.check(split)
-        return _Run(self, state, goal).going(returning=False)
+        with run.reporting():
+            return run.go(returning=False)
 
     def back(self) -> Moved:
         """Undo a rollout that is under way, else return to the split before the last one.
@@ -158,16 +161,15 @@ class Rollout:
         """
         state = self.target.current()
         memory = state.memory
-        if memory.goal is not None and not memory.returning:
-            return _Run(self, state, memory.good).undoing()
-        try:
+        undone = _Run(self, state, memory.good)
+        with undone.reporting():
+            if memory.goal is not None and not memory.returning:
+                return undone.undo()
             goal = memory.way_back()
-        except NothingToDoError as error:
-            error.moved = _Run(self, state, memory.good).result(Outcome.UNCHANGED)
-            raise
         self.target.check(goal)
-        at_once = replace(self, plan=Plan(), evidence=())
-        return _Run(at_once, state, goal).going(returning=True)
+        returned = _Run(replace(self, plan=Plan(), evidence=()), state, goal)
+        with returned.reporting():
+            return returned.go(returning=True)
 
 
 class _Run:
@@ -184,18 +186,9 @@ class _Run:
         self._evidence: list[Judgement] = []
         self._held: list[Held] = []
 
-    def going(self, *, returning: bool) -> Moved:
-        """Go to the goal; an error has with it what the rollout came to."""
-        with self._noted():
-            return self.go(returning=returning)
-
-    def undoing(self) -> Moved:
-        """Return to the good split; an error has with it what the rollout came to."""
-        with self._noted():
-            return self.undo()
-
     @contextlib.contextmanager
-    def _noted(self) -> Iterator[None]:
+    def reporting(self) -> Iterator[None]:
+        """Add to an error that ends the block what the rollout has come to."""
         try:
             yield
         except DeployError as error:
@@ -203,15 +196,10 @@ class _Run:
                 (found for kind, found in OUTCOMES.items() if isinstance(error, kind)),
                 Outcome.UNFINISHED,
             )
-            error.moved = self.result(outcome)
+            error.moved = self._result(outcome)
             raise
 
-    def result(self, outcome: Outcome) -> Moved:
-        """Return what the rollout has come to.
-
-        Args:
-            outcome: How it ends.
-        """
+    def _result(self, outcome: Outcome) -> Moved:
         return Moved(
             outcome=outcome,
             target=self._target.name,
@@ -262,7 +250,7 @@ class _Run:
         goal = self._goal
         kept = self._target.kept(self._start, goal)
         self._apply(State(goal, kept, self._memory.completed(goal)))
-        return self.result(Outcome.MOVED)
+        return self._result(Outcome.MOVED)
 
     def _way(self, *, resumed: bool) -> list[Mapping[int, float]]:
         """Return the splits to come; where a rollout is resumed, it is held anew at its own."""

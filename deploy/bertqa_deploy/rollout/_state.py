@@ -36,7 +36,7 @@ class Memory:
         """
         return Memory(self.good, goal, self.previous, returning)
 
-    def left_for(self, goal: Split) -> Memory:
+    def for_goal(self, goal: Split) -> Memory:
         """Return what a rollout to another split begins with.
 
         A return that was interrupted has shown which split is trusted: the one that it led to.

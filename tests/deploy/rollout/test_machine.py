@@ -50,7 +50,7 @@ class Rollouts(RuleBasedStateMachine):
 
     def _attempt(self, command: str, goal: Split | None, steps: tuple[int, ...]) -> str:
         memory = self.target.state.memory
-        good = (memory if goal is None else memory.left_for(goal)).good
+        good = (memory if goal is None else memory.for_goal(goal)).good
         run = rollout(self.target, steps=steps)
         try:
             moved = run.back() if goal is None else run.move(goal)
