@@ -157,5 +157,7 @@ def _failed(error: BertQAError, *, as_json: bool) -> int:
     status = status_of(error)
     print_error(str(error), error.detail)
     if as_json:
-        print_json({"error": str(error), "detail": error.detail, "status": status})
+        moved = getattr(error.__cause__, "moved", None)  # What a rollout had come to.
+        document = {} if moved is None else moved.to_dict()
+        print_json({**document, "error": str(error), "detail": error.detail, "status": status})
     return status

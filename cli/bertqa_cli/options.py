@@ -12,17 +12,23 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-import click
 import typer
-from click.core import ParameterSource
 
 from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
-from bertqa.errors import TokenizerError
+from bertqa.errors import TokenizerError, VersionNotFoundError
 from bertqa.transport import Security, Token, Transport, open_transport
 from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.missing_version import naming_versions
 from bertqa_cli.token_file import TokenFile
-from bertqa_cli.values import Lines, Whole, model_name, timeout_seconds
+from bertqa_cli.values import (
+    Lines,
+    Whole,
+    from_environment,
+    model_name,
+    refuse_typed,
+    timeout_seconds,
+)
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -189,10 +195,16 @@ class ConnectionOptions:
         # It checks what it is made from: a mistake is reported before any work.
         self.security()
 
-    @property
-    def names_server(self) -> bool:
-        """Whether a server was typed, and not only named by the environment."""
-        return self.url is not None and not from_environment("url")
+    def refuse(self, reason: str) -> None:
+        """Refuse what was typed for a connection, where it would be ignored.
+
+        Args:
+            reason: Why, as the end of a sentence whose subject is the options.
+
+        Raises:
+            CommandError: One was typed.
+        """
+        refuse_typed({each.name for each in fields(self)} - {"model"}, reason)
 
     @property
     def address(self) -> str:
@@ -215,7 +227,7 @@ class ConnectionOptions:
 
     def headers(self) -> dict[str, str]:
         """Return the headers by name."""
-        headers = {}
+        headers: dict[str, str] = {}
         for number, text in enumerate(self.header or (), start=1):
             name, equals, value = text.partition("=")
             name, value = name.strip(), value.strip()
@@ -226,6 +238,8 @@ class ConnectionOptions:
                     "printable ASCII.",
                     status=Status.USAGE,
                 )
+            if name.lower() in map(str.lower, headers):
+                raise CommandError(f"--header {name} is given twice.", status=Status.USAGE)
             headers[name] = value
         return headers
 
@@ -268,6 +282,8 @@ class ConnectionOptions:
             opened.enter_context(client)
             try:
                 yield client
+            except VersionNotFoundError as error:
+                raise naming_versions(error, self) from error
             except KeyboardInterrupt:
                 opened.pop_all()  # Closing waits for what the server has not answered.
                 raise
@@ -294,17 +310,6 @@ class DefaultConnectionOptions(ConnectionOptions):
     """The same, for verbs that always ask a server."""
 
     url: _Url = DEFAULT_URL
-
-
-def from_environment(name: str) -> bool:
-    """Return whether the value of an option of the verb that runs is from the environment.
-
-    Args:
-        name: The option's name in Python.
-    """
-    context = click.get_current_context(silent=True)
-    source = None if context is None else context.get_parameter_source(name)
-    return source is ParameterSource.ENVIRONMENT
 
 
 def grouped_options(verb: Callable[..., None]) -> Callable[..., None]:

@@ -21,6 +21,7 @@ from bertqa_cli.datasets import read_dataset
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Decimal, Whole, seconds_of
+from bertqa_deploy.errors import NothingToDoError
 from bertqa_deploy.rollout import (
     Connect,
     Evidence,
@@ -262,7 +263,8 @@ def moved_by(
         kinds: The evidence before a version gets traffic.
 
     Returns:
-        What it has come to.
+        What it has come to, also where there was nothing to do, as where the same command ended
+        before.
 
     Raises:
         BertQAError: What a rollout raises.
@@ -270,7 +272,13 @@ def moved_by(
     with resumable(), stages() as show:
         evidence = [make(target.client, show) for make in kinds]
         rollout = Rollout(target, plan, evidence, on_step=print_step)
-        return rollout.back() if split is None else rollout.move(split)
+        try:
+            return rollout.back() if split is None else rollout.move(split)
+        except NothingToDoError as error:
+            if error.moved is None:
+                raise
+            print_step(str(error))
+            return error.moved
 
 
 def print_moved(moved: Moved, remark: str = "", *, json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bertqa._reason import reason_of
+from bertqa._reason import check_rereadable, reason_of
 from bertqa.errors import InvalidOptionError
 
 _LONGEST = 64 * 1024
@@ -31,6 +31,7 @@ class TokenFile:
             InvalidOptionError: The file cannot be read, or holds nothing that can be a token.
         """
         try:
+            check_rereadable(self._path)
             with self._path.open(encoding="ascii") as file:
                 text = file.read(_LONGEST + 1).strip()
         except OSError as error:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 import click
 import typer
+from click.core import ParameterSource
 from typer.core import TyperCommand, TyperGroup
 
 from bertqa._reason import reason_of
 from bertqa.artifact import write_whole
-from bertqa_cli.errors import CommandError
+from bertqa_cli.errors import CommandError, Status
 
 # Python's int and float read more than people type: "１", "1_000", "+1", " 1", "nan".
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -23,6 +25,10 @@ _LONGEST_SECONDS = 365 * 24 * 3600.0
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 
+# Why a verb refuses options that it would ignore.
+FOR_RELEASE = "for a --release."
+FOR_SERVER = "for one server, not for a release."
+FOR_URL = "for a server: name it with --url."
 
 _TYPED = "bertqa_cli.typed"
 
@@ -69,6 +75,41 @@ class Lines(click.ParamType[str]):
 def typed_arguments() -> list[str]:
     """Return the arguments of the verb that runs, as they were typed."""
     return list(click.get_current_context().meta[_TYPED])
+
+
+def from_environment(name: str) -> bool:
+    """Return whether the value of an option of the verb that runs is from the environment.
+
+    Args:
+        name: The option's name in Python.
+    """
+    return _source_of(name) is ParameterSource.ENVIRONMENT
+
+
+def refuse_typed(names: Collection[str], reason: str) -> None:
+    """Refuse options that the verb which runs would ignore.
+
+    Args:
+        names: The options' names in Python.
+        reason: Why, as the end of a sentence whose subject is the options.
+
+    Raises:
+        CommandError: One was typed.
+    """
+    params = click.get_current_context().command.params
+    typed = [
+        each.opts[0]
+        for each in params
+        if each.name in names and _source_of(each.name) is ParameterSource.COMMANDLINE
+    ]
+    if typed:
+        verb = "is" if len(typed) == 1 else "are"
+        raise CommandError(f"{' and '.join(typed)} {verb} {reason}", status=Status.USAGE)
+
+
+def _source_of(name: str) -> ParameterSource | None:
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.get_parameter_source(name)
 
 
 def seconds_of(text: str | float) -> float:

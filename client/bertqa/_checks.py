@@ -172,7 +172,7 @@ def path(name: str, value: Any) -> Path:
         if not isinstance(found, str) or not found or "\0" in found:
             raise TypeError
         os.fsencode(found)
-    except (TypeError, UnicodeEncodeError):
+    except Exception:  # An object may have a method __fspath__ that raises anything.
         raise refused(name, value, "a path as str or pathlib.Path") from None
     return Path(found)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from typing import Any
 
 from bertqa.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
+GZIP_FAULTS = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What reading gzip raises where its data are cut short or changed."""
 
 
 def unpacked(raw: io.BufferedReader) -> io.BufferedReader:

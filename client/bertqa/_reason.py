@@ -1,6 +1,9 @@
-"""What the system said, for messages that name the file themselves."""
+"""Why a file cannot be read, for messages that name the file themselves."""
 
 from __future__ import annotations
+
+import stat
+from pathlib import Path
 
 
 def reason_of(error: Exception) -> str:
@@ -13,3 +16,17 @@ def reason_of(error: Exception) -> str:
         A phrase without a full stop, such as "Permission denied".
     """
     return getattr(error, "strerror", None) or str(error)
+
+
+def check_rereadable(path: Path) -> None:
+    """Check that a file can be read again and again, and comes to an end.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: It is a pipe or a device, or is not there.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError("it is a pipe or a device, and has to be a file")

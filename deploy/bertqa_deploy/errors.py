@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bertqa.errors import BertQAError
+
+if TYPE_CHECKING:
+    from bertqa_deploy.rollout import Moved
 
 
 class DeployError(BertQAError):
-    """The root of all errors of this room."""
+    """The root of all errors of this room.
+
+    Attributes:
+        moved: What a rollout had come to when it raised the error.
+    """
+
+    moved: Moved | None = None
 
 
 class NothingToDoError(DeployError):

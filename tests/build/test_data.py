@@ -177,7 +177,7 @@ def test_files_are_read_in_order(tmp_path: Path, squad: Path) -> None:
     write_squad(tmp_path / "more.json", copies=2)
     questions = RecipeData(recipe(tmp_path)).questions(["squad.json", "more.json"])
     assert len(questions) == 3 * len(QUESTIONS)
-    with pytest.raises(DataError, match=r"There is no file .*none\.json"):
+    with pytest.raises(DataError, match=r"The file .*none\.json does not exist"):
         RecipeData(recipe(tmp_path)).questions(["none.json"])
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -186,8 +187,8 @@ def test_a_server_that_is_not_trusted_is_not_sent_the_token(
         (["--ca", "c.pem"], "File 'c.pem' does not exist"),
         (["--ca", "/"], "'/' is a directory"),
         (["--token-file", "c.pem"], "File 'c.pem' does not exist"),
-        (["--token-file", "/dev/null"], "/dev/null does not hold a token"),
-        (["--token-file", "/dev/zero"], "/dev/zero does not hold a token"),
+        (["--token-file", "/dev/null"], "/dev/null cannot be read: it is a pipe or a device"),
+        (["--token-file", "/dev/zero"], "/dev/zero cannot be read: it is a pipe or a device"),
         (["--token-file", __file__], "does not hold a token"),
         (["--token", "secret", "--token-file", __file__], "Pass --token or --token-file"),
         (["--server-name", "a/b"], "--server-name 'a/b'"),
@@ -284,7 +285,7 @@ def test_a_server_of_the_environment_is_not_in_the_way_of_a_release(
 ) -> None:
     monkeypatch.setenv("BERTQA_URL", "localhost:9000")
     typed = ["switch", "--to", "2", "--release", "qa", "--retire"]
-    assert "--retire are for one server" in invoke(*typed).err
+    assert "--retire is for one server" in invoke(*typed).err
     typed = ["switch", "--to", "2", "--release", "qa"]
     assert "one server" not in invoke(*typed).err
     assert "one server" in invoke(*typed, "--url", "localhost:9000").err
@@ -312,3 +313,83 @@ def test_durations(text: str | float, seconds: float) -> None:
 def test_what_is_not_a_duration_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="write 90s, 2m or 1h"):
         seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["switch", "--to", "2", "--release", "r"],
+        ["versions", "--release", "r"],
+        ["versions"],
+        ["evaluate"],
+        ["compare", "1", "2"],
+        ["compare", "--from-log"],
+    ],
+)
+def test_an_option_for_a_server_is_refused_where_none_is_called(
+    invoke: Invoke, tmp_path: Path, verb: list[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("secret")
+    if verb[-1] == "--from-log":
+        verb = [*verb, str(file)]
+    elif verb[0] in ("evaluate", "compare"):
+        verb = [*verb, "--data", str(file)]
+    options = {"server-name": "localhost", "token": "secret", "token-file": str(file)}
+    options |= {"ca": str(file), "header": "a=b", "timeout": "5", "metadata-url": "http://[::1]"}
+    if "--release" in verb:
+        options["url"] = "localhost:9000"
+    for name, value in options.items():
+        result = invoke(*verb, f"--{name}", value)
+        assert (result.status, result.out) == (2, "")
+        assert f"--{name} is for " in result.err
+    many = invoke(*verb, "--token", "secret", "--timeout", "5")
+    assert "--token and --timeout are for " in many.err
+
+
+def test_what_the_environment_has_for_a_server_is_not_refused(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTQA_TOKEN", TOKEN)
+    (tmp_path / "repository").mkdir()
+    assert invoke("versions", "--repository", str(tmp_path / "repository")).status == 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "option"),
+    [
+        (["switch", "--to", "2"], "--namespace"),
+        (["switch", "--to", "2"], "--chart"),
+        (["versions"], "--namespace"),
+        (["versions", "--url", "localhost:9"], "--namespace"),
+        (["compare", "1", "2", "--serve"], "--namespace"),
+    ],
+)
+def test_an_option_for_a_release_is_refused_without_one(
+    invoke: Invoke, verb: list[str], option: str
+) -> None:
+    result = invoke(*verb, option, "x")
+    assert (result.status, result.out) == (2, "")
+    assert f"{option} is for a --release." in result.err
+
+
+def test_a_release_is_compared_over_a_way_of_its_own(invoke: Invoke) -> None:
+    for option in ("--url", "--metadata-url"):
+        result = invoke("compare", "1", "2", "--serve", "--release", "r", option, "http://[::1]")
+        assert result.status == 2
+        assert f"{option} is for one server, not for a release." in result.err
+
+
+def test_a_header_that_is_typed_twice_is_refused(invoke: Invoke) -> None:
+    arguments = ["--header", "x-team=a", "--header", "X-Team=b"]
+    result = invoke("ask", "Who?", "--context", "Anna.", *arguments)
+    assert (result.status, result.out) == (2, "")
+    assert "--header X-Team is given twice" in result.err
+
+
+def test_a_pipe_with_a_token_is_refused_without_being_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(InvalidOptionError, match="cannot be read: it is a pipe or a device"):
+            TokenFile(path)

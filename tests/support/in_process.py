@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +13,8 @@ from bertqa.artifact import ModelInfo
 from bertqa.errors import VersionNotFoundError
 from bertqa.transport import InferResult, Inputs, ModelMetadata
 from tests.support.models import model_info, toy_qa_model
+
+_creating = threading.Lock()
 
 
 @functools.cache
@@ -40,7 +43,9 @@ class InProcessTransport:
     def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         number = self._resolve(version)
         self.requests.append((version, inputs["input_ids"].shape))
-        outputs = _compiled(number).create_infer_request().infer(dict(inputs))
+        with _creating:  # Created in many threads at once, one in thousands aborted the process.
+            request = _compiled(number).create_infer_request()
+        outputs = request.infer(dict(inputs))
         logits = {name: np.array(outputs[name]) for name in ("start_logits", "end_logits")}
         return InferResult(logits, number)
 

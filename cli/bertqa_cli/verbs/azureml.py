@@ -227,7 +227,6 @@ def switch(
         return
     from bertqa_deploy.azureml import endpoints
     from bertqa_deploy.azureml.target import EndpointTarget
-    from bertqa_deploy.errors import NothingToDoError
 
     client = _connect(subscription, resource_group, workspace)
     if dry_run:
@@ -238,20 +237,21 @@ def switch(
     if wanted is not None or back:
         target = EndpointTarget(client, planned.name, on_step=print_step)
         if copies:
-            goal = target.current().memory.way_back() if wanted is None else wanted
+            memory = target.current().memory
+            nowhere = memory.goal is None and memory.previous is None
+            goal = wanted or (memory.good if nowhere else memory.way_back())
             endpoints.require_mirrorable(client, planned.name, copies, to_traffic(goal))
-        try:
-            moved = moved_by(target, wanted, plan, kinds)
-        except NothingToDoError as error:
-            if copies is None:
-                raise
-            print_step(str(error))  # The copies may be left, as after a command that was killed.
+        # Where that was done before, the copies may be left, as after a command that was killed.
+        moved = moved_by(target, wanted, plan, kinds)
     mirrored = None
     if copies is not None:
         mirrored = endpoints.mirror(client, planned.name, copies, on_step=print_step)
+    if moved is not None and mirrored is not None and json:
+        print_json({**moved.to_dict(), "mirror": dict(mirrored.mirror)})
+        return
     if moved is not None:
         print_moved(moved, json=json)
-    if mirrored is not None and (moved is None or not json):
+    if mirrored is not None:
         _print_endpoint(mirrored, json=json)
 
 

@@ -41,10 +41,21 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
-from bertqa_cli.values import Whole, output_file, version_number, write_output
+from bertqa_cli.values import (
+    FOR_RELEASE,
+    FOR_SERVER,
+    FOR_URL,
+    Whole,
+    output_file,
+    refuse_typed,
+    version_number,
+    write_output,
+)
 
 DISAGREEMENTS_SHOWN = 5
 PORT = 8765
+
+_FOR_ASKING = "for versions that are asked, and --from-log asks none."
 
 
 @grouped_options
@@ -83,6 +94,8 @@ def compare(
 ) -> None:
     """Show which of two versions is better, by how much, and whether that is more than chance."""
     if from_log is not None:
+        connection.refuse(_FOR_ASKING)
+        refuse_typed({"release", "namespace"}, _FOR_ASKING)
         _from_log(from_log, json=json)
         return
     if first is None or second is None:
@@ -97,6 +110,13 @@ def compare(
             "Type --data with questions to compare on, or --serve for a page to ask on.",
             status=Status.USAGE,
         )
+
+    if release is not None:
+        refuse_typed({"url", "metadata_url"}, FOR_SERVER)
+    else:
+        refuse_typed({"namespace"}, FOR_RELEASE)
+        if connection.url is None:
+            connection.refuse(FOR_URL)
 
     dataset = None if data is None else read_dataset(data)
     with ExitStack() as stack:

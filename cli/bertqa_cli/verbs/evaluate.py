@@ -26,6 +26,7 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
+from bertqa_cli.values import FOR_URL
 
 
 @grouped_options
@@ -41,6 +42,8 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a published version or, with --url, a served one."""
+    if connection.url is None:
+        connection.refuse(FOR_URL)
     dataset = read_dataset(data)
     with (
         _client(connection, repository, version) as (client, name),

@@ -30,7 +30,13 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.rollouts import PAUSE_SECONDS, MakeEvidence, RolloutOptions, moved_by, print_moved
-from bertqa_cli.values import timeout_seconds, typed_arguments
+from bertqa_cli.values import (
+    FOR_RELEASE,
+    FOR_SERVER,
+    refuse_typed,
+    timeout_seconds,
+    typed_arguments,
+)
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -109,14 +115,13 @@ def switch(
             status=Status.USAGE,
         )
     if release is None:
+        refuse_typed({"namespace", "chart"}, FOR_RELEASE)
         moved = _on_server(aim, smoke, published, connection, step_timeout, options, kinds)
         remark = f"Version {moved.default} is the default: it answers clients that name no version."
         print_moved(moved, remark, json=json)
         return
-    if connection.names_server or retire:
-        raise CommandError(
-            "--url and --retire are for one server, not for a release.", status=Status.USAGE
-        )
+    connection.refuse(FOR_SERVER)
+    refuse_typed({"retire"}, FOR_SERVER)
 
     from bertqa_deploy.manifests import check_manifest
 

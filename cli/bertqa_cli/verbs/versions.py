@@ -26,6 +26,7 @@ from bertqa_cli.options import (
     helm_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.values import FOR_RELEASE, FOR_SERVER, FOR_URL, refuse_typed
 
 
 @grouped_options
@@ -40,8 +41,12 @@ def versions(
     """List published versions, those that a server knows (--url), or a release's tracks."""
     model = connection.model
     if release is not None:
+        connection.refuse(FOR_SERVER)
         _tracks(release, namespace, json=json)
-    elif connection.url is None:
+        return
+    refuse_typed({"namespace"}, FOR_RELEASE)
+    if connection.url is None:
+        connection.refuse(FOR_URL)
         _published(Repository(repository), model, json=json)
     else:
         served = served_versions(

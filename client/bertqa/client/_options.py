@@ -195,7 +195,10 @@ def check_pairs(pairs: Any, iterables: tuple[type, ...]) -> None:
     Raises:
         InvalidOptionError: It cannot be read, or is one text.
     """
-    if not isinstance(pairs, iterables) or isinstance(pairs, str | bytes | Mapping):
+    is_scalar = (
+        getattr(pairs, "ndim", 1) == 0
+    )  # Arrays have the method of an iterable all the same.
+    if is_scalar or not isinstance(pairs, iterables) or isinstance(pairs, str | bytes | Mapping):
         raise refused("pairs", pairs, "an iterable of pairs of a question and a context")
 
 

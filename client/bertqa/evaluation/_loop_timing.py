@@ -50,7 +50,8 @@ def time_loop(
 ) -> LoopTimes:
     """Answer one long context, and measure how late another task of the loop is meanwhile.
 
-    The model is left out: random logits take its place, so that the time is the client's own.
+    The model is left out: random logits take its place, so that the time is the client's own. What
+    is in memory before is left out of garbage collection, whose pauses depend on it.
 
     Args:
         transport: The way to the model, which describes itself.
@@ -79,15 +80,17 @@ def time_loop(
         async with AsyncQAClient(transport=model, tokenizer=tokenizer, timeout=timeout) as client:
             await client.answer("What is it?", "It is a short context.")
             model.windows = 0
-            # How long the garbage collector holds up everything depends on the rest of the process.
             gc.collect()
             gc.freeze()
-            begin = time.perf_counter()
-            beats = await _beats_until(asyncio.create_task(client.answer("What is it?", context)))
-            seconds = time.perf_counter() - begin
-            on_progress(Progress("Answering a long context", 1, 2, "steps"))
-            idle = await _beats_until(asyncio.create_task(asyncio.sleep(seconds)))
-            gc.unfreeze()
+            try:
+                begin = time.perf_counter()
+                answering = asyncio.create_task(client.answer("What is it?", context))
+                beats = await _beats_until(answering)
+                seconds = time.perf_counter() - begin
+                on_progress(Progress("Answering a long context", 1, 2, "steps"))
+                idle = await _beats_until(asyncio.create_task(asyncio.sleep(seconds)))
+            finally:
+                gc.unfreeze()
         late, alone = Samples(tuple(beats)), Samples(tuple(idle))
         return LoopTimes(
             characters=len(context),

@@ -150,12 +150,10 @@ class _Reader:
         return ""
 
     def questions(self, document: Any) -> Iterator[SquadQuestion]:
-        if isinstance(document, list) and document:
-            document, holder = {"data": document}, "record "
-        else:
-            holder = "data"
-        for a, article in enumerate(self._list(document, "data", "the document")):
-            article_place = f"{holder}[{a}]" if holder == "data" else f"{holder}{a + 1}"
+        is_list = isinstance(document, list) and bool(document)
+        articles = document if is_list else self._list(document, "data", "the document")
+        for a, article in enumerate(articles):
+            article_place = f"record {a + 1}" if is_list else f"data[{a}]"
             if isinstance(article, dict) and "paragraphs" not in article and "context" in article:
                 context = self._text(article, "context", article_place)
                 question = self._question(article, context, article_place)

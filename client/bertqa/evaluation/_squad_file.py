@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from pathlib import Path
 from typing import Any
 
-from bertqa._data_files import PARQUET_MAGIC, import_pyarrow, unpacked
+from bertqa._data_files import GZIP_FAULTS, PARQUET_MAGIC, import_pyarrow, unpacked
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
 
@@ -34,8 +32,8 @@ def load_document(path: Path) -> Any:
             with unpacked(raw) as file:
                 content = file.read()
     except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}.") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"The file {path} does not exist.") from error
+    except GZIP_FAULTS as error:
         raise DataError(
             f"{path} is damaged: its compressed data are cut short or changed ({error})."
         ) from error

@@ -152,7 +152,7 @@ class Address:
             )
         path = parts.path.rstrip("/")
         host = valid_host(parts.hostname or "")
-        if not host or parts.query or parts.fragment or not path.isprintable():
+        if not host or port == 0 or parts.query or parts.fragment or not path.isprintable():
             raise InvalidOptionError(
                 f"The address {url!r} cannot be read: it has to be like localhost:9000 or "
                 "http://localhost:8000."

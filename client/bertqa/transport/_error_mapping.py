@@ -37,9 +37,14 @@ _GRPC_CODES = {
 
 _NO_SUCH_MODEL = re.compile(r"(?i)(model|pipeline|graph definition) with requested name")
 _NOT_READY = re.compile(r"(?i)not loaded yet|is loading|not ready")
-_REFUSED_STREAM = re.compile(r"RST_STREAM with error code 7\b|REFUSED_STREAM")
+_NO_ROOM = re.compile(
+    r"RST_STREAM with error code 7\b|REFUSED_STREAM|http2 header with status: 429"
+)
 # gRPC has one code for a lack of room, which passes, and for what is too large, which does not.
-_TOO_LARGE = re.compile(r"(?i)message larger than max|metadata size exceeds|body is larger than")
+_TOO_LARGE = re.compile(
+    r"(?i)message larger than max|metadata size exceeds|body is larger than|"
+    r"http2 header with status: 413"
+)
 _BAD_REQUEST = 400
 _REQUEST_ENTITY_TOO_LARGE = 413
 _PROXY_AUTHENTICATION = 407
@@ -127,7 +132,7 @@ class ErrorMapper:
             )
         if _TOO_LARGE.search(detail):
             return self._too_large(detail)
-        if _REFUSED_STREAM.search(detail):
+        if _NO_ROOM.search(detail):
             code = "RESOURCE_EXHAUSTED"
         if code == "NOT_FOUND":
             return self._not_found(model, version, detail)

@@ -14,11 +14,14 @@ from bertqa.errors import (
 )
 
 _BAD_GATEWAY, _UNAVAILABLE, _TIMEOUT = 502, 503, 504
-_STATUSES = (_BAD_GATEWAY, _UNAVAILABLE, _TIMEOUT)
+# Those above 504 are Cloudflare's.
+_TIMEOUTS = (_TIMEOUT, 522, 524)
+_STATUSES = (_BAD_GATEWAY, _UNAVAILABLE, *_TIMEOUTS, 520, 521, 523, 525, 526, 530)
 _REDIRECTS = (300, 301, 302, 303, 305, 307, 308)
-# Of Envoy and Istio, of Traefik, and of those that send a page: nginx, HAProxy, load balancers.
+# Of Envoy and Istio, of Traefik, Kubernetes and Kong; and of those that send a page.
 _WORDS = re.compile(
     r"(?i)no healthy upstream|upstream (connect error|request timeout)|no available server|"
+    r"no endpoints available|failure to get a peer from|"
     r"^\s*(<!doctype|<html|<head|<body|<h1|<\?xml)|^\s*(service unavailable|bad gateway)\s*$"
 )
 # gRPC's words for an answer that is not gRPC's.
@@ -50,7 +53,7 @@ def gateway_error(
         return None
     words = _words(text)
     says = f"status {status}" + (f" ({words})" if words else "")
-    if status == _TIMEOUT:
+    if status in _TIMEOUTS:
         return _timeout(address, f"{says}", text)
     if waits:
         return ServerOverloadedError(_away(address, says), detail=text)

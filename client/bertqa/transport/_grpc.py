@@ -14,6 +14,7 @@ import grpc
 
 from bertqa import _defaults
 from bertqa.errors import (
+    BertQAError,
     ClientStateError,
     DeadlineExceededError,
     ProtocolError,
@@ -71,6 +72,8 @@ class GrpcConnection:
         """Raise what a failed call means as an error of `bertqa.errors`."""
         try:
             yield
+        except BertQAError:  # of the token; InvalidOptionError is a ValueError
+            raise
         except grpc.RpcError as error:
             mapper = ErrorMapper(str(self._address), self._model, version, self._proxy)
             code, detail = error.code().name, error.details() or ""
@@ -104,10 +107,12 @@ class GrpcConnection:
         try:
             yield
         except (ServerUnreachableError, DeadlineExceededError, ProtocolError) as error:
+            scheme = "https" if self._address.is_secure else "http"
             raise type(error)(
                 f"{error} (The model behind {self._address} says over REST which tokenizer it "
                 "takes. Where its REST address is another one or there is none, pass metadata_url= "
-                "or tokenizer=.)",
+                f"or tokenizer=. Where {self._address.location} is the REST address itself, write "
+                f"{scheme}://{self._address.location}.)",
                 detail=error.detail,
             ) from error
 

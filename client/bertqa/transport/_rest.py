@@ -7,13 +7,12 @@ import contextlib
 import socket
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 
 from bertqa import _defaults
-from bertqa.errors import ProtocolError
+from bertqa.errors import BertQAError, ProtocolError
 from bertqa.transport._address import Address
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._http import client_arguments, mapped_errors, proxy_of
@@ -100,9 +99,21 @@ class RestConnection:
         length = response.headers.get("Content-Length", "")
         return is_missing and str(response.num_bytes_downloaded) == length
 
-    def _mapping_errors(self, mapper: ErrorMapper) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _mapping_errors(self, mapper: ErrorMapper) -> Iterator[None]:
         """Raise what a failed call means as an error of `bertqa.errors`."""
-        return mapped_errors(self._address, mapper)
+        try:
+            with mapped_errors(self._address, mapper):
+                yield
+        except BertQAError:
+            raise
+        except Exception as error:
+            if self._is_own_client:
+                raise
+            # Of a hook, an authentication or a transport that the user's client has.
+            raise BertQAError(
+                f"http_client= raised {type(error).__name__}: {error}.", detail=str(error)
+            ) from error
 
 
 class AsyncSockets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -91,6 +92,11 @@ class Security:
                 token = await token
             except BertQAError:
                 raise
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                raise _no_token(error) from error
             except Exception as error:
                 raise _no_token(error) from error
         return self._with_token(token)
@@ -118,7 +124,8 @@ class Security:
             return self.token()
         except BertQAError:
             raise
-        except Exception as error:
+        # Nothing is awaited here: what was cancelled is not this task, but one of token=.
+        except (Exception, asyncio.CancelledError) as error:
             raise _no_token(error) from error
 
     def _with_token(self, token: object) -> dict[str, str]:
@@ -160,7 +167,7 @@ class Security:
         return (self.tls or TLS()).ssl_context()
 
 
-def _no_token(error: Exception) -> BertQAError:
+def _no_token(error: BaseException) -> BertQAError:
     """Return the error for a token that could not be had."""
     return AccessDeniedError(
         f"There is no token to send: token= raised {type(error).__name__}: {error}.",

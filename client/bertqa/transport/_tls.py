@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
-from bertqa._reason import reason_of
+from bertqa._reason import check_rereadable, reason_of
 from bertqa.errors import InvalidOptionError
+from bertqa.transport._address import valid_host
 
 _FILES = {"ca": "CA", "certificate": "certificate", "key": "key"}
-_SERVER_NAME = re.compile(r"[0-9A-Za-z_.:-]+")
 _CERTIFICATE, _KEY, _ENCRYPTED = b"CERTIFICATE-----", b"PRIVATE KEY-----", b"ENCRYPTED"
 
 
@@ -45,7 +44,7 @@ class TLS:
         if (self.certificate is None) != (self.key is None):
             raise InvalidOptionError("TLS needs certificate= and key= together.")
         given: object = self.server_name
-        if given is not None and not (isinstance(given, str) and _SERVER_NAME.fullmatch(given)):
+        if given is not None and not _is_name(given):
             raise InvalidOptionError(
                 f"TLS has server_name={given!r}: pass the name in the server's certificate, "
                 "without a scheme or a port."
@@ -108,6 +107,7 @@ class TLS:
         if path is None:
             return None
         try:
+            check_rereadable(Path(path))
             return Path(path).read_bytes()
         except (OSError, ValueError) as error:  # ValueError: the path has a null character
             raise InvalidOptionError(
@@ -119,3 +119,7 @@ class TLS:
             f"The {_FILES[name]} file of TLS {getattr(self, name)} cannot be used: {fault}. "
             "Pass a file in PEM format."
         )
+
+
+def _is_name(given: object) -> bool:
+    return isinstance(given, str) and given.isascii() and valid_host(given) is not None

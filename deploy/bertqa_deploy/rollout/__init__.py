@@ -17,7 +17,8 @@ from bertqa_deploy.rollout._evidence import (
     judge_copies,
     shadowed_by,
 )
-from bertqa_deploy.rollout._rollout import AT_ONCE, Evidence, Moved, OnStep, Plan, Rollout
+from bertqa_deploy.rollout._moved import Moved, Outcome
+from bertqa_deploy.rollout._rollout import AT_ONCE, Evidence, OnStep, Plan, Rollout
 from bertqa_deploy.rollout._state import Memory, State, ramp, with_traffic
 from bertqa_deploy.rollout._target import TrafficTarget
 
@@ -34,6 +35,7 @@ __all__ = [
     "Moved",
     "OnInconclusive",
     "OnStep",
+    "Outcome",
     "Plan",
     "Rollout",
     "State",

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from bertqa._reason import reason_of
 from bertqa.artifact import Split, format_split
@@ -37,6 +36,7 @@ from bertqa_deploy.rollout._analysis import (
     judge,
 )
 from bertqa_deploy.rollout._counts import Counts, Tally
+from bertqa_deploy.rollout._moved import OUTCOMES, Moved, Outcome
 from bertqa_deploy.rollout._state import State, ramp, with_traffic
 from bertqa_deploy.rollout._target import TrafficTarget
 
@@ -95,46 +95,6 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """What a rollout has come to.
-
-    Attributes:
-        target: What was moved, as in "release bert-qa".
-        split: Percents by version.
-        previous: The split to which `back` returns; None if there is none.
-        served: The versions that can be asked.
-        retired: The versions that could be asked before.
-        held: What was seen at each step.
-        seconds: How long it took.
-    """
-
-    target: str
-    split: Split
-    previous: Split | None
-    served: list[int]
-    retired: list[int]
-    held: list[Held]
-    seconds: float
-
-    @property
-    def default(self) -> int:
-        """The version that answers clients of one server that name none: the highest."""
-        return max(self.served)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON: the same keys for every target."""
-        return {
-            "target": self.target,
-            "split": dict(self.split),
-            "previous": None if self.previous is None else dict(self.previous),
-            "served": self.served,
-            "retired": self.retired,
-            "held": [each.to_dict() for each in self.held],
-            "seconds": self.seconds,
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Rollout:
     """A way to move one target's traffic.
 
@@ -174,12 +134,18 @@ class Rollout:
         goal = with_traffic(goal)
         self.target.check(goal)
         state = self.target.current()
+        if state.memory.returning and goal == state.memory.goal:
+            return self.back()
+        state = replace(state, memory=state.memory.for_goal(goal))
+        run = _Run(self, state, goal)
         if state.memory.goal is not None and goal == state.memory.good:
-            return _Run(self, state, goal).undo()
+            with run.reporting():
+                return run.undo()
         *between, _ = ramp(state.split, goal, self.plan.steps)
         for split in between:
             self.target.check(split)
-        return _Run(self, state, goal).go(returning=False)
+        with run.reporting():
+            return run.go(returning=False)
 
     def back(self) -> Moved:
         """Undo a rollout that is under way, else return to the split before the last one.
@@ -195,12 +161,15 @@ class Rollout:
         """
         state = self.target.current()
         memory = state.memory
-        if memory.goal is not None and not memory.returning:
-            return _Run(self, state, memory.good).undo()
-        goal = memory.way_back()
+        undone = _Run(self, state, memory.good)
+        with undone.reporting():
+            if memory.goal is not None and not memory.returning:
+                return undone.undo()
+            goal = memory.way_back()
         self.target.check(goal)
-        at_once = replace(self, plan=Plan(), evidence=())
-        return _Run(at_once, state, goal).go(returning=True)
+        returned = _Run(replace(self, plan=Plan(), evidence=()), state, goal)
+        with returned.reporting():
+            return returned.go(returning=True)
 
 
 class _Run:
@@ -214,7 +183,34 @@ class _Run:
         self._start = self._state = state
         self._memory = state.memory
         self._goal = goal
+        self._evidence: list[Judgement] = []
         self._held: list[Held] = []
+
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Add to an error that ends the block what the rollout has come to."""
+        try:
+            yield
+        except DeployError as error:
+            outcome = next(
+                (found for kind, found in OUTCOMES.items() if isinstance(error, kind)),
+                Outcome.UNFINISHED,
+            )
+            error.moved = self._result(outcome)
+            raise
+
+    def _result(self, outcome: Outcome) -> Moved:
+        return Moved(
+            outcome=outcome,
+            target=self._target.name,
+            split=self._state.split,
+            previous=self._state.memory.previous,
+            served=sorted(self._state.served),
+            retired=sorted(self._start.served - self._state.served),
+            evidence=self._evidence,
+            held=self._held,
+            seconds=round(self._rollout.now() - self._begun, 3),
+        )
 
     def go(self, *, returning: bool) -> Moved:
         state, goal = self._state, self._goal
@@ -254,15 +250,7 @@ class _Run:
         goal = self._goal
         kept = self._target.kept(self._start, goal)
         self._apply(State(goal, kept, self._memory.completed(goal)))
-        return Moved(
-            target=self._target.name,
-            split=goal,
-            previous=self._state.memory.previous,
-            served=sorted(kept),
-            retired=sorted(self._start.served - kept),
-            held=self._held,
-            seconds=round(self._rollout.now() - self._begun, 3),
-        )
+        return self._result(Outcome.MOVED)
 
     def _way(self, *, resumed: bool) -> list[Mapping[int, float]]:
         """Return the splits to come; where a rollout is resumed, it is held anew at its own."""
@@ -293,6 +281,7 @@ class _Run:
                 continue  # Resumed at the goal, where it may have been taken away already.
             for judged in self._rollout.evidence:
                 judgement = judged(good, candidate)
+                self._evidence.append(judgement)
                 self._rollout.on_step(f"{judgement.verdict}: {judgement.reason}")
                 self._heed(judgement)
 

@@ -17,7 +17,8 @@ class Memory:
         good: The last split that a rollout completed, or that was there before the first one; empty
             where no version has had traffic.
         goal: The split to which a rollout that is under way leads; None between rollouts.
-        previous: The good split before, to which `--back` returns; None if there is none.
+        previous: The good split before, to which `--back` returns; None if there is none, as
+            after a return.
         returning: Whether the rollout that is under way is such a return.
     """
 
@@ -35,6 +36,18 @@ class Memory:
         """
         return Memory(self.good, goal, self.previous, returning)
 
+    def for_goal(self, goal: Split) -> Memory:
+        """Return what a rollout to another split begins with.
+
+        A return that was interrupted has shown which split is trusted: the one that it led to.
+
+        Args:
+            goal: Percents by version.
+        """
+        if self.returning and self.goal is not None and goal != self.goal:
+            return Memory(self.goal, self.goal)
+        return self
+
     def way_back(self) -> Split:
         """Return the split to which `--back` leads.
 
@@ -45,20 +58,24 @@ class Memory:
             return self.goal if self.returning else self.good
         if self.previous is None:
             raise NothingToDoError(
-                "There is nothing to go back to: the split has always been "
-                f"{format_split(self.good)}."
+                f"There is nothing to go back to: {format_split(self.good) or 'no version'} is the "
+                "last good split. --to moves the traffic to another version."
             )
         return self.previous
 
     def completed(self, split: Split) -> Memory:
         """Return the memory once a split is reached.
 
+        After a return there is no way back: a second `--back` must not lead forward again. Where a
+        return was undone, or only what is served has changed, the way back is as it was.
+
         Args:
             split: Percents by version.
         """
         if split == self.good:
-            return Memory(self.good, None, self.previous)
-        return Memory(split, None, self.good or None)
+            is_as_before = self.returning or self.goal in (None, split)
+            return Memory(split, None, self.previous if is_as_before else None)
+        return Memory(split, None, None if self.returning else self.good or None)
 
 
 @dataclass(frozen=True, slots=True)

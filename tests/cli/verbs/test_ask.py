@@ -133,7 +133,10 @@ def test_an_address_without_a_server_is_status_1(invoke: Invoke, free_port: int)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--version", "9"], "does not serve version 9"),
+        (
+            ["--version", "9"],
+            "does not serve version 9 of the model 'bert-qa'. Versions that are served: 1, 2.",
+        ),
         (["--model", "bert-qq"], "does not serve the model 'bert-qq'"),
     ],
 )
@@ -143,7 +146,16 @@ def test_a_model_or_version_that_is_not_there_is_named(
     result = invoke("ask", QUESTION, "--context", CONTEXT, "--url", served.rest_url, *arguments)
 
     assert result.status == 1
-    assert expected in result.err
+    assert expected in " ".join(result.err.split())
+
+
+def test_a_rest_address_without_its_scheme_is_guessed(invoke: Invoke, served: Served) -> None:
+    address = served.rest_url.removeprefix("http://")
+    result = invoke("ask", QUESTION, "--context", CONTEXT, "--url", address, "--timeout", "10")
+
+    assert result.status == 1
+    expected = f"Where {address} is the REST address itself, write {served.rest_url}."
+    assert expected in " ".join(result.err.split())
 
 
 def test_a_file_of_questions_is_answered_and_its_bad_rows_are_reported(

@@ -143,9 +143,17 @@ def test_traffic_and_copies_move_together_or_not_at_all(invoke: Invoke, azure: A
 
     endpoint["mirrorTraffic"] = {}  # As after a command that was killed in between.
     resumed = invoke(*both)
-    assert (resumed.status, json.loads(resumed.out)["mirror"]) == (0, {"version-1": 10})
+    document = json.loads(resumed.out)
+    assert (resumed.status, document["outcome"]) == (0, "unchanged")
+    assert document["mirror"] == {"version-1": 10}
 
     back = invoke("azureml", "switch", "--back", "--mirror", "2=10", "--json")
     assert json.loads(back.out)["split"] == {"1": 100}, back.err
     endpoint = azure.properties("onlineEndpoints/bert-qa")
     assert endpoint["mirrorTraffic"] == {"version-2": 10}
+
+    endpoint["mirrorTraffic"] = {}
+    again = invoke("azureml", "switch", "--back", "--mirror", "2=10", "--json")
+    document = json.loads(again.out)
+    assert (again.status, document["outcome"]) == (0, "unchanged")
+    assert (document["split"], document["mirror"]) == ({"1": 100}, {"version-2": 10})

@@ -39,14 +39,25 @@ def test_there_and_back(invoke: Invoke, at_1: Served) -> None:
 
     switched = json.loads(back.out)
     assert (switched["split"], switched["served"]) == ({"1": 100.0}, [1])
-    assert (switched["previous"], switched["retired"]) == ({"2": 100.0}, [2])
+    assert (switched["outcome"], switched["previous"], switched["retired"]) == ("moved", None, [2])
+
+    again = invoke("switch", "--back", "--json", *where(at_1))
+    assert again.status == 0
+    assert "1=100 is the last good split" in again.err
+    unchanged = json.loads(again.out)
+    assert (unchanged["outcome"], unchanged["split"]) == ("unchanged", {"1": 100.0})
+    assert unchanged.keys() == switched.keys()
 
 
 def test_steps_are_held_and_what_is_missing_is_said(invoke: Invoke, at_1: Served) -> None:
     steps = ["--steps", "10,100", "--pause", "1s", "--interval", "0.2s"]
-    held = invoke("switch", "--to", "2", *steps, *where(at_1))
+    held = invoke("switch", "--to", "2", *steps, "--json", *where(at_1))
 
     assert held.status == 1
+    document = json.loads(held.out)
+    assert (document["outcome"], document["split"]) == ("held", {"1": 90.0, "2": 10.0})
+    assert [each["verdict"] for each in document["held"]] == ["Inconclusive"]
+    assert document["error"] in held.err.replace("\n", " ")
     assert "Held at 1=90,2=10: The candidate got 0 of at least 20 requests." in held.err
     assert "--on-inconclusive promote" in held.err
 
@@ -146,7 +157,6 @@ def test_what_failed_the_gate_ends_with_the_gate_s_status(invoke: Invoke, at_1: 
         (["--split", "1=90,2=20"], 2, "sums to 110"),
         (["--split", "half"], 2, "cannot be read"),
         (["--to", "9"], 1, "no version 9 of bert-qa (published: 1, 2)"),
-        (["--back"], 1, "nothing to go back to"),
         (["--to", "2", "--timeout", "soon"], 2, "The duration 'soon' cannot be read"),
         (["--to", "2", "--step-timeout", "0"], 2, "has to be above 0"),
         (["--to", "2", "--steps", "50,10"], 2, "do not ascend"),
@@ -171,8 +181,11 @@ def test_what_cannot_be_is_said_and_nothing_changes(
     ("arguments", "complaint"),
     [
         (["--smoke-question", "When?"], "lacks --smoke-context and --smoke-answer"),
-        (["--release", "bert-qa", "--url", "localhost"], "are for one server, not for a release"),
-        (["--release", "bert-qa", "--retire"], "are for one server, not for a release"),
+        (
+            ["--release", "bert-qa", "--url", "localhost"],
+            "--url is for one server, not for a release",
+        ),
+        (["--release", "bert-qa", "--retire"], "--retire is for one server"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

@@ -19,9 +19,8 @@ from bertqa.errors import (
 )
 from bertqa.transport import ModelMetadata
 from tests.support.in_process import InProcessTransport
+from tests.support.questions import CONTEXT, QUESTION
 
-QUESTION = "Who gave their name to Normandy?"
-CONTEXT = "The Normans gave their name to Normandy, a region of France."
 WAITERS = 40
 
 

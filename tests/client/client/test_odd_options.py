@@ -67,6 +67,9 @@ class Nasty:
     def __float__(self) -> float:
         raise RuntimeError("float")
 
+    def __fspath__(self) -> str:
+        raise RuntimeError("fspath")
+
     __hash__ = None  # type: ignore[assignment]
 
 
@@ -248,7 +251,7 @@ def test_nothing_is_sent_where_an_option_is_refused(scheme: str, open_client: Tw
         ):
             with pytest.raises(InvalidOptionError, match=option):
                 client.answers(QUESTION, CONTEXT, **{option: value})
-        for pairs in ("text", b"bytes", None, 5, {"question": "context"}):
+        for pairs in ("text", b"bytes", None, 5, {"question": "context"}, np.array(5)):
             with pytest.raises(InvalidOptionError, match="pairs"):
                 client.answer_many(pairs)
         with pytest.raises(BlockingIOError):

@@ -29,9 +29,8 @@ from bertqa.transport._sync.searching import SearchingTransport
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
 from tests.support.ports import free_port
+from tests.support.questions import CONTEXT, QUESTION
 
-QUESTION = "Who gave their name to Normandy?"
-CONTEXT = "The Normans gave their name to Normandy, a region of France."
 WAITERS = 40
 
 

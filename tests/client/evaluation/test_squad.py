@@ -115,7 +115,7 @@ def test_what_is_not_squad_is_refused_with_file_and_place(
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"There is no file .*nowhere\.json"):
+    with pytest.raises(DataError, match=r"The file .*nowhere\.json does not exist"):
         read_squad(tmp_path / "nowhere.json")
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         read_squad(tmp_path)

@@ -22,7 +22,7 @@ from bertqa.errors import (
     InvalidQuestionError,
     TokenizerError,
 )
-from bertqa.qa import QATokenizer, Windows
+from bertqa.qa import QATokenizer, Windows, _encoding
 from bertqa.qa._encoding import Encoder, Pace, no_pace
 from bertqa.qa._windows import OUTSIDE, Tokens
 from tests.support.models import tokenizer_json
@@ -280,6 +280,14 @@ def test_a_tokenizer_that_looks_across_words_gets_a_text_whole() -> None:
         ]
 
 
+def test_a_text_of_ideographs_is_cut_where_each_is_a_word() -> None:
+    tokenizer = Tokenizer.from_str(tokenizer_json())
+    for split, pieces in ((True, 5), (False, 1)):
+        tokenizer.normalizer = BertNormalizer(handle_chinese_chars=split)
+        found = list(Encoder(tokenizer)._pieces("日本語東京" * 4_000, no_pace))
+        assert len(found) == pieces
+
+
 def test_work_on_a_long_text_ends_where_its_pace_says_so() -> None:
     steps = 0
 
@@ -345,6 +353,27 @@ def test_plain_texts_have_the_tokens_of_the_whole_tokenizer(
     found = Encoder(reference).context(text)
     assert found.ids.tolist() == encoding.ids
     assert list(map(tuple, found.offsets.tolist())) == encoding.offsets
+    words = [encoding.word_to_chars(word) for word in encoding.word_ids if word is not None]
+    assert list(map(tuple, found.word_offsets.tolist())) == words
+
+
+@pytest.mark.parametrize("kept", [1, 30_000])
+def test_words_of_plain_texts_are_kept_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr(_encoding, "_WORDS_KEPT", kept)
+    reference = PLAIN[True, True]
+    plain = Encoder(reference)._plain
+    assert plain is not None
+    text = f"Unbelievable Normans, unbelievable Normans! {'x' * 31} {'y' * 101} 10,000"
+    for _ in range(2):
+        found = plain.encode(text)
+        assert found is not None
+        encoding = reference.encode(text, add_special_tokens=False)
+        assert found.ids.tolist() == encoding.ids
+        assert list(map(tuple, found.offsets.tolist())) == encoding.offsets
+    assert len(plain._words) <= kept
+    assert "x" * 31 not in plain._words
 
 
 def _normalized(*, lowercase: bool, clean_text: bool) -> Tokenizer:

@@ -45,6 +45,8 @@ def test_the_rest_address_follows_from_the_grpc_one(text: str, rest: str) -> Non
         ":9000",
         "localhost:port",
         "localhost:99999",
+        "localhost:0",
+        "http://localhost:0",
         "ftp://localhost",
         "grpc://localhost:9000/path",
         "http://user:secret@localhost",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -285,6 +286,11 @@ def test_a_file_that_cannot_be_used_is_named_when_the_client_is_made(
         {"server_name": ""},
         {"server_name": "https://models.example"},
         {"server_name": "models.example\n"},
+        {"server_name": "models.example:443"},
+        {"server_name": ".models.example"},
+        {"server_name": "models..example"},
+        {"server_name": "a" * 64},
+        {"server_name": ".".join(["a" * 63] * 5)},
         {"server_name": 5},
     ],
 )
@@ -311,3 +317,20 @@ def test_what_libraries_say_is_understood(text: str, words: str) -> None:
     assert certificate_error("grpcs://models:9000", "Connection refused") is None
     eof = "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol"
     assert certificate_error("grpcs://models:9000", eof) is None
+
+
+@pytest.mark.parametrize("scheme", ["grpcs", "https"])
+@pytest.mark.parametrize("name", ["ca", "certificate"])
+def test_a_pipe_or_a_device_is_refused_without_being_read(
+    open_client: Twins, authority: Authority, tmp_path: Path, scheme: str, name: str
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        files: dict[str, Any] = {
+            "certificate": authority.certificate,
+            "key": authority.key,
+            name: path,
+        }
+        with pytest.raises(InvalidOptionError, match=f"{path} cannot be read: it is a pipe or a"):
+            open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, tls=TLS(**files))

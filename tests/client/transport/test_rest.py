@@ -335,3 +335,22 @@ def test_a_model_name_with_any_characters_stays_one_part_of_the_path(server: Ser
         pytest.raises(BertQAError, match=r"'\.\./a b/ü'"),
     ):
         client.answer(QUESTION, CONTEXT)
+
+
+@pytest.mark.parametrize("failing", ["auth", "hook", "transport"])
+def test_what_a_client_of_the_user_s_raises_is_an_error_of_this_project(failing: str) -> None:
+    def fails(_: httpx.Request) -> Any:
+        raise KeyError("no secret")
+
+    kinds: dict[str, dict[str, Any]] = {
+        "auth": {"auth": fails},
+        "hook": {"event_hooks": {"request": [fails]}},
+        "transport": {"transport": httpx.MockTransport(fails)},
+    }
+    options = kinds[failing]
+    with (
+        httpx.Client(trust_env=False, **options) as http_client,
+        QAClient("http://localhost:1", http_client=http_client) as client,
+        pytest.raises(BertQAError, match="http_client= raised KeyError: 'no secret'"),
+    ):
+        client.answer("Who?", "Anna.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Any
 
@@ -12,6 +13,7 @@ from bertqa.errors import AccessDeniedError, InvalidOptionError
 from bertqa.transport import AdminClient, Security, served_versions
 from bertqa.transport._address import Address
 from tests.support.models import tokenizer_json
+from tests.support.questions import CONTEXT, QUESTION
 from tests.support.twins import Twins
 
 TOKENIZER = QATokenizer.from_json(tokenizer_json())
@@ -109,6 +111,39 @@ async def test_a_token_that_cannot_be_had_is_an_error_of_this_project() -> None:
     returns_none: Any = lambda: None  # noqa: E731
     with pytest.raises(InvalidOptionError, match="NoneType"):
         Security.of(token=returns_none).sync_headers()
+
+
+async def test_a_token_whose_own_task_was_cancelled_is_one_that_cannot_be_had() -> None:
+    def cancelled() -> str:
+        raise asyncio.CancelledError
+
+    async def cancelled_later() -> str:
+        raise asyncio.CancelledError
+
+    async def hangs() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    with pytest.raises(AccessDeniedError, match="token= raised CancelledError"):
+        Security.of(token=cancelled).sync_headers()
+    for failing in (cancelled, cancelled_later):
+        with pytest.raises(AccessDeniedError, match="token= raised CancelledError"):
+            await Security.of(token=failing).async_headers()
+    waiting = asyncio.create_task(Security.of(token=hangs).async_headers())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+@pytest.mark.parametrize("token", [None, b"s3cret", "", "a\nb", 5])
+def test_a_function_that_returns_no_token_is_named_over_both_protocols(
+    open_client: Twins, scheme: str, token: Any
+) -> None:
+    client = open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, token=lambda: token)
+    with pytest.raises(InvalidOptionError, match=r"token= (is|has)"):
+        client.answer(QUESTION, CONTEXT)
 
 
 @pytest.mark.parametrize("tls", [TLS(), TLS(ca="ca.pem"), TLS(server_name="models.example")])

@@ -9,7 +9,7 @@ import pytest
 
 from bertqa_deploy.cluster.helm import Helm
 from bertqa_deploy.cluster.release import HelmCluster
-from bertqa_deploy.errors import ClusterError, SwitchUnfinishedError
+from bertqa_deploy.errors import ClusterError, NothingToDoError, SwitchUnfinishedError
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import Install
 from tests.deploy.cluster.test_target import TO_1, TO_2, rollout
@@ -29,7 +29,8 @@ def test_a_return_whose_pods_do_not_end_is_finished_and_not_undone_by_the_same_c
     while gone and not cluster.has_only(release.tracks()):
         pass
     assert rollout(release).back().split == TO_1
-    assert rollout(release).back().split == TO_2
+    with pytest.raises(NothingToDoError, match="1=100 is the last good split"):
+        rollout(release).back()
 
 
 def test_a_program_that_is_not_helm_is_named(

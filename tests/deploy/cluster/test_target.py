@@ -109,7 +109,7 @@ def test_without_a_gateway_one_upgrade_leads_the_service_to_the_other_track_and_
     assert api.leads_to(SERVICE) == {"bert-qa-v1-0"}
     assert list(release.tracks()) == ["v1"]
 
-    assert operated.back().split == TO_2
+    assert operated.move(TO_2).split == TO_2
 
 
 @pytest.mark.thorough

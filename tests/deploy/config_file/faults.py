@@ -152,11 +152,11 @@ class Series:
         else:
             ended = f"at {dict(moved.split)}"
         if self.then == "back":
-            expected = self._return_to(root, good, begun=begun, completed=completed)
+            expected = self._return_to(memory, good, begun=begun, completed=completed)
         elif scenario.fails:
             expected = "RolledBackError"
         elif scenario.goal is None:
-            expected = f"at {dict(good) if completed else command_goal(scenario)}"
+            expected = "NothingToDoError" if completed else f"at {command_goal(scenario)}"
         elif completed:
             expected = "NothingToDoError"
         else:
@@ -168,10 +168,12 @@ class Series:
             yield from leftovers(root, may_be_under_way=False)
         yield from incomplete(root)
 
-    def _return_to(self, root: Path, good: Split, *, begun: bool, completed: bool) -> str:
+    def _return_to(self, memory: Memory, good: Split, *, begun: bool, completed: bool) -> str:
         """Return how `--back` has to end."""
-        if self.scenario.goal is None:  # The return is finished, or undone where it was completed.
-            return f"at {dict(good) if completed else command_goal(self.scenario)}"
+        if self.scenario.fails and not begun and memory.previous is None:
+            return "NothingToDoError"  # It was undone, or there was no rollout before.
+        if self.scenario.goal is None:  # The return is finished.
+            return "NothingToDoError" if completed else f"at {command_goal(self.scenario)}"
         if begun or (completed and self.scenario.goal != good):
             return f"at {dict(good)}"
         earlier = self.scenario.before[:-1]

@@ -49,7 +49,8 @@ class Rollouts(RuleBasedStateMachine):
         self.under_way: Split | None = None
 
     def _attempt(self, command: str, goal: Split | None, steps: tuple[int, ...]) -> str:
-        good = self.target.state.memory.good
+        memory = self.target.state.memory
+        good = (memory if goal is None else memory.for_goal(goal)).good
         run = rollout(self.target, steps=steps)
         try:
             moved = run.back() if goal is None else run.move(goal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -22,13 +23,14 @@ from bertqa_deploy.rollout import (
     Limits,
     Memory,
     OnInconclusive,
+    Outcome,
     Plan,
     Rollout,
     State,
     Verdict,
     ramp,
 )
-from tests.deploy.rollout.simulated import SimulatedTarget
+from tests.deploy.rollout.simulated import KilledError, SimulatedTarget
 
 TO_2 = {2: 100.0}
 LIMITS = Limits(p95_factor=2, requests=20)
@@ -261,17 +263,90 @@ def test_a_return_is_neither_held_nor_judged() -> None:
 
     assert run.back().split == {1: 100}
     assert clock.time == before
-    assert run.back().split == TO_2
+
+
+def test_a_second_return_does_not_lead_forward() -> None:
+    target = SimulatedTarget()
+    run, _, _ = rollout(target)
+    run.move(TO_2)
+    run.back()
+
+    with pytest.raises(NothingToDoError, match="1=100 is the last good split") as caught:
+        run.back()
+    assert caught.value.moved is not None
+    assert caught.value.moved.outcome is Outcome.UNCHANGED
+    assert target.state.split == {1: 100}
+
+
+def test_a_return_that_was_undone_can_be_made_again() -> None:
+    target = SimulatedTarget()
+    run, _, _ = rollout(target)
+    run.move(TO_2)
+    target.broken = {1}
+    with pytest.raises(RolledBackError):
+        run.back()
+    target.broken = set()
+
+    assert target.state.memory == Memory(TO_2, None, {1: 100})
+    assert run.back().split == {1: 100}
+
+
+def test_after_a_candidate_that_was_refused_back_leaves_the_good_version() -> None:
+    target = SimulatedTarget()
+    run, _, _ = rollout(target)
+    run.move(TO_2)
+    target.broken = {3}
+    with pytest.raises(RolledBackError) as caught:
+        run.move({3: 100})
+    assert caught.value.moved is not None
+    assert caught.value.moved.outcome is Outcome.RETURNED
+    assert caught.value.moved.split == TO_2
+
+    with pytest.raises(NothingToDoError, match="2=100 is the last good split"):
+        run.back()
+
+
+@pytest.mark.parametrize("effects", range(6))
+def test_what_a_return_leaves_has_to_prove_itself_anew(effects: int) -> None:
+    target = SimulatedTarget()
+    heard: list[tuple[int, int]] = []
+
+    def hear(good: int, candidate: int) -> Judgement:
+        heard.append((good, candidate))
+        return Judgement(Verdict.SUCCESSFUL, "It answers alike.")
+
+    run, _, _ = rollout(target, evidence=(hear,))
+    run.move(TO_2)
+    heard.clear()
+    target.kill_after = effects
+    with contextlib.suppress(KilledError):
+        run.back()
+    target.kill_after = None
+    if target.state.memory.goal is None:
+        return  # The return had begun nothing, or was over.
+
+    moved = run.move(TO_2)
+
+    assert heard == [(1, 2)]
+    assert [each.reason for each in moved.evidence] == ["It answers alike."]
+    assert moved.held
+    assert target.state.memory.good == TO_2
 
 
 def test_back_says_where_there_is_nothing_to_return_to() -> None:
-    with pytest.raises(NothingToDoError, match="always been 1=100"):
+    with pytest.raises(NothingToDoError, match="1=100 is the last good split"):
         rollout(SimulatedTarget())[0].back()
+
+
+KEYS = {
+    *("outcome", "target", "split", "previous", "served", "retired"),
+    *("evidence", "held", "seconds"),
+}
 
 
 def test_the_result_has_the_same_keys_for_every_target() -> None:
     moved = rollout(SimulatedTarget())[0].move(TO_2).to_dict()
-    assert set(moved) == {"target", "split", "previous", "served", "retired", "held", "seconds"}
+    assert set(moved) == KEYS
     assert set(moved["held"][0]) == {"split", "requests", "failed", "p95_ms", "verdict", "reason"}
 
 

@@ -156,7 +156,7 @@ class Columns:
         if problem is None and self.id is not None and values[_found(names, self.id)] in (None, ""):
             problem = f"{place} has nothing in {self.id}."
         try:
-            text = json.dumps(values, ensure_ascii=False, default=str)
+            text = json.dumps(values, ensure_ascii=False, default=_shown)
         except RecursionError:
             text, kept, problem = "", {}, f"{place} is nested too deeply."
         if problem is None and not _is_encodable(text):
@@ -173,7 +173,7 @@ class Columns:
         question = find(list(kept), self.question)
         for name, value in kept.items():
             if name != question and not _is_encodable(
-                json.dumps([name, value], ensure_ascii=False, default=str)
+                json.dumps([name, value], ensure_ascii=False, default=_shown)
             ):
                 return f"{place} has a lone surrogate in {name!a}: it was decoded wrongly."
         return None
@@ -206,6 +206,10 @@ def _alike(names: Sequence[str], wanted: str) -> list[str]:
 
 def _key(name: str) -> str:
     return name.strip().casefold()
+
+
+def _shown(value: Any) -> str:
+    return str(python_value(value))
 
 
 def _is_encodable(text: str) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import shutil
 import stat
 import sys
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,12 +14,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from bertqa._data_files import GZIP_MAGIC, PARQUET_MAGIC
+from bertqa._data_files import GZIP_FAULTS, GZIP_MAGIC, PARQUET_MAGIC
 from bertqa._reason import reason_of
 from bertqa.client._batch._columns import Columns, Record
 from bertqa.client._batch._csv import COMMA, TAB, CsvSource, CsvWriter
 from bertqa.client._batch._json_lines import JsonLinesSource, JsonLinesWriter
 from bertqa.client._batch._parquet import ColumnTypes, ParquetSource, ParquetWriter
+from bertqa.client._batch._text import encoding_of
 from bertqa.errors import DataError
 
 STANDARD_STREAM = "-"
@@ -170,16 +169,11 @@ def _sniffed(path: Path) -> Format:
     with path.open("rb") as file:
         beginning = file.read(_SNIFFED)
     if beginning.startswith(GZIP_MAGIC):
-        with suppress(OSError, EOFError, zlib.error), gzip.open(path) as unpacked:
+        with suppress(OSError, *GZIP_FAULTS), gzip.open(path) as unpacked:
             beginning = unpacked.read(_SNIFFED)
     if beginning.startswith(PARQUET_MAGIC):
         return Format(Kind.PARQUET)
-    encoding = (
-        "utf-16"
-        if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        else ("utf-8-sig")
-    )
-    is_object = beginning.decode(encoding, "replace").lstrip().startswith("{")
+    is_object = beginning.decode(encoding_of(beginning), "replace").lstrip().startswith("{")
     return Format(Kind.JSON_LINES if is_object else Kind.CSV)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from filelock import Timeout
+
 from bertqa._reason import reason_of
+from bertqa.artifact._lock import file_lock
 from bertqa.errors import DataError
 from bertqa.qa import Answer
 
@@ -118,3 +121,33 @@ def journal_line(done: Done) -> bytes:
     ]
     values = {"row": done.digest, "answers": answers, "error": done.error}
     return json.dumps(values).encode() + b"\n"
+
+
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """Keep other runs from the same output; the system drops the lock of a run that dies.
+
+    Args:
+        target: The output.
+
+    Raises:
+        DataError: Another run has it, or it cannot be locked.
+    """
+    path = target.with_name(f"{target.name}.lock")
+    lock = file_lock(path)
+    if not target.parent.is_dir():  # The lock would make it.
+        raise DataError(f"{target} cannot be written: there is no directory {target.parent}.")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise DataError(
+            f"Another run is writing {target}: wait for its end, or choose another name."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {reason_of(error)}.") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        lock.release()

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import IO, Any, Unpack
 
@@ -29,7 +29,7 @@ from bertqa.client._batch._formats import (
     types_of,
     writing,
 )
-from bertqa.client._batch._journal import Done, Journal, journal_line
+from bertqa.client._batch._journal import Done, Journal, alone, journal_line
 from bertqa.client._options import AskOptions, check_options
 from bertqa.client._sync.client import QAClient
 from bertqa.errors import BertQAError, DataError, InvalidOptionError
@@ -127,7 +127,9 @@ def answer_file(
         run = _Run(client, table, columns, top_k, options, contents.rows, _name_of(source))
         if streams:
             return _to_stream(run, target, written, contents, on_progress)
-        return _to_file(run, target, written, contents, on_progress)
+        with alone(target):
+            _check_target(target)  # Another run may have finished it meanwhile.
+            return _to_file(run, target, written, contents, on_progress)
 
 
 class _Run:
@@ -314,14 +316,11 @@ def _finish(
 
 
 def _write_all(run: _Run, journal: Journal, writer: Writer) -> None:
-    try:
-        for row, done in zip(run.rows(), journal.lines(), strict=True):
-            if row.digest != done.digest:
-                raise journal.foreign()
-            for line in run.lines(row, done):
-                writer.write(line)
-    except ValueError as error:  # Of zip: the input has more or fewer rows by now.
-        raise journal.foreign() from error
+    for row, done in zip_longest(run.rows(), journal.lines()):
+        if row is None or done is None or row.digest != done.digest:
+            raise journal.foreign()
+        for line in run.lines(row, done):
+            writer.write(line)
 
 
 def _publish(finished: Path, target: Path, journal: Path) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from bertqa._data_files import unpacked
+from bertqa._data_files import GZIP_FAULTS, unpacked
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
 
@@ -36,17 +34,18 @@ def open_lines(path: Path, name: str) -> Iterator[Iterator[str]]:
     """
     lines = Lines(name)
     try:
-        with path.open("rb") as raw, unpacked(raw) as content:
-            beginning = content.peek(4)
-            is_utf16 = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-            with io.TextIOWrapper(
+        with (
+            path.open("rb") as raw,
+            unpacked(raw) as content,
+            io.TextIOWrapper(
                 content,
-                encoding="utf-16" if is_utf16 else "utf-8-sig",
+                encoding=encoding_of(content.peek(4)),
                 errors="surrogateescape",
                 newline="",
-            ) as file:
-                yield lines.checked(file)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            ) as file,
+        ):
+            yield lines.checked(file)
+    except GZIP_FAULTS as error:
         raise DataError(
             f"{name} is damaged after line {lines.read}: its compressed data are cut short or "
             f"changed ({error})."
@@ -55,6 +54,16 @@ def open_lines(path: Path, name: str) -> Iterator[Iterator[str]]:
         raise DataError(f"{name} is not text after line {lines.read}: {error}.") from error
     except OSError as error:
         raise DataError(f"{name} cannot be read: {reason_of(error)}.") from error
+
+
+def encoding_of(beginning: bytes) -> str:
+    """Return the encoding of a text: UTF-16 where it begins with its mark, else UTF-8.
+
+    Args:
+        beginning: Its first bytes, two at least where it has so many.
+    """
+    is_utf16 = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if is_utf16 else "utf-8-sig"
 
 
 class Lines:

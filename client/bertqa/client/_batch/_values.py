@@ -9,10 +9,19 @@ from typing import Any
 def python_value(value: Any) -> Any:
     """Return a value of Python for a scalar of Arrow; any other value as it is.
 
+    What Python has no value for becomes the text with which Arrow shows it.
+
     Args:
         value: A value of JSON, or a scalar of Arrow.
     """
-    return value.as_py() if hasattr(value, "as_py") else value
+    if not hasattr(value, "as_py"):
+        return value
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):  # A year 300,000, an unknown time zone, a field twice.
+        import pyarrow
+
+        return str(pyarrow.array([value], value.type).to_string(skip_new_lines=True))[1:-1]
 
 
 def as_plain(value: Any) -> Any:
@@ -23,7 +32,7 @@ def as_plain(value: Any) -> Any:
     """
     if not hasattr(value, "as_py"):
         return value
-    return json.loads(json.dumps(value.as_py(), default=str))
+    return json.loads(json.dumps(python_value(value), default=str))
 
 
 def as_text(value: Any) -> str:
