@@ -94,8 +94,8 @@ def prepare(
     """Make the files of a model, unless they are there.
 
     Args:
-        model: A key of `ARCHITECTURES`, which gets random weights, or the source of a checkpoint as a
-            recipe names it.
+        model: A key of `ARCHITECTURES`, which gets random weights, or the source of a checkpoint
+            as a recipe names it.
         work_dir: The files are kept in its folder `bench`.
         on_progress: Called with each step.
         max_seq_len: The tokens that the model has to take.
