@@ -1,0 +1,146 @@
+"""Pruning without training: the best that the weights of a model can do in less time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bertqa.artifact import ATTENTION_MASK
+from bertqa_build.model import SpanModel
+from bertqa_build.pruning.second_order import Moments, Removal, refit, removal
+from bertqa_build.pruning.sizes import (
+    CONFIG_KEY,
+    EncoderLayer,
+    LayerSize,
+    Sizes,
+    channels_of,
+    encoder_layers,
+    to_config,
+)
+from bertqa_build.pruning.statistics import input_moments
+
+Batches = Sequence[dict[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Module:
+    """The attention or the feed-forward part of a layer."""
+
+    moments: Moments
+    removal: Removal
+
+
+class Pruner:
+    """Makes smaller models of one model, each from the model itself.
+
+    Args:
+        model: The model, which is not changed.
+        inputs: Calibration data: the model's inputs, in batches.
+        on_step: Called with the number of steps that are done, and how many there are.
+    """
+
+    def __init__(
+        self,
+        model: SpanModel,
+        inputs: Batches,
+        on_step: Callable[[int, int], None] = lambda _, __: None,
+    ) -> None:
+        self.model = model.eval()
+        config = model.model.config
+        self.head_size: int = config.hidden_size // config.num_attention_heads
+        layers = encoder_layers(model.model, model.family)
+        steps = len(inputs) + 2 * len(layers)
+        self._modules: dict[tuple[int, bool], _Module] = {}
+        outputs = [each for layer in layers for each in (layer.attention_output, layer.contraction)]
+        moments = input_moments(model, outputs, inputs, lambda done: on_step(done, steps))
+        self._inputs = inputs
+        self._refits: dict[tuple[int, bool, int], tuple[Tensor, Tensor]] = {}
+        for index, (linear, each) in enumerate(zip(outputs, moments, strict=True)):
+            is_attention = index % 2 == 0
+            group = self.head_size if is_attention else 1
+            found = removal(linear.weight.detach(), linear.bias.detach(), each, group)
+            self._modules[index // 2, is_attention] = _Module(each, found)
+            on_step(len(inputs) + index + 1, steps)
+        self._targets = _run(model, inputs)
+
+    def removal(self, layer: int, *, attention: bool) -> Removal:
+        """Return in which order a layer's structures go, and what that costs.
+
+        Args:
+            layer: The layer's index.
+            attention: Whether it is about the heads, not the neurons.
+        """
+        return self._modules[layer, attention].removal
+
+    def pruned(self, sizes: Sizes) -> SpanModel:
+        """Return a copy of the model with layers of these sizes.
+
+        Args:
+            sizes: The size of each layer.
+
+        Returns:
+            The copy, which shares the parameters that are the same with the model.
+        """
+        shared: dict[int, object] = {id(each): each for each in self.model.parameters()}
+        pruned = copy.deepcopy(self.model, shared)
+        layers = encoder_layers(pruned.model, pruned.family)
+        for index, (layer, size) in enumerate(zip(layers, sizes, strict=True)):
+            self._prune(layer, index, size)
+        setattr(pruned.model.config, CONFIG_KEY, to_config(sizes))
+        return pruned.eval()
+
+    def loss(self, sizes: Sizes) -> float:
+        """Return how far the answers of a pruned copy are from the model's own.
+
+        Args:
+            sizes: The size of each layer.
+
+        Returns:
+            The mean Kullback-Leibler divergence over starts and ends of the calibration windows.
+        """
+        found = _run(self.pruned(sizes), self._inputs)
+        total, count = 0.0, 0
+        for (logits, mask), (targets, _) in zip(found, self._targets, strict=True):
+            hidden = ~mask.bool()
+            for one, other in zip(logits, targets, strict=True):
+                student = one.masked_fill(hidden, -torch.inf).log_softmax(-1)
+                teacher = other.masked_fill(hidden, -torch.inf).log_softmax(-1)
+                student, teacher = student[mask.bool()], teacher[mask.bool()]
+                total += float(functional.kl_div(student, teacher, reduction="sum", log_target=True))
+            count += 2 * len(mask)
+        return total / count
+
+    def _prune(self, layer: EncoderLayer, index: int, size: LayerSize) -> None:
+        heads = self._modules[index, True].removal
+        if size.heads < len(heads.order):
+            kept = heads.kept(size.heads)
+            output = self._refitted(layer.attention_output, index, kept, attention=True)
+            layer.keep_heads(kept, self.head_size, output)
+        neurons = self._modules[index, False].removal
+        if size.neurons < len(neurons.order):
+            kept = neurons.kept(size.neurons)
+            output = self._refitted(layer.contraction, index, kept, attention=False)
+            layer.keep_neurons(kept, output)
+
+    def _refitted(
+        self, linear: nn.Linear, index: int, kept: list[int], *, attention: bool
+    ) -> tuple[Tensor, Tensor]:
+        key = index, attention, len(kept)
+        if key not in self._refits:
+            channels = channels_of(kept, self.head_size if attention else 1)
+            moments = self._modules[index, attention].moments
+            self._refits[key] = refit(
+                linear.weight.detach(), linear.bias.detach(), moments, channels
+            )
+        return self._refits[key]
+
+
+def _run(model: SpanModel, inputs: Batches) -> list[tuple[tuple[Tensor, Tensor], Tensor]]:
+    """Return a model's logits for each batch, with the batch's attention mask."""
+    with torch.no_grad():
+        return [(model(**batch), batch[ATTENTION_MASK]) for batch in inputs]

@@ -1,0 +1,238 @@
+"""How large each layer of a pruned encoder is, and making a model's layers that small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from bertqa_build.families import Family, LayerNames
+
+CONFIG_KEY = "bertqa_pruning"
+"""The key of a checkpoint's `config.json` that has the sizes of its layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSize:
+    """What is left of one encoder layer; 0 where a module is dropped as a whole."""
+
+    heads: int
+    neurons: int
+
+
+Sizes = tuple[LayerSize, ...]
+
+
+def to_config(sizes: Sizes) -> dict[str, list[int]]:
+    """Return sizes as a value for `config.json`.
+
+    Args:
+        sizes: The size of each layer.
+    """
+    return {
+        "heads": [size.heads for size in sizes],
+        "neurons": [size.neurons for size in sizes],
+    }
+
+
+def from_config(config: Any) -> Sizes | None:
+    """Return the sizes that a configuration has, None where it is that of an unpruned model.
+
+    Args:
+        config: The configuration of a checkpoint.
+
+    Raises:
+        ValueError: They are not sizes, or not those of so many layers.
+    """
+    stored = getattr(config, CONFIG_KEY, None)
+    if stored is None:
+        return None
+    heads, neurons = stored["heads"], stored["neurons"]
+    if not len(heads) == len(neurons) == config.num_hidden_layers:
+        raise ValueError(f"{CONFIG_KEY} has the sizes of another number of layers.")
+    return tuple(LayerSize(int(h), int(n)) for h, n in zip(heads, neurons, strict=True))
+
+
+class EncoderLayer:
+    """The linear layers of one encoder layer, by what they do, whatever the family calls them.
+
+    Args:
+        layer: The layer.
+        names: Where they are.
+    """
+
+    def __init__(self, layer: nn.Module, names: LayerNames) -> None:
+        self._layer = layer
+        self._names = names
+
+    @property
+    def projections(self) -> list[nn.Linear]:
+        """Query, key and value: their outputs are the heads, one after the other."""
+        return [self._linear(name) for name in (*self._names.projections,)]
+
+    @property
+    def attention_output(self) -> nn.Linear:
+        """What mixes the heads."""
+        return self._linear(self._names.attention_output)
+
+    @property
+    def expansion(self) -> nn.Linear:
+        """The first feed-forward layer: its outputs are the neurons."""
+        return self._linear(self._names.expansion)
+
+    @property
+    def contraction(self) -> nn.Linear:
+        """The second feed-forward layer, which mixes the neurons."""
+        return self._linear(self._names.contraction)
+
+    def keep_heads(
+        self, kept: Sequence[int], head_size: int, output: tuple[Tensor, Tensor] | None = None
+    ) -> None:
+        """Remove all heads but some.
+
+        Args:
+            kept: The heads that stay, in ascending order.
+            head_size: The number of channels of a head.
+            output: The weight and the bias that mix those that stay; the ones that are there if
+                left out.
+        """
+        channels = channels_of(kept, head_size)
+        mixing = _with_inputs(self.attention_output, channels)
+        if output is not None:
+            mixing = _linear(*output)
+        if not kept:
+            self._drop(self._names.attention, self._names.attention_output, mixing.bias)
+            return
+        for name in self._names.projections:
+            self._set(name, _with_outputs(self._linear(name), channels))
+        self._set(self._names.attention_output, mixing)
+
+    def keep_neurons(
+        self, kept: Sequence[int], output: tuple[Tensor, Tensor] | None = None
+    ) -> None:
+        """Remove all neurons but some.
+
+        Args:
+            kept: The neurons that stay, in ascending order.
+            output: The weight and the bias that mix those that stay; the ones that are there if
+                left out.
+        """
+        channels = channels_of(kept, 1)
+        mixing = _with_inputs(self.contraction, channels)
+        if output is not None:
+            mixing = _linear(*output)
+        if not kept:
+            self._drop(self._names.feed_forward, self._names.contraction, mixing.bias)
+            return
+        self._set(self._names.expansion, _with_outputs(self.expansion, channels))
+        self._set(self._names.contraction, mixing)
+
+    def _drop(self, module: str, output: str, bias: Tensor) -> None:
+        """Let a module add nothing but a bias."""
+        if output.startswith(f"{module}."):
+            returns_pair = module == self._names.attention
+            self._set(module, OnlyBias(bias, returns_pair=returns_pair))
+            return
+        self._set(module, PassOn(returns_pair=module == self._names.attention))
+        self._set(output, OnlyBias(bias))
+
+    def _linear(self, name: str) -> Any:
+        return self._layer.get_submodule(name)
+
+    def _set(self, name: str, module: nn.Module) -> None:
+        parent, _, child = name.rpartition(".")
+        setattr(self._layer.get_submodule(parent), child, module)
+
+
+class OnlyBias(nn.Module):
+    """What is left of a module that was dropped: the mean of what it added.
+
+    Args:
+        bias: FP32 `[hidden]`.
+        returns_pair: Whether the module returned attention weights too.
+    """
+
+    def __init__(self, bias: Tensor, *, returns_pair: bool = False) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(bias.detach().clone())
+        self._returns_pair = returns_pair
+
+    def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Any:
+        """Return the bias for every token: FP32 `[hidden]`, which is added to each."""
+        return (self.bias, None) if self._returns_pair else self.bias
+
+
+class PassOn(nn.Module):
+    """Stands in front of an `OnlyBias`.
+
+    Args:
+        returns_pair: Whether the module in its place returned attention weights too.
+    """
+
+    def __init__(self, *, returns_pair: bool = False) -> None:
+        super().__init__()
+        self._returns_pair = returns_pair
+
+    def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Any:
+        """Return its input."""
+        return (hidden_states, None) if self._returns_pair else hidden_states
+
+
+def encoder_layers(model: PreTrainedModel, family: Family) -> list[EncoderLayer]:
+    """Return the layers of a model's encoder.
+
+    Args:
+        model: The model, of a family whose attention is standard.
+        family: Its family.
+    """
+    names = family.layer_names
+    assert names is not None
+    layers = model.base_model.get_submodule(names.layers)
+    return [EncoderLayer(layer, names) for layer in layers]
+
+
+def shrink(model: PreTrainedModel, family: Family, sizes: Sizes) -> None:
+    """Give the layers of a model with any weights these sizes, to load a pruned checkpoint.
+
+    Args:
+        model: The model, which is changed in place.
+        family: Its family.
+        sizes: The size of each layer.
+    """
+    head_size = model.config.hidden_size // model.config.num_attention_heads
+    for layer, size in zip(encoder_layers(model, family), sizes, strict=True):
+        layer.keep_heads(range(size.heads), head_size)
+        layer.keep_neurons(range(size.neurons))
+    setattr(model.config, CONFIG_KEY, to_config(sizes))
+
+
+def channels_of(heads: Sequence[int], head_size: int) -> Tensor:
+    """Return the channels of some heads, INT64 `[heads * head_size]`.
+
+    Args:
+        heads: The heads.
+        head_size: The number of channels of a head.
+    """
+    first = torch.tensor(heads, dtype=torch.int64) * head_size
+    return (first[:, None] + torch.arange(head_size)).flatten()
+
+
+def _with_outputs(linear: nn.Linear, channels: Tensor) -> nn.Linear:
+    return _linear(linear.weight[channels], linear.bias[channels])
+
+
+def _with_inputs(linear: nn.Linear, channels: Tensor) -> nn.Linear:
+    return _linear(linear.weight[:, channels], linear.bias)
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """Return a linear layer with copies of a weight `[outputs, inputs]` and a bias."""
+    outputs, inputs = weight.shape
+    made = nn.Linear(inputs, outputs)
+    made.weight = nn.Parameter(weight.detach().clone())
+    made.bias = nn.Parameter(bias.detach().clone())
+    return made
