@@ -53,11 +53,14 @@ def allocate(
     weights = np.ones(len(modules)) if weights is None else weights
     if sum(float(module.seconds.min()) for module in modules) > budget:
         raise ValueError("Even the smallest sizes take longer.")
+    best_of_each = [int(np.argmin(module.errors)) for module in modules]
+    if sum(map(_seconds, modules, best_of_each)) <= budget:
+        return best_of_each
     # Times are rounded up, so that the sum never exceeds the budget; the smallest of each module is
     # taken off before, so that what is reached exactly stays within reach.
     least = [float(module.seconds.min()) for module in modules]
     room = budget - sum(least)
-    unit = room / _BUCKETS if room > 0 else 1.0
+    unit = max(room, 1e-9 * budget) / _BUCKETS
     best = np.zeros(_BUCKETS + 1)
     taken: list[NDArray[np.int64]] = []
     for module, weight, first in zip(modules, weights, least, strict=True):
@@ -83,6 +86,10 @@ def allocate(
         chosen.append(index)
         at -= int(np.ceil((module.seconds[index] - first) / unit - 1e-9))
     return chosen[::-1]
+
+
+def _seconds(module: Choices, choice: int) -> float:
+    return float(module.seconds[choice])
 
 
 def search(
@@ -120,7 +127,7 @@ def search(
     least = judged[tuple(chosen)]
     for trial in range(trials):
         changed = logs.copy()
-        count = max(1, int(round(len(modules) * _STEP)))
+        count = max(1, round(len(modules) * _STEP))
         places = chance.choice(len(modules), size=count, replace=False)
         changed[places] += chance.normal(scale=1.0, size=count)
         candidate = allocate(modules, budget, np.exp(changed))

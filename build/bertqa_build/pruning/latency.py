@@ -96,7 +96,9 @@ class LatencyTable:
         try:
             return _TABLE.validate_json(path.read_bytes())
         except OSError as error:
-            raise BuildError(f"The latency table {path} cannot be read.", detail=str(error)) from error
+            raise BuildError(
+                f"The latency table {path} cannot be read.", detail=str(error)
+            ) from error
         except ValidationError as error:
             raise BuildError(
                 f"{path} is not a latency table: `bert-qa bench latency-table` writes one.",
@@ -122,7 +124,7 @@ def measure(place: Place, on_cell: Callable[[int, int], None] = lambda _, __: No
     """
     encoder = place.encoder
     heads = list(range(encoder.heads + 1))
-    neurons = list(range(0, encoder.neurons, NEURONS_STEP)) + [encoder.neurons]
+    neurons = [*range(0, encoder.neurons, NEURONS_STEP), encoder.neurons]
     cells = [("attention", size) for size in heads] + [("feed_forward", size) for size in neurons]
     compiled = {}
     for kind, size in cells:

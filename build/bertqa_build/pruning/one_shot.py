@@ -111,7 +111,9 @@ class Pruner:
                 student = one.masked_fill(hidden, -torch.inf).log_softmax(-1)
                 teacher = other.masked_fill(hidden, -torch.inf).log_softmax(-1)
                 student, teacher = student[mask.bool()], teacher[mask.bool()]
-                total += float(functional.kl_div(student, teacher, reduction="sum", log_target=True))
+                total += float(
+                    functional.kl_div(student, teacher, reduction="sum", log_target=True)
+                )
             count += 2 * len(mask)
         return total / count
 

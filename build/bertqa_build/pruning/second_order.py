@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_DAMPING = 1e-3
+_DAMPING = 1e-4
 # Neurons that are removed in one step. What the first does to the worth of the others in the
 # step is made good exactly in their weights, and overlooked in the choice alone.
 _NEURONS_AT_ONCE = 8
