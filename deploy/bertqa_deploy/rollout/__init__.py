@@ -19,6 +19,7 @@ from bertqa_deploy.rollout._evidence import (
 )
 from bertqa_deploy.rollout._moved import Moved, Outcome
 from bertqa_deploy.rollout._rollout import AT_ONCE, Evidence, OnStep, Plan, Rollout
+from bertqa_deploy.rollout._standing import Phase, Standing
 from bertqa_deploy.rollout._state import Memory, State, ramp, with_traffic
 from bertqa_deploy.rollout._target import TrafficTarget
 
@@ -36,8 +37,10 @@ __all__ = [
     "OnInconclusive",
     "OnStep",
     "Outcome",
+    "Phase",
     "Plan",
     "Rollout",
+    "Standing",
     "State",
     "Tally",
     "TrafficTarget",

@@ -338,11 +338,22 @@ class _Run:
         if judgement.verdict is Verdict.FAILED or policy is OnInconclusive.ROLLBACK:
             raise DeployError(judgement.reason)
         if policy is OnInconclusive.HOLD:
+            self._note(judgement.reason)
             raise InconclusiveError(
                 f"Held at {format_split(self._state.split)}: {judgement.reason} Run the same "
                 "command again to measure again, with --on-inconclusive promote to continue "
                 "without this evidence, or --back to return."
             )
+
+    def _note(self, reason: str) -> None:
+        """Have the target remember why the rollout is held."""
+        memory = replace(self._memory, held=reason)
+        try:
+            self._apply(State(self._state.split, self._state.served, memory))
+        except (ConfigChangedError, SwitchedMeanwhileError):
+            raise
+        except Exception as error:
+            self._rollout.on_step(f"the reason cannot be noted: {_sentence(error)}")
 
     def _is_untouched(self) -> bool:
         """Return whether this rollout failed before its first effect."""
