@@ -62,8 +62,9 @@ class RolloutOptions:
         str | None,
         typer.Option(
             metavar="5,25,50,100",
-            help="The percents of traffic at which the version is held and judged; "
-            "5,25,50,100 for a release with a gateway, else all at once, if left out.",
+            help="The percents of traffic at which the version is held and judged; the goal, 100 "
+            "or what --split names, is always the last. 5,25,50,100 for a release with a gateway, "
+            "else all at once, if left out.",
             show_default=False,
             rich_help_panel=_PANEL,
         ),

@@ -5,6 +5,7 @@ from bertqa_deploy.rollout._analysis import (
     Judgement,
     Limits,
     OnInconclusive,
+    Sides,
     Verdict,
     judge,
 )
@@ -18,7 +19,8 @@ from bertqa_deploy.rollout._evidence import (
     shadowed_by,
 )
 from bertqa_deploy.rollout._moved import Moved, Outcome
-from bertqa_deploy.rollout._rollout import AT_ONCE, Evidence, OnStep, Plan, Rollout
+from bertqa_deploy.rollout._plan import AT_ONCE, Plan
+from bertqa_deploy.rollout._rollout import Evidence, OnStep, Rollout
 from bertqa_deploy.rollout._standing import Phase, Standing
 from bertqa_deploy.rollout._state import Memory, State, ramp, with_traffic
 from bertqa_deploy.rollout._target import TrafficTarget
@@ -40,6 +42,7 @@ __all__ = [
     "Phase",
     "Plan",
     "Rollout",
+    "Sides",
     "Standing",
     "State",
     "Tally",

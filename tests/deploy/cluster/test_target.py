@@ -192,7 +192,7 @@ def test_no_requests_are_not_a_success_and_the_same_command_measures_again(
     install: Install, api: ApiServer, servers: dict[int, int]
 ) -> None:
     release = install(*GATEWAY)
-    with pytest.raises(InconclusiveError, match="The candidate got 0 of at least 5 requests"):
+    with pytest.raises(InconclusiveError, match="Version 2 got 0 of at least 5 requests"):
         rollout(release, held(0.2)).move(TO_2)
     assert {name: track["weight"] for name, track in release.tracks().items()} == {
         "stable": 50,

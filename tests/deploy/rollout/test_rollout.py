@@ -372,7 +372,10 @@ KEYS = {
 def test_the_result_has_the_same_keys_for_every_target() -> None:
     moved = rollout(SimulatedTarget())[0].move(TO_2).to_dict()
     assert set(moved) == KEYS
-    assert set(moved["held"][0]) == {"split", "requests", "failed", "p95_ms", "verdict", "reason"}
+    assert set(moved["held"][0]) == {
+        *("split", "version", "requests", "failed", "p95_ms", "good_p95_ms"),
+        *("verdict", "reason"),
+    }
 
 
 @pytest.mark.parametrize(
