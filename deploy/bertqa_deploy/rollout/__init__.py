@@ -9,7 +9,7 @@ from bertqa_deploy.rollout._analysis import (
     Verdict,
     judge,
 )
-from bertqa_deploy.rollout._counts import Counts, Tally, counts_of
+from bertqa_deploy.rollout._counts import Counts, Restarts, Tally, counts_of
 from bertqa_deploy.rollout._evidence import (
     Connect,
     Copies,
@@ -41,6 +41,7 @@ __all__ = [
     "Outcome",
     "Phase",
     "Plan",
+    "Restarts",
     "Rollout",
     "Sides",
     "Standing",
