@@ -110,7 +110,7 @@ def test_a_line_that_is_half_is_completed_or_skipped(
     assert [each.question for each in followed] == ["New?"]
 
 
-def test_what_is_no_line_of_a_log_is_refused_while_it_is_followed(tmp_path: Path) -> None:
+def test_a_line_of_something_else_is_refused_while_it_is_followed(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.touch()
 

@@ -132,7 +132,7 @@ def test_counters_that_fall_show_that_a_server_restarted() -> None:
     assert restarts.until(samples(again)) == 1
 
 
-def test_what_happens_to_other_models_is_no_restart() -> None:
+def test_what_happens_to_other_models_does_not_count_as_a_restart() -> None:
     restarts = Restarts("another")
     assert restarts.until(samples(TEXT)) == 0
     assert restarts.until(samples(TEXT.replace('version="1"} 7', 'version="1"} 0'))) == 0
