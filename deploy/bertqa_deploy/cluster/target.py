@@ -283,7 +283,7 @@ class ReleaseTarget:
 
 
 def release_of(values: Values) -> Release:
-    """Read the values of a release, and refuse one whose traffic is not to be moved here.
+    """Return what the values of a release say; refuse one whose traffic is not to be moved here.
 
     Args:
         values: All values of the release.
