@@ -85,6 +85,7 @@ class ConfigTarget:
         self._models = Models(repository, server, model, smoke or Smoke(), self._writing, on_step)
         self._restarts = Restarts(model)
         self._lock: FileLock | None = None
+        self._memory = Memory({})
 
     def __enter__(self) -> Self:
         return self
