@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,20 +131,31 @@ def interruptible() -> None:
 def interrupted(*arguments: str) -> tuple[int, str, str]:
     """Interrupt a verb whose request has arrived, where nothing answers it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(120)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = subprocess.Popen(
-            [*PROGRAM, *arguments, "--url", url, "--timeout", "1h"],
+            [sys.executable, "-X", "faulthandler", *PROGRAM[1:], *arguments]
+            + ["--url", url, "--timeout", "1h"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=interruptible,
         )
-        connection, _ = silent.accept()
-        with connection:
+        with accepted(silent, process):
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=120)
     return process.returncode, out, err
+
+
+def accepted(silent: socket.socket, process: subprocess.Popen[str]) -> socket.socket:
+    """Return the connection that a process makes, or say what it did instead."""
+    deadline = time.monotonic() + 120
+    silent.settimeout(0.5)
+    while process.poll() is None:
+        with contextlib.suppress(TimeoutError):
+            return silent.accept()[0]
+        if time.monotonic() > deadline:
+            process.send_signal(signal.SIGABRT)  # The stacks of all threads go to its stderr.
+    pytest.fail(f"It ended with {process.returncode} unasked: {process.communicate()}")
 
 
 def test_an_interrupt_ends_with_130_and_one_word() -> None:
