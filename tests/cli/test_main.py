@@ -164,6 +164,29 @@ def test_an_interrupt_ends_with_130_and_one_word() -> None:
     assert ended == (130, "", "interrupted\n")
 
 
+LATE = """
+from concurrent.futures import ThreadPoolExecutor
+import time
+from bertqa_cli import app, main
+
+def late(arguments):
+    ThreadPoolExecutor(1, "bertqa-text").submit(time.sleep, 3600)
+    print("answered")
+    return 1
+
+app.main = late
+main.run()
+"""
+
+
+def test_a_text_whose_time_is_over_does_not_hold_up_the_end() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LATE], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "answered\n", "")
+
+
 def test_an_interrupt_of_what_can_be_resumed_names_the_way(tmp_path: Path) -> None:
     questions = tmp_path / "questions.csv"
     questions.write_text("question,context\nWho?,Anna.\n", encoding="utf-8")
