@@ -133,8 +133,8 @@ def interrupted(*arguments: str) -> tuple[int, str, str]:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", *PROGRAM[1:], *arguments]
-            + ["--url", url, "--timeout", "1h"],
+            [*PROGRAM, *arguments, "--url", url, "--timeout", "1h"],
+            env={**os.environ, "PYTHONFAULTHANDLER": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

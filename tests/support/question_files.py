@@ -83,6 +83,8 @@ INPUTS = {
     "in-mark.csv": csv_bytes(encoding="utf-8-sig"),
     "in-utf16.csv": csv_bytes("\t", "utf-16"),
     "in-excel.csv": b"sep=;\r\n" + csv_bytes(";"),
+    "in-no-hint.csv": b"sep=\r\n" + csv_bytes(),
+    "in-quoted-hint.csv": b'\xef\xbb\xbf"SEP=|"\n' + csv_bytes("|"),
     "in-blank.csv": b"\r\n \r\n" + csv_bytes() + b"  \r\n\r\n",
     "in-mac.csv": csv_bytes().replace(b"\r\n", b"\r"),
     "in.tsv": csv_bytes("\t"),

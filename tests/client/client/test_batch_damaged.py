@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,16 @@ DAMAGED = {
     "clash.csv": (b"question,context,answer\na,b,c\n", "has a column 'answer'"),
     "lacking.csv": (b"question;text\na;b\n", "no column context; its columns are question, text"),
     "lacking.jsonl": (b'{"q": "a", "context": "b"}\n', "no question in any line; .* q, context"),
+    "zip.csv": (b"PK\x03\x04" + bytes(30), "is a ZIP archive or a workbook, not text: unpack it"),
+    "old-excel.tsv": (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(30),
+        "is a workbook.*save the sheet",
+    ),
+    "xz.jsonl": (lzma.compress(LINE.encode()), "is compressed with xz, not text: unpack it first"),
+    "bz2.csv.gz": (bz2.compress(csv_bytes()), "is compressed with bzip2"),
+    "zip.csv.gz": (gzip.compress(b"PK\x03\x04"), "is a ZIP archive"),
+    "twice.csv.gz": (gzip.compress(gzip.compress(csv_bytes())), "compressed twice with gzip"),
+    "parquet.csv": (parquet_bytes(), "is a Parquet file, not text: let its name end in .parquet"),
     "empty.csv": (b"", "no column question"),
 }
 

@@ -6,12 +6,15 @@ import csv
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bertqa import QAClient
+from bertqa import QAClient, SquadDecoder
 from bertqa.client import BatchReport, answer_file
 from bertqa.errors import DataError, ServerUnreachableError
+from bertqa.qa import QATokenizer
+from tests.support.models import model_info
 from tests.support.question_files import CONTEXT, Counting, read
 
 
@@ -85,3 +88,36 @@ def test_numbers_that_equal_nothing_do_not_keep_a_run_from_resuming(
     with pytest.raises(ServerUnreachableError):
         answer_file(QAClient(transport=Counting(3), timeout=0.5), source, target)
     assert answer_file(client, source, target).resumed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"model": "another"},
+        {"tokenizer": True},
+        {"options": {"version": 2}},
+        {"options": {"max_answer_len": 3}},
+        {"options": {"decoder": SquadDecoder()}},
+        {"asked": {"max_question_len": 9}},
+        {"asked": {"question_column": "QUESTION"}},
+    ],
+    ids=str,
+)
+def test_other_options_of_the_client_are_noticed(tmp_path: Path, change: dict[str, Any]) -> None:
+    source, target = many(tmp_path), tmp_path / "out.csv"
+    if change.get("tokenizer"):
+        change = {"tokenizer": QATokenizer.from_json(model_info().tokenizer_json)}
+    own = {name: value for name, value in change.items() if name not in ("options", "asked")}
+    with pytest.raises(ServerUnreachableError):
+        answer_file(QAClient(transport=Counting(3), timeout=0.5), source, target)
+    journal = tmp_path / "out.csv.partial"
+    before = journal.read_bytes()
+    another = QAClient(transport=Counting(), **own).with_options(**change.get("options", {}))
+
+    with pytest.raises(DataError, match=r"with other options.* or remove it to start anew"):
+        answer_file(another, source, target, **change.get("asked", {}))
+
+    assert journal.read_bytes() == before
+    same = QAClient(transport=Counting()).with_options(max_answer_len=15, timeout=9)
+    assert answer_file(same, source, target, align_to_words=True).resumed

@@ -153,7 +153,7 @@ class Columns:
         elif problem is None and clashing:
             problem = f"{place} has a field {clashing[0]!r}, as the output has: rename it."
         kept = {name: values[name] for name in self.kept(names) if name not in self.own}
-        if problem is None and self.id is not None and values[_found(names, self.id)] in (None, ""):
+        if problem is None and self._lacks_id(values, names):
             problem = f"{place} has nothing in {self.id}."
         try:
             text = json.dumps(values, ensure_ascii=False, default=_shown)
@@ -167,6 +167,9 @@ class Columns:
             for found in (find(names, self.question), find(names, self.context))
         )
         return Row(question, context, kept, digest.hexdigest(), problem)
+
+    def _lacks_id(self, values: Mapping[str, Any], names: Sequence[str]) -> bool:
+        return self.id is not None and python_value(values[_found(names, self.id)]) in (None, "")
 
     def _lone_surrogate(self, kept: Mapping[str, Any], place: str) -> str | None:
         """Return what is wrong with a column besides question and context, if anything is."""

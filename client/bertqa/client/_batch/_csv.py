@@ -16,7 +16,8 @@ from bertqa.client._batch._values import as_text
 from bertqa.errors import DataError
 
 COMMA, TAB = ",", "\t"
-_HINT = re.compile(r"sep=(.)\s*")
+# With it Excel names the delimiter; what saves the line again may put it in quotes.
+_HINT = re.compile(r'("?)sep=(\t|[^\s"]?)\1[ \r\n]*', re.IGNORECASE)
 _DELIMITERS = (COMMA, ";", TAB, "|")
 # A context is one field, and may be a book.
 _FIELD_LIMIT = 2**31 - 1
@@ -136,7 +137,7 @@ def _beginning(lines: Iterator[str]) -> tuple[int, str, str | None]:
     skipped, hinted = 0, None
     for line in lines:
         if hint := _HINT.fullmatch(line):
-            hinted = hint[1]
+            hinted = hint[2] or None
         elif line.strip():
             return skipped, line, hinted
         skipped += 1

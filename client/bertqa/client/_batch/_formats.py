@@ -14,16 +14,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from bertqa._data_files import GZIP_FAULTS, GZIP_MAGIC, PARQUET_MAGIC
+from bertqa._data_files import (
+    GZIP_FAULTS,
+    GZIP_MAGIC,
+    PARQUET_MAGIC,
+    STANDARD_STREAM,
+    encoding_of,
+)
 from bertqa._reason import reason_of
 from bertqa.client._batch._columns import Columns, Record
 from bertqa.client._batch._csv import COMMA, TAB, CsvSource, CsvWriter
 from bertqa.client._batch._json_lines import JsonLinesSource, JsonLinesWriter
 from bertqa.client._batch._parquet import ColumnTypes, ParquetSource, ParquetWriter
-from bertqa.client._batch._text import encoding_of
 from bertqa.errors import DataError
 
-STANDARD_STREAM = "-"
 _GZIP_SUFFIX = ".gz"
 _SNIFFED = 4096
 

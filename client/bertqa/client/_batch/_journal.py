@@ -14,6 +14,7 @@ from filelock import Timeout
 
 from bertqa._reason import reason_of
 from bertqa.artifact._lock import file_lock
+from bertqa.client._batch._columns import Row
 from bertqa.errors import DataError
 from bertqa.qa import Answer
 
@@ -23,7 +24,7 @@ class Done:
     """A row that is done.
 
     Attributes:
-        digest: Stands for the row and the options.
+        digest: Stands for the row and, after a hyphen, for the options.
         answers: Its answers, best first; empty where it has an error.
         error: What is wrong with it, or nothing.
     """
@@ -102,11 +103,33 @@ class Journal:
         except OSError as error:
             raise DataError(f"{self.path} cannot be written: {reason_of(error)}.") from error
 
+    def check(self, row: Row | None, done: Done | None) -> None:
+        """Check that what is done is a row of this run.
+
+        Args:
+            row: The row, None where the input has ended.
+            done: What is done, None where that has ended.
+
+        Raises:
+            DataError: It belongs to another input or to other options.
+        """
+        if row is None or done is None:
+            raise self.foreign()
+        (values, options), other = row.digest.split("-"), done.digest
+        if other.startswith(f"{values}-") and not other.endswith(f"-{options}"):
+            raise DataError(
+                f"{self.path} is what an interrupted run on {self._source} with other options left "
+                "behind: another model, version, tokenizer, decoding option, column or number of "
+                "answers. Pass the same options to resume, or remove it to start anew."
+            )
+        if other != row.digest:
+            raise self.foreign()
+
     def foreign(self) -> DataError:
-        """Return the error that this is the journal of another run."""
+        """Return the error that this is the journal of another input."""
         return DataError(
             f"{self.path} is not what an interrupted run on {self._source} left behind: it belongs "
-            "to another input or to other options. Remove it to start again."
+            "to another input, or the input has changed. Remove it to start anew."
         )
 
 

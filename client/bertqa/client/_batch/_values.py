@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from contextlib import suppress
 from typing import Any
 
 
 def python_value(value: Any) -> Any:
     """Return a value of Python for a scalar of Arrow; any other value as it is.
 
-    What Python has no value for becomes the text with which Arrow shows it.
+    What Python has no value for becomes the text with which Arrow shows it. Bytes that are UTF-8
+    become text: older programs write text without saying that it is.
 
     Args:
         value: A value of JSON, or a scalar of Arrow.
@@ -17,7 +20,7 @@ def python_value(value: Any) -> Any:
     if not hasattr(value, "as_py"):
         return value
     try:
-        return value.as_py()
+        return _text_of(value.as_py())
     except (OverflowError, ValueError):  # A year 300,000, an unknown time zone, a field twice.
         import pyarrow
 
@@ -32,7 +35,21 @@ def as_plain(value: Any) -> Any:
     """
     if not hasattr(value, "as_py"):
         return value
-    return json.loads(json.dumps(python_value(value), default=str))
+    return json.loads(json.dumps(python_value(value), default=_shown))
+
+
+def _text_of(value: Any) -> Any:
+    with suppress(UnicodeDecodeError):
+        return value.decode() if isinstance(value, bytes) else value
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Return a value that JSON lacks as text; bytes that are no text are in Base64."""
+    if isinstance(value, bytes):
+        text = _text_of(value)
+        return text if isinstance(text, str) else base64.b64encode(value).decode()
+    return str(value)
 
 
 def as_text(value: Any) -> str:
