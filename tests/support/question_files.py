@@ -85,6 +85,8 @@ INPUTS = {
     "in-excel.csv": b"sep=;\r\n" + csv_bytes(";"),
     "in-no-hint.csv": b"sep=\r\n" + csv_bytes(),
     "in-quoted-hint.csv": b'\xef\xbb\xbf"SEP=|"\n' + csv_bytes("|"),
+    "in-wide.csv": csv_bytes(";").replace(b"note\r\n", b"note;;\r\n").replace(b"\r\nq", b"; \r\nq"),
+    "in-two-marks.csv": b"\xef\xbb\xbf" + csv_bytes(encoding="utf-8-sig"),
     "in-blank.csv": b"\r\n \r\n" + csv_bytes() + b"  \r\n\r\n",
     "in-mac.csv": csv_bytes().replace(b"\r\n", b"\r"),
     "in.tsv": csv_bytes("\t"),

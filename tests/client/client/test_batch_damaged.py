@@ -65,6 +65,12 @@ DAMAGED = {
     "zip.csv.gz": (gzip.compress(b"PK\x03\x04"), "is a ZIP archive"),
     "twice.csv.gz": (gzip.compress(gzip.compress(csv_bytes())), "compressed twice with gzip"),
     "parquet.csv": (parquet_bytes(), "is a Parquet file, not text: let its name end in .parquet"),
+    "array.jsonl": (f"\n[{LINE}]\n".encode(), "is a JSON array, not JSON Lines: write each"),
+    "no-object.jsonl": (b"question,context\nWho?,Me\n", "no JSON object .* Line 1 is not valid"),
+    "bare.jsonl": (b"{}\n{}\n", "no JSON object .* Line 1 has no question and no context"),
+    "lines.csv": (lines_bytes(), "holds JSON, not CSV: let its name end in .jsonl"),
+    "escaped.csv": (b'question,context\n"Who \\"x\\"?",Me\n', "line 2.*has to be written twice"),
+    "more.csv": (b"question,context,,\nWho?,Me,,\nWho?,Me,,x\n", "line 3 has 4 fields"),
     "empty.csv": (b"", "no column question"),
 }
 

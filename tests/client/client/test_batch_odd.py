@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -84,3 +85,19 @@ def test_a_value_that_python_lacks_passes_through(
     assert answer_file(client, source, tmp_path / output).answered == 1
     if output == "out.parquet":
         assert pq.read_table(tmp_path / output)["odd"].chunk(0).equals(values)
+
+
+@pytest.mark.parametrize("output", ["out.parquet", "out.jsonl", "out.csv"])
+def test_a_field_whose_name_no_encoding_has_spoils_its_row_alone(
+    tmp_path: Path, client: QAClient, output: str
+) -> None:
+    source = tmp_path / "in.jsonl"
+    asked = {"question": "Who?", "context": CONTEXT}
+    source.write_text("\n".join(json.dumps({**asked, name: 1}) for name in ("\ud800", "note")))
+
+    report = answer_file(client, source, tmp_path / output)
+
+    assert (report.answered, report.failed) == (1, 1)
+    first, second = read(tmp_path / output)
+    assert first["error"] == r"Line 1 has a lone surrogate in '\ud800': it was decoded wrongly."
+    assert second["answer"]

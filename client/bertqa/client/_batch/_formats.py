@@ -177,8 +177,8 @@ def _sniffed(path: Path) -> Format:
             beginning = unpacked.read(_SNIFFED)
     if beginning.startswith(PARQUET_MAGIC):
         return Format(Kind.PARQUET)
-    is_object = beginning.decode(encoding_of(beginning), "replace").lstrip().startswith("{")
-    return Format(Kind.JSON_LINES if is_object else Kind.CSV)
+    is_json = beginning.decode(encoding_of(beginning), "replace").lstrip().startswith(("{", "["))
+    return Format(Kind.JSON_LINES if is_json else Kind.CSV)
 
 
 @contextmanager

@@ -201,7 +201,7 @@ def _look_at(table: Source, columns: Columns, source: Path, *, typed: bool) -> _
     types = types_of(table)
     names: dict[str, None] = dict.fromkeys(table.header or ())
     kept = dict.fromkeys(columns.kept(names))
-    rows, seen = 0, set[str]()
+    rows, seen, first = 0, set[str](), ""
     for record in table.records():
         rows += 1
         if table.header is None:
@@ -210,9 +210,12 @@ def _look_at(table: Source, columns: Columns, source: Path, *, typed: bool) -> _
                 each for each in columns.wanted if each not in columns.missing([*record.values])
             }
             row = columns.row(record)
+            first = first or row.problem or ""
             kept |= dict.fromkeys(row.kept)
             if typed:
                 types.observe(row.kept)
+    if table.header is None and rows and not names:
+        raise DataError(f"{_name_of(source)} has no JSON object with fields in any line. {first}")
     if table.header is None and names and (absent := [n for n in columns.wanted if n not in seen]):
         raise DataError(
             f"{_name_of(source)} has no {' and no '.join(absent)} in any line; its fields are "

@@ -87,4 +87,5 @@ class Lines:
                     f"{self.name} is not text: line {self.read} holds a NUL character, as UTF-16 "
                     "has without its mark. Save it as UTF-8."
                 )
-            yield line
+            # What writes a mark before the one that is there leaves two.
+            yield line if self.read > 1 else line.lstrip("\ufeff")

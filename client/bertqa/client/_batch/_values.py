@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from contextlib import suppress
 from typing import Any
+
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
 def python_value(value: Any) -> Any:
@@ -39,8 +42,10 @@ def as_plain(value: Any) -> Any:
 
 
 def _text_of(value: Any) -> Any:
-    with suppress(UnicodeDecodeError):
-        return value.decode() if isinstance(value, bytes) else value
+    """Return the text that bytes hold; what is no text, as it is."""
+    if isinstance(value, bytes) and not _BINARY.search(value):
+        with suppress(UnicodeDecodeError):
+            return value.decode()
     return value
 
 
