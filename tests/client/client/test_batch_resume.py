@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 from pathlib import Path
@@ -121,3 +122,22 @@ def test_other_options_of_the_client_are_noticed(tmp_path: Path, change: dict[st
     assert journal.read_bytes() == before
     same = QAClient(transport=Counting()).with_options(max_answer_len=15, timeout=9)
     assert answer_file(same, source, target, align_to_words=True).resumed
+
+
+@pytest.mark.parametrize("full", ["out.csv.partial", "out.csv.staged"])
+def test_a_full_disk_leaves_rows_and_the_way_to_resume(
+    tmp_path: Path, client: QAClient, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    source, target = many(tmp_path), tmp_path / "out.csv"
+
+    def refuse(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", refuse)
+        with pytest.raises(DataError, match=r"No space left on device\. 60 of 60 rows"):
+            answer_file(client, source, target)
+
+    assert answer_file(client, source, target) == BatchReport(60, 60, 0)
+    assert sorted(tmp_path.iterdir()) == [source, target]

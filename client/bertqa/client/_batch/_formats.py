@@ -155,7 +155,10 @@ def opened(path: Path, columns: Columns) -> Iterator[tuple[Source, Format]]:
                     with path.open("rb") as stream:
                         shutil.copyfileobj(stream, file)
         except OSError as error:
-            raise DataError(f"{name} cannot be read: {reason_of(error)}.") from error
+            raise DataError(
+                f"{name} cannot be copied to {folder}: {reason_of(error)}. TMPDIR names another "
+                "place for it."
+            ) from error
         yield _source(copy, name, format_of(path) or _sniffed(copy), columns)
 
 

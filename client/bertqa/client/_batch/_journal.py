@@ -93,15 +93,24 @@ class Journal:
             The file.
 
         Raises:
-            DataError: It cannot be written.
+            OSError: It cannot be written.
         """
-        try:
-            with self.path.open("ab") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be written: {reason_of(error)}.") from error
+        with self.path.open("ab") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+    def kept(self, done: int, total: int) -> str:
+        """Return a sentence on how to resume.
+
+        Args:
+            done: How many rows are done.
+            total: How many there are.
+        """
+        return (
+            f"{done} of {total} rows are done and kept in {self.path}: run the same command again "
+            "to resume."
+        )
 
     def check(self, row: Row | None, done: Done | None) -> None:
         """Check that what is done is a row of this run.

@@ -257,15 +257,15 @@ def _to_file(
         journal.check(row, done)
         failed += bool(done.error)
     finished = resumed
+
+    def kept() -> str:
+        return journal.kept(finished, run.total)
+
     try:
         with (
+            _naming_progress(kept),
+            _written(journal.path, kept),
             journal.appending() as file,
-            _naming_progress(
-                lambda: (
-                    f"{finished} of {run.total} rows are done and kept in {journal.path}: run "
-                    "the same command again to resume."
-                )
-            ),
         ):
             on_progress(Progress(run.stage, finished, run.total, "questions"))
             for _, done in run.done(rows):
@@ -295,20 +295,29 @@ def _naming_progress(sentence: Callable[[], str]) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _written(path: Path, sentence: Callable[[], str]) -> Iterator[None]:
+    """Report what the system says against writing a file, and how far the run came."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {reason_of(error)}. {sentence()}") from error
+
+
 def _finish(
     run: _Run, journal: Journal, target: Path, written: Format, contents: _Contents
 ) -> None:
     """Turn the journal into the output, whole or not at all."""
     staged = target.with_name(f"{target.name}.staged")
     try:
-        with staged.open("wb") as file:
-            with writing(file, written, contents.kept, run.columns.own, contents.types) as writer:
-                _write_all(run, journal, writer)
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(staged, target, journal.path)
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {reason_of(error)}.") from error
+        with _written(target, lambda: journal.kept(run.total, run.total)):
+            with staged.open("wb") as file:
+                kept, own = contents.kept, run.columns.own
+                with writing(file, written, kept, own, contents.types) as writer:
+                    _write_all(run, journal, writer)
+                file.flush()
+                os.fsync(file.fileno())
+            _publish(staged, target, journal.path)
     finally:
         with suppress(OSError):  # It may be a directory that another program made.
             staged.unlink()
@@ -342,8 +351,6 @@ def _publish(finished: Path, target: Path, journal: Path) -> None:
             f"{target} appeared during the run, and is left as it is. The answers are in "
             f"{journal}: move {target.name} away, then run the same command again."
         ) from error
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {reason_of(error)}.") from error
 
 
 def _check_target(target: Path) -> None:
