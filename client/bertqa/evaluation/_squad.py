@@ -87,7 +87,7 @@ def read_squad(path: str | Path) -> SquadDataset:
     JSON Lines, in a list or in Parquet. JSON may be compressed with gzip.
 
     Args:
-        path: The file; JSON is in UTF-8.
+        path: The file; JSON is in UTF-8, or in UTF-16 with its mark.
 
     Returns:
         The questions in the order of the file; the data set has the file's name.
@@ -243,7 +243,8 @@ class _Reader:
         if not isinstance(holder, dict):
             raise self._error(place, f"found {_kind(holder)} where an object should be")
         if key not in holder:
-            raise self._error(place, f"{key} is missing")
+            found = _names([str(each) for each in holder]) or "nothing"
+            raise self._error(place, f"{key} is missing: found {found}")
         return holder[key]
 
     def _error(self, place: str, problem: str) -> DataError:

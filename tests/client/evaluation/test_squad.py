@@ -256,6 +256,8 @@ def test_answers_that_are_missing_without_a_mark_are_a_fault(tmp_path: Path) -> 
     ("content", "message"),
     [
         (LINES + b"{\n", "line 4"),
+        (b'{"train": [], "test": []}', "at the document, data is missing: found train, test"),
+        (b"{}", "at the document, data is missing: found nothing"),
         (LINES + b"[]\n", "at record 4, found a list"),
         (
             json.dumps([{**FLAT[0], "answers": {"text": ["Zoë"]}}]).encode(),
