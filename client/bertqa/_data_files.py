@@ -44,7 +44,7 @@ def unpacked(raw: io.BufferedReader, name: str) -> io.BufferedReader:
         name: What to call it in messages.
 
     Raises:
-        DataError: What it holds is no text: an archive, a workbook, another compression.
+        DataError: It does not hold text but an archive, a workbook, another compression.
     """
     file = raw
     if raw.peek(2).startswith(GZIP_MAGIC):

@@ -216,7 +216,7 @@ def test_ids_may_be_numbers_and_what_is_null_is_not_there(tmp_path: Path) -> Non
     assert [question.is_impossible for question in dataset] == impossible
 
 
-def test_an_empty_text_of_an_impossible_question_is_no_answer(
+def test_an_empty_text_of_an_impossible_question_is_left_out(
     tmp_path: Path,
 ) -> None:
     path = write(

@@ -42,7 +42,7 @@ def as_plain(value: Any) -> Any:
 
 
 def _text_of(value: Any) -> Any:
-    """Return the text that bytes hold; what is no text, as it is."""
+    """Return the text that bytes hold; anything else as it is."""
     if isinstance(value, bytes) and not _BINARY.search(value):
         with suppress(UnicodeDecodeError):
             return value.decode()
@@ -50,7 +50,7 @@ def _text_of(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """Return a value that JSON lacks as text; bytes that are no text are in Base64."""
+    """Return a value that JSON lacks as text; other bytes are in Base64."""
     if isinstance(value, bytes):
         text = _text_of(value)
         return text if isinstance(text, str) else base64.b64encode(value).decode()
