@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from bertqa.artifact import Repository
-from tests.support.kinds import KINDS, THOROUGH_FIXTURES, kind_of, rank
+from tests.support.kinds import KINDS, is_thorough, kind_of, rank
 from tests.support.ports import free_port
 from tests.support.processes import end_with_this_process
 
@@ -37,11 +37,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         marks = [mark.name for mark in item.iter_markers() if mark.name in KINDS]
+        path = item.path.relative_to(TESTS) if item.path.is_relative_to(TESTS) else item.path
         if not marks:
-            path = item.path.relative_to(TESTS) if item.path.is_relative_to(TESTS) else item.path
             marks = [kind_of(path, fixtures)]
             item.add_marker(marks[0])
-        if not set(THOROUGH_FIXTURES).isdisjoint(fixtures):
+        if is_thorough(path, fixtures):
             item.add_marker("thorough")
         ranks[item] = rank(marks[0])
         if item.get_closest_marker("ovms"):

@@ -39,8 +39,10 @@ FIXTURES = {
     "release": "e2e",
 }
 
-# A test that takes one of these, directly or not, is left to `make test-thorough`.
+# A test that takes one of these, directly or not, or is in one of these folders, is left to
+# `make test-thorough`. Builds take long, and what they are made with takes seconds to import.
 THOROUGH_FIXTURES = ("demo_build",)
+THOROUGH_FOLDERS = ("build",)
 
 
 def kind_of(path: PurePath, fixtures: Iterable[str]) -> str:
@@ -53,6 +55,18 @@ def kind_of(path: PurePath, fixtures: Iterable[str]) -> str:
     folders = [each for each in FOLDERS if path.is_relative_to(each)]
     by_folder = FOLDERS[max(folders, key=len)] if folders else "unit"
     return max([by_folder, *(FIXTURES[name] for name in FIXTURES if name in fixtures)], key=rank)
+
+
+def is_thorough(path: PurePath, fixtures: Iterable[str]) -> bool:
+    """Return whether a test is left to `make test-thorough` without a mark of its own.
+
+    Args:
+        path: The test's file, relative to `tests/`.
+        fixtures: The names of all fixtures that it takes, directly or not.
+    """
+    return not set(THOROUGH_FIXTURES).isdisjoint(fixtures) or any(
+        path.is_relative_to(each) for each in THOROUGH_FOLDERS
+    )
 
 
 def rank(kind: str) -> int:
