@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import PurePath
 
@@ -52,9 +53,16 @@ def kind_of(path: PurePath, fixtures: Iterable[str]) -> str:
         path: The test's file, relative to `tests/`.
         fixtures: The names of all fixtures that it takes, directly or not.
     """
+    return max(
+        [_kind_of_folder(path), *(FIXTURES[name] for name in FIXTURES if name in fixtures)],
+        key=rank,
+    )
+
+
+@functools.cache
+def _kind_of_folder(path: PurePath) -> str:
     folders = [each for each in FOLDERS if path.is_relative_to(each)]
-    by_folder = FOLDERS[max(folders, key=len)] if folders else "unit"
-    return max([by_folder, *(FIXTURES[name] for name in FIXTURES if name in fixtures)], key=rank)
+    return FOLDERS[max(folders, key=len)] if folders else "unit"
 
 
 def is_thorough(path: PurePath, fixtures: Iterable[str]) -> bool:
@@ -64,9 +72,7 @@ def is_thorough(path: PurePath, fixtures: Iterable[str]) -> bool:
         path: The test's file, relative to `tests/`.
         fixtures: The names of all fixtures that it takes, directly or not.
     """
-    return not set(THOROUGH_FIXTURES).isdisjoint(fixtures) or any(
-        path.is_relative_to(each) for each in THOROUGH_FOLDERS
-    )
+    return path.parts[0] in THOROUGH_FOLDERS or not set(THOROUGH_FIXTURES).isdisjoint(fixtures)
 
 
 def rank(kind: str) -> int:
