@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 
+from bertqa._checks import shown
 from bertqa._reason import check_rereadable, reason_of
 from bertqa.errors import InvalidOptionError
 from bertqa.transport._address import valid_host
@@ -40,13 +41,13 @@ class TLS:
         for name in _FILES:
             path = getattr(self, name)
             if not (path is None or isinstance(path, str | Path)):
-                raise InvalidOptionError(f"TLS has {name}={path!r}: pass the path of a PEM file.")
+                raise InvalidOptionError(f"TLS has {name}={shown(path)}: pass the path of a PEM file.")
         if (self.certificate is None) != (self.key is None):
             raise InvalidOptionError("TLS needs certificate= and key= together.")
         given: object = self.server_name
         if given is not None and not _is_name(given):
             raise InvalidOptionError(
-                f"TLS has server_name={given!r}: pass the name in the server's certificate, "
+                f"TLS has server_name={shown(given)}: pass the name in the server's certificate, "
                 "without a scheme or a port."
             )
 

@@ -73,6 +73,26 @@ class Nasty:
     __hash__ = None  # type: ignore[assignment]
 
 
+class NastyPairs(list[Any]):
+    """Cannot be iterated over."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise RuntimeError("iter")
+
+
+class NastyMapping(dict[Any, Any]):
+    """Cannot be read."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise RuntimeError("iter")
+
+    def keys(self) -> Any:
+        raise RuntimeError("keys")
+
+    def items(self) -> Any:
+        raise RuntimeError("items")
+
+
 ODD = [
     None,
     True,
@@ -135,6 +155,15 @@ ODD = [
     object(),
     Nasty(),
     Nasty,
+    NastyPairs([1, 2]),
+    NastyMapping({1: 2}),
+    {"a" * 5000: "b" * 5000},
+    {"a": 10**5000},
+    "a" * 5000,
+    "http://localhost/" + "a" * 5000,
+    "a/" * 2500,
+    Path("a" * 5000),
+    Path("a/" * 2000),
     len,
     lambda *_: 1 / 0,
     Path("/no/such/file"),
@@ -148,6 +177,7 @@ def outcome_of(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except BertQAError as error:
+        assert len(str(error)) < 1000
         return error
 
 
