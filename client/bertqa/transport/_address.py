@@ -128,7 +128,9 @@ class Address:
             InvalidOptionError: The address is not valid, or its scheme is not known.
         """
         if not isinstance(url, str):
-            raise InvalidOptionError(f"The address {shown(url)} is not a text: pass 'localhost:9000'.")
+            raise InvalidOptionError(
+                f"The address {shown(url)} is not a text: pass 'localhost:9000'."
+            )
         text = url.strip()
         if _OF_GRPC_ALONE.match(text):
             raise InvalidOptionError(
