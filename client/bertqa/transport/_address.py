@@ -146,7 +146,7 @@ class Address:
             port = parts.port
         except ValueError as error:
             raise InvalidOptionError(
-                f"The address {shown(url)} cannot be read: {str(error):.80}."
+                f"The address {shown(url)} cannot be read: {error!s:.80}."
             ) from error
         if "@" in parts.netloc:
             # The message leaves the address out: it may hold a password.
@@ -155,8 +155,9 @@ class Address:
             )
         if parts.scheme not in _DEFAULT_PORTS:
             raise InvalidOptionError(
-                f"The address {shown(url)} begins with {parts.scheme:.20}://, but it has to be host:port or "
-                f"begin with one of {', '.join(f'{name}://' for name in _DEFAULT_PORTS)}."
+                f"The address {shown(url)} begins with {parts.scheme:.20}://, but it has to "
+                "be host:port or begin with one of "
+                f"{', '.join(f'{name}://' for name in _DEFAULT_PORTS)}."
             )
         path = parts.path.rstrip("/")
         host = valid_host(parts.hostname or "")
@@ -167,7 +168,8 @@ class Address:
             )
         if path and parts.scheme not in REST_SCHEMES:
             raise InvalidOptionError(
-                f"The address {shown(url)} has a path, which is possible with http:// and https:// only."
+                f"The address {shown(url)} has a path, which is possible with http:// and "
+                "https:// only."
             )
         if len(path) > _LONGEST_PATH:
             raise InvalidOptionError(

@@ -187,7 +187,7 @@ def channel_options_of(
         is_number = isinstance(value, int) and -_LARGEST_OPTION <= value < _LARGEST_OPTION
         if not (isinstance(name, str) and (is_number or isinstance(value, str | bytes))):
             raise InvalidOptionError(
-                f"channel_options= has {shown(name)}: {shown(value)}, but gRPC takes texts, bytes and "
-                "whole numbers of 32 bits."
+                f"channel_options= has {shown(name)}: {shown(value)}, but gRPC takes texts, "
+                "bytes and whole numbers of 32 bits."
             )
     return tuple(pairs.items())
