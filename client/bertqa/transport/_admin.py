@@ -100,6 +100,7 @@ class AdminClient:
         self._extensions = {} if names.certificate is None else {"sni_hostname": names.certificate}
         self._proxy = proxy_of(address, direct=direct)
         arguments = client_arguments(address, self._security, direct=direct)
+        self._timeout = timeout
         self._client = httpx.Client(timeout=timeout, **arguments)
         self._anew = partial(AdminClient, address, security, timeout=timeout, direct=direct)
 
@@ -283,7 +284,7 @@ class AdminClient:
                 method,
                 f"{self.address}{path}",
                 json=body,
-                headers={**self._security.sync_headers(), **self._name_headers},
+                headers={**self._security.sync_headers(self._timeout), **self._name_headers},
                 extensions=self._extensions,
             )
         if response.has_redirect_location:

@@ -80,9 +80,6 @@ class GrpcConnection:
             if code == "DEADLINE_EXCEEDED" and "connect" in detail.lower():
                 raise mapper.unreachable(detail) from error
             raise mapper.from_grpc(code, detail) from error
-        except TimeoutError as error:  # of what returns the token
-            mapper = ErrorMapper(str(self._address), self._model, version)
-            raise mapper.timed_out(str(error)) from error
         except (ValueError, grpc.aio.UsageError, asyncio.CancelledError) as error:
             # grpc.aio cancels the task that awaits a call when its channel is closed.
             task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None

@@ -10,7 +10,6 @@ from bertqa.transport._address import Address
 from bertqa.transport._certificates import async_raise_explained
 from bertqa.transport._contract import AsyncTransport, InferResult, Inputs, ModelMetadata
 from bertqa.transport._grpc import AsyncChannel, ChannelOptions, GrpcConnection
-from bertqa.transport._rest import async_time_limit
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import Codec
 
@@ -93,8 +92,7 @@ class AsyncGrpcTransport(GrpcConnection):
         """Return the response to a request, whose failure is explained where that is possible."""
         try:
             with self._mapping_errors(version):
-                async with async_time_limit(deadline - time.monotonic()):
-                    headers = await self._security.async_headers()
+                headers = await self._security.async_headers(deadline - time.monotonic())
                 calling = call(request, **self._call_arguments(deadline, headers))
                 return self._check_message(await calling)
         except ServerUnreachableError as error:

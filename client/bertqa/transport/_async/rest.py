@@ -123,7 +123,7 @@ class AsyncRestTransport(RestConnection):
             async with async_time_limit(left):
                 ready = await self._client.get(
                     self._url(READY_PATH),
-                    headers={**await self._security.async_headers(), **self._name_headers},
+                    headers={**await self._security.async_headers(left), **self._name_headers},
                     timeout=left,
                     extensions=self._call_extensions,
                 )
@@ -131,9 +131,9 @@ class AsyncRestTransport(RestConnection):
             return False
         return ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
 
-    async def _headers(self, request: RestRequest) -> dict[str, str]:
+    async def _headers(self, request: RestRequest, timeout: float) -> dict[str, str]:
         ours = {**self._name_headers, **request.headers}
-        return {**await self._security.async_headers(), **ours}
+        return {**await self._security.async_headers(timeout), **ours}
 
     async def _attempt(
         self, request: RestRequest, deadline: float, mapper: ErrorMapper
@@ -141,8 +141,8 @@ class AsyncRestTransport(RestConnection):
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        async with async_time_limit(left):
-            headers = await self._headers(request)
+        headers = await self._headers(request, left)
+        left = deadline - time.monotonic()
         call = self._client.stream(
             request.method,
             self._url(request.path),

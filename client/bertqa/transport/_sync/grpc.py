@@ -12,7 +12,6 @@ from bertqa.transport._address import Address
 from bertqa.transport._certificates import sync_raise_explained
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata, Transport
 from bertqa.transport._grpc import ChannelOptions, GrpcConnection, SyncChannel
-from bertqa.transport._rest import sync_time_limit
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import Codec
 
@@ -95,8 +94,7 @@ class GrpcTransport(GrpcConnection):
         """Return the response to a request, whose failure is explained where that is possible."""
         try:
             with self._mapping_errors(version):
-                with sync_time_limit(deadline - time.monotonic()):
-                    headers = self._security.sync_headers()
+                headers = self._security.sync_headers(deadline - time.monotonic())
                 calling = call(request, **self._call_arguments(deadline, headers))
                 return self._check_message(calling)
         except ServerUnreachableError as error:

@@ -125,7 +125,7 @@ class RestTransport(RestConnection):
             with sync_time_limit(left):
                 ready = self._client.get(
                     self._url(READY_PATH),
-                    headers={**self._security.sync_headers(), **self._name_headers},
+                    headers={**self._security.sync_headers(left), **self._name_headers},
                     timeout=left,
                     extensions=self._call_extensions,
                 )
@@ -133,9 +133,9 @@ class RestTransport(RestConnection):
             return False
         return ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
 
-    def _headers(self, request: RestRequest) -> dict[str, str]:
+    def _headers(self, request: RestRequest, timeout: float) -> dict[str, str]:
         ours = {**self._name_headers, **request.headers}
-        return {**self._security.sync_headers(), **ours}
+        return {**self._security.sync_headers(timeout), **ours}
 
     def _attempt(
         self, request: RestRequest, deadline: float, mapper: ErrorMapper
@@ -143,8 +143,8 @@ class RestTransport(RestConnection):
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        with sync_time_limit(left):
-            headers = self._headers(request)
+        headers = self._headers(request, left)
+        left = deadline - time.monotonic()
         call = self._client.stream(
             request.method,
             self._url(request.path),
