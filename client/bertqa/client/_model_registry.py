@@ -94,10 +94,13 @@ class ModelRegistry:
 
     Attributes:
         flights: The fetches of metadata that are under way.
+        has_answered: Whether any version has answered a question. What describes the model may be
+            another address than the one that answers.
     """
 
     def __init__(self, tokenizer: QATokenizer | None = None) -> None:
         self.flights: Flights[ModelSpec] = Flights()
+        self.has_answered = False
         self._tokenizer = tokenizer
         self._tokenizers: dict[str, QATokenizer] = {}
         self._specs: dict[int | None, ModelSpec] = {}

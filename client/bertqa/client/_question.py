@@ -130,6 +130,7 @@ class Question:
         spec = yield from _spec_of(registry, version)
         windows = yield from self._computed(partial(self._windows, spec))
         results: list[WindowResult] = yield RunInference(windows, version)
+        registry.has_answered = True
         found = _versions(results)
         # The version that answered most of the windows, of two as good the newer one.
         answered = max(found, key=lambda each: (found[each], each))
@@ -203,6 +204,8 @@ def _may_pass(error: BertQAError, registry: ModelRegistry, version: int | None) 
         # It has answered, and was retired or is on another server: the next answer may be of
         # another version.
         return version is None
+    if isinstance(error, ServerUnreachableError):
+        return registry.has_answered
     # A server that starts again knows neither the model nor any version for a moment.
     is_version = isinstance(error, ModelNotReadyError)
     return registry.has_met(version) if is_version else registry.has_met_any

@@ -70,7 +70,7 @@ class RestConnection:
 
     def _may_be_explained(self) -> bool:
         """Return whether a handshake of our own goes the way that the calls go."""
-        return self._is_own_client and self._proxy is None and not self._met
+        return self._is_own_client and self._proxy is None
 
     def _waits(self, deadline: float) -> Iterator[float]:
         """Yield the pauses before further attempts where no server answers."""
