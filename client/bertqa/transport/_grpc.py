@@ -265,7 +265,8 @@ def channel_arguments(
         "grpc.max_receive_message_length": _defaults.RESPONSE_LIMIT_BYTES,
         "grpc.keepalive_time_ms": int(_defaults.KEEPALIVE_SECONDS * 1000),
         "grpc.keepalive_timeout_ms": int(_defaults.KEEPALIVE_TIMEOUT_SECONDS * 1000),
-        "grpc.min_reconnect_backoff_ms": int(_defaults.BACKOFF_SECONDS * 1000),
+        # For gRPC this is how long TCP, TLS and HTTP/2 may take to connect, whatever its name says.
+        "grpc.min_reconnect_backoff_ms": int(_defaults.CONNECT_SECONDS * 1000),
         "grpc.initial_reconnect_backoff_ms": int(_defaults.BACKOFF_SECONDS * 1000),
         "grpc.max_reconnect_backoff_ms": reconnect_ms,
         # A server that is started anew may have another address.
