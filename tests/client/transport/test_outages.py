@@ -68,10 +68,11 @@ def test_another_certificate_after_first_contact_is_named_at_once(
 def test_where_nothing_listens_no_connection_is_what_failed(
     open_client: Twins, local_server: Served, scheme: str, met: bool
 ) -> None:
-    with tcp_server(pipe_to(local_server.port(scheme))) as port:
+    with cut_off(local_server.port(scheme)) as (port, cut):
         client = open_client(f"{scheme}://127.0.0.1:{port}", tokenizer=TOKENIZER, timeout=60.0)
         if met:
             client.answer(QUESTION, CONTEXT)
+        cut()
     for timeout in (0.2, 1.0):
         with pytest.raises(ServerUnreachableError, match=f"Cannot connect to {scheme}://127"):
             client.answer(QUESTION, CONTEXT, timeout=timeout)

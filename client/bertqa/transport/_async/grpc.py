@@ -98,10 +98,8 @@ class AsyncGrpcTransport(GrpcConnection):
                     headers = await self._security.async_headers(deadline - time.monotonic())
                     calling = call(request, **self._call_arguments(deadline, headers))
                     return self._check_message(await calling)
-            except CertificateError:
-                raise
             except ServerUnreachableError as error:
-                pause = next(waits, None)
+                pause = None if isinstance(error, CertificateError) else next(waits, None)
                 if pause is None:
                     if self._may_be_explained():
                         await async_raise_explained(error, self._address, self._security, deadline)

@@ -102,10 +102,8 @@ class AsyncRestTransport(RestConnection):
             try:
                 with self._mapping_errors(mapper):
                     return await self._attempt(request, deadline, mapper)
-            except CertificateError:
-                raise
             except ServerUnreachableError as error:
-                pause = next(waits, None)
+                pause = None if isinstance(error, CertificateError) else next(waits, None)
                 if pause is None:
                     if self._may_be_explained():
                         await async_raise_explained(error, self._address, self._security, deadline)

@@ -100,10 +100,8 @@ class GrpcTransport(GrpcConnection):
                     headers = self._security.sync_headers(deadline - time.monotonic())
                     calling = call(request, **self._call_arguments(deadline, headers))
                     return self._check_message(calling)
-            except CertificateError:
-                raise
             except ServerUnreachableError as error:
-                pause = next(waits, None)
+                pause = None if isinstance(error, CertificateError) else next(waits, None)
                 if pause is None:
                     if self._may_be_explained():
                         sync_raise_explained(error, self._address, self._security, deadline)
