@@ -150,6 +150,7 @@ class AsyncChannel:
         self._codec = codec
         self._new = new
         self._opened: tuple[Any, Any, Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def infer(self, request: Any, **arguments: Any) -> Any:
         """Return the call that runs the model, to be awaited.
@@ -183,12 +184,17 @@ class AsyncChannel:
 
     async def close(self) -> None:
         """Close the channel, which ends its calls."""
+        if self._loop is not None and self._loop.is_closed():
+            self._opened = (
+                None  # Only its loop could close the channel: it ends with the reference.
+            )
         if self._opened is not None:
             await self._opened[0].close()
 
     def _open(self) -> tuple[Any, Any, Any]:
         if self._opened is None:
             channel = _open_channel(grpc.aio, *self._arguments, new=self._new)
+            self._loop = asyncio.get_running_loop()
             self._opened = channel, *_calls(channel, self._codec)
         return self._opened
 

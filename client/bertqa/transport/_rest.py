@@ -117,12 +117,42 @@ class RestConnection:
 
 
 class AsyncSockets:
-    """The twin of `SyncSockets`: a loop ends reads from the connections that it closes."""
+    """The twin of `SyncSockets`: a loop ends reads, but connections may outlive their loop.
+
+    Attributes:
+        extensions: Those of each request.
+    """
 
     extensions: Mapping[str, Any] = {}
 
-    def shut_down(self) -> None:
-        """Do nothing."""
+    def __init__(self) -> None:
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def met(self, response: httpx.Response) -> None:
+        """Note the socket of a response.
+
+        Args:
+            response: The response, whose body may not be read yet.
+        """
+        self._loop = asyncio.get_running_loop()
+        stream = response.extensions.get("network_stream")
+        found = None if stream is None else stream.get_extra_info("socket")
+        # What asyncio shows of a socket cannot be closed.
+        found = getattr(found, "_sock", None)
+        if isinstance(found, socket.socket):
+            self._sockets.add(found)
+
+    @contextlib.contextmanager
+    def shut_down(self) -> Iterator[None]:
+        """Close what only a loop that has ended could close, before the block closes the rest."""
+        if self._loop is None or not self._loop.is_closed():
+            yield
+            return
+        for each in list(self._sockets):
+            each.close()
+        with contextlib.suppress(RuntimeError):
+            yield
 
 
 class SyncSockets:
@@ -136,12 +166,21 @@ class SyncSockets:
         self.extensions: Mapping[str, Any] = {"trace": self._trace}
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
-    def shut_down(self) -> None:
-        """End reads and writes, before the connections are closed."""
+    def met(self, response: httpx.Response) -> None:
+        """Do nothing; see `AsyncSockets.met`.
+
+        Args:
+            response: The response.
+        """
+
+    @contextlib.contextmanager
+    def shut_down(self) -> Iterator[None]:
+        """End reads and writes, before the block closes the connections."""
         for each in list(self._sockets):
             with contextlib.suppress(OSError):
                 # Not that of TLS, which waits for the other side.
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
+        yield
 
     def _trace(self, event: str, found: Mapping[str, Any]) -> None:
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
-from bertqa import TLS, QATokenizer
-from bertqa.errors import CertificateError, ProtocolError, ServerUnreachableError
+from bertqa import TLS, AsyncQAClient, QATokenizer
+from bertqa.errors import (
+    CertificateError,
+    ClientStateError,
+    ProtocolError,
+    ServerUnreachableError,
+)
 from tests.support.certificates import Authority
 from tests.support.engines import Served
 from tests.support.gates import pipe_to, tcp_server
@@ -110,3 +116,41 @@ def test_a_far_server_has_the_time_to_take_part_in_a_connection(
         client = open_client(f"127.0.0.1:{port}", tokenizer=TOKENIZER, timeout=60.0)
         client.answer(QUESTION, CONTEXT)
     assert len(connections) == 1
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_closing_a_client_whose_loop_ended_ends_its_connections(
+    local_server: Served, scheme: str
+) -> None:
+    ended = threading.Semaphore(0)
+    began: list[int] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        began.append(1)
+        back_reader, back_writer = await asyncio.open_connection(
+            "127.0.0.1", local_server.port(scheme)
+        )
+        back = asyncio.create_task(copy(back_reader, writer))
+        await copy(reader, back_writer)
+        back.cancel()
+        back_writer.close()
+        ended.release()
+
+    async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                sink.write(data)
+
+    async def ask(client: AsyncQAClient) -> None:
+        await asyncio.gather(*(client.answer(QUESTION, CONTEXT) for _ in range(3)))
+
+    with tcp_server(handle) as port:
+        client = AsyncQAClient(f"{scheme}://127.0.0.1:{port}", tokenizer=TOKENIZER, timeout=60)
+        asyncio.run(ask(client))
+        assert len(began) == (1 if scheme == "grpc" else 3)
+        asyncio.run(client.close())
+        for _ in began:
+            assert ended.acquire(timeout=60)
+        assert client.is_closed
+        with pytest.raises(ClientStateError, match="closed"):
+            asyncio.run(ask(client))

@@ -88,8 +88,8 @@ class AsyncRestTransport(RestConnection):
     async def close(self) -> None:
         """Close the connections; see `AsyncTransport`."""
         if self._is_own_client:
-            self._sockets.shut_down()
-            await self._client.aclose()
+            with self._sockets.shut_down():
+                await self._client.aclose()
 
     async def _call(
         self, request: RestRequest, version: int | None, timeout: float
@@ -150,6 +150,7 @@ class AsyncRestTransport(RestConnection):
             extensions=self._call_extensions,
         )
         async with async_time_limit(left), call as response:
+            self._sockets.met(response)
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk

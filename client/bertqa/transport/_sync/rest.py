@@ -90,8 +90,8 @@ class RestTransport(RestConnection):
     def close(self) -> None:
         """Close the connections; see `Transport`."""
         if self._is_own_client:
-            self._sockets.shut_down()
-            self._client.close()
+            with self._sockets.shut_down():
+                self._client.close()
 
     def _call(
         self, request: RestRequest, version: int | None, timeout: float
@@ -152,6 +152,7 @@ class RestTransport(RestConnection):
             extensions=self._call_extensions,
         )
         with sync_time_limit(left), call as response:
+            self._sockets.met(response)
             body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk
