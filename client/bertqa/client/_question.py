@@ -25,6 +25,7 @@ from bertqa.client._tracing import stage
 from bertqa.errors import (
     BertQAError,
     CertificateError,
+    DeadlineExceededError,
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
@@ -96,17 +97,26 @@ class Question:
         try:
             return (yield from self._answer_patiently(registry, version))
         except VersionNotFoundError as error:
-            if version is None or not fall_back:
+            if version is None:
                 raise
+            if not fall_back:
+                raise (yield from _naming_versions(error, registry, version)) from error
             logger.warning("falling back to the default version: %s", error)
             return (yield from self._answer_patiently(registry, None))
 
     def _answer_patiently(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
         """Repeat where a version was there and is gone: a restarted server loads its models."""
         waits: Iterator[float] | None = None
+        reason: BertQAError | None = None
         while True:
+            begin = time.monotonic()
             try:
                 return (yield from self._answer_once(registry, version))
+            except DeadlineExceededError:
+                # Too little time was left: what the attempts before met says more.
+                if reason is None or time.monotonic() - begin > _defaults.BACKOFF_LIMIT_SECONDS:
+                    raise
+                raise reason from reason.__cause__
             except _MAY_PASS as error:
                 if isinstance(error, ServerUnreachableError):
                     registry.forget()
@@ -116,14 +126,16 @@ class Question:
                 if not _may_pass(error, registry, version):
                     raise
                 pause = next(waits, None)
-                if pause is None and isinstance(error, VersionNotFoundError):
-                    raise ProtocolError(
+                reason = error
+                if isinstance(error, VersionNotFoundError):
+                    reason = ProtocolError(
                         "The server's default version kept changing under one question. Pass "
                         "version=... to stay with one.",
                         detail=str(error),
-                    ) from error
+                    )
+                    reason.__cause__ = error
                 if pause is None:
-                    raise
+                    raise reason from reason.__cause__
             yield Sleep(pause)
 
     def _answer_once(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
@@ -209,6 +221,19 @@ def _may_pass(error: BertQAError, registry: ModelRegistry, version: int | None) 
     # A server that starts again knows neither the model nor any version for a moment.
     is_version = isinstance(error, ModelNotReadyError)
     return registry.has_met(version) if is_version else registry.has_met_any
+
+
+def _naming_versions(
+    error: VersionNotFoundError, registry: ModelRegistry, version: int
+) -> Generator[FetchMetadata, ModelSpec, VersionNotFoundError]:
+    """Return an error that names the versions that are served, where the server lists them."""
+    if not registry.served or version in registry.served:
+        try:
+            yield FetchMetadata(None, registry, anew=True)
+        except BertQAError:
+            return error
+    served = ", ".join(map(str, registry.served))
+    return VersionNotFoundError(f"{error} Versions that are served: {served}.", detail=error.detail)
 
 
 def _spec_of(
