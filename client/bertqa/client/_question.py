@@ -49,7 +49,8 @@ _MAY_PASS = (
     ModelNotReadyError,
     VersionNotFoundError,
 )
-
+# What a model that fails on its inputs looks like: on a server, and in this process.
+_OF_THE_MODEL = (ProtocolError, BertQAError)
 
 AnswerFlow = Generator[Effect, Any, list[Answer]]
 """Yields effects, is sent their results or has their errors thrown in, and returns the answers."""
@@ -141,7 +142,10 @@ class Question:
     def _answer_once(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
         spec = yield from _spec_of(registry, version)
         windows = yield from self._computed(partial(self._windows, spec))
-        results: list[WindowResult] = yield RunInference(windows, version)
+        try:
+            results: list[WindowResult] = yield RunInference(windows, version)
+        except BertQAError as error:
+            raise self._with_length(error, spec) from error
         registry.has_answered = True
         found = _versions(results)
         # The version that answered most of the windows, of two as good the newer one.
@@ -170,6 +174,18 @@ class Question:
             )
         spans = yield from self._computed(partial(self._spans, windows, results))
         return [self._answer_at(span, answered) for span in spans]
+
+    def _with_length(self, error: BertQAError, spec: ModelSpec) -> BertQAError:
+        """Return an error that says where a model may have got more tokens than it takes."""
+        length = self.settings.max_seq_len
+        # Servers and engines have no other words for it than for any failure of a model.
+        if length is None or spec.limit is not None or type(error) not in _OF_THE_MODEL:
+            return error
+        return type(error)(
+            f"{error} With tokenizer= the greatest max_seq_len= of the model is not known: "
+            f"{length} may be more than it takes, which is 512 for most models of BERT's family.",
+            detail=error.detail,
+        )
 
     def _computed(self, work: Callable[[Pace], T]) -> Generator[Compute, Any, T]:
         """Return the result of work on the texts, left to the driver where they are long."""

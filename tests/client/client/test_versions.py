@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bertqa import AsyncQAClient, QAClient
+from bertqa import AsyncQAClient, QAClient, QATokenizer
 from bertqa.artifact import ModelInfo
 from bertqa.client._local import ThreadedTransport
 from bertqa.errors import (
@@ -41,6 +41,24 @@ def cased_info() -> ModelInfo:
     tokenizer = json.loads(tokenizer_json())
     tokenizer["normalizer"]["lowercase"] = False
     return ModelInfo(json.dumps(tokenizer), max_seq_len=384, doc_stride=128)
+
+
+def test_a_length_that_a_model_of_unknown_limit_does_not_take_is_named(
+    open_client: Twins,
+) -> None:
+    class Short(InProcessTransport):
+        """Fails as a server does whose model has fewer positions."""
+
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            raise ProtocolError("grpc://models:9000 failed: INTERNAL.", detail="Internal error")
+
+    client = open_client(transport=Short(), tokenizer=QATokenizer.from_json(tokenizer_json()))
+    with pytest.raises(ProtocolError, match=r"INTERNAL\. With tokenizer= .*: 1000 may be more"):
+        client.answer(QUESTION, CONTEXT, max_seq_len=1000)
+    with pytest.raises(ProtocolError, match=r"INTERNAL\.$"):
+        client.answer(QUESTION, CONTEXT)
+    with pytest.raises(ProtocolError, match=r"INTERNAL\.$"):
+        open_client(transport=Short()).answer(QUESTION, CONTEXT, max_seq_len=100)
 
 
 @pytest.mark.parametrize("many", [False, True])
