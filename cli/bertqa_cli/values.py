@@ -29,6 +29,7 @@ _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 FOR_RELEASE = "for a --release."
 FOR_SERVER = "for one server, not for a release."
 FOR_URL = "for a server: name it with --url."
+FOR_CHANGES = "for a switch, and --status changes nothing."
 
 _TYPED = "bertqa_cli.typed"
 
@@ -107,6 +108,20 @@ def refuse_typed(names: Collection[str], reason: str) -> None:
         raise CommandError(f"{' and '.join(typed)} {verb} {reason}", status=Status.USAGE)
 
 
+def refuse_typed_beside(names: Collection[str], reason: str) -> None:
+    """Refuse all options of the verb which runs but for these, and `--json`; see `refuse_typed`.
+
+    Args:
+        names: The names in Python of the options that are taken.
+        reason: Why, as the end of a sentence whose subject is the options.
+
+    Raises:
+        CommandError: Another one was typed.
+    """
+    params = click.get_current_context().command.params
+    refuse_typed({each.name for each in params if each.name} - {*names, "json"}, reason)
+
+
 def _source_of(name: str) -> ParameterSource | None:
     context = click.get_current_context(silent=True)
     return None if context is None else context.get_parameter_source(name)
@@ -165,8 +180,28 @@ class VerbGroup(TyperGroup):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return what is left of the arguments; see `click.Command.parse_args`."""
+        ctx.meta[_TYPED] = list(args)
         _refuse_empty(self, ctx, args)
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb, or the one below it; see `click.Command.invoke`.
+
+        Raises:
+            click.UsageError: An option stands before the name of the verb below, which has its own.
+        """
+        below = ctx.invoked_subcommand or next(iter(ctx._protected_args), None)
+        if below in self.commands:
+            for param in self.params:
+                typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+                if typed and isinstance(param, click.Option):
+                    option = max(param.opts, key=len)
+                    raise click.UsageError(
+                        f"{option} has no effect before {below}: write what {below} takes after "
+                        "it.",
+                        ctx,
+                    )
+        return super().invoke(ctx)
 
 
 def _refuse_empty(command: click.Command, ctx: click.Context, args: list[str]) -> None:
