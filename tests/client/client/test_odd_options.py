@@ -31,7 +31,7 @@ from bertqa.evaluation import System, compare, evaluate, parse_squad, read_squad
 from bertqa.runtime import load
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
-from tests.support.odd import ODD, Named, Text
+from tests.support.odd import ODD, Named, Nasty, Text
 from tests.support.twins import Twins
 
 QUESTION = "Who gave their name to Normandy?"
