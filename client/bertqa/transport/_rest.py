@@ -128,6 +128,29 @@ class AsyncSockets:
     def __init__(self) -> None:
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._limits: set[asyncio.Timeout] = set()
+        self._is_shut = False
+
+    @contextlib.asynccontextmanager
+    async def time_limit(self, seconds: float) -> AsyncIterator[None]:
+        """Raise TimeoutError where the block takes longer, and end it by `shut_down`.
+
+        A connection that is only being made would come to be after the others are closed.
+
+        Args:
+            seconds: How long the block may take.
+        """
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                self._limits.add(limit)
+                try:
+                    yield
+                finally:
+                    self._limits.discard(limit)
+        except TimeoutError:
+            if self._is_shut:
+                raise RuntimeError("The connections are closed.") from None
+            raise
 
     def met(self, response: httpx.Response) -> None:
         """Note the socket of a response.
@@ -146,7 +169,11 @@ class AsyncSockets:
     @contextlib.contextmanager
     def shut_down(self) -> Iterator[None]:
         """Close what only a loop that has ended could close, before the block closes the rest."""
+        self._is_shut = True
         if self._loop is None or not self._loop.is_closed():
+            for limit in list(self._limits):
+                with contextlib.suppress(RuntimeError):  # It is over anyway.
+                    limit.reschedule(0)
             yield
             return
         for each in list(self._sockets):
@@ -165,6 +192,16 @@ class SyncSockets:
     def __init__(self) -> None:
         self.extensions: Mapping[str, Any] = {"trace": self._trace}
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._is_shut = False
+
+    @contextlib.contextmanager
+    def time_limit(self, seconds: float) -> Iterator[None]:
+        """Leave the limit to the timeout of each read; see `AsyncSockets.time_limit`.
+
+        Args:
+            seconds: Not used.
+        """
+        yield
 
     def met(self, response: httpx.Response) -> None:
         """Do nothing; see `AsyncSockets.met`.
@@ -176,15 +213,24 @@ class SyncSockets:
     @contextlib.contextmanager
     def shut_down(self) -> Iterator[None]:
         """End reads and writes, before the block closes the connections."""
+        self._is_shut = True
         for each in list(self._sockets):
-            with contextlib.suppress(OSError):
-                # Not that of TLS, which waits for the other side.
-                socket.socket.shutdown(each, socket.SHUT_RDWR)
+            _end(each)
         yield
 
     def _trace(self, event: str, found: Mapping[str, Any]) -> None:
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._sockets.add(found["return_value"].get_extra_info("socket"))
+            made = found["return_value"].get_extra_info("socket")
+            self._sockets.add(made)
+            if self._is_shut:
+                _end(made)
+
+
+def _end(connection: socket.socket) -> None:
+    """End the reads and writes of a socket."""
+    with contextlib.suppress(OSError):
+        # Not that of TLS, which waits for the other side.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 @contextlib.asynccontextmanager

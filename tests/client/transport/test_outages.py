@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
-from bertqa import TLS, AsyncQAClient, QATokenizer
+from bertqa import TLS, Answer, AsyncQAClient, QATokenizer
 from bertqa.errors import (
     CertificateError,
     ClientStateError,
@@ -154,3 +156,22 @@ def test_closing_a_client_whose_loop_ended_ends_its_connections(
         assert client.is_closed
         with pytest.raises(ClientStateError, match="closed"):
             asyncio.run(ask(client))
+
+
+def test_closing_a_client_ends_the_connections_that_are_being_made(local_server: Served) -> None:
+    async def close_after(turns: int) -> list[object]:
+        client = AsyncQAClient(local_server.rest_url, tokenizer=TOKENIZER, timeout=60)
+        asking = [asyncio.create_task(client.answer(QUESTION, CONTEXT)) for _ in range(4)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await client.close()
+        return list(await asyncio.gather(*asking, return_exceptions=True))
+
+    gc.collect()  # What other tests have left is not meant.
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ResourceWarning)
+        for turns in range(0, 40, 4):
+            for outcome in asyncio.run(close_after(turns)):
+                assert isinstance(outcome, Answer | ClientStateError)
+        gc.collect()
+    assert [str(each.message) for each in warned if "unclosed" in str(each.message)] == []

@@ -149,7 +149,7 @@ class AsyncRestTransport(RestConnection):
             timeout=left,
             extensions=self._call_extensions,
         )
-        async with async_time_limit(left), call as response:
+        async with self._sockets.time_limit(left), call as response:
             self._sockets.met(response)
             body = bytearray()
             async for chunk in response.aiter_bytes():

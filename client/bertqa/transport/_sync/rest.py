@@ -151,7 +151,7 @@ class RestTransport(RestConnection):
             timeout=left,
             extensions=self._call_extensions,
         )
-        with sync_time_limit(left), call as response:
+        with self._sockets.time_limit(left), call as response:
             self._sockets.met(response)
             body = bytearray()
             for chunk in response.iter_bytes():
