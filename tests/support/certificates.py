@@ -46,6 +46,6 @@ class Authority:
     def certify(
         self, context: ssl.SSLContext, name: str = "localhost", *, expired: bool = False
     ) -> None:
-        """Give a server's context a certificate for a name, in place of any that it has."""
+        """Load a certificate for a name into the context of a server, in place of any other."""
         valid: dict[str, Any] = {"not_before": PAST, "not_after": EXPIRED} if expired else {}
         self._ca.issue_cert(name, **valid).configure_cert(context)

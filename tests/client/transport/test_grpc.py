@@ -143,7 +143,7 @@ def test_what_stays_unavailable_is_given_up(open_client: Twins, gate: GrpcGate) 
     client = through(open_client, gate)
     gate.obstacles = [grpc.StatusCode.UNAVAILABLE] * 500
     with pytest.raises((ServerUnreachableError, DeadlineExceededError)):
-        client.answer(QUESTION, CONTEXT, timeout=3.0)
+        client.answer(QUESTION, CONTEXT, timeout=6.0)
     assert len(gate.calls) > 5
 
 
