@@ -93,6 +93,7 @@ class ModelRegistry:
             once for all versions with the same.
 
     Attributes:
+        tokenizer: The same.
         flights: The fetches of metadata that are under way.
         served: The versions that the server listed last, none where that is not known.
         has_answered: Whether any version has answered a question. What describes the model may be
@@ -101,9 +102,9 @@ class ModelRegistry:
 
     def __init__(self, tokenizer: QATokenizer | None = None) -> None:
         self.flights: Flights[ModelSpec] = Flights()
+        self.tokenizer = tokenizer
         self.served: tuple[int, ...] = ()
         self.has_answered = False
-        self._tokenizer = tokenizer
         self._tokenizers: dict[str, QATokenizer] = {}
         self._specs: dict[int | None, ModelSpec] = {}
         self._met: set[int | None] = set()
@@ -179,9 +180,9 @@ class ModelRegistry:
             self._specs[None] = spec
 
     def _spec(self, metadata: ModelMetadata) -> ModelSpec:
-        if self._tokenizer is not None:
+        if self.tokenizer is not None:
             return ModelSpec(
-                self._tokenizer, _defaults.MAX_SEQ_LEN, _defaults.DOC_STRIDE, limit=None
+                self.tokenizer, _defaults.MAX_SEQ_LEN, _defaults.DOC_STRIDE, limit=None
             )
         info = ModelInfo.from_rt_info(metadata.rt_info)
         digest = info.tokenizer_sha256
