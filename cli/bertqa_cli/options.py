@@ -15,10 +15,9 @@ import typer
 from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
 from bertqa.artifact import Repository as ModelRepository
-from bertqa.errors import TokenizerError, VersionNotFoundError
+from bertqa.errors import TokenizerError
 from bertqa.transport import Security, Token, Transport, open_transport
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.missing_version import naming_versions
 from bertqa_cli.token_file import TokenFile
 from bertqa_cli.values import (
     Lines,
@@ -281,8 +280,6 @@ class ConnectionOptions:
             opened.enter_context(client)
             try:
                 yield client
-            except VersionNotFoundError as error:
-                raise naming_versions(error, self) from error
             except KeyboardInterrupt:
                 opened.pop_all()  # Closing waits for what the server has not answered.
                 raise

@@ -57,7 +57,7 @@ def test_answers_are_those_of_the_model_itself(
 
 def test_what_is_not_there_is_named(open_client: Twins, server: Served, scheme: str) -> None:
     address = server.address(scheme)
-    with pytest.raises(VersionNotFoundError, match="version 9 of the model 'bert-qa'"):
+    with pytest.raises(VersionNotFoundError, match=r"version 9 of .*are served: 1, 2"):
         open_client(**address).answer(QUESTION, CONTEXT, version=9)
     with pytest.raises(ModelNotFoundError, match="'nope'"):
         open_client(**address, model="nope").answer(QUESTION, CONTEXT)
