@@ -11,12 +11,12 @@ import torch
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
 from bertqa_build.checkpoint import Checkpoint
+from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.data import RecipeData, TrainingWindows, training_windows
 from bertqa_build.errors import BuildError
 from bertqa_build.model import SpanModel
 from bertqa_build.quantization import (
     TOKENIZER_FILE,
-    compiled_quantizers,
     load_quantized,
     quantize,
     save_quantized,
