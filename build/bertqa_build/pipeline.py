@@ -32,6 +32,8 @@ from bertqa.artifact import (
     require_sound,
 )
 from bertqa.errors import RepositoryError
+from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
+from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.data import RecipeData
 from bertqa_build.errors import BuildError
@@ -43,12 +45,16 @@ from bertqa_build.model import SpanModel
 from bertqa_build.progress import ProgressCallback
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
+from bertqa_build.sanity import require_known, require_same_logits, unknown_share
 from bertqa_build.scoring import score_onnx, score_openvino
 from bertqa_build.stages import finetune, quantize_and_train
 
 FP32 = "FP32"
 INT8 = "INT8"
 EXPORTED = "exported"
+
+_MENTIONED_SHARE = 0.1
+"""Percent of unknown tokens from which on a build mentions them."""
 
 _COPIES = 4
 """How often a build holds a model on disk at once: IR and ONNX, made and staged."""
@@ -156,6 +162,7 @@ class _Build:
             max_seq_len=recipe.model.max_seq_len,
             seed=recipe.seed,
         )
+        self._require_sane()
         fp32_print = fp32_fingerprint(recipe, self.checkpoint, digests)
         int8_print = int8_fingerprint(recipe, fp32_print, digests)
         with self._alone():
@@ -166,6 +173,17 @@ class _Build:
                 fp32 = fp32 or self._make_fp32(model, fp32_print)
                 int8 = int8 or self._make_int8(model, fp32, int8_print)
         return BuildResult(fp32, int8, self.repository.manifest(int8.version).gate)
+
+    def _require_sane(self) -> None:
+        """Say what was left out of the checkpoint, and that its tokenizer knows the language."""
+        for note in self.checkpoint.notes:
+            self._report(f"Of {self.checkpoint.description}, {note}")
+        share = unknown_share(self.checkpoint.tokenizer_json, self.dataset)
+        require_known(share, self.recipe.gate.max_unknown, self.checkpoint, self.dataset)
+        if share >= _MENTIONED_SHARE:
+            self._report(
+                f"The tokenizer does not know {share:.1f} % of the tokens of {self.dataset.name}"
+            )
 
     def _fp32_model(self, folder: Path) -> PreTrainedModel:
         if self.recipe.finetune is None:
@@ -221,6 +239,15 @@ class _Build:
         ir, onnx = folder / IR_FILE, folder / ONNX_FILE
         write_openvino(to_openvino(version.module, quantized=version.quantized), info, ir)
         write_onnx(to_onnx(version.module, quantized=version.quantized), info, onnx)
+        if not version.quantized:
+            for engine in (OpenVINOEngine(ir), OnnxRuntimeEngine(onnx)):
+                require_same_logits(
+                    engine,
+                    version.module,
+                    self.checkpoint.tokenizer_json,
+                    self.dataset,
+                    self.recipe.model,
+                )
         return _Exported(
             version,
             Artefacts(ir, onnx),
