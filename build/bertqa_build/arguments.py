@@ -80,8 +80,8 @@ def require_trainable(
     refused = {**REFUSED, **(REFUSED_IN_INT8 if is_quantized(model) else {})}
     for name, (is_set, reason) in refused.items():
         if is_set(args):
-            what = "INT8 model" if name in REFUSED_IN_INT8 else "span model"
-            raise TrainingError(f"An {what} cannot be trained with {name}: {reason}.")
+            what = "An INT8 model" if name in REFUSED_IN_INT8 else "A span model"
+            raise TrainingError(f"{what} cannot be trained with {name}: {reason}.")
     if not own_optimizer:
         _require_optimizer(args, model)
 
