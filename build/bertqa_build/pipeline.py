@@ -42,6 +42,7 @@ from bertqa_build.families import family_of
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data, toolchain
 from bertqa_build.gate import judge, require_passed
 from bertqa_build.model import SpanModel
+from bertqa_build.processes import from_first, is_first
 from bertqa_build.progress import ProgressCallback
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
@@ -145,14 +146,30 @@ class _Build:
         self.repository = repository
         self.folder = work_dir / recipe.name
         self.force = force
-        self.on_progress = on_progress
+        self.on_progress = on_progress if is_first() else ignore
 
     def run(self) -> BuildResult:
+        from_first(self._read)
+        if not is_first():
+            self._read()
+        fp32_print = fp32_fingerprint(self.recipe, self.checkpoint, self.digests)
+        int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
+        with self._alone():
+            fp32, int8 = from_first(lambda: (self._find(fp32_print), self._find(int8_print)))
+            if fp32 is None or int8 is None:
+                from_first(self._require_room)
+                model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
+                fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_print))
+                int8 = int8 or self._make_int8(model, fp32, int8_print)
+        return BuildResult(fp32, int8, self.repository.manifest(int8.version).gate)
+
+    def _read(self) -> None:
+        """Read all that the recipe names, and refuse what cannot be built of it."""
         recipe = self.recipe
         require_sound(self.repository, MODEL_NAME, onnx_model_name(MODEL_NAME))
         self._report("Reading the recipe's data and checkpoint")
         self.data = RecipeData(recipe)
-        digests = read_data(self.data)
+        self.digests = read_data(self.data)
         self.dataset = self.data.dataset(recipe.data.evaluation)
         self.checkpoint = load_checkpoint(
             recipe.source,
@@ -163,16 +180,6 @@ class _Build:
             seed=recipe.seed,
         )
         self._require_sane()
-        fp32_print = fp32_fingerprint(recipe, self.checkpoint, digests)
-        int8_print = int8_fingerprint(recipe, fp32_print, digests)
-        with self._alone():
-            fp32, int8 = self._find(fp32_print), self._find(int8_print)
-            if fp32 is None or int8 is None:
-                self._require_room()
-                model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
-                fp32 = fp32 or self._make_fp32(model, fp32_print)
-                int8 = int8 or self._make_int8(model, fp32, int8_print)
-        return BuildResult(fp32, int8, self.repository.manifest(int8.version).gate)
 
     def _require_sane(self) -> None:
         """Say what was left out of the checkpoint, and that its tokenizer knows the language."""
@@ -210,6 +217,11 @@ class _Build:
             self.folder / f"int8-{fingerprint[:12]}",
             self._callbacks("Quantisation-aware training"),
         )
+        return from_first(lambda: self._judge_int8(module, parent, fingerprint))
+
+    def _judge_int8(
+        self, module: SpanModel, parent: BuiltVersion, fingerprint: str
+    ) -> BuiltVersion:
         version = _Version(INT8, fingerprint, module, quantized=True)
         exported = self._export(version)
         gate = judge(
@@ -326,6 +338,9 @@ class _Build:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let one build of a recipe at a time work in its folder; another one waits."""
+        if not is_first():
+            yield
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "lock"
         waiting = f"Waiting for another build of {self.recipe.name} in {self.folder}"

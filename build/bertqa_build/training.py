@@ -20,6 +20,7 @@ from bertqa_build.data import TrainingWindows, collate
 from bertqa_build.errors import TrainingError
 from bertqa_build.families import MASKED
 from bertqa_build.model import SpanModel, as_span_model
+from bertqa_build.processes import count, from_first
 from bertqa_build.recipe import Distillation, Training
 
 _KEPT_CHECKPOINTS = 2
@@ -180,11 +181,19 @@ def training_arguments(
         output_dir: Where checkpoints are written.
         seed: Decides all that is random.
         bf16: Whether to train in bf16; None trains in it where the machine supports it.
+
+    Raises:
+        TrainingError: The processes of the build cannot share a step's windows evenly.
     """
+    if settings.batch_size % count():
+        raise TrainingError(
+            f"batch_size is {settings.batch_size}, which {count()} processes cannot share evenly. "
+            "Start another number of them, or set another batch_size in the recipe."
+        )
     return TrainingArguments(
         output_dir=str(output_dir),
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=settings.batch_size // count(),
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
@@ -233,7 +242,7 @@ def train(trainer: QATrainer) -> None:
     directory = Path(str(trainer.args.output_dir))
     directory.mkdir(parents=True, exist_ok=True)
     _require_room(trainer, directory)
-    checkpoint = last_checkpoint(directory)
+    checkpoint = from_first(lambda: last_checkpoint(directory))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
