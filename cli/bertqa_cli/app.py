@@ -32,6 +32,7 @@ from bertqa_cli.verbs import (
     publish,
     serve,
     switch,
+    version_life,
     versions,
 )
 
@@ -69,8 +70,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (build, serve, ask, evaluate, compare, publish, switch, inspect, versions):
+for verb in (build, serve, ask, evaluate, compare, publish, switch, inspect):
     app.command(cls=Verb)(getattr(verb, verb.__name__.rpartition(".")[2]))
+lists = typer.Typer(cls=VerbGroup, invoke_without_command=True)
+lists.callback()(versions.versions)
+for below in (version_life.show, version_life.diff, version_life.delete):
+    lists.command(cls=Verb)(below)
+app.add_typer(lists, name="versions")
 benches = typer.Typer(cls=VerbGroup, invoke_without_command=True)
 benches.callback()(bench.bench)
 benches.command("client", cls=Verb)(bench_client.bench_client)

@@ -16,6 +16,7 @@ import typer
 
 from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
+from bertqa.artifact import Repository as ModelRepository
 from bertqa.errors import TokenizerError, VersionNotFoundError
 from bertqa.transport import Security, Token, Transport, open_transport
 from bertqa_cli.errors import CommandError, Status
@@ -400,3 +401,18 @@ def helm_of(release: str, namespace: str | None, chart: Path = DEFAULT_CHART) ->
         ) from error
     access = find_access(namespace)
     return Helm(release, access, chart, program=os.environ.get(HELM_VARIABLE, "helm"))
+
+
+def require_repository(repository: ModelRepository) -> None:
+    """Refuse a model repository that is not there.
+
+    Args:
+        repository: The repository.
+
+    Raises:
+        CommandError: There is no such directory.
+    """
+    if not repository.root.is_dir():
+        raise CommandError(
+            f"There is no model repository {repository.root}. `bert-qa build` makes one."
+        )

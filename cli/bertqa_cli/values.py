@@ -165,8 +165,28 @@ class VerbGroup(TyperGroup):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return what is left of the arguments; see `click.Command.parse_args`."""
+        ctx.meta[_TYPED] = list(args)
         _refuse_empty(self, ctx, args)
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb, or the one below it; see `click.Command.invoke`.
+
+        Raises:
+            click.UsageError: An option stands before the name of the verb below, which has its own.
+        """
+        below = ctx.invoked_subcommand or next(iter(ctx._protected_args), None)
+        if below in self.commands:
+            for param in self.params:
+                typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+                if typed and isinstance(param, click.Option):
+                    option = max(param.opts, key=len)
+                    raise click.UsageError(
+                        f"{option} has no effect before {below}: write what {below} takes after "
+                        "it.",
+                        ctx,
+                    )
+        return super().invoke(ctx)
 
 
 def _refuse_empty(command: click.Command, ctx: click.Context, args: list[str]) -> None:

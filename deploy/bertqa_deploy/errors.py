@@ -64,5 +64,9 @@ class VersionExistsError(DeployError):
     """Where a version was to go, another one exists."""
 
 
+class VersionNeededError(DeployError):
+    """A version is served, or is the last good one, and must not be deleted."""
+
+
 class StorageError(DeployError):
     """A directory or store cannot be reached, read or written."""

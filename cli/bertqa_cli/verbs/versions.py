@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import typer
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa.artifact import OvmsConfig, Repository, VersionEntry, VersionManifest
+from bertqa.artifact import Repository, VersionEntry, VersionManifest
 from bertqa.errors import RepositoryError
 from bertqa.transport import ServedVersion, served_versions
 from bertqa_cli.console import print_json, print_table, stdout
-from bertqa_cli.errors import CommandError
 from bertqa_cli.formatting import day, directory_size, human_size, score
 from bertqa_cli.options import (
     DEFAULT_NAMESPACE,
@@ -24,6 +24,7 @@ from bertqa_cli.options import (
     Release,
     grouped_options,
     helm_of,
+    require_repository,
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.values import FOR_RELEASE, FOR_SERVER, FOR_URL, refuse_typed
@@ -31,6 +32,7 @@ from bertqa_cli.values import FOR_RELEASE, FOR_SERVER, FOR_URL, refuse_typed
 
 @grouped_options
 def versions(
+    context: typer.Context,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     release: Release = None,
     namespace: Namespace = DEFAULT_NAMESPACE,
@@ -39,6 +41,8 @@ def versions(
     json: Json = False,
 ) -> None:
     """List published versions, those that a server knows (--url), or a release's tracks."""
+    if context.invoked_subcommand:
+        return
     model = connection.model
     if release is not None:
         connection.refuse(FOR_SERVER)
@@ -60,12 +64,9 @@ def versions(
 
 
 def _published(repository: Repository, model: str, *, json: bool) -> None:
-    if not repository.root.is_dir():
-        raise CommandError(
-            f"There is no model repository {repository.root}. `bert-qa build` makes one."
-        )
+    require_repository(repository)
     entries = repository.entries(model)
-    served = _configured(repository, model)
+    served = _served_of(repository, model)
     default = max(served, default=None)
     if json:
         print_json([_row(entry, served, default) for entry in entries])
@@ -101,16 +102,14 @@ def _row(entry: VersionEntry, served: list[int], default: int | None) -> dict[st
     }
 
 
-def _configured(repository: Repository, model: str) -> list[int]:
-    """Return the versions that OVMS serves by the repository's `config.json`.
+def _served_of(repository: Repository, model: str) -> list[int]:
+    """Return the versions that OVMS serves under the model's name by the `config.json`.
 
     Where there is none, all of them: `bert-qa serve` writes one that says so.
     """
-    versions = repository.versions(model)
     if not repository.config_path.exists():
-        return versions
-    config = OvmsConfig.read(repository.config_path)
-    return config.policy(model).choose(versions) if config.has(model) else []
+        return repository.versions(model)
+    return [number for number, name in repository.configured(model).items() if name == model]
 
 
 def _served(served: list[ServedVersion], repository: Repository, model: str, *, json: bool) -> None:

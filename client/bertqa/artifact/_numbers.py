@@ -82,10 +82,18 @@ class NumberRecord:
             version: The number.
             manifest: The version's manifest, where it is staged; it need not exist.
         """
+        self.enter_present(model)
+        _enter(self._given[model], version, manifest)
+
+    def enter_present(self, model: str) -> None:
+        """Enter all numbers of a model that are on disk; `save` writes them.
+
+        Args:
+            model: The model's name.
+        """
         given = self._given.setdefault(model, _Given())
         for number in self._repository.versions(model):
             _enter(given, number, self._repository.version_dir(number, model) / MANIFEST_FILE)
-        _enter(given, version, manifest)
 
     def save(self, staging: Path) -> None:
         """Write the record to the disk.

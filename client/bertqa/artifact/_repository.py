@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bertqa._reason import reason_of
 from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
-from bertqa.artifact._ovms_config import CONFIG_FILE
+from bertqa.artifact._ovms_config import CONFIG_FILE, OvmsConfig
 from bertqa.errors import RepositoryError
 
 MODEL_NAME = "bert-qa"
@@ -109,6 +109,34 @@ class Repository:
             RepositoryError: The model's directory cannot be read.
         """
         return [self._entry(version, model) for version in self.versions(model)]
+
+    def configured(self, model: str = MODEL_NAME) -> dict[int, str]:
+        """Return the versions that a server serves by `config.json`.
+
+        Args:
+            model: The model's name, which is its directory's. An entry of another name is of this
+                model too where its `base_path` ends so.
+
+        Returns:
+            The name under which each is served, by its number: the model's own where it has it.
+            Empty where there is no `config.json`.
+
+        Raises:
+            ConfigError: `config.json` cannot be read, or OVMS would not take it.
+            RepositoryError: The model's directory cannot be read.
+        """
+        if not self.config_path.exists():
+            return {}
+        config = OvmsConfig.read(self.config_path)
+        versions = self.versions(model)
+        served: dict[int, str] = {}
+        for entry in config.entries:
+            name, path = str(entry.get("name")), str(entry.get("base_path"))
+            if name == model or path.rstrip("/").rpartition("/")[2] == model:
+                for version in config.policy(name).choose(versions):
+                    if name == model or version not in served:
+                        served[version] = name
+        return served
 
     def require_version(self, version: int, model: str = MODEL_NAME) -> Path:
         """Return the directory of a version that has to be there.

@@ -311,6 +311,27 @@ class RepositoryWriter:
         with self._explained():
             write_whole(target, text, staging=self._work.path if inside else None)
 
+    def delete(self, version: int, *models: str) -> None:
+        """Delete a version in all its formats; its number is never given out again.
+
+        Args:
+            version: The number.
+            *models: The models that share the number, in the order in which they disappear, such as
+                an ONNX twin and then the IR. Nothing happens for one that does not have it.
+
+        Raises:
+            RepositoryError: It cannot be deleted. Run again, the rest of it goes.
+        """
+        for model in models:
+            self._require_directory(model)
+            self._numbers.enter_present(model)
+        with self._explained():
+            self._numbers.save(self._work.path)
+        for model in models:
+            directory = self.repository.version_dir(version, model)
+            if directory.is_dir():
+                self.remove(directory)
+
     def remove(self, directory: Path) -> None:
         """Remove a version's directory: it disappears whole.
 

@@ -153,6 +153,7 @@ class TaskDriver:
                     turns.add(await anext(started, None))
                 while (turn := turns.next()) is not None:
                     in_flight[self._begin(turn, timeout)] = turn
+                    await asyncio.sleep(0)
                 for question, outcome in turns.outcomes():
                     yield question, outcome
                 if turns.is_over:
@@ -160,6 +161,8 @@ class TaskDriver:
                 await bell.first_of(in_flight, turns.seconds())
                 for future in [each for each in in_flight if each.done()]:
                     turns.receive(in_flight.pop(future), future.result())
+                    # Many at once would hold up the other tasks of the loop.
+                    await asyncio.sleep(0)
                 turns.tick()
         finally:
             turns.close()

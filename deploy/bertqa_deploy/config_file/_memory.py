@@ -14,6 +14,7 @@ from bertqa.artifact import (
     parse_split,
     split_model_name,
 )
+from bertqa_deploy.config_file._split_model import SplitModel
 from bertqa_deploy.errors import DeployError
 from bertqa_deploy.rollout import Memory
 
@@ -114,3 +115,30 @@ class MemoryFile:
             return parse_split(self._returning.read_text(encoding="utf-8").strip())
         except (OSError, ValueError):
             return None
+
+
+def remembered_versions(repository: Repository, model: str) -> dict[int, str]:
+    """Return the versions that a model's rollouts may need.
+
+    Args:
+        repository: The repository.
+        model: The model's name.
+
+    Returns:
+        The reason by the version's number, as the end of a sentence that begins with the version.
+
+    Raises:
+        DeployError: What is remembered cannot be read.
+    """
+    history = SplitModel(repository, model).history()
+    split = history[-1] if history else {}
+    memory = MemoryFile(repository, model).read(history, split)
+    needed: dict[int, str] = {}
+    for remembered, reason in (
+        (memory.previous, "may have the traffic again, by `bert-qa switch --back`"),
+        (memory.goal, "is what a switch leads to that has not ended"),
+        (memory.good, "has traffic"),
+        (split, "has traffic"),
+    ):
+        needed |= {number: reason for number, percent in (remembered or {}).items() if percent}
+    return needed
