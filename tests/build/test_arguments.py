@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from copy import deepcopy
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,18 @@ def id_of(settings: dict[str, Any]) -> str:
     return "-".join(
         str(value if name.startswith(("op", "lr")) else name) for name, value in settings.items()
     )
+
+
+def test_the_documentation_has_every_argument() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "build.md").read_text(encoding="utf-8")
+    section = text.partition("### Arguments")[2].partition("### ")[0]
+    listed = {
+        name
+        for row in section.splitlines()
+        if row.startswith("| `")
+        for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+    assert listed == {field.name for field in fields(TrainingArguments)}
 
 
 @pytest.mark.parametrize("settings", IN_INT8 + IN_BOTH, ids=id_of)
