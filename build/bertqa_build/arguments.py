@@ -107,7 +107,7 @@ def _require_optimizer(args: TrainingArguments, model: nn.Module) -> None:
             optimizer=optimizer,
             num_warmup_steps=0,
             num_training_steps=1,
-            scheduler_specific_kwargs=args.lr_scheduler_kwargs,
+            scheduler_specific_kwargs=args.lr_scheduler_kwargs,  # type: ignore[arg-type]
         )
     except Exception as error:  # whatever a library says that is missing or does not know it
         raise TrainingError(

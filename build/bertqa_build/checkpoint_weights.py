@@ -219,7 +219,7 @@ def _types(path: Path, source: str) -> dict[str, Any]:
     """Return the type of each tensor of a file, without reading the tensors."""
     try:
         if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
                 return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
         state = torch.load(path, map_location="meta", weights_only=True)
         return {name: tensor.dtype for name, tensor in state.items()}

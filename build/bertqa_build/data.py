@@ -57,7 +57,8 @@ class TrainingWindows(Dataset[dict[str, Any]]):
     def __init__(self, windows: Sequence[TrainingWindow], seed: int) -> None:
         self.windows = windows
         self.seed = seed
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # with data loaders
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # with data loaders
 
     @property
     def epoch(self) -> int:

@@ -52,7 +52,8 @@ class SpanModel(nn.Module):
         Args:
             gradient_checkpointing_kwargs: Those of `torch.utils.checkpoint.checkpoint`.
         """
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
+        model: Any = self.model
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None

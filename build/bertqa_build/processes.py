@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
+from accelerate import PartialState
 from torch import distributed
 
 from bertqa_build.errors import StoppedElsewhereError
@@ -64,7 +65,5 @@ def _broadcast(box: list[Any]) -> None:
 
 @functools.cache
 def _group() -> Any:
-    from accelerate import PartialState
-
     PartialState(cpu=not torch.cuda.is_available())
     return distributed.new_group(backend="gloo", timeout=_PATIENCE)

@@ -37,7 +37,7 @@ def unknown_share(tokenizer_json: str, dataset: SquadDataset) -> float:
     texts = {each.context for each in dataset} | {each.question for each in dataset}
     encodings = tokenizer.encode_batch(sorted(texts), add_special_tokens=False)
     tokens = sum(len(each) for each in encodings)
-    found = sum(each.ids.count(unknown) for each in encodings)
+    found: int = sum(each.ids.count(unknown) for each in encodings)
     return 100 * found / max(tokens, 1)
 
 

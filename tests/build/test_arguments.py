@@ -173,7 +173,11 @@ def test_gradients_that_are_added_up_are_those_of_the_whole_batch(
     windows: TrainingWindows, tmp_path: Path
 ) -> None:
     one, other = ROW.model(), ROW.model()
-    common = {"optim": "sgd", "train_sampling_strategy": "sequential", "max_steps": 1}
+    common: dict[str, Any] = {
+        "optim": "sgd",
+        "train_sampling_strategy": "sequential",
+        "max_steps": 1,
+    }
     trainer_of(one, windows, tmp_path, per_device_train_batch_size=4, **common).train()
     trainer_of(other, windows, tmp_path, gradient_accumulation_steps=2, **common).train()
     for name, tensor in one.state_dict().items():
@@ -204,7 +208,7 @@ def test_the_best_model_is_there_at_the_end(
     seen: dict[int, dict[str, torch.Tensor]] = {}
 
     def metrics(predicted: EvalPrediction) -> dict[str, float]:
-        start, end = predicted.predictions
+        start, end = np.asarray(predicted.predictions)
         assert np.shape(start) == np.shape(end) == (len(windows), np.shape(start)[1])
         return {"exact": next(scores)}
 

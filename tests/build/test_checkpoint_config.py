@@ -95,8 +95,8 @@ def test_the_directory_of_an_adapter_is_no_source(tmp_path: Path) -> None:
 def test_one_type_of_tokens_is_enough(tmp_path: Path) -> None:
     config = tiny_bert().config
     config.type_vocab_size = 1
-    source = write_checkpoint(tmp_path, type(tiny_bert())(config))  # type: ignore[no-untyped-call]
+    source = write_checkpoint(tmp_path, type(tiny_bert())(config))
     assert load_checkpoint(str(source), max_seq_len=64).model.config.type_vocab_size == 1
     config.type_vocab_size = 0
-    source = write_checkpoint(tmp_path, type(tiny_bert())(config))  # type: ignore[no-untyped-call]
+    source = write_checkpoint(tmp_path, type(tiny_bert())(config))
     assert "cannot run: its config.json does not fit its weights" in refusal(source)

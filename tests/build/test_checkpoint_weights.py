@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import BertConfig, BertForPreTraining, BertForSequenceClassification
+from transformers import BertForPreTraining, BertForSequenceClassification
 
 from bertqa_build.checkpoint import Checkpoint, load_checkpoint
 from bertqa_build.errors import CheckpointError
@@ -111,7 +111,7 @@ def test_what_no_answer_depends_on_is_left_out_and_said(checkpoint: Path) -> Non
 
 
 def test_a_pretrained_model_is_for_fine_tuning(tmp_path: Path) -> None:
-    config: BertConfig = tiny_bert().config
+    config = tiny_bert().config
     source = write_checkpoint(
         tmp_path,
         BertForPreTraining(config),  # type: ignore[no-untyped-call]
@@ -121,7 +121,7 @@ def test_a_pretrained_model_is_for_fine_tuning(tmp_path: Path) -> None:
 
 
 def test_a_classifier_s_head_gives_way_to_a_new_one(tmp_path: Path) -> None:
-    config: BertConfig = tiny_bert().config
+    config = tiny_bert().config
     config.num_labels = 3
     classifier = BertForSequenceClassification(config)  # type: ignore[no-untyped-call]
     source = write_checkpoint(tmp_path, classifier)
@@ -129,7 +129,7 @@ def test_a_classifier_s_head_gives_way_to_a_new_one(tmp_path: Path) -> None:
     loaded = load(source, needs_head=False)
     assert loaded.notes == ("its heads of other tasks are left out: classifier",)
     assert tuple(loaded.model.get_parameter("qa_outputs.weight").shape) == (2, 32)
-    assert same(loaded.model.bert.encoder, classifier.bert.encoder)
+    assert same(loaded.model.base_model.encoder, classifier.bert.encoder)  # type: ignore[arg-type]
     assert loaded.model.config.num_labels == 2
 
 
