@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -109,6 +110,10 @@ class Family:
             **types,
         )
         return output.start_logits, output.end_logits
+
+    def exporting(self) -> AbstractContextManager[None]:
+        """Return a block in which models are traced; its code may differ from the training's."""
+        return nullcontext()
 
 
 def additive_mask(attention_mask: Tensor) -> Tensor:

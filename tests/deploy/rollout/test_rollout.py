@@ -98,7 +98,32 @@ def test_without_any_request_it_is_held_and_says_what_is_missing() -> None:
 
     assert str(caught.value).startswith("Held at 1=90,2=10")
     assert target.state.split == {1: 90, 2: 10}
+    reason = caught.value.moved and caught.value.moved.held[-1].reason
+    assert target.state.memory == Memory({1: 100}, TO_2, held=reason or "missing")
+
+
+def test_what_is_held_says_so_until_it_is_measured_again() -> None:
+    target = SimulatedTarget()
+    with pytest.raises(InconclusiveError):
+        rollout(target, requests=0)[0].move(TO_2)
+
+    target.kill_after = 1
+    with pytest.raises(KilledError):
+        rollout(target)[0].move(TO_2)
+
     assert target.state.memory == Memory({1: 100}, TO_2)
+
+
+def test_a_reason_that_cannot_be_noted_does_not_undo_what_is_held() -> None:
+    target = SimulatedTarget()
+    run, _, steps = rollout(target, requests=0)
+    target.fail_after = 3
+
+    with pytest.raises(InconclusiveError):
+        run.move(TO_2)
+
+    assert target.state.split == {1: 90, 2: 10}
+    assert steps[-1] == "the reason cannot be noted: The target refused."
 
 
 def test_the_same_command_measures_again_where_it_was_held() -> None:
@@ -347,7 +372,10 @@ KEYS = {
 def test_the_result_has_the_same_keys_for_every_target() -> None:
     moved = rollout(SimulatedTarget())[0].move(TO_2).to_dict()
     assert set(moved) == KEYS
-    assert set(moved["held"][0]) == {"split", "requests", "failed", "p95_ms", "verdict", "reason"}
+    assert set(moved["held"][0]) == {
+        *("split", "version", "requests", "failed", "p95_ms", "good_p95_ms"),
+        *("verdict", "reason"),
+    }
 
 
 @pytest.mark.parametrize(
