@@ -87,7 +87,7 @@ def test_a_config_that_cannot_be_read_is_refused(checkpoint: Path, text: str, me
     assert "its config.json cannot be read" in refusal(checkpoint)
 
 
-def test_the_directory_of_an_adapter_is_no_source(tmp_path: Path) -> None:
+def test_the_directory_of_an_adapter_is_refused(tmp_path: Path) -> None:
     write_adapter(tmp_path)
     assert "is the directory of an adapter, not of a checkpoint" in refusal(tmp_path)
 

@@ -120,7 +120,7 @@ def test_a_pretrained_model_is_for_fine_tuning(tmp_path: Path) -> None:
     assert load(source, needs_head=False).notes == ("its heads of other tasks are left out: cls",)
 
 
-def test_a_classifier_s_head_gives_way_to_a_new_one(tmp_path: Path) -> None:
+def test_a_classifier_gets_a_new_head(tmp_path: Path) -> None:
     config = tiny_bert().config
     config.num_labels = 3
     classifier = BertForSequenceClassification(config)  # type: ignore[no-untyped-call]

@@ -70,6 +70,7 @@ def test_a_step_s_windows_are_shared_evenly(
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(900)
 def test_two_processes_build_what_one_publishes_and_reports(tmp_path: Path) -> None:
     FAMILIES[0].write(tmp_path / "checkpoint")
     write_squad(tmp_path / "train.json", copies=4)
@@ -89,10 +90,6 @@ def test_two_processes_build_what_one_publishes_and_reports(tmp_path: Path) -> N
             "rng_state_0.pth",
             "rng_state_1.pth",
         }
-
-    again = together(tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.count("was there already") == 2
 
     (tmp_path / "train.json").write_text("[]", encoding="utf-8")
     refused = together(tmp_path)
