@@ -96,12 +96,13 @@ class ModelRegistry:
             once for all versions with the same.
 
     Attributes:
+        tokenizer: The same.
         flights: The fetches of metadata that are under way.
     """
 
     def __init__(self, tokenizer: QATokenizer | None = None) -> None:
         self.flights: Flights[ModelSpec] = Flights()
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._tokenizers: dict[str, QATokenizer] = {}
         self._specs: dict[int | None, ModelSpec] = {}
         self._met: set[int | None] = set()
@@ -187,9 +188,9 @@ class ModelRegistry:
 
     def _spec(self, metadata: ModelMetadata) -> ModelSpec:
         inputs = tuple(name for name in INPUTS if name in metadata.inputs)
-        if self._tokenizer is not None:
+        if self.tokenizer is not None:
             return ModelSpec(
-                self._tokenizer,
+                self.tokenizer,
                 _defaults.MAX_SEQ_LEN,
                 _defaults.DOC_STRIDE,
                 limit=None,
