@@ -52,7 +52,8 @@ def in_process(model: Path, length: int, callers: int) -> Measure:
     core = ov.Core()
     compiled = core.compile_model(core.read_model(model), "CPU", plugin_config(usable_cores()))
     requests = ov.AsyncInferQueue(compiled, min(callers, QUEUE_LIMIT))
-    arrays = synthetic_inputs(1, length)
+    names = [port.get_any_name() for port in compiled.inputs]
+    arrays = synthetic_inputs(1, length, names=names)
 
     def measure(seconds: float) -> int:
         started, done = time.perf_counter(), 0
@@ -65,15 +66,16 @@ def in_process(model: Path, length: int, callers: int) -> Measure:
     return measure
 
 
-def served(url: str, length: int, callers: int) -> Measure:
+def served(url: str, names: list[str], length: int, callers: int) -> Measure:
     """Return a function that calls a server for so many seconds, counting windows.
 
     Args:
         url: The server's address, gRPC or REST.
+        names: The model's inputs.
         length: Tokens in each window.
         callers: Callers of one window each; a client's number of requests is on its way at once.
     """
-    inputs = synthetic_inputs(1, length)
+    inputs = synthetic_inputs(1, length, names=names)
 
     async def call(seconds: float) -> int:
         transport = open_async_transport(
@@ -142,8 +144,9 @@ def compare(
     Returns:
         The figures of each way to run the model, by its name.
     """
+    names = [port.get_any_name() for port in ov.Core().read_model(model).inputs]
     measures = {IN_PROCESS: in_process(model, options.length, callers)} | {
-        protocol: served(url, options.length, callers) for protocol, url in addresses.items()
+        protocol: served(url, names, options.length, callers) for protocol, url in addresses.items()
     }
     for measure in measures.values():
         measure(1.0)

@@ -1,28 +1,29 @@
-"""Loading a BERT question-answering checkpoint from a hub, a directory or a Python package."""
+"""Loading a question-answering checkpoint from a hub, a directory or a Python package."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
 from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoTokenizer, BertForQuestionAnswering
+from transformers import PreTrainedModel
 
+from bertqa_build.checkpoint_config import read_config
+from bertqa_build.checkpoint_weights import load_weights, require_computes
 from bertqa_build.errors import CheckpointError, MissingCheckpointError
+from bertqa_build.families import family_of
 from bertqa_build.quiet import quiet
+from bertqa_build.tokenizer_file import TOKENIZER_FILES, load_tokenizer
 
 _PACKAGE_PREFIX = "pypi:"
-_HEAD = "qa_outputs."
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _ADAPTER_PREFIX = "base_model.model."
-_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", "vocab.txt"]
+_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", *TOKENIZER_FILES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,14 @@ class Checkpoint:
         tokenizer_json: The text of its `tokenizer.json`.
         description: Where both come from, in one line, with the revision of a hub's checkpoint.
         revision: The commit that a hub id was resolved to; empty for a directory or a package.
+        notes: What of it was left out or changed, a remark each.
     """
 
-    model: BertForQuestionAnswering
+    model: PreTrainedModel
     tokenizer_json: str
     description: str
     revision: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def load_checkpoint(
@@ -67,31 +70,37 @@ def load_checkpoint(
         The checkpoint in FP32, in evaluation mode.
 
     Raises:
-        CheckpointError: The checkpoint or the adapter cannot be found or read, is not a BERT, has
-            no head, or has a tokenizer that does not fit it.
+        CheckpointError: The checkpoint or the adapter cannot be found or read, is of a family that
+            cannot be built, has no head, has tensors too many or too few, or has a tokenizer that
+            does not fit it.
     """
     folder = _locate(source, directory)
-    _require_bert(folder, source, max_seq_len)
+    config = read_config(folder, source, max_seq_len)
+    tokenizer_json = load_tokenizer(folder, source, config.vocab_size)
+    family = family_of(config.model_type)
     torch.manual_seed(seed)
-    model, missing = _load_model(folder, source)
+    weights = load_weights(family, config, folder, source, needs_head=needs_head)
+    model, missing = weights.model, weights.missing
     revision = _revision(folder)
     description = f"{source}@{revision}" if revision else source
     if adapter is not None:
         model, merged = _merge_adapter(model, adapter)
         missing -= merged
         description = f"{description} + {adapter.name}"
-    body = sorted(name for name in missing if not name.startswith(_HEAD))
+    body = sorted(name for name in missing if name.partition(".")[0] not in family.head)
     if body:
         raise CheckpointError(
-            f"The checkpoint {source} lacks {len(body)} tensors of a BERT, such as {body[0]}."
+            f"The checkpoint {source} lacks {len(body)} tensors of {family.name}, such as "
+            f"{body[0]}, which would be random. Download it again, or name a complete one."
         )
     if missing and needs_head:
         raise CheckpointError(
-            f"The checkpoint {source} has no question-answering head: {_HEAD}weight and "
-            f"{_HEAD}bias would be random. Add a `finetune:` section to the recipe, or name a "
-            "checkpoint that was trained on questions."
+            f"The checkpoint {source} has no question-answering head: {min(missing)} would be "
+            "random. Add a `finetune:` section to the recipe, or name a checkpoint that was "
+            "trained on questions."
         )
-    return Checkpoint(model, _load_tokenizer(folder, source, model), description, revision)
+    require_computes(model, source)
+    return Checkpoint(model, tokenizer_json, description, revision, weights.notes)
 
 
 def _locate(source: str, directory: Path) -> Path:
@@ -132,54 +141,7 @@ def _locate_package(name: str) -> Path:
     raise MissingCheckpointError(f"The Python package {name} contains no checkpoint.")
 
 
-def _require_bert(folder: Path, source: str, max_seq_len: int) -> None:
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{folder} is not a checkpoint in Hugging Face layout: its config.json is missing or "
-            "cannot be read.",
-            detail=str(error),
-        ) from error
-    if config.model_type != "bert":
-        raise CheckpointError(
-            f"The checkpoint {source} is a {config.model_type}; only BERT can be built."
-        )
-    if config.num_labels != 2:
-        raise CheckpointError(
-            f"The checkpoint {source} has {config.num_labels} labels; a question-answering head "
-            "has 2, the start and the end."
-        )
-    if max_seq_len > config.max_position_embeddings:
-        raise CheckpointError(
-            f"max_seq_len is {max_seq_len}, but the checkpoint {source} has only "
-            f"{config.max_position_embeddings} positions."
-        )
-
-
-def _load_model(folder: Path, source: str) -> tuple[BertForQuestionAnswering, set[str]]:
-    """Return the model, and the names of the tensors that the checkpoint lacks."""
-    try:
-        with quiet():
-            loaded: Any = BertForQuestionAnswering.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                attn_implementation="eager",
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"The weights of the checkpoint {source} in {folder} cannot be loaded.",
-            detail=str(error),
-        ) from error
-    model, loading = loaded
-    return model.eval(), set(loading["missing_keys"])
-
-
-def _merge_adapter(
-    model: BertForQuestionAnswering, adapter: Path
-) -> tuple[BertForQuestionAnswering, set[str]]:
+def _merge_adapter(model: PreTrainedModel, adapter: Path) -> tuple[PreTrainedModel, set[str]]:
     """Merge a LoRA adapter into a model, and return the tensors' names that it contains."""
     for name in _ADAPTER_FILES:
         if not (adapter / name).is_file():
@@ -220,34 +182,3 @@ def _merge_adapter(
         )
     merged = adapted.merge_and_unload().requires_grad_(True).eval()
     return merged, {name.removeprefix(_ADAPTER_PREFIX) for name in found}
-
-
-def _load_tokenizer(folder: Path, source: str, model: BertForQuestionAnswering) -> str:
-    path = folder / "tokenizer.json"
-    try:
-        if path.is_file():
-            tokenizer = Tokenizer.from_file(str(path))
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, use_fast=True
-            ).backend_tokenizer
-    except Exception as error:
-        raise CheckpointError(
-            f"The tokenizer of the checkpoint {source} in {folder} cannot be read.",
-            detail=str(error),
-        ) from error
-    vocabulary = model.config.vocab_size
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    if largest >= vocabulary:
-        raise CheckpointError(
-            f"The tokenizer of {source} does not fit its model: its largest token id is "
-            f"{largest}, but the model has {vocabulary} embeddings."
-        )
-    for token in ("[CLS]", "[SEP]"):
-        if tokenizer.token_to_id(token) is None:
-            raise CheckpointError(
-                f"The tokenizer of {source} is not one of BERT: it has no {token}."
-            )
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return str(tokenizer.to_str())

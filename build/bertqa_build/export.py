@@ -13,13 +13,14 @@ import onnxruntime
 import openvino as ov
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from bertqa.artifact import INPUTS, OUTPUTS, ModelInfo, synthetic_inputs
+from bertqa.artifact import OUTPUTS, ModelInfo, synthetic_inputs
 from bertqa.runtime.openvino import MODEL_INFO
+from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.errors import BuildError
+from bertqa_build.model import SpanModel
 from bertqa_build.onnx_folding import fold_quantized_weights
-from bertqa_build.quantization import compiled_quantizers
 from bertqa_build.quiet import quiet
 
 ONNX_OPSET = 17
@@ -31,7 +32,7 @@ falls on the edge between two levels, engines round it to different sides, and I
 little."""
 
 
-def to_openvino(module: nn.Module, *, quantized: bool = False) -> ov.Model:
+def to_openvino(module: SpanModel, *, quantized: bool = False) -> ov.Model:
     """Convert a module to OpenVINO IR, in memory.
 
     Args:
@@ -45,9 +46,9 @@ def to_openvino(module: nn.Module, *, quantized: bool = False) -> ov.Model:
     Raises:
         BuildError: The IR's logits differ from the module's.
     """
-    with quiet(), compiled_quantizers(), torch.no_grad():
-        model = ov.convert_model(module.eval(), example_input=_example(2, 16))
-    for port, name in zip(model.inputs, INPUTS, strict=True):
+    with quiet(), compiled_quantizers(), torch.no_grad(), module.family.exporting():
+        model = ov.convert_model(module.eval(), example_input=_example(module, 2, 16))
+    for port, name in zip(model.inputs, module.inputs, strict=True):
         _name(port, name)
         port.get_node().set_partial_shape(ov.PartialShape([-1, -1]))
         port.get_node().set_element_type(ov.Type.i64)
@@ -80,7 +81,7 @@ def write_openvino(model: ov.Model, info: ModelInfo, path: Path) -> None:
         ) from error
 
 
-def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
+def to_onnx(module: SpanModel, *, quantized: bool = False) -> onnx.ModelProto:
     """Convert a module to ONNX, in memory.
 
     Args:
@@ -95,11 +96,12 @@ def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
     Raises:
         BuildError: In ONNX Runtime, the model's logits differ from the module's.
     """
-    example = _example(2, 16)
+    example = _example(module, 2, 16)
     with (
         quiet(),
         compiled_quantizers(),
         torch.no_grad(),
+        module.family.exporting(),
         tempfile.TemporaryDirectory() as directory,
     ):
         plain = module.eval()
@@ -117,9 +119,9 @@ def to_onnx(module: nn.Module, *, quantized: bool = False) -> onnx.ModelProto:
             path,
             dynamo=False,
             opset_version=ONNX_OPSET,
-            input_names=list(INPUTS),
+            input_names=list(module.inputs),
             output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in INPUTS + OUTPUTS},
+            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in module.inputs + OUTPUTS},
         )
         model = onnx.load(path)
     model.graph.name = "bert_qa"
@@ -150,8 +152,10 @@ def write_onnx(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:
     onnx.save(model, path)
 
 
-def _example(batch: int, tokens: int) -> dict[str, Tensor]:
-    inputs = synthetic_inputs(batch, tokens, padded=True)
+def _example(module: SpanModel, batch: int, tokens: int) -> dict[str, Tensor]:
+    inputs = synthetic_inputs(
+        batch, tokens, names=module.inputs, ids=range(module.vocabulary), padded=True
+    )
     return {name: torch.from_numpy(array) for name, array in inputs.items()}
 
 
@@ -162,14 +166,14 @@ def _name(port: ov.Output, name: str) -> None:
 
 def _require_same_logits(
     what: str,
-    module: nn.Module,
+    module: SpanModel,
     quantized: bool,
     run: Callable[[dict[str, NDArray[np.int64]]], Mapping[str, NDArray[np.float32]]],
 ) -> None:
     """Compare on shapes that the export has not seen: both dimensions must be dynamic."""
     tolerance = INT8_TOLERANCE if quantized else FP32_TOLERANCE
     for batch, tokens in ((1, 40), (3, 24)):
-        example = _example(batch, tokens)
+        example = _example(module, batch, tokens)
         with torch.no_grad():
             expected = module(**example)
         outputs = run({name: tensor.numpy() for name, tensor in example.items()})

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import openvino as ov
 from google.protobuf.message import DecodeError
+from tokenizers import Tokenizer
 
 from bertqa.artifact import (
     IR_FILE,
@@ -31,7 +32,10 @@ from bertqa.runtime.openvino import INTEGER, OpenVINOEngine, executed_operations
 ATTENTION = "ScaledDotProductAttention"
 _ATTENTION_INPUTS = ("queries", "keys", "values")
 _DEQUANTIZED = "/DequantizationMultiply"
-_PASSED_THROUGH = {"Transpose", "Reshape", "Convert", "Multiply", "Subtract", "Unsqueeze"}
+_LAYER = re.compile(
+    r"(?<!\w)((?:embeddings|encoder|transformer|layers|qa_outputs|head|classifier)[\w.]*)"
+)
+_PASSED_THROUGH = {"Transpose", "Reshape", "Convert", "Multiply", "Subtract", "Unsqueeze", "Tile"}
 
 NOT_QUANTISED = "the version is not quantised"
 KEPT = "the recipe keeps it in floating point: quantization.keep_floating_point"
@@ -209,14 +213,21 @@ def measure_speed(
         version: OpenVINOEngine(repository.require_version(version) / IR_FILE, version=version)
         for version in versions
     }
+    words = {
+        version: Tokenizer.from_str(engine.info.tokenizer_json).get_vocab_size()
+        for version, engine in engines.items()
+    }
     speeds: dict[int, list[Speed]] = {version: [] for version in engines}
     for tokens in lengths:
-        inputs = synthetic_inputs(1, tokens)
-        for engine in engines.values():
-            engine.run(inputs)  # The first call compiles kernels.
+        inputs = {
+            version: synthetic_inputs(1, tokens, names=engine.inputs, ids=range(words[version]))
+            for version, engine in engines.items()
+        }
+        for version, engine in engines.items():
+            engine.run(inputs[version])  # The first call compiles kernels.
         seconds = take_turns(
             {
-                version: partial(time_call, partial(engine.run, inputs))
+                version: partial(time_call, partial(engine.run, inputs[version]))
                 for version, engine in engines.items()
             },
             repeats,
@@ -346,5 +357,5 @@ def _consumer(quantizer: ov.Node) -> str:
 
 def _short(name: str) -> str:
     """Drop what a tracer puts around a layer's own name."""
-    match = re.search(r"((?:embeddings|encoder|qa_outputs)[\w.]*)", name)
+    match = _LAYER.search(name)
     return match[1] if match else name.rpartition("/")[2]

@@ -1,52 +1,80 @@
-"""The model that is trained, quantised and exported: BERT with the project's tensors."""
+"""The model that is trained, quantised and exported: any family with the project's tensors."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from transformers import BertForQuestionAnswering
+from typing import Any
 
-MASKED = -10_000.0
-"""What is added to a masked position's attention score, as in the original BERT; finite in FP16."""
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from bertqa_build.families import family_of
 
 
 class SpanModel(nn.Module):
-    """A BERT with the inputs and outputs of the project's tensor contract.
-
-    The additive mask is made here, because the mask code of transformers does not trace and no
-    quantiser must touch the mask.
+    """A question-answering model with the inputs and outputs of the project's tensor contract.
 
     Args:
-        bert: The model, with eager attention. It is not copied.
+        model: A model of a family of `bertqa_build.families`, with eager attention. It is not
+            copied.
+
+    Attributes:
+        model: The model.
+        family: Its family.
+        inputs: The names of its inputs, in their order.
+        vocabulary: The number of tokens that it has embeddings of.
     """
 
-    def __init__(self, bert: BertForQuestionAnswering) -> None:
+    position_ids: Tensor | None
+
+    def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
-        self.bert = bert
+        self.model = model
+        self.family = family_of(model.config.model_type)
+        self.inputs = self.family.inputs(model.config)
+        self.vocabulary: int = model.config.vocab_size
+        positions = self.family.position_ids(model.config)
+        self.register_buffer("position_ids", positions, persistent=False)
+
+    @property
+    def config(self) -> Any:
+        """The model's configuration, for what the Trainer and its integrations read of it."""
+        return self.model.config
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the table of word embeddings, for the Trainer's `neftune_noise_alpha`."""
+        return self.model.get_input_embeddings()
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None
+    ) -> None:
+        """Compute layers again in the backward pass, for the Trainer's `gradient_checkpointing`.
+
+        Args:
+            gradient_checkpointing_kwargs: Those of `torch.utils.checkpoint.checkpoint`.
+        """
+        model: Any = self.model
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Score every token as the start and as the end of the answer.
 
         Args:
             input_ids: INT64 `[batch, tokens]`.
             attention_mask: INT64 `[batch, tokens]`; 0 where a position is padding.
-            token_type_ids: INT64 `[batch, tokens]`; 0 in the question, 1 in the context.
+            token_type_ids: INT64 `[batch, tokens]`; 0 in the question, 1 in the context. Only a
+                model that has this input takes it.
 
         Returns:
             The start logits and the end logits, FP32 `[batch, tokens]` each.
         """
-        mask = (1.0 - attention_mask[:, None, None, :].to(torch.float32)) * MASKED
-        output = self.bert(
-            input_ids=input_ids,
-            attention_mask=mask,
-            token_type_ids=token_type_ids,
-            return_dict=True,
-        )
-        return output.start_logits, output.end_logits
+        positions = self.position_ids
+        if positions is not None:
+            positions = positions[:, : input_ids.shape[1]]
+        return self.family.logits(self.model, input_ids, attention_mask, token_type_ids, positions)
 
 
-def as_span_model(model: nn.Module) -> nn.Module:
+def as_span_model(model: PreTrainedModel | SpanModel) -> SpanModel:
     """Return `model` with the project's inputs and outputs: itself if it has them already."""
-    return SpanModel(model) if isinstance(model, BertForQuestionAnswering) else model
+    return model if isinstance(model, SpanModel) else SpanModel(model)

@@ -8,11 +8,12 @@ quantised embedding is looked up before it is scaled, so that only the rows in u
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, helper, numpy_helper
 
 Array = NDArray[Any]
 
@@ -38,7 +39,7 @@ class _Folding:
 
     def run(self) -> None:
         self._fold_constants()
-        for node in self.nodes:
+        for node in _every(self.nodes):
             for name in node.input:
                 self.consumers[name].append(node)
         for node in self.nodes:
@@ -47,7 +48,7 @@ class _Folding:
         kept = [new for node in self.nodes for new in self.replaced.get(id(node), [node])]
         del self.graph.node[:]
         self.graph.node.extend(kept)
-        used = {name for node in kept for name in node.input}
+        used = {name for node in _every(kept) for name in node.input}
         del self.graph.initializer[:]
         self.graph.initializer.extend(
             numpy_helper.from_array(value, name)
@@ -61,8 +62,9 @@ class _Folding:
         remaining = []
         outputs = {output.name for output in self.graph.output}
         for node in self.nodes:
-            for index, name in enumerate(node.input):
-                node.input[index] = renamed.get(name, name)
+            for each in _every([node]):
+                for index, name in enumerate(each.input):
+                    each.input[index] = renamed.get(name, name)
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
             elif node.op_type == "Identity" and node.output[0] not in outputs:
@@ -121,6 +123,15 @@ class _Folding:
             helper.make_node("Gather", [f"{name}.scale", ids], [f"{name}.scales"], axis=0),
             helper.make_node("Mul", [f"{name}.float", f"{name}.scales"], [gather.output[0]]),
         ]
+
+
+def _every(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """Yield nodes, and those of the branches that they contain, which see the same names."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                yield from _every(attribute.g.node)
 
 
 def _quantize(weight: Array, scale: Array, zero: Array, axis: int) -> Array:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ninja
 import nncf
 import nncf.torch
 import torch
-from nncf.torch.extensions import EXTENSION_LOAD_TIMEOUT_ENV_VAR as _TIMEOUT_VARIABLE
-from nncf.torch.extensions import ExtensionLoaderTimeoutException
-from nncf.torch.quantization.extensions import QuantizedFunctionsCPULoader
 from nncf.torch.quantization.layers import SQMultiply
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import BertConfig, BertForQuestionAnswering
+from transformers import AutoConfig, PreTrainedModel
 
 from bertqa.errors import DataError
+from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.data import TrainingWindows, collate
-from bertqa_build.errors import BuildError, CheckpointError
+from bertqa_build.errors import CheckpointError
+from bertqa_build.families import family_of
 from bertqa_build.model import SpanModel, as_span_model
 from bertqa_build.quiet import quiet
 from bertqa_build.recipe import Quantization
@@ -34,19 +30,18 @@ NNCF_FILE = "nncf.json"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
 
-_COMPILATION_TIMEOUT = 180
-"""Seconds. On two busy cores the compilation takes most of the minute that NNCF allows itself."""
+_OFF = -1.0
 
 
 def quantize(
-    model: nn.Module,
+    model: PreTrainedModel | SpanModel,
     calibration: TrainingWindows | Sequence[dict[str, Any]],
     settings: Quantization | None = None,
-) -> nn.Module:
+) -> SpanModel:
     """Return a copy of a model with INT8 quantisers, calibrated, to export or to train further.
 
     Args:
-        model: A `BertForQuestionAnswering` with eager attention, or a `SpanModel`.
+        model: A question-answering model with eager attention, or a `SpanModel`.
         calibration: Windows with `input_ids`, `attention_mask` and `token_type_ids`, INT
             `[tokens]` each, as `training_windows` returns them. They are run one at a time,
             because padding would distort the ranges.
@@ -63,10 +58,11 @@ def quantize(
     count = min(len(calibration), settings.calibration_windows)
     if not count:
         raise DataError("The calibration set is empty: no window can be made of it.")
-    samples = [_inputs(calibration[index]) for index in range(count)]
     span_model = as_span_model(model).eval()
+    family = span_model.family
+    samples = [_inputs(span_model, calibration[index]) for index in range(count)]
     with quiet(), compiled_quantizers(), torch.no_grad():
-        quantized: nn.Module = nncf.quantize(
+        quantized: SpanModel = nncf.quantize(
             span_model,
             nncf.Dataset(samples),
             subset_size=count,
@@ -76,18 +72,18 @@ def quantize(
             ignored_scope=nncf.IgnoredScope(patterns=settings.keep_floating_point),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
-                    matmul=settings.smooth_quant_alpha
+                    matmul=_OFF if family.no_smooth_quant else settings.smooth_quant_alpha
                 )
             ),
         )
     return _settle(quantized)
 
 
-def save_quantized(model: nn.Module, directory: Path, tokenizer_json: str) -> None:
+def save_quantized(model: SpanModel, directory: Path, tokenizer_json: str) -> None:
     """Write a quantised model for `load_quantized`, to train further or to export later.
 
     The files are the weights with the quantisers' ranges (`model.safetensors`), the places of the
-    quantisers (`nncf.json`), BERT's `config.json` and the `tokenizer.json`.
+    quantisers (`nncf.json`), the model's `config.json` and the `tokenizer.json`.
 
     Args:
         model: What `quantize` or `load_quantized` returned.
@@ -95,10 +91,9 @@ def save_quantized(model: nn.Module, directory: Path, tokenizer_json: str) -> No
         tokenizer_json: The text of the tokenizer's `tokenizer.json`.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    bert: Any = model.bert
     config: dict[str, Any] = nncf.torch.get_config(model)
     (directory / NNCF_FILE).write_text(json.dumps(config), encoding="utf-8")
-    (directory / CONFIG_FILE).write_text(bert.config.to_json_string(), encoding="utf-8")
+    (directory / CONFIG_FILE).write_text(model.model.config.to_json_string(), encoding="utf-8")
     (directory / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
     save_file(
         {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
@@ -106,7 +101,7 @@ def save_quantized(model: nn.Module, directory: Path, tokenizer_json: str) -> No
     )
 
 
-def load_quantized(directory: Path) -> nn.Module:
+def load_quantized(directory: Path) -> SpanModel:
     """Read a quantised model.
 
     Args:
@@ -119,7 +114,7 @@ def load_quantized(directory: Path) -> nn.Module:
         CheckpointError: A file is missing or damaged.
     """
     try:
-        config = BertConfig.from_json_file(directory / CONFIG_FILE)
+        config = AutoConfig.from_pretrained(directory, local_files_only=True)
         compression = json.loads((directory / NNCF_FILE).read_text(encoding="utf-8"))
         tensors = load_file(directory / WEIGHTS_FILE)
     except (OSError, ValueError, SafetensorError) as error:
@@ -128,54 +123,13 @@ def load_quantized(directory: Path) -> nn.Module:
         ) from error
     config._attn_implementation = "eager"
     with quiet(), compiled_quantizers():
-        bert = BertForQuestionAnswering(config)  # type: ignore[no-untyped-call]
-        model: nn.Module = nncf.torch.load_from_config(SpanModel(bert), compression)
+        plain = SpanModel(family_of(config.model_type).model_class(config))
+        model: SpanModel = nncf.torch.load_from_config(plain, compression)
     model.load_state_dict(tensors)
     return _settle(model)
 
 
-@contextmanager
-def compiled_quantizers() -> Iterator[None]:
-    """Let NNCF compile its quantisers in the block if it needs them, which takes up to a minute.
-
-    It does so once on each machine. `NNCF_EXTENSION_LOAD_TIMEOUT` in the environment is the limit
-    in seconds; without it the limit is longer here than NNCF's own. The first `ninja` on PATH is
-    the one that NNCF depends on: another version would compile again what this one compiled.
-
-    Raises:
-        BuildError: The limit is reached, for example because a killed process left its lock.
-    """
-    limit = os.environ.get(_TIMEOUT_VARIABLE, str(_COMPILATION_TIMEOUT))
-    path = os.pathsep.join([ninja.BIN_DIR, os.environ.get("PATH", os.defpath)])
-    with _environment({_TIMEOUT_VARIABLE: limit, "PATH": path}):
-        try:
-            yield
-        except ExtensionLoaderTimeoutException as error:
-            raise BuildError(
-                f"NNCF did not compile its quantisers within {limit} seconds. If no other build "
-                "runs on this machine, a killed one left its lock: remove "
-                f"{QuantizedFunctionsCPULoader.get_build_dir()} and run the same command again. "
-                f"On a slow machine, set {_TIMEOUT_VARIABLE} to more seconds.",
-                detail=str(error),
-            ) from error
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set variables of the environment in the block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _settle(model: nn.Module) -> nn.Module:
+def _settle(model: SpanModel) -> SpanModel:
     """Make a quantised model fit to be saved and trained further.
 
     NNCF shares one SmoothQuant factor between several products. It is not trained, so that an
@@ -199,6 +153,6 @@ def _unshare(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata:
         seen.add(tensor.data_ptr())
 
 
-def _inputs(window: dict[str, Any]) -> tuple[Tensor, ...]:
+def _inputs(model: SpanModel, window: dict[str, Any]) -> tuple[Tensor, ...]:
     batch = collate([window])
-    return tuple(batch[name] for name in ("input_ids", "attention_mask", "token_type_ids"))
+    return tuple(batch[name] for name in model.inputs)

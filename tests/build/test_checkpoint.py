@@ -26,12 +26,6 @@ def refusal(source: Path | str, **options: object) -> CheckpointError:
     return caught.value
 
 
-def edit_config(checkpoint: Path, **changes: object) -> None:
-    path = checkpoint / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) | changes
-    path.write_text(json.dumps(config), encoding="utf-8")
-
-
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     others = other.state_dict()
     return all(torch.equal(tensor, others[name]) for name, tensor in one.state_dict().items())
@@ -87,7 +81,7 @@ def test_an_adapter_may_bring_the_head(tmp_path: Path) -> None:
     write_adapter(tmp_path / "adapter", modules_to_save=["qa_outputs"])
     source = write_checkpoint(tmp_path / "base", tiny_bert().bert)
     loaded = load_checkpoint(str(source), adapter=tmp_path / "adapter", max_seq_len=64).model
-    assert torch.equal(loaded.qa_outputs.weight, tiny_bert().qa_outputs.weight)
+    assert torch.equal(loaded.get_parameter("qa_outputs.weight"), tiny_bert().qa_outputs.weight)
     write_adapter(tmp_path / "headless")
     assert "has no question-answering head" in str(refusal(source, adapter=tmp_path / "headless"))
 
@@ -170,8 +164,9 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_another_architecture_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "distilbert"}', encoding="utf-8")
-    assert "is a distilbert; only BERT can be built" in str(refusal(tmp_path))
+    (tmp_path / "config.json").write_text('{"model_type": "xlnet"}', encoding="utf-8")
+    message = str(refusal(tmp_path))
+    assert "has the model_type 'xlnet', which cannot be built; albert, bert, camembert" in message
 
 
 def test_a_checkpoint_without_a_head_is_for_fine_tuning_only(tmp_path: Path) -> None:
@@ -187,15 +182,13 @@ def test_a_checkpoint_that_is_not_whole_is_refused(checkpoint: Path) -> None:
     tensors = load_file(weights)
     del tensors["bert.encoder.layer.0.output.dense.weight"]
     save_file(tensors, weights, {"format": "pt"})
-    assert "lacks 1 tensors of a BERT" in str(refusal(checkpoint))
+    assert "lacks 1 tensors of BERT" in str(refusal(checkpoint))
     weights.write_bytes(weights.read_bytes()[:100])
     assert "cannot be loaded" in str(refusal(checkpoint))
 
 
 def test_what_does_not_fit_the_model_is_refused(checkpoint: Path) -> None:
     assert "has only 128 positions" in str(refusal(checkpoint, max_seq_len=384))
-    edit_config(checkpoint, num_labels=3, id2label={0: "a", 1: "b", 2: "c"})
-    assert "has 3 labels" in str(refusal(checkpoint))
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:

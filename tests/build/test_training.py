@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from torch import nn
 from torch.nn import functional
-from transformers import TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
 from bertqa.evaluation import read_squad
 from bertqa_build.data import TrainingWindows, training_windows
@@ -61,7 +61,10 @@ class InterruptAt(TrainerCallback):
 
 
 def trainer_of(
-    windows: TrainingWindows, directory: Path, model: nn.Module | None = None, **options: Any
+    windows: TrainingWindows,
+    directory: Path,
+    model: PreTrainedModel | SpanModel | None = None,
+    **options: Any,
 ) -> QATrainer:
     arguments = training_arguments(SETTINGS, directory, seed=0)
     return QATrainer(model or tiny_bert(), arguments, train_dataset=windows, **options)
@@ -118,7 +121,7 @@ def test_a_loss_that_is_not_a_number_stops_the_training_at_once(
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step == 6:
                 with torch.no_grad():
-                    kwargs["model"].bert.qa_outputs.bias.fill_(math.nan)
+                    kwargs["model"].model.qa_outputs.bias.fill_(math.nan)
 
     with pytest.raises(TrainingError, match="The loss became nan at step 7 of 20"):
         train(trainer_of(windows, tmp_path, callbacks=[Break()]))
@@ -153,7 +156,7 @@ def test_the_loss_is_the_weighted_sum_of_answers_and_teacher(
 ) -> None:
     student, teacher = tiny_bert(0), tiny_bert(1)
 
-    def loss(weight: float, taught: nn.Module | None) -> float:
+    def loss(weight: float, taught: PreTrainedModel | None) -> float:
         trainer = trainer_of(
             windows,
             tmp_path,
@@ -195,12 +198,15 @@ def test_padding_has_no_share_in_the_loss(windows: TrainingWindows, tmp_path: Pa
 
 
 def test_the_teacher_is_left_alone(windows: TrainingWindows, tmp_path: Path) -> None:
-    teacher = tiny_bert(1)
+    teacher = tiny_bert(1).train()
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     trainer = trainer_of(windows, tmp_path, teacher=teacher)
     train(trainer)
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
-    assert not teacher.training
+    assert teacher.training
+    assert all(parameter.requires_grad for parameter in teacher.parameters())
+    rates = {module.p for module in teacher.modules() if isinstance(module, nn.Dropout)}
+    assert rates == {0.1}
 
 
 def test_it_takes_the_place_of_a_trainer_in_a_users_pipeline(

@@ -48,8 +48,9 @@ class Azure:
     A request whose method and path hold what is in `refusals` gets that status, code and message;
     an operation on a path in `failures` begins well and then fails with that code and message.
     `scoring_uri`, where it is set, is that of the endpoints; otherwise they are asked here, and a
-    deployment answers as it should or with what is in `answers`. `counted` is what its monitor has
-    of each minute of a deployment: the class of status codes, the requests and their milliseconds.
+    deployment answers as it should or with what is in `answers`, one in `without_types` only to two
+    inputs. `counted` is what its monitor has of each minute of a deployment: the class of status
+    codes, the requests and their milliseconds.
     """
 
     url: str
@@ -59,6 +60,7 @@ class Azure:
     failures: dict[str, tuple[str, str]] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
     answers: dict[str, Object] = field(default_factory=dict)
+    without_types: set[str] = field(default_factory=set)
     counted: dict[str, list[tuple[datetime, str, float, float]]] = field(default_factory=dict)
     metrics: set[str] = field(default_factory=lambda: set(METRICS))
     scoring_uri: str | None = None
@@ -70,7 +72,7 @@ class Azure:
     def clear(self) -> None:
         for kept in (
             *(self.objects, self.blobs, self.refusals, self.failures, self.changes),
-            *(self.answers, self.counted, self._metadata, self._operations),
+            *(self.answers, self.without_types, self.counted, self._metadata, self._operations),
         ):
             kept.clear()
         self.metrics, self.scoring_uri, self.signed_in = set(METRICS), None, True
@@ -222,6 +224,8 @@ class Azure:
         if deployment in self.answers:
             return JSONResponse(self.answers[deployment])
         sent = json.loads(await request.body())["inputs"]
+        if deployment in self.without_types and len(sent) > 2:
+            return refusal(400, "BadRequest", "Invalid number of inputs")
         shape = sent[0]["shape"]
         outputs = [
             {"name": name, "datatype": "FP32", "shape": shape, "data": [0.5] * shape[1]}

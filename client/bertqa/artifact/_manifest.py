@@ -69,7 +69,8 @@ class VersionManifest:
     `files` maps a file's name to its sha256; `scores` were measured on these very files, None
     where they were not; `parent` is the version that this one was made from; `published` is ISO
     8601 in UTC; `inputs_sha256` is the digest of all that decides what a build makes, by which a
-    version that was built before is found.
+    version that was built before is found; `family` is the `model_type` of Hugging Face, and
+    `inputs` are the names of the model's inputs, where the release that built it wrote them.
 
     Keys that this release does not know are ignored, so that a newer one can add some. A change
     that older releases must not overlook raises `schema_version`.
@@ -88,6 +89,8 @@ class VersionManifest:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     toolchain: Mapping[str, str] = field(default_factory=dict)
     inputs_sha256: str = ""
+    family: str = ""
+    inputs: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:

@@ -21,7 +21,8 @@ class ModelInfo:
     """All that a client needs to know of a model version, and what people want to know.
 
     `max_seq_len` and `doc_stride` are in tokens; `f1` and `exact_match` in percent, measured on
-    `dataset`, or None where the version was not scored.
+    `dataset`, or None where the version was not scored; `family` is the `model_type` of Hugging
+    Face.
     """
 
     tokenizer_json: str
@@ -33,6 +34,7 @@ class ModelInfo:
     exact_match: float | None = None
     dataset: str = ""
     toolchain: str = ""
+    family: str = ""
 
     @property
     def tokenizer_sha256(self) -> str:
@@ -54,6 +56,7 @@ class ModelInfo:
             "exact_match": self.exact_match,
             "dataset": self.dataset,
             "toolchain": self.toolchain,
+            "family": self.family,
         }
         return {key: str(value) for key, value in entries.items() if value not in (None, "")}
 
@@ -92,6 +95,7 @@ class ModelInfo:
                 exact_match=_optional_float(rt_info.get("exact_match")),
                 dataset=rt_info.get("dataset", ""),
                 toolchain=rt_info.get("toolchain", ""),
+                family=rt_info.get("family", ""),
             )
         except (ValueError, binascii.Error, zlib.error) as error:
             raise NotAQAModelError(f"The model's rt_info is damaged: {error}.") from error

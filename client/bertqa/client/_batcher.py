@@ -16,6 +16,9 @@ from bertqa.transport import InferResult
 
 Outcome = list[Answer] | BertQAError
 
+_Key = tuple[int | None, tuple[str, ...], int]
+"""A version, the inputs that it takes, and a padded length."""
+
 
 @dataclass(slots=True, eq=False)
 class InFlightQuestion:
@@ -67,6 +70,13 @@ class PendingWindow:
         if isinstance(self.windows, Windows):
             return self.windows.tokens_in(self.index)
         return len(self.windows[self.index])
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs that the window is made for."""
+        if isinstance(self.windows, Windows):
+            return self.windows.inputs
+        return self.windows[self.index].inputs
 
     @property
     def is_wanted(self) -> bool:
@@ -192,15 +202,16 @@ class Batcher:
 
     def _make_batches(self) -> None:
         """Make batches of what is gathered, those with windows of early questions first."""
-        groups: dict[tuple[int | None, int], list[PendingWindow]] = defaultdict(list)
+        groups: dict[_Key, list[PendingWindow]] = defaultdict(list)
         for pending in self._gathered:
             if pending.is_wanted:
-                groups[pending.version, padded_length(pending.length)].append(pending)
+                key = pending.version, pending.inputs, padded_length(pending.length)
+                groups[key].append(pending)
         self._gathered = []
         self._gather()
         batches = [
             (version, group[first : first + size])
-            for (version, length), group in groups.items()
+            for (version, _, length), group in groups.items()
             for size in [max(self._token_budget // length, 1)]
             for first in range(0, len(group), size)
         ]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from bertqa import _defaults
 from bertqa.artifact import (
-    ATTENTION_MASK,
     END_LOGITS,
-    INPUT_IDS,
+    INPUTS,
     START_LOGITS,
     TOKEN_TYPE_IDS,
     ModelInfo,
@@ -19,7 +18,8 @@ from bertqa.errors import InvalidOptionError, NotAQAModelError
 from bertqa.qa import Pace, QATokenizer, Windows, no_pace
 from bertqa.transport import ModelMetadata
 
-_INPUT_TYPES = dict.fromkeys((INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS), "INT64")
+_INPUT_TYPES = dict.fromkeys(INPUTS, "INT64")
+_OPTIONAL = {TOKEN_TYPE_IDS}  # Many families have no token types.
 _OUTPUT_TYPES = dict.fromkeys((START_LOGITS, END_LOGITS), "FP32")
 
 
@@ -32,12 +32,14 @@ class ModelSpec:
         max_seq_len: The default length of a window, in tokens.
         doc_stride: The default overlap of neighbouring windows, in tokens.
         limit: The greatest `max_seq_len` that the model takes, None where that is not known.
+        inputs: The names of the model's inputs.
     """
 
     tokenizer: QATokenizer
     max_seq_len: int
     doc_stride: int
     limit: int | None
+    inputs: tuple[str, ...] = INPUTS
 
     def windows(
         self,
@@ -82,6 +84,7 @@ class ModelSpec:
             doc_stride=doc_stride,
             max_question_len=max_question_len,
             pace=pace,
+            inputs=self.inputs,
         )
 
 
@@ -129,6 +132,16 @@ class ModelRegistry:
             self._specs.clear()
             self.served = ()
 
+    def forget_default(self, spec: ModelSpec) -> None:
+        """Forget the spec of the server's default version, if it is still this one.
+
+        Args:
+            spec: What was the spec of the default version.
+        """
+        with self._lock:
+            if self._specs.get(None) == spec:
+                del self._specs[None]
+
     def has_met(self, version: int | None) -> bool:
         """Whether a version was ever learned; `forget` does not change this.
 
@@ -158,7 +171,8 @@ class ModelRegistry:
             Its spec.
 
         Raises:
-            NotAQAModelError: The model lacks an input, an output, or a tokenizer.
+            NotAQAModelError: The model lacks an input, an output, or a tokenizer, or has an input
+                that a client cannot fill.
         """
         _check_signature(metadata)
         spec = self._spec(metadata)
@@ -180,9 +194,14 @@ class ModelRegistry:
             self._specs[None] = spec
 
     def _spec(self, metadata: ModelMetadata) -> ModelSpec:
+        inputs = tuple(name for name in INPUTS if name in metadata.inputs)
         if self.tokenizer is not None:
             return ModelSpec(
-                self.tokenizer, _defaults.MAX_SEQ_LEN, _defaults.DOC_STRIDE, limit=None
+                self.tokenizer,
+                _defaults.MAX_SEQ_LEN,
+                _defaults.DOC_STRIDE,
+                limit=None,
+                inputs=inputs,
             )
         info = ModelInfo.from_rt_info(metadata.rt_info)
         digest = info.tokenizer_sha256
@@ -191,7 +210,13 @@ class ModelRegistry:
             if tokenizer is None:
                 tokenizer = QATokenizer.from_json(info.tokenizer_json)
                 self._tokenizers[digest] = tokenizer
-        return ModelSpec(tokenizer, info.max_seq_len, info.doc_stride, limit=info.max_seq_len)
+        return ModelSpec(
+            tokenizer,
+            info.max_seq_len,
+            info.doc_stride,
+            limit=info.max_seq_len,
+            inputs=inputs,
+        )
 
 
 def _check_signature(metadata: ModelMetadata) -> None:
@@ -200,6 +225,8 @@ def _check_signature(metadata: ModelMetadata) -> None:
         ("output", _OUTPUT_TYPES, metadata.outputs),
     ):
         for name, datatype in wanted.items():
+            if name in _OPTIONAL and name not in found:
+                continue
             if name not in found:
                 raise NotAQAModelError(
                     f"The model {metadata.name!r} is not a question-answering model: it has no "
@@ -210,3 +237,9 @@ def _check_signature(metadata: ModelMetadata) -> None:
                     f"The model {metadata.name!r} is not a question-answering model: its {kind} "
                     f"{name!r} is {found[name]}, but it has to be {datatype}."
                 )
+    unknown = sorted(metadata.inputs.keys() - _INPUT_TYPES.keys())
+    if unknown:
+        raise NotAQAModelError(
+            f"The model {metadata.name!r} cannot be asked: a client cannot fill its input "
+            f"{unknown[0]!r}."
+        )

@@ -142,10 +142,13 @@ class Question:
     def _answer_once(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
         spec = yield from _spec_of(registry, version)
         windows = yield from self._computed(partial(self._windows, spec))
+        results: list[WindowResult]
         try:
-            results: list[WindowResult] = yield RunInference(windows, version)
+            results = yield RunInference(windows, version)
         except BertQAError as error:
-            raise self._with_length(error, spec) from error
+            if version is None and isinstance(error, ProtocolError):
+                yield from _require_same_default(registry, spec, error)
+            raise self._with_length(error, spec) from error.__cause__
         registry.has_answered = True
         found = _versions(results)
         # The version that answered most of the windows, of two as good the newer one.
@@ -237,6 +240,22 @@ def _may_pass(error: BertQAError, registry: ModelRegistry, version: int | None) 
     # A server that starts again knows neither the model nor any version for a moment.
     is_version = isinstance(error, ModelNotReadyError)
     return registry.has_met(version) if is_version else registry.has_met_any
+
+
+def _require_same_default(
+    registry: ModelRegistry, spec: ModelSpec, error: ProtocolError
+) -> Generator[FetchMetadata, ModelSpec, None]:
+    """Refuse to go on with a spec that is not that of the default version any more.
+
+    Raises:
+        VersionNotFoundError: The server has another default version by now, maybe of another
+            family, which takes other inputs.
+    """
+    registry.forget_default(spec)
+    if (yield from _spec_of(registry, None)) != spec:
+        raise VersionNotFoundError(
+            "The server's default version takes other inputs now.", detail=str(error)
+        ) from error
 
 
 def _naming_versions(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertqa import _defaults
-from bertqa.artifact import ATTENTION_MASK, END_LOGITS, INPUT_IDS, START_LOGITS, TOKEN_TYPE_IDS
+from bertqa.artifact import END_LOGITS, START_LOGITS
 from bertqa.errors import ProtocolError
 from bertqa.qa._decoding import Logits
 from bertqa.qa._windows import Window
@@ -32,20 +32,16 @@ def collate(windows: Sequence[Window]) -> dict[str, NDArray[np.int64]]:
     The attention mask hides the padding from the model, so that its token does not matter.
 
     Args:
-        windows: At least one window.
+        windows: At least one window, all for models with the same inputs.
 
     Returns:
         The model's inputs by name: INT64 `[windows, tokens]`, padded with zeros to a common length.
     """
     shape = len(windows), padded_length(max(map(len, windows)))
-    inputs = {
-        name: np.zeros(shape, dtype=np.int64)
-        for name in (INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS)
-    }
+    inputs = {name: np.zeros(shape, dtype=np.int64) for name in windows[0].inputs}
     for row, window in enumerate(windows):
-        inputs[INPUT_IDS][row, : len(window)] = window.input_ids
-        inputs[ATTENTION_MASK][row, : len(window)] = 1
-        inputs[TOKEN_TYPE_IDS][row, : len(window)] = window.token_type_ids
+        for name, array in inputs.items():
+            array[row, : len(window)] = getattr(window, name)
     return inputs
 
 

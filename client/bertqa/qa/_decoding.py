@@ -236,7 +236,9 @@ class SquadDecoder:
         )
         starts, ends = starts[valid], ends[valid]
         offsets = np.stack([window.offsets[starts, 0], window.offsets[ends, 1]], axis=1)
-        return offsets, logits.start[starts] + logits.end[ends]
+        holds_text = offsets[:, 0] < offsets[:, 1]
+        scores = logits.start[starts] + logits.end[ends]
+        return offsets[holds_text], scores[holds_text]
 
 
 def _probabilities(logits: FloatArray, first: int, last: int) -> tuple[float, FloatArray]:

@@ -21,6 +21,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from bertqa import _defaults
+from bertqa.qa._offsets import METASPACE, dividing, exact_offsets
 from bertqa.qa._tokenizers import tokenizer_errors
 from bertqa.qa._windows import OUTSIDE, Tokens
 
@@ -52,6 +53,7 @@ _PIECES_AT_ONCE = 8
 _SEARCHED_AT_ONCE = 100_000
 # How often a thread that waits for another one looks at the deadline, in seconds.
 _LOOK_SECONDS = 0.02
+_IN_NO_VOCABULARY = "\U00012000"  # A cuneiform sign.
 _CANNOT_ENCODE = "The tokenizer cannot encode the text"
 
 
@@ -87,6 +89,8 @@ class Encoder:
         splits = isinstance(tokenizer.normalizer, BertNormalizer)
         splits = splits and tokenizer.normalizer.handle_chinese_chars
         self._edge = _EDGE_OR_IDEOGRAPH if splits else _EDGE
+        self._metaspace = tokenizer.token_to_id(METASPACE)
+        self._special, self._unknown = _special_and_unknown(tokenizer)
         self._kept = _Kept()
 
     def question(self, text: str, limit: int, pace: Pace = no_pace) -> NDArray[np.int32]:
@@ -140,17 +144,45 @@ class Encoder:
             tokens.word_offsets[cut] = piece.word_offsets
         return tokens
 
+    def _tokens_of(self, text: str, encoding: Encoding, first: int) -> Tokens:
+        """Return the tokens of a piece of a text that begins at a character."""
+        ids = self._plain_ids(encoding.ids)
+        count = len(ids)
+        flat = np.fromiter(chain.from_iterable(encoding.offsets), np.int32, 2 * count)
+        offsets = flat.reshape(-1, 2)
+        # BERT's words have no white space at their edges, and in ASCII no punctuation either.
+        if not self._can_cut:
+            offsets = exact_offsets(text, offsets, ids == self._metaspace)
+        is_plain = self._can_cut and text.isascii()
+        words = _word_offsets(encoding, offsets, None if is_plain else dividing(text, offsets))
+        if first:
+            offsets += first
+            words += first
+        return Tokens(ids, offsets, words)
+
+    def _plain_ids(self, ids: list[int]) -> NDArray[np.int32]:
+        """Return the ids of a text's tokens, none of which is special.
+
+        A unigram model has special tokens among its pieces, and finds them in a text too.
+        """
+        found = np.array(ids, dtype=np.int32)
+        if self._unknown is not None and not self._can_cut:
+            found[np.isin(found, self._special)] = self._unknown
+        return found
+
     def _encoded(self, text: str, pace: Pace) -> Iterator[Tokens]:
         """Yield the tokens of each piece of a text."""
         if len(text) <= _defaults.LONG_TEXT:
             plain = None if self._plain is None else self._plain.encode(text)
-            yield plain or _tokens_of(self._tokenizer.encode(text, add_special_tokens=False), 0)
+            yield plain or self._tokens_of(
+                text, self._tokenizer.encode(text, add_special_tokens=False), 0
+            )
             return
         pieces = self._pieces(text, pace)
         while some := list(islice(pieces, _PIECES_AT_ONCE)):
             firsts, texts = zip(*some, strict=True)
             encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-            yield from map(_tokens_of, encodings, firsts)
+            yield from map(self._tokens_of, texts, encodings, firsts)
 
     def _pieces(self, text: str, pace: Pace) -> Iterator[tuple[int, str]]:
         """Yield where each piece of a text begins, with the piece."""
@@ -270,19 +302,26 @@ class _Kept:
         return tokens
 
 
-def _tokens_of(encoding: Encoding, first: int) -> Tokens:
-    """Return the tokens of a piece of a text that begins at a character."""
-    ids = np.array(encoding.ids, dtype=np.int32)
-    count = len(ids)
-    flat = np.fromiter(chain.from_iterable(encoding.offsets), np.int32, 2 * count)
-    offsets = flat.reshape(-1, 2)
-    if first:
-        offsets += first
-    return Tokens(ids, offsets, _word_offsets(encoding, offsets))
+def _special_and_unknown(tokenizer: Tokenizer) -> tuple[NDArray[np.int32], int | None]:
+    """Return the special tokens, and the one that stands for text that the vocabulary lacks."""
+    ids = tokenizer.encode(_IN_NO_VOCABULARY, add_special_tokens=False).ids
+    unknown = ids[-1] if ids else None
+    added = tokenizer.get_added_tokens_decoder()
+    special = {number for number, token in added.items() if token.special}
+    return np.array(sorted(special - {unknown}), dtype=np.int32), unknown
 
 
-def _word_offsets(encoding: Encoding, offsets: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the offsets of each token's word; a token without a word is one by itself."""
+def _word_offsets(
+    encoding: Encoding, offsets: NDArray[np.int32], divided: NDArray[np.bool_] | None
+) -> NDArray[np.int32]:
+    """Return the offsets of each token's word; a token without a word is one by itself.
+
+    Args:
+        encoding: The tokens.
+        offsets: INT32 `[tokens, 2]`.
+        divided: Whether a word ends before each token, whatever the tokenizer takes for a word,
+            `[tokens]`; None where it always ends words so.
+    """
     count = len(offsets)
     if not count:
         return offsets
@@ -294,6 +333,8 @@ def _word_offsets(encoding: Encoding, offsets: NDArray[np.int32]) -> NDArray[np.
     begins[0] = True
     np.not_equal(words[1:], words[:-1], out=begins[1:])
     begins |= words == OUTSIDE
+    if divided is not None:
+        begins |= divided
     first = np.flatnonzero(begins)
     last = np.empty_like(first)
     last[:-1] = first[1:] - 1

@@ -14,7 +14,7 @@ from bertqa import _defaults
 from bertqa._checks import path as path_of
 from bertqa._checks import whole
 from bertqa._reason import reason_of
-from bertqa.artifact import open_regular
+from bertqa.artifact import INPUTS, open_regular
 from bertqa.errors import (
     InvalidContextError,
     InvalidOptionError,
@@ -43,10 +43,18 @@ class QATokenizer:
             of special tokens are changed.
 
     Raises:
-        TokenizerError: The tokenizer does not join a question and a context.
+        TokenizerError: The tokenizer does not join a question and a context, or pads on the left.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
+        padding = tokenizer.padding
+        if padding is not None and padding["direction"] == "left":
+            raise TokenizerError(
+                "The tokenizer pads on the left, but windows are padded on the right, which moves "
+                "every token for a model that learned positions with the padding before it. Set "
+                "the padding's direction in the tokenizer.json to Right if the model was trained "
+                "so."
+            )
         with tokenizer_errors("The tokenizer cannot be used"):
             self._encoder = Encoder(tokenizer)
             self._tokenizer = tokenizer
@@ -141,6 +149,7 @@ class QATokenizer:
         doc_stride: int = _defaults.DOC_STRIDE,
         max_question_len: int = _defaults.MAX_QUESTION_LEN,
         pace: Pace = no_pace,
+        inputs: tuple[str, ...] = INPUTS,
     ) -> Windows:
         """Cut a context into windows, each of which begins with the question.
 
@@ -153,6 +162,7 @@ class QATokenizer:
             max_question_len: How many tokens of the question are kept.
             pace: Called between the steps where a text is long; it may raise an error, which ends
                 the work.
+            inputs: The names of the model's inputs.
 
         Returns:
             At least one window; together they cover the context.
@@ -191,7 +201,7 @@ class QATokenizer:
                 f"question of {len(question_ids)} tokens and {special} special tokens."
             )
         stride = doc_stride if doc_stride < room else room // 2
-        return Windows(self._template, question_ids, tokens, room, stride)
+        return Windows(self._template, question_ids, tokens, room, stride, inputs)
 
 
 def _template_of(tokenizer: Tokenizer) -> Template:

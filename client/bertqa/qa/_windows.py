@@ -9,6 +9,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from bertqa.artifact import INPUTS
+
 OUTSIDE = -1
 # Windows that are made at once.
 _FEW = 8
@@ -24,12 +26,14 @@ class Window:
         offsets: INT64 `[tokens, 2]`: where in the context each token begins and ends, in
             characters; -1 for tokens that are not of the context.
         word_offsets: INT64 `[tokens, 2]`: the same for the word that the token is part of.
+        inputs: The names of the model's inputs.
     """
 
     input_ids: NDArray[np.int64]
     token_type_ids: NDArray[np.int64]
     offsets: NDArray[np.int64]
     word_offsets: NDArray[np.int64]
+    inputs: tuple[str, ...] = INPUTS
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -87,6 +91,10 @@ class Windows(Sequence[Window]):
         tokens: The context.
         room: How many tokens of the context a window holds at most.
         stride: How many of them neighbouring windows share; less than `room`.
+        inputs: The names of the model's inputs.
+
+    Attributes:
+        inputs: The same.
     """
 
     def __init__(
@@ -96,7 +104,9 @@ class Windows(Sequence[Window]):
         tokens: Tokens,
         room: int,
         stride: int,
+        inputs: tuple[str, ...] = INPUTS,
     ) -> None:
+        self.inputs = inputs
         before, between, after = template.before, template.between, template.after
         self._head = np.concatenate([before.ids, question_ids, between.ids])
         self._tail = after.ids
@@ -157,4 +167,5 @@ class Windows(Sequence[Window]):
             token_type_ids=np.concatenate([self._types[:end], self._tail_types]),
             offsets=offsets[0],
             word_offsets=offsets[1],
+            inputs=self.inputs,
         )

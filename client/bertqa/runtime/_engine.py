@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 from bertqa.artifact import INPUTS, MODEL_NAME, OUTPUTS, ModelInfo
 from bertqa.errors import ClientStateError, DeadlineExceededError, VersionNotFoundError
@@ -17,15 +18,17 @@ class Engine(ABC):
     all cores for one.
     """
 
-    def __init__(self, info: ModelInfo, version: int = 1) -> None:
+    def __init__(self, info: ModelInfo, version: int = 1, inputs: Iterable[str] = INPUTS) -> None:
         """Describe the model.
 
         Args:
             info: The model's description of itself.
             version: The version's number, which every result names.
+            inputs: The names of the model's inputs.
         """
         self.info = info
         self.version = version
+        self.inputs = tuple(inputs)
         self._lock = threading.Lock()
         self._closed = False
 
@@ -84,7 +87,7 @@ class Engine(ABC):
         return ModelMetadata(
             name=MODEL_NAME,
             versions=(self.version,),
-            inputs=dict.fromkeys(INPUTS, "INT64"),
+            inputs=dict.fromkeys(self.inputs, "INT64"),
             outputs=dict.fromkeys(OUTPUTS, "FP32"),
             rt_info=self.info.to_rt_info(),
         )

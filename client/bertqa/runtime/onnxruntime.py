@@ -75,7 +75,7 @@ class OnnxRuntimeEngine(Engine):
         if info is None:
             properties_of_model = self.session.get_modelmeta().custom_metadata_map
             info = ModelInfo.from_rt_info(properties_of_model)
-        super().__init__(info, version)
+        super().__init__(info, version, [port.name for port in self.session.get_inputs()])
 
     def run(self, inputs: Inputs) -> Outputs:
         """See `Engine.run`."""

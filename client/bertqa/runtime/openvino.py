@@ -49,7 +49,8 @@ class OpenVINOEngine(Engine):
             )
         except RuntimeError as error:
             raise ModelLoadError(f"OpenVINO cannot load {model}.", detail=str(error)) from error
-        super().__init__(info or read_ir_info(read), version)
+        inputs = [port.get_any_name() for port in self.compiled.inputs]
+        super().__init__(info or read_ir_info(read), version, inputs)
         self._request = self.compiled.create_infer_request()
 
     def run(self, inputs: Inputs) -> Outputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from azure.ai.ml.entities import EndpointAuthKeys, OnlineEndpoint
 from azure.core.exceptions import ServiceResponseError
 
 from bertqa import QAClient
-from bertqa.artifact import INPUTS, MODEL_NAME, OUTPUTS
+from bertqa.artifact import INPUTS, MODEL_NAME, OUTPUTS, TOKEN_TYPE_IDS
 from bertqa_deploy.azureml.versions import deployment_name
 from bertqa_deploy.azureml.workspace import translated_errors
 from bertqa_deploy.errors import AzureError, DeployError
@@ -80,16 +81,11 @@ class Scoring:
             AzureError: The deployment does not answer; or Azure refuses or fails.
         """
         name = deployment_name(version)
-        ones = {"shape": [1, _TOKENS], "datatype": "INT64", "data": [1] * _TOKENS}
-        body = json.dumps({"inputs": [{"name": each, **ones} for each in INPUTS]})
-        with TemporaryDirectory() as folder:
-            file = Path(folder, "request.json")
-            file.write_text(body, encoding="utf-8")
-            with translated_errors(f"get an answer from {name}"):
-                try:
-                    text = self._invoke(name, file)
-                except ServiceResponseError:  # The SDK may use a connection that has ended.
-                    text = self._invoke(name, file)
+        try:
+            text = self._run(name, INPUTS)
+        except AzureError:
+            # Of a route of inference alone no inputs can be read: the model may have two.
+            text = self._run(name, [each for each in INPUTS if each != TOKEN_TYPE_IDS])
         try:
             answer = json.loads(text)
             served, outputs = answer["model_version"], answer["outputs"]
@@ -104,6 +100,18 @@ class Scoring:
             raise DeployError(f"{name} answers as version {served}.")
         if not is_sound:
             raise DeployError(f"{name} does not answer with numbers.", detail=text)
+
+    def _run(self, deployment: str, inputs: Iterable[str]) -> str:
+        ones = {"shape": [1, _TOKENS], "datatype": "INT64", "data": [1] * _TOKENS}
+        body = json.dumps({"inputs": [{"name": each, **ones} for each in inputs]})
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "request.json")
+            file.write_text(body, encoding="utf-8")
+            with translated_errors(f"get an answer from {deployment}"):
+                try:
+                    return self._invoke(deployment, file)
+                except ServiceResponseError:  # The SDK may use a connection that has ended.
+                    return self._invoke(deployment, file)
 
     def _invoke(self, deployment: str, request: Path) -> str:
         return str(

@@ -224,6 +224,11 @@ def test_a_version_that_answers_wrongly_gets_no_traffic(
     assert (operator.traffic, operator.memory()) == ({"version-1": 100}, Memory({1: 100}))
 
 
+def test_a_version_of_a_family_without_token_types_is_proven_too(operator: Operator) -> None:
+    operator.azure.without_types.add("version-2")
+    assert operator.move({2: 100.0}).split == {2: 100}
+
+
 def test_the_question_is_repeated_where_the_connection_has_ended(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
