@@ -17,10 +17,10 @@ from torch import Tensor
 
 from bertqa.artifact import OUTPUTS, ModelInfo, synthetic_inputs
 from bertqa.runtime.openvino import MODEL_INFO
+from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.errors import BuildError
 from bertqa_build.model import SpanModel
 from bertqa_build.onnx_folding import fold_quantized_weights
-from bertqa_build.quantization import compiled_quantizers
 from bertqa_build.quiet import quiet
 
 ONNX_OPSET = 17

@@ -268,7 +268,10 @@ def test_a_reader_of_the_errors_that_goes_away_causes_no_traceback(tmp_path: Pat
     assert (ended.returncode, ended.stdout) == (1, b"")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["ascii", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("latin-1", "cp1252"))],
+)
 def test_a_terminal_without_unicode_gets_codes_and_valid_json(
     tmp_path: Path, encoding: str
 ) -> None:

@@ -19,7 +19,8 @@ from bertqa.client import AskOptions, BatchReport, answer_file
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import headline, highlighted
-from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
+from bertqa_cli.grouping import grouped_options
+from bertqa_cli.options import DefaultConnectionOptions, Json, Version
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole, output_file
 

@@ -12,7 +12,8 @@ from rich.markup import escape
 from bertqa.artifact import Repository, Split
 from bertqa_cli.console import print_json, print_step, print_text, stdout
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.options import Back, Force, Json, Percents, To, grouped_options, split_of
+from bertqa_cli.grouping import grouped_options
+from bertqa_cli.options import Back, Force, Json, Percents, To, split_of
 from bertqa_cli.rollouts import (
     RolloutOptions,
     ShowStatus,

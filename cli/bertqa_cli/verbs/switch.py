@@ -11,6 +11,7 @@ import typer
 from bertqa.artifact import Repository, Split
 from bertqa_cli.console import print_json, print_step, print_text, stderr
 from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
     DEFAULT_CHART,
     DEFAULT_NAMESPACE,
@@ -24,7 +25,6 @@ from bertqa_cli.options import (
     Percents,
     Release,
     To,
-    grouped_options,
     helm_of,
     split_of,
 )

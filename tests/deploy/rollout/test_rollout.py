@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bertqa.errors import ConfigChangedError, InvalidOptionError
+from bertqa.errors import ConfigChangedError
 from bertqa_deploy.errors import (
     InconclusiveError,
     MetricMissingError,
@@ -28,7 +28,6 @@ from bertqa_deploy.rollout import (
     Rollout,
     State,
     Verdict,
-    ramp,
 )
 from tests.deploy.rollout.simulated import KilledError, SimulatedTarget
 
@@ -376,40 +375,3 @@ def test_the_result_has_the_same_keys_for_every_target() -> None:
         *("split", "version", "requests", "failed", "p95_ms", "good_p95_ms"),
         *("verdict", "reason"),
     }
-
-
-@pytest.mark.parametrize(
-    ("start", "goal", "steps", "way"),
-    [
-        ({1: 100}, {2: 100}, (100,), [{2: 100}]),
-        ({1: 100}, {2: 100}, (5, 50), [{1: 95, 2: 5}, {1: 50, 2: 50}, {2: 100}]),
-        ({1: 100}, {1: 90, 2: 10}, (5, 25, 100), [{1: 95, 2: 5}, {1: 90, 2: 10}]),
-        ({1: 90, 2: 10}, {2: 100}, (5, 25, 100), [{1: 75, 2: 25}, {2: 100}]),
-        ({1: 60, 2: 40}, {3: 100}, (50,), [{1: 30, 2: 20, 3: 50}, {3: 100}]),
-        ({1: 100}, {1: 100}, (50,), [{1: 100}]),
-    ],
-)
-def test_the_way_from_one_split_to_another(
-    start: dict[int, float],
-    goal: dict[int, float],
-    steps: tuple[int, ...],
-    way: list[dict[int, float]],
-) -> None:
-    assert ramp(start, goal, steps) == way
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"steps": ()},
-        {"steps": (50, 5)},
-        {"steps": (0, 100)},
-        {"steps": (50, 101)},
-        {"interval_seconds": 0},
-        {"pause_seconds": -1.0},
-        {"pause_seconds": 10.0, "delay_seconds": 10.0},
-    ],
-)
-def test_a_plan_that_contradicts_itself_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(InvalidOptionError):
-        Plan(**options)

@@ -167,9 +167,9 @@ def alone(target: Path) -> Iterator[None]:
     """
     path = target.with_name(f"{target.name}.lock")
     lock = file_lock(path)
-    if not target.parent.is_dir():  # The lock would make it.
-        raise DataError(f"{target} cannot be written: there is no directory {target.parent}.")
     try:
+        if not target.parent.is_dir():  # The lock would make it.
+            raise DataError(f"{target} cannot be written: there is no directory {target.parent}.")
         lock.acquire(timeout=0)
     except Timeout as error:
         raise DataError(
