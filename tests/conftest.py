@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from bertqa.artifact import Repository
-from tests.support.kinds import KINDS, THOROUGH_FIXTURES, kind_of, rank
+from tests.support.kinds import KINDS, is_thorough, kind_of, rank
 from tests.support.ports import free_port
 from tests.support.processes import end_with_this_process
 
@@ -30,6 +31,11 @@ def pytest_configure() -> None:
     end_with_this_process()
 
 
+@functools.cache
+def _below_tests(path: Path) -> Path:
+    return path.relative_to(TESTS) if path.is_relative_to(TESTS) else path
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its kind; workers of pytest-xdist begin with those that take longest."""
@@ -37,11 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         marks = [mark.name for mark in item.iter_markers() if mark.name in KINDS]
+        path = _below_tests(item.path)
         if not marks:
-            path = item.path.relative_to(TESTS) if item.path.is_relative_to(TESTS) else item.path
             marks = [kind_of(path, fixtures)]
             item.add_marker(marks[0])
-        if not set(THOROUGH_FIXTURES).isdisjoint(fixtures):
+        if is_thorough(path, fixtures):
             item.add_marker("thorough")
         ranks[item] = rank(marks[0])
         if item.get_closest_marker("ovms"):

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
 from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
+from bertqa_build.checkpoint_config import read_config
+from bertqa_build.checkpoint_weights import load_weights, require_computes
 from bertqa_build.errors import CheckpointError, MissingCheckpointError
-from bertqa_build.families import Family, family_of, model_types
+from bertqa_build.families import family_of
 from bertqa_build.quiet import quiet
 from bertqa_build.tokenizer_file import TOKENIZER_FILES, load_tokenizer
 
@@ -34,12 +35,14 @@ class Checkpoint:
         tokenizer_json: The text of its `tokenizer.json`.
         description: Where both come from, in one line, with the revision of a hub's checkpoint.
         revision: The commit that a hub id was resolved to; empty for a directory or a package.
+        notes: What of it was left out or changed, a remark each.
     """
 
     model: PreTrainedModel
     tokenizer_json: str
     description: str
     revision: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def load_checkpoint(
@@ -68,12 +71,16 @@ def load_checkpoint(
 
     Raises:
         CheckpointError: The checkpoint or the adapter cannot be found or read, is of a family that
-            cannot be built, has no head, or has a tokenizer that does not fit it.
+            cannot be built, has no head, has tensors too many or too few, or has a tokenizer that
+            does not fit it.
     """
     folder = _locate(source, directory)
-    family = _family(folder, source, max_seq_len)
+    config = read_config(folder, source, max_seq_len)
+    tokenizer_json = load_tokenizer(folder, source, config.vocab_size)
+    family = family_of(config.model_type)
     torch.manual_seed(seed)
-    model, missing = _load_model(family, folder, source)
+    weights = load_weights(family, config, folder, source, needs_head=needs_head)
+    model, missing = weights.model, weights.missing
     revision = _revision(folder)
     description = f"{source}@{revision}" if revision else source
     if adapter is not None:
@@ -84,7 +91,7 @@ def load_checkpoint(
     if body:
         raise CheckpointError(
             f"The checkpoint {source} lacks {len(body)} tensors of {family.name}, such as "
-            f"{body[0]}."
+            f"{body[0]}, which would be random. Download it again, or name a complete one."
         )
     if missing and needs_head:
         raise CheckpointError(
@@ -92,8 +99,8 @@ def load_checkpoint(
             "random. Add a `finetune:` section to the recipe, or name a checkpoint that was "
             "trained on questions."
         )
-    tokenizer_json = load_tokenizer(folder, source, model.config.vocab_size)
-    return Checkpoint(model, tokenizer_json, description, revision)
+    require_computes(model, source)
+    return Checkpoint(model, tokenizer_json, description, revision, weights.notes)
 
 
 def _locate(source: str, directory: Path) -> Path:
@@ -132,55 +139,6 @@ def _locate_package(name: str) -> Path:
             if any(config.parent.glob("*.safetensors")):
                 return config.parent
     raise MissingCheckpointError(f"The Python package {name} contains no checkpoint.")
-
-
-def _family(folder: Path, source: str, max_seq_len: int) -> Family:
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{folder} is not a checkpoint in Hugging Face layout: its config.json is missing or "
-            "cannot be read.",
-            detail=str(error),
-        ) from error
-    if config.model_type not in model_types():
-        raise CheckpointError(
-            f"The checkpoint {source} has the model_type {config.model_type!r}, which cannot be "
-            f"built; {', '.join(model_types())} can."
-        )
-    family = family_of(config.model_type)
-    if config.num_labels != 2:
-        raise CheckpointError(
-            f"The checkpoint {source} has {config.num_labels} labels; a question-answering head "
-            "has 2, the start and the end."
-        )
-    positions = family.positions(config)
-    if positions is not None and max_seq_len > len(positions):
-        raise CheckpointError(
-            f"max_seq_len is {max_seq_len}, but the checkpoint {source} has only {len(positions)} "
-            "positions for tokens."
-        )
-    return family
-
-
-def _load_model(family: Family, folder: Path, source: str) -> tuple[PreTrainedModel, set[str]]:
-    """Return the model, and the names of the tensors that the checkpoint lacks."""
-    try:
-        with quiet():
-            loaded: Any = family.model_class.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                attn_implementation="eager",
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"The weights of the checkpoint {source} in {folder} cannot be loaded.",
-            detail=str(error),
-        ) from error
-    model, loading = loaded
-    return model.eval(), set(loading["missing_keys"])
 
 
 def _merge_adapter(model: PreTrainedModel, adapter: Path) -> tuple[PreTrainedModel, set[str]]:

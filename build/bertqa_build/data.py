@@ -57,7 +57,13 @@ class TrainingWindows(Dataset[dict[str, Any]]):
     def __init__(self, windows: Sequence[TrainingWindow], seed: int) -> None:
         self.windows = windows
         self.seed = seed
-        self.epoch = 0
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # with data loaders
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch whose answers are drawn, from 0."""
+        return int(self._epoch)
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -79,11 +85,11 @@ class TrainingWindows(Dataset[dict[str, Any]]):
         Args:
             epoch: The number of the epoch, from 0.
         """
-        self.epoch = epoch
+        self._epoch.fill_(epoch)
 
-    def sampler(self, batch_size: int) -> LengthGroupedSampler:
-        """Return the order in which to train on these windows."""
-        return LengthGroupedSampler(self, batch_size)
+    def sampler(self, batch_size: int, seed: int | None = None) -> LengthGroupedSampler:
+        """Return the order in which to train on these windows; see `LengthGroupedSampler`."""
+        return LengthGroupedSampler(self, batch_size, seed)
 
     def _draw(self, spans: tuple[tuple[int, int], ...], index: int) -> tuple[int, int]:
         if len(set(spans)) < 2:
@@ -101,18 +107,20 @@ class LengthGroupedSampler(Sampler[int]):
     Args:
         windows: The windows.
         batch_size: Windows in a batch.
+        seed: Decides the order; by default that of the windows.
     """
 
-    def __init__(self, windows: TrainingWindows, batch_size: int) -> None:
+    def __init__(self, windows: TrainingWindows, batch_size: int, seed: int | None = None) -> None:
         self.windows = windows
         self.batch_size = batch_size
+        self.seed = windows.seed if seed is None else seed
         self.lengths = np.array([len(window.input_ids) for window in windows.windows])
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng([self.windows.seed, self.windows.epoch])
+        rng = np.random.default_rng([self.seed, self.windows.epoch])
         order = rng.permutation(len(self.windows))
         group = _BATCHES_SORTED_TOGETHER * self.batch_size
         for first in range(0, len(order), group):

@@ -23,3 +23,7 @@ class MissingCheckpointError(CheckpointError, InvalidOptionError):
 
 class TrainingError(BuildError):
     """A training had to stop."""
+
+
+class StoppedElsewhereError(BuildError):
+    """The build stopped in another one of its processes, which reports the reason."""

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from bertqa.artifact import OUTPUTS, ModelInfo, synthetic_inputs
 from bertqa.runtime.openvino import MODEL_INFO
+from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.errors import BuildError
 from bertqa_build.model import SpanModel
 from bertqa_build.onnx_folding import fold_quantized_weights
-from bertqa_build.quantization import compiled_quantizers
 from bertqa_build.quiet import quiet
 
 ONNX_OPSET = 17
@@ -46,7 +46,7 @@ def to_openvino(module: SpanModel, *, quantized: bool = False) -> ov.Model:
     Raises:
         BuildError: The IR's logits differ from the module's.
     """
-    with quiet(), compiled_quantizers(), torch.no_grad():
+    with quiet(), compiled_quantizers(), torch.no_grad(), module.family.exporting():
         model = ov.convert_model(module.eval(), example_input=_example(module, 2, 16))
     for port, name in zip(model.inputs, module.inputs, strict=True):
         _name(port, name)
@@ -101,6 +101,7 @@ def to_onnx(module: SpanModel, *, quantized: bool = False) -> onnx.ModelProto:
         quiet(),
         compiled_quantizers(),
         torch.no_grad(),
+        module.family.exporting(),
         tempfile.TemporaryDirectory() as directory,
     ):
         plain = module.eval()

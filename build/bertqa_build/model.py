@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -32,6 +34,26 @@ class SpanModel(nn.Module):
         self.vocabulary: int = model.config.vocab_size
         positions = self.family.position_ids(model.config)
         self.register_buffer("position_ids", positions, persistent=False)
+
+    @property
+    def config(self) -> Any:
+        """The model's configuration, for what the Trainer and its integrations read of it."""
+        return self.model.config
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the table of word embeddings, for the Trainer's `neftune_noise_alpha`."""
+        return self.model.get_input_embeddings()
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None
+    ) -> None:
+        """Compute layers again in the backward pass, for the Trainer's `gradient_checkpointing`.
+
+        Args:
+            gradient_checkpointing_kwargs: Those of `torch.utils.checkpoint.checkpoint`.
+        """
+        model: Any = self.model
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None

@@ -32,6 +32,8 @@ from bertqa.artifact import (
     require_sound,
 )
 from bertqa.errors import RepositoryError
+from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
+from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.data import RecipeData
 from bertqa_build.errors import BuildError
@@ -40,15 +42,20 @@ from bertqa_build.families import family_of
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data, toolchain
 from bertqa_build.gate import judge, require_passed
 from bertqa_build.model import SpanModel
+from bertqa_build.processes import from_first, is_first
 from bertqa_build.progress import ProgressCallback
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
+from bertqa_build.sanity import require_known, require_same_logits, unknown_share
 from bertqa_build.scoring import score_onnx, score_openvino
 from bertqa_build.stages import finetune, quantize_and_train
 
 FP32 = "FP32"
 INT8 = "INT8"
 EXPORTED = "exported"
+
+_MENTIONED_SHARE = 0.1
+"""Percent of unknown tokens from which on a build mentions them."""
 
 _COPIES = 4
 """How often a build holds a model on disk at once: IR and ONNX, made and staged."""
@@ -139,14 +146,30 @@ class _Build:
         self.repository = repository
         self.folder = work_dir / recipe.name
         self.force = force
-        self.on_progress = on_progress
+        self.on_progress = on_progress if is_first() else ignore
 
     def run(self) -> BuildResult:
+        from_first(self._read)
+        if not is_first():
+            self._read()
+        fp32_print = fp32_fingerprint(self.recipe, self.checkpoint, self.digests)
+        int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
+        with self._alone():
+            fp32, int8 = from_first(lambda: (self._find(fp32_print), self._find(int8_print)))
+            if fp32 is None or int8 is None:
+                from_first(self._require_room)
+                model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
+                fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_print))
+                int8 = int8 or self._make_int8(model, fp32, int8_print)
+        return BuildResult(fp32, int8, self.repository.manifest(int8.version).gate)
+
+    def _read(self) -> None:
+        """Read all that the recipe names, and refuse what cannot be built of it."""
         recipe = self.recipe
         require_sound(self.repository, MODEL_NAME, onnx_model_name(MODEL_NAME))
         self._report("Reading the recipe's data and checkpoint")
         self.data = RecipeData(recipe)
-        digests = read_data(self.data)
+        self.digests = read_data(self.data)
         self.dataset = self.data.dataset(recipe.data.evaluation)
         self.checkpoint = load_checkpoint(
             recipe.source,
@@ -156,16 +179,18 @@ class _Build:
             max_seq_len=recipe.model.max_seq_len,
             seed=recipe.seed,
         )
-        fp32_print = fp32_fingerprint(recipe, self.checkpoint, digests)
-        int8_print = int8_fingerprint(recipe, fp32_print, digests)
-        with self._alone():
-            fp32, int8 = self._find(fp32_print), self._find(int8_print)
-            if fp32 is None or int8 is None:
-                self._require_room()
-                model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
-                fp32 = fp32 or self._make_fp32(model, fp32_print)
-                int8 = int8 or self._make_int8(model, fp32, int8_print)
-        return BuildResult(fp32, int8, self.repository.manifest(int8.version).gate)
+        self._require_sane()
+
+    def _require_sane(self) -> None:
+        """Say what was left out of the checkpoint, and that its tokenizer knows the language."""
+        for note in self.checkpoint.notes:
+            self._report(f"Of {self.checkpoint.description}, {note}")
+        share = unknown_share(self.checkpoint.tokenizer_json, self.dataset)
+        require_known(share, self.recipe.gate.max_unknown, self.checkpoint, self.dataset)
+        if share >= _MENTIONED_SHARE:
+            self._report(
+                f"The tokenizer does not know {share:.1f} % of the tokens of {self.dataset.name}"
+            )
 
     def _fp32_model(self, folder: Path) -> PreTrainedModel:
         if self.recipe.finetune is None:
@@ -192,6 +217,11 @@ class _Build:
             self.folder / f"int8-{fingerprint[:12]}",
             self._callbacks("Quantisation-aware training"),
         )
+        return from_first(lambda: self._judge_int8(module, parent, fingerprint))
+
+    def _judge_int8(
+        self, module: SpanModel, parent: BuiltVersion, fingerprint: str
+    ) -> BuiltVersion:
         version = _Version(INT8, fingerprint, module, quantized=True)
         exported = self._export(version)
         gate = judge(
@@ -221,6 +251,15 @@ class _Build:
         ir, onnx = folder / IR_FILE, folder / ONNX_FILE
         write_openvino(to_openvino(version.module, quantized=version.quantized), info, ir)
         write_onnx(to_onnx(version.module, quantized=version.quantized), info, onnx)
+        if not version.quantized:
+            for engine in (OpenVINOEngine(ir), OnnxRuntimeEngine(onnx)):
+                require_same_logits(
+                    engine,
+                    version.module,
+                    self.checkpoint.tokenizer_json,
+                    self.dataset,
+                    self.recipe.model,
+                )
         return _Exported(
             version,
             Artefacts(ir, onnx),
@@ -299,6 +338,9 @@ class _Build:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let one build of a recipe at a time work in its folder; another one waits."""
+        if not is_first():
+            yield
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "lock"
         waiting = f"Waiting for another build of {self.recipe.name} in {self.folder}"

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ninja
 import nncf
 import nncf.torch
 import torch
-from nncf.torch.extensions import EXTENSION_LOAD_TIMEOUT_ENV_VAR as _TIMEOUT_VARIABLE
-from nncf.torch.extensions import ExtensionLoaderTimeoutException
-from nncf.torch.quantization.extensions import QuantizedFunctionsCPULoader
 from nncf.torch.quantization.layers import SQMultiply
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -23,10 +17,11 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from bertqa.errors import DataError
+from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.data import TrainingWindows, collate
-from bertqa_build.errors import BuildError, CheckpointError
-from bertqa_build.families import family_of
+from bertqa_build.errors import CheckpointError
 from bertqa_build.model import SpanModel, as_span_model
+from bertqa_build.pruning.sizes import model_class_of
 from bertqa_build.quiet import quiet
 from bertqa_build.recipe import Quantization
 
@@ -36,9 +31,6 @@ CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
 
 _OFF = -1.0
-
-_COMPILATION_TIMEOUT = 180
-"""Seconds. On two busy cores the compilation takes most of the minute that NNCF allows itself."""
 
 
 def quantize(
@@ -131,51 +123,10 @@ def load_quantized(directory: Path) -> SpanModel:
         ) from error
     config._attn_implementation = "eager"
     with quiet(), compiled_quantizers():
-        plain = SpanModel(family_of(config.model_type).model_class(config))
+        plain = SpanModel(model_class_of(config)(config))
         model: SpanModel = nncf.torch.load_from_config(plain, compression)
     model.load_state_dict(tensors)
     return _settle(model)
-
-
-@contextmanager
-def compiled_quantizers() -> Iterator[None]:
-    """Let NNCF compile its quantisers in the block if it needs them, which takes up to a minute.
-
-    It does so once on each machine. `NNCF_EXTENSION_LOAD_TIMEOUT` in the environment is the limit
-    in seconds; without it the limit is longer here than NNCF's own. The first `ninja` on PATH is
-    the one that NNCF depends on: another version would compile again what this one compiled.
-
-    Raises:
-        BuildError: The limit is reached, for example because a killed process left its lock.
-    """
-    limit = os.environ.get(_TIMEOUT_VARIABLE, str(_COMPILATION_TIMEOUT))
-    path = os.pathsep.join([ninja.BIN_DIR, os.environ.get("PATH", os.defpath)])
-    with _environment({_TIMEOUT_VARIABLE: limit, "PATH": path}):
-        try:
-            yield
-        except ExtensionLoaderTimeoutException as error:
-            raise BuildError(
-                f"NNCF did not compile its quantisers within {limit} seconds. If no other build "
-                "runs on this machine, a killed one left its lock: remove "
-                f"{QuantizedFunctionsCPULoader.get_build_dir()} and run the same command again. "
-                f"On a slow machine, set {_TIMEOUT_VARIABLE} to more seconds.",
-                detail=str(error),
-            ) from error
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set variables of the environment in the block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _settle(model: SpanModel) -> SpanModel:

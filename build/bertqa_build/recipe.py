@@ -161,9 +161,15 @@ class Quantization(_Section):
 
 
 class Gate(_Section):
-    """How much a quantised version may lose and still be published."""
+    """What a version may lack and still be published."""
 
     max_f1_drop: float = Field(default=0.5, ge=0, le=100, description="Points of F1, in percent.")
+    max_unknown: float = Field(
+        default=5.0,
+        ge=0,
+        le=100,
+        description="Tokens of the evaluation set that the tokenizer does not know, in percent.",
+    )
 
 
 class Recipe(_Section):

@@ -11,12 +11,13 @@ import torch
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
 from bertqa_build.checkpoint import Checkpoint
+from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.data import RecipeData, TrainingWindows, training_windows
 from bertqa_build.errors import BuildError
 from bertqa_build.model import SpanModel
+from bertqa_build.processes import from_first
 from bertqa_build.quantization import (
     TOKENIZER_FILE,
-    compiled_quantizers,
     load_quantized,
     quantize,
     save_quantized,
@@ -59,12 +60,16 @@ def finetune(
     if settings is None:
         raise BuildError("The recipe has no finetune section.")
     finished = work_dir / FINETUNED
-    if not finished.is_dir():
-        model = checkpoint.model
-        _train(recipe, data, settings, checkpoint, model, work_dir / "finetuning", callbacks)
+    model = checkpoint.model
+
+    def save() -> None:
         with _appearing(finished) as staged, quiet():
             model.save_pretrained(staged)
             (staged / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json, encoding="utf-8")
+
+    if not from_first(finished.is_dir):
+        _train(recipe, data, settings, checkpoint, model, work_dir / "finetuning", callbacks)
+        from_first(save)
     with quiet():
         finetuned: PreTrainedModel = type(checkpoint.model).from_pretrained(
             finished, dtype=torch.float32, attn_implementation="eager", local_files_only=True
@@ -101,20 +106,28 @@ def quantize_and_train(
         BuildError: NNCF could not compile its quantisers in time.
     """
     calibrated, finished = work_dir / CALIBRATED, work_dir / INT8_PYTORCH
-    if not finished.is_dir():
-        if not calibrated.is_dir():
-            windows = _windows(
-                recipe,
-                data,
-                recipe.calibration,
-                checkpoint.tokenizer_json,
-                max_seq_len=recipe.model.max_seq_len,
-                doc_stride=recipe.model.doc_stride,
-                max_windows=recipe.quantization.calibration_windows,
-            )
-            with _appearing(calibrated) as staged:
-                quantized = quantize(model, windows, recipe.quantization)
-                save_quantized(quantized, staged, checkpoint.tokenizer_json)
+
+    def calibrate() -> None:
+        if calibrated.is_dir():
+            return
+        windows = _windows(
+            recipe,
+            data,
+            recipe.calibration,
+            checkpoint.tokenizer_json,
+            max_seq_len=recipe.model.max_seq_len,
+            doc_stride=recipe.model.doc_stride,
+            max_windows=recipe.quantization.calibration_windows,
+        )
+        quantized = quantize(model, windows, recipe.quantization)
+        save(quantized, calibrated)
+
+    def save(made: SpanModel, directory: Path) -> None:
+        with _appearing(directory) as staged:
+            save_quantized(made, staged, checkpoint.tokenizer_json)
+
+    if not from_first(finished.is_dir):
+        from_first(calibrate)
         student = load_quantized(calibrated)
         if recipe.qat is not None:
             teacher = model if recipe.qat.distillation else None
@@ -128,8 +141,7 @@ def quantize_and_train(
                 callbacks,
                 teacher,
             )
-        with _appearing(finished) as staged:
-            save_quantized(student, staged, checkpoint.tokenizer_json)
+        from_first(lambda: save(student, finished))
     return load_quantized(finished)
 
 

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from bertqa.errors import TokenizerError
 from bertqa.qa import QATokenizer
+from bertqa_build.checkpoint_config import require_not_a_pointer
 from bertqa_build.errors import CheckpointError
 from bertqa_build.quiet import quiet
 
@@ -18,6 +19,9 @@ TOKENIZER_FILES = ("vocab.txt", "vocab.json", "merges.txt", "*.model", TOKENIZER
 """Patterns of the files of which a tokenizer can be made."""
 
 _SETTINGS_FILE = "tokenizer_config.json"
+
+_SPARE_EMBEDDINGS = 1000
+"""How many rows a model may have for no token: some round their vocabulary up."""
 
 
 def load_tokenizer(folder: Path, source: str, vocabulary: int) -> str:
@@ -41,13 +45,15 @@ def load_tokenizer(folder: Path, source: str, vocabulary: int) -> str:
             f"{', '.join(TOKENIZER_FILES)}. Copy those of the model that it was trained from."
         )
     path = folder / TOKENIZER_FILE
+    for found in (path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)):
+        require_not_a_pointer(found)
     try:
         if path.is_file():
             tokenizer = Tokenizer.from_file(str(path))
         else:
             with quiet():
                 tokenizer = AutoTokenizer.from_pretrained(
-                    folder, local_files_only=True
+                    folder, local_files_only=True, trust_remote_code=False
                 ).backend_tokenizer
     except Exception as error:
         raise CheckpointError(
@@ -59,6 +65,13 @@ def load_tokenizer(folder: Path, source: str, vocabulary: int) -> str:
         raise CheckpointError(
             f"The tokenizer of {source} does not fit its model: its largest token id is "
             f"{largest}, but the model has {vocabulary} embeddings."
+        )
+    spare = vocabulary - largest - 1
+    if spare > _SPARE_EMBEDDINGS:
+        raise CheckpointError(
+            f"The tokenizer of {source} does not fit its model: it has {largest + 1} tokens, but "
+            f"the model has {vocabulary} embeddings. Copy the tokenizer of the model that it was "
+            "trained from."
         )
     if _pads_left(folder):
         raise CheckpointError(

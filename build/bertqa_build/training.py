@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
+from bertqa_build.arguments import require_trainable
 from bertqa_build.data import TrainingWindows, collate
 from bertqa_build.errors import TrainingError
 from bertqa_build.families import MASKED
 from bertqa_build.model import SpanModel, as_span_model
+from bertqa_build.processes import count, from_first
 from bertqa_build.recipe import Distillation, Training
 
 _KEPT_CHECKPOINTS = 2
@@ -37,10 +40,13 @@ class QATrainer(Trainer):
     Args:
         model: A question-answering model, a `SpanModel`, or what `quantize` makes of them.
         args: The Trainer's arguments.
-        teacher: A model to learn from, in FP32; it is frozen. Without one the loss is the cross
-            entropy of the gold answers.
+        teacher: A model to learn from, in FP32, of which a copy is made. Without one the loss is
+            the cross entropy of the gold answers.
         distillation: How much to learn from the teacher.
         **kwargs: The Trainer's other parameters, such as `train_dataset`.
+
+    Raises:
+        TrainingError: A training cannot follow one of `args`; `bertqa_build.arguments` has a list.
     """
 
     def __init__(
@@ -53,15 +59,24 @@ class QATrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("data_collator", collate)
+        if kwargs.get("compute_loss_func") is not None:
+            raise TrainingError(
+                "compute_loss_func has no effect on a QATrainer, which has a loss of its own. "
+                "Override `compute_loss` in a subclass."
+            )
         student = as_span_model(model)
+        given = kwargs.get("optimizers") or (None, None)
+        own_optimizer = given[0] is not None or kwargs.get("optimizer_cls_and_kwargs") is not None
+        require_trainable(args, student, own_optimizer=own_optimizer)
         self._inputs = student.inputs
         turn_off_dropout(student)
         super().__init__(model=student, args=args, **kwargs)
         self.label_names = list(_TARGETS)
         self.distillation = distillation or Distillation()
-        self.teacher = None if teacher is None else as_span_model(teacher).to(args.device)
-        if self.teacher is not None:
-            self.teacher.eval().requires_grad_(False)
+        self.teacher = None
+        if teacher is not None:
+            copy = deepcopy(as_span_model(teacher)).to(args.device)
+            self.teacher = copy.eval().requires_grad_(False)
 
     def compute_loss(
         self,
@@ -89,7 +104,11 @@ class QATrainer(Trainer):
         mask = batch["attention_mask"].bool()
         logits = [_masked(each, mask) for each in model(**batch)]
         targets = [inputs[name] for name in _TARGETS]
-        loss = _mean(map(functional.cross_entropy, logits, targets))
+        smoothing = self.args.label_smoothing_factor
+        loss = _mean(
+            _cross_entropy(each, target, mask, smoothing)
+            for each, target in zip(logits, targets, strict=True)
+        )
         if self.teacher is not None:
             with torch.no_grad():
                 taught = [_masked(each, mask) for each in self.teacher(**batch)]
@@ -121,8 +140,11 @@ class QATrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        if isinstance(dataset, TrainingWindows):
-            return dataset.sampler(self.args.train_batch_size)
+        if (
+            isinstance(dataset, TrainingWindows)
+            and self.args.train_sampling_strategy != "sequential"
+        ):
+            return dataset.sampler(self._train_batch_size, self.args.data_seed)
         return super()._get_train_sampler(train_dataset)
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -159,11 +181,19 @@ def training_arguments(
         output_dir: Where checkpoints are written.
         seed: Decides all that is random.
         bf16: Whether to train in bf16; None trains in it where the machine supports it.
+
+    Raises:
+        TrainingError: The processes of the build cannot share a step's windows evenly.
     """
+    if settings.batch_size % count():
+        raise TrainingError(
+            f"batch_size is {settings.batch_size}, which {count()} processes cannot share evenly. "
+            "Start another number of them, or set another batch_size in the recipe."
+        )
     return TrainingArguments(
         output_dir=str(output_dir),
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=settings.batch_size // count(),
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
@@ -212,7 +242,7 @@ def train(trainer: QATrainer) -> None:
     directory = Path(str(trainer.args.output_dir))
     directory.mkdir(parents=True, exist_ok=True)
     _require_room(trainer, directory)
-    checkpoint = last_checkpoint(directory)
+    checkpoint = from_first(lambda: last_checkpoint(directory))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
@@ -266,6 +296,15 @@ def _require_room(trainer: QATrainer, directory: Path) -> None:
 
 def _masked(logits: Tensor, mask: Tensor) -> Tensor:
     return logits.float().masked_fill(~mask, MASKED)
+
+
+def _cross_entropy(logits: Tensor, target: Tensor, mask: Tensor, smoothing: float) -> Tensor:
+    """Return the cross entropy, of which the share `smoothing` falls on all tokens of a window."""
+    loss = functional.cross_entropy(logits, target)
+    if not smoothing:
+        return loss
+    logs = functional.log_softmax(logits, dim=-1).masked_fill(~mask, 0.0)
+    return (1 - smoothing) * loss - smoothing * (logs.sum(-1) / mask.sum(-1)).mean()
 
 
 def _mean(values: Iterable[Tensor]) -> Tensor:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from functools import wraps
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
 from bertqa.artifact import Repository as ModelRepository
-from bertqa.errors import TokenizerError, VersionNotFoundError
+from bertqa.errors import TokenizerError
 from bertqa.transport import Security, Token, Transport, open_transport
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.missing_version import naming_versions
 from bertqa_cli.token_file import TokenFile
 from bertqa_cli.values import (
     Lines,
@@ -283,8 +280,6 @@ class ConnectionOptions:
             opened.enter_context(client)
             try:
                 yield client
-            except VersionNotFoundError as error:
-                raise naming_versions(error, self) from error
             except KeyboardInterrupt:
                 opened.pop_all()  # Closing waits for what the server has not answered.
                 raise
@@ -311,55 +306,6 @@ class DefaultConnectionOptions(ConnectionOptions):
     """The same, for verbs that always ask a server."""
 
     url: _Url = DEFAULT_URL
-
-
-def grouped_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Let a verb take groups of options.
-
-    Each parameter whose type is a dataclass stands for the fields of that dataclass, each of which
-    becomes an option.
-
-    Args:
-        verb: The function of a verb, whose parameters have type hints.
-
-    Returns:
-        The verb as Typer reads it, with every option as a parameter of its own.
-    """
-    parameters = []
-    groups: dict[str, type[Any]] = {}
-    hints = get_type_hints(verb, include_extras=True)
-    for name, parameter in inspect.signature(verb).parameters.items():
-        kind = hints[name]
-        if is_dataclass(kind) and isinstance(kind, type):
-            groups[name] = kind
-            parameters += _parameters_of(kind)
-        else:
-            parameters.append(
-                parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY)
-            )
-
-    @wraps(verb)
-    def grouped(**values: Any) -> None:
-        for name, kind in groups.items():
-            values[name] = kind(**{each.name: values.pop(each.name) for each in fields(kind)})
-        verb(**values)
-
-    grouped.__annotations__ = {each.name: each.annotation for each in parameters}
-    vars(grouped)["__signature__"] = inspect.Signature(parameters)
-    return grouped
-
-
-def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            each.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if each.default is MISSING else each.default,
-            annotation=hints[each.name],
-        )
-        for each in fields(group)
-    ]
 
 
 def split_of(to: int | None, split: str | None) -> Split | None:

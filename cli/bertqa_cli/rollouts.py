@@ -16,7 +16,7 @@ from rich.markup import escape
 from bertqa import QAClient
 from bertqa._progress import OnProgress
 from bertqa.artifact import Split, format_split
-from bertqa_cli.console import print_json, print_step, stdout
+from bertqa_cli.console import print_json, print_step, print_warning, stdout
 from bertqa_cli.datasets import read_dataset
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.progress import resumable, stages
@@ -28,14 +28,20 @@ from bertqa_deploy.rollout import (
     Limits,
     Moved,
     OnInconclusive,
+    Phase,
     Plan,
     Rollout,
+    Standing,
     TrafficTarget,
     compared_on,
     shadowed_by,
 )
 
 PAUSE_SECONDS = 120.0
+
+ShowStatus = Annotated[
+    bool, typer.Option("--status", help="Show where the rollout stands, and change nothing.")
+]
 
 _STEPS = re.compile(r"[0-9]{1,3}(?:,[0-9]{1,3})*")
 _PANEL = "Steps and analysis"
@@ -56,8 +62,9 @@ class RolloutOptions:
         str | None,
         typer.Option(
             metavar="5,25,50,100",
-            help="The percents of traffic at which the version is held and judged; "
-            "5,25,50,100 for a release with a gateway, else all at once, if left out.",
+            help="The percents of traffic at which the version is held and judged; the goal, 100 "
+            "or what --split names, is always the last. 5,25,50,100 for a release with a gateway, "
+            "else all at once, if left out.",
             show_default=False,
             rich_help_panel=_PANEL,
         ),
@@ -301,3 +308,39 @@ def print_moved(moved: Moved, remark: str = "", *, json: bool) -> None:
         stdout.print(escape(remark))
     if moved.previous is not None:
         stdout.print(f"[dim]--back returns to {format_split(moved.previous)}.[/]")
+
+
+def print_standing(standing: Standing, *, json: bool) -> None:
+    """Print where a rollout stands.
+
+    Args:
+        standing: Where it stands.
+        json: Whether for machines.
+    """
+    if json:
+        print_json(standing.to_dict())
+        return
+    served = "" if standing.served is None else ", ".join(map(str, sorted(standing.served)))
+    stdout.print(
+        f"[bold]The split of {escape(standing.target)} is {_named(standing.split)}[/]. "
+        f"Served: {served or 'not known' if standing.served is None else served or 'none'}."
+    )
+    memory = standing.memory
+    if memory.goal is None:
+        stdout.print("No rollout is under way.")
+    else:
+        kind = "return" if standing.phase is Phase.RETURNING else "rollout"
+        stdout.print(
+            f"A {kind} from {_named(memory.good)} to {_named(memory.goal)} is under way, or was "
+            "interrupted: the same command resumes it."
+        )
+    if memory.held:
+        stdout.print(escape(f"It was held: {memory.held}"))
+    for warning in standing.warnings:
+        print_warning(warning)
+    if standing.previous is not None:
+        stdout.print(f"[dim]--back returns to {_named(standing.previous)}.[/]")
+
+
+def _named(split: Split) -> str:
+    return format_split(split) or "no version"

@@ -29,6 +29,7 @@ _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 FOR_RELEASE = "for a --release."
 FOR_SERVER = "for one server, not for a release."
 FOR_URL = "for a server: name it with --url."
+FOR_CHANGES = "for a switch, and --status changes nothing."
 
 _TYPED = "bertqa_cli.typed"
 
@@ -105,6 +106,20 @@ def refuse_typed(names: Collection[str], reason: str) -> None:
     if typed:
         verb = "is" if len(typed) == 1 else "are"
         raise CommandError(f"{' and '.join(typed)} {verb} {reason}", status=Status.USAGE)
+
+
+def refuse_typed_beside(names: Collection[str], reason: str) -> None:
+    """Refuse all options of the verb which runs but for these, and `--json`; see `refuse_typed`.
+
+    Args:
+        names: The names in Python of the options that are taken.
+        reason: Why, as the end of a sentence whose subject is the options.
+
+    Raises:
+        CommandError: Another one was typed.
+    """
+    params = click.get_current_context().command.params
+    refuse_typed({each.name for each in params if each.name} - {*names, "json"}, reason)
 
 
 def _source_of(name: str) -> ParameterSource | None:

@@ -6,10 +6,11 @@ rest of the code relies on: "2", 2.0 and `numpy.int64(2)` become 2.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
@@ -171,10 +172,27 @@ def path(name: str, value: Any) -> Path:
         found = os.fspath(value)
         if not isinstance(found, str) or not found or "\0" in found:
             raise TypeError
-        os.fsencode(found)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            os.lstat(found)  # Its name may be too long.
     except Exception:  # An object may have a method __fspath__ that raises anything.
         raise refused(name, value, "a path as str or pathlib.Path") from None
     return Path(found)
+
+
+def items(name: str, value: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    """Return the items of a mapping.
+
+    Args:
+        name: The name of the option.
+        value: The mapping.
+
+    Raises:
+        InvalidOptionError: It cannot be read.
+    """
+    try:
+        return [(key, each) for key, each in value.items()]
+    except Exception as error:  # Its methods may raise anything.
+        raise InvalidOptionError(f"{name} cannot be read: {type(error).__name__}.") from error
 
 
 def optional(check: Check[T]) -> Check[T | None]:

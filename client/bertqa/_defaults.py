@@ -55,6 +55,8 @@ BACKOFF_SECONDS: Final = 0.1
 BACKOFF_FACTOR: Final = 2
 BACKOFF_LIMIT_SECONDS: Final = 2.0
 RECONNECT_SECONDS: Final = 2.0
+# How long one attempt to connect over gRPC may take: a far server, with TLS, needs several ways.
+CONNECT_SECONDS: Final = 5.0
 # Pings go out only while calls wait. A gRPC server with its own defaults ends a connection that
 # pings more often than every 300 s (GOAWAY too_many_pings).
 KEEPALIVE_SECONDS: Final = 360.0

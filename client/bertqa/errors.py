@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
+_TOO_LONG = re.compile(r"\S{301,}")
+_SHOWN = 200
+
 
 class BertQAError(Exception):
     """The root of all errors that this project raises on purpose.
 
     Args:
-        message: What went wrong, with which value, and what to do.
+        message: What went wrong, with which value, and what to do. Words of more than 300
+            characters, such as a path or a name, are cut.
         detail: The message of the server or of a library, word for word, where there is one.
     """
 
     def __init__(self, message: str, *, detail: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(_TOO_LONG.sub(lambda word: f"{word[0][:_SHOWN]}...", message))
         self.detail = detail
 
 

@@ -13,7 +13,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from optimum.intel import OVModelForQuestionAnswering
 from tokenizers import Tokenizer
 from transformers import BertConfig
 
@@ -64,6 +63,9 @@ def test_the_three_outputs_agree(demo_build: DemoBuild, dataset: SquadDataset) -
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_optimum_intel_loads_the_ir(demo_build: DemoBuild, version: int) -> None:
+    # It takes four seconds to import, and each worker imports all tests.
+    from optimum.intel import OVModelForQuestionAnswering
+
     directory = demo_build.repository.version_dir(version)
     model = OVModelForQuestionAnswering(
         OVModelForQuestionAnswering.load_model(directory / IR_FILE),

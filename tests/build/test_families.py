@@ -6,19 +6,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
+import openvino as ov
 import pytest
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from bertqa.artifact import IR_FILE, ModelInfo
+from bertqa.artifact import IR_FILE, ONNX_FILE, ModelInfo
 from bertqa.client import QAClient
 from bertqa.evaluation import read_squad
 from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa.runtime.torch import TorchEngine
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.data import training_windows
-from bertqa_build.export import to_openvino, write_openvino
+from bertqa_build.export import to_onnx, to_openvino, write_openvino
 from bertqa_build.families import family_of, model_types
 from bertqa_build.model import SpanModel
 from bertqa_build.quantization import quantize
@@ -101,6 +103,19 @@ def test_padding_beyond_the_last_position_changes_nothing(row: Row) -> None:
     too_long = {name: torch.nn.functional.pad(tensor, (0, 29)) for name, tensor in inputs.items()}
     with pytest.raises(RuntimeError, match=r"size of (the )?tensor"):
         short(**too_long)
+
+
+def test_the_onnx_of_deberta_loads_in_the_engine_that_serves_it(tmp_path: Path) -> None:
+    (row,) = (row for row in FAMILIES if row.model_type == "deberta-v2")
+    module = SpanModel(row.model())
+    onnx.save(to_onnx(module), tmp_path / ONNX_FILE)
+    compiled = ov.Core().compile_model(tmp_path / ONNX_FILE, "CPU")
+    inputs = encoded(row, [(question, CONTEXT) for question in QUESTIONS])
+    with torch.no_grad():
+        expected, _ = module(**inputs)
+    outputs = compiled({name: tensor.numpy() for name, tensor in inputs.items()})
+    logits = torch.from_numpy(outputs["start_logits"])
+    assert difference(logits, expected, inputs["attention_mask"]) < 0.02
 
 
 @pytest.mark.parametrize("row", OWN, ids=str)

@@ -1,5 +1,5 @@
 """Every family through whole builds: calibrated, and fine-tuned and trained in INT8, as IR and as
-ONNX, served and asked."""
+ONNX, served and asked; and three families behind one name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ source: checkpoint
 model: {max_seq_len: 96, doc_stride: 16, max_question_len: 32}
 data: {train: [squad.json], evaluation: squad.json}
 quantization: {calibration_windows: 4}
-gate: {max_f1_drop: 100}
+gate: {max_f1_drop: 100, max_unknown: 10}
 """
 TRAINING = "{learning_rate: 0.001, max_windows: 8, batch_size: 4, max_seq_len: 96, doc_stride: 16}"
 WAYS = {
@@ -130,3 +130,19 @@ def test_a_family_is_built_served_and_asked(row: Row, way: str, tmp_path: Path) 
                         answer = qa.answer(QUESTION, CONTEXT, version=version, max_seq_len=96)
                         assert answer.model_version == version
                         assert CONTEXT[answer.start : answer.end] == answer.text
+
+
+def test_versions_of_two_families_share_the_traffic_of_one_name(
+    engine: str, tmp_path: Path
+) -> None:
+    repository = Repository(tmp_path / "repository")
+    rows = {row.model_type: row for row in FAMILIES}
+    for name in ("bert", "roberta", "modernbert"):
+        build_family(rows[name], tmp_path / name, "calibrated", repository)
+    assert repository.versions() == [1, 2, 3, 4, 5, 6]
+    with (
+        Served(engine, repository.root) as server,
+        QAClient(**server.address(), traffic={1: 30, 4: 30, 6: 40}) as qa,
+    ):
+        answers = list(qa.answer_many([(QUESTION, CONTEXT)] * 60))
+        assert {answer.model_version for answer in answers} == {1, 4, 6}

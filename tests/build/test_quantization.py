@@ -1,11 +1,6 @@
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import ninja
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,7 +11,6 @@ from bertqa_build.data import TrainingWindows, collate, training_windows
 from bertqa_build.errors import CheckpointError
 from bertqa_build.model import SpanModel
 from bertqa_build.quantization import (
-    compiled_quantizers,
     load_quantized,
     quantize,
     save_quantized,
@@ -134,57 +128,6 @@ def test_what_is_read_back_trains_on(
     batch = collate([windows[0], windows[1]])
     student.eval()
     assert torch.equal(logits(load_quantized(tmp_path / "after"), batch), logits(student, batch))
-
-
-def test_a_lock_that_a_killed_process_left_ends_in_one_error(tmp_path: Path) -> None:
-    script = (
-        "from nncf.torch.quantization.extensions import *\n"
-        "from bertqa_build.errors import BuildError\n"
-        "from bertqa_build.quantization import compiled_quantizers\n"
-        "open(QuantizedFunctionsCPULoader.get_build_dir() + '/lock', 'w').close()\n"
-        "try:\n"
-        "    with compiled_quantizers():\n"
-        "        QuantizedFunctionsCPU.get('Quantize_forward')\n"
-        "except BuildError as error:\n"
-        "    print('refused:', error)\n"
-    )
-    environment = {"TORCH_EXTENSIONS_DIR": str(tmp_path), "NNCF_EXTENSION_LOAD_TIMEOUT": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    refusal = done.stdout.partition("refused: ")[2]
-    assert "did not compile its quantisers within 1 seconds" in refusal
-    assert f"remove {tmp_path}" in refusal
-
-
-def test_the_time_for_compiling_is_limited_and_the_environment_stays(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    name = "NNCF_EXTENSION_LOAD_TIMEOUT"
-    monkeypatch.delenv(name, raising=False)
-    with compiled_quantizers():
-        assert int(os.environ[name]) > 60
-    assert name not in os.environ
-    monkeypatch.setenv(name, "90")
-    with compiled_quantizers():
-        assert os.environ[name] == "90"
-    assert os.environ[name] == "90"
-
-
-def test_one_ninja_compiles_whatever_the_path_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = tmp_path / "ninja"
-    other.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
-    other.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with compiled_quantizers():
-        assert shutil.which("ninja") == str(Path(ninja.BIN_DIR, "ninja"))
-    assert shutil.which("ninja") == str(other)
 
 
 def test_what_should_stay_in_floating_point_does(

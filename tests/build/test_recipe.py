@@ -32,16 +32,15 @@ def refusal(tmp_path: Path, text: str, *overrides: str) -> str:
     return str(caught.value)
 
 
-def test_six_recipes_ship() -> None:
-    names = ["bert-base", "bert-large", "demo", "minilm", "mpnet", "ptq"]
-    assert [path.stem for path in RECIPES] == names
+def test_five_recipes_ship() -> None:
+    assert [path.stem for path in RECIPES] == ["bert-base", "bert-large", "demo", "minilm", "ptq"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_shipped_recipe_is_right(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    assert (recipe.qat is None) == (recipe.name in ("mpnet", "ptq"))
+    assert (recipe.qat is None) == (recipe.name == "ptq")
 
 
 def test_the_demo_brings_its_files_along() -> None:

@@ -198,12 +198,15 @@ def test_padding_has_no_share_in_the_loss(windows: TrainingWindows, tmp_path: Pa
 
 
 def test_the_teacher_is_left_alone(windows: TrainingWindows, tmp_path: Path) -> None:
-    teacher = tiny_bert(1)
+    teacher = tiny_bert(1).train()
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     trainer = trainer_of(windows, tmp_path, teacher=teacher)
     train(trainer)
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
-    assert not teacher.training
+    assert teacher.training
+    assert all(parameter.requires_grad for parameter in teacher.parameters())
+    rates = {module.p for module in teacher.modules() if isinstance(module, nn.Dropout)}
+    assert rates == {0.1}
 
 
 def test_it_takes_the_place_of_a_trainer_in_a_users_pipeline(

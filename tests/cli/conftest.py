@@ -4,11 +4,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
+from bertqa.evaluation import time_loop
 from bertqa_cli import main
 from bertqa_cli.options import VARIABLES
+from bertqa_cli.verbs import bench_client
 from tests.support.engines import Served, toy_server
 
 CONTEXT = "Rouen is the capital of Normandy. The Normans came there in the 10th century."
@@ -40,6 +43,12 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return Result(int(ended.value.code or 0), captured.out, captured.err)
 
     return invoke
+
+
+@pytest.fixture
+def short_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `bench client` time a context that is not as long as that of a user."""
+    monkeypatch.setattr(bench_client, "time_loop", partial(time_loop, characters=100_000))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,26 +131,60 @@ def interruptible() -> None:
 def interrupted(*arguments: str) -> tuple[int, str, str]:
     """Interrupt a verb whose request has arrived, where nothing answers it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(120)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = subprocess.Popen(
             [*PROGRAM, *arguments, "--url", url, "--timeout", "1h"],
+            env={**os.environ, "PYTHONFAULTHANDLER": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=interruptible,
         )
-        connection, _ = silent.accept()
-        with connection:
+        with accepted(silent, process):
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=120)
     return process.returncode, out, err
+
+
+def accepted(silent: socket.socket, process: subprocess.Popen[str]) -> socket.socket:
+    """Return the connection that a process makes, or say what it did instead."""
+    deadline = time.monotonic() + 120
+    silent.settimeout(0.5)
+    while process.poll() is None:
+        with contextlib.suppress(TimeoutError):
+            return silent.accept()[0]
+        if time.monotonic() > deadline:
+            process.send_signal(signal.SIGABRT)  # The stacks of all threads go to its stderr.
+    pytest.fail(f"It ended with {process.returncode} unasked: {process.communicate()}")
 
 
 def test_an_interrupt_ends_with_130_and_one_word() -> None:
     ended = interrupted("ask", QUESTION, "--context", CONTEXT)
 
     assert ended == (130, "", "interrupted\n")
+
+
+LATE = """
+from concurrent.futures import ThreadPoolExecutor
+import time
+from bertqa_cli import app, main
+
+def late(arguments):
+    ThreadPoolExecutor(1, "bertqa-text").submit(time.sleep, 3600)
+    print("answered")
+    return 1
+
+app.main = late
+main.run()
+"""
+
+
+def test_a_text_whose_time_is_over_does_not_hold_up_the_end() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LATE], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "answered\n", "")
 
 
 def test_an_interrupt_of_what_can_be_resumed_names_the_way(tmp_path: Path) -> None:
@@ -232,7 +268,10 @@ def test_a_reader_of_the_errors_that_goes_away_causes_no_traceback(tmp_path: Pat
     assert (ended.returncode, ended.stdout) == (1, b"")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["ascii", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("latin-1", "cp1252"))],
+)
 def test_a_terminal_without_unicode_gets_codes_and_valid_json(
     tmp_path: Path, encoding: str
 ) -> None:

@@ -114,6 +114,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@pytest.mark.usefixtures("short_loop")
 @pytest.mark.parametrize(
     "arguments",
     [

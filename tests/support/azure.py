@@ -5,6 +5,7 @@ It keeps what it is given. What takes long is under way at the first look and ov
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import re
@@ -75,6 +76,18 @@ class Azure:
         ):
             kept.clear()
         self.metrics, self.scoring_uri, self.signed_in = set(METRICS), None, True
+
+    def saved(self) -> Any:
+        """Return what the workspace has, for `restore`."""
+        return copy.deepcopy([self.objects, self.blobs, self.changes, self._metadata])
+
+    def restore(self, saved: Any) -> None:
+        """Let an empty workspace have what another one had."""
+        objects, blobs, changes, metadata = copy.deepcopy(saved)
+        self.objects.update(objects)
+        self.blobs.update(blobs)
+        self.changes.extend(changes)
+        self._metadata.update(metadata)
 
     def properties(self, below: str) -> Object:
         found: Object = self.objects[below]["properties"]

@@ -35,11 +35,17 @@ class Authority:
         mutual: bool = False,
     ) -> ssl.SSLContext:
         """The context of a server whose certificate is for a name."""
-        valid: dict[str, Any] = {"not_before": PAST, "not_after": EXPIRED} if expired else {}
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.set_alpn_protocols([alpn])
-        self._ca.issue_cert(name, **valid).configure_cert(context)
+        self.certify(context, name, expired=expired)
         if mutual:
             context.verify_mode = ssl.CERT_REQUIRED
             self._ca.configure_trust(context)
         return context
+
+    def certify(
+        self, context: ssl.SSLContext, name: str = "localhost", *, expired: bool = False
+    ) -> None:
+        """Load a certificate for a name into the context of a server, in place of any other."""
+        valid: dict[str, Any] = {"not_before": PAST, "not_after": EXPIRED} if expired else {}
+        self._ca.issue_cert(name, **valid).configure_cert(context)

@@ -1,16 +1,20 @@
-"""Tiny checkpoints in Hugging Face layout, and a few questions to train them on."""
+"""Tiny checkpoints in Hugging Face layout, and a few questions to train them on.
+
+PyTorch takes seconds to import, so it is imported by what needs it: workers import all tests.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import BertConfig, BertForQuestionAnswering, PreTrainedModel
+from typing import TYPE_CHECKING
 
 from tests.support.models import VOCABULARY_SIZE, tokenizer_json
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import BertForQuestionAnswering, PreTrainedModel
 
 CONTEXT = (
     "The Normans were the people who in the 10th and 11th centuries gave their name to Normandy, "
@@ -26,6 +30,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 
 def tiny_bert(seed: int = 0) -> BertForQuestionAnswering:
     """Two layers, 32 wide, 128 positions, with random weights large enough for spread logits."""
+    import torch
+    from transformers import BertConfig, BertForQuestionAnswering
+
     torch.manual_seed(seed)
     config: BertConfig = BertConfig.from_dict(
         {
@@ -53,6 +60,8 @@ def write_checkpoint(directory: Path, model: PreTrainedModel | None = None) -> P
 
 def write_adapter(directory: Path, modules_to_save: Sequence[str] = ()) -> PeftModel:
     """Write a LoRA adapter of `tiny_bert()` with random weights, and return what it is part of."""
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(
         r=4,
         lora_bias=True,

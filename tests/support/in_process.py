@@ -12,7 +12,7 @@ import openvino as ov
 from bertqa.artifact import ModelInfo
 from bertqa.errors import VersionNotFoundError
 from bertqa.transport import InferResult, Inputs, ModelMetadata
-from tests.support.models import model_info, toy_qa_model
+from tests.support.models import model_info, rt_info, toy_qa_model
 
 _creating = threading.Lock()
 
@@ -57,7 +57,7 @@ class InProcessTransport:
             versions=tuple(sorted(self.versions)),
             inputs=dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), "INT64"),
             outputs=dict.fromkeys(("start_logits", "end_logits"), "FP32"),
-            rt_info=self.versions[number].to_rt_info(),
+            rt_info=dict(rt_info(self.versions[number])),
         )
 
     def close(self) -> None:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import PurePath
 
@@ -39,8 +40,10 @@ FIXTURES = {
     "release": "e2e",
 }
 
-# A test that takes one of these, directly or not, is left to `make test-thorough`.
+# A test that takes one of these, directly or not, or is in one of these folders, is left to
+# `make test-thorough`. Builds take long, and what they are made with takes seconds to import.
 THOROUGH_FIXTURES = ("demo_build",)
+THOROUGH_FOLDERS = ("build",)
 
 
 def kind_of(path: PurePath, fixtures: Iterable[str]) -> str:
@@ -50,9 +53,26 @@ def kind_of(path: PurePath, fixtures: Iterable[str]) -> str:
         path: The test's file, relative to `tests/`.
         fixtures: The names of all fixtures that it takes, directly or not.
     """
+    return max(
+        [_kind_of_folder(path), *(FIXTURES[name] for name in FIXTURES if name in fixtures)],
+        key=rank,
+    )
+
+
+@functools.cache
+def _kind_of_folder(path: PurePath) -> str:
     folders = [each for each in FOLDERS if path.is_relative_to(each)]
-    by_folder = FOLDERS[max(folders, key=len)] if folders else "unit"
-    return max([by_folder, *(FIXTURES[name] for name in FIXTURES if name in fixtures)], key=rank)
+    return FOLDERS[max(folders, key=len)] if folders else "unit"
+
+
+def is_thorough(path: PurePath, fixtures: Iterable[str]) -> bool:
+    """Return whether a test is left to `make test-thorough` without a mark of its own.
+
+    Args:
+        path: The test's file, relative to `tests/`.
+        fixtures: The names of all fixtures that it takes, directly or not.
+    """
+    return path.parts[0] in THOROUGH_FOLDERS or not set(THOROUGH_FIXTURES).isdisjoint(fixtures)
 
 
 def rank(kind: str) -> int:

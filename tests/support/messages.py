@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +48,13 @@ def function_names(*roots: Path) -> Iterator[tuple[str, str]]:
 def _trees(roots: tuple[Path, ...]) -> Iterator[tuple[Path, ast.Module]]:
     for root in roots:
         for path in sorted(root.rglob("*.py")):
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+            yield path, parsed(path)
+
+
+@functools.lru_cache(maxsize=500)
+def parsed(path: Path) -> ast.Module:
+    """Return a module's syntax tree; several tests look at the same ones."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _name(function: ast.expr) -> str:

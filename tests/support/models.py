@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +36,12 @@ def model_info(precision: str = "fp32", max_seq_len: int = 384, doc_stride: int 
         precision=precision,
         source="tests",
     )
+
+
+@functools.cache
+def rt_info(info: ModelInfo) -> Mapping[str, str]:
+    """Return the description as it is kept in a model; to pack a tokenizer takes long."""
+    return info.to_rt_info()
 
 
 def toy_qa_model(seed: int = 0, *, token_types: bool = True) -> ov.Model:
@@ -76,7 +83,7 @@ def write_toy_version(
     """
     ir = toy_qa_model(seed=version, token_types=token_types)
     if describe:
-        for key, value in (info or model_info()).to_rt_info().items():
+        for key, value in rt_info(info or model_info()).items():
             ir.set_rt_info(value, ["model_info", key])
     staged = repository / f".staging-{model}-{version}"
     staged.mkdir(parents=True)

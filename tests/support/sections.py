@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.messages import parsed
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 NOTHING = {"None", "NoReturn", "Never", "Iterator[None]", "AsyncIterator[None]"}
@@ -16,7 +18,7 @@ SECTION = r"^{}:\n((?:[ ]+.*\n?|\n)+)"
 def undocumented(root: Path) -> Iterator[str]:
     """Yield each public function and method below a folder whose docstring lacks something."""
     for path in sorted(root.rglob("*.py")):
-        for name, function, is_method in _functions(ast.parse(path.read_text(encoding="utf-8"))):
+        for name, function, is_method in _functions(parsed(path)):
             if lacks := ", ".join(_lacks(function, is_method)):
                 yield f"{path}:{function.lineno}: {name} lacks {lacks}"
 

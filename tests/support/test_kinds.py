@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path, PurePath
 
 import pytest
 
-from tests.support.kinds import FOLDERS, KINDS, kind_of
+from tests.support.kinds import FOLDERS, KINDS, is_thorough, kind_of
 
 TESTS = Path(__file__).parents[1]
 
@@ -24,6 +25,12 @@ TESTS = Path(__file__).parents[1]
 )
 def test_folder_and_fixtures_decide(path: str, fixtures: tuple[str, ...], kind: str) -> None:
     assert kind_of(PurePath(path), fixtures) == kind
+
+
+def test_builds_and_what_needs_one_are_thorough() -> None:
+    assert is_thorough(PurePath("build/test_recipe.py"), ())
+    assert is_thorough(PurePath("cli/verbs/test_evaluate.py"), ("demo_build",))
+    assert not is_thorough(PurePath("client/client/test_client.py"), ("engine",))
 
 
 def test_every_collected_test_has_exactly_one_kind(request: pytest.FixtureRequest) -> None:
@@ -53,6 +60,14 @@ def test_a_mark_of_its_own_wins(pytester: pytest.Pytester) -> None:
     )
     for kind, name in (("e2e", "test_marked"), ("unit", "test_plain")):
         pytester.runpytest("-m", kind, "-v").stdout.fnmatch_lines([f"*::{name} PASSED*"])
+
+
+def test_pytest_looks_into_every_folder_that_has_tests(request: pytest.FixtureRequest) -> None:
+    ignored = request.config.getini("norecursedirs")
+    folders = {path.relative_to(TESTS).parent for path in TESTS.rglob("test_*.py")}
+    parts = {part for folder in folders for part in folder.parts}
+    assert len(parts) > 10
+    assert {part for part in parts if any(fnmatch(part, each) for each in ignored)} == set()
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

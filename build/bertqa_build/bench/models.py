@@ -151,4 +151,4 @@ def random_model(model: str) -> PreTrainedModel:
     model_type, settings = ARCHITECTURES[model]
     config = AutoConfig.for_model(model_type, **settings)
     config._attn_implementation = "eager"
-    return family_of(model_type).model_class(config).eval()
+    return family_of(model_type).model_class(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -70,6 +71,14 @@ class Family:
         """
         return bool(config.type_vocab_size > 1)
 
+    def neurons(self, config: Any) -> int:
+        """Return how many feed-forward neurons a layer has.
+
+        Args:
+            config: The model's configuration.
+        """
+        return int(config.intermediate_size)
+
     def inputs(self, config: Any) -> tuple[str, ...]:
         """Return the names of a model's inputs, in their order.
 
@@ -137,6 +146,10 @@ class Family:
             **types,
         )
         return output.start_logits, output.end_logits
+
+    def exporting(self) -> AbstractContextManager[None]:
+        """Return a block in which models are traced; its code may differ from the training's."""
+        return nullcontext()
 
 
 def additive_mask(attention_mask: Tensor) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 from transformers import DebertaV2ForQuestionAnswering
+from transformers.models.deberta_v2 import modeling_deberta_v2
 
 from bertqa_build.families._family import Family
 
@@ -38,6 +41,25 @@ class DebertaV2(Family):
             return_dict=True,
         )
         return output.start_logits, output.end_logits
+
+    @contextmanager
+    def exporting(self) -> Iterator[None]:
+        """Trace without a branch that OpenVINO does not load from ONNX.
+
+        It is for queries and keys of different lengths, and here they have the same.
+        """
+        scripted = modeling_deberta_v2.build_rpos
+        modeling_deberta_v2.build_rpos = _same_distances
+        try:
+            yield
+        finally:
+            modeling_deberta_v2.build_rpos = scripted
+
+
+def _same_distances(
+    query: Tensor, key: Tensor, distances: Tensor, buckets: int, largest: int
+) -> Tensor:
+    return distances
 
 
 FAMILY = DebertaV2()

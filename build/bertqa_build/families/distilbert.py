@@ -28,5 +28,9 @@ class DistilBert(Family):
         """Return False."""
         return False
 
+    def neurons(self, config: Any) -> int:
+        """Return them by the name that DistilBERT has for them."""
+        return int(config.hidden_dim)
+
 
 FAMILY = DistilBert()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bertqa_build.families import Family, LayerNames
+from bertqa_build.families import Family, LayerNames, family_of
 
 CONFIG_KEY = "bertqa_pruning"
 """The key of a checkpoint's `config.json` that has the sizes of its layers."""
@@ -51,10 +52,22 @@ def from_config(config: Any) -> Sizes | None:
     stored = getattr(config, CONFIG_KEY, None)
     if stored is None:
         return None
-    heads, neurons = stored["heads"], stored["neurons"]
+    try:
+        heads, neurons = list(map(int, stored["heads"])), list(map(int, stored["neurons"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{CONFIG_KEY} does not have the sizes of layers.") from error
+    if not all(
+        0 <= size <= most
+        for sizes, most in (
+            (heads, config.num_attention_heads),
+            (neurons, family_of(config.model_type).neurons(config)),
+        )
+        for size in sizes
+    ):
+        raise ValueError(f"{CONFIG_KEY} has sizes that a layer cannot have.")
     if not len(heads) == len(neurons) == config.num_hidden_layers:
         raise ValueError(f"{CONFIG_KEY} has the sizes of another number of layers.")
-    return tuple(LayerSize(int(h), int(n)) for h, n in zip(heads, neurons, strict=True))
+    return tuple(map(LayerSize, heads, neurons))
 
 
 class EncoderLayer:
@@ -208,6 +221,37 @@ def shrink(model: PreTrainedModel, family: Family, sizes: Sizes) -> None:
         layer.keep_heads(range(size.heads), head_size)
         layer.keep_neurons(range(size.neurons))
     setattr(model.config, CONFIG_KEY, to_config(sizes))
+
+
+@functools.cache
+def _pruned_class(plain: type[PreTrainedModel]) -> type[PreTrainedModel]:
+    """Return a class of models whose layers have the sizes that their configuration says."""
+
+    def init(self: PreTrainedModel, config: Any, *arguments: Any, **options: Any) -> None:
+        plain.__init__(self, config, *arguments, **options)
+        sizes = from_config(config)
+        assert sizes is not None
+        shrink(self, family_of(config.model_type), sizes)
+
+    # Checkpoints name the class: readers without this project see which one they lack sizes of.
+    return type(plain.__name__, (plain,), {"__init__": init, "__module__": plain.__module__})
+
+
+def model_class_of(config: Any) -> type[PreTrainedModel]:
+    """Return the class that reads a checkpoint, pruned or not.
+
+    Args:
+        config: The checkpoint's configuration, of a family that can be built.
+
+    Raises:
+        ValueError: Its sizes are not sizes, or its family cannot be pruned.
+    """
+    family = family_of(config.model_type)
+    if from_config(config) is None:
+        return family.model_class
+    if family.layer_names is None:
+        raise ValueError(f"{family.name} cannot be pruned, and its configuration says it was.")
+    return _pruned_class(family.model_class)
 
 
 def channels_of(heads: Sequence[int], head_size: int) -> Tensor:

@@ -13,21 +13,23 @@ from rich.console import Console
 from rich.markup import escape
 
 from bertqa import QAClient
+from bertqa._data_files import STANDARD_STREAM, standard
 from bertqa._reason import reason_of
 from bertqa.client import AskOptions, BatchReport, answer_file
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import headline, highlighted
-from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
+from bertqa_cli.grouping import grouped_options
+from bertqa_cli.options import DefaultConnectionOptions, Json, Version
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole, output_file
 
-STANDARD_STREAM = "-"
 _FILES = "Files of questions"
 
 
 def _output(path: Path | None) -> Path | None:
     """Return the file for the answers, checked, unless it is standard output."""
+    path = None if path is None else standard(path, "stdout", 1)
     return path if path is not None and str(path) == STANDARD_STREAM else output_file(path)
 
 

@@ -12,9 +12,16 @@ from rich.markup import escape
 from bertqa.artifact import Repository, Split
 from bertqa_cli.console import print_json, print_step, print_text, stdout
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.options import Back, Force, Json, Percents, To, grouped_options, split_of
-from bertqa_cli.rollouts import RolloutOptions, moved_by, print_moved
-from bertqa_cli.values import Verb, Whole
+from bertqa_cli.grouping import grouped_options
+from bertqa_cli.options import Back, Force, Json, Percents, To, split_of
+from bertqa_cli.rollouts import (
+    RolloutOptions,
+    ShowStatus,
+    moved_by,
+    print_moved,
+    print_standing,
+)
+from bertqa_cli.values import FOR_CHANGES, Verb, Whole, refuse_typed_beside
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from bertqa_deploy.azureml.endpoints import Endpoint as EndpointState
     from bertqa_deploy.azureml.files import Document
     from bertqa_deploy.azureml.plans import TrainingPlan
+    from bertqa_deploy.rollout import Standing
 
 Folder = Annotated[
     Path,
@@ -43,6 +51,7 @@ Workspace = Annotated[
 ]
 
 DEFAULT_FOLDER = Path("deploy/azureml")
+_WORKSPACE = ("subscription", "resource_group", "workspace")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -197,6 +206,7 @@ def switch(
             help="A version without traffic, and the percent of requests it gets a copy of.",
         ),
     ] = None,
+    status: ShowStatus = False,
     endpoint: Endpoint = None,
     files: Folder = DEFAULT_FOLDER,
     subscription: Subscription = None,
@@ -209,8 +219,14 @@ def switch(
 ) -> None:
     """Move traffic between deployed versions without a failed request.
 
-    Run the same command again to resume an interrupted switch; --back undoes it.
+    Run the same command again to resume an interrupted switch; --back undoes it; --status shows
+    where it stands.
     """
+    if status:
+        refuse_typed_beside({"status", "endpoint", "files", *_WORKSPACE}, FOR_CHANGES)
+        client = _connect(subscription, resource_group, workspace)
+        print_standing(_standing(client, files, endpoint), json=json)
+        return
     wanted = _split(to, back, split, mirror)
 
     from bertqa_deploy.azureml.files import Files
@@ -312,12 +328,20 @@ def _connect(
     return connect(WorkspaceName(subscription, resource_group, workspace))
 
 
+def _standing(client: MLClient, files: Path, endpoint: str | None) -> Standing:
+    from bertqa_deploy.azureml.files import Files
+    from bertqa_deploy.azureml.plans import plan_endpoint
+    from bertqa_deploy.azureml.target import EndpointTarget
+
+    return EndpointTarget(client, plan_endpoint(Files(files), endpoint).name).standing()
+
+
 def _split(to: int | None, back: bool, split: str | None, mirror: str | None) -> Split | None:
     ways = sum((to is not None, back, split is not None))
     if ways > 1 or (ways == 0 and mirror is None):
         raise CommandError(
             "Use exactly one of --to VERSION, --split 1=90,2=10 and --back, or "
-            "--mirror 2=10 with or without one.",
+            "--mirror 2=10 with or without one. --status shows where it is now.",
             status=Status.USAGE,
         )
     return split_of(to, split)

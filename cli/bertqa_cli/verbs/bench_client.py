@@ -16,7 +16,8 @@ from bertqa.evaluation import time_loop, time_questions, time_stream
 from bertqa.runtime import load
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.datasets import read_dataset
-from bertqa_cli.options import DefaultConnectionOptions, Json, Version, grouped_options
+from bertqa_cli.grouping import grouped_options
+from bertqa_cli.options import DefaultConnectionOptions, Json, Version
 from bertqa_cli.progress import stages
 from bertqa_cli.values import Whole
 

@@ -45,12 +45,22 @@ def build(
     json: Json = False,
 ) -> None:
     """Build an FP32 and an INT8 version from a checkpoint, score them, and publish them."""
+    from bertqa_build.errors import RecipeError, StoppedElsewhereError
+    from bertqa_build.processes import is_first
     from bertqa_build.quiet import quiet
     from bertqa_build.recipe import load_recipe
 
-    loaded = load_recipe(recipe, overrides or ())
-    with quiet():
-        from bertqa_build.pipeline import build as build_versions
+    try:
+        loaded = load_recipe(recipe, overrides or ())
+        with quiet():
+            from bertqa_build.pipeline import build as build_versions
+        if not is_first():
+            build_versions(loaded, Repository(repository), work_dir, force=force)
+            return
+    except (RecipeError, StoppedElsewhereError) as error:
+        if is_first():
+            raise
+        raise typer.Exit(1) from error
     with resumable(), stages() as show:
         result = build_versions(
             loaded, Repository(repository), work_dir, force=force, on_progress=show

@@ -29,6 +29,7 @@ from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import read_dataset
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import directory_size, highlighted, milliseconds
+from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
     DEFAULT_NAMESPACE,
     DEFAULT_REPOSITORY,
@@ -36,7 +37,6 @@ from bertqa_cli.options import (
     Json,
     Namespace,
     Release,
-    grouped_options,
     helm_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption

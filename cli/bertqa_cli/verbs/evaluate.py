@@ -17,12 +17,12 @@ from bertqa.artifact import Repository
 from bertqa.evaluation import evaluate as evaluate_version
 from bertqa_cli.console import print_json, print_table
 from bertqa_cli.datasets import read_dataset
+from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
     DEFAULT_REPOSITORY,
     ConnectionOptions,
     Json,
     Version,
-    grouped_options,
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 from bertqa.artifact import Repository, Split
 from bertqa_cli.console import print_json, print_step, print_text, stderr
 from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
     DEFAULT_CHART,
     DEFAULT_NAMESPACE,
@@ -24,23 +25,33 @@ from bertqa_cli.options import (
     Percents,
     Release,
     To,
-    grouped_options,
     helm_of,
     split_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.rollouts import PAUSE_SECONDS, MakeEvidence, RolloutOptions, moved_by, print_moved
+from bertqa_cli.rollouts import (
+    PAUSE_SECONDS,
+    MakeEvidence,
+    RolloutOptions,
+    ShowStatus,
+    moved_by,
+    print_moved,
+    print_standing,
+)
 from bertqa_cli.values import (
+    FOR_CHANGES,
     FOR_RELEASE,
     FOR_SERVER,
     refuse_typed,
+    refuse_typed_beside,
     timeout_seconds,
     typed_arguments,
 )
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
-    from bertqa_deploy.rollout import Moved
+    from bertqa_deploy.rollout import Moved, Standing
+    from bertqa_deploy.server import Server
     from bertqa_deploy.smoke import Smoke
 
 _STEPS = (5, 25, 50, 100)
@@ -60,6 +71,7 @@ def switch(
     to: To = None,
     back: Back = False,
     split: Percents = None,
+    status: ShowStatus = False,
     retire: Annotated[
         bool, typer.Option("--retire", help="Stop serving the versions that get no traffic.")
     ] = False,
@@ -100,8 +112,12 @@ def switch(
 ) -> None:
     """Move traffic to another version without a failed request.
 
-    Run the same command again to resume an interrupted switch; --back undoes it.
+    Run the same command again to resume an interrupted switch; --back undoes it; --status shows
+    where it stands.
     """
+    if status:
+        print_standing(_standing(release, namespace, repository, connection), json=json)
+        return
     aim = _Aim(_split(to, back, split), retire, force)
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)
     options.plan(_STEPS, PAUSE_SECONDS)  # Checked before anything is looked at.
@@ -143,6 +159,37 @@ def switch(
     print_moved(moved_by(target, aim.split, plan, kinds), json=json)
 
 
+def _standing(
+    release: str | None, namespace: str | None, repository: Path, connection: ConnectionOptions
+) -> Standing:
+    """Return where the rollout of a release, or else of a server, stands."""
+    if release is not None:
+        refuse_typed_beside({"status", "release", "namespace", "model"}, FOR_CHANGES)
+
+        from bertqa_deploy.cluster.status import standing_of as standing_of_release
+
+        return standing_of_release(helm_of(release, namespace))
+    connected = {each.name for each in fields(connection)}
+    refuse_typed_beside({"status", "repository", *connected}, FOR_CHANGES)
+
+    from bertqa_deploy.config_file import standing_of
+
+    server = _server(connection, connection.timeout)
+    return standing_of(Repository(repository), server, connection.model)
+
+
+def _server(connection: ConnectionOptions, patience: float) -> Server:
+    from bertqa_deploy.server import Server
+
+    return Server(
+        connection.address,
+        connection.metadata_url,
+        security=connection.security(),
+        timeout=connection.timeout,
+        patience=patience,
+    )
+
+
 def _on_server(
     aim: _Aim,
     smoke: Smoke,
@@ -154,18 +201,10 @@ def _on_server(
 ) -> Moved:
     from bertqa_deploy.config_file import ConfigTarget
     from bertqa_deploy.rollout import AT_ONCE
-    from bertqa_deploy.server import Server
 
-    server = Server(
-        connection.address,
-        connection.metadata_url,
-        security=connection.security(),
-        timeout=connection.timeout,
-        patience=patience,
-    )
     with ConfigTarget(
         repository,
-        server,
+        _server(connection, patience),
         model=connection.model,
         smoke=smoke,
         retire=aim.retire,
@@ -196,7 +235,8 @@ def _in_cluster(helm: Helm, data: Path | None, *, json: bool) -> None:
 def _split(to: int | None, back: bool, split: str | None) -> Split | None:
     if sum((to is not None, back, split is not None)) != 1:
         raise CommandError(
-            "Name the target: exactly one of --to VERSION, --split 1=90,2=10 and --back.",
+            "Name the target: exactly one of --to VERSION, --split 1=90,2=10 and --back. "
+            "--status shows where it is now.",
             status=Status.USAGE,
         )
     return split_of(to, split)

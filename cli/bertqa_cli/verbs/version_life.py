@@ -22,13 +22,13 @@ from bertqa.transport import served_versions
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import human_size, score
+from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
     DEFAULT_MODEL,
     DEFAULT_REPOSITORY,
     ConnectionOptions,
     Json,
     Model,
-    grouped_options,
     require_repository,
 )
 from bertqa_cli.options import Repository as RepositoryOption

@@ -15,6 +15,7 @@ from bertqa.errors import RepositoryError
 from bertqa.transport import ServedVersion, served_versions
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.formatting import day, directory_size, human_size, score
+from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
     DEFAULT_NAMESPACE,
     DEFAULT_REPOSITORY,
@@ -22,7 +23,6 @@ from bertqa_cli.options import (
     Json,
     Namespace,
     Release,
-    grouped_options,
     helm_of,
     require_repository,
 )

@@ -1,6 +1,7 @@
 """What a published version is, and the repository that holds it."""
 
 from bertqa._defaults import GRPC_PORT, REST_PORT
+from bertqa.artifact._arrivals import Arrival, Draft
 from bertqa.artifact._completion import complete_config
 from bertqa.artifact._files import failure_of, naming, open_regular, sha256_of, sync, write_whole
 from bertqa.artifact._hardware import open_files_limit, usable_cores, usable_memory
@@ -49,7 +50,7 @@ from bertqa.artifact._version_policy import (
     specific_versions,
 )
 from bertqa.artifact._work_folder import WORK_FOLDER, remove_path, require_sound
-from bertqa.artifact._writer import WAIT_SECONDS, Arrival, Draft, RepositoryWriter, settle
+from bertqa.artifact._writer import WAIT_SECONDS, RepositoryWriter, settle
 
 __all__ = [
     "ATTENTION_MASK",

@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from bertqa._progress import OnProgress, Progress, ignore
+from bertqa.artifact._arrivals import Arrival, Draft
 from bertqa.artifact._files import (
     DIRECTORY_MODE,
     failure_of,
@@ -30,7 +31,7 @@ from bertqa.artifact._files import (
     write_whole,
 )
 from bertqa.artifact._lock import acquire, file_lock, holder_of
-from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
+from bertqa.artifact._manifest import MANIFEST_FILE
 from bertqa.artifact._numbers import NumberRecord
 from bertqa.artifact._ovms_config import OvmsConfig
 from bertqa.artifact._repository import Repository
@@ -38,26 +39,6 @@ from bertqa.artifact._work_folder import WorkFolder, require_kind
 from bertqa.errors import RepositoryBusyError, RepositoryError
 
 WAIT_SECONDS = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A staged directory that is to become a version of a model."""
-
-    staged: Path
-    model: str
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A version that has no number yet: its files by the names that they are to have.
-
-    The manifest has everything but `version`, `published` and `files`.
-    """
-
-    manifest: VersionManifest
-    files: Mapping[str, Path]
 
 
 class RepositoryWriter:

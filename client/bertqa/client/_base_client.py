@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack
 
@@ -291,6 +291,20 @@ class BaseClient(Generic[TransportT]):
             return self._settings
         return Settings.of(merge_options(self._options, options), self._settings.timeout)
 
+    def _identity_of(self, options: Mapping[str, Any]) -> str:
+        """Return a text that differs where a question would have another answer.
+
+        The address is left out: a server that has moved is the same one.
+        """
+        settings = self._settings_of(options)
+        own = {each.name: getattr(settings, each.name) for each in fields(settings)}
+        version = self._version if settings.version is None else settings.version
+        tokenizer = self._registry.tokenizer
+        own |= {"model": self._model, "version": version}
+        own |= {"tokenizer": None if tokenizer is None else tokenizer.digest}
+        del own["timeout"], own["key"]
+        return repr([(name, _fields(value)) for name, value in own.items()])
+
     def _scope(self, name: str) -> Scope:
         """Return the span of a question or of a stream."""
         return Scope(name, self._headers, self._server)
@@ -356,6 +370,12 @@ class BaseClient(Generic[TransportT]):
             self._on_shadow(answer, shadow)
         except Exception:
             logger.exception("on_shadow failed")
+
+
+def _fields(value: object) -> str:
+    """Return a value's class and settings; the address that `object` shows says nothing."""
+    shows = type(value).__repr__ is not object.__repr__
+    return f"{type(value).__qualname__} {value!r}" if shows else type(value).__qualname__
 
 
 def raise_unless_own(error: BertQAError) -> BertQAError:

@@ -28,14 +28,16 @@ class FetchMetadata:
     Attributes:
         version: The version; None is the server's default.
         registry: Remembers the version.
+        anew: Whether to fetch also what is known: the server may have other versions by now.
     """
 
     version: int | None
     registry: ModelRegistry
+    anew: bool = False
 
     def known(self) -> ModelSpec | None:
         """Return what is known of the version by now."""
-        return self.registry.get(self.version)
+        return None if self.anew else self.registry.get(self.version)
 
     def learn(self, metadata: ModelMetadata) -> ModelSpec:
         """Remember the version; see `ModelRegistry.learn`."""

@@ -96,12 +96,18 @@ class ModelRegistry:
             once for all versions with the same.
 
     Attributes:
+        tokenizer: The same.
         flights: The fetches of metadata that are under way.
+        served: The versions that the server listed last, none where that is not known.
+        has_answered: Whether any version has answered a question. What describes the model may be
+            another address than the one that answers.
     """
 
     def __init__(self, tokenizer: QATokenizer | None = None) -> None:
         self.flights: Flights[ModelSpec] = Flights()
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
+        self.served: tuple[int, ...] = ()
+        self.has_answered = False
         self._tokenizers: dict[str, QATokenizer] = {}
         self._specs: dict[int | None, ModelSpec] = {}
         self._met: set[int | None] = set()
@@ -124,6 +130,7 @@ class ModelRegistry:
         """Forget all specs: the server may be another one now."""
         with self._lock:
             self._specs.clear()
+            self.served = ()
 
     def forget_default(self, spec: ModelSpec) -> None:
         """Forget the spec of the server's default version, if it is still this one.
@@ -173,6 +180,7 @@ class ModelRegistry:
             self._specs[version] = spec
             self._met.add(version)
             if version is None and metadata.versions:
+                self.served = tuple(sorted(metadata.versions))
                 self._specs[max(metadata.versions)] = spec
         return spec
 
@@ -187,9 +195,9 @@ class ModelRegistry:
 
     def _spec(self, metadata: ModelMetadata) -> ModelSpec:
         inputs = tuple(name for name in INPUTS if name in metadata.inputs)
-        if self._tokenizer is not None:
+        if self.tokenizer is not None:
             return ModelSpec(
-                self._tokenizer,
+                self.tokenizer,
                 _defaults.MAX_SEQ_LEN,
                 _defaults.DOC_STRIDE,
                 limit=None,

@@ -25,6 +25,7 @@ from bertqa.client._tracing import stage
 from bertqa.errors import (
     BertQAError,
     CertificateError,
+    DeadlineExceededError,
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
@@ -48,7 +49,8 @@ _MAY_PASS = (
     ModelNotReadyError,
     VersionNotFoundError,
 )
-
+# What a model that fails on its inputs looks like: on a server, and in this process.
+_OF_THE_MODEL = (ProtocolError, BertQAError)
 
 AnswerFlow = Generator[Effect, Any, list[Answer]]
 """Yields effects, is sent their results or has their errors thrown in, and returns the answers."""
@@ -96,17 +98,26 @@ class Question:
         try:
             return (yield from self._answer_patiently(registry, version))
         except VersionNotFoundError as error:
-            if version is None or not fall_back:
+            if version is None:
                 raise
+            if not fall_back:
+                raise (yield from _naming_versions(error, registry, version)) from error
             logger.warning("falling back to the default version: %s", error)
             return (yield from self._answer_patiently(registry, None))
 
     def _answer_patiently(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
         """Repeat where a version was there and is gone: a restarted server loads its models."""
         waits: Iterator[float] | None = None
+        reason: BertQAError | None = None
         while True:
+            begin = time.monotonic()
             try:
                 return (yield from self._answer_once(registry, version))
+            except DeadlineExceededError:
+                # Too little time was left: what the attempts before met says more.
+                if reason is None or time.monotonic() - begin > _defaults.BACKOFF_LIMIT_SECONDS:
+                    raise
+                raise reason from reason.__cause__
             except _MAY_PASS as error:
                 if isinstance(error, ServerUnreachableError):
                     registry.forget()
@@ -116,14 +127,16 @@ class Question:
                 if not _may_pass(error, registry, version):
                     raise
                 pause = next(waits, None)
-                if pause is None and isinstance(error, VersionNotFoundError):
-                    raise ProtocolError(
+                reason = error
+                if isinstance(error, VersionNotFoundError):
+                    reason = ProtocolError(
                         "The server's default version kept changing under one question. Pass "
                         "version=... to stay with one.",
                         detail=str(error),
-                    ) from error
+                    )
+                    reason.__cause__ = error
                 if pause is None:
-                    raise
+                    raise reason from reason.__cause__
             yield Sleep(pause)
 
     def _answer_once(self, registry: ModelRegistry, version: int | None) -> AnswerFlow:
@@ -132,16 +145,11 @@ class Question:
         results: list[WindowResult]
         try:
             results = yield RunInference(windows, version)
-        except ProtocolError as error:
-            if version is not None:
-                raise
-            # The server may have another default version by now, of another family.
-            registry.forget_default(spec)
-            if (yield from _spec_of(registry, None)) == spec:
-                raise
-            raise VersionNotFoundError(
-                "The server's default version takes other inputs now.", detail=str(error)
-            ) from error
+        except BertQAError as error:
+            if version is None and isinstance(error, ProtocolError):
+                yield from _require_same_default(registry, spec, error)
+            raise self._with_length(error, spec) from error.__cause__
+        registry.has_answered = True
         found = _versions(results)
         # The version that answered most of the windows, of two as good the newer one.
         answered = max(found, key=lambda each: (found[each], each))
@@ -169,6 +177,18 @@ class Question:
             )
         spans = yield from self._computed(partial(self._spans, windows, results))
         return [self._answer_at(span, answered) for span in spans]
+
+    def _with_length(self, error: BertQAError, spec: ModelSpec) -> BertQAError:
+        """Return an error that says where a model may have got more tokens than it takes."""
+        length = self.settings.max_seq_len
+        # Servers and engines have no other words for it than for any failure of a model.
+        if length is None or spec.limit is not None or type(error) not in _OF_THE_MODEL:
+            return error
+        return type(error)(
+            f"{error} With tokenizer= the greatest max_seq_len= of the model is not known: "
+            f"{length} may be more than it takes, which is 512 for most models of BERT's family.",
+            detail=error.detail,
+        )
 
     def _computed(self, work: Callable[[Pace], T]) -> Generator[Compute, Any, T]:
         """Return the result of work on the texts, left to the driver where they are long."""
@@ -215,9 +235,40 @@ def _may_pass(error: BertQAError, registry: ModelRegistry, version: int | None) 
         # It has answered, and was retired or is on another server: the next answer may be of
         # another version.
         return version is None
+    if isinstance(error, ServerUnreachableError):
+        return registry.has_answered
     # A server that starts again knows neither the model nor any version for a moment.
     is_version = isinstance(error, ModelNotReadyError)
     return registry.has_met(version) if is_version else registry.has_met_any
+
+
+def _require_same_default(
+    registry: ModelRegistry, spec: ModelSpec, error: ProtocolError
+) -> Generator[FetchMetadata, ModelSpec, None]:
+    """Refuse to go on with a spec that is not that of the default version any more.
+
+    Raises:
+        VersionNotFoundError: The server has another default version by now, maybe of another
+            family, which takes other inputs.
+    """
+    registry.forget_default(spec)
+    if (yield from _spec_of(registry, None)) != spec:
+        raise VersionNotFoundError(
+            "The server's default version takes other inputs now.", detail=str(error)
+        ) from error
+
+
+def _naming_versions(
+    error: VersionNotFoundError, registry: ModelRegistry, version: int
+) -> Generator[FetchMetadata, ModelSpec, VersionNotFoundError]:
+    """Return an error that names the versions that are served, where the server lists them."""
+    if not registry.served or version in registry.served:
+        try:
+            yield FetchMetadata(None, registry, anew=True)
+        except BertQAError:
+            return error
+    served = ", ".join(map(str, registry.served))
+    return VersionNotFoundError(f"{error} Versions that are served: {served}.", detail=error.detail)
 
 
 def _spec_of(

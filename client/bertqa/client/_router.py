@@ -29,7 +29,7 @@ class WeightedRouter:
 
     def __init__(self, weights: Mapping[int, float]) -> None:
         checked: dict[int, float] = {}
-        for given, weight in weights.items():
+        for given, weight in _checks.items("traffic=", weights):
             version = _checks.version("A version of the traffic", given)
             if version in checked:
                 raise InvalidOptionError(f"The traffic has version {version} twice.")

@@ -82,6 +82,11 @@ class TaskDriver:
             ) from error
         return self._loop not in (None, running)
 
+    @property
+    def has_outlived_loop(self) -> bool:
+        """Whether the event loop that has the connections is over, and can close none."""
+        return self._loop is not None and self._loop.is_closed()
+
     async def answer(
         self,
         started: tuple[Question, AnswerFlow],

@@ -55,9 +55,11 @@ class ThreadDriver:
         polling: Held while the split of the traffic is read.
         limit: How many requests all streams together may have in flight.
         is_elsewhere: Never: threads share a client.
+        has_outlived_loop: Never: threads need no event loop.
     """
 
     is_elsewhere = False
+    has_outlived_loop = False
 
     def __init__(self, transport: Transport) -> None:
         self.polling = threading.Lock()

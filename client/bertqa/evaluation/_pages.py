@@ -18,7 +18,7 @@ def render_page(template: str, package: str = _PACKAGE, **values: object) -> str
         **values: What the template shows, by name; a name that is missing is an error.
 
     Returns:
-        The page's text.
+        The page's text, which UTF-8 can encode.
     """
     # Imported where it is used: scoring a version needs no pages.
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -30,7 +30,9 @@ def render_page(template: str, package: str = _PACKAGE, **values: object) -> str
         undefined=StrictUndefined,
     )
     environment.filters["capital"] = capital
-    return environment.get_template(template).render(values)
+    page = environment.get_template(template).render(values)
+    # The name of a file may be in another encoding.
+    return page.encode("utf-8", "backslashreplace").decode()
 
 
 def capital(text: str) -> str:

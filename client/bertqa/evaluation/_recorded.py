@@ -21,6 +21,7 @@ from bertqa.qa import normalize
 
 _READING = ConfigDict(extra="ignore")
 _FOLLOW_SECONDS = 0.2
+_START, _END = b'{"at": ', b"\n"
 
 
 @validated(frozen=True, slots=True, config=_READING)
@@ -197,6 +198,8 @@ def follow_log(
 ) -> Iterator[RecordedQuestion]:
     """Return what is recorded from now on, as it is.
 
+    A line that a client is at is waited for, and one that a killed client left half is skipped.
+
     Args:
         path: The file of a `Recorder`.
         seconds: For how long.
@@ -209,40 +212,63 @@ def follow_log(
     end = now() + seconds
     try:
         with path.open("rb") as file:
-            number = sum(1 for _ in file)
-            begun = b""
+            number, begun = 0, b""
+            for line in file:
+                number += 1
+                begun = b"" if line.endswith(_END) else line
+            is_half = bool(begun)
+            number -= is_half
             while now() < end:
                 begun += file.readline()
-                if not begun.endswith(b"\n"):
+                if not begun.endswith(_END):
                     sleep(_FOLLOW_SECONDS)
                     continue
                 number += 1
-                yield _parsed(begun.decode(), path, number)
-                begun = b""
-    except (OSError, UnicodeDecodeError) as error:
+                found = _parsed(begun, path, number, may_be_half=is_half)
+                begun, is_half = b"", False
+                if found is not None:
+                    yield found
+    except OSError as error:
         raise DataError(f"{path} cannot be read: {reason_of(error)}.") from error
 
 
 def _lines(path: Path) -> Iterator[RecordedQuestion]:
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, text in enumerate(file, 1):
-                if text.strip():
-                    yield _parsed(text, path, number)
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                # A client may be at the last line, or may have been killed there.
+                is_last = number > 1 and not line.endswith(_END)
+                found = _parsed(line, path, number, may_be_half=is_last)
+                if found is not None:
+                    yield found
+    except OSError as error:
         raise DataError(f"{path} cannot be read: {reason_of(error)}.") from error
 
 
-def _parsed(text: str, path: Path, number: int) -> RecordedQuestion:
+def _parsed(line: bytes, path: Path, number: int, *, may_be_half: bool) -> RecordedQuestion | None:
+    if not line.strip():
+        return None
     try:
-        return _LINE.validate_json(text)
+        return _LINE.validate_json(line)
     except ValidationError as error:
+        # What a killed client left half is in front of the next client's line.
+        start = line.rfind(_START)
+        after = _line_or_none(line[start:]) if start > 0 else None
+        if after is not None or may_be_half:
+            return after
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise DataError(
             f"{path} is not a log of answers: line {number} cannot be read "
             f"({f'{where}: ' if where else ''}{first['msg']})."
         ) from error
+
+
+def _line_or_none(line: bytes) -> RecordedQuestion | None:
+    try:
+        return _LINE.validate_json(line)
+    except ValidationError:
+        return None
 
 
 def _milliseconds(given: list[RecordedAnswer]) -> list[float]:

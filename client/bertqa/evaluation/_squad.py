@@ -87,7 +87,7 @@ def read_squad(path: str | Path) -> SquadDataset:
     JSON Lines, in a list or in Parquet. JSON may be compressed with gzip.
 
     Args:
-        path: The file; JSON is in UTF-8.
+        path: The file; JSON is in UTF-8, or in UTF-16 with its mark.
 
     Returns:
         The questions in the order of the file; the data set has the file's name.
@@ -176,6 +176,8 @@ class _Reader:
         self._ids.add(identifier)
         impossible = qa.get("is_impossible")
         given = self._answers(qa, place, may_lack=bool(impossible))
+        if impossible:  # An empty text says once more that there is no answer.
+            given = [each for each in given if not _is_empty(each)]
         if impossible is not None and impossible not in (not given, int(not given)):
             raise self._error(place, f"is_impossible is {impossible!r} with {len(given)} answers")
         answers = [self._answer(each, f"{place}.answers[{n}]") for n, each in enumerate(given)]
@@ -192,7 +194,7 @@ class _Reader:
 
     def _identifier(self, qa: Any, place: str) -> str:
         value = self._value(qa, "id", place)
-        return str(value) if type(value) is int else self._text(qa, "id", place)
+        return str(int(value)) if _is_whole(value) else self._text(qa, "id", place)
 
     def _answers(self, qa: Any, place: str, *, may_lack: bool) -> list[Any]:
         """Return the answers one by one; flat records have a list of texts and one of offsets."""
@@ -214,9 +216,9 @@ class _Reader:
     def _answer(self, answer: Any, place: str) -> GoldAnswer:
         text = self._text(answer, "text", place)
         start = answer.get("answer_start")
-        if type(start) is not int or start < 0:
+        if not _is_whole(start) or start < 0:
             raise self._error(place, f"answer_start is {start!r} and should be 0 or more")
-        return GoldAnswer(text, start)
+        return GoldAnswer(text, int(start))
 
     def _list(self, holder: Any, key: str, place: str) -> list[Any]:
         value = self._value(holder, key, place)
@@ -241,7 +243,8 @@ class _Reader:
         if not isinstance(holder, dict):
             raise self._error(place, f"found {_kind(holder)} where an object should be")
         if key not in holder:
-            raise self._error(place, f"{key} is missing")
+            found = _names([str(each) for each in holder]) or "nothing"
+            raise self._error(place, f"{key} is missing: found {found}")
         return holder[key]
 
     def _error(self, place: str, problem: str) -> DataError:
@@ -251,6 +254,15 @@ class _Reader:
 def _stands_at(context: str, answer: GoldAnswer, encoding: str, size: int) -> bool:
     begin = answer.start * size
     return context.encode(encoding).startswith(answer.text.encode(encoding), begin)
+
+
+def _is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number: a table with gaps makes 3.0 of 3."""
+    return type(value) is int or (type(value) is float and value.is_integer())
+
+
+def _is_empty(answer: Any) -> bool:
+    return isinstance(answer, dict) and answer.get("text") in ("", None) and "text" in answer
 
 
 def _kind(value: Any) -> str:

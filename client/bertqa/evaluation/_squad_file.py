@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bertqa._data_files import GZIP_FAULTS, PARQUET_MAGIC, import_pyarrow, unpacked
+from bertqa._data_files import GZIP_FAULTS, PARQUET_MAGIC, encoding_of, import_pyarrow, unpacked
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
 
@@ -29,7 +29,7 @@ def load_document(path: Path) -> Any:
         with path.open("rb") as raw:
             if raw.peek(4).startswith(PARQUET_MAGIC):
                 return _parquet(path)
-            with unpacked(raw) as file:
+            with unpacked(raw, str(path)) as file:
                 content = file.read()
     except FileNotFoundError as error:
         raise DataError(f"The file {path} does not exist.") from error
@@ -40,7 +40,7 @@ def load_document(path: Path) -> Any:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {reason_of(error)}.") from error
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode(encoding_of(content))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not valid JSON in UTF-8: {error}.") from error
     suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,15 @@ class QATokenizer:
             )
         with tokenizer_errors("The tokenizer cannot be used"):
             self._encoder = Encoder(tokenizer)
+            self._tokenizer = tokenizer
             self._template = _template_of(tokenizer)
+
+    @property
+    def digest(self) -> str:
+        """A text that differs where the tokenizer does."""
+        with tokenizer_errors("The tokenizer cannot be written"):
+            text = self._tokenizer.to_str()
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @classmethod
     def from_json(cls, text: str) -> QATokenizer:

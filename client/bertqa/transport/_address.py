@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from bertqa import _defaults
+from bertqa._checks import shown
 from bertqa.errors import InvalidOptionError
 
 REST_SCHEMES = ("http", "https")
@@ -33,6 +34,9 @@ _OF_GRPC_ALONE = re.compile(
 )
 _LABEL = re.compile(r"[0-9A-Za-z_-]{1,63}")
 _LONGEST_NAME = 253
+_LONGEST_PATH = 500
+# What the C library takes for an IPv4 address: 127.1, 0x7f.0.0.1, 2130706433.
+_IPV4 = re.compile(r"(?i)(0x[0-9a-f]+|[0-9]+)(\.(0x[0-9a-f]+|[0-9]+)){0,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +128,13 @@ class Address:
             InvalidOptionError: The address is not valid, or its scheme is not known.
         """
         if not isinstance(url, str):
-            raise InvalidOptionError(f"The address {url!r} is not a text: pass 'localhost:9000'.")
+            raise InvalidOptionError(
+                f"The address {shown(url)} is not a text: pass 'localhost:9000'."
+            )
         text = url.strip()
         if _OF_GRPC_ALONE.match(text):
             raise InvalidOptionError(
-                f"The address {url!r} is in a form of gRPC alone, which names no host: write "
+                f"The address {shown(url)} is in a form of gRPC alone, which names no host: write "
                 "host:port, grpc://host:port or dns:///name:port; encrypted, grpcs://host:port or "
                 "dnss:///name:port."
             )
@@ -139,7 +145,9 @@ class Address:
             parts = urlsplit(text)
             port = parts.port
         except ValueError as error:
-            raise InvalidOptionError(f"The address {url!r} cannot be read: {error}.") from error
+            raise InvalidOptionError(
+                f"The address {shown(url)} cannot be read: {error!s:.80}."
+            ) from error
         if "@" in parts.netloc:
             # The message leaves the address out: it may hold a password.
             raise InvalidOptionError(
@@ -147,19 +155,26 @@ class Address:
             )
         if parts.scheme not in _DEFAULT_PORTS:
             raise InvalidOptionError(
-                f"The address {url!r} begins with {parts.scheme}://, but it has to be host:port or "
-                f"begin with one of {', '.join(f'{name}://' for name in _DEFAULT_PORTS)}."
+                f"The address {shown(url)} begins with {parts.scheme:.20}://, but it has to "
+                "be host:port or begin with one of "
+                f"{', '.join(f'{name}://' for name in _DEFAULT_PORTS)}."
             )
         path = parts.path.rstrip("/")
         host = valid_host(parts.hostname or "")
         if not host or port == 0 or parts.query or parts.fragment or not path.isprintable():
             raise InvalidOptionError(
-                f"The address {url!r} cannot be read: it has to be like localhost:9000 or "
+                f"The address {shown(url)} cannot be read: it has to be like localhost:9000 or "
                 "http://localhost:8000."
             )
         if path and parts.scheme not in REST_SCHEMES:
             raise InvalidOptionError(
-                f"The address {url!r} has a path, which is possible with http:// and https:// only."
+                f"The address {shown(url)} has a path, which is possible with http:// and "
+                "https:// only."
+            )
+        if len(path) > _LONGEST_PATH:
+            raise InvalidOptionError(
+                f"The path of the address {shown(url)} has {len(path)} characters, of which at "
+                f"most {_LONGEST_PATH} are possible."
             )
         return cls(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], path)
 
@@ -168,8 +183,12 @@ def valid_host(text: str) -> str | None:
     """Return a host as name servers take it, None where it is not one.
 
     Args:
-        text: A name, in any script, or an IP address, without brackets.
+        text: A name, in any script, or an IP address, without brackets. `127.1` becomes
+            `127.0.0.1`: HTTP clients take short forms, gRPC takes them for names.
     """
+    if _IPV4.fullmatch(text):
+        with contextlib.suppress(OSError):
+            return socket.inet_ntoa(socket.inet_aton(text))
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(text)) if text.isascii() else text.encode("idna").decode()
     name = text.removesuffix(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +17,10 @@ from bertqa.errors import (
     BertQAError,
     ModelNotFoundError,
     ProtocolError,
+    ServerUnreachableError,
 )
 from bertqa.transport._address import Address
+from bertqa.transport._certificates import sync_raise_explained
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._http import client_arguments, mapped_errors, proxy_of
 from bertqa.transport._names import Names
@@ -100,6 +103,7 @@ class AdminClient:
         self._extensions = {} if names.certificate is None else {"sni_hostname": names.certificate}
         self._proxy = proxy_of(address, direct=direct)
         arguments = client_arguments(address, self._security, direct=direct)
+        self._timeout = timeout
         self._client = httpx.Client(timeout=timeout, **arguments)
         self._anew = partial(AdminClient, address, security, timeout=timeout, direct=direct)
 
@@ -278,14 +282,20 @@ class AdminClient:
         return response
 
     def _send(self, method: str, path: str, body: object = None) -> httpx.Response:
-        with mapped_errors(self.address, self._mapper()):
-            response = self._client.request(
-                method,
-                f"{self.address}{path}",
-                json=body,
-                headers={**self._security.sync_headers(), **self._name_headers},
-                extensions=self._extensions,
-            )
+        try:
+            with mapped_errors(self.address, self._mapper()):
+                response = self._client.request(
+                    method,
+                    f"{self.address}{path}",
+                    json=body,
+                    headers={**self._security.sync_headers(self._timeout), **self._name_headers},
+                    extensions=self._extensions,
+                )
+        except ServerUnreachableError as error:
+            if self._proxy is None:
+                end = time.monotonic() + self._timeout
+                sync_raise_explained(error, self.address, self._security, end)
+            raise
         if response.has_redirect_location:
             raise self._error_of(response)
         return response

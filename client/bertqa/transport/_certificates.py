@@ -11,6 +11,7 @@ import time
 from bertqa import _defaults
 from bertqa.errors import CertificateError, ServerUnreachableError
 from bertqa.transport._address import REST_SCHEMES, Address
+from bertqa.transport._handshake import Handshake
 from bertqa.transport._security import Security
 
 # TLS 1.3 reports what is wrong with a client's certificate after the handshake.
@@ -37,6 +38,11 @@ _ENDED = (
     "{address} ended the connection right after the TLS handshake: it may require a client's "
     "certificate that it trusts (certificate= and key= of TLS), or the server behind it is away."
 )
+_REFUSED = (
+    "{address} refused the TLS handshake: it accepts no TLS version or cipher of this client, or "
+    "requires a client's certificate that it trusts (certificate= and key= of TLS)."
+)
+_NO_AGREEMENT = "{address} accepts no TLS version or cipher of this client."
 _PLAIN = "{address} does not speak TLS: is it a port without encryption?"
 _TLS_ONLY = "{address} speaks TLS alone: write {encrypted}."
 _NOT_GRPC = "{address} speaks TLS, but not gRPC over it: is it the port of the REST API?"
@@ -49,7 +55,9 @@ _FAULTS: tuple[tuple[str, str | None], ...] = (
     (r"hostname verification check failed|hostname mismatch|IP address mismatch", _OTHER_NAME),
     (r"alert[_ ]unrecognized[_ ]name", _OTHER_NAME),
     (r"alert[_ ](unknown[_ ]ca|bad[_ ]certificate|(unsupported[_ ])?certificate)", _OF_CLIENT),
-    (r"alert[_ ](access[_ ]denied|handshake[_ ]failure)", _OF_CLIENT),
+    (r"alert[_ ]access[_ ]denied", _OF_CLIENT),
+    (r"alert[_ ]handshake[_ ]failure", _REFUSED),
+    (r"protocol[_ ]version|unsupported[_ ]protocol|insufficient[_ ]security", _NO_AGREEMENT),
     (r"certificate[_ ]required|no required ssl certificate|ssl certificate error", _OF_CLIENT),
     (r"certificate has expired", _EXPIRED),
     (r"certificate is not yet valid", _TOO_EARLY),
@@ -60,6 +68,8 @@ _FAULTS: tuple[tuple[str, str | None], ...] = (
     (r"missing selected ALPN|no[_ ]application[_ ]protocol", _NOT_GRPC),
     (r"\[SSL\b|SSL_ERROR_SSL|TSI_PROTOCOL_FAILURE|(tls|ssl) handshake failed", _FAILED),
 )
+# What servers say for two reasons, of which one handshake of our own shows the right one.
+_UNSURE = re.compile(r"(?i)alert[_ ]handshake[_ ]failure")
 # What it is not: of several addresses of a name, gRPC reports the last one that it tried.
 _NOT_TLS = re.compile(r"(?i)lookup|resolv")
 
@@ -112,8 +122,9 @@ def sync_raise_explained(
 
 
 def _may_be_of_tls(error: ServerUnreachableError) -> bool:
-    is_known = isinstance(error, CertificateError)
-    return not is_known and _NOT_TLS.search(error.detail or "") is None
+    detail = error.detail or ""
+    is_known = isinstance(error, CertificateError) and _UNSURE.search(detail) is None
+    return not is_known and _NOT_TLS.search(detail) is None
 
 
 def _error(address: str, sentence: str, detail: str) -> CertificateError:
@@ -130,24 +141,28 @@ def _fault_of_handshake(
     if is_grpc:
         context.set_alpn_protocols([_HTTP_2])
     name = security.server_name or address.authority or address.host
-    is_done = False
+    handshake: Handshake | None = None
     try:
-        with (
-            socket.create_connection((address.host, address.port), seconds) as connection,
-            context.wrap_socket(connection, server_hostname=name) as encrypted,
-        ):
-            is_done = True
-            if is_grpc and encrypted.selected_alpn_protocol() != _HTTP_2:
+        with socket.create_connection((address.host, address.port), seconds) as connection:
+            handshake = Handshake(connection, context, name)
+            handshake.run()
+            if is_grpc and handshake.protocol != _HTTP_2:
                 return _error(str(address), _NOT_GRPC, "")
-            encrypted.settimeout(_ALERT_SECONDS)
-            is_over = not encrypted.recv(1)
+            connection.settimeout(_ALERT_SECONDS)
+            handshake.read()
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError):
+        if handshake is None or not (handshake.is_done or handshake.asks_for_certificate):
+            return None
+        return _error(str(address), _ENDED if handshake.is_done else _OF_CLIENT, "")
     except ssl.SSLError as error:
-        return certificate_error(str(address), str(error))
-    except ConnectionError:
-        is_over = is_done
+        detail = str(error)
+        if handshake is None or not _UNSURE.search(detail):
+            return certificate_error(str(address), detail)
+        is_of_client = handshake.is_done or handshake.asks_for_certificate
+        return _error(str(address), _OF_CLIENT if is_of_client else _NO_AGREEMENT, detail)
     except (OSError, ValueError):  # ValueError: the name is not one of a server
         return None
-    return _error(str(address), _ENDED, "") if is_over else None
+    return None
 
 
 def _speaks_tls(address: Address, seconds: float) -> bool:

@@ -48,6 +48,7 @@ _TOO_LARGE = re.compile(
 _BAD_REQUEST = 400
 _REQUEST_ENTITY_TOO_LARGE = 413
 _PROXY_AUTHENTICATION = 407
+_HTTP_1 = re.compile(r"(?i)http1\.x server")
 # A proxy may be at fault for these, in place of the server.
 _OF_THE_WAY = (
     AccessDeniedError,
@@ -142,6 +143,12 @@ class ErrorMapper:
         of_certificate = certificate_error(self.address, detail) if code == "UNAVAILABLE" else None
         if of_certificate is not None:
             return of_certificate
+        if _HTTP_1.search(detail):
+            return ProtocolError(
+                f"{self.address} speaks HTTP/1, and not gRPC: is it the port of the REST API? Then "
+                f"write http://{self.address.rpartition('/')[2]}.",
+                detail=detail,
+            )
         error, template = _ERRORS.get(code, (ProtocolError, "{address} failed: {code}."))
         message = template.format(
             address=self.address, code=code, model=self.model, protocol=self._protocol

@@ -7,6 +7,7 @@ from typing import NotRequired, Protocol, TypedDict, TypeVar
 
 import httpx
 
+from bertqa._checks import shown
 from bertqa.artifact import split_model_name
 from bertqa.errors import InvalidOptionError
 from bertqa.transport._address import REST_SCHEMES, TFS_SCHEMES, Address
@@ -107,7 +108,7 @@ def _addresses(url: str, options: TransportOptions) -> tuple[Address, Address | 
         metadata_address = Address.parse(metadata_url)
         if metadata_address.scheme not in REST_SCHEMES:
             raise InvalidOptionError(
-                f"metadata_url is {metadata_url!r}, but it has to begin with http:// or https://."
+                f"metadata_url is {shown(metadata_url)}, but it has to begin with http:// or https://."
             )
         return address, metadata_address
     if address.scheme in REST_SCHEMES or not options["learns"]:
@@ -177,7 +178,7 @@ def channel_options_of(
         raise InvalidOptionError(f"channel_options= are for gRPC, but the address is {address}.")
     try:
         pairs = dict(given)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # Its methods may raise anything.
         raise InvalidOptionError(
             "channel_options= has to be a mapping, or pairs, of names and values: "
             "{'grpc.max_send_message_length': 1000000}."
@@ -186,7 +187,7 @@ def channel_options_of(
         is_number = isinstance(value, int) and -_LARGEST_OPTION <= value < _LARGEST_OPTION
         if not (isinstance(name, str) and (is_number or isinstance(value, str | bytes))):
             raise InvalidOptionError(
-                f"channel_options= has {name!r}: {value!r:.100}, but gRPC takes texts, bytes and "
-                "whole numbers of 32 bits."
+                f"channel_options= has {shown(name)}: {shown(value)}, but gRPC takes texts, "
+                "bytes and whole numbers of 32 bits."
             )
     return tuple(pairs.items())

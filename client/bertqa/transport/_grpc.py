@@ -26,7 +26,7 @@ from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._http import proxy_of
 from bertqa.transport._names import Names, without_names
 from bertqa.transport._proxies import Proxy
-from bertqa.transport._retries import service_config
+from bertqa.transport._retries import pauses
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import Codec
 
@@ -50,9 +50,7 @@ class GrpcConnection:
         self._repeats = repeats
         self._security = security
         self._proxy = proxy_of(address)
-        self._arguments = channel_arguments(
-            address, security, self._proxy, channel_options, repeats=repeats
-        )
+        self._arguments = channel_arguments(address, security, self._proxy, channel_options)
         self._credentials = security.grpc_credentials() if address.is_secure else None
         # A server that answered before is waited for; one that never answered is not.
         self._met = False
@@ -64,7 +62,6 @@ class GrpcConnection:
         return {
             "timeout": deadline - time.monotonic(),
             "metadata": tuple(without_names(headers).items()),
-            "wait_for_ready": (self._repeats and self._met) or None,
         }
 
     @contextlib.contextmanager
@@ -80,9 +77,6 @@ class GrpcConnection:
             if code == "DEADLINE_EXCEEDED" and "connect" in detail.lower():
                 raise mapper.unreachable(detail) from error
             raise mapper.from_grpc(code, detail) from error
-        except TimeoutError as error:  # of what returns the token
-            mapper = ErrorMapper(str(self._address), self._model, version)
-            raise mapper.timed_out(str(error)) from error
         except (ValueError, grpc.aio.UsageError, asyncio.CancelledError) as error:
             # grpc.aio cancels the task that awaits a call when its channel is closed.
             task = asyncio.current_task() if isinstance(error, asyncio.CancelledError) else None
@@ -91,9 +85,13 @@ class GrpcConnection:
             raise ClientStateError(f"The connection to {self._address} is closed.") from error
         self._met = True
 
+    def _waits(self, deadline: float) -> Iterator[float]:
+        """Yield the pauses before further attempts where no server answers."""
+        return pauses(deadline, patient=self._met) if self._repeats else iter(())
+
     def _may_be_explained(self) -> bool:
         """Return whether a handshake of our own goes the way that the calls go."""
-        return self._proxy is None and not self._met
+        return self._proxy is None
 
     def _check_message(self, response: Any) -> Any:
         """Return a response. grpc.aio returns None, without an error, for bytes that are none."""
@@ -152,6 +150,7 @@ class AsyncChannel:
         self._codec = codec
         self._new = new
         self._opened: tuple[Any, Any, Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def infer(self, request: Any, **arguments: Any) -> Any:
         """Return the call that runs the model, to be awaited.
@@ -185,12 +184,17 @@ class AsyncChannel:
 
     async def close(self) -> None:
         """Close the channel, which ends its calls."""
+        if self._loop is not None and self._loop.is_closed():
+            self._opened = (
+                None  # Only its loop could close the channel: it ends with the reference.
+            )
         if self._opened is not None:
             await self._opened[0].close()
 
     def _open(self) -> tuple[Any, Any, Any]:
         if self._opened is None:
             channel = _open_channel(grpc.aio, *self._arguments, new=self._new)
+            self._loop = asyncio.get_running_loop()
             self._opened = channel, *_calls(channel, self._codec)
         return self._opened
 
@@ -248,8 +252,6 @@ def channel_arguments(
     security: Security | None = None,
     proxy: Proxy | None = None,
     channel_options: ChannelOptions = (),
-    *,
-    repeats: bool = True,
 ) -> dict[str, Any]:
     """Return the arguments of `grpc.insecure_channel` and its kin: a target and options.
 
@@ -258,21 +260,19 @@ def channel_arguments(
         security: The names by which the server is called.
         proxy: The proxy to go through.
         channel_options: Options of the user's, which count above those of this project.
-        repeats: Whether the channel repeats calls that reach no server.
 
     Returns:
         Keyword arguments.
     """
     round_robin = address.is_round_robin
     reconnect_ms = int(_defaults.RECONNECT_SECONDS * 1000)
-    config = service_config(round_robin=round_robin, repeats=repeats)
     options: dict[str, Any] = {
-        "grpc.service_config": json.dumps(config),
         "grpc.max_send_message_length": -1,
         "grpc.max_receive_message_length": _defaults.RESPONSE_LIMIT_BYTES,
         "grpc.keepalive_time_ms": int(_defaults.KEEPALIVE_SECONDS * 1000),
         "grpc.keepalive_timeout_ms": int(_defaults.KEEPALIVE_TIMEOUT_SECONDS * 1000),
-        "grpc.min_reconnect_backoff_ms": int(_defaults.BACKOFF_SECONDS * 1000),
+        # For gRPC this is how long TCP, TLS and HTTP/2 may take to connect, whatever its name says.
+        "grpc.min_reconnect_backoff_ms": int(_defaults.CONNECT_SECONDS * 1000),
         "grpc.initial_reconnect_backoff_ms": int(_defaults.BACKOFF_SECONDS * 1000),
         "grpc.max_reconnect_backoff_ms": reconnect_ms,
         # A server that is started anew may have another address.
@@ -280,6 +280,8 @@ def channel_arguments(
         # gRPC itself would take loopback to the proxies of the environment, too.
         "grpc.enable_http_proxy": int(proxy is not None),
     }
+    if round_robin:
+        options["grpc.service_config"] = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
     if proxy is not None:
         options["grpc.http_proxy"] = proxy.url
     options |= Names.of(address, security or Security()).grpc_options(address)

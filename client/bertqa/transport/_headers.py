@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from bertqa._checks import items, shown
 from bertqa.errors import InvalidOptionError
 
 # What gRPC allows, which is a part of what HTTP allows.
@@ -41,14 +42,14 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
             f"headers= is a {type(headers).__name__}: pass a mapping from names to values."
         )
     checked: dict[str, str] = {}
-    for given, value in headers.items():
+    for given, value in items("headers=", headers):
         name = given.lower() if isinstance(given, str) else ""
         fault = _fault_of(name, value)
         if name in checked:
             fault = "it is given twice"
         if fault is not None:
             # The value may be a secret, so that it is not shown.
-            raise InvalidOptionError(f"The header {given!r} cannot be sent: {fault}.")
+            raise InvalidOptionError(f"The header {shown(given)} cannot be sent: {fault}.")
         checked[name] = value
     return checked
 

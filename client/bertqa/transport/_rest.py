@@ -70,7 +70,7 @@ class RestConnection:
 
     def _may_be_explained(self) -> bool:
         """Return whether a handshake of our own goes the way that the calls go."""
-        return self._is_own_client and self._proxy is None and not self._met
+        return self._is_own_client and self._proxy is None
 
     def _waits(self, deadline: float) -> Iterator[float]:
         """Yield the pauses before further attempts where no server answers."""
@@ -117,12 +117,69 @@ class RestConnection:
 
 
 class AsyncSockets:
-    """The twin of `SyncSockets`: a loop ends reads from the connections that it closes."""
+    """The twin of `SyncSockets`: a loop ends reads, but connections may outlive their loop.
+
+    Attributes:
+        extensions: Those of each request.
+    """
 
     extensions: Mapping[str, Any] = {}
 
-    def shut_down(self) -> None:
-        """Do nothing."""
+    def __init__(self) -> None:
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._limits: set[asyncio.Timeout] = set()
+        self._is_shut = False
+
+    @contextlib.asynccontextmanager
+    async def time_limit(self, seconds: float) -> AsyncIterator[None]:
+        """Raise TimeoutError where the block takes longer, and end it by `shut_down`.
+
+        A connection that is only being made would come to be after the others are closed.
+
+        Args:
+            seconds: How long the block may take.
+        """
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                self._limits.add(limit)
+                try:
+                    yield
+                finally:
+                    self._limits.discard(limit)
+        except TimeoutError:
+            if self._is_shut:
+                raise RuntimeError("The connections are closed.") from None
+            raise
+
+    def met(self, response: httpx.Response) -> None:
+        """Note the socket of a response.
+
+        Args:
+            response: The response, whose body may not be read yet.
+        """
+        self._loop = asyncio.get_running_loop()
+        stream = response.extensions.get("network_stream")
+        found = None if stream is None else stream.get_extra_info("socket")
+        # What asyncio shows of a socket cannot be closed.
+        found = getattr(found, "_sock", None)
+        if isinstance(found, socket.socket):
+            self._sockets.add(found)
+
+    @contextlib.contextmanager
+    def shut_down(self) -> Iterator[None]:
+        """Close what only a loop that has ended could close, before the block closes the rest."""
+        self._is_shut = True
+        if self._loop is None or not self._loop.is_closed():
+            for limit in list(self._limits):
+                with contextlib.suppress(RuntimeError):  # It is over anyway.
+                    limit.reschedule(0)
+            yield
+            return
+        for each in list(self._sockets):
+            each.close()
+        with contextlib.suppress(RuntimeError):
+            yield
 
 
 class SyncSockets:
@@ -135,17 +192,45 @@ class SyncSockets:
     def __init__(self) -> None:
         self.extensions: Mapping[str, Any] = {"trace": self._trace}
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._is_shut = False
 
-    def shut_down(self) -> None:
-        """End reads and writes, before the connections are closed."""
+    @contextlib.contextmanager
+    def time_limit(self, seconds: float) -> Iterator[None]:
+        """Leave the limit to the timeout of each read; see `AsyncSockets.time_limit`.
+
+        Args:
+            seconds: Not used.
+        """
+        yield
+
+    def met(self, response: httpx.Response) -> None:
+        """Do nothing; see `AsyncSockets.met`.
+
+        Args:
+            response: The response.
+        """
+
+    @contextlib.contextmanager
+    def shut_down(self) -> Iterator[None]:
+        """End reads and writes, before the block closes the connections."""
+        self._is_shut = True
         for each in list(self._sockets):
-            with contextlib.suppress(OSError):
-                # Not that of TLS, which waits for the other side.
-                socket.socket.shutdown(each, socket.SHUT_RDWR)
+            _end(each)
+        yield
 
     def _trace(self, event: str, found: Mapping[str, Any]) -> None:
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._sockets.add(found["return_value"].get_extra_info("socket"))
+            made = found["return_value"].get_extra_info("socket")
+            self._sockets.add(made)
+            if self._is_shut:
+                _end(made)
+
+
+def _end(connection: socket.socket) -> None:
+    """End the reads and writes of a socket."""
+    with contextlib.suppress(OSError):
+        # Not that of TLS, which waits for the other side.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 @contextlib.asynccontextmanager

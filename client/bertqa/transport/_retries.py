@@ -12,35 +12,6 @@ from bertqa import _defaults
 _BACKOFF_STEPS = 16
 
 
-def service_config(*, round_robin: bool, repeats: bool = True) -> dict[str, object]:
-    """Return a gRPC service config: the channel repeats calls that are UNAVAILABLE, with jitter.
-
-    Args:
-        round_robin: Whether to balance calls over all addresses of the name.
-        repeats: Whether to repeat calls at all.
-
-    Returns:
-        The config, ready for JSON.
-    """
-    config: dict[str, object] = {}
-    if repeats:
-        config["methodConfig"] = [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": _defaults.ATTEMPTS,
-                    "initialBackoff": f"{_defaults.BACKOFF_SECONDS}s",
-                    "maxBackoff": f"{_defaults.BACKOFF_LIMIT_SECONDS}s",
-                    "backoffMultiplier": _defaults.BACKOFF_FACTOR,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
-    if round_robin:
-        config["loadBalancingConfig"] = [{"round_robin": {}}]
-    return config
-
-
 def pauses(deadline: float, *, patient: bool) -> Iterator[float]:
     """Yield the seconds to wait before each further attempt: exponential backoff with jitter.
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import inspect
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import grpc
 
-from bertqa.errors import AccessDeniedError, BertQAError, InvalidOptionError
+from bertqa.errors import (
+    AccessDeniedError,
+    BertQAError,
+    DeadlineExceededError,
+    InvalidOptionError,
+)
 from bertqa.transport._address import Address
+from bertqa.transport._background import SyncCall
 from bertqa.transport._call_headers import CALL_HEADERS
 from bertqa.transport._headers import checked_headers, checked_token
 from bertqa.transport._tls import TLS
@@ -80,12 +87,28 @@ class Security:
         """The name that the server's certificate is for, where that is not the address's."""
         return None if self.tls is None else self.tls.server_name
 
-    async def async_headers(self) -> dict[str, str]:
+    async def async_headers(self, timeout: float) -> dict[str, str]:
         """Return the headers of one call, with the token of now and those of this call alone.
 
+        Args:
+            timeout: Seconds to wait for the token.
+
         Raises:
-            BertQAError: The token cannot be had, or cannot be sent.
+            BertQAError: The token cannot be had, not in time, or cannot be sent.
         """
+        if not callable(self.token):
+            return self._with_token(self.token)
+        end = time.monotonic() + timeout
+        try:
+            async with asyncio.timeout(timeout):
+                token = await self._awaited_token()
+        except TimeoutError as error:
+            raise _late_token(timeout) from error
+        if time.monotonic() > end:
+            raise _late_token(timeout)
+        return self._with_token(token)
+
+    async def _awaited_token(self) -> object:
         token = self._current_token()
         if inspect.isawaitable(token):
             try:
@@ -99,15 +122,18 @@ class Security:
                 raise _no_token(error) from error
             except Exception as error:
                 raise _no_token(error) from error
-        return self._with_token(token)
+        return token
 
-    def sync_headers(self) -> dict[str, str]:
-        """Return the headers of one call, with the token of now and those of this call alone.
+    def sync_headers(self, timeout: float) -> dict[str, str]:
+        """Return the headers of one call; see `async_headers`."""
+        if not callable(self.token):
+            return self._with_token(self.token)
 
-        Raises:
-            BertQAError: The token cannot be had, or cannot be sent.
-        """
-        token = self._current_token()
+        def leave() -> None:
+            raise _late_token(timeout)
+
+        # A thread that waits for something cannot be interrupted, but it can be left.
+        token = SyncCall.run(self._current_token, leave, timeout)
         if inspect.isawaitable(token):
             if inspect.iscoroutine(token):
                 token.close()
@@ -118,8 +144,7 @@ class Security:
         return self._with_token(token)
 
     def _current_token(self) -> object:
-        if not callable(self.token):
-            return self.token
+        assert callable(self.token)
         try:
             return self.token()
         except BertQAError:
@@ -165,6 +190,14 @@ class Security:
     def ssl_context(self) -> ssl.SSLContext:
         """Return the TLS context of an HTTP client; see `TLS.ssl_context`."""
         return (self.tls or TLS()).ssl_context()
+
+
+def _late_token(seconds: float) -> BertQAError:
+    """Return the error for a token that did not come in time."""
+    return DeadlineExceededError(
+        f"There is no token to send: token= returned none within {max(seconds, 0.0):.3g} s. What "
+        "it asks for one may be away, or pass a greater timeout=."
+    )
 
 
 def _no_token(error: BaseException) -> BertQAError:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import grpc
 
+from bertqa._checks import shown
 from bertqa._reason import check_rereadable, reason_of
 from bertqa.errors import InvalidOptionError
 from bertqa.transport._address import valid_host
+from bertqa.transport._trust import system_certificates, system_context
 
 _FILES = {"ca": "CA", "certificate": "certificate", "key": "key"}
 _CERTIFICATE, _KEY, _ENCRYPTED = b"CERTIFICATE-----", b"PRIVATE KEY-----", b"ENCRYPTED"
@@ -21,7 +23,8 @@ class TLS:
     """How to check a server's certificate, and what to show it.
 
     Attributes:
-        ca: A PEM file with the certificates to trust instead of the system's.
+        ca: A PEM file with the certificates to trust instead of the system's, which are those of
+            OpenSSL, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`, over gRPC as over REST.
         certificate: A PEM file with the client's own certificate chain, for mutual TLS.
         key: A PEM file with the private key of `certificate`.
         server_name: The name that the server's certificate is for, where the address has another
@@ -40,13 +43,15 @@ class TLS:
         for name in _FILES:
             path = getattr(self, name)
             if not (path is None or isinstance(path, str | Path)):
-                raise InvalidOptionError(f"TLS has {name}={path!r}: pass the path of a PEM file.")
+                raise InvalidOptionError(
+                    f"TLS has {name}={shown(path)}: pass the path of a PEM file."
+                )
         if (self.certificate is None) != (self.key is None):
             raise InvalidOptionError("TLS needs certificate= and key= together.")
         given: object = self.server_name
         if given is not None and not _is_name(given):
             raise InvalidOptionError(
-                f"TLS has server_name={given!r}: pass the name in the server's certificate, "
+                f"TLS has server_name={shown(given)}: pass the name in the server's certificate, "
                 "without a scheme or a port."
             )
 
@@ -59,12 +64,12 @@ class TLS:
         """Return the credentials of a gRPC channel.
 
         Raises:
-            InvalidOptionError: A file cannot be read or is not valid.
+            InvalidOptionError: A file cannot be read or is not valid, also one of the system's.
         """
-        if self.has_files:
-            self.ssl_context()  # gRPC itself reports a damaged file as a server that is away.
+        self.ssl_context()  # gRPC itself reports a damaged file as a server that is away.
         return grpc.ssl_channel_credentials(
-            root_certificates=self._read("ca"),
+            # gRPC has certificates of its own, which are not those that REST trusts.
+            root_certificates=self._read("ca") or system_certificates(),
             private_key=self._read("key"),
             certificate_chain=self._read("certificate"),
         )
@@ -73,13 +78,13 @@ class TLS:
         """Return the TLS context of an HTTP client.
 
         Raises:
-            InvalidOptionError: A file cannot be read or is not valid.
+            InvalidOptionError: A file cannot be read or is not valid, also one of the system's.
         """
         ca, certificate, key = map(self._read, _FILES)
         if ca is not None and _CERTIFICATE not in ca:
             raise self._unusable("ca", "it holds no certificate")
         try:
-            context = ssl.create_default_context(cafile=self.ca)
+            context = system_context() if ca is None else ssl.create_default_context(cafile=self.ca)
         except ssl.SSLError as error:
             raise self._unusable("ca", reason_of(error)) from error
         if certificate is None or key is None:

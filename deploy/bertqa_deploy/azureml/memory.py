@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 
 from azure.ai.ml.entities import OnlineEndpoint
 
@@ -18,7 +19,10 @@ GOOD_TAG = "bert-qa-split-good"
 GOAL_TAG = "bert-qa-split-goal"
 PREVIOUS_TAG = "bert-qa-split-before"
 RETURNING_TAG = "bert-qa-split-returning"
-TAGS = (GOOD_TAG, GOAL_TAG, PREVIOUS_TAG, RETURNING_TAG)
+HELD_TAG = "bert-qa-split-held"
+TAGS = (GOOD_TAG, GOAL_TAG, PREVIOUS_TAG, RETURNING_TAG, HELD_TAG)
+# So long the value of a tag may be.
+_TAG_CHARACTERS = 256
 _YES = "yes"
 
 
@@ -62,6 +66,8 @@ class Written:
             tags[PREVIOUS_TAG] = format_split(memory.previous)
         if memory.returning:
             tags[RETURNING_TAG] = _YES
+        if memory.held:
+            tags[HELD_TAG] = shorten(memory.held, _TAG_CHARACTERS, placeholder=" ...")
         return cls(to_traffic(whole_percents(split)), tags)
 
     @property
@@ -84,6 +90,7 @@ class Written:
             goal,
             self._tagged(PREVIOUS_TAG, endpoint),
             self.tags.get(RETURNING_TAG) == _YES,
+            self.tags.get(HELD_TAG, ""),
         )
 
     def _tagged(self, tag: str, endpoint: str) -> Split | None:

@@ -23,8 +23,9 @@ from bertqa_deploy.azureml.memory import TAGS, Written
 from bertqa_deploy.azureml.metrics import EndpointMetrics
 from bertqa_deploy.azureml.scoring import Scoring
 from bertqa_deploy.azureml.versions import deployment_name, to_traffic, version_of
+from bertqa_deploy.azureml.workspace import text_of
 from bertqa_deploy.errors import AzureError, SwitchedMeanwhileError
-from bertqa_deploy.rollout import Counts, OnStep, State
+from bertqa_deploy.rollout import Counts, OnStep, Standing, State
 from bertqa_deploy.smoke import Smoke
 
 _POLL_SECONDS = 5.0
@@ -87,6 +88,25 @@ class EndpointTarget:
                 f'"{foreign[0]}=0 version-1=100"`.'
             )
         return State(written.split, self._served(), written.memory(self._endpoint))
+
+    def standing(self) -> Standing:
+        """Return where the endpoint's rollout stands, without a change and without a wait.
+
+        Raises:
+            AzureError: There is no such endpoint, or a tag is not a split; or Azure refuses or
+                fails.
+        """
+        endpoint = get_endpoint(self._client, self._endpoint)
+        written, remarks = Written.found_in(endpoint), list[str]()
+        state = text_of(endpoint.provisioning_state)
+        if state != SUCCEEDED:
+            remarks.append(f"Azure reports that the endpoint is {state}.")
+        foreign = {name: share for name, share in written.traffic.items() if not version_of(name)}
+        if foreign:
+            shares = ", ".join(f"{name} {share} %" for name, share in sorted(foreign.items()))
+            remarks.append(f"Deployments that are not versions have traffic: {shares}.")
+        memory = written.memory(self._endpoint)
+        return Standing(self.name, written.split, memory, self._served(), remarks)
 
     def check(self, goal: Split) -> None:
         """Refuse a goal that the endpoint cannot reach; see `TrafficTarget`.

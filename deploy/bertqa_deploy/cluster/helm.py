@@ -83,6 +83,23 @@ class Helm:
         """
         return tracks_of(self.values())
 
+    def in_effect(self) -> tuple[Values, str | None]:
+        """Return all values of the last complete revision, and what a newer one is; change nothing.
+
+        Returns:
+            The values, and a sentence about an upgrade that is under way, was interrupted or
+            failed; None where there is none.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, refuses, or has no such release.
+        """
+        history = self._history()
+        newest, complete = history[-1], self._last_complete(history)
+        values = self.values(complete.number)
+        if newest is complete:
+            return values, None
+        return values, f"Revision {newest.number} of {self.release} is {newest.status}."
+
     def settle(self, since: int | None = None) -> int:
         """Return the number of the deployed revision; what was interrupted is taken up before.
 

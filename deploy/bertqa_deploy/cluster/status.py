@@ -1,4 +1,4 @@
-"""What a release serves now: its tracks with their versions, weights and pods."""
+"""What a release serves now, read without a change: its tracks, and where its rollout stands."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from bertqa_deploy.cluster.helm import Helm
 from bertqa_deploy.cluster.pods import Pod, Pods
+from bertqa_deploy.cluster.target import release_of
+from bertqa_deploy.rollout import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,19 @@ def track_statuses(helm: Helm) -> list[TrackStatus]:
         )
         for name, track in sorted(tracks.items())
     ]
+
+
+def standing_of(helm: Helm) -> Standing:
+    """Return where a release's rollout stands; it takes the right to read the release alone.
+
+    Args:
+        helm: The release.
+
+    Raises:
+        ClusterError: The cluster cannot be reached, refuses, has no such release, or another
+            controller moves its traffic.
+    """
+    values, remark = helm.in_effect()
+    state = release_of(values).state
+    remarks = [] if remark is None else [remark]
+    return Standing(f"release {helm.release}", state.split, state.memory, state.served, remarks)

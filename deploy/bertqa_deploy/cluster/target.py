@@ -31,7 +31,7 @@ _METRICS_PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Release:
+class Release:
     """What the values of a release say.
 
     Attributes:
@@ -90,13 +90,13 @@ class ReleaseTarget:
 
     def current(self) -> State:
         """See `TrafficTarget`; every change builds on what is read here."""
-        release = _release(self._cluster.begin())
+        release = release_of(self._cluster.begin())
         settled = not self._cluster.was_interrupted() and self._cluster.has_only(release.tracks)
         return replace(release.state, settled=settled)
 
     def check(self, goal: Split) -> None:
         """See `TrafficTarget`: at most two versions, in whole percents."""
-        release = _release(self._cluster.values())
+        release = release_of(self._cluster.values())
         if any(percent != round(percent) for percent in goal.values()):
             raise InvalidOptionError(
                 f"The split {format_split(goal)} is not of whole percents, as weights are."
@@ -120,7 +120,7 @@ class ReleaseTarget:
 
     def prove(self, versions: frozenset[int]) -> None:
         """See `TrafficTarget`; waits until all of their pods are ready."""
-        names = _release(self._cluster.values()).names
+        names = release_of(self._cluster.values()).names
         self._cluster.wait_until_rolled_out([names[version] for version in versions])
         for version in sorted(versions):
             with self.client(version) as client:
@@ -141,7 +141,7 @@ class ReleaseTarget:
         noted as complete once the pods of removed tracks are gone: one that is killed in that wait
         is still under way, so that the same command does not begin another.
         """
-        release = _release(self._cluster.resume())
+        release = release_of(self._cluster.resume())
         release = self._add(release, wanted)
         release = self._weigh(release, wanted)
         # Also where nothing was changed: a rollout that was killed may not have waited.
@@ -180,7 +180,7 @@ class ReleaseTarget:
         ):
             yield client
 
-    def _add(self, release: _Release, wanted: State) -> _Release:
+    def _add(self, release: Release, wanted: State) -> Release:
         """Serve the versions that are missing, without traffic."""
         missing = sorted(wanted.served - release.names.keys())
         if not missing:
@@ -201,7 +201,7 @@ class ReleaseTarget:
             self._on_step(f"version {track['version']} is the track {name}, without traffic")
         return release
 
-    def _weigh(self, release: _Release, wanted: State) -> _Release:
+    def _weigh(self, release: Release, wanted: State) -> Release:
         """Bring the weights and the memory to what is wanted, where they are not so."""
         names = release.names
         weights = {name: round(wanted.split.get(v, 0)) for v, name in names.items()}
@@ -221,7 +221,7 @@ class ReleaseTarget:
         self._on_step(f"the split is {format_split(wanted.split)}")
         return release
 
-    def _remove(self, release: _Release, wanted: State) -> _Release:
+    def _remove(self, release: Release, wanted: State) -> Release:
         """Take away the versions that are not to be served."""
         leaving = {v: name for v, name in release.names.items() if v not in wanted.served}
         if not leaving:
@@ -231,7 +231,7 @@ class ReleaseTarget:
         self._on_step(f"{named(set(leaving))} {'is' if len(leaving) == 1 else 'are'} taken away")
         return release
 
-    def _drain(self, release: _Release, wanted: State) -> None:
+    def _drain(self, release: Release, wanted: State) -> None:
         """Wait until no client can reach a version that was taken away."""
         try:
             self._cluster.wait_until_only(release.tracks)
@@ -243,17 +243,17 @@ class ReleaseTarget:
             ) from error
 
     def _upgrade(
-        self, release: _Release, tracks: Mapping[str, dict[str, Any] | None], wanted: State
-    ) -> _Release:
+        self, release: Release, tracks: Mapping[str, dict[str, Any] | None], wanted: State
+    ) -> Release:
         """Change tracks, None removes one, and the memory; return the release afterwards."""
         return self._upgraded(release, tracks, _values(wanted.memory))
 
     def _upgraded(
         self,
-        release: _Release,
+        release: Release,
         tracks: Mapping[str, dict[str, Any] | None],
         memory: Mapping[str, Any],
-    ) -> _Release:
+    ) -> Release:
         self._cluster.upgrade(tracks, memory)
         left = {name: track for name, track in {**release.tracks, **tracks}.items() if track}
         return replace(release, tracks=left, memory=memory)
@@ -282,8 +282,15 @@ class ReleaseTarget:
         return replace(counts_of(samples, self._cluster.model, pod.version), restarts=pod.restarts)
 
 
-def _release(values: Values) -> _Release:
-    """Read the values of a release, and refuse one whose traffic is not to be moved here."""
+def release_of(values: Values) -> Release:
+    """Return what the values of a release say; refuse one whose traffic is not to be moved here.
+
+    Args:
+        values: All values of the release.
+
+    Raises:
+        ClusterError: Its traffic is not to be moved here.
+    """
     tracks = tracks_of(values)
     if values.get("kserve", {}).get("enabled"):
         raise ClusterError(
@@ -304,7 +311,7 @@ def _release(values: Values) -> _Release:
         raise ClusterError(
             f"The release has the tracks {', '.join(sorted(tracks))}: a switch is between two."
         )
-    release = _Release(
+    release = Release(
         tracks, bool(values.get("gateway", {}).get("enabled")), values.get("rollout") or {}
     )
     if len(release.names) < len(tracks):
@@ -339,7 +346,8 @@ def _memory(values: Mapping[str, Any], split: Split) -> Memory:
         return Memory(split)
     if goal is None and good != split:
         return Memory(split, None, good)
-    return Memory(good, goal, previous, bool(values.get("returning")))
+    returning = bool(values.get("returning"))
+    return Memory(good, goal, previous, returning, str(values.get("held") or ""))
 
 
 def _values(memory: Memory) -> dict[str, Any]:
@@ -349,4 +357,5 @@ def _values(memory: Memory) -> dict[str, Any]:
         "goal": format_split(memory.goal or {}),
         "previous": format_split(memory.previous or {}),
         "returning": memory.returning,
+        "held": memory.held,
     }

@@ -27,6 +27,7 @@ class _Content:
     goal: str | None = None
     previous: str | None = None
     returning: bool = False
+    held: str = ""
 
 
 _CONTENT = TypeAdapter(_Content)
@@ -58,6 +59,7 @@ class MemoryFile:
                 None if content.goal is None else parse_split(content.goal),
                 None if content.previous is None else parse_split(content.previous),
                 content.returning,
+                content.held,
             )
         except FileNotFoundError:
             return None
@@ -107,6 +109,7 @@ class MemoryFile:
             None if memory.goal is None else format_split(memory.goal),
             None if memory.previous is None else format_split(memory.previous),
             memory.returning,
+            memory.held,
         )
         writer.write(self.path, _CONTENT.dump_json(content, indent=1).decode() + "\n")
 

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -27,12 +28,12 @@ from bertqa.artifact import (
     settle,
 )
 from bertqa.client import noticed_seconds
-from bertqa.errors import BertQAError
+from bertqa.errors import BertQAError, RepositoryError
 from bertqa_deploy.config_file._memory import MemoryFile
 from bertqa_deploy.config_file._models import Models
-from bertqa_deploy.errors import SwitchedMeanwhileError
+from bertqa_deploy.errors import DeployError, SwitchedMeanwhileError
 from bertqa_deploy.manifests import check_manifest
-from bertqa_deploy.rollout import Counts, Memory, OnStep, State, counts_of
+from bertqa_deploy.rollout import Counts, Memory, OnStep, Restarts, State, counts_of
 from bertqa_deploy.server import Server
 from bertqa_deploy.smoke import Smoke
 
@@ -82,7 +83,9 @@ class ConfigTarget:
         self._on_step = on_step
         self._file = MemoryFile(repository, model)
         self._models = Models(repository, server, model, smoke or Smoke(), self._writing, on_step)
+        self._restarts = Restarts(model)
         self._lock: FileLock | None = None
+        self._memory = Memory({})
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +153,15 @@ class ConfigTarget:
         stored = self._file.stored()
         force = self._force or (stored is not None and goal == stored.previous)
         for version in sorted(goal):
-            self._repository.require_version(version, self._model)
+            try:
+                self._repository.require_version(version, self._model)
+            except RepositoryError as error:
+                if stored is None or version not in (stored.goal or {}):
+                    raise
+                raise RepositoryError(
+                    f"{error} A rollout to it is under way: --back returns to "
+                    f"{format_split(stored.good)}."
+                ) from error
             check_manifest(self._repository, version, self._model, force=force)
 
     def kept(self, state: State, goal: Split) -> frozenset[int]:
@@ -161,7 +172,8 @@ class ConfigTarget:
             goal: Percents by version.
         """
         below = () if self._retire else (v for v in state.served if v < max(goal))
-        return frozenset((*goal, *below))
+        kept = frozenset((*goal, *below))
+        return kept - (self._gone(kept) - goal.keys())
 
     def prove(self, versions: frozenset[int]) -> None:
         """Ask versions that are served without traffic the smoke question.
@@ -197,6 +209,7 @@ class ConfigTarget:
             SwitchUnfinishedError: The server took too long.
         """
         models, under_way = self._models, wanted.memory.goal is not None
+        gone = self._gone(models.served) - wanted.split.keys()
         newcomers = wanted.served - models.served
         arriving = newcomers & wanted.split.keys()
         trial = newcomers - arriving
@@ -212,9 +225,9 @@ class ConfigTarget:
             models.put_on_trial(trial)  # Clients are shown nothing yet, or never will be.
         else:
             self._begin_history()
-            models.serve(models.served | arriving, trial=trial, check=arriving)
+            models.serve((models.served | arriving) - gone, trial=trial, check=arriving)
             self._move_followers(wanted)
-            models.serve(wanted.served - trial, trial=trial)
+            models.serve(wanted.served - trial - gone, trial=trial)
         if not under_way:
             self._remember(wanted.memory)
 
@@ -226,10 +239,30 @@ class ConfigTarget:
 
         Raises:
             MetricMissingError: It does not count what is needed.
+            DeployError: The version is not in the repository any more.
             BertQAError: It cannot be read.
         """
-        counts = counts_of(self._server.metrics(), self._model, str(version))
-        return {str(self._server.address): counts}
+        self._require_directory(version)
+        samples = self._server.metrics()
+        counts = counts_of(samples, self._model, str(version))
+        restarts = self._restarts.until(samples)
+        return {str(self._server.address): replace(counts, restarts=restarts)}
+
+    def _require_directory(self, version: int) -> None:
+        """Refuse a candidate that was deleted, which the server serves no longer, or not for long.
+
+        Where the good version was, nothing better is there to return to.
+        """
+        if version in self._memory.good or version not in self._gone(frozenset({version})):
+            return
+        raise DeployError(
+            f"Version {version} of {self._model} is not in {self._repository.root} any more, so "
+            "that the server cannot serve it. Publish it again, or another version."
+        )
+
+    def _gone(self, versions: frozenset[int]) -> frozenset[int]:
+        """Return those of some versions that were deleted from the repository."""
+        return versions - frozenset(self._repository.versions(self._model))
 
     def _remember(self, memory: Memory) -> None:
         if self._file.stored() != memory:

@@ -5,10 +5,11 @@ from bertqa_deploy.rollout._analysis import (
     Judgement,
     Limits,
     OnInconclusive,
+    Sides,
     Verdict,
     judge,
 )
-from bertqa_deploy.rollout._counts import Counts, Tally, counts_of
+from bertqa_deploy.rollout._counts import Counts, Restarts, Tally, counts_of
 from bertqa_deploy.rollout._evidence import (
     Connect,
     Copies,
@@ -18,7 +19,9 @@ from bertqa_deploy.rollout._evidence import (
     shadowed_by,
 )
 from bertqa_deploy.rollout._moved import Moved, Outcome
-from bertqa_deploy.rollout._rollout import AT_ONCE, Evidence, OnStep, Plan, Rollout
+from bertqa_deploy.rollout._plan import AT_ONCE, Plan
+from bertqa_deploy.rollout._rollout import Evidence, OnStep, Rollout
+from bertqa_deploy.rollout._standing import Phase, Standing
 from bertqa_deploy.rollout._state import Memory, State, ramp, with_traffic
 from bertqa_deploy.rollout._target import TrafficTarget
 
@@ -36,8 +39,12 @@ __all__ = [
     "OnInconclusive",
     "OnStep",
     "Outcome",
+    "Phase",
     "Plan",
+    "Restarts",
     "Rollout",
+    "Sides",
+    "Standing",
     "State",
     "Tally",
     "TrafficTarget",

@@ -77,21 +77,25 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What was seen while a rollout was held at a split.
+    """What was seen of a version while a rollout was held at a split.
 
     Attributes:
         split: Percents by version.
-        requests: The requests to the candidate.
+        version: The version that gains traffic.
+        requests: The requests to it.
         failed: How many of them failed.
         p95_ms: The 95th percentile of their time in milliseconds; None without requests.
+        good_p95_ms: That of the versions that it was compared with; None where there are none.
         verdict: What the analysis came to.
         reason: Why.
     """
 
     split: Mapping[int, float]
+    version: int
     requests: int
     failed: int
     p95_ms: float | None
+    good_p95_ms: float | None
     verdict: Verdict
     reason: str
 
@@ -100,7 +104,23 @@ class Held:
         return asdict(self)
 
 
-def judge(good: Tally | None, candidate: Tally, limits: Limits) -> Judgement:
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What the two sides of a judgement are called.
+
+    Attributes:
+        candidate: What is judged, as in "version 2".
+        good: What it is compared with.
+    """
+
+    candidate: str = "the candidate"
+    good: str = "the good version"
+
+
+_SIDES = Sides()
+
+
+def judge(good: Tally | None, candidate: Tally, limits: Limits, sides: Sides = _SIDES) -> Judgement:
     """Judge a candidate.
 
     Args:
@@ -108,6 +128,7 @@ def judge(good: Tally | None, candidate: Tally, limits: Limits) -> Judgement:
             traffic, and so no latency to compare with.
         candidate: What the candidate counted.
         limits: What it has to stay within.
+        sides: What the two are called.
 
     Returns:
         The verdict and its reason.
@@ -115,28 +136,34 @@ def judge(good: Tally | None, candidate: Tally, limits: Limits) -> Judgement:
     crossed = _errors(candidate.total, limits) or _restarts(candidate)
     if crossed is not None:
         return crossed
-    have, needed = candidate.total.requests, limits.requests
-    if have < needed:
-        return _inconclusive(f"the candidate got {have:.0f} of at least {needed} requests")
-    failed = round(candidate.total.failed)
-    doubt = doubt_about_share(failed, round(have), limits.error_percent, "requests", "failed")
+    needed = limits.requests
+    few = _too_few(sides.candidate, candidate.total, needed)
+    if few is not None:
+        return few
+    failed, requests = round(candidate.total.failed), round(candidate.total.requests)
+    doubt = doubt_about_share(
+        failed, requests, limits.error_percent, "requests", "failed", "--pause"
+    )
     if doubt is not None:
         return doubt
     if good is None:
-        return _successful(candidate.total)
-    if good.total.requests < needed:
-        return _inconclusive(
-            f"the good version got {good.total.requests:.0f} of at least {needed} requests"
-        )
-    for side, counts in (("candidate", candidate.total), ("good version", good.total)):
+        return _successful(candidate.total, ": nothing to compare it with")
+    few = _too_few(sides.good, good.total, needed)
+    if few is not None:
+        return few
+    for side, counts in ((sides.candidate, candidate.total), (sides.good, good.total)):
         if counts.p95_ms is None:
-            return _inconclusive(f"how long the {side} took to answer was not counted")
-    slow = judge_latency(good.total.p95_ms, candidate.total.p95_ms, limits)
-    return slow or _successful(candidate.total)
+            return inconclusive(f"how long {side} took to answer was not counted")
+    good_ms, candidate_ms = good.total.p95_ms, candidate.total.p95_ms
+    slow = judge_latency(good_ms, candidate_ms, limits, sides.good)
+    return slow or _successful(candidate.total, _compared(good_ms, limits, sides.good))
 
 
 def judge_latency(
-    good_ms: float | None, candidate_ms: float | None, limits: Limits
+    good_ms: float | None,
+    candidate_ms: float | None,
+    limits: Limits,
+    good: str = _SIDES.good,
 ) -> Judgement | None:
     """Return why a candidate is too slow, None where it is not.
 
@@ -144,13 +171,14 @@ def judge_latency(
         good_ms: The 95th percentile of the good version's latency in milliseconds, if known.
         candidate_ms: That of the candidate.
         limits: What it has to stay within.
+        good: What the good version is called.
     """
     if not good_ms or not candidate_ms or candidate_ms <= limits.p95_factor * good_ms:
         return None
     return Judgement(
         Verdict.FAILED,
         f"The 95th percentile of its latency is {candidate_ms:.1f} ms, and {limits.p95_factor:g} "
-        f"times the {good_ms:.1f} ms of the good version are allowed.",
+        f"times the {good_ms:.1f} ms of {good} are allowed.",
     )
 
 
@@ -174,7 +202,7 @@ def judge_share(count: int, total: int, allowed: float, sentence: str) -> Judgem
 
 
 def doubt_about_share(
-    count: int, total: int, allowed: float, things: str, happened: str
+    count: int, total: int, allowed: float, things: str, happened: str, longer: str
 ) -> Judgement | None:
     """Return that chance may explain a share above its limit, None where it is not above.
 
@@ -184,14 +212,15 @@ def doubt_about_share(
         allowed: The limit in percent.
         things: What was counted, as in "requests".
         happened: What happened to them, as in "failed".
+        longer: The option that brings more of them.
     """
     if 100 * count <= allowed * total:
         return None
     found = clopper_pearson(count, total)
-    return _inconclusive(
+    return inconclusive(
         f"{count} of {total} {things} {happened}, which is between {100 * found.low:.1f} and "
         f"{100 * found.high:.1f} %: more {things} are needed to tell that from the {allowed:g} % "
-        "that are allowed"
+        f"that are allowed, as with a longer {longer}"
     )
 
 
@@ -208,12 +237,36 @@ def _restarts(candidate: Tally) -> Judgement | None:
     return Judgement(Verdict.FAILED, f"Its server restarted while it was held ({where}).")
 
 
-def _inconclusive(reason: str) -> Judgement:
+def _too_few(side: str, counts: Counts, needed: int) -> Judgement | None:
+    if counts.requests >= needed:
+        return None
+    return inconclusive(
+        f"{side} got {counts.requests:.0f} of at least {needed} requests: a longer --pause gets "
+        "more"
+    )
+
+
+def _compared(good_ms: float | None, limits: Limits, good: str) -> str:
+    """Return what the latency of a candidate is compared with."""
+    if not good_ms:
+        return ""
+    return (
+        f": {good} has {good_ms:.1f} ms, and {limits.p95_factor:g} times that, "
+        f"{limits.p95_factor * good_ms:.1f} ms, are allowed"
+    )
+
+
+def inconclusive(reason: str) -> Judgement:
+    """Return that the evidence does not suffice.
+
+    Args:
+        reason: Why, as a sentence that lacks its capital and its full stop.
+    """
     return Judgement(Verdict.INCONCLUSIVE, f"{reason[0].upper()}{reason[1:]}.")
 
 
-def _successful(counts: Counts) -> Judgement:
-    p95 = "" if counts.p95_ms is None else f", 95th percentile {counts.p95_ms:.1f} ms"
+def _successful(counts: Counts, compared: str) -> Judgement:
+    p95 = "" if counts.p95_ms is None else f", 95th percentile {counts.p95_ms:.1f} ms{compared}"
     return Judgement(
         Verdict.SUCCESSFUL,
         f"{counts.requests:.0f} requests, {counts.error_percent:.1f} % failed{p95}.",

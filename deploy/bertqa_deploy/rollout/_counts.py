@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _QUANTILE = 0.95
 _SUCCEEDED, _FAILED = "ovms_requests_success", "ovms_requests_fail"
 _TIMES = "ovms_request_time_us_bucket"
+_COUNTERS = (_SUCCEEDED, _FAILED, _TIMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,39 @@ class Tally:
                 self.restarts.add(server)
             self.total = total([self.total, counts.increase_since(earlier)])
         self._last.update(reading)
+
+
+class Restarts:
+    """How often one server restarted, as far as its readings show: counters that fell.
+
+    What began anew with the server are the counters of all versions alike, so that the restart is
+    seen of a version that had no requests as well.
+
+    Args:
+        model: The model whose counters are looked at; those of others may come and go.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._last: dict[tuple[str, ...], float] = {}
+        self._count = 0
+
+    def until(self, samples: Iterable[Sample]) -> int:
+        """Return how often it restarted until a reading, which is to be the newest.
+
+        Args:
+            samples: The samples of the server's metrics.
+        """
+        found = {
+            (each.name, *(f"{key}={value}" for key, value in sorted(each.labels.items()))): (
+                each.value
+            )
+            for each in samples
+            if each.labels.get("name") == self._model and each.name.startswith(_COUNTERS)
+        }
+        self._count += any(found.get(key, count) < count for key, count in self._last.items())
+        self._last = found
+        return self._count
 
 
 def total(counts: Iterable[Counts]) -> Counts:

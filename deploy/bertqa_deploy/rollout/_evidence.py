@@ -23,14 +23,17 @@ from bertqa.qa import normalize
 from bertqa_deploy.rollout._analysis import (
     Judgement,
     Limits,
+    Sides,
     Verdict,
     doubt_about_share,
+    inconclusive,
     judge_latency,
     judge_share,
 )
 from bertqa_deploy.rollout._rollout import Evidence
 
 _LEVEL = 0.05
+_SIDES = Sides()
 
 Connect = Callable[[int], AbstractContextManager[QAClient]]
 
@@ -85,7 +88,7 @@ def judge_comparison(comparison: Comparison, limits: Limits) -> Judgement:
         return Judgement(
             Verdict.INCONCLUSIVE,
             f"{comparison.dataset} has {comparison.questions} of at least {limits.requests} "
-            "questions.",
+            "questions: add some, or lower --min-requests.",
         )
     differing = 100 - comparison.agreement
     if differing > limits.disagreement_percent:
@@ -128,7 +131,7 @@ def shadowed_by(
                     _ask_both(clients, (good, candidate), each.question, each.context, Copies())
                 _ask_both(clients, (good, candidate), each.question, each.context, copies)
                 on_progress(Progress("Asking copies of traffic", copies.asked, None, "questions"))
-        return judge_copies(copies, limits)
+        return judge_copies(copies, limits, Sides(f"version {candidate}", f"version {good}"))
 
     return judged
 
@@ -175,12 +178,13 @@ def _ask_both(
         taken.append(seconds)
 
 
-def judge_copies(copies: Copies, limits: Limits) -> Judgement:
+def judge_copies(copies: Copies, limits: Limits, sides: Sides = _SIDES) -> Judgement:
     """Judge a candidate by copies of traffic.
 
     Args:
         copies: What they came to.
         limits: What it has to stay within.
+        sides: What the two versions are called.
 
     Returns:
         Failed where it failed or differed more often than is allowed by more than chance, or its
@@ -197,24 +201,25 @@ def judge_copies(copies: Copies, limits: Limits) -> Judgement:
         if crossed is not None:
             return crossed
     if copies.asked < limits.requests:
-        hashed = (
-            f" {copies.hashed} recorded questions are hashes: record with contexts=True."
+        more = (
+            f"{copies.hashed} recorded questions are hashes: record with contexts=True"
             if copies.hashed
-            else ""
+            else "a longer --shadow gets more"
         )
-        return Judgement(
-            Verdict.INCONCLUSIVE,
-            f"It got {copies.asked} of at least {limits.requests} copies.{hashed}",
+        return inconclusive(
+            f"{sides.candidate} got {copies.asked} of at least {limits.requests} copies of "
+            f"questions that {sides.good} answers: {more}"
         )
     for count, allowed, what in shares:
-        doubt = doubt_about_share(count, copies.asked, allowed, "copies", what)
+        doubt = doubt_about_share(count, copies.asked, allowed, "copies", what, "--shadow")
         if doubt is not None:
             return doubt
     if copies.failed == copies.asked:
-        return Judgement(Verdict.INCONCLUSIVE, f"It answered none of {copies.asked} copies.")
+        return inconclusive(f"{sides.candidate} answered none of {copies.asked} copies")
     good, candidate = (1000 * Samples(tuple(each)).quantile(0.95) for each in copies.seconds)
-    return judge_latency(good, candidate, limits) or Judgement(
+    return judge_latency(good, candidate, limits, sides.good) or Judgement(
         Verdict.SUCCESSFUL,
         f"Of {copies.asked} copies {100 * copies.differing / copies.asked:.1f} % were answered "
-        f"differently, 95th percentile {candidate:.1f} ms against {good:.1f} ms.",
+        f"differently, 95th percentile {candidate:.1f} ms against {good:.1f} ms of {sides.good} "
+        f"({limits.p95_factor:g} times that are allowed).",
     )

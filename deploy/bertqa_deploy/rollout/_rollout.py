@@ -16,7 +16,6 @@ from bertqa.artifact import Split, format_split
 from bertqa.errors import (
     BertQAError,
     ConfigChangedError,
-    InvalidOptionError,
     RepositoryBusyError,
 )
 from bertqa_deploy.errors import (
@@ -27,20 +26,12 @@ from bertqa_deploy.errors import (
     SwitchedMeanwhileError,
     SwitchUnfinishedError,
 )
-from bertqa_deploy.rollout._analysis import (
-    Held,
-    Judgement,
-    Limits,
-    OnInconclusive,
-    Verdict,
-    judge,
-)
-from bertqa_deploy.rollout._counts import Counts, Tally
+from bertqa_deploy.rollout._analysis import Held, Judgement, OnInconclusive, Verdict
+from bertqa_deploy.rollout._holding import hold, worst
 from bertqa_deploy.rollout._moved import OUTCOMES, Moved, Outcome
+from bertqa_deploy.rollout._plan import AT_ONCE, Plan
 from bertqa_deploy.rollout._state import State, ramp, with_traffic
 from bertqa_deploy.rollout._target import TrafficTarget
-
-AT_ONCE = (100,)
 
 OnStep = Callable[[str], None]
 # Judges a candidate beside the good version, both served, before any user reaches it.
@@ -55,43 +46,6 @@ _LEFT_AS_IT_IS = (
     SwitchedMeanwhileError,
     SwitchUnfinishedError,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a candidate comes by its traffic.
-
-    Attributes:
-        steps: Percents of the traffic, ascending, at each of which the candidate is held.
-        pause_seconds: How long it is held at each step and judged meanwhile; 0 for not at all.
-        interval_seconds: The time between two measurements.
-        delay_seconds: How long nothing is measured at the beginning of a step.
-        limits: What it has to stay within.
-        on_inconclusive: What follows where the evidence does not suffice.
-
-    Raises:
-        InvalidOptionError: The steps do not ascend or are not percents, or a time is negative.
-    """
-
-    steps: tuple[int, ...] = AT_ONCE
-    pause_seconds: float = 0.0
-    interval_seconds: float = 5.0
-    delay_seconds: float = 0.0
-    limits: Limits = field(default_factory=Limits)
-    on_inconclusive: OnInconclusive = OnInconclusive.HOLD
-
-    def __post_init__(self) -> None:
-        if not self.steps or list(self.steps) != sorted(set(self.steps)):
-            raise InvalidOptionError(f"The steps {list(self.steps)} do not ascend.")
-        if self.steps[0] < 1 or self.steps[-1] > 100:
-            raise InvalidOptionError(f"The steps {list(self.steps)} are not percents, 1 to 100.")
-        if self.interval_seconds <= 0 or min(self.pause_seconds, self.delay_seconds) < 0:
-            raise InvalidOptionError("The interval has to be above 0, a pause or delay at least 0.")
-        if 0 < self.pause_seconds <= self.delay_seconds:
-            raise InvalidOptionError(
-                f"A pause of {self.pause_seconds:g} s measures nothing after a delay of "
-                f"{self.delay_seconds:g} s."
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +175,15 @@ class _Run:
                 )
             return self._finish()
         memory = self._memory = state.memory.begun(goal, returning=returning)
+        if state.memory.goal == goal and not returning:
+            self._warn_without_evidence()
         if self._plan.pause_seconds:
             for version in state.split:
                 self._target.observe(version)
         try:
             self._apply(State(state.split, state.served | goal.keys(), memory))
             self._prove()
-            for split in self._way(resumed=state.memory.goal == goal):
+            for split in self._announced(self._way(resumed=state.memory.goal == goal)):
                 self._apply(State(split, self._state.served, memory))
                 self._hold()
         except _LEFT_AS_IT_IS:
@@ -262,6 +218,32 @@ class _Run:
             return [split, *ahead]
         return list(ahead)
 
+    def _announced(self, way: list[Mapping[int, float]]) -> list[Mapping[int, float]]:
+        """Say where the steps end, where they are not to the letter those that were asked for."""
+        good, plan = self._memory.good, self._plan
+        last = sum(share for v, share in self._goal.items() if share > good.get(v, 0))
+        if way and plan.steps not in (AT_ONCE, ()) and plan.steps[-1] != last:
+            splits = ", then ".join(map(format_split, way))
+            self._rollout.on_step(f"the steps are {splits}: the goal is the last one")
+        return way
+
+    def _warn_without_evidence(self) -> None:
+        """Warn before a rollout that is held or was interrupted is completed unseen."""
+        state = self._state
+        is_between = state.split not in (state.memory.good, self._goal)
+        if self._plan.pause_seconds or self._rollout.evidence:
+            return
+        if state.memory.held:
+            why = f"was held ({state.memory.held.rstrip('.')})"
+        elif is_between:
+            why = f"was interrupted at {format_split(state.split)}"
+        else:
+            return
+        self._rollout.on_step(
+            f"warning: the rollout {why}, and this command measures nothing, as it has no --pause: "
+            f"it leads to {format_split(self._goal)} without evidence"
+        )
+
     def _apply(self, wanted: State) -> None:
         self._target.apply(wanted)
         self._state = wanted
@@ -294,42 +276,12 @@ class _Run:
         """
         if not self._plan.pause_seconds:
             return
-        split, before = self._state.split, self._state.memory.good
-        gains = [version for version in split if split[version] > before.get(version, 0)]
-        others = [version for version in split if version not in gains]
-        plan, now, sleep = self._plan, self._rollout.now, self._rollout.sleep
-        end = now() + plan.pause_seconds
-        sleep(plan.delay_seconds)
-        candidate, good = Tally(self._read(gains)), Tally(self._read(others))
-        failures = 0
-        while True:
-            sleep(min(plan.interval_seconds, max(0.0, end - now())))
-            candidate.add(self._read(gains))
-            good.add(self._read(others))
-            judgement = judge(good if others else None, candidate, plan.limits)
-            failures += judgement.verdict is Verdict.FAILED
-            if failures > plan.limits.failures or now() >= end:
-                break
-        counts = candidate.total
-        self._held.append(
-            Held(
-                split,
-                round(counts.requests),
-                round(counts.failed),
-                counts.p95_ms,
-                judgement.verdict,
-                judgement.reason,
-            )
-        )
-        self._rollout.on_step(f"held at {format_split(split)}: {judgement.reason}")
-        self._heed(judgement)
-
-    def _read(self, versions: Sequence[int]) -> dict[str, Counts]:
-        return {
-            f"{server} ({version})" if len(versions) > 1 else server: counts
-            for version in versions
-            for server, counts in self._target.observe(version).items()
-        }
+        split, good, rollout = self._state.split, self._state.memory.good, self._rollout
+        held = hold(self._target, split, good, self._plan, rollout.sleep, rollout.now)
+        self._held += held
+        for each in held:
+            rollout.on_step(f"held at {format_split(split)}: {each.reason}")
+        self._heed(worst(held))
 
     def _heed(self, judgement: Judgement) -> None:
         if judgement.verdict is Verdict.SUCCESSFUL:
@@ -338,11 +290,22 @@ class _Run:
         if judgement.verdict is Verdict.FAILED or policy is OnInconclusive.ROLLBACK:
             raise DeployError(judgement.reason)
         if policy is OnInconclusive.HOLD:
+            self._note(judgement.reason)
             raise InconclusiveError(
                 f"Held at {format_split(self._state.split)}: {judgement.reason} Run the same "
                 "command again to measure again, with --on-inconclusive promote to continue "
                 "without this evidence, or --back to return."
             )
+
+    def _note(self, reason: str) -> None:
+        """Have the target remember why the rollout is held."""
+        memory = replace(self._memory, held=reason)
+        try:
+            self._apply(State(self._state.split, self._state.served, memory))
+        except (ConfigChangedError, SwitchedMeanwhileError):
+            raise
+        except Exception as error:
+            self._rollout.on_step(f"the reason cannot be noted: {_sentence(error)}")
 
     def _is_untouched(self) -> bool:
         """Return whether this rollout failed before its first effect."""

@@ -20,12 +20,14 @@ class Memory:
         previous: The good split before, to which `--back` returns; None if there is none, as
             after a return.
         returning: Whether the rollout that is under way is such a return.
+        held: Why the rollout that is under way is held; empty where it is not.
     """
 
     good: Split
     goal: Split | None = None
     previous: Split | None = None
     returning: bool = False
+    held: str = ""
 
     def begun(self, goal: Split, *, returning: bool) -> Memory:
         """Return the memory of a rollout that begins.

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bertqa._progress import Progress
+from bertqa.errors import InvalidOptionError
 from bertqa_build.bench import run
 from bertqa_build.bench.chart import draw
 from bertqa_build.bench.plan import BenchFiles, EngineName, Plan, Precision, Shape, Variant
@@ -78,7 +79,7 @@ def test_an_engine_that_fails_is_named_with_its_last_words(plan: Plan, work_dir:
 
 def test_more_threads_than_cores_are_refused() -> None:
     cores = len(os.sched_getaffinity(0))
-    with pytest.raises(BuildError, match=f"only {cores} cores"):
+    with pytest.raises(InvalidOptionError, match=f"only {cores} cores"):
         plan_for_this_machine("minilm", threads=cores + 1)
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from bertqa_build.checkpoint import load_checkpoint
+from bertqa_build.errors import CheckpointError
 from bertqa_build.export import to_onnx, to_openvino
 from bertqa_build.families import family_of, model_types
 from bertqa_build.model import SpanModel
@@ -50,7 +55,7 @@ def logits(model: SpanModel, inputs: dict[str, Tensor]) -> Tensor:
 
 
 def whole(model: SpanModel) -> LayerSize:
-    return LayerSize(HEADS, model.model.config.intermediate_size)
+    return LayerSize(HEADS, model.family.neurons(model.model.config))
 
 
 @pytest.mark.parametrize("row", PRUNED, ids=str)
@@ -111,3 +116,31 @@ def test_removing_by_second_order_keeps_more_than_removing_at_random() -> None:
 
     assert ours > 0
     assert error(ours_found) < 0.5 * error(found)
+
+
+def test_a_pruned_checkpoint_is_loaded_like_any_other(tmp_path: Path) -> None:
+    row = PRUNED[0]
+    model = SpanModel(row.model())
+    inputs = batches(model)
+    sizes: Sizes = (LayerSize(2, 24), LayerSize(0, 0))
+    pruned = Pruner(model, inputs).pruned(sizes)
+    row.write(tmp_path, pruned.model)
+
+    loaded = SpanModel(load_checkpoint(str(tmp_path), max_seq_len=64).model)
+
+    assert from_config(loaded.model.config) == sizes
+    assert torch.equal(logits(loaded, inputs[0]), logits(pruned, inputs[0]))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [{}, {"heads": [1], "neurons": [8]}, {"heads": [9, 1], "neurons": [8, 8]}, [3], "x"],
+)
+def test_sizes_that_no_model_has_are_refused(tmp_path: Path, stored: object) -> None:
+    row = PRUNED[0]
+    row.write(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | {CONFIG_KEY: stored}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(str(tmp_path), max_seq_len=64)

@@ -254,6 +254,24 @@ def test_a_pipe_goes_in_and_out(
     assert "Bad rows: 1;" in result.err
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "/proc/self/fd/1"])
+def test_the_system_s_name_of_standard_output_is_standard_output(
+    invoke: Invoke, served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    piped(TABLE.encode(), monkeypatch)
+    # A file, as with "> answers.csv": by the system's name it would be one that exists already.
+    with (tmp_path / "answers.csv").open("w+", encoding="utf-8") as written:
+        monkeypatch.setattr(sys, "stdout", written)
+        result = invoke(
+            *("ask", "--input", "/dev/stdin", "--output", name, "--url", served.rest_url),
+            *("--question-column", "Frage", "--context-column", "Text"),
+        )
+
+    assert result.status == 0
+    assert (tmp_path / "answers.csv").read_text(encoding="utf-8").count("\n") == 3
+    assert "1 questions answered." in result.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "expected"),
     [

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from bertqa.evaluation import time_loop
-from bertqa_cli.verbs import bench_client
 from tests.cli.conftest import Invoke
 from tests.support.engines import Served
 
@@ -15,9 +12,8 @@ DATA = Path(__file__).parents[3] / "build" / "recipes" / "demo" / "evaluation-sa
 
 
 @pytest.fixture
-def command(served: Served, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """Time a few questions, and a context that is not as long as that of a user."""
-    monkeypatch.setattr(bench_client, "time_loop", partial(time_loop, characters=100_000))
+def command(served: Served, short_loop: None) -> tuple[str, ...]:
+    """Time a few questions."""
     return (
         *("bench", "client", "--url", served.rest_url),
         *("--data", str(DATA), "--questions", "20"),

@@ -58,7 +58,7 @@ def test_steps_are_held_and_what_is_missing_is_said(invoke: Invoke, at_1: Served
     assert (document["outcome"], document["split"]) == ("held", {"1": 90.0, "2": 10.0})
     assert [each["verdict"] for each in document["held"]] == ["Inconclusive"]
     assert document["error"] in held.err.replace("\n", " ")
-    assert "Held at 1=90,2=10: The candidate got 0 of at least 20 requests." in held.err
+    assert "Held at 1=90,2=10: Version 2 got 0 of at least 20 requests" in held.err
     assert "--on-inconclusive promote" in held.err
 
     promoted = invoke(
@@ -115,7 +115,7 @@ def test_a_shadow_of_hashes_is_inconclusive(invoke: Invoke, at_1: Served, tmp_pa
         result = invoke("switch", "--to", "2", *shadow, *where(at_1))
 
     assert result.status == 1
-    assert "Held at 1=100: It got 0 of at least 20 copies." in result.err
+    assert "Held at 1=100: Version 2 got 0 of at least 20 copies" in result.err
     assert "record with contexts=True" in result.err
 
 

@@ -157,7 +157,7 @@ def test_an_interrupted_run_resumes_where_it_was(
     rows = [{**row, "context": row["context"] * (1 + number)} for number, row in enumerate(ROWS)]
     source = write_lines(tmp_path / "in.jsonl", rows)
     target, journal = tmp_path / f"out.{suffix}", tmp_path / f"out.{suffix}.partial"
-    breaking = QAClient(transport=Breaking(3), timeout=0.5)
+    breaking = QAClient(transport=Breaking(3), timeout=0.5, version=1)
     with pytest.raises(ServerUnreachableError):
         answer_file(breaking, source, target)
     assert not target.exists()

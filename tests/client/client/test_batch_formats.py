@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import math
@@ -20,34 +19,17 @@ import pytest
 
 from bertqa import QAClient
 from bertqa.client import BatchReport, answer_file
-from bertqa.errors import DataError, InvalidOptionError, ServerUnreachableError
-from bertqa.transport import InferResult, Inputs
-from tests.support.in_process import InProcessTransport
-
-CONTEXT = "The Normans gave their name to Normandy, a region of France."
-OWN = ("answer", "start", "end", "score", "model_version", "error")
-NOTES = ["plain", 'a "quote"', "two\nlines", "a,b;c\td|e", "é 👨\u200d👩 ", ""]
-ROWS = [
-    {"id": f"q{n}", "question": f"Who gave name {n}?", "context": f"{CONTEXT} {n}", "note": note}
-    for n, note in enumerate(
-        ["plain", 'a "quote"', "two\nlines", "a,b;c\td|e", "é 👨\u200d👩 ", ""]
-    )
-]
-LINE = json.dumps(ROWS[0])
-
-
-class Counting(InProcessTransport):
-    """Counts requests, and breaks down after some."""
-
-    def __init__(self, requests: float = math.inf) -> None:
-        super().__init__()
-        self.left = requests
-
-    def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
-        self.left -= 1
-        if self.left < 0:
-            raise ServerUnreachableError("It is gone.")
-        return super().infer(inputs, version=version, timeout=timeout)
+from bertqa.errors import DataError, InvalidOptionError
+from tests.support.question_files import (
+    CONTEXT,
+    INPUTS,
+    OWN,
+    ROWS,
+    Counting,
+    csv_bytes,
+    parse,
+    read,
+)
 
 
 @pytest.fixture
@@ -60,57 +42,6 @@ def client(transport: Counting) -> QAClient:
     return QAClient(transport=transport, timeout=60)
 
 
-def csv_bytes(delimiter: str = ",", encoding: str = "utf-8") -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(ROWS[0]), delimiter=delimiter)
-    writer.writeheader()
-    writer.writerows(ROWS)
-    return text.getvalue().encode(encoding)
-
-
-def lines_bytes() -> bytes:
-    return "".join(json.dumps(row) + "\n" for row in ROWS).encode()
-
-
-def parquet_bytes() -> bytes:
-    file = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(ROWS), file)
-    return file.getvalue()
-
-
-def parse(content: bytes) -> list[dict[str, Any]]:
-    """Read what an output holds, whatever it is called."""
-    if content.startswith(b"PAR1"):
-        return pq.read_table(io.BytesIO(content)).to_pylist()  # type: ignore[no-any-return]
-    text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode()
-    if text.startswith("{"):
-        return [json.loads(line) for line in text.splitlines()]
-    delimiter = next((each for each in ";\t|" if each in text.splitlines()[0]), ",")
-    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return parse(path.read_bytes())
-
-
-INPUTS = {
-    "in.csv": csv_bytes(),
-    "in-semicolon.csv": csv_bytes(";"),
-    "in-tab.csv": csv_bytes("\t"),
-    "in-bar.csv": csv_bytes("|"),
-    "in-mark.csv": csv_bytes(encoding="utf-8-sig"),
-    "in-utf16.csv": csv_bytes("\t", "utf-16"),
-    "in-excel.csv": b"sep=;\r\n" + csv_bytes(";"),
-    "in-blank.csv": b"\r\n \r\n" + csv_bytes() + b"  \r\n\r\n",
-    "in-mac.csv": csv_bytes().replace(b"\r\n", b"\r"),
-    "in.tsv": csv_bytes("\t"),
-    "in.CSV.GZ": gzip.compress(csv_bytes()),
-    "in.tsv.gz": gzip.compress(csv_bytes("\t")),
-    "in.jsonl": lines_bytes(),
-    "in.ndjson": lines_bytes().rstrip(),
-    "in.jsonl.gz": gzip.compress(lines_bytes()),
-    "in.parquet": parquet_bytes(),
-}
 OUTPUTS = ["out.csv", "out.tsv", "out.csv.gz", "out.jsonl", "out.ndjson.gz", "out.parquet"]
 
 
@@ -159,70 +90,6 @@ def test_a_name_without_a_format_gets_the_input_s(
     answer_file(client, source, target)
     assert target.read_bytes().startswith(beginning)
     assert len(read(target)) == len(ROWS)
-
-
-DAMAGED = {
-    "unclosed.csv": (b'question,context\nWho?,Me\nWho?,"Me\nWho?,You\n', "line 3.*not closed"),
-    "quote.csv": (b'question,context\n"Who?"x,Me\nWho?,You\n', "line 2"),
-    "many.csv": (b"question,context\nWho?,Me\nWho?,Me,You\n", "line 3 has 3 fields"),
-    "few.csv": (b"question,context\nWho?,Me\nWho?\nWho?,You\n", "line 3 has 1 fields"),
-    "after-blank.csv": (b'\n\nquestion,context\n\na,"b\n', "line 5.*not closed"),
-    "later.csv": (b'question,context\n"a\nb",c\nWho?\n', "line 4 has 1 fields"),
-    "latin.csv": ("question,context\nWho?,Me\nWho?,café\n".encode("latin-1"), "line 3.*0xe9"),
-    "latin.jsonl": (f"{LINE}\n".encode() + b'{"question": "caf\xe9"}\n', "line 2.*0xe9"),
-    "utf16.csv": ("question,context\n".encode("utf-16-le"), "line 1 holds a NUL"),
-    "odd.csv": (b"\xff\xfeq\x00\x00\xd8", "is not text"),
-    "cut.csv.gz": (gzip.compress(csv_bytes() * 50)[:-30], r"damaged after line \d+"),
-    "cut.jsonl.gz": (gzip.compress(lines_bytes() * 50)[:-4], r"damaged after line \d+"),
-    "changed.csv.gz": (gzip.compress(csv_bytes())[:-8] + bytes(8), r"damaged after line \d+"),
-    "cut.parquet": (parquet_bytes()[:-20], "cannot be read as Parquet"),
-    "none.parquet": (b"question,context\n", "cannot be read as Parquet"),
-    "twice.csv": (b"question,context,note,note\na,b,c,d\n", "two columns 'note'"),
-    "alike.csv": (b"Question,QUESTION,context\na,b,c\n", "several columns that may be 'question'"),
-    "clash.csv": (b"question,context,answer\na,b,c\n", "has a column 'answer'"),
-    "lacking.csv": (b"question;text\na;b\n", "no column context; its columns are question, text"),
-    "lacking.jsonl": (b'{"q": "a", "context": "b"}\n', "no question in any line; .* q, context"),
-    "empty.csv": (b"", "no column question"),
-}
-
-
-@pytest.mark.parametrize("name", DAMAGED)
-def test_a_damaged_file_is_refused_before_anything_is_asked(
-    tmp_path: Path, client: QAClient, transport: Counting, name: str
-) -> None:
-    content, message = DAMAGED[name]
-    source = tmp_path / name
-    source.write_bytes(content)
-
-    with pytest.raises(DataError, match=message) as raised:
-        answer_file(client, source, tmp_path / "out.csv")
-
-    assert str(source) in str(raised.value)
-    assert not transport.requests
-    assert list(tmp_path.iterdir()) == [source]
-
-
-@pytest.mark.parametrize("target", ["out.csv", "out.jsonl", "out.parquet", "out"])
-def test_a_row_that_no_encoding_has_spoils_itself_alone(
-    tmp_path: Path, client: QAClient, target: str
-) -> None:
-    source = tmp_path / "in.jsonl"
-    bad = [{**ROWS[1], "id": "\ud800"}, {**ROWS[2], "note": [{"\udc80": 1}]}]
-    worse = [{**ROWS[3], "question": "\ud800?"}, {**ROWS[3], "context": None}]
-    nested = '{"question": "Who?", "context": "Me", "note": ' + "[" * 99_999 + "]" * 99_999 + "}"
-    rows = [json.dumps(row) for row in (ROWS[0], *bad, *worse)]
-    source.write_text("\n".join([*rows, nested, "{", "[]", json.dumps(ROWS[4])]), encoding="utf-8")
-
-    report = answer_file(client, source, tmp_path / target)
-
-    assert report == BatchReport(answered=2, resumed=0, failed=7)
-    problems = [row["error"] for row in read(tmp_path / target)]
-    expected = ["", "Line 2 has a lone surrogate in 'id'", "Line 3 has a lone surrogate in 'note'"]
-    expected += ["The question has a lone surrogate", "context has to be a str", "Line 6 is not"]
-    expected += ["Line 7 is not valid JSON", "Line 8 is not a JSON object", ""]
-    for problem, part in zip(problems, expected, strict=True):
-        assert part in problem
-        assert bool(part) == bool(problem)
 
 
 def test_columns_have_other_names_in_any_case(tmp_path: Path, client: QAClient) -> None:
@@ -386,68 +253,6 @@ def test_named_pipes_are_read_and_written(tmp_path: Path, client: QAClient) -> N
     ]
 
 
-def many(tmp_path: Path) -> Path:
-    source = tmp_path / "in.csv"
-    with source.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["question", "context"])
-        writer.writerows(("Who?", f"{CONTEXT} {'x ' * (n % 7 * 40)}{n}") for n in range(60))
-    return source
-
-
-@pytest.mark.parametrize("output", ["out.csv", "out.jsonl.gz", "out.parquet"])
-def test_a_server_that_goes_away_leaves_rows_and_the_way_to_resume(
-    tmp_path: Path, client: QAClient, output: str
-) -> None:
-    source, target = many(tmp_path), tmp_path / output
-    breaking = QAClient(transport=Counting(3), timeout=0.5)
-    with pytest.raises(ServerUnreachableError) as raised:
-        answer_file(breaking, source, target, top_k=2)
-    journal = tmp_path / f"{output}.partial"
-    done = len(journal.read_bytes().splitlines())
-    assert 0 < done < 60
-    assert f"{done} of 60 rows are done and kept in {journal}" in str(raised.value)
-    assert "the same command again to resume" in str(raised.value)
-    assert not target.exists()
-
-    with pytest.raises(DataError, match="other options"):
-        answer_file(client, source, target, top_k=3)
-    report = answer_file(client, source, target, top_k=2, timeout=9)
-
-    assert report == BatchReport(answered=60, resumed=done, failed=0)
-    answer_file(client, source, tmp_path / f"whole-{output}", top_k=2)
-    assert read(target) == read(tmp_path / f"whole-{output}")
-
-
-def test_a_context_that_changed_since_is_noticed(tmp_path: Path, client: QAClient) -> None:
-    source, target = many(tmp_path), tmp_path / "out.csv"
-    with pytest.raises(ServerUnreachableError):
-        answer_file(QAClient(transport=Counting(3), timeout=0.5), source, target)
-    source.write_text(source.read_text().replace("Normandy", "Brittany"))
-    with pytest.raises(DataError, match="another input"):
-        answer_file(client, source, target)
-
-
-def test_a_server_that_is_never_there_leaves_nothing(tmp_path: Path) -> None:
-    source = many(tmp_path)
-    with pytest.raises(ServerUnreachableError, match="0 of 60 rows"):
-        answer_file(QAClient(transport=Counting(0), timeout=0.5), source, tmp_path / "out.csv")
-    assert list(tmp_path.iterdir()) == [source]
-
-
-def test_numbers_that_equal_nothing_do_not_keep_a_run_from_resuming(
-    tmp_path: Path, client: QAClient
-) -> None:
-    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    rows = [
-        {"question": "Who?", "context": CONTEXT * (1 + n % 9), "x": math.nan} for n in range(60)
-    ]
-    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(ServerUnreachableError):
-        answer_file(QAClient(transport=Counting(3), timeout=0.5), source, target)
-    assert answer_file(client, source, target).resumed
-
-
 def test_without_pyarrow_a_sentence_names_the_extra(
     tmp_path: Path, client: QAClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,13 +262,18 @@ def test_without_pyarrow_a_sentence_names_the_extra(
         answer_file(client, tmp_path / "in.parquet", tmp_path / "out.csv")
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path: Path, client: QAClient) -> None:
+@pytest.mark.parametrize(
+    ("rows", "width"), [(2_000, 10_000), pytest.param(20_000, 1_000, marks=pytest.mark.thorough)]
+)
+def test_memory_does_not_grow_with_the_file(
+    tmp_path: Path, client: QAClient, rows: int, width: int
+) -> None:
     """Rows are read again and again, and never kept: the reader is a stream."""
     source = tmp_path / "in.csv"
     with source.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["question", "context", "note"])
-        writer.writerows(("", CONTEXT, "x" * 1000) for _ in range(20_000))
+        writer.writerows(("", CONTEXT, "x" * width) for _ in range(rows))
     peaks = [_peak(lambda: answer_file(client, source, tmp_path / "out.csv"))]
     assert peaks[0] < 15e6
 

@@ -62,7 +62,7 @@ def test_top_k_never_changes_the_type(qa: Any) -> None:
 
 
 @settings(
-    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     question=st.text(st.characters(), max_size=60),

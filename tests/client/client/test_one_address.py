@@ -71,7 +71,10 @@ def address(balancer: Balancer, scheme: str) -> dict[str, Any]:
     return {"url": balancer.url(scheme), "metadata_url": balancer.url("http")}
 
 
-schemes = pytest.mark.parametrize("scheme", ["grpc", "http", "tfs"])
+# The TensorFlow Serving API goes over the connections that `http` has too.
+schemes = pytest.mark.parametrize(
+    "scheme", ["grpc", "http", pytest.param("tfs", marks=pytest.mark.thorough)]
+)
 
 
 def test_eight_clients_fail_no_question_while_the_weights_change(

@@ -10,15 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bertqa import AsyncQAClient, QAClient
+from bertqa import AsyncQAClient, QAClient, QATokenizer
 from bertqa.artifact import ModelInfo
 from bertqa.client._local import ThreadedTransport
 from bertqa.errors import (
+    DeadlineExceededError,
     InvalidOptionError,
     ModelNotFoundError,
     ModelNotReadyError,
     NotAQAModelError,
     ProtocolError,
+    VersionNotFoundError,
 )
 from bertqa.transport import (
     InferResult,
@@ -39,6 +41,45 @@ def cased_info() -> ModelInfo:
     tokenizer = json.loads(tokenizer_json())
     tokenizer["normalizer"]["lowercase"] = False
     return ModelInfo(json.dumps(tokenizer), max_seq_len=384, doc_stride=128)
+
+
+def test_a_length_that_a_model_of_unknown_limit_does_not_take_is_named(
+    open_client: Twins,
+) -> None:
+    class Short(InProcessTransport):
+        """Fails as a server does whose model has fewer positions."""
+
+        def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
+            raise ProtocolError("grpc://models:9000 failed: INTERNAL.", detail="Internal error")
+
+    client = open_client(transport=Short(), tokenizer=QATokenizer.from_json(tokenizer_json()))
+    with pytest.raises(ProtocolError, match=r"INTERNAL\. With tokenizer= .*: 1000 may be more"):
+        client.answer(QUESTION, CONTEXT, max_seq_len=1000)
+    with pytest.raises(ProtocolError, match=r"INTERNAL\.$"):
+        client.answer(QUESTION, CONTEXT)
+    with pytest.raises(ProtocolError, match=r"INTERNAL\.$"):
+        open_client(transport=Short()).answer(QUESTION, CONTEXT, max_seq_len=100)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_an_error_for_a_version_that_is_not_there_names_those_that_are(
+    open_client: Twins, many: bool
+) -> None:
+    transport = InProcessTransport({1: model_info(), 2: model_info()})
+    client = open_client(transport=transport)
+
+    def ask(version: int) -> None:
+        if many:
+            list(client.answer_many([(QUESTION, CONTEXT)] * 3, version=version))
+        else:
+            client.answer(QUESTION, CONTEXT, version=version)
+
+    with pytest.raises(VersionNotFoundError, match=r"3\. Versions that are served: 1, 2\.$"):
+        ask(3)
+    ask(2)
+    del transport.versions[2]
+    with pytest.raises(VersionNotFoundError, match=r"2\. Versions that are served: 1\.$"):
+        ask(2)
 
 
 class Loading(InProcessTransport):
@@ -161,9 +202,30 @@ def test_a_default_version_that_keeps_going_is_given_up_at_the_deadline(
     open_client: Twins,
 ) -> None:
     transport = Lost()
+    client = open_client(transport=transport)
+    client.answer(QUESTION, CONTEXT)  # The first one compiles and learns: it takes longer.
     transport.going = 1000
     with pytest.raises(ProtocolError, match="kept changing under one question"):
-        open_client(transport=transport).answer(QUESTION, CONTEXT, timeout=0.5)
+        client.answer(QUESTION, CONTEXT, timeout=1.0)
+
+
+def test_a_deadline_in_the_middle_of_an_attempt_leaves_the_reason_for_the_attempts(
+    open_client: Twins,
+) -> None:
+    class Late(Lost):
+        """Answers too late after the first attempt."""
+
+        def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
+            if version == 7 and len(self.requests) > 2:
+                raise DeadlineExceededError("There was no answer in time.")
+            return super().metadata(version=version, timeout=timeout)
+
+    transport = Late()
+    client = open_client(transport=transport)
+    client.answer(QUESTION, CONTEXT)
+    transport.going = 1000
+    with pytest.raises(ProtocolError, match="kept changing under one question"):
+        client.answer(QUESTION, CONTEXT, timeout=60)
 
 
 def test_the_windows_of_one_answer_are_of_one_version(open_client: Twins) -> None:

@@ -133,7 +133,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
     system = Metrics("version <1>", 50.0, 60.0, 1.0, 2.0, 3.0, None)
     page = comparison_page(
         Comparison(
-            "data & more.json",
+            "data & caf\udce9.json",  # A name that is not UTF-8.
             1,
             (system, replace(system, name="version 2")),
             0.0,
@@ -143,6 +143,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
         )
     )
     assert "<script" not in page
+    assert b"data &amp; caf\\udce9.json" in page.encode()
     assert "<mark>&lt;script&gt;</mark>alert(1)&lt;/script&gt; &amp; co" in page
     assert "Version 2: no answer" in page
     assert "the text does not say" in page

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from bertqa import Answer
 from bertqa.client import Recorder
 from bertqa.errors import DataError, ServerUnreachableError
-from bertqa.evaluation import report_on_log
+from bertqa.evaluation import follow_log, report_on_log
 
 
 def answer(text: str, version: int, score: float = 0.5) -> Answer:
@@ -70,3 +71,51 @@ def test_a_file_that_is_not_a_log_is_named(tmp_path: Path, text: str, complaint:
         report_on_log(path)
     with pytest.raises(DataError, match="cannot be read"):
         report_on_log(tmp_path / "missing")
+
+
+def lines(tmp_path: Path, *questions: str) -> list[str]:
+    recorder = Recorder(tmp_path / "other", clear=True, contexts=True)
+    for question in questions:
+        recorder.record(question, "c", answer("Berg", 1))
+    return (tmp_path / "other").read_text(encoding="utf-8").splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("at_first", "then"),
+    [
+        (lambda old, new: old + new[:20], lambda new: new[20:]),  # A client is at it.
+        (lambda old, new: old + new[:20], lambda new: new),  # A client was killed at it.
+        (lambda old, new: old + '{"at": "half', lambda new: "\n" + new),
+        (lambda old, new: old, lambda new: "\n" + new),
+    ],
+)
+def test_a_line_that_is_half_is_completed_or_skipped(
+    tmp_path: Path, at_first: Callable[[str, str], str], then: Callable[[str], str]
+) -> None:
+    old, new = lines(tmp_path, "Old?", "New?")
+    path = tmp_path / "log"
+    path.write_text(at_first(old, new), encoding="utf-8")
+    assert report_on_log(path).lines == 1
+
+    time = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal time
+        if not time:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(then(new))
+        time += seconds
+
+    followed = follow_log(path, 1, sleep=sleep, now=lambda: time)
+    assert [each.question for each in followed] == ["New?"]
+
+
+def test_a_line_of_something_else_is_refused_while_it_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.touch()
+
+    def sleep(seconds: float) -> None:
+        path.write_text("[]\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match="line 1 cannot be read"):
+        list(follow_log(path, 1, sleep=sleep, now=lambda: 0))

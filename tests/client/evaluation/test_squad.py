@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import lzma
+import math
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,7 @@ def as_pairs(record: dict[str, Any]) -> dict[str, Any]:
         ("data.jsonl", LINES),
         ("data.json", LINES),
         ("data.json", LINES.decode().replace("Zo\\u00eb", "Zoë").encode("utf-8-sig")),
+        ("data.json", json.dumps(FLAT, ensure_ascii=False).encode("utf-16")),
         ("data.ndjson.gz", gzip.compress(LINES)),
         ("data.json.gz", gzip.compress(LINES)),
         ("data.json", json.dumps(FLAT, indent=1).encode()),
@@ -213,6 +216,34 @@ def test_ids_may_be_numbers_and_what_is_null_is_not_there(tmp_path: Path) -> Non
     assert [question.is_impossible for question in dataset] == impossible
 
 
+def test_an_empty_text_of_an_impossible_question_is_left_out(
+    tmp_path: Path,
+) -> None:
+    path = write(
+        tmp_path,
+        document(
+            qa("a", ("", -1), is_impossible=True),
+            qa("b", ("", 0), is_impossible=1),
+            qa("c", is_impossible=True, answers={"text": [""], "answer_start": [-1]}),
+            qa("d", is_impossible=True, answers=[{"text": None, "answer_start": None}]),
+        ),
+    )
+    assert [question.is_impossible for question in read_squad(path)] == [True] * 4
+    for mark in ({}, {"is_impossible": False}, {"is_impossible": None}):
+        with pytest.raises(DataError, match="text is empty"):
+            read_squad(write(tmp_path, document(qa("a", ("", 0), **mark))))
+
+
+def test_whole_numbers_may_have_a_point(tmp_path: Path) -> None:
+    record = {**qa("a"), "id": 7.0, "answers": [{"text": "opera", "answer_start": 16.0}]}
+    (question,) = read_squad(write(tmp_path, document(record)))
+    assert (question.id, question.answers) == ("7", (GoldAnswer("opera", 16),))
+    for start in (16.5, math.nan, math.inf, True, "16"):
+        record["answers"] = [{"text": "opera", "answer_start": start}]
+        with pytest.raises(DataError, match="answer_start is"):
+            read_squad(write(tmp_path, document(record)))
+
+
 def test_answers_that_are_missing_without_a_mark_are_a_fault(tmp_path: Path) -> None:
     for more in ({}, {"is_impossible": False}, {"is_impossible": None}):
         record = {**FLAT[0], **more}
@@ -225,6 +256,8 @@ def test_answers_that_are_missing_without_a_mark_are_a_fault(tmp_path: Path) -> 
     ("content", "message"),
     [
         (LINES + b"{\n", "line 4"),
+        (b'{"train": [], "test": []}', "at the document, data is missing: found train, test"),
+        (b"{}", "at the document, data is missing: found nothing"),
         (LINES + b"[]\n", "at record 4, found a list"),
         (
             json.dumps([{**FLAT[0], "answers": {"text": ["Zoë"]}}]).encode(),
@@ -238,6 +271,8 @@ def test_answers_that_are_missing_without_a_mark_are_a_fault(tmp_path: Path) -> 
         (json.dumps([FLAT[0], {**FLAT[1], "id": "f0"}]).encode(), "record 2, the id 'f0' stands"),
         (gzip.compress(LINES * 100)[:-20], "compressed data are cut short"),
         (parquet(FLAT)[:-20], "cannot be read as Parquet"),
+        (b"PK\x03\x04" + bytes(9), "is a ZIP archive or a workbook, not text: unpack it"),
+        (lzma.compress(LINES), "is compressed with xz, not text"),
         (b'{"id": "caf\xe9"}\n', "not valid JSON in UTF-8"),
     ],
 )

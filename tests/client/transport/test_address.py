@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bertqa.errors import InvalidOptionError
@@ -36,6 +38,44 @@ def test_addresses_are_read(text: str, expected: Address) -> None:
 )
 def test_the_rest_address_follows_from_the_grpc_one(text: str, rest: str) -> None:
     assert str(Address.parse(text).rest) == rest
+
+
+@pytest.mark.parametrize(
+    ("host", "ip"),
+    [
+        ("127.1", "127.0.0.1"),
+        ("0x7f.0.0.1", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("10.513", "10.0.2.1"),
+        ("127.0.0.01", "127.0.0.1"),
+        ("1.2.3.4.5", "1.2.3.4.5"),
+    ],
+)
+@pytest.mark.parametrize("form", ["{}:9000", "grpcs://{}", "dns:///{}", "http://{}:8000"])
+def test_a_short_form_of_an_ip_address_means_the_same_over_both_protocols(
+    form: str, host: str, ip: str
+) -> None:
+    assert Address.parse(form.format(host)) == Address.parse(form.format(ip))
+    assert Address.parse(form.format(host)).host == ip
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:8000/" + "a" * 5000,
+        "grpc://localhost/" + "a" * 5000,
+        "a" * 5000,
+        "a" * 5000 + "://localhost",
+        "localhost:" + "9" * 5000,
+        "unix:/" + "a" * 5000,
+        "http://[" + "a" * 5000,
+        [10**5000],
+    ],
+)
+def test_a_message_shortens_an_address_of_thousands_of_characters(url: Any) -> None:
+    with pytest.raises(InvalidOptionError, match=r"address") as caught:
+        Address.parse(url)
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize(

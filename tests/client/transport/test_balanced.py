@@ -40,6 +40,12 @@ QUESTION = "Who gave their name to Normandy?"
 CONTEXT = "The Normans were the people who gave their name to Normandy, a region of France."
 
 
+# `dns:///` is another spelling of a name that `grpc://` has too.
+schemes = pytest.mark.parametrize(
+    "scheme", ["grpc", "http", pytest.param("dns", marks=pytest.mark.thorough)]
+)
+
+
 @pytest.fixture
 def name(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A name that resolves to the addresses in the list; probes that do not take long."""
@@ -109,7 +115,7 @@ def versions(client: Any, count: int) -> list[int]:
     return [client.answer(QUESTION, CONTEXT).model_version for _ in range(count)]
 
 
-@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+@schemes
 def test_a_server_that_hangs_is_left_and_used_again(
     open_client: Twins, fleet: Fleet, name: list[str], scheme: str
 ) -> None:
@@ -125,7 +131,7 @@ def test_a_server_that_hangs_is_left_and_used_again(
         pass
 
 
-@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+@schemes
 def test_a_server_that_ended_is_left_at_once(
     open_client: Twins, fleet: Fleet, name: list[str], scheme: str
 ) -> None:
@@ -139,7 +145,7 @@ def test_a_server_that_ended_is_left_at_once(
         pass
 
 
-@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+@schemes
 def test_a_server_that_hangs_is_left_by_calls_too_short_to_be_repeated(
     open_client: Twins,
     fleet: Fleet,
@@ -165,7 +171,7 @@ def test_a_server_that_hangs_is_left_by_calls_too_short_to_be_repeated(
         fleet.servers[0].send(signal.SIGCONT)
 
 
-@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+@schemes
 def test_a_name_that_needs_no_proxy_needs_none_at_its_addresses(
     open_client: Twins,
     fleet: Fleet,
@@ -199,7 +205,7 @@ def test_a_name_is_resolved_again(
     assert set(versions(client, 5)) == {2}
 
 
-@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+@schemes
 def test_a_call_that_waits_for_servers_meets_them_at_their_new_addresses(
     open_client: Twins, fleet: Fleet, name: list[str], scheme: str
 ) -> None:
@@ -218,7 +224,7 @@ def test_a_call_that_waits_for_servers_meets_them_at_their_new_addresses(
         assert versions(client, 1) == [2]
 
 
-@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+@schemes
 def test_the_only_server_that_has_a_version_is_waited_for(
     fleet: Fleet, name: list[str], scheme: str
 ) -> None:
@@ -286,7 +292,7 @@ def test_of_what_servers_say_that_is_raised_which_may_change_soonest(
         transport.infer({}, version=1, timeout=5)
 
 
-@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+@schemes
 def test_closing_ends_a_call_that_waits_for_servers(
     fleet: Fleet, name: list[str], scheme: str
 ) -> None:
@@ -335,7 +341,7 @@ def test_a_client_of_a_name_that_does_not_resolve_says_so() -> None:
         client.answer(QUESTION, CONTEXT)
 
 
-@pytest.mark.parametrize("scheme", ["dns", "grpc", "http"])
+@schemes
 def test_a_name_server_that_hangs_meets_the_deadline(
     open_client: Twins, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,14 @@ def test_a_client_whose_certificate_is_of_another_authority_learns_that(
     assert "require a client's certificate that it trusts" in str(error)
 
 
+def test_the_admin_client_finds_out_that_a_server_speaks_tls_alone(authority: Authority) -> None:
+    with (
+        tcp_server(read_only, authority.context(alpn="http/1.1")) as port,
+        pytest.raises(CertificateError, match=f"speaks TLS alone: write https://localhost:{port}"),
+    ):
+        served_versions(f"http://localhost:{port}")
+
+
 @pytest.mark.parametrize("scheme", ["grpcs", "https"])
 def test_a_server_without_tls_is_found_out(
     open_client: Twins, authority: Authority, scheme: str
@@ -305,7 +313,10 @@ def test_tls_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
         ("certificate verify failed: self-signed certificate (_ssl.c:1006)", "is not trusted"),
         ("certificate verify failed: certificate is not yet valid", "is not valid yet"),
         ("[SSL: TLSV1_UNRECOGNIZED_NAME] tlsv1 alert unrecognized name", "for another name"),
-        ("[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] sslv3 alert", "requires a client's certificate"),
+        (
+            "[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] sslv3 alert",
+            "no TLS version or cipher of this client, or",
+        ),
         ("400 No required SSL certificate was sent", "requires a client's certificate"),
         ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "does not speak TLS"),
         ("[SSL: SOMETHING_NEW] new", "The TLS handshake with"),

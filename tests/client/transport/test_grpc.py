@@ -143,7 +143,7 @@ def test_what_stays_unavailable_is_given_up(open_client: Twins, gate: GrpcGate) 
     client = through(open_client, gate)
     gate.obstacles = [grpc.StatusCode.UNAVAILABLE] * 500
     with pytest.raises((ServerUnreachableError, DeadlineExceededError)):
-        client.answer(QUESTION, CONTEXT, timeout=3.0)
+        client.answer(QUESTION, CONTEXT, timeout=6.0)
     assert len(gate.calls) > 5
 
 
@@ -197,7 +197,7 @@ def test_a_name_in_dns_is_asked_round_robin() -> None:
     config = json.loads(dict(arguments["options"])["grpc.service_config"])
     assert config["loadBalancingConfig"] == [{"round_robin": {}}]
     plain = dict(channel_arguments(Address.parse("localhost:9000"))["options"])
-    assert "loadBalancingConfig" not in json.loads(plain["grpc.service_config"])
+    assert "grpc.service_config" not in plain
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "dns"])

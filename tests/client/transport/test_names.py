@@ -178,7 +178,17 @@ def test_options_of_the_channel_count_above_the_clients_own(
 
 @pytest.mark.parametrize(
     "options",
-    [5, "grpc.a", ["grpc.a"], {"a": 1.5}, {"a": None}, {5: 5}, {"a": 2**31}, [("a", "b", "c")]],
+    [
+        5,
+        "grpc.a",
+        ["grpc.a"],
+        {"a": 1.5},
+        {"a": None},
+        {5: 5},
+        {"a": 2**31},
+        {"a": 10**5000},
+        [("a", "b", "c")],
+    ],
 )
 def test_options_that_no_channel_takes_are_refused(open_client: Twins, options: Any) -> None:
     with pytest.raises(InvalidOptionError, match="channel_options="):

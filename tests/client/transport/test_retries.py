@@ -3,7 +3,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import pytest
 
@@ -15,14 +14,6 @@ from bertqa.errors import (
     ServerUnreachableError,
 )
 from bertqa.transport import NO_ANSWER, patiently, pause_after_refusal, pauses
-from bertqa.transport._retries import service_config
-
-
-def test_grpc_repeats_what_is_unavailable_alone() -> None:
-    config: Any = service_config(round_robin=False)
-    (method,) = config["methodConfig"]
-    assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
-    assert method["retryPolicy"]["maxAttempts"] == _defaults.ATTEMPTS
 
 
 def test_a_first_contact_is_tried_a_few_times_with_growing_pauses() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from typing import Any
 
 import pytest
 
 from bertqa import TLS, BertQAError, QATokenizer
-from bertqa.errors import AccessDeniedError, InvalidOptionError
+from bertqa.errors import AccessDeniedError, DeadlineExceededError, InvalidOptionError
 from bertqa.transport import AdminClient, Security, served_versions
 from bertqa.transport._address import Address
 from tests.support.models import tokenizer_json
@@ -79,8 +80,8 @@ def test_a_token_that_cannot_be_sent_is_refused(
 async def test_the_newline_at_the_end_of_a_token_is_left_out(end: str) -> None:
     for token in (f"s3cret{end}", lambda: f"s3cret{end}"):
         security = Security.of(token=token)
-        assert security.sync_headers() == {"authorization": "Bearer s3cret"}
-        assert await security.async_headers() == {"authorization": "Bearer s3cret"}
+        assert security.sync_headers(60) == {"authorization": "Bearer s3cret"}
+        assert await security.async_headers(60) == {"authorization": "Bearer s3cret"}
         assert "s3cret" not in repr(security)
 
 
@@ -100,17 +101,17 @@ async def test_a_token_that_cannot_be_had_is_an_error_of_this_project() -> None:
         raise BertQAError("no")
 
     with pytest.raises(AccessDeniedError, match="token= raised OSError: the file is gone"):
-        Security.of(token=fails).sync_headers()
+        Security.of(token=fails).sync_headers(60)
     for failing in (fails, fails_later):
         with pytest.raises(AccessDeniedError, match="token= raised OSError: the file is gone"):
-            await Security.of(token=failing).async_headers()
+            await Security.of(token=failing).async_headers(60)
     with pytest.raises(BertQAError, match=r"^no$"):
-        Security.of(token=refuses).sync_headers()
+        Security.of(token=refuses).sync_headers(60)
     with pytest.raises(InvalidOptionError, match="AsyncQAClient alone"):
-        Security.of(token=fails_later).sync_headers()
+        Security.of(token=fails_later).sync_headers(60)
     returns_none: Any = lambda: None  # noqa: E731
     with pytest.raises(InvalidOptionError, match="NoneType"):
-        Security.of(token=returns_none).sync_headers()
+        Security.of(token=returns_none).sync_headers(60)
 
 
 async def test_a_token_whose_own_task_was_cancelled_is_one_that_cannot_be_had() -> None:
@@ -125,15 +126,46 @@ async def test_a_token_whose_own_task_was_cancelled_is_one_that_cannot_be_had() 
         return ""
 
     with pytest.raises(AccessDeniedError, match="token= raised CancelledError"):
-        Security.of(token=cancelled).sync_headers()
+        Security.of(token=cancelled).sync_headers(60)
     for failing in (cancelled, cancelled_later):
         with pytest.raises(AccessDeniedError, match="token= raised CancelledError"):
-            await Security.of(token=failing).async_headers()
-    waiting = asyncio.create_task(Security.of(token=hangs).async_headers())
+            await Security.of(token=failing).async_headers(60)
+    waiting = asyncio.create_task(Security.of(token=hangs).async_headers(60))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+@pytest.mark.parametrize("how", ["function", "coroutine"])
+def test_a_token_that_does_not_come_in_time_is_named_over_both_protocols(
+    open_client: Twins, scheme: str, how: str
+) -> None:
+    if open_client.kind == "sync" and how == "coroutine":
+        return  # It is refused.
+    never = threading.Event()
+
+    def late() -> str:
+        never.wait(0.2 if open_client.kind == "async" else 60)
+        return "s3cret"
+
+    async def hangs() -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    token: Any = late if how == "function" else hangs
+    client = open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, token=token, timeout=0.1)
+    with pytest.raises(DeadlineExceededError, match=r"token= returned none within 0\.\d+ s"):
+        client.answer("Who?", "The Normans.")
+    if open_client.kind == "sync" and scheme == "http":
+        address, security = Address.parse("http://localhost:1"), Security.of(token=late)
+        with (
+            AdminClient(address, security, timeout=0.1) as admin,
+            pytest.raises(DeadlineExceededError, match=r"token= returned none within 0\.1 s"),
+        ):
+            admin.models()
+    never.set()
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])

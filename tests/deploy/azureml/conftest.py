@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.ai.ml import MLClient
@@ -61,9 +62,22 @@ def files(tmp_path: Path) -> Files:
     return Files(project / "deploy" / "azureml")
 
 
+@pytest.fixture(scope="session")
+def deployed() -> list[Any]:
+    """What the workspace has once `both` has deployed for the first time."""
+    return []
+
+
 @pytest.fixture
-def both(client: MLClient, files: Files) -> MLClient:
+def both(
+    client: MLClient, azure: Azure, deployed: list[Any], request: pytest.FixtureRequest
+) -> MLClient:
     """Versions 1 and 2 are deployed, without traffic."""
-    for version in (1, 2):
-        deploy(client, plan_serving(files, version))
+    if deployed:
+        azure.restore(*deployed)
+    else:
+        files: Files = request.getfixturevalue("files")
+        for version in (1, 2):
+            deploy(client, plan_serving(files, version))
+        deployed.append(azure.saved())
     return client

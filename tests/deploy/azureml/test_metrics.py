@@ -132,7 +132,7 @@ def test_without_requests_nothing_is_promoted(
 ) -> None:
     clock = Clock(azure)
     clock.per_minute = 0
-    with pytest.raises(InconclusiveError, match="The candidate got 0 of at least 20 requests"):
+    with pytest.raises(InconclusiveError, match="Version 2 got 0 of at least 20 requests"):
         rollout(both, clock, monkeypatch).move({1: 50.0, 2: 50.0})
 
 

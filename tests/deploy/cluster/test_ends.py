@@ -25,8 +25,8 @@ def test_a_return_whose_pods_do_not_end_is_finished_and_not_undone_by_the_same_c
     with pytest.raises(SwitchUnfinishedError, match="Run the same command again to wait"):
         rollout(release, patience=1).back()
 
-    cluster = HelmCluster(release)
-    while gone and not cluster.has_only(release.tracks()):
+    cluster, tracks = HelmCluster(release), release.tracks()
+    while gone and not cluster.has_only(tracks):
         pass
     assert rollout(release).back().split == TO_1
     with pytest.raises(NothingToDoError, match="1=100 is the last good split"):

@@ -92,13 +92,14 @@ def test_a_killed_rollout_is_resumed_and_returned_from_each_of_its_changes(
         assert release.values()["rollout"]["goal"] == ""
 
 
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.thorough)])
 def test_a_return_that_was_killed_at_its_end_is_finished_by_the_same_command(
-    install: Install, api: ApiServer
+    install: Install, api: ApiServer, every: int
 ) -> None:
     release = install()
     rollout(release).move(TO_2)
     *_, states = recorded(api, lambda: rollout(release).back())
-    for state in states[:-1]:
+    for state in states[:-1:every]:
         api.restore(state)
         assert rollout(release).back().split == {1: 100.0}
         assert release.values()["rollout"]["goal"] == ""

@@ -50,6 +50,32 @@ def test_versions_shows_tracks_weights_and_pods(
     assert "2 of 2" in shown
 
 
+def test_where_a_rollout_stands_is_read_and_nothing_is_changed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], api: ApiServer
+) -> None:
+    switch = ("switch", *WHERE)
+    status, shown = typed(monkeypatch, capsys, *switch, "--status", "--json")
+    document = json.loads(shown)
+    assert (status, document["phase"]) == (0, "complete")
+    assert (document["split"], document["served"]) == ({"1": 90.0, "2": 10.0}, [1, 2])
+
+    smoke = ("--smoke-question", "?", "--smoke-context", "1932", "--smoke-answer", "1932")
+    steps = ("--steps", "50,100", "--pause", "0.4s", "--interval", "0.2s")
+    status, shown = typed(monkeypatch, capsys, *switch, *smoke, *steps, "--to", "2")
+    assert status == 1
+    assert "Held at 1=50,2=50" in shown
+
+    weights = list(api.weights)
+    _, shown = typed(monkeypatch, capsys, *switch, "--status", "--json")
+    document = json.loads(shown)
+    assert (document["phase"], document["split"]) == ("held", {"1": 50.0, "2": 50.0})
+    assert (document["goal"], document["previous"]) == ({"2": 100.0}, {"1": 90.0, "2": 10.0})
+    assert "of at least 20 requests" in document["held"]
+    _, shown = typed(monkeypatch, capsys, *switch, "--status")
+    assert "A rollout from 1=90,2=10 to 2=100 is under way" in shown
+    assert api.weights == weights
+
+
 def test_tracks_are_compared_through_tunnels(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

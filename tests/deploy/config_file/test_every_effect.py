@@ -32,7 +32,13 @@ def clean_process() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(name, marks=pytest.mark.thorough if name == "a move in steps" else ())
+        for name in SCENARIOS
+    ],
+)
 @pytest.mark.parametrize(
     ("fault", "then"),
     [

@@ -16,7 +16,6 @@ from bertqa.artifact import (
     RepositoryWriter,
     VersionManifest,
     sha256_of,
-    sibling_base_path,
 )
 from bertqa.errors import (
     BertQAError,
@@ -387,17 +386,3 @@ def test_a_configuration_that_ovms_would_refuse_is_named(serve: Serve, text: str
     served.repository.config_path.write_text(text, encoding="utf-8")
     with pytest.raises(RepositoryError, match="is not a configuration of OVMS"):
         served.move(TO_2)
-
-
-@pytest.mark.parametrize(
-    ("base_path", "expected"),
-    [
-        ("bert-qa", "bert-qa-traffic"),
-        ("/models/bert-qa/", "/models/bert-qa-traffic"),
-        ("s3://bucket/models/bert-qa", "s3://bucket/models/bert-qa-traffic"),
-    ],
-)
-def test_the_split_lies_beside_the_model_wherever_the_server_has_it(
-    base_path: str, expected: str
-) -> None:
-    assert sibling_base_path({"base_path": base_path}, "bert-qa-traffic") == expected

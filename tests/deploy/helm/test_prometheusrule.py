@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.chart import Manifest, render, server_config
 
@@ -73,3 +77,71 @@ def test_parentheses_and_braces_are_closed() -> None:
     for rule in alerts().values():
         for opening, closing in ("()", "{}", "[]"):
             assert rule["expr"].count(opening) == rule["expr"].count(closing)
+
+
+OLD, NEW = "bert-qa-stable-5d9f", "bert-qa-stable-7c4b"
+
+
+def replica_set(name: str, wanted: str, ready: str) -> list[Manifest]:
+    """Return what kube-state-metrics shows of a ReplicaSet, minute by minute."""
+    labels = f'{{namespace="ml", replicaset="{name}"}}'
+    return [
+        {"series": f"kube_replicaset_spec_replicas{labels}", "values": wanted},
+        {"series": f"kube_replicaset_status_ready_replicas{labels}", "values": ready},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "down"),
+    [
+        pytest.param(("3x20", "3x20"), ("1x20", "1x20"), [], id="both serve"),
+        pytest.param(("3x20", "3x20"), ("1x20", "0x20"), [], id="the new one starts"),
+        pytest.param(("3x20", "3x20"), ("1x10 0x10", "1x10 0x10"), [], id="the new one is aborted"),
+        pytest.param(("3x20", "3x15 0x5"), ("1x20", "1x20"), [OLD], id="the old one is down"),
+        pytest.param(("3x20", "3x20"), ("1x20", "1x15 0x5"), [NEW], id="the new one is down"),
+        pytest.param(("3x20", "3x5 0x15"), ("0x20", "0x20"), [""], id="all is down"),
+    ],
+)
+def test_under_argo_rollouts_each_role_is_missed_for_itself(
+    tmp_path: Path, old: tuple[str, str], new: tuple[str, str], down: list[str]
+) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not on PATH")
+    values = {"monitoring": {"prometheusRule": {"enabled": True}}}
+    spec = render("rollouts", values).one("PrometheusRule")["spec"]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    expected = [
+        {
+            "exp_labels": {
+                "severity": "critical",
+                **({"namespace": "ml", "replicaset": name} if name else {}),
+            },
+            "exp_annotations": {
+                "summary": f"No pod of {name or 'bert-qa-stable'} is ready, to which users' "
+                "requests go.",
+                "description": "Give the traffic to a track whose pods are ready, then see the "
+                "pods' events and the server's log.",
+            },
+        }
+        for name in down
+    ]
+    test = {
+        "rule_files": [str(tmp_path / "rules.yaml")],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [*replica_set(OLD, *old), *replica_set(NEW, *new)],
+                "alert_rule_test": [
+                    {"alertname": "BertQAServiceDown", "eval_time": "19m", "exp_alerts": expected}
+                ],
+            }
+        ],
+    }
+    path = tmp_path / "test.yaml"
+    path.write_text(yaml.safe_dump(test), encoding="utf-8")
+    checked = subprocess.run(
+        [promtool, "test", "rules", str(path)], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr

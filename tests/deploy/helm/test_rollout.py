@@ -253,7 +253,9 @@ def test_alerts_count_the_pods_of_its_replica_sets() -> None:
     pods = '{namespace="ml", replicaset=~"bert-qa-stable-[^-]+"}'
     ready = f"kube_replicaset_status_ready_replicas{pods}"
     wanted = f"kube_replicaset_spec_replicas{pods}"
-    assert alerts["BertQAServiceDown"]["expr"].split() == f"sum({ready}) == 0".split()
+    was_ready = f"max_over_time({ready}[10m]) > 0"
+    down = f"sum({ready}) == 0 or on () ({ready} == 0 and {wanted} > 0 and {was_ready})"
+    assert alerts["BertQAServiceDown"]["expr"].split() == down.split()
     expected = f"{ready} == 0 and {wanted} > 0"
     assert alerts["BertQATrackDown"]["expr"].split() == expected.split()
     assert "bert-qa-stable" in alerts["BertQAServiceDown"]["annotations"]["summary"]

@@ -76,7 +76,13 @@ def test_the_schema_refuses_what_serve_refuses(value: str, setting: str) -> None
 
 @pytest.mark.parametrize("split", ["", "1=100", "1=90,2=10", "12=0,13=5,14=95"])
 def test_nothing_is_rendered_from_the_memory_of_a_rollout(split: str) -> None:
-    memory = {"good": split, "goal": split, "previous": split, "returning": True}
+    memory = {
+        "good": split,
+        "goal": split,
+        "previous": split,
+        "returning": True,
+        "held": "Too few.",
+    }
     assert render(values={"rollout": memory}).text == render().text
 
 

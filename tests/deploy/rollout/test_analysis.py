@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bertqa.errors import InvalidOptionError
-from bertqa_deploy.rollout import Counts, Judgement, Limits, Tally, Verdict, judge
+from bertqa_deploy.rollout import Counts, Judgement, Limits, Sides, Tally, Verdict, judge
 
 LIMITS = Limits(error_percent=1, p95_factor=1.5, requests=20)
 
@@ -24,14 +24,18 @@ def judged(candidate: Tally, good: Tally | None = None, limits: Limits = LIMITS)
 def test_no_evidence_is_inconclusive() -> None:
     judgement = judged(tally(0))
     assert judgement.verdict is Verdict.INCONCLUSIVE
-    assert judgement.reason == "The candidate got 0 of at least 20 requests."
+    assert judgement.reason == (
+        "The candidate got 0 of at least 20 requests: a longer --pause gets more."
+    )
 
 
 def test_too_little_evidence_on_either_side_is_inconclusive() -> None:
     assert judged(tally(19)).verdict is Verdict.INCONCLUSIVE
     few = judged(tally(100), tally(19))
     assert few.verdict is Verdict.INCONCLUSIVE
-    assert few.reason == "The good version got 19 of at least 20 requests."
+    assert few.reason == (
+        "The good version got 19 of at least 20 requests: a longer --pause gets more."
+    )
 
 
 @pytest.mark.parametrize(("succeeded", "failed"), [(0, 1), (0, 2), (18, 2), (300, 3), (97, 3)])
@@ -51,10 +55,27 @@ def test_a_rate_above_the_limit_that_chance_explains_takes_more_requests() -> No
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "2 of 100 requests failed, which is between" in judgement.reason
     assert "more requests are needed" in judgement.reason
+    assert "a longer --pause" in judgement.reason
 
 
 def test_a_rate_within_the_limit_is_a_success() -> None:
     assert judged(tally(995, 5)).verdict is Verdict.SUCCESSFUL
+
+
+def test_a_success_names_what_its_latency_was_compared_with() -> None:
+    sides = Sides("version 2", "version 1")
+    reason = judge(tally(100, ms=10), tally(100, ms=12), LIMITS, sides).reason
+    assert reason == (
+        "100 requests, 0.0 % failed, 95th percentile 12.0 ms: version 1 has 10.0 ms, and 1.5 times "
+        "that, 15.0 ms, are allowed."
+    )
+    assert judge(None, tally(100), LIMITS).reason.endswith("10.0 ms: nothing to compare it with.")
+
+
+def test_who_got_too_little_is_named() -> None:
+    sides = Sides("version 2", "version 1")
+    assert judge(tally(100), tally(17), LIMITS, sides).reason.startswith("Version 2 got 17 of")
+    assert judge(tally(17), tally(100), LIMITS, sides).reason.startswith("Version 1 got 17 of")
 
 
 def test_a_slow_candidate_fails() -> None:

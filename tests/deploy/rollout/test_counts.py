@@ -4,9 +4,10 @@ import math
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from bertqa_deploy.errors import MetricMissingError
-from bertqa_deploy.rollout import Counts, Tally, counts_of
+from bertqa_deploy.rollout import Counts, Restarts, Tally, counts_of
 from bertqa_deploy.rollout._counts import total
 
 TEXT = """
@@ -116,3 +117,23 @@ def test_a_metric_that_is_absent_is_named(name: str) -> None:
     text = "\n".join(line for line in TEXT.splitlines() if f"ovms_{name}" not in line)
     with pytest.raises(MetricMissingError, match=f"lack ovms_{name}, so m cannot be judged"):
         read_metrics(text, "m", "1")
+
+
+def samples(text: str) -> list[Sample]:
+    return [each for family in text_string_to_metric_families(text) for each in family.samples]
+
+
+def test_counters_that_fall_show_that_a_server_restarted() -> None:
+    restarts = Restarts("m")
+    assert [restarts.until(samples(TEXT)) for _ in range(2)] == [0, 0]
+    assert restarts.until(samples(TEXT.replace("} 90", "} 91"))) == 0
+    again = TEXT.replace('version="1"} 7', 'version="1"} 0')
+    assert restarts.until(samples(again)) == 1
+    assert restarts.until(samples(again)) == 1
+
+
+def test_what_happens_to_other_models_does_not_count_as_a_restart() -> None:
+    restarts = Restarts("another")
+    assert restarts.until(samples(TEXT)) == 0
+    assert restarts.until(samples(TEXT.replace('version="1"} 7', 'version="1"} 0'))) == 0
+    assert restarts.until([]) == 0

@@ -61,7 +61,9 @@ def test_versions_that_differ_too_often_fail() -> None:
 def test_too_few_questions_show_nothing() -> None:
     judgement = judge_comparison(compared(questions=3), Limits())
     assert judgement.verdict is Verdict.INCONCLUSIVE
-    assert judgement.reason == "dev.json has 3 of at least 20 questions."
+    assert judgement.reason == (
+        "dev.json has 3 of at least 20 questions: add some, or lower --min-requests."
+    )
 
 
 def copies(
@@ -80,7 +82,8 @@ def test_copies_that_are_answered_alike_pass() -> None:
     judgement = judge_copies(copies(differing=2), Limits())
     assert judgement.verdict is Verdict.SUCCESSFUL
     assert judgement.reason == (
-        "Of 100 copies 2.0 % were answered differently, 95th percentile 10.0 ms against 10.0 ms."
+        "Of 100 copies 2.0 % were answered differently, 95th percentile 10.0 ms against 10.0 ms of "
+        "the good version (1.5 times that are allowed)."
     )
 
 
@@ -102,7 +105,10 @@ def test_copies_that_show_a_worse_candidate_fail_it(seen: Copies, complaint: str
 def test_too_few_copies_show_nothing_and_hashes_are_named() -> None:
     few = judge_copies(copies(asked=3), Limits())
     assert few.verdict is Verdict.INCONCLUSIVE
-    assert few.reason == "It got 3 of at least 20 copies."
+    assert few.reason == (
+        "The candidate got 3 of at least 20 copies of questions that the good version answers: "
+        "a longer --shadow gets more."
+    )
 
     hashed = judge_copies(copies(asked=0, hashed=50), Limits())
     assert hashed.verdict is Verdict.INCONCLUSIVE
@@ -123,9 +129,10 @@ def test_shares_of_copies_that_chance_may_explain_are_inconclusive(
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert complaint in judgement.reason
     assert "more copies are needed" in judgement.reason
+    assert "a longer --shadow" in judgement.reason
 
 
 def test_a_candidate_that_answered_no_copy_is_not_judged_by_its_latency() -> None:
     judgement = judge_copies(copies(asked=20, failed=20), Limits(error_percent=100))
     assert judgement.verdict is Verdict.INCONCLUSIVE
-    assert judgement.reason == "It answered none of 20 copies."
+    assert judgement.reason == "The candidate answered none of 20 copies."

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from bertqa.artifact import Split
 from bertqa_deploy.errors import (
     ClusterError,
+    InconclusiveError,
     NothingToDoError,
     RolledBackError,
     SwitchUnfinishedError,
@@ -48,10 +49,12 @@ class Rollouts(RuleBasedStateMachine):
         self.target = SimulatedTarget()
         self.under_way: Split | None = None
 
-    def _attempt(self, command: str, goal: Split | None, steps: tuple[int, ...]) -> str:
+    def _attempt(
+        self, goal: Split | None, steps: tuple[int, ...] = (100,), pause: float = 0
+    ) -> str:
         memory = self.target.state.memory
         good = (memory if goal is None else memory.for_goal(goal)).good
-        run = rollout(self.target, steps=steps)
+        run = rollout(self.target, steps=steps, pause_seconds=pause)
         try:
             moved = run.back() if goal is None else run.move(goal)
         except KilledError:
@@ -60,6 +63,10 @@ class Rollouts(RuleBasedStateMachine):
             return type(error).__name__
         except ClusterError:
             return "refused"
+        except InconclusiveError:  # No target has requests here.
+            assert pause
+            assert self.target.state.memory.goal == goal
+            return "held"
         except RolledBackError:
             assert self.target.state.split == self.target.state.memory.good == good
             assert self.target.state.memory.goal is None
@@ -74,6 +81,7 @@ class Rollouts(RuleBasedStateMachine):
         kill=st.none() | st.integers(0, 8),
         fail=st.none() | st.integers(0, 8),
         broken=st.sets(st.sampled_from([2, 3])),
+        pause=st.sampled_from([0.0, 0.0, 10.0]),
     )
     def move(
         self,
@@ -82,17 +90,18 @@ class Rollouts(RuleBasedStateMachine):
         kill: int | None,
         fail: int | None,
         broken: set[int],
+        pause: float,
     ) -> None:
         self.target.kill_after, self.target.fail_after = kill, fail
         self.target.broken = broken
-        self._attempt("move", goal, steps)
+        self._attempt(goal, steps, pause)
         self.target.kill_after = self.target.fail_after = None
         self.target.broken = set()
 
     @rule(kill=st.none() | st.integers(0, 6), fail=st.none() | st.integers(0, 6))
     def back(self, kill: int | None, fail: int | None) -> None:
         self.target.kill_after, self.target.fail_after = kill, fail
-        self._attempt("back", None, (100,))
+        self._attempt(None)
         self.target.kill_after = self.target.fail_after = None
 
     @rule()
@@ -100,7 +109,7 @@ class Rollouts(RuleBasedStateMachine):
         memory = self.target.state.memory
         expected = memory.good if memory.goal and not memory.returning else memory.goal
         expected = expected or memory.previous
-        outcome = self._attempt("back", None, (100,))
+        outcome = self._attempt(None)
         assert outcome == ("NothingToDoError" if expected is None else "done")
         if expected is not None:
             assert self.target.state.split == expected
@@ -109,7 +118,7 @@ class Rollouts(RuleBasedStateMachine):
     def the_same_command_resumes(self, steps: tuple[int, ...]) -> None:
         goal = self.target.state.memory.goal
         if goal is not None:
-            assert self._attempt("move", goal, steps) == "done"
+            assert self._attempt(goal, steps) == "done"
             assert self.target.state.split == self.target.state.memory.good == goal
             assert self.target.state.served == set(goal)
 
@@ -124,6 +133,7 @@ class Rollouts(RuleBasedStateMachine):
         state = self.target.state
         if state.memory.goal is None:
             assert state.split == state.memory.good
+            assert not state.memory.held
 
 
 Rollouts.TestCase.settings = settings(max_examples=300, stateful_step_count=12, deadline=None)

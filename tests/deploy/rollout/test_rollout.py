@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bertqa.errors import ConfigChangedError, InvalidOptionError
+from bertqa.errors import ConfigChangedError
 from bertqa_deploy.errors import (
     InconclusiveError,
     MetricMissingError,
@@ -28,7 +28,6 @@ from bertqa_deploy.rollout import (
     Rollout,
     State,
     Verdict,
-    ramp,
 )
 from tests.deploy.rollout.simulated import KilledError, SimulatedTarget
 
@@ -98,7 +97,32 @@ def test_without_any_request_it_is_held_and_says_what_is_missing() -> None:
 
     assert str(caught.value).startswith("Held at 1=90,2=10")
     assert target.state.split == {1: 90, 2: 10}
+    reason = caught.value.moved and caught.value.moved.held[-1].reason
+    assert target.state.memory == Memory({1: 100}, TO_2, held=reason or "missing")
+
+
+def test_what_is_held_says_so_until_it_is_measured_again() -> None:
+    target = SimulatedTarget()
+    with pytest.raises(InconclusiveError):
+        rollout(target, requests=0)[0].move(TO_2)
+
+    target.kill_after = 1
+    with pytest.raises(KilledError):
+        rollout(target)[0].move(TO_2)
+
     assert target.state.memory == Memory({1: 100}, TO_2)
+
+
+def test_a_reason_that_cannot_be_noted_does_not_undo_what_is_held() -> None:
+    target = SimulatedTarget()
+    run, _, steps = rollout(target, requests=0)
+    target.fail_after = 3
+
+    with pytest.raises(InconclusiveError):
+        run.move(TO_2)
+
+    assert target.state.split == {1: 90, 2: 10}
+    assert steps[-1] == "the reason cannot be noted: The target refused."
 
 
 def test_the_same_command_measures_again_where_it_was_held() -> None:
@@ -347,41 +371,7 @@ KEYS = {
 def test_the_result_has_the_same_keys_for_every_target() -> None:
     moved = rollout(SimulatedTarget())[0].move(TO_2).to_dict()
     assert set(moved) == KEYS
-    assert set(moved["held"][0]) == {"split", "requests", "failed", "p95_ms", "verdict", "reason"}
-
-
-@pytest.mark.parametrize(
-    ("start", "goal", "steps", "way"),
-    [
-        ({1: 100}, {2: 100}, (100,), [{2: 100}]),
-        ({1: 100}, {2: 100}, (5, 50), [{1: 95, 2: 5}, {1: 50, 2: 50}, {2: 100}]),
-        ({1: 100}, {1: 90, 2: 10}, (5, 25, 100), [{1: 95, 2: 5}, {1: 90, 2: 10}]),
-        ({1: 90, 2: 10}, {2: 100}, (5, 25, 100), [{1: 75, 2: 25}, {2: 100}]),
-        ({1: 60, 2: 40}, {3: 100}, (50,), [{1: 30, 2: 20, 3: 50}, {3: 100}]),
-        ({1: 100}, {1: 100}, (50,), [{1: 100}]),
-    ],
-)
-def test_the_way_from_one_split_to_another(
-    start: dict[int, float],
-    goal: dict[int, float],
-    steps: tuple[int, ...],
-    way: list[dict[int, float]],
-) -> None:
-    assert ramp(start, goal, steps) == way
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"steps": ()},
-        {"steps": (50, 5)},
-        {"steps": (0, 100)},
-        {"steps": (50, 101)},
-        {"interval_seconds": 0},
-        {"pause_seconds": -1.0},
-        {"pause_seconds": 10.0, "delay_seconds": 10.0},
-    ],
-)
-def test_a_plan_that_contradicts_itself_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(InvalidOptionError):
-        Plan(**options)
+    assert set(moved["held"][0]) == {
+        *("split", "version", "requests", "failed", "p95_ms", "good_p95_ms"),
+        *("verdict", "reason"),
+    }

@@ -45,13 +45,13 @@ def read_or_refuse(body: bytes, header_length: str | None = None) -> None:
         assert all(tensor.raw is not None or tensor.values for tensor in read.tensors)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.none() | st.text(max_size=12) | st.integers().map(str))
 def test_any_bytes_are_read_or_refused(body: bytes, header_length: str | None) -> None:
     read_or_refuse(body, header_length)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(BODIES, st.binary(max_size=64))
 def test_any_json_is_read_or_refused(content: Any, blob: bytes) -> None:
     text = json.dumps(content, allow_nan=False, default=str) if _finite(content) else "{}"

@@ -156,7 +156,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         if self._life.is_closed or self._life.is_elsewhere:
             return
         self._life.is_closed = True
-        if self._driver.is_elsewhere:
+        if self._driver.is_elsewhere and not self._driver.has_outlived_loop:
             return
         # What fails does not keep the rest from being closed.
         async with AsyncExitStack() as ending:
@@ -164,8 +164,9 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
                 ending.push_async_callback(self._split_follower.close)
             ending.push_async_callback(self._driver.close)
             ending.push_async_callback(self._transport.close)
-            ending.callback(self._driver.disconnect)
-            await self._driver.finish()
+            if not self._driver.has_outlived_loop:
+                ending.callback(self._driver.disconnect)
+                await self._driver.finish()
 
     async def __aenter__(self) -> Self:
         return self

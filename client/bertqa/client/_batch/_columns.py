@@ -152,15 +152,19 @@ class Columns:
             problem = f"{place} has no {' and no '.join(missing)}."
         elif problem is None and clashing:
             problem = f"{place} has a field {clashing[0]!r}, as the output has: rename it."
-        kept = {name: values[name] for name in self.kept(names) if name not in self.own}
-        if problem is None and self.id is not None and values[_found(names, self.id)] in (None, ""):
+        kept = {
+            name: values[name]
+            for name in self.kept(names)
+            if name not in self.own and _is_encodable(name)
+        }
+        if problem is None and self._lacks_id(values, names):
             problem = f"{place} has nothing in {self.id}."
         try:
             text = json.dumps(values, ensure_ascii=False, default=_shown)
         except RecursionError:
             text, kept, problem = "", {}, f"{place} is nested too deeply."
         if problem is None and not _is_encodable(text):
-            problem = self._lone_surrogate(kept, place)
+            problem = self._lone_surrogate(values, place)
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12)
         question, context = (
             None if found is None else python_value(values[found])
@@ -168,11 +172,14 @@ class Columns:
         )
         return Row(question, context, kept, digest.hexdigest(), problem)
 
-    def _lone_surrogate(self, kept: Mapping[str, Any], place: str) -> str | None:
+    def _lacks_id(self, values: Mapping[str, Any], names: Sequence[str]) -> bool:
+        return self.id is not None and python_value(values[_found(names, self.id)]) in (None, "")
+
+    def _lone_surrogate(self, values: Mapping[str, Any], place: str) -> str | None:
         """Return what is wrong with a column besides question and context, if anything is."""
-        question = find(list(kept), self.question)
-        for name, value in kept.items():
-            if name != question and not _is_encodable(
+        asked = [find(list(values), each) for each in (self.question, self.context)]
+        for name, value in values.items():
+            if name not in asked and not _is_encodable(
                 json.dumps([name, value], ensure_ascii=False, default=_shown)
             ):
                 return f"{place} has a lone surrogate in {name!a}: it was decoded wrongly."
@@ -205,7 +212,8 @@ def _alike(names: Sequence[str], wanted: str) -> list[str]:
 
 
 def _key(name: str) -> str:
-    return name.strip().casefold()
+    """Return a name without its case, and without what nobody sees, such as a second mark."""
+    return "".join(each for each in name if each.isprintable()).strip().casefold()
 
 
 def _shown(value: Any) -> str:

@@ -16,7 +16,8 @@ from bertqa.client._batch._values import as_text
 from bertqa.errors import DataError
 
 COMMA, TAB = ",", "\t"
-_HINT = re.compile(r"sep=(.)\s*")
+# With it Excel names the delimiter; what saves the line again may put it in quotes.
+_HINT = re.compile(r'("?)sep=(\t|[^\s"]?)\1[ \r\n]*', re.IGNORECASE)
 _DELIMITERS = (COMMA, ";", TAB, "|")
 # A context is one field, and may be a book.
 _FIELD_LIMIT = 2**31 - 1
@@ -41,6 +42,8 @@ class CsvSource:
         self._name = name
         with open_lines(path, name) as lines:
             self._skipped, first, hinted = _beginning(lines)
+            if first.lstrip().startswith('{"'):
+                raise DataError(f"{name} holds JSON, not CSV: let its name end in .jsonl.")
             self.delimiter = hinted or _delimiter_of(first, columns, delimiter)
             self.header = self._header(chain([first], lines))
         columns.check(self.header, name)
@@ -68,28 +71,33 @@ class CsvSource:
                 if is_header or is_blank:
                     is_header = False
                     continue
-                if len(cells) != len(self.header):
+                width = len(self.header)
+                if len(cells) < width or "".join(cells[width:]).strip():
                     raise DataError(
                         f"{self._name} is damaged: line {begin} has {len(cells)} fields, and the "
-                        f"first line names {len(self.header)} columns. A field that holds "
+                        f"first line names {width} columns. A field that holds "
                         f"{self.delimiter!r}, a quote or a line end has to stand in quotes."
                     )
-                yield Record(f"Line {begin}", dict(zip(self.header, cells, strict=True)))
+                yield Record(f"Line {begin}", dict(zip(self.header, cells, strict=False)))
 
     def _header(self, lines: Iterator[str]) -> list[str]:
         reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
         try:
-            return next(reader, [])
+            names = next(reader, [])
         except csv.Error as error:
             end = self._skipped + reader.line_num
             raise self._damaged(self._skipped + 1, end, error) from error
+        # Where a table is wider than its text, columns at its end have no name.
+        while len(names) > 1 and not names[-1].strip():
+            del names[-1]
+        return names
 
     def _damaged(self, begin: int, end: int, error: csv.Error) -> DataError:
-        reason = (
-            "a quote is opened there and not closed"
-            if "end of data" in str(error)
-            else f"{error} (line {end})"
-        )
+        reason = f"{error} (line {end})"
+        if "end of data" in str(error):
+            reason = "a quote is opened there and not closed"
+        elif "expected after" in str(error):
+            reason += "; a quote within a field in quotes has to be written twice"
         return DataError(
             f"{self._name} is damaged in the row that begins at line {begin}: {reason}."
         )
@@ -136,7 +144,7 @@ def _beginning(lines: Iterator[str]) -> tuple[int, str, str | None]:
     skipped, hinted = 0, None
     for line in lines:
         if hint := _HINT.fullmatch(line):
-            hinted = hint[1]
+            hinted = hint[2] or None
         elif line.strip():
             return skipped, line, hinted
         skipped += 1

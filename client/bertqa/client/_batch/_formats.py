@@ -14,16 +14,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from bertqa._data_files import GZIP_FAULTS, GZIP_MAGIC, PARQUET_MAGIC
+from bertqa._data_files import (
+    GZIP_FAULTS,
+    GZIP_MAGIC,
+    PARQUET_MAGIC,
+    STANDARD_STREAM,
+    encoding_of,
+)
 from bertqa._reason import reason_of
 from bertqa.client._batch._columns import Columns, Record
 from bertqa.client._batch._csv import COMMA, TAB, CsvSource, CsvWriter
 from bertqa.client._batch._json_lines import JsonLinesSource, JsonLinesWriter
 from bertqa.client._batch._parquet import ColumnTypes, ParquetSource, ParquetWriter
-from bertqa.client._batch._text import encoding_of
 from bertqa.errors import DataError
 
-STANDARD_STREAM = "-"
 _GZIP_SUFFIX = ".gz"
 _SNIFFED = 4096
 
@@ -151,7 +155,10 @@ def opened(path: Path, columns: Columns) -> Iterator[tuple[Source, Format]]:
                     with path.open("rb") as stream:
                         shutil.copyfileobj(stream, file)
         except OSError as error:
-            raise DataError(f"{name} cannot be read: {reason_of(error)}.") from error
+            raise DataError(
+                f"{name} cannot be copied to {folder}: {reason_of(error)}. TMPDIR names another "
+                "place for it."
+            ) from error
         yield _source(copy, name, format_of(path) or _sniffed(copy), columns)
 
 
@@ -173,8 +180,8 @@ def _sniffed(path: Path) -> Format:
             beginning = unpacked.read(_SNIFFED)
     if beginning.startswith(PARQUET_MAGIC):
         return Format(Kind.PARQUET)
-    is_object = beginning.decode(encoding_of(beginning), "replace").lstrip().startswith("{")
-    return Format(Kind.JSON_LINES if is_object else Kind.CSV)
+    is_json = beginning.decode(encoding_of(beginning), "replace").lstrip().startswith(("{", "["))
+    return Format(Kind.JSON_LINES if is_json else Kind.CSV)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from filelock import Timeout
 
 from bertqa._reason import reason_of
 from bertqa.artifact._lock import file_lock
+from bertqa.client._batch._columns import Row
 from bertqa.errors import DataError
 from bertqa.qa import Answer
 
@@ -23,7 +24,7 @@ class Done:
     """A row that is done.
 
     Attributes:
-        digest: Stands for the row and the options.
+        digest: Stands for the row and, after a hyphen, for the options.
         answers: Its answers, best first; empty where it has an error.
         error: What is wrong with it, or nothing.
     """
@@ -92,21 +93,52 @@ class Journal:
             The file.
 
         Raises:
-            DataError: It cannot be written.
+            OSError: It cannot be written.
         """
-        try:
-            with self.path.open("ab") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be written: {reason_of(error)}.") from error
+        with self.path.open("ab") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+    def kept(self, done: int, total: int) -> str:
+        """Return a sentence on how to resume.
+
+        Args:
+            done: How many rows are done.
+            total: How many there are.
+        """
+        return (
+            f"{done} of {total} rows are done and kept in {self.path}: run the same command again "
+            "to resume."
+        )
+
+    def check(self, row: Row | None, done: Done | None) -> None:
+        """Check that what is done is a row of this run.
+
+        Args:
+            row: The row, None where the input has ended.
+            done: What is done, None where that has ended.
+
+        Raises:
+            DataError: It belongs to another input or to other options.
+        """
+        if row is None or done is None:
+            raise self.foreign()
+        (values, options), other = row.digest.split("-"), done.digest
+        if other.startswith(f"{values}-") and not other.endswith(f"-{options}"):
+            raise DataError(
+                f"{self.path} is what an interrupted run on {self._source} with other options left "
+                "behind: another model, version, tokenizer, decoding option, column or number of "
+                "answers. Pass the same options to resume, or remove it to start anew."
+            )
+        if other != row.digest:
+            raise self.foreign()
 
     def foreign(self) -> DataError:
-        """Return the error that this is the journal of another run."""
+        """Return the error that this is the journal of another input."""
         return DataError(
             f"{self.path} is not what an interrupted run on {self._source} left behind: it belongs "
-            "to another input or to other options. Remove it to start again."
+            "to another input, or the input has changed. Remove it to start anew."
         )
 
 
@@ -135,9 +167,9 @@ def alone(target: Path) -> Iterator[None]:
     """
     path = target.with_name(f"{target.name}.lock")
     lock = file_lock(path)
-    if not target.parent.is_dir():  # The lock would make it.
-        raise DataError(f"{target} cannot be written: there is no directory {target.parent}.")
     try:
+        if not target.parent.is_dir():  # The lock would make it.
+            raise DataError(f"{target} cannot be written: there is no directory {target.parent}.")
         lock.acquire(timeout=0)
     except Timeout as error:
         raise DataError(

@@ -10,6 +10,7 @@ from typing import IO, Any
 from bertqa.client._batch._columns import Record
 from bertqa.client._batch._text import open_lines
 from bertqa.client._batch._values import as_plain
+from bertqa.errors import DataError
 
 
 class JsonLinesSource:
@@ -27,11 +28,20 @@ class JsonLinesSource:
         self._name = name
 
     def records(self) -> Iterator[Record]:
-        """Yield the lines; one that is not a JSON object has a problem."""
+        """Yield the lines; one that is not a JSON object has a problem.
+
+        Raises:
+            DataError: The file is one JSON array.
+        """
         with open_lines(self._path, self._name) as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _record(f"Line {number}", line)
+            filled = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+            for place, (number, line) in enumerate(filled):
+                if not place and line.lstrip().startswith("["):
+                    raise DataError(
+                        f"{self._name} is a JSON array, not JSON Lines: write each of its objects "
+                        "as a line, as jq -c '.[]' does."
+                    )
+                yield _record(f"Line {number}", line)
 
 
 def _record(place: str, line: str) -> Record:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO, Any, Unpack
 
 from bertqa import _checks
+from bertqa._data_files import STANDARD_STREAM, standard
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._reason import reason_of
 from bertqa.client._batch._columns import ANSWER_COLUMNS, ERROR, RANK, Columns, Row
 from bertqa.client._batch._formats import (
-    STANDARD_STREAM,
     Format,
     Kind,
     Source,
@@ -33,9 +33,6 @@ from bertqa.client._batch._journal import Done, Journal, alone, journal_line
 from bertqa.client._options import AskOptions, check_options
 from bertqa.client._sync.client import QAClient
 from bertqa.errors import BertQAError, DataError, InvalidOptionError
-
-# What decides neither the answers nor their columns.
-_INDIFFERENT = ("timeout", "key")
 
 _COUNT = _checks.whole(1)
 
@@ -111,7 +108,8 @@ def answer_file(
         BertQAError: What `QAClient.answer_many` raises where the server is at fault; the message
             says how many rows are done.
     """
-    source, target = _checks.path("source", source), _checks.path("target", target)
+    source = standard(_checks.path("source", source), "stdin", 0)
+    target = standard(_checks.path("target", target), "stdout", 1)
     top_k = _COUNT("top_k", top_k)
     question_column = _checks.text("question_column", question_column)
     context_column = _checks.text("context_column", context_column)
@@ -153,13 +151,13 @@ class _Run:
         self._table = table
         self._top_k = top_k
         self._options = options
-        self._salt = _salt(columns, top_k, options)
+        self._digest = _digest(columns, top_k, client._identity_of(options))
 
     def rows(self) -> Iterator[Row]:
         """Yield the rows of the input; their digests stand for the options too."""
         for record in self._table.records():
             row = self.columns.row(record)
-            yield replace(row, digest=f"{row.digest}{self._salt}")
+            yield replace(row, digest=f"{row.digest}-{self._digest}")
 
     def done(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Done]]:
         """Answer rows, in order."""
@@ -203,7 +201,7 @@ def _look_at(table: Source, columns: Columns, source: Path, *, typed: bool) -> _
     types = types_of(table)
     names: dict[str, None] = dict.fromkeys(table.header or ())
     kept = dict.fromkeys(columns.kept(names))
-    rows, seen = 0, set[str]()
+    rows, seen, first = 0, set[str](), ""
     for record in table.records():
         rows += 1
         if table.header is None:
@@ -212,9 +210,12 @@ def _look_at(table: Source, columns: Columns, source: Path, *, typed: bool) -> _
                 each for each in columns.wanted if each not in columns.missing([*record.values])
             }
             row = columns.row(record)
+            first = first or row.problem or ""
             kept |= dict.fromkeys(row.kept)
             if typed:
                 types.observe(row.kept)
+    if table.header is None and rows and not names:
+        raise DataError(f"{_name_of(source)} has no JSON object with fields in any line. {first}")
     if table.header is None and names and (absent := [n for n in columns.wanted if n not in seen]):
         raise DataError(
             f"{_name_of(source)} has no {' and no '.join(absent)} in any line; its fields are "
@@ -253,19 +254,18 @@ def _to_file(
     rows = run.rows()
     failed = 0
     for row, done in zip(islice(rows, resumed), journal.lines(), strict=True):
-        if row.digest != done.digest:
-            raise journal.foreign()
+        journal.check(row, done)
         failed += bool(done.error)
     finished = resumed
+
+    def kept() -> str:
+        return journal.kept(finished, run.total)
+
     try:
         with (
+            _naming_progress(kept),
+            _written(journal.path, kept),
             journal.appending() as file,
-            _naming_progress(
-                lambda: (
-                    f"{finished} of {run.total} rows are done and kept in {journal.path}: run "
-                    "the same command again to resume."
-                )
-            ),
         ):
             on_progress(Progress(run.stage, finished, run.total, "questions"))
             for _, done in run.done(rows):
@@ -295,20 +295,29 @@ def _naming_progress(sentence: Callable[[], str]) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _written(path: Path, sentence: Callable[[], str]) -> Iterator[None]:
+    """Report what the system says against writing a file, and how far the run came."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {reason_of(error)}. {sentence()}") from error
+
+
 def _finish(
     run: _Run, journal: Journal, target: Path, written: Format, contents: _Contents
 ) -> None:
     """Turn the journal into the output, whole or not at all."""
     staged = target.with_name(f"{target.name}.staged")
     try:
-        with staged.open("wb") as file:
-            with writing(file, written, contents.kept, run.columns.own, contents.types) as writer:
-                _write_all(run, journal, writer)
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(staged, target, journal.path)
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {reason_of(error)}.") from error
+        with _written(target, lambda: journal.kept(run.total, run.total)):
+            with staged.open("wb") as file:
+                kept, own = contents.kept, run.columns.own
+                with writing(file, written, kept, own, contents.types) as writer:
+                    _write_all(run, journal, writer)
+                file.flush()
+                os.fsync(file.fileno())
+            _publish(staged, target, journal.path)
     finally:
         with suppress(OSError):  # It may be a directory that another program made.
             staged.unlink()
@@ -317,8 +326,9 @@ def _finish(
 
 def _write_all(run: _Run, journal: Journal, writer: Writer) -> None:
     for row, done in zip_longest(run.rows(), journal.lines()):
-        if row is None or done is None or row.digest != done.digest:
-            raise journal.foreign()
+        journal.check(row, done)
+        assert row is not None
+        assert done is not None
         for line in run.lines(row, done):
             writer.write(line)
 
@@ -341,8 +351,6 @@ def _publish(finished: Path, target: Path, journal: Path) -> None:
             f"{target} appeared during the run, and is left as it is. The answers are in "
             f"{journal}: move {target.name} away, then run the same command again."
         ) from error
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {reason_of(error)}.") from error
 
 
 def _check_target(target: Path) -> None:
@@ -372,17 +380,7 @@ def _name_of(path: Path, stream: str = "standard input") -> str:
     return stream if str(path) == STANDARD_STREAM else str(path)
 
 
-def _salt(columns: Columns, top_k: int, options: Mapping[str, Any]) -> str:
+def _digest(*decisive: object) -> str:
     """Return a text that differs where the same row would have other answers or columns."""
-    chosen = {
-        name: value if name != "decoder" else f"{type(value).__qualname__} {_fields(value)}"
-        for name, value in options.items()
-        if name not in _INDIFFERENT and value is not None
-    }
-    text = repr((columns, top_k, sorted(chosen.items())))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
-
-
-def _fields(value: object) -> str:
-    """Return a decoder's settings, where it shows them: the address of an object says nothing."""
-    return "" if type(value).__repr__ is object.__repr__ else repr(value)
+    text = repr(decisive).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=4).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import re
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from bertqa._data_files import GZIP_FAULTS, unpacked
+from bertqa._data_files import GZIP_FAULTS, encoding_of, unpacked
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
 
@@ -36,7 +35,7 @@ def open_lines(path: Path, name: str) -> Iterator[Iterator[str]]:
     try:
         with (
             path.open("rb") as raw,
-            unpacked(raw) as content,
+            unpacked(raw, name) as content,
             io.TextIOWrapper(
                 content,
                 encoding=encoding_of(content.peek(4)),
@@ -54,16 +53,6 @@ def open_lines(path: Path, name: str) -> Iterator[Iterator[str]]:
         raise DataError(f"{name} is not text after line {lines.read}: {error}.") from error
     except OSError as error:
         raise DataError(f"{name} cannot be read: {reason_of(error)}.") from error
-
-
-def encoding_of(beginning: bytes) -> str:
-    """Return the encoding of a text: UTF-16 where it begins with its mark, else UTF-8.
-
-    Args:
-        beginning: Its first bytes, two at least where it has so many.
-    """
-    is_utf16 = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return "utf-16" if is_utf16 else "utf-8-sig"
 
 
 class Lines:
@@ -98,4 +87,5 @@ class Lines:
                     f"{self.name} is not text: line {self.read} holds a NUL character, as UTF-16 "
                     "has without its mark. Save it as UTF-8."
                 )
-            yield line
+            # What writes a mark before the one that is there leaves two.
+            yield line if self.read > 1 else line.lstrip("\ufeff")

@@ -158,7 +158,7 @@ class QAClient(BaseClient[Transport]):
         if self._life.is_closed or self._life.is_elsewhere:
             return
         self._life.is_closed = True
-        if self._driver.is_elsewhere:
+        if self._driver.is_elsewhere and not self._driver.has_outlived_loop:
             return
         # What fails does not keep the rest from being closed.
         with ExitStack() as ending:
@@ -166,8 +166,9 @@ class QAClient(BaseClient[Transport]):
                 ending.callback(self._split_follower.close)
             ending.callback(self._driver.close)
             ending.callback(self._transport.close)
-            ending.callback(self._driver.disconnect)
-            self._driver.finish()
+            if not self._driver.has_outlived_loop:
+                ending.callback(self._driver.disconnect)
+                self._driver.finish()
 
     def __enter__(self) -> Self:
         return self

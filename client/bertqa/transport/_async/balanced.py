@@ -72,7 +72,8 @@ class AsyncBalancedTransport:
             lambda ip: open_endpoint(address.at(ip)), in_turn=address.scheme == "dns"
         )
         self._resolved_at: float | None = None
-        self._met = False
+        # What has succeeded: the model may be described at another port than the one that runs it.
+        self._met: set[str] = set()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -84,7 +85,7 @@ class AsyncBalancedTransport:
         async def call(transport: AsyncTransport, left: float) -> InferResult:
             return await transport.infer(inputs, version=version, timeout=left)
 
-        return await self._call(call, timeout)
+        return await self._call(call, timeout, "infer")
 
     async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """Describe the model; see `AsyncTransport`."""
@@ -92,7 +93,7 @@ class AsyncBalancedTransport:
         async def call(transport: AsyncTransport, left: float) -> ModelMetadata:
             return await transport.metadata(version=version, timeout=left)
 
-        return await self._call(call, timeout)
+        return await self._call(call, timeout, "metadata")
 
     async def close(self) -> None:
         """Close all connections; see `AsyncTransport`."""
@@ -100,14 +101,14 @@ class AsyncBalancedTransport:
         await self._close(self._pool.close())
         await self._single.close()
 
-    async def _call(self, call: AsyncTransportCall[T], timeout: float) -> T:
+    async def _call(self, call: AsyncTransportCall[T], timeout: float, kind: str) -> T:
         deadline = time.monotonic() + timeout
         if self._resolved_at is None:
             await AsyncCall.run(self._resolve, self._stop_resolving, timeout)
         self._refresh(_defaults.RESOLVE_SECONDS)
         if len(self._pool) < 2:
             return await call(self._single, deadline - time.monotonic())
-        waits = pauses(deadline, patient=self._met)
+        waits = pauses(deadline, patient=kind in self._met)
         failed: dict[str, BertQAError] = {}
         while True:
             endpoint = self._pool.take(failed)
@@ -127,7 +128,7 @@ class AsyncBalancedTransport:
                     self._refresh(_defaults.BACKOFF_LIMIT_SECONDS)
                     await async_pause(pause)
             else:
-                self._met = True
+                self._met.add(kind)
                 return result
             finally:
                 await self._close(self._pool.release(endpoint))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bertqa.errors import ServerUnreachableError
+from bertqa.errors import CertificateError, ServerUnreachableError
 from bertqa.transport._address import Address
 from bertqa.transport._certificates import async_raise_explained
 from bertqa.transport._contract import AsyncTransport, InferResult, Inputs, ModelMetadata
 from bertqa.transport._grpc import AsyncChannel, ChannelOptions, GrpcConnection
-from bertqa.transport._rest import async_time_limit
+from bertqa.transport._pausing import async_pause
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import Codec
 
@@ -26,7 +26,7 @@ class AsyncGrpcTransport(GrpcConnection):
         rest: The transport that describes the model: OVMS sends `rt_info` over REST alone. None
             leaves it to the gRPC server, which describes inputs and outputs.
         channel_options: Options of the channel that the user sets.
-        repeats: Whether to repeat calls that reach no server, and to wait for one that was met.
+        repeats: Whether to repeat calls that reach no server.
 
     Raises:
         InvalidOptionError: A TLS file or a proxy cannot be used.
@@ -90,14 +90,18 @@ class AsyncGrpcTransport(GrpcConnection):
         return self._codec.model_metadata(response)
 
     async def _call(self, call: Any, request: Any, version: int | None, deadline: float) -> Any:
-        """Return the response to a request, whose failure is explained where that is possible."""
-        try:
-            with self._mapping_errors(version):
-                async with async_time_limit(deadline - time.monotonic()):
-                    headers = await self._security.async_headers()
-                calling = call(request, **self._call_arguments(deadline, headers))
-                return self._check_message(await calling)
-        except ServerUnreachableError as error:
-            if self._may_be_explained():
-                await async_raise_explained(error, self._address, self._security, deadline)
-            raise
+        """Return the response to a request; repeat it where no server answers."""
+        waits = self._waits(deadline)
+        while True:
+            try:
+                with self._mapping_errors(version):
+                    headers = await self._security.async_headers(deadline - time.monotonic())
+                    calling = call(request, **self._call_arguments(deadline, headers))
+                    return self._check_message(await calling)
+            except ServerUnreachableError as error:
+                pause = None if isinstance(error, CertificateError) else next(waits, None)
+                if pause is None:
+                    if self._may_be_explained():
+                        await async_raise_explained(error, self._address, self._security, deadline)
+                    raise
+            await async_pause(pause)

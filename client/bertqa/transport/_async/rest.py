@@ -88,8 +88,8 @@ class AsyncRestTransport(RestConnection):
     async def close(self) -> None:
         """Close the connections; see `AsyncTransport`."""
         if self._is_own_client:
-            self._sockets.shut_down()
-            await self._client.aclose()
+            with self._sockets.shut_down():
+                await self._client.aclose()
 
     async def _call(
         self, request: RestRequest, version: int | None, timeout: float
@@ -102,10 +102,8 @@ class AsyncRestTransport(RestConnection):
             try:
                 with self._mapping_errors(mapper):
                     return await self._attempt(request, deadline, mapper)
-            except CertificateError:
-                raise
             except ServerUnreachableError as error:
-                pause = next(waits, None)
+                pause = None if isinstance(error, CertificateError) else next(waits, None)
                 if pause is None:
                     if self._may_be_explained():
                         await async_raise_explained(error, self._address, self._security, deadline)
@@ -123,7 +121,7 @@ class AsyncRestTransport(RestConnection):
             async with async_time_limit(left):
                 ready = await self._client.get(
                     self._url(READY_PATH),
-                    headers={**await self._security.async_headers(), **self._name_headers},
+                    headers={**await self._security.async_headers(left), **self._name_headers},
                     timeout=left,
                     extensions=self._call_extensions,
                 )
@@ -131,9 +129,9 @@ class AsyncRestTransport(RestConnection):
             return False
         return ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
 
-    async def _headers(self, request: RestRequest) -> dict[str, str]:
+    async def _headers(self, request: RestRequest, timeout: float) -> dict[str, str]:
         ours = {**self._name_headers, **request.headers}
-        return {**await self._security.async_headers(), **ours}
+        return {**await self._security.async_headers(timeout), **ours}
 
     async def _attempt(
         self, request: RestRequest, deadline: float, mapper: ErrorMapper
@@ -141,8 +139,8 @@ class AsyncRestTransport(RestConnection):
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        async with async_time_limit(left):
-            headers = await self._headers(request)
+        headers = await self._headers(request, left)
+        left = deadline - time.monotonic()
         call = self._client.stream(
             request.method,
             self._url(request.path),
@@ -151,7 +149,8 @@ class AsyncRestTransport(RestConnection):
             timeout=left,
             extensions=self._call_extensions,
         )
-        async with async_time_limit(left), call as response:
+        async with self._sockets.time_limit(left), call as response:
+            self._sockets.met(response)
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk

@@ -74,7 +74,8 @@ class BalancedTransport:
             lambda ip: open_endpoint(address.at(ip)), in_turn=address.scheme == "dns"
         )
         self._resolved_at: float | None = None
-        self._met = False
+        # What has succeeded: the model may be described at another port than the one that runs it.
+        self._met: set[str] = set()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -86,7 +87,7 @@ class BalancedTransport:
         def call(transport: Transport, left: float) -> InferResult:
             return transport.infer(inputs, version=version, timeout=left)
 
-        return self._call(call, timeout)
+        return self._call(call, timeout, "infer")
 
     def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """Describe the model; see `Transport`."""
@@ -94,7 +95,7 @@ class BalancedTransport:
         def call(transport: Transport, left: float) -> ModelMetadata:
             return transport.metadata(version=version, timeout=left)
 
-        return self._call(call, timeout)
+        return self._call(call, timeout, "metadata")
 
     def close(self) -> None:
         """Close all connections; see `Transport`."""
@@ -102,14 +103,14 @@ class BalancedTransport:
         self._close(self._pool.close())
         self._single.close()
 
-    def _call(self, call: SyncTransportCall[T], timeout: float) -> T:
+    def _call(self, call: SyncTransportCall[T], timeout: float, kind: str) -> T:
         deadline = time.monotonic() + timeout
         if self._resolved_at is None:
             SyncCall.run(self._resolve, self._stop_resolving, timeout)
         self._refresh(_defaults.RESOLVE_SECONDS)
         if len(self._pool) < 2:
             return call(self._single, deadline - time.monotonic())
-        waits = pauses(deadline, patient=self._met)
+        waits = pauses(deadline, patient=kind in self._met)
         failed: dict[str, BertQAError] = {}
         while True:
             endpoint = self._pool.take(failed)
@@ -129,7 +130,7 @@ class BalancedTransport:
                     self._refresh(_defaults.BACKOFF_LIMIT_SECONDS)
                     sync_pause(pause)
             else:
-                self._met = True
+                self._met.add(kind)
                 return result
             finally:
                 self._close(self._pool.release(endpoint))

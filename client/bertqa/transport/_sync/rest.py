@@ -90,8 +90,8 @@ class RestTransport(RestConnection):
     def close(self) -> None:
         """Close the connections; see `Transport`."""
         if self._is_own_client:
-            self._sockets.shut_down()
-            self._client.close()
+            with self._sockets.shut_down():
+                self._client.close()
 
     def _call(
         self, request: RestRequest, version: int | None, timeout: float
@@ -104,10 +104,8 @@ class RestTransport(RestConnection):
             try:
                 with self._mapping_errors(mapper):
                     return self._attempt(request, deadline, mapper)
-            except CertificateError:
-                raise
             except ServerUnreachableError as error:
-                pause = next(waits, None)
+                pause = None if isinstance(error, CertificateError) else next(waits, None)
                 if pause is None:
                     if self._may_be_explained():
                         sync_raise_explained(error, self._address, self._security, deadline)
@@ -125,7 +123,7 @@ class RestTransport(RestConnection):
             with sync_time_limit(left):
                 ready = self._client.get(
                     self._url(READY_PATH),
-                    headers={**self._security.sync_headers(), **self._name_headers},
+                    headers={**self._security.sync_headers(left), **self._name_headers},
                     timeout=left,
                     extensions=self._call_extensions,
                 )
@@ -133,9 +131,9 @@ class RestTransport(RestConnection):
             return False
         return ready.status_code == httpx.codes.SERVICE_UNAVAILABLE
 
-    def _headers(self, request: RestRequest) -> dict[str, str]:
+    def _headers(self, request: RestRequest, timeout: float) -> dict[str, str]:
         ours = {**self._name_headers, **request.headers}
-        return {**self._security.sync_headers(), **ours}
+        return {**self._security.sync_headers(timeout), **ours}
 
     def _attempt(
         self, request: RestRequest, deadline: float, mapper: ErrorMapper
@@ -143,8 +141,8 @@ class RestTransport(RestConnection):
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        with sync_time_limit(left):
-            headers = self._headers(request)
+        headers = self._headers(request, left)
+        left = deadline - time.monotonic()
         call = self._client.stream(
             request.method,
             self._url(request.path),
@@ -153,7 +151,8 @@ class RestTransport(RestConnection):
             timeout=left,
             extensions=self._call_extensions,
         )
-        with sync_time_limit(left), call as response:
+        with self._sockets.time_limit(left), call as response:
+            self._sockets.met(response)
             body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk

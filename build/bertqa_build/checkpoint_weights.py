@@ -1,0 +1,282 @@
+"""The weights of a checkpoint, of which every tensor must have its place in the model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
+
+from bertqa.artifact import synthetic_inputs
+from bertqa_build.checkpoint_config import require_not_a_pointer
+from bertqa_build.errors import CheckpointError
+from bertqa_build.families import Family
+from bertqa_build.model import SpanModel
+from bertqa_build.pruning.sizes import model_class_of
+from bertqa_build.quiet import quiet
+
+_FILES = ("model.safetensors", "pytorch_model.bin")
+"""In the order in which transformers looks for them; each may be cut into shards."""
+
+_INDEX_SUFFIX = ".index.json"
+_LISTED = 3
+_SHORT_EXAMPLE = 16
+
+_FLOATS = frozenset(
+    {"F16", "F32", "F64", "BF16", torch.float16, torch.float32, torch.float64, torch.bfloat16}
+)
+_DOUBLES = frozenset({"F64", torch.float64})
+_POSITIONS = "position_ids"
+
+_OTHER_HEADS = frozenset(
+    {
+        "classifier",
+        "cls",
+        "decoder",
+        "discriminator_predictions",
+        "generator_lm_head",
+        "generator_predictions",
+        "head",
+        "lm_head",
+        "lm_predictions",
+        "mask_predictions",
+        "pooler",
+        "pre_classifier",
+        "predictions",
+        "sop_classifier",
+        "vocab_layer_norm",
+        "vocab_projector",
+        "vocab_transform",
+    }
+)
+"""What heads of other tasks are called in the families: no answer depends on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model with the weights of a checkpoint.
+
+    Attributes:
+        model: The model, in FP32 and evaluation mode, with eager attention.
+        missing: The names of the tensors that the checkpoint lacks; they are random.
+        notes: What was left out or changed, a remark each.
+    """
+
+    model: PreTrainedModel
+    missing: set[str]
+    notes: tuple[str, ...]
+
+
+def load_weights(
+    family: Family, config: Any, folder: Path, source: str, *, needs_head: bool
+) -> Weights:
+    """Load the weights of a checkpoint.
+
+    Args:
+        family: The checkpoint's family.
+        config: Its configuration.
+        folder: Its directory.
+        source: Its name, for messages.
+        needs_head: Whether the head must have the two outputs of question answering. Otherwise a
+            head with another number of outputs counts as missing.
+
+    Returns:
+        The model, and what it lacks.
+
+    Raises:
+        CheckpointError: The weights are missing, damaged or not finite, are not of floating point,
+            or are not those of the family.
+    """
+    notes = []
+    if _require_floats(_weight_files(folder, source), source):
+        notes.append("its float64 tensors were rounded to FP32")
+    model, loading = _load(config, folder, source)
+    missing = set(loading["missing_keys"])
+    for name, found, expected in sorted(loading["mismatched_keys"]):
+        if needs_head or not _is_head(family, name):
+            raise CheckpointError(
+                f"The checkpoint {source} does not fit its config.json: {name} has the shape "
+                f"{list(found)}, and a {family.name} model for questions has {list(expected)}."
+            )
+        missing.add(name)
+        notes.append(f"a new head takes the place of its {name} with {found[0]} outputs")
+    dropped = sorted(loading["unexpected_keys"])
+    strangers = [name for name in dropped if not _is_of_another_task(model, name)]
+    if strangers:
+        raise CheckpointError(
+            f"The checkpoint {source} has {_count(strangers, 'tensor')} that a {family.name} model "
+            f"has no place for: {_listed(strangers)}. Without them it would compute something "
+            "else; name a checkpoint of the plain architecture."
+        )
+    heads = sorted({_own_name(model, name).partition(".")[0] for name in dropped} - {_POSITIONS})
+    heads = [head for head in heads if head in _OTHER_HEADS - {"pooler"}]
+    if heads:
+        notes.append(f"its heads of other tasks are left out: {', '.join(heads)}")
+    for name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"The weights of the checkpoint {source} are damaged: {name} has values that are "
+                "not finite. Download or train it again."
+            )
+    return Weights(model, missing, tuple(notes))
+
+
+def require_computes(model: PreTrainedModel, source: str) -> None:
+    """Run a model once on a few tokens, so that what cannot run is refused before any work.
+
+    Args:
+        model: The model, in evaluation mode.
+        source: The checkpoint's name, for messages.
+
+    Raises:
+        CheckpointError: It raises an error, or returns what is not finite.
+    """
+    try:
+        span = SpanModel(model)
+        inputs = synthetic_inputs(
+            1, _SHORT_EXAMPLE, names=span.inputs, ids=range(span.vocabulary), padded=True
+        )
+        with quiet(), torch.no_grad():
+            logits = span(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+    except Exception as error:  # whatever PyTorch makes of foreign settings
+        raise CheckpointError(
+            f"The model of the checkpoint {source} cannot run: its config.json does not fit its "
+            f"weights, or has a value that transformers does not know ({type(error).__name__}).",
+            detail=str(error),
+        ) from error
+    if not all(torch.isfinite(each).all() for each in logits):
+        raise CheckpointError(
+            f"The model of the checkpoint {source} computes values that are not finite. Its "
+            "weights are damaged, or too large for FP32: train it again."
+        )
+
+
+def _weight_files(folder: Path, source: str) -> list[Path]:
+    """Return the files with the weights, all of which exist and hold more than a pointer."""
+    for name in _FILES:
+        if (folder / name).is_file():
+            files = [folder / name]
+            break
+        if (folder / f"{name}{_INDEX_SUFFIX}").is_file():
+            files = _shards(folder / f"{name}{_INDEX_SUFFIX}", source)
+            break
+    else:
+        others = sorted(
+            path.name
+            for pattern in ("*.safetensors", "*.bin", "*.h5", "*.msgpack", "*.onnx", "*.gguf")
+            for path in folder.glob(pattern)
+        )
+        instead = f" It has {_listed(others)}, which cannot be used." if others else ""
+        raise CheckpointError(
+            f"The checkpoint {source} has no weights: {folder} contains neither "
+            f"{' nor '.join(_FILES)}, whole or in shards.{instead} Write it with `save_pretrained` "
+            "of transformers."
+        )
+    for path in files:
+        require_not_a_pointer(path)
+    return files
+
+
+def _shards(index: Path, source: str) -> list[Path]:
+    require_not_a_pointer(index)
+    try:
+        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        shards = sorted(index.parent / name for name in set(places.values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"The checkpoint {source} cannot be read: {index} is not an index of shards.",
+            detail=str(error),
+        ) from error
+    missing = [path.name for path in shards if not path.is_file()]
+    if missing:
+        raise CheckpointError(
+            f"The checkpoint {source} is not complete: of its {_count(shards, 'shard')}, "
+            f"{len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {_listed(missing)}. "
+            "Download it again."
+        )
+    return shards
+
+
+def _require_floats(files: list[Path], source: str) -> bool:
+    """Refuse tensors of other types than floating point, and return whether some are doubles."""
+    doubles = False
+    for path in files:
+        for name, kind in _types(path, source).items():
+            doubles |= kind in _DOUBLES
+            if kind not in _FLOATS and not name.endswith(_POSITIONS):
+                raise CheckpointError(
+                    f"The checkpoint {source} has the tensor {name} of type "
+                    f"{str(kind).removeprefix('torch.')}, which is not of 16 bits or more of "
+                    "floating point. Name the checkpoint that it was quantised from."
+                )
+    return doubles
+
+
+def _types(path: Path, source: str) -> dict[str, Any]:
+    """Return the type of each tensor of a file, without reading the tensors."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+                return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        state = torch.load(path, map_location="meta", weights_only=True)
+        return {name: tensor.dtype for name, tensor in state.items()}
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"The weights of the checkpoint {source} cannot be loaded: {path} is damaged. "
+            "Download it again.",
+            detail=str(error),
+        ) from error
+    except Exception as error:  # PyTorch raises whatever a damaged pickle makes
+        raise CheckpointError(
+            f"The weights of the checkpoint {source} cannot be loaded: {path} is damaged, or "
+            "contains other things than tensors, which are not loaded because a pickle may run "
+            "code. Download it again, or where you trust it, write it as safetensors.",
+            detail=str(error),
+        ) from error
+
+
+def _load(config: Any, folder: Path, source: str) -> tuple[PreTrainedModel, dict[str, Any]]:
+    try:
+        with quiet():
+            loaded: Any = model_class_of(config).from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                attn_implementation="eager",
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # whatever transformers makes of foreign settings
+        raise CheckpointError(
+            f"The weights of the checkpoint {source} in {folder} cannot be loaded.",
+            detail=str(error),
+        ) from error
+    model, loading = loaded
+    return model.eval(), loading
+
+
+def _own_name(model: PreTrainedModel, name: str) -> str:
+    return name.removeprefix(f"{model.base_model_prefix}.")
+
+
+def _is_head(family: Family, name: str) -> bool:
+    return name.partition(".")[0] in family.head
+
+
+def _is_of_another_task(model: PreTrainedModel, name: str) -> bool:
+    first = _own_name(model, name).partition(".")[0]
+    return first in _OTHER_HEADS or name.endswith(f".{_POSITIONS}")
+
+
+def _count(items: list[Any], noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
+
+
+def _listed(names: list[str]) -> str:
+    more = "" if len(names) <= _LISTED else f" and {len(names) - _LISTED} more"
+    return f"{', '.join(names[:_LISTED])}{more}"

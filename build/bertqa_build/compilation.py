@@ -1,0 +1,103 @@
+"""NNCF's quantisers in C++, which are compiled once on each machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ninja
+import psutil
+import torch
+from nncf.torch.extensions import EXTENSION_LOAD_TIMEOUT_ENV_VAR as _TIMEOUT_VARIABLE
+from nncf.torch.extensions import ExtensionLoaderTimeoutException
+from nncf.torch.quantization.extensions import (
+    QuantizedFunctionsCPU,
+    QuantizedFunctionsCPULoader,
+    QuantizedFunctionsCUDALoader,
+)
+
+from bertqa.artifact import file_lock
+from bertqa_build.errors import BuildError
+from bertqa_build.quiet import quiet
+
+_COMPILATION_TIMEOUT = 600
+"""Seconds. On two busy cores the compilation takes minutes, and NNCF allows itself one."""
+
+_TORCH_LOCK = "lock"
+_OWN_LOCK = "bert-qa.lock"
+
+
+@contextmanager
+def compiled_quantizers() -> Iterator[None]:
+    """Compile NNCF's quantisers before the block if there are none yet, which takes up to a minute.
+
+    `NNCF_EXTENSION_LOAD_TIMEOUT` in the environment is the limit in seconds; without it the limit
+    is longer here than NNCF's own. The first `ninja` on PATH is the one that NNCF depends on:
+    another version would compile again what this one compiled.
+
+    PyTorch locks the directory by a file that outlives a process that is killed, and waits for it
+    without an end. Builds take turns by a lock that the system drops instead, and the one whose
+    turn it is removes a file of PyTorch that no process has open.
+
+    Raises:
+        BuildError: The limit is reached.
+    """
+    limit = os.environ.get(_TIMEOUT_VARIABLE, str(_COMPILATION_TIMEOUT))
+    path = os.pathsep.join([ninja.BIN_DIR, os.environ.get("PATH", os.defpath)])
+    with _environment({_TIMEOUT_VARIABLE: limit, "PATH": path}):
+        try:
+            with quiet(), _turn():
+                QuantizedFunctionsCPU.get("Quantize_forward")
+            yield
+        except ExtensionLoaderTimeoutException as error:
+            raise BuildError(
+                f"NNCF did not compile its quantisers within {limit} seconds. If another program "
+                f"compiles them in {QuantizedFunctionsCPULoader.get_build_dir()}, wait for it; on "
+                f"a slow machine, set {_TIMEOUT_VARIABLE} to more seconds. Then run the same "
+                "command again.",
+                detail=str(error),
+            ) from error
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Let one build at a time compile, and remove what a killed one left."""
+    folders = [Path(QuantizedFunctionsCPULoader.get_build_dir())]
+    if torch.cuda.is_available():
+        folders.append(Path(QuantizedFunctionsCUDALoader.get_build_dir()))
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a file system without locks, or a read-only one
+            stack.enter_context(file_lock(folders[0] / _OWN_LOCK))
+            for folder in folders:
+                lock = folder / _TORCH_LOCK
+                if lock.exists() and not _is_open(lock):
+                    lock.unlink(missing_ok=True)
+        yield
+
+
+def _is_open(path: Path) -> bool:
+    """Return whether a process has a file open, as the one has that PyTorch lets compile."""
+    wanted = str(path.resolve())
+    return any(
+        file.path == wanted
+        for process in psutil.process_iter(["open_files"])
+        for file in process.info["open_files"] or ()
+    )
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment in the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
