@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from bertqa.artifact import ATTENTION_MASK
@@ -54,18 +54,23 @@ class Pruner:
         config = model.model.config
         self.head_size: int = config.hidden_size // config.num_attention_heads
         layers = encoder_layers(model.model, model.family)
-        steps = len(inputs) + 2 * len(layers)
         self._modules: dict[tuple[int, bool], _Module] = {}
-        outputs = [each for layer in layers for each in (layer.attention_output, layer.contraction)]
+        parts = {
+            (index, is_attention): mixing
+            for index, layer in enumerate(layers)
+            for is_attention, mixing in ((True, layer.attention_output), (False, layer.contraction))
+            if mixing is not None
+        }
+        outputs = list(parts.values())
+        steps = len(inputs) + len(outputs)
         moments = input_moments(model, outputs, inputs, lambda done: on_step(done, steps))
         self._inputs = inputs
         self._refits: dict[tuple[int, bool, int], tuple[Tensor, Tensor]] = {}
-        for index, (linear, each) in enumerate(zip(outputs, moments, strict=True)):
-            is_attention = index % 2 == 0
-            group = self.head_size if is_attention else 1
+        for key, each in zip(parts, moments, strict=True):
+            linear, group = parts[key], self.head_size if key[1] else 1
             found = removal(linear.weight.detach(), linear.bias.detach(), each, group)
-            self._modules[index // 2, is_attention] = _Module(each, found)
-            on_step(len(inputs) + index + 1, steps)
+            self._modules[key] = _Module(each, found)
+            on_step(len(inputs) + len(self._modules), steps)
         self._targets = _run(model, inputs)
 
     def removal(self, layer: int, *, attention: bool) -> Removal:
@@ -74,8 +79,12 @@ class Pruner:
         Args:
             layer: The layer's index.
             attention: Whether it is about the heads, not the neurons.
+
+        Returns:
+            The removal; one of nothing where the module was dropped before.
         """
-        return self._modules[layer, attention].removal
+        found = self._modules.get((layer, attention))
+        return Removal((), torch.zeros(1, dtype=torch.float64)) if found is None else found.removal
 
     def pruned(self, sizes: Sizes) -> SpanModel:
         """Return a copy of the model with layers of these sizes.
@@ -94,6 +103,14 @@ class Pruner:
         setattr(pruned.model.config, CONFIG_KEY, to_config(sizes))
         return pruned.eval()
 
+    def independent(self, sizes: Sizes) -> SpanModel:
+        """Return such a copy that shares nothing with the model, to be trained.
+
+        Args:
+            sizes: The size of each layer.
+        """
+        return copy.deepcopy(self.pruned(sizes)).requires_grad_(True)
+
     def loss(self, sizes: Sizes) -> float:
         """Return how far the answers of a pruned copy are from the model's own.
 
@@ -103,7 +120,15 @@ class Pruner:
         Returns:
             The mean Kullback-Leibler divergence over starts and ends of the calibration windows.
         """
-        found = _run(self.pruned(sizes), self._inputs)
+        return self.divergence(self.pruned(sizes))
+
+    def divergence(self, other: SpanModel) -> float:
+        """Return how far the answers of another model are from the model's own; see `loss`.
+
+        Args:
+            other: A model with the same inputs.
+        """
+        found = _run(other, self._inputs)
         total, count = 0.0, 0
         for (logits, mask), (targets, _) in zip(found, self._targets, strict=True):
             hidden = ~mask.bool()
@@ -118,26 +143,28 @@ class Pruner:
         return total / count
 
     def _prune(self, layer: EncoderLayer, index: int, size: LayerSize) -> None:
-        heads = self._modules[index, True].removal
+        heads, neurons = (self.removal(index, attention=each) for each in (True, False))
         if size.heads < len(heads.order):
             kept = heads.kept(size.heads)
-            output = self._refitted(layer.attention_output, index, kept, attention=True)
-            layer.keep_heads(kept, self.head_size, output)
-        neurons = self._modules[index, False].removal
+            layer.keep_heads(
+                kept, self.head_size, self._refitted(layer, index, kept, attention=True)
+            )
         if size.neurons < len(neurons.order):
             kept = neurons.kept(size.neurons)
-            output = self._refitted(layer.contraction, index, kept, attention=False)
-            layer.keep_neurons(kept, output)
+            layer.keep_neurons(kept, self._refitted(layer, index, kept, attention=False))
 
     def _refitted(
-        self, linear: nn.Linear, index: int, kept: list[int], *, attention: bool
+        self, layer: EncoderLayer, index: int, kept: list[int], *, attention: bool
     ) -> tuple[Tensor, Tensor]:
         key = index, attention, len(kept)
         if key not in self._refits:
-            channels = channels_of(kept, self.head_size if attention else 1)
-            moments = self._modules[index, attention].moments
+            mixing = layer.attention_output if attention else layer.contraction
+            assert mixing is not None
             self._refits[key] = refit(
-                linear.weight.detach(), linear.bias.detach(), moments, channels
+                mixing.weight.detach(),
+                mixing.bias.detach(),
+                self._modules[index, attention].moments,
+                channels_of(kept, self.head_size if attention else 1),
             )
         return self._refits[key]
 

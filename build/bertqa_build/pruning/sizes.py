@@ -82,15 +82,27 @@ class EncoderLayer:
         self._layer = layer
         self._names = names
 
+    def size(self, head_size: int) -> LayerSize:
+        """Return what is left of the layer.
+
+        Args:
+            head_size: The number of channels of a head.
+        """
+        attention, feed_forward = self.attention_output, self.contraction
+        return LayerSize(
+            0 if attention is None else attention.in_features // head_size,
+            0 if feed_forward is None else feed_forward.in_features,
+        )
+
     @property
     def projections(self) -> list[nn.Linear]:
         """Query, key and value: their outputs are the heads, one after the other."""
         return [self._linear(name) for name in (*self._names.projections,)]
 
     @property
-    def attention_output(self) -> nn.Linear:
-        """What mixes the heads."""
-        return self._linear(self._names.attention_output)
+    def attention_output(self) -> nn.Linear | None:
+        """What mixes the heads; None where the attention was dropped."""
+        return self._mixing(self._names.attention_output)
 
     @property
     def expansion(self) -> nn.Linear:
@@ -98,9 +110,14 @@ class EncoderLayer:
         return self._linear(self._names.expansion)
 
     @property
-    def contraction(self) -> nn.Linear:
-        """The second feed-forward layer, which mixes the neurons."""
-        return self._linear(self._names.contraction)
+    def contraction(self) -> nn.Linear | None:
+        """The second feed-forward layer, which mixes the neurons; None where it was dropped."""
+        return self._mixing(self._names.contraction)
+
+    @property
+    def module(self) -> nn.Module:
+        """The layer itself, which returns its hidden states, alone or first in a tuple."""
+        return self._layer
 
     def keep_heads(
         self, kept: Sequence[int], head_size: int, output: tuple[Tensor, Tensor] | None = None
@@ -114,9 +131,9 @@ class EncoderLayer:
                 left out.
         """
         channels = channels_of(kept, head_size)
-        mixing = _with_inputs(self.attention_output, channels)
-        if output is not None:
-            mixing = _linear(*output)
+        mixing = self._mixed(self.attention_output, channels, output)
+        if mixing is None:
+            return
         if not kept:
             self._drop(self._names.attention, self._names.attention_output, mixing.bias)
             return
@@ -135,9 +152,9 @@ class EncoderLayer:
                 left out.
         """
         channels = channels_of(kept, 1)
-        mixing = _with_inputs(self.contraction, channels)
-        if output is not None:
-            mixing = _linear(*output)
+        mixing = self._mixed(self.contraction, channels, output)
+        if mixing is None:
+            return
         if not kept:
             self._drop(self._names.feed_forward, self._names.contraction, mixing.bias)
             return
@@ -155,6 +172,21 @@ class EncoderLayer:
 
     def _linear(self, name: str) -> Any:
         return self._layer.get_submodule(name)
+
+    def _mixing(self, name: str) -> nn.Linear | None:
+        try:
+            found = self._layer.get_submodule(name)
+        except AttributeError:  # An OnlyBias took the place of what it was in.
+            return None
+        return found if isinstance(found, nn.Linear) else None
+
+    def _mixed(
+        self, mixing: nn.Linear | None, channels: Tensor, output: tuple[Tensor, Tensor] | None
+    ) -> nn.Linear | None:
+        """Return what mixes the structures that stay; None where there is nothing to remove."""
+        if mixing is None:
+            return None
+        return _with_inputs(mixing, channels) if output is None else _linear(*output)
 
     def _set(self, name: str, module: nn.Module) -> None:
         parent, _, child = name.rpartition(".")
