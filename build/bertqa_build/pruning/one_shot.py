@@ -42,6 +42,11 @@ class Pruner:
         model: The model, which is not changed.
         inputs: Calibration data: the model's inputs, in batches.
         on_step: Called with the number of steps that are done, and how many there are.
+
+    Attributes:
+        model: The model.
+        layers: How many layers its encoder has.
+        head_size: The channels of a head.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class Pruner:
         self.head_size: int = config.hidden_size // config.num_attention_heads
         layers = encoder_layers(model.model, model.family)
         self._modules: dict[tuple[int, bool], _Module] = {}
+        self.layers = len(layers)
         parts = {
             (index, is_attention): mixing
             for index, layer in enumerate(layers)
