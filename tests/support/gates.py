@@ -82,7 +82,8 @@ class GrpcGate:
 
     `obstacles` are taken one for each call, in order: a status code to fail with, an event to wait
     for, or bytes to answer with. `calls` has the metadata of each call that came, `methods` has
-    their names. `options` are those of the gRPC server, which refuses calls beyond `at_once`, as OVMS does without a thread.
+    their names. `options` are those of the gRPC server, which refuses calls beyond `at_once`, as
+    OVMS does without a thread.
     """
 
     def __init__(self, port: int, *options: tuple[str, int], at_once: int | None = None) -> None:
