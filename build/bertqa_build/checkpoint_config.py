@@ -80,7 +80,14 @@ def require_not_a_pointer(path: Path) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error of another library says, in one line without a full stop."""
+    """Return what an error of another library says, in one line without a full stop.
+
+    Args:
+        error: The error.
+
+    Returns:
+        Its last line, or its type where it says nothing.
+    """
     if isinstance(error, KeyError):
         return f"{error} is not known"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

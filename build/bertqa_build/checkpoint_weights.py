@@ -318,7 +318,15 @@ def _is_of_another_task(model: PreTrainedModel, name: str) -> bool:
 
 
 def count(items: list[Any], noun: str) -> str:
-    """Return how many items there are, such as "2 tensors"."""
+    """Return how many items there are.
+
+    Args:
+        items: What is counted.
+        noun: What one of them is called.
+
+    Returns:
+        A number and the noun, such as "2 tensors".
+    """
     return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 
