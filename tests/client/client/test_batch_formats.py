@@ -108,7 +108,7 @@ def test_columns_have_other_names_in_any_case(tmp_path: Path, client: QAClient) 
     assert list(first) == ["ID", " Frage ", "context", *OWN]
     assert (first["context"], first["error"]) == ("kept", "")
     assert second["error"] == "Line 3 has nothing in id."
-    with pytest.raises(DataError, match="no column key"):
+    with pytest.raises(DataError, match=r"no column key; .* Name another with id_column=\."):
         answer_file(client, source, tmp_path / "a.csv", id_column="key", question_column="frage")
     with pytest.raises(InvalidOptionError, match="both in the column"):
         answer_file(client, source, tmp_path / "a.csv", question_column="CONTEXT")
@@ -287,3 +287,14 @@ def _peak(call: Callable[[], object]) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def test_a_field_that_no_line_has_is_named_with_its_own_option(
+    tmp_path: Path, client: QAClient
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    source.write_text('{"Q": "Who?", "context": "Me."}\n')
+    with pytest.raises(DataError, match=r"Name another with question_column=\."):
+        answer_file(client, source, target)
+    with pytest.raises(DataError, match=r"Name others with question_column= and id_column=\."):
+        answer_file(client, source, target, id_column="Nr")

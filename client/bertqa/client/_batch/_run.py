@@ -219,7 +219,7 @@ def _look_at(table: Source, columns: Columns, source: Path, *, typed: bool) -> _
     if table.header is None and names and (absent := [n for n in columns.wanted if n not in seen]):
         raise DataError(
             f"{_name_of(source)} has no {' and no '.join(absent)} in any line; its fields are "
-            f"{', '.join(names)}. Name others with question_column= and context_column=."
+            f"{', '.join(names)}. {columns.naming(absent)}"
         )
     return _Contents(rows, list(kept), types)
 
