@@ -298,3 +298,32 @@ def test_a_field_that_no_line_has_is_named_with_its_own_option(
         answer_file(client, source, target)
     with pytest.raises(DataError, match=r"Name others with question_column= and id_column=\."):
         answer_file(client, source, target, id_column="Nr")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("in.xlsx", b"PK\x03\x04...", "a workbook, not text: .* save the sheet as CSV in UTF-8"),
+        ("in.json", b'\n [{"question": "Who?"}]', "a JSON array, not JSON Lines: write each"),
+        ("in.csv.bz2", b"BZh91AY", "compressed with bzip2, not text: unpack it first"),
+        ("in.txt", b"question,context\n", r"in\.txt has to end in \.csv.* Rename it where it is"),
+        ("in.csv", "question,context\né,x\n".encode("cp1252"), "in Excel, 'CSV UTF-8'"),
+    ],
+)
+def test_an_input_of_another_format_is_told_what_to_do_by_its_content(
+    tmp_path: Path, client: QAClient, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        answer_file(client, tmp_path / name, tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("name", ["out.xlsx", "out.JSON", "out.gz", "out.parquet.gz"])
+def test_an_output_never_has_the_name_of_a_format_that_it_does_not_hold(
+    tmp_path: Path, client: QAClient, name: str
+) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("question,context\nWho?,The Normans.\n")
+    with pytest.raises(DataError, match=r"is another format\. Let its name end in \.csv"):
+        answer_file(client, source, tmp_path / name)
+    assert list(tmp_path.iterdir()) == [source]

@@ -23,6 +23,7 @@ from bertqa.client._batch._formats import (
     Kind,
     Source,
     Writer,
+    check_name,
     format_of,
     is_stream,
     opened,
@@ -354,6 +355,7 @@ def _publish(finished: Path, target: Path, journal: Path) -> None:
 
 
 def _check_target(target: Path) -> None:
+    check_name(target)
     if os.path.lexists(target):
         raise DataError(f"{target} exists already: remove it, or choose another name.")
 
