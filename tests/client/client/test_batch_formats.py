@@ -310,7 +310,7 @@ def test_a_field_that_no_line_has_is_named_with_its_own_option(
         ("in.csv", "question,context\né,x\n".encode("cp1252"), "in Excel, 'CSV UTF-8'"),
     ],
 )
-def test_an_input_of_another_format_is_told_what_to_do_by_its_content(
+def test_an_input_of_another_format_is_named_by_its_content(
     tmp_path: Path, client: QAClient, name: str, content: bytes, words: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
