@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bertqa.artifact import GateResult, Scores, VersionManifest
 from bertqa.errors import DataError, QualityGateError
@@ -32,7 +33,7 @@ def loss(f1: float, parent: float, latency_ratio: float | None = None) -> Loss:
     return Loss.between(Scored(scores(f1), None), Scored(scores(parent), None), latency_ratio)
 
 
-def scored(values: Sequence[float], digest: str = "a") -> Scored:
+def scored(values: Sequence[float] | NDArray[np.float64], digest: str = "a") -> Scored:
     """What a version scored that has an F1 of `values` on its questions."""
     f1 = np.array(values, dtype=np.float64)
     ids = tuple(number.to_bytes(5) for number in range(len(f1)))
