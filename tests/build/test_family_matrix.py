@@ -1,5 +1,5 @@
 """Every family through whole builds: calibrated, and fine-tuned and trained in INT8, as IR and as
-ONNX, served and asked."""
+ONNX, served and asked; and three families behind one name."""
 
 from __future__ import annotations
 
@@ -130,3 +130,19 @@ def test_a_family_is_built_served_and_asked(row: Row, way: str, tmp_path: Path) 
                         answer = qa.answer(QUESTION, CONTEXT, version=version, max_seq_len=96)
                         assert answer.model_version == version
                         assert CONTEXT[answer.start : answer.end] == answer.text
+
+
+def test_versions_of_two_families_share_the_traffic_of_one_name(
+    engine: str, tmp_path: Path
+) -> None:
+    repository = Repository(tmp_path / "repository")
+    rows = {row.model_type: row for row in FAMILIES}
+    for name in ("bert", "roberta", "modernbert"):
+        build_family(rows[name], tmp_path / name, "calibrated", repository)
+    assert repository.versions() == [1, 2, 3, 4, 5, 6]
+    with (
+        Served(engine, repository.root) as server,
+        QAClient(**server.address(), traffic={1: 30, 4: 30, 6: 40}) as qa,
+    ):
+        answers = list(qa.answer_many([(QUESTION, CONTEXT)] * 60))
+        assert {answer.model_version for answer in answers} == {1, 4, 6}
