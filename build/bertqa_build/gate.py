@@ -167,8 +167,8 @@ def require_judging(limits: Gate, dataset: SquadDataset) -> None:
     ):
         return
     raise DataError(
-        f"No question of {dataset.name} has an answer, so the gate cannot distinguish a model that reads "
-        'from one that always says "no answer". Evaluate on data with answers too, or set '
+        f"No question of {dataset.name} has an answer, so the gate cannot distinguish a model that "
+        'reads from one that always says "no answer". Evaluate on data with answers too, or set '
         "gate.min_f1 and gate.min_exact_match to 0."
     )
 
