@@ -157,6 +157,18 @@ def test_bytes_of_one_character_count_once_in_the_length_of_an_answer(
             assert (context[best.start : best.end] == answer) == (length == characters)
 
 
+@pytest.mark.parametrize("train", KINDS[2:], ids=lambda train: train.__name__)
+def test_a_span_that_ends_at_a_space_does_not_reach_the_next_word(train: Train) -> None:
+    context = "It is 😀😁 here."
+    (window,) = windows(train, context, max_seq_len=500)
+    begin, end = window.offsets.T
+    (space,) = np.flatnonzero((begin == 6) & (end == 5))
+    (first,) = np.flatnonzero((begin == 3) & (begin < end))
+    logits = best_span(window, first, space)
+    best = PipelineDecoder().decode(context, [window], [logits], 1)[0]
+    assert context[best.start : best.end] == "is"
+
+
 def test_a_word_never_ends_before_a_mark_of_its_last_character() -> None:
     (window,) = windows(unigram, THAI, max_seq_len=500)
     for begin, end in window.word_offsets[window.offsets[:, 0] != OUTSIDE].tolist():
