@@ -147,7 +147,7 @@ def test_bytes_of_one_character_count_once_in_the_length_of_an_answer(
     inside = np.flatnonzero((begin >= place) & (end <= place + len(answer)) & (begin < end))
     characters = len(set(begin[inside]))
     assert characters <= len(answer)
-    logits = best_span(window, inside[0], inside[-1])
+    logits = best_span(window, int(inside[0]), int(inside[-1]))
     for length in range(max(characters - 1, 1), characters + 1):
         for decoder in (
             SquadDecoder(n_best=1, max_answer_len=length),
@@ -164,7 +164,7 @@ def test_a_span_that_ends_at_a_space_does_not_reach_the_next_word(train: Train) 
     begin, end = window.offsets.T
     (space,) = np.flatnonzero((begin == 6) & (end == 5))
     (first,) = np.flatnonzero((begin == 3) & (begin < end))
-    logits = best_span(window, first, space)
+    logits = best_span(window, int(first), int(space))
     best = PipelineDecoder().decode(context, [window], [logits], 1)[0]
     assert context[best.start : best.end] == "is"
 
