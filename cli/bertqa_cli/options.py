@@ -104,7 +104,9 @@ def _file_option(help_: str, variable: str) -> Any:
 
 _Url = Annotated[
     str | None,
-    _connection_option("The server: host:port, grpc://, grpcs://, http:// or https://.", "URL"),
+    _connection_option(
+        "The server: host:port, grpc://, grpcs://, dns:///, dnss:///, http:// or https://.", "URL"
+    ),
 ]
 
 

@@ -257,11 +257,20 @@ def _described(manifest: VersionManifest | None) -> Iterator[tuple[str, str]]:
     yield "precision", manifest.precision
     yield "made from", manifest.source + origin
     yield "published", manifest.published
+    if manifest.evidence is not None:
+        yield (
+            "evidence",
+            f"scores of each question, {manifest.evidence.dataset_sha256[:_DIGITS_SHOWN]}",
+        )
     if manifest.gate is not None:
         forced = ", and was published by --force" if manifest.gate.forced else ""
         yield "gate", ("passed" if manifest.gate.passed else "failed") + forced
+        for reason in manifest.gate.reasons:
+            yield "  refused", f"{reason}."
+        for note in manifest.gate.notes:
+            yield "  note", note
         for key, value in _flat(manifest.gate.to_dict()):
-            if key not in ("passed", "forced"):
+            if key not in ("passed", "forced", "reasons", "notes"):
                 yield f"  {key}", _shown(key, value)
     if manifest.recipe:
         yield "recipe", ""
