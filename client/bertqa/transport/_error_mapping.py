@@ -262,8 +262,9 @@ class ErrorMapper:
             _, _, path = self.address.partition("://")[2].partition("/")
             hint = f" Leave out /{path}, unless a gateway in front of the server needs it."
             return ProtocolError(
-                f"{self.address} does not know the requested path: does OpenVINO Model Server, or "
-                f"another server that speaks KServe v2, answer there?{hint if path else ''}",
+                f"{self.address} does not know the requested path of {model}: does OpenVINO Model "
+                f"Server, or another server that speaks KServe v2, answer there?"
+                f"{hint if path else ''}",
                 detail=detail,
             )
         if self.version is None:
