@@ -10,7 +10,7 @@ from bertqa.errors import DataError, QualityGateError
 from bertqa.evaluation import Interval, SquadDataset
 from bertqa_build.errors import BuildError, RecipeError
 from bertqa_build.recipe import Gate
-from bertqa_build.scoring import Scored
+from bertqa_build.result import Scored
 
 _ROUNDING = 1e-9
 _PARENT = "the version that it is made from"

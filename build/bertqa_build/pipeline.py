@@ -50,9 +50,9 @@ from bertqa_build.processes import from_first, is_first
 from bertqa_build.progress import ProgressCallback
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
-from bertqa_build.result import BuildResult, BuiltVersion
+from bertqa_build.result import BuildResult, BuiltVersion, Scored
 from bertqa_build.sanity import require_known, require_same_logits, unknown_share
-from bertqa_build.scoring import Scored, score_onnx, score_openvino
+from bertqa_build.scoring import score_onnx, score_openvino
 from bertqa_build.speed import latency_ratio
 from bertqa_build.stages import finetune, quantize_and_train
 

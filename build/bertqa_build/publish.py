@@ -20,7 +20,7 @@ from bertqa.artifact import (
     require_sound,
 )
 from bertqa.errors import RepositoryError
-from bertqa_build.scoring import Scored
+from bertqa_build.result import Scored
 
 
 @dataclass(frozen=True, slots=True)

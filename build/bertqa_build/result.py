@@ -6,8 +6,41 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bertqa.artifact import GateResult, Repository, Scores
+from bertqa.artifact import Evidence, GateResult, Repository, Scores, VersionManifest
 from bertqa.errors import RepositoryError
+from bertqa.evaluation import QuestionScores
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a file scored; `questions` has the scores of each question, where they are known."""
+
+    scores: Scores
+    questions: QuestionScores | None
+
+    @classmethod
+    def published(cls, manifest: VersionManifest) -> Scored:
+        """Return what a manifest says.
+
+        Args:
+            manifest: The manifest of a version.
+
+        Returns:
+            Its scores.
+
+        Raises:
+            RepositoryError: It has none.
+            DataError: The scores of its questions are damaged.
+        """
+        scores, evidence = manifest.scores, manifest.evidence
+        if scores is None:
+            raise RepositoryError(f"Version {manifest.version} was published without scores.")
+        return cls(scores, None if evidence is None else QuestionScores.read(evidence, scores))
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """The scores of each question for a manifest."""
+        return None if self.questions is None else self.questions.pack()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 
 from bertqa._defaults import LOCAL_TIMEOUT_SECONDS
 from bertqa._progress import OnProgress, Progress
-from bertqa.artifact import Evidence, Scores, VersionManifest, write_whole
+from bertqa.artifact import Scores, write_whole
 from bertqa.client import QAClient
-from bertqa.errors import RepositoryError
-from bertqa.evaluation import QuestionScores, SquadDataset, evaluate_each
+from bertqa.evaluation import SquadDataset, evaluate_each
 from bertqa.runtime import Engine
 from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine
+from bertqa_build.result import Scored
 
 _END_OF_MODEL_INFO = "</model_info>"
 _DECIMALS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What a file scored; `questions` has the scores of each question, where they are known."""
-
-    scores: Scores
-    questions: QuestionScores | None
-
-    @classmethod
-    def published(cls, manifest: VersionManifest) -> Scored:
-        """Return what a manifest says.
-
-        Args:
-            manifest: The manifest of a version.
-
-        Returns:
-            Its scores.
-
-        Raises:
-            RepositoryError: It has none.
-            DataError: The scores of its questions are damaged.
-        """
-        scores, evidence = manifest.scores, manifest.evidence
-        if scores is None:
-            raise RepositoryError(f"Version {manifest.version} was published without scores.")
-        return cls(scores, None if evidence is None else QuestionScores.read(evidence, scores))
-
-    @property
-    def evidence(self) -> Evidence | None:
-        """The scores of each question for a manifest."""
-        return None if self.questions is None else self.questions.pack()
 
 
 def score_openvino(path: Path, dataset: SquadDataset, on_progress: OnProgress) -> Scored:

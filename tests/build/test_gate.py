@@ -19,7 +19,7 @@ from bertqa_build.gate import (
     require_possible,
 )
 from bertqa_build.recipe import Gate
-from bertqa_build.scoring import Scored
+from bertqa_build.result import Scored
 
 NOT_PUBLISHED = "The INT8 version is not published"
 KEPT = "It is kept in work."

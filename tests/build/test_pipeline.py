@@ -245,7 +245,9 @@ def test_what_is_there_is_judged_by_the_limits_of_now(copy: Path, inputs: Path) 
 def test_the_gate_times_int8_in_turns_with_fp32(copy: Path, inputs: Path) -> None:
     repository = Repository(copy / "repository")
     preset = "quantization.preset=performance"
-    with pytest.raises(QualityGateError, match=r"window takes .* gate\.max_latency_ratio allows 0\.05"):
+    with pytest.raises(
+        QualityGateError, match=r"window takes .* gate\.max_latency_ratio allows 0\.05"
+    ):
         build(tiny(inputs, preset, "gate.max_latency_ratio=0.05"), repository, copy / "work")
     result = build(tiny(inputs, preset, "gate.max_latency_ratio=1000"), repository, copy / "work")
     assert result.int8.gate is not None
