@@ -161,7 +161,7 @@ class _Build:
         self._require_sane()
 
     def _require_sane(self) -> None:
-        """Say what was left out of the checkpoint, and that its tokenizer knows the language."""
+        """Report what was left out of the checkpoint, and refuse a tokenizer that lacks words."""
         for note in self.checkpoint.notes:
             self._report(f"Of {self.checkpoint.description}, {note}")
         share = unknown_share(self.checkpoint.tokenizer_json, self.dataset)

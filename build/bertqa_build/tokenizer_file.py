@@ -36,8 +36,8 @@ def load_tokenizer(folder: Path, source: str, vocabulary: int) -> str:
         The text, without truncation and padding.
 
     Raises:
-        CheckpointError: There is no tokenizer, it cannot be read, does not fit the model, does not
-            join a question and a context, or pads on the left.
+        CheckpointError: The tokenizer is missing or cannot be read; it does not fit the model; it
+            does not join a question and a context; or it pads on the left.
     """
     files = [path for pattern in TOKENIZER_FILES for path in sorted(folder.glob(pattern))]
     if not files:

@@ -18,7 +18,6 @@ from bertqa.artifact import (
     onnx_model_name,
     sha256_of,
 )
-from bertqa.transport import served_versions
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import human_size, score
@@ -193,14 +192,8 @@ def _served_by(connection: ConnectionOptions) -> dict[int, str]:
     if connection.url is None:
         connection.refuse(FOR_URL)
         return {}
-    served = served_versions(
-        connection.url,
-        connection.model,
-        metadata_url=connection.metadata_url,
-        timeout=connection.timeout,
-        security=connection.security(),
-    )
-    return {each.version: connection.url for each in served if each.state == "AVAILABLE"}
+    served = connection.served_versions()
+    return {each.version: connection.address for each in served if each.state == "AVAILABLE"}
 
 
 def _formats(repository: Repository, number: int, model: str) -> list[VersionEntry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import Scores
 from bertqa.client import QAClient
-from bertqa.evaluation._metrics import score
+from bertqa.evaluation._metrics import score, score_each, summary
 from bertqa.evaluation._question_scores import QuestionScores
 from bertqa.evaluation._squad import SquadDataset
 from bertqa.qa import Answer, SquadDecoder
@@ -32,7 +32,7 @@ def evaluate(
     Raises:
         BertQAError: What `QAClient.answer_many` raises.
     """
-    return evaluate_each(qa, dataset, version=version, on_progress=on_progress)[0]
+    return score(predict(qa, dataset, version=version, on_progress=on_progress), dataset)
 
 
 def evaluate_each(
@@ -57,7 +57,8 @@ def evaluate_each(
         BertQAError: What `QAClient.answer_many` raises.
     """
     predictions = predict(qa, dataset, version=version, on_progress=on_progress)
-    return score(predictions, dataset), QuestionScores.of(predictions, dataset)
+    each = score_each(predictions, dataset)
+    return summary(each, predictions, dataset), QuestionScores.of(each, dataset)
 
 
 def predict(

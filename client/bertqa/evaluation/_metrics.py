@@ -53,8 +53,24 @@ def score(predictions: Mapping[str, str], dataset: SquadDataset) -> Scores:
     Returns:
         Exact match and F1 in percent; a question without a prediction counts as zero.
     """
+    return summary(score_each(predictions, dataset), predictions, dataset)
+
+
+def summary(
+    each: Sequence[tuple[float, float]], predictions: Mapping[str, str], dataset: SquadDataset
+) -> Scores:
+    """Sum up the scores of each question; see `score`.
+
+    Args:
+        each: What `score_each` returned.
+        predictions: The text of each answer by the id of its question.
+        dataset: The questions with their right answers.
+
+    Returns:
+        Exact match and F1 in percent.
+    """
     pairs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-    for question, result in zip(dataset, score_each(predictions, dataset), strict=True):
+    for question, result in zip(dataset, each, strict=True):
         pairs[question.is_impossible].append(result)
     unanswerable, answerable = pairs[True], pairs[False]
     both = answerable + unanswerable

@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from bertqa.artifact import Evidence, Scores
 from bertqa.errors import DataError
-from bertqa.evaluation._metrics import score_each
 from bertqa.evaluation._squad import SquadDataset
 from bertqa.evaluation._statistics import Interval, bootstrap_mean
 
@@ -48,20 +47,17 @@ class QuestionScores:
         return len(self.ids)
 
     @classmethod
-    def of(cls, predictions: Mapping[str, str], dataset: SquadDataset) -> QuestionScores:
-        """Score each answer, by question id; the empty text says that there is no answer.
+    def of(cls, each: Sequence[tuple[float, float]], dataset: SquadDataset) -> QuestionScores:
+        """Return the scores of a data set's questions.
 
         Args:
-            predictions: The text of each answer by the id of its question.
-            dataset: The questions with their right answers.
-
-        Returns:
-            The scores; those of a question without a prediction are zero.
+            each: Exact match and F1 of each question, from 0 to 1, as `score_each` returns them.
+            dataset: The questions.
         """
-        exact, f1 = zip(*score_each(predictions, dataset), strict=True)
+        exact, f1 = zip(*each, strict=True)
         return cls(
             dataset.sha256,
-            tuple(hashlib.sha256(each.id.encode()).digest()[:_ID_BYTES] for each in dataset),
+            tuple(hashlib.sha256(one.id.encode()).digest()[:_ID_BYTES] for one in dataset),
             np.array(exact, dtype=np.bool_),
             np.array(f1, dtype=np.float64),
         )

@@ -25,22 +25,10 @@ from tests.support.question_files import (
     INPUTS,
     OWN,
     ROWS,
-    Counting,
     csv_bytes,
     parse,
     read,
 )
-
-
-@pytest.fixture
-def transport() -> Counting:
-    return Counting()
-
-
-@pytest.fixture
-def client(transport: Counting) -> QAClient:
-    return QAClient(transport=transport, timeout=60)
-
 
 OUTPUTS = ["out.csv", "out.tsv", "out.csv.gz", "out.jsonl", "out.ndjson.gz", "out.parquet"]
 

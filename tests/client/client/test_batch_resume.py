@@ -19,16 +19,6 @@ from tests.support.models import model_info
 from tests.support.question_files import CONTEXT, Counting, read
 
 
-@pytest.fixture
-def transport() -> Counting:
-    return Counting()
-
-
-@pytest.fixture
-def client(transport: Counting) -> QAClient:
-    return QAClient(transport=transport, timeout=60)
-
-
 def many(tmp_path: Path) -> Path:
     source = tmp_path / "in.csv"
     with source.open("w", newline="") as file:

@@ -16,6 +16,7 @@ from bertqa.evaluation import (
     comparison_page,
     parse_squad,
 )
+from bertqa.evaluation._metrics import score_each
 
 CONTEXT = "The bridge over the river was designed by Anna Berg."
 RECORDS = [
@@ -27,7 +28,8 @@ DATASET = parse_squad([{**each, "context": CONTEXT} for each in RECORDS], "bridg
 
 
 def of(*texts: str) -> QuestionScores:
-    return QuestionScores.of(dict(zip("abé", texts, strict=False)), DATASET)
+    predictions = dict(zip("abé", texts, strict=False))
+    return QuestionScores.of(score_each(predictions, DATASET), DATASET)
 
 
 def scores_of(questions: QuestionScores) -> Scores:
