@@ -1,10 +1,10 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# One worker more than there are cores, because many tests wait. The programs that tests run are
+# Three workers more than there are cores, because many tests wait. The programs that tests run are
 # fetched meanwhile.
 PYTEST := $(BIN)/python -m tools.programs >/dev/null & \
-	$(BIN)/python -m pytest -n $(shell expr $$(nproc) + 1) --dist worksteal
+	$(BIN)/python -m pytest -n $(shell expr $$(nproc) + 3) --dist worksteal
 
 # Many processes start while tests run. Without garbage collection Helm takes a fifth less of the
 # processors, and Python does where it may keep what it compiled, which images often forbid.

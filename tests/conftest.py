@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent
 ON_OVMS = ("server", "ovms")
+WITH_A_BUILD = 1200
+"""Seconds: whichever test is the first waits for the demo, or for NNCF to be compiled."""
 
 pytest_plugins = ["pytester"]
 
@@ -49,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(marks[0])
         if is_thorough(path, fixtures):
             item.add_marker("thorough")
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(WITH_A_BUILD))
         ranks[item] = rank(marks[0])
         if item.get_closest_marker("ovms"):
             item.user_properties.append(ON_OVMS)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from bertqa_build.checkpoint_config import read_config
-from bertqa_build.checkpoint_weights import load_weights, require_computes
+from bertqa_build.checkpoint_weights import count, load_weights, require_computes
 from bertqa_build.errors import CheckpointError, MissingCheckpointError
 from bertqa_build.families import family_of
 from bertqa_build.quiet import quiet
@@ -90,8 +90,9 @@ def load_checkpoint(
     body = sorted(name for name in missing if name.partition(".")[0] not in family.head)
     if body:
         raise CheckpointError(
-            f"The checkpoint {source} lacks {len(body)} tensors of {family.name}, such as "
-            f"{body[0]}, which would be random. Download it again, or name a complete one."
+            f"The checkpoint {source} lacks {count(body, 'tensor')} of {family.name}, such as "
+            f"{body[0]}, and would have random values there. Download it again, or name a "
+            "complete one."
         )
     if missing and needs_head:
         raise CheckpointError(

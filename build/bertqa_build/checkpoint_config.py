@@ -41,7 +41,7 @@ def read_config(folder: Path, source: str, max_seq_len: int) -> Any:
     except Exception as error:  # whatever transformers makes of a foreign value
         raise CheckpointError(
             f"The {CONFIG_FILE} of the checkpoint {source} is not that of a {family.name} model: "
-            f"{_first_line(error)}.",
+            f"{first_line(error)}.",
             detail=str(error),
         ) from error
     if positions is not None and max_seq_len > len(positions):
@@ -55,25 +55,48 @@ def read_config(folder: Path, source: str, max_seq_len: int) -> Any:
 
 
 def require_not_a_pointer(path: Path) -> None:
-    """Refuse a file that Git LFS has not replaced by its contents.
+    """Refuse a file that cannot be read, or that Git LFS has not replaced by its contents.
 
     Args:
         path: A file of a checkpoint.
 
     Raises:
-        CheckpointError: It is a pointer.
+        CheckpointError: It cannot be read, or is a pointer.
     """
-    with path.open("rb") as file:
-        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            raise CheckpointError(
-                f"{path} is a pointer of Git LFS, not the file itself: run `git lfs pull` in its "
-                "repository."
-            )
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(_LFS_POINTER))
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be read: {error.strerror}. Copy the checkpoint again, with the files "
+            "that its links lead to.",
+            detail=str(error),
+        ) from error
+    if begin == _LFS_POINTER:
+        raise CheckpointError(
+            f"{path} is a pointer of Git LFS, not the file itself: run `git lfs pull` in its "
+            "repository."
+        )
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error of another library says, in one line without a full stop.
+
+    Args:
+        error: The error.
+
+    Returns:
+        Its last line, or its type where it says nothing.
+    """
+    if isinstance(error, KeyError):
+        return f"{error} is not known"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__).rstrip(".")
 
 
 def _read(folder: Path, source: str) -> dict[str, Any]:
     path = folder / CONFIG_FILE
-    if not path.is_file():
+    if not path.is_file() and not path.is_symlink():
         if (folder / ADAPTER_CONFIG_FILE).is_file():
             raise CheckpointError(
                 f"{source} is the directory of an adapter, not of a checkpoint: name it with "
@@ -83,9 +106,14 @@ def _read(folder: Path, source: str) -> dict[str, Any]:
             f"{folder} is not a checkpoint in Hugging Face layout: its {CONFIG_FILE} is missing."
         )
     require_not_a_pointer(path)
+    if (folder / ADAPTER_CONFIG_FILE).is_file():
+        raise CheckpointError(
+            f"{folder} holds both a checkpoint and an adapter ({ADAPTER_CONFIG_FILE}). Move the "
+            "adapter into a directory of its own, and name it with `adapter:` to merge it."
+        )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{folder} is not a checkpoint in Hugging Face layout: its {CONFIG_FILE} cannot be "
             "read.",
@@ -101,8 +129,8 @@ def _read(folder: Path, source: str) -> dict[str, Any]:
 
 def _family(config: dict[str, Any], source: str) -> Family:
     """Return the family of a configuration that says nothing that would be passed over."""
-    quantization = config.get("quantization_config") or config.get("compression_config")
-    if quantization:
+    found = [config.get(f"{what}_config") for what in ("quantization", "compression")]
+    for quantization in (each for each in found if each is not None):
         method = quantization.get("quant_method") if isinstance(quantization, dict) else None
         raise CheckpointError(
             f"The checkpoint {source} was quantised by another library ({method or 'unknown'}, see "
@@ -145,8 +173,3 @@ def _family(config: dict[str, Any], source: str) -> Family:
             f"built: a {family.name} model has absolute positions. Name a checkpoint that has them."
         )
     return family
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__).rstrip(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from bertqa.artifact import synthetic_inputs
-from bertqa_build.checkpoint_config import require_not_a_pointer
+from bertqa_build.checkpoint_config import first_line, require_not_a_pointer
 from bertqa_build.errors import CheckpointError
 from bertqa_build.families import Family
 from bertqa_build.model import SpanModel
@@ -29,6 +30,10 @@ _SHORT_EXAMPLE = 16
 _FLOATS = frozenset(
     {"F16", "F32", "F64", "BF16", torch.float16, torch.float32, torch.float64, torch.bfloat16}
 )
+_MOST_LAYERS = 1000
+_SMALL = 100_000_000
+"""Parameters that any machine has room for."""
+
 _DOUBLES = frozenset({"F64", torch.float64})
 _POSITIONS = "position_ids"
 
@@ -92,7 +97,9 @@ def load_weights(
             or are not those of the family.
     """
     notes = []
-    if _require_floats(_weight_files(folder, source), source):
+    files = _weight_files(folder, source)
+    _require_can_be_made(family, config, files, source)
+    if _require_floats(files, source):
         notes.append("its float64 tensors were rounded to FP32")
     model, loading = _load(config, folder, source)
     missing = set(loading["missing_keys"])
@@ -100,7 +107,7 @@ def load_weights(
         if needs_head or not _is_head(family, name):
             raise CheckpointError(
                 f"The checkpoint {source} does not fit its config.json: {name} has the shape "
-                f"{list(found)}, and a {family.name} model for questions has {list(expected)}."
+                f"{list(found)}, and {family.name} for questions has {list(expected)}."
             )
         missing.add(name)
         notes.append(f"a new head takes the place of its {name} with {found[0]} outputs")
@@ -108,9 +115,9 @@ def load_weights(
     strangers = [name for name in dropped if not _is_of_another_task(model, name)]
     if strangers:
         raise CheckpointError(
-            f"The checkpoint {source} has {_count(strangers, 'tensor')} that a {family.name} model "
-            f"has no place for: {_listed(strangers)}. Without them it would compute something "
-            "else; name a checkpoint of the plain architecture."
+            f"The checkpoint {source} has {count(strangers, 'tensor')} that the {family.name} "
+            f"model has no place for: {_listed(strangers)}. Without them it would compute "
+            "something else; name a checkpoint of the plain architecture."
         )
     heads = sorted({_own_name(model, name).partition(".")[0] for name in dropped} - {_POSITIONS})
     heads = [head for head in heads if head in _OTHER_HEADS - {"pooler"}]
@@ -155,10 +162,39 @@ def require_computes(model: PreTrainedModel, source: str) -> None:
         )
 
 
+def _require_can_be_made(family: Family, config: Any, files: list[Path], source: str) -> None:
+    """Refuse a configuration of no model, or of one that is far larger than its weights.
+
+    The model is made without memory for its tensors.
+    """
+    try:
+        layers = config.num_hidden_layers
+        if layers > _MOST_LAYERS:
+            raise ValueError(f"num_hidden_layers is {layers}")
+        own = copy.deepcopy(config)
+        own._attn_implementation = "eager"
+        with quiet(), torch.device("meta"):
+            model: Any = family.model_class(own)
+        parameters = sum(each.numel() for each in model.parameters())
+    except Exception as error:  # whatever PyTorch makes of foreign settings
+        raise CheckpointError(
+            f"No {family.name} model can be made from the config.json of the checkpoint {source}: "
+            f"{first_line(error)}. Use the file that was written with the weights.",
+            detail=str(error),
+        ) from error
+    stored = sum(path.stat().st_size for path in files)
+    if parameters > max(stored, _SMALL):
+        raise CheckpointError(
+            f"The checkpoint {source} does not fit its config.json, which describes a model of "
+            f"{parameters:,} parameters; its weights have {stored:,} bytes. Use the config.json "
+            "that was written with them."
+        )
+
+
 def _weight_files(folder: Path, source: str) -> list[Path]:
     """Return the files with the weights, all of which exist and hold more than a pointer."""
     for name in _FILES:
-        if (folder / name).is_file():
+        if (folder / name).is_file() or (folder / name).is_symlink():
             files = [folder / name]
             break
         if (folder / f"{name}{_INDEX_SUFFIX}").is_file():
@@ -184,17 +220,20 @@ def _weight_files(folder: Path, source: str) -> list[Path]:
 def _shards(index: Path, source: str) -> list[Path]:
     require_not_a_pointer(index)
     try:
-        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        shards = sorted(index.parent / name for name in set(places.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        content = json.loads(index.read_text(encoding="utf-8"))
+        shards = sorted(index.parent / name for name in set(content["weight_map"].values()))
+        if not shards or not isinstance(content["metadata"], dict):
+            raise ValueError("weight_map is empty, or metadata is not an object")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
-            f"The checkpoint {source} cannot be read: {index} is not an index of shards.",
+            f"The checkpoint {source} cannot be read: {index} is not an index of "
+            "shards. Write the checkpoint again with `save_pretrained` of transformers.",
             detail=str(error),
         ) from error
     missing = [path.name for path in shards if not path.is_file()]
     if missing:
         raise CheckpointError(
-            f"The checkpoint {source} is not complete: of its {_count(shards, 'shard')}, "
+            f"The checkpoint {source} is not complete: of its {count(shards, 'shard')}, "
             f"{len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {_listed(missing)}. "
             "Download it again."
         )
@@ -223,6 +262,9 @@ def _types(path: Path, source: str) -> dict[str, Any]:
             with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
                 return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
         state = torch.load(path, map_location="meta", weights_only=True)
+        for name, tensor in state.items():
+            if not isinstance(name, str) or tensor.layout != torch.strided:
+                raise TypeError(f"{name!r} is not the name of a dense tensor")
         return {name: tensor.dtype for name, tensor in state.items()}
     except SafetensorError as error:
         raise CheckpointError(
@@ -233,8 +275,8 @@ def _types(path: Path, source: str) -> dict[str, Any]:
     except Exception as error:  # PyTorch raises whatever a damaged pickle makes
         raise CheckpointError(
             f"The weights of the checkpoint {source} cannot be loaded: {path} is damaged, or "
-            "contains other things than tensors, which are not loaded because a pickle may run "
-            "code. Download it again, or where you trust it, write it as safetensors.",
+            "contains other things than dense tensors, which are not loaded because a pickle may "
+            "run code. Download it again, or where you trust it, write it as safetensors.",
             detail=str(error),
         ) from error
 
@@ -253,7 +295,8 @@ def _load(config: Any, folder: Path, source: str) -> tuple[PreTrainedModel, dict
             )
     except Exception as error:  # whatever transformers makes of foreign settings
         raise CheckpointError(
-            f"The weights of the checkpoint {source} in {folder} cannot be loaded.",
+            f"The weights of the checkpoint {source} cannot be loaded: {first_line(error)}. Write "
+            "it again with `save_pretrained` of transformers.",
             detail=str(error),
         ) from error
     model, loading = loaded
@@ -273,7 +316,16 @@ def _is_of_another_task(model: PreTrainedModel, name: str) -> bool:
     return first in _OTHER_HEADS or name.endswith(f".{_POSITIONS}")
 
 
-def _count(items: list[Any], noun: str) -> str:
+def count(items: list[Any], noun: str) -> str:
+    """Return how many items there are.
+
+    Args:
+        items: What is counted.
+        noun: What one of them is called.
+
+    Returns:
+        A number and the noun, such as "2 tensors".
+    """
     return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 

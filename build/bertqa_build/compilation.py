@@ -1,9 +1,11 @@
-"""NNCF's quantisers in C++, which are compiled once on each machine."""
+"""NNCF's quantisers in C++, which are compiled once in each environment of Python."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from nncf.torch.quantization.extensions import (
     QuantizedFunctionsCPULoader,
     QuantizedFunctionsCUDALoader,
 )
+from torch.utils.cpp_extension import get_default_build_root
 
 from bertqa.artifact import file_lock
 from bertqa_build.errors import BuildError
@@ -26,6 +29,7 @@ from bertqa_build.quiet import quiet
 _COMPILATION_TIMEOUT = 600
 """Seconds. On two busy cores the compilation takes minutes, and NNCF allows itself one."""
 
+_DIRECTORY_VARIABLE = "TORCH_EXTENSIONS_DIR"
 _TORCH_LOCK = "lock"
 _OWN_LOCK = "bert-qa.lock"
 
@@ -35,7 +39,9 @@ def compiled_quantizers() -> Iterator[None]:
     """Compile NNCF's quantisers before the block if there are none yet, which takes up to a minute.
 
     `NNCF_EXTENSION_LOAD_TIMEOUT` in the environment is the limit in seconds; without it the limit
-    is longer here than NNCF's own. The first `ninja` on PATH is the one that NNCF depends on:
+    is longer here than NNCF's own. `TORCH_EXTENSIONS_DIR` is where they are kept; without it that
+    is a directory of this environment's own in PyTorch's cache, because two environments that share
+    one compile again at each turn. The first `ninja` on PATH is the one that NNCF depends on:
     another version would compile again what this one compiled.
 
     PyTorch locks the directory by a file that outlives a process that is killed, and waits for it
@@ -47,7 +53,8 @@ def compiled_quantizers() -> Iterator[None]:
     """
     limit = os.environ.get(_TIMEOUT_VARIABLE, str(_COMPILATION_TIMEOUT))
     path = os.pathsep.join([ninja.BIN_DIR, os.environ.get("PATH", os.defpath)])
-    with _environment({_TIMEOUT_VARIABLE: limit, "PATH": path}):
+    kept = os.environ.get(_DIRECTORY_VARIABLE, str(_own_directory()))
+    with _environment({_TIMEOUT_VARIABLE: limit, _DIRECTORY_VARIABLE: kept, "PATH": path}):
         try:
             with quiet(), _turn():
                 QuantizedFunctionsCPU.get("Quantize_forward")
@@ -60,6 +67,13 @@ def compiled_quantizers() -> Iterator[None]:
                 "command again.",
                 detail=str(error),
             ) from error
+
+
+def _own_directory() -> Path:
+    """Return where this environment keeps what it compiles, which no other one shares."""
+    name = "\n".join((sys.prefix, sys.version, torch.__version__))
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return Path(get_default_build_root(), f"bert-qa-{digest[:8]}")
 
 
 @contextmanager

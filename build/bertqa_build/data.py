@@ -337,7 +337,8 @@ def _labelled(
         begin, end = window.offsets.T
         spans = []
         for first, last in golds:
-            inside = np.flatnonzero((begin >= first) & (end <= last))
+            # A token of white space alone ends before it begins, and is no part of an answer.
+            inside = np.flatnonzero((begin >= first) & (end <= last) & (begin < end))
             if len(inside) and begin[inside[0]] == first and end[inside[-1]] == last:
                 spans.append((int(inside[0]), int(inside[-1])))
         yield window, tuple(spans)

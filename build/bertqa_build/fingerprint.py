@@ -10,7 +10,6 @@ from importlib.metadata import version as package_version
 from typing import Any
 
 from bertqa.artifact import sha256_of
-from bertqa.evaluation import SquadDataset
 from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.data import RecipeData, key_of
 from bertqa_build.recipe import DataSource, Recipe
@@ -50,9 +49,7 @@ def read_data(data: RecipeData) -> DataDigests:
         if key_of(source) not in digests:
             dataset = data.dataset(source)
             digests[key_of(source)] = (
-                sha256_of(recipe.data_path(source))
-                if isinstance(source, str)
-                else _questions_digest(dataset)
+                sha256_of(recipe.data_path(source)) if isinstance(source, str) else dataset.sha256
             )
     return digests
 
@@ -114,14 +111,6 @@ def _digest(**parts: Any) -> str:
 
 def _sources(data: DataDigests, sources: Iterable[DataSource]) -> list[str]:
     return [data[key_of(source)] for source in sources]
-
-
-def _questions_digest(dataset: SquadDataset) -> str:
-    digest = hashlib.sha256()
-    for each in dataset:
-        answers = [[answer.text, answer.start] for answer in each.answers]
-        digest.update(json.dumps([each.id, each.question, each.context, answers]).encode())
-    return digest.hexdigest()
 
 
 def _checkpoint_digest(checkpoint: Checkpoint) -> str:

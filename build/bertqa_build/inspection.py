@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 import onnx
 import openvino as ov
 from google.protobuf.message import DecodeError
-from tokenizers import Tokenizer
 
 from bertqa.artifact import (
     IR_FILE,
@@ -23,11 +21,10 @@ from bertqa.artifact import (
     Repository,
     VersionManifest,
     onnx_model_name,
-    synthetic_inputs,
 )
 from bertqa.errors import ModelLoadError
-from bertqa.evaluation import Samples, take_turns, time_call
 from bertqa.runtime.openvino import INTEGER, OpenVINOEngine, executed_operations
+from bertqa_build.speed import time_windows
 
 ATTENTION = "ScaledDotProductAttention"
 _ATTENTION_INPUTS = ("queries", "keys", "values")
@@ -213,27 +210,9 @@ def measure_speed(
         version: OpenVINOEngine(repository.require_version(version) / IR_FILE, version=version)
         for version in versions
     }
-    words = {
-        version: Tokenizer.from_str(engine.info.tokenizer_json).get_vocab_size()
-        for version, engine in engines.items()
-    }
     speeds: dict[int, list[Speed]] = {version: [] for version in engines}
     for tokens in lengths:
-        inputs = {
-            version: synthetic_inputs(1, tokens, names=engine.inputs, ids=range(words[version]))
-            for version, engine in engines.items()
-        }
-        for version, engine in engines.items():
-            engine.run(inputs[version])  # The first call compiles kernels.
-        seconds = take_turns(
-            {
-                version: partial(time_call, partial(engine.run, inputs[version]))
-                for version, engine in engines.items()
-            },
-            repeats,
-        )
-        for version, values in seconds.items():
-            samples = Samples(tuple(values))
+        for version, samples in time_windows(engines, tokens, repeats).items():
             speeds[version].append(Speed(tokens, 1, samples.median, samples.spread))
     return speeds
 

@@ -6,9 +6,8 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, TrainerCallback
@@ -23,7 +22,6 @@ from bertqa.artifact import (
     GateResult,
     ModelInfo,
     Repository,
-    Scores,
     VersionManifest,
     acquire,
     file_lock,
@@ -31,7 +29,6 @@ from bertqa.artifact import (
     onnx_model_name,
     require_sound,
 )
-from bertqa.errors import RepositoryError
 from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa_build.checkpoint import load_checkpoint
@@ -40,14 +37,23 @@ from bertqa_build.errors import BuildError
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.families import family_of
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data, toolchain
-from bertqa_build.gate import judge, require_passed
+from bertqa_build.gate import (
+    Loss,
+    judge,
+    judge_again,
+    require_judging,
+    require_passed,
+    require_possible,
+)
 from bertqa_build.model import SpanModel
 from bertqa_build.processes import from_first, is_first
 from bertqa_build.progress import ProgressCallback
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
+from bertqa_build.result import BuildResult, BuiltVersion, Scored
 from bertqa_build.sanity import require_known, require_same_logits, unknown_share
 from bertqa_build.scoring import score_onnx, score_openvino
+from bertqa_build.speed import latency_ratio
 from bertqa_build.stages import finetune, quantize_and_train
 
 FP32 = "FP32"
@@ -61,37 +67,6 @@ _COPIES = 4
 """How often a build holds a model on disk at once: IR and ONNX, made and staged."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltVersion:
-    """A version that a build published, or that it found there already (`present`)."""
-
-    version: int
-    precision: str
-    scores: Scores
-    directory: Path
-    present: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what goes into JSON output."""
-        return {**asdict(self), "scores": self.scores.to_dict(), "directory": str(self.directory)}
-
-
-@dataclass(frozen=True, slots=True)
-class BuildResult:
-    """The two versions that a recipe makes, and how the gate judged the second."""
-
-    fp32: BuiltVersion
-    int8: BuiltVersion
-    gate: GateResult | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what goes into JSON output."""
-        return {
-            "versions": [self.fp32.to_dict(), self.int8.to_dict()],
-            "gate": self.gate and self.gate.to_dict(),
-        }
 
 
 def build(
@@ -115,7 +90,7 @@ def build(
         on_progress: Called with each stage, and how far it is.
 
     Returns:
-        The two versions, and what the gate found.
+        The two versions, and what the gate found of each.
 
     Raises:
         BuildError: The build stopped; its kinds say at what.
@@ -156,12 +131,15 @@ class _Build:
         int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
         with self._alone():
             fp32, int8 = from_first(lambda: (self._find(fp32_print), self._find(int8_print)))
+            if fp32 is not None:
+                require_possible(self.recipe.gate, fp32.scores)
             if fp32 is None or int8 is None:
                 from_first(self._require_room)
                 model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
                 fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_print))
+                require_possible(self.recipe.gate, fp32.scores)
                 int8 = int8 or self._make_int8(model, fp32, int8_print)
-        return BuildResult(fp32, int8, self.repository.manifest(int8.version).gate)
+        return BuildResult(fp32, int8)
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""
@@ -171,6 +149,7 @@ class _Build:
         self.data = RecipeData(recipe)
         self.digests = read_data(self.data)
         self.dataset = self.data.dataset(recipe.data.evaluation)
+        require_judging(recipe.gate, self.dataset)
         self.checkpoint = load_checkpoint(
             recipe.source,
             adapter=recipe.adapter_path,
@@ -182,7 +161,7 @@ class _Build:
         self._require_sane()
 
     def _require_sane(self) -> None:
-        """Say what was left out of the checkpoint, and that its tokenizer knows the language."""
+        """Report what was left out of the checkpoint, and refuse a tokenizer that lacks words."""
         for note in self.checkpoint.notes:
             self._report(f"Of {self.checkpoint.description}, {note}")
         share = unknown_share(self.checkpoint.tokenizer_json, self.dataset)
@@ -200,8 +179,8 @@ class _Build:
         )
 
     def _make_fp32(self, model: PreTrainedModel, fingerprint: str) -> BuiltVersion:
-        version = _Version(FP32, fingerprint, SpanModel(model), quantized=False)
-        return self._publish(self._export(version))
+        exported = self._export(_Version(FP32, fingerprint, SpanModel(model), quantized=False))
+        return self._publish(exported, gate=self._judge(exported))
 
     def _make_int8(
         self, model: PreTrainedModel, parent: BuiltVersion, fingerprint: str
@@ -222,16 +201,32 @@ class _Build:
     def _judge_int8(
         self, module: SpanModel, parent: BuiltVersion, fingerprint: str
     ) -> BuiltVersion:
-        version = _Version(INT8, fingerprint, module, quantized=True)
-        exported = self._export(version)
-        gate = judge(
-            exported.scores,
-            parent.scores,
-            max_f1_drop=self.recipe.gate.max_f1_drop,
-            force=self.force,
+        exported = self._export(_Version(INT8, fingerprint, module, quantized=True))
+        loss = Loss.between(
+            exported.scored,
+            Scored.published(self.repository.manifest(parent.version)),
+            self._latency_ratio(exported.artefacts.ir, parent.directory),
         )
-        require_passed(gate, exported.scores, exported.artefacts.ir.parent)
-        return self._publish(exported, parent=parent.version, gate=gate)
+        return self._publish(exported, parent=parent.version, gate=self._judge(exported, loss))
+
+    def _judge(self, exported: _Exported, loss: Loss | None = None) -> GateResult:
+        """Return what the gate finds, unless it refuses the version."""
+        scores, folder = exported.scored.scores, exported.artefacts.ir.parent
+        gate = judge(scores, self.recipe.gate, loss=loss, force=self.force)
+        require_passed(
+            gate,
+            scores,
+            f"The {exported.version.precision} version is not published",
+            f"It is kept in {folder}. --force publishes it all the same.",
+        )
+        return gate
+
+    def _latency_ratio(self, ir: Path, parent: Path) -> float | None:
+        """Return an IR's time for a window over its parent's, where the gate asks for it."""
+        if self.recipe.gate.max_latency_ratio is None or not (parent / IR_FILE).exists():
+            return None
+        self._report("Timing both versions in turns")
+        return latency_ratio(ir, parent / IR_FILE, self.recipe.model.max_seq_len)
 
     def _export(self, version: _Version) -> _Exported:
         """Write both formats, and score each file as it is then published."""
@@ -268,7 +263,7 @@ class _Build:
         )
 
     def _publish(
-        self, exported: _Exported, *, parent: int | None = None, gate: GateResult | None = None
+        self, exported: _Exported, *, parent: int | None = None, gate: GateResult
     ) -> BuiltVersion:
         version = exported.version
         self._report(f"Publishing {version.precision}")
@@ -280,7 +275,8 @@ class _Build:
             source=self.checkpoint.description,
             published="",
             files={},
-            scores=exported.scores,
+            scores=exported.scored.scores,
+            evidence=exported.scored.evidence,
             parent=parent,
             gate=gate,
             recipe=self.recipe.model_dump(mode="json"),
@@ -293,11 +289,11 @@ class _Build:
             self.repository,
             exported.artefacts,
             manifest,
-            onnx_scores=exported.onnx_scores,
+            onnx=exported.onnx,
             on_progress=self.on_progress,
         )
         shutil.rmtree(exported.artefacts.ir.parent)
-        return self._built(number, present=False)
+        return BuiltVersion.of(self.repository, number, present=False)
 
     def _find(self, fingerprint: str) -> BuiltVersion | None:
         """Return the newest version that was made of the same inputs."""
@@ -305,19 +301,24 @@ class _Build:
             if entry.manifest is None:
                 logger.warning("Version %d is passed over: %s", entry.number, entry.remarks[0])
             elif entry.manifest.inputs_sha256 == fingerprint:
-                return self._built(entry.number, present=True)
+                self._judge_again(entry.number, entry.manifest)
+                return BuiltVersion.of(self.repository, entry.number, present=True)
         return None
 
-    def _built(self, number: int, *, present: bool) -> BuiltVersion:
-        manifest = self.repository.manifest(number)
-        if manifest.scores is None:
-            raise RepositoryError(f"Version {number} was published without scores.")
-        return BuiltVersion(
-            version=number,
-            precision=manifest.precision,
-            scores=manifest.scores,
-            directory=self.repository.version_dir(number),
-            present=present,
+    def _judge_again(self, number: int, manifest: VersionManifest) -> None:
+        """Refuse a published version that the recipe's gate of now refuses, but one by force."""
+        before = manifest.gate
+        if manifest.scores is None or self.force or (before and before.forced):
+            return
+        ratio = before.latency_ratio if before else None
+        if ratio is None and manifest.parent is not None:
+            ir = self.repository.version_dir(number) / IR_FILE
+            ratio = self._latency_ratio(ir, self.repository.version_dir(manifest.parent))
+        require_passed(
+            judge_again(manifest, self.recipe.gate, ratio),
+            manifest.scores,
+            f"The recipe makes version {number}, which is published, but its gate refuses that",
+            "Nothing was changed. --force takes the version all the same.",
         )
 
     def _require_room(self) -> None:
@@ -374,5 +375,5 @@ class _Version:
 class _Exported:
     version: _Version
     artefacts: Artefacts
-    scores: Scores
-    onnx_scores: Scores
+    scored: Scored
+    onnx: Scored

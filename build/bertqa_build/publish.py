@@ -15,12 +15,12 @@ from bertqa.artifact import (
     OvmsConfig,
     Repository,
     RepositoryWriter,
-    Scores,
     VersionManifest,
     onnx_model_name,
     require_sound,
 )
 from bertqa.errors import RepositoryError
+from bertqa_build.result import Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def publish(
     artefacts: Artefacts,
     manifest: VersionManifest,
     *,
-    onnx_scores: Scores | None = None,
+    onnx: Scored | None = None,
     on_progress: OnProgress = ignore,
 ) -> int:
     """Publish a version, and a `config.json` that serves all versions where there is none.
@@ -56,7 +56,7 @@ def publish(
         artefacts: Its files.
         manifest: What is known of the IR; `model`, `version`, `format`, `files` and `published` are
             filled in.
-        onnx_scores: The scores of the ONNX model, None where it was not scored.
+        onnx: What the ONNX model scored, None where it was not.
         on_progress: Called when there is another writer to wait for.
 
     Returns:
@@ -67,9 +67,15 @@ def publish(
             to it. What was published before is as it was, and nothing is left behind.
     """
     ir = replace(manifest, model=MODEL_NAME, format="openvino")
-    onnx = replace(ir, model=onnx_model_name(MODEL_NAME), format="onnx", scores=onnx_scores)
+    twin = replace(
+        ir,
+        model=onnx_model_name(MODEL_NAME),
+        format="onnx",
+        scores=onnx.scores if onnx else None,
+        evidence=onnx.evidence if onnx else None,
+    )
     drafts = [
-        Draft(onnx, {ONNX_FILE: artefacts.onnx}),
+        Draft(twin, {ONNX_FILE: artefacts.onnx}),
         Draft(ir, {IR_FILE: artefacts.ir, WEIGHTS_FILE: artefacts.weights}),
     ]
     require_sound(repository, *(draft.manifest.model for draft in drafts))

@@ -161,9 +161,28 @@ class Quantization(_Section):
 
 
 class Gate(_Section):
-    """What a version may lack and still be published."""
+    """What a version has to reach to be published."""
 
-    max_f1_drop: float = Field(default=0.5, ge=0, le=100, description="Points of F1, in percent.")
+    min_f1: float = Field(
+        default=20.0,
+        ge=0,
+        le=100,
+        description="F1 of every version, in percent, also on the answerable questions alone.",
+    )
+    min_exact_match: float = Field(
+        default=5.0, ge=0, le=100, description="Exact match of every version, likewise."
+    )
+    max_f1_drop: float = Field(
+        default=0.5, ge=0, le=100, description="Points of F1 that INT8 may lose against FP32."
+    )
+    min_f1_ratio: float | None = Field(
+        default=None, ge=0, le=1.5, description="F1 of INT8 over that of FP32."
+    )
+    max_latency_ratio: float | None = Field(
+        default=None,
+        ge=0.05,
+        description="Time of INT8 for a window of `model.max_seq_len` tokens over that of FP32.",
+    )
     max_unknown: float = Field(
         default=5.0,
         ge=0,

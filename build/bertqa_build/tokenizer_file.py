@@ -36,16 +36,17 @@ def load_tokenizer(folder: Path, source: str, vocabulary: int) -> str:
         The text, without truncation and padding.
 
     Raises:
-        CheckpointError: There is no tokenizer, it cannot be read, does not fit the model, does not
-            join a question and a context, or pads on the left.
+        CheckpointError: The tokenizer is missing or cannot be read; it does not fit the model; it
+            does not join a question and a context; or it pads on the left.
     """
-    if not any(path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)):
+    files = [path for pattern in TOKENIZER_FILES for path in sorted(folder.glob(pattern))]
+    if not files:
         raise CheckpointError(
             f"The checkpoint {source} has no tokenizer: {folder} contains none of "
             f"{', '.join(TOKENIZER_FILES)}. Copy those of the model that it was trained from."
         )
     path = folder / TOKENIZER_FILE
-    for found in (path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)):
+    for found in files:
         require_not_a_pointer(found)
     try:
         if path.is_file():
@@ -90,6 +91,6 @@ def load_tokenizer(folder: Path, source: str, vocabulary: int) -> str:
 def _pads_left(folder: Path) -> bool:
     try:
         settings = json.loads((folder / _SETTINGS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(settings, dict) and settings.get("padding_side") == "left"

@@ -47,6 +47,8 @@ EXTRA_OF_MODULE = {
 
 _ALTERNATIVE = re.compile(r" or (\w+)=(?!\w)")
 _KEYWORD = re.compile(r"\b([a-z]\w*)=(?![\w=])(?=(['\"])?)")
+# `bertqa.TLS` holds what are options of the command: "ca= of TLS" becomes "--ca".
+_OF_TLS = re.compile(r"(?<==) of TLS\b")
 _SUBJECT = re.compile(r"^([a-z]\w*)(?= (?:is|are|has|needs) )")
 
 
@@ -98,7 +100,7 @@ def in_command_words(message: str, options: Mapping[str, str]) -> str:
     def option(found: re.Match[str]) -> str:
         return options.get(found[1], found[1]) + (" " if found.re is _KEYWORD and found[2] else "")
 
-    text = _ALTERNATIVE.sub(alternative, message)
+    text = _ALTERNATIVE.sub(alternative, _OF_TLS.sub("", message))
     return _SUBJECT.sub(option, _KEYWORD.sub(option, text))
 
 

@@ -16,7 +16,14 @@ from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
 from bertqa.artifact import Repository as ModelRepository
 from bertqa.errors import TokenizerError
-from bertqa.transport import Security, Token, Transport, open_transport
+from bertqa.transport import (
+    Security,
+    ServedVersion,
+    Token,
+    Transport,
+    open_transport,
+    served_versions,
+)
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.token_file import TokenFile
 from bertqa_cli.values import (
@@ -104,7 +111,9 @@ def _file_option(help_: str, variable: str) -> Any:
 
 _Url = Annotated[
     str | None,
-    _connection_option("The server: host:port, grpc://, grpcs://, http:// or https://.", "URL"),
+    _connection_option(
+        "The server: host:port, grpc://, grpcs://, dns:///, dnss:///, http:// or https://.", "URL"
+    ),
 ]
 
 
@@ -283,6 +292,20 @@ class ConnectionOptions:
             except KeyboardInterrupt:
                 opened.pop_all()  # Closing waits for what the server has not answered.
                 raise
+
+    def served_versions(self) -> list[ServedVersion]:
+        """Return the versions of the model that the server at `address` knows.
+
+        Raises:
+            BertQAError: What `bertqa.transport.served_versions` raises.
+        """
+        return served_versions(
+            self.address,
+            self.model,
+            metadata_url=self.metadata_url,
+            timeout=self.timeout,
+            security=self.security(),
+        )
 
     def open_transport(self) -> Transport:
         """Return an open transport without a client.

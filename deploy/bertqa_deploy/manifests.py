@@ -42,6 +42,8 @@ def check_manifest(
 
 
 def _figures(gate: GateResult) -> str:
+    if gate.reasons:
+        return "; ".join(gate.reasons)
     if gate.f1_drop is None or gate.max_f1_drop is None:
         return "it has no figures"
     return f"F1 fell by {gate.f1_drop:.2f} points, {gate.max_f1_drop:g} are allowed"

@@ -182,7 +182,7 @@ def test_a_checkpoint_that_is_not_whole_is_refused(checkpoint: Path) -> None:
     tensors = load_file(weights)
     del tensors["bert.encoder.layer.0.output.dense.weight"]
     save_file(tensors, weights, {"format": "pt"})
-    assert "lacks 1 tensors of BERT" in str(refusal(checkpoint))
+    assert "lacks 1 tensor of BERT" in str(refusal(checkpoint))
     weights.write_bytes(weights.read_bytes()[:100])
     assert "cannot be loaded" in str(refusal(checkpoint))
 

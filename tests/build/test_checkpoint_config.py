@@ -52,12 +52,19 @@ def edit(checkpoint: Path, **changes: Any) -> None:
             "has position_embedding_type 'relative_key_query', which cannot be built",
         ),
         ({"hidden_size": "32"}, "is not that of a BERT model: TypeError: Field 'hidden_size'"),
-        ({"hidden_size": 30}, "cannot be loaded"),
-        ({"num_attention_heads": 5}, "cannot be loaded"),
-        ({"hidden_act": "no_such"}, "cannot be loaded"),
+        ({"quantization_config": {}}, "was quantised by another library (unknown"),
+        ({"quantization_config": []}, "was quantised by another library (unknown"),
+        ({"hidden_size": 30}, "The hidden size (30) is not a multiple of the number"),
+        ({"num_attention_heads": 5}, "No BERT model can be made from the config.json"),
+        ({"hidden_act": "no_such"}, "'no_such' is not known. Use the file that was written with"),
+        ({"hidden_dropout_prob": 2.0}, "has to be between 0 and 1, but got 2.0"),
+        ({"pad_token_id": 99_999}, "Padding_idx must be within num_embeddings"),
+        ({"max_position_embeddings": 10**9}, "a model of 32,000,993,986 parameters; its weights"),
+        ({"hidden_size": 32_000}, "which describes a model of 9,"),
+        ({"num_hidden_layers": 10**7}, "num_hidden_layers is 10000000"),
         ({"num_hidden_layers": 3}, "lacks 16 tensors of BERT"),
-        ({"num_hidden_layers": 1}, "has 16 tensors that a BERT model has no place for"),
-        ({"type_vocab_size": 3}, "token_type_embeddings.weight has the shape [2, 32], and a BERT"),
+        ({"num_hidden_layers": 1}, "has 16 tensors that the BERT model has no place for"),
+        ({"type_vocab_size": 3}, "token_type_embeddings.weight has the shape [2, 32], and BERT"),
     ],
 )
 def test_a_config_that_is_not_of_the_model_is_refused(
@@ -76,6 +83,7 @@ def test_a_config_that_says_what_is_usual_is_taken(checkpoint: Path) -> None:
     ("text", "message"),
     [
         ("{", "its config.json cannot be read"),
+        ("[" * 100_000, "its config.json cannot be read"),
         ("[]", "its config.json does not hold an object"),
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
     ],
@@ -90,6 +98,8 @@ def test_a_config_that_cannot_be_read_is_refused(checkpoint: Path, text: str, me
 def test_the_directory_of_an_adapter_is_refused(tmp_path: Path) -> None:
     write_adapter(tmp_path)
     assert "is the directory of an adapter, not of a checkpoint" in refusal(tmp_path)
+    write_checkpoint(tmp_path)
+    assert "holds both a checkpoint and an adapter" in refusal(tmp_path)
 
 
 def test_one_type_of_tokens_is_enough(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,10 +92,10 @@ def test_tensors_without_a_place_are_refused_and_named(checkpoint: Path) -> None
     change(checkpoint, lambda tensors: tensors.update({name: torch.zeros(3, 3)}))
     for needs_head in (True, False):
         message = refusal(checkpoint, needs_head=needs_head)
-        assert f"has 1 tensor that a BERT model has no place for: {name}." in message
+        assert f"has 1 tensor that the BERT model has no place for: {name}." in message
     more = {f"verifier.{number}": torch.zeros(1) for number in range(5)}
     change(checkpoint, lambda tensors: tensors.update(more))
-    assert "has 6 tensors that a BERT model has no place for" in refusal(checkpoint)
+    assert "has 6 tensors that the BERT model has no place for" in refusal(checkpoint)
     assert "verifier.1 and 3 more." in refusal(checkpoint)
 
 
@@ -136,7 +137,7 @@ def test_a_classifier_gets_a_new_head(tmp_path: Path) -> None:
 def test_a_head_of_another_size_is_replaced_by_fine_tuning_only(checkpoint: Path) -> None:
     head = {"qa_outputs.weight": torch.zeros(3, 32), "qa_outputs.bias": torch.zeros(3)}
     change(checkpoint, lambda tensors: tensors.update(head))
-    assert "qa_outputs.bias has the shape [3], and a BERT model for questions has [2]" in (
+    assert "qa_outputs.bias has the shape [3], and BERT for questions has [2]" in (
         refusal(checkpoint)
     )
     loaded = load(checkpoint, needs_head=False)
@@ -166,8 +167,16 @@ def test_a_pickle_runs_no_code(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     as_pickle(checkpoint, own=Code())
-    assert "contains other things than tensors, which are not loaded" in refusal(checkpoint)
+    assert "contains other things than dense tensors, which are not loaded" in refusal(checkpoint)
     assert not Path("ran").exists()
+
+
+def test_tensors_that_are_sparse_or_have_no_names_are_refused(checkpoint: Path) -> None:
+    tensors: dict[Any, Tensor] = dict(load_file(checkpoint / WEIGHTS))
+    (checkpoint / WEIGHTS).unlink()
+    for changes in ({QUERY: tensors[QUERY].to_sparse()}, {3: tensors[QUERY]}):
+        torch.save({**tensors, **changes}, checkpoint / PICKLE)
+        assert "contains other things than dense tensors" in refusal(checkpoint)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut short"])
@@ -186,9 +195,22 @@ def test_a_missing_shard_is_named(checkpoint: Path) -> None:
     first.unlink()
     assert f"1 is missing: {first.name}. Download it again." in refusal(checkpoint)
     index = checkpoint / f"{WEIGHTS}.index.json"
-    for text in ("{", "[]", '{"weight_map": 3}', '{"weight_map": {"a": 1}}'):
+    shards = '{"metadata": {}, "weight_map": '
+    for text in (
+        *("{", "[]", '{"weight_map": {"a": "b"}}', "[" * 100_000),
+        *(f"{shards}{places}}}" for places in ("3", '{"a": 1}', "{}")),
+    ):
         index.write_text(text, encoding="utf-8")
         assert f"{index} is not an index of shards" in refusal(checkpoint)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "config.json"])
+def test_a_link_to_no_file_is_named(checkpoint: Path, name: str) -> None:
+    (checkpoint / name).unlink()
+    (checkpoint / name).symlink_to("blobs/0")
+    message = refusal(checkpoint)
+    assert message.startswith(f"{checkpoint / name} cannot be read: No such file or directory. ")
+    assert message.endswith("with the files that its links lead to.")
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, PICKLE, f"{WEIGHTS}.index.json", "tokenizer.json"])

@@ -77,3 +77,18 @@ def test_one_ninja_compiles_whatever_the_path_says(
     with compiled_quantizers():
         assert shutil.which("ninja") == str(Path(ninja.BIN_DIR, "ninja"))
     assert shutil.which("ninja") == str(other)
+
+
+def test_each_environment_keeps_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "TORCH_EXTENSIONS_DIR"
+    kept = {}
+    monkeypatch.delenv(name, raising=False)
+    for prefix in (sys.prefix, str(tmp_path)):
+        monkeypatch.setattr(sys, "prefix", prefix)
+        with compiled_quantizers():
+            kept[prefix] = os.environ[name]
+    assert len(set(kept.values())) == 2
+    assert name not in os.environ
+    monkeypatch.setenv(name, str(tmp_path))
+    with compiled_quantizers():
+        assert os.environ[name] == str(tmp_path)

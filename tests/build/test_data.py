@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from bertqa_build.data import (
 from bertqa_build.recipe import Data, HubDataset, Recipe
 from tests.support.checkpoints import CONTEXT, QUESTIONS, write_squad
 from tests.support.models import tokenizer_json
+from tests.support.trained_tokenizers import byte_pairs, json_of, unigram
 
 
 @pytest.fixture
@@ -270,3 +272,22 @@ def _one_answer(folder: Path, context: str, answer: str) -> Path:
     path = folder / "one.json"
     path.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}))
     return path
+
+
+@pytest.mark.parametrize("train", [unigram, byte_pairs], ids=lambda train: train.__name__)
+def test_no_label_is_on_a_token_of_white_space(
+    train: Callable[[], Tokenizer], tmp_path: Path
+) -> None:
+    path = _one_answer(tmp_path, "It is 😀😁 here.", "is")
+    made = training_windows(
+        read_squad(path).questions,
+        json_of(train),
+        max_seq_len=64,
+        doc_stride=16,
+        max_question_len=16,
+        seed=0,
+    )
+    ids = made[0]["input_ids"]
+    tokens = [Tokenizer.from_str(json_of(train)).id_to_token(int(number)) for number in ids]
+    for label in ("start_positions", "end_positions"):
+        assert tokens[int(made[0][label])] not in ("▁", "Ġ")

@@ -36,7 +36,7 @@ source: checkpoint
 model: {max_seq_len: 96, doc_stride: 16, max_question_len: 32}
 data: {train: [squad.json], evaluation: squad.json}
 quantization: {calibration_windows: 4}
-gate: {max_f1_drop: 100, max_unknown: 10}
+gate: {min_f1: 0, min_exact_match: 0, max_f1_drop: 100, max_unknown: 10}
 """
 TRAINING = "{learning_rate: 0.001, max_windows: 8, batch_size: 4, max_seq_len: 96, doc_stride: 16}"
 WAYS = {

@@ -16,10 +16,10 @@ from bertqa._progress import Progress
 from bertqa.artifact import ModelInfo, Repository, file_lock, sha256_of
 from bertqa.client import QAClient
 from bertqa.errors import DataError, QualityGateError
-from bertqa.evaluation import evaluate, read_squad
+from bertqa.evaluation import QuestionScores, evaluate, read_squad
 from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine
-from bertqa_build.errors import BuildError
+from bertqa_build.errors import BuildError, RecipeError
 from bertqa_build.pipeline import build
 from bertqa_build.recipe import Recipe, load_recipe
 from tests.support.checkpoints import write_checkpoint, write_squad
@@ -202,6 +202,71 @@ def test_the_gate_refuses_keeps_and_can_be_overruled(copy: Path, inputs: Path) -
     assert (gate.passed, gate.forced) == (False, True)
     assert gate.f1_drop is not None
     assert gate.f1_drop > 0.5
+
+
+def test_a_random_model_is_published_by_force_alone(inputs: Path, tmp_path: Path) -> None:
+    """Its INT8 version is judged as any other: by the floors, and by what it lost."""
+    write_squad(tmp_path / "strange.json")
+    repository, work = Repository(tmp_path / "repository"), tmp_path / "work"
+    strange = f"data.evaluation={tmp_path / 'strange.json'}"
+    recipe = tiny(inputs, strange, "gate.max_f1_drop=1")
+    with pytest.raises(QualityGateError, match=r"FP32 .* not published.* gate\.min_f1 asks for 20"):
+        build(recipe, repository, work)
+    assert repository.versions() == []
+    assert len(list(work.glob("tiny/fp32-*/exported/*"))) == 3
+
+    result = build(recipe, repository, work, force=True)
+    for built in (result.fp32, result.int8):
+        assert built.gate is not None
+        assert (built.gate.passed, built.gate.forced) == (False, True)
+        assert any("gate.min_exact_match" in reason for reason in built.gate.reasons)
+        assert repository.manifest(built.version).gate == built.gate
+    assert result.int8.gate is not None
+    assert "4 questions are too few" in result.int8.gate.notes[0]
+    assert build(recipe, repository, work).int8.present, "its mark lets it through"
+
+
+def test_what_is_there_is_judged_by_the_limits_of_now(copy: Path, inputs: Path) -> None:
+    repository = Repository(copy / "repository")
+    drop = repository.manifest(2).gate
+    assert drop is not None
+    assert drop.f1_drop is not None
+    assert drop.f1_drop_low is not None
+    stricter = tiny(inputs, f"gate.max_f1_drop={max(drop.f1_drop - 0.1, 0)}", "gate.min_f1_ratio=1")
+    with pytest.raises(QualityGateError, match=r"makes version 2, which is published, but its"):
+        build(stricter, repository, copy / "work")
+    assert build(stricter, repository, copy / "work", force=True).int8.present
+    impossible = tiny(inputs, "gate.min_f1_ratio=1.01", "quantization.preset=performance")
+    with pytest.raises(RecipeError, match=r"No INT8 version can pass gate\.min_f1_ratio"):
+        build(impossible, repository, copy / "work")
+    assert repository.versions() == [1, 2]
+
+
+def test_the_gate_times_int8_in_turns_with_fp32(copy: Path, inputs: Path) -> None:
+    repository = Repository(copy / "repository")
+    preset = "quantization.preset=performance"
+    with pytest.raises(
+        QualityGateError, match=r"window takes .* gate\.max_latency_ratio allows 0\.05"
+    ):
+        build(tiny(inputs, preset, "gate.max_latency_ratio=0.05"), repository, copy / "work")
+    result = build(tiny(inputs, preset, "gate.max_latency_ratio=1000"), repository, copy / "work")
+    assert result.int8.gate is not None
+    assert result.int8.gate.latency_ratio is not None
+    assert 0.05 < result.int8.gate.latency_ratio < 1000
+
+
+def test_published_versions_are_compared_by_their_evidence(built: Path, inputs: Path) -> None:
+    """What the manifests have is what an evaluation of the files finds."""
+    repository, dataset = Repository(built / "repository"), read_squad(inputs / "evaluation.json")
+    for version, model in ((1, "bert-qa"), (2, "bert-qa"), (2, "bert-qa-onnx")):
+        manifest = repository.manifest(version, model)
+        assert manifest.scores is not None
+        assert manifest.evidence is not None
+        each = QuestionScores.read(manifest.evidence, manifest.scores)
+        assert each.dataset_sha256 == dataset.sha256
+        assert 100 * each.f1.mean() == pytest.approx(manifest.scores.f1)
+        assert 100 * each.exact_match.mean() == pytest.approx(manifest.scores.exact_match)
+    assert manifest.schema_version == 1
 
 
 def test_bad_data_is_refused_before_any_work(inputs: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ qat:
   max_seq_len: 96
   doc_stride: 16
   checkpoint_steps: 2
-gate: {max_f1_drop: 100, max_unknown: 10}
+gate: {min_f1: 0, min_exact_match: 0, max_f1_drop: 100, max_unknown: 10}
 """.replace(" &training", "")
 
 

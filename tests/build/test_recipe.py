@@ -87,6 +87,11 @@ def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
         (MINIMAL + "sed: 3\n", 4, "sed is not a key of a recipe. Did you mean seed?"),
         (MINIMAL + "seed: many\n", 4, "seed is 'many': input should be a valid integer"),
         (MINIMAL + "gate:\n\n  max_f1_drop: -3\n", 6, "gate.max_f1_drop is -3"),
+        # Limits that no version can meet.
+        (MINIMAL + "gate: {min_f1: 101}\n", 4, "gate.min_f1 is 101"),
+        (MINIMAL + "gate: {min_exact_match: 100.5}\n", 4, "gate.min_exact_match is 100.5"),
+        (MINIMAL + "gate: {min_f1_ratio: 1.6}\n", 4, "gate.min_f1_ratio is 1.6"),
+        (MINIMAL + "gate: {max_latency_ratio: 0}\n", 4, "gate.max_latency_ratio is 0"),
         (MINIMAL + "qat: {epochs: 1}\n", 4, "qat.learning_rate is missing"),
         (MINIMAL + "qat: 3\n", 4, "qat is 3: it should be a section with keys such as epochs"),
         (

@@ -127,6 +127,8 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     write_config(tmp_path, "xlm-roberta")
     (tmp_path / "sentencepiece.bpe.model").write_bytes(b"no model")
     assert "cannot be read" in refusal(tmp_path)
+    (tmp_path / "tokenizer.json").mkdir()
+    assert "tokenizer.json cannot be read: Is a directory" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("where", ["settings", "file"])

@@ -63,6 +63,10 @@ def test_statuses(error: BertQAError, status: Status) -> None:
             "TLS needs certificate= and key= together.",
             "TLS needs --certificate and --key together.",
         ),
+        (
+            "Pass the authority as ca= of TLS (certificate= and key= of TLS).",
+            "Pass the authority as --ca (--certificate and --key).",
+        ),
         ("timeout is -1, but it has to be above 0.", "--timeout is -1, but it has to be above 0."),
         ("Pass a greater timeout= to wait.", "Pass a greater --timeout to wait."),
         ("The split 1=90 sums to 90.", "The split 1=90 sums to 90."),

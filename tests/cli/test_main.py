@@ -69,6 +69,7 @@ def test_help_fits_80_columns(invoke: Invoke, path: str, monkeypatch: pytest.Mon
 
     assert result.status == 0
     assert max(map(len, result.out.splitlines())) <= 80
+    assert "…" not in result.out  # No name is cut short.
 
 
 @pytest.mark.parametrize("path", ALL)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertqa.artifact import Repository
-from bertqa_build.pipeline import BuildResult, build
+from bertqa_build.pipeline import build
 from bertqa_build.recipe import Recipe, load_recipe
+from bertqa_build.result import BuildResult
 
 RECIPE = Path(__file__).parents[2] / "build" / "recipes" / "ptq.yaml"
 CALIBRATION_WINDOWS = 32

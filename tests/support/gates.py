@@ -81,13 +81,15 @@ class GrpcGate:
     """A gRPC server that passes calls on to another one, unless it is to do something else.
 
     `obstacles` are taken one for each call, in order: a status code to fail with, an event to wait
-    for, or bytes to answer with. `calls` has the metadata of each call that came. `options` are
-    those of the gRPC server, which refuses calls beyond `at_once`, as OVMS does without a thread.
+    for, or bytes to answer with. `calls` has the metadata of each call that came, `methods` has
+    their names. `options` are those of the gRPC server, which refuses calls beyond `at_once`, as
+    OVMS does without a thread.
     """
 
     def __init__(self, port: int, *options: tuple[str, int], at_once: int | None = None) -> None:
         self.obstacles: list[grpc.StatusCode | threading.Event | bytes] = []
         self.calls: list[dict[str, Any]] = []
+        self.methods: list[str] = []
         self._under_way = 0
         self._changed = threading.Condition()
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
@@ -125,6 +127,7 @@ class GrpcGate:
         self._count(1)
         if not context.add_callback(lambda: self._count(-1)):
             self._count(-1)
+        self.methods.append(method.rpartition("/")[2])
         self.calls.append(dict(context.invocation_metadata()))
         obstacle = self.obstacles.pop(0) if self.obstacles else None
         if isinstance(obstacle, grpc.StatusCode):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from bertqa.artifact import ModelInfo, VersionManifest, onnx_model_name, sha256_of
+from bertqa.artifact import OUTPUTS, ModelInfo, VersionManifest, onnx_model_name, sha256_of
+from bertqa.qa import QATokenizer
 
 VOCABULARY_SIZE = 30_522
 
@@ -51,21 +52,66 @@ def toy_qa_model(seed: int = 0, *, token_types: bool = True) -> ov.Model:
     token types are added times zero.
     """
     rng = np.random.default_rng(seed)
-    names = ("input_ids", "attention_mask") + ("token_type_ids",) * token_types
+    inputs = _inputs(token_types)
+    logits = []
+    for _ in OUTPUTS:
+        table = ops.constant(rng.normal(scale=4, size=VOCABULARY_SIZE).astype(np.float32))
+        logits.append(ops.gather(table, inputs["input_ids"], ops.constant(0)))
+    return _model(inputs, logits, f"toy_qa_{seed}")
+
+
+def model_that_knows(
+    questions: Sequence[tuple[str, str, str]], info: ModelInfo, *, token_types: bool = True
+) -> ov.Model:
+    """A QA model that knows (question, context, answer) by heart, by the sum of a window's ids.
+
+    Its logits are high at the answer's first token and at its last one, and 0 elsewhere.
+    """
+    tokenizer = QATokenizer.from_json(info.tokenizer_json)
+    sums, places = [], []
+    for question, context, answer in questions:
+        (window,) = tokenizer.windows(
+            question, context, max_seq_len=info.max_seq_len, doc_stride=info.doc_stride
+        )
+        begin, end = window.offsets.T
+        first = context.index(answer)
+        filled = (begin >= first) & (end <= first + len(answer)) & (begin < end)
+        sums.append(window.input_ids.sum())
+        places.append(np.flatnonzero(filled)[[0, -1]])
+    assert len(set(sums)) == len(sums)
+
+    inputs = _inputs(token_types)
+    ids = ops.multiply(inputs["input_ids"], inputs["attention_mask"])
+    known = ops.equal(ops.reduce_sum(ids, ops.constant([1]), True), ops.constant([sums]))
+    length = ops.gather(ops.shape_of(ids), ops.constant(1), ops.constant(0))
+    positions = ops.range(ops.constant(0), length, ops.constant(1), "i64")
+    logits = []
+    for column in np.transpose(places):
+        of_known = ops.constant(column[:, None].astype(np.float32))
+        place = ops.matmul(ops.convert(known, "f32"), of_known, False, False)
+        peak = ops.equal(ops.convert(place, "i64"), positions)
+        logits.append(ops.multiply(ops.convert(peak, "f32"), ops.constant(np.float32(20))))
+    return _model(inputs, logits, "knows")
+
+
+def _inputs(token_types: bool) -> dict[str, ov.Node]:
     inputs = {}
-    for name in names:
-        parameter = ops.parameter([-1, -1], np.int64, name=name)
-        parameter.output(0).set_names({name})
-        inputs[name] = parameter
-    rest = ops.add(inputs["attention_mask"], inputs[names[-1]])
+    for name in ("input_ids", "attention_mask") + ("token_type_ids",) * token_types:
+        inputs[name] = ops.parameter([-1, -1], np.int64, name=name)
+        inputs[name].output(0).set_names({name})
+    return inputs
+
+
+def _model(inputs: dict[str, ov.Node], logits: Sequence[ov.Node], name: str) -> ov.Model:
+    """Return a model to whose logits `[batch, tokens]` all inputs are added times zero."""
+    rest = ops.add(inputs["attention_mask"], inputs[list(inputs)[-1]])
     nothing = ops.multiply(ops.convert(rest, "f32"), ops.constant(np.float32(0)))
     results = []
-    for name in ("start_logits", "end_logits"):
-        table = ops.constant(rng.normal(scale=4, size=VOCABULARY_SIZE).astype(np.float32))
-        logits = ops.add(ops.gather(table, inputs["input_ids"], ops.constant(0)), nothing)
-        logits.output(0).set_names({name})
-        results.append(ops.result(logits, name=name))
-    return ov.Model(results, [inputs[name] for name in names], f"toy_qa_{seed}")
+    for output, found in zip(OUTPUTS, logits, strict=True):
+        added = ops.add(found, nothing)
+        added.output(0).set_names({output})
+        results.append(ops.result(added, name=output))
+    return ov.Model(results, list(inputs.values()), name)
 
 
 def write_toy_version(
@@ -82,9 +128,17 @@ def write_toy_version(
     The seed is the version's number, so that two versions answer differently.
     """
     ir = toy_qa_model(seed=version, token_types=token_types)
-    if describe:
-        for key, value in rt_info(info or model_info()).items():
-            ir.set_rt_info(value, ["model_info", key])
+    return write_version(
+        repository, version, ir, (info or model_info()) if describe else None, model=model
+    )
+
+
+def write_version(
+    repository: Path, version: int, ir: ov.Model, info: ModelInfo | None, model: str = "bert-qa"
+) -> Path:
+    """Put a model with its description into a repository, whole, and return its directory."""
+    for key, value in (rt_info(info) if info else {}).items():
+        ir.set_rt_info(value, ["model_info", key])
     staged = repository / f".staging-{model}-{version}"
     staged.mkdir(parents=True)
     ov.save_model(ir, staged / "model.xml", compress_to_fp16=False)

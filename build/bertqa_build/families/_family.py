@@ -117,6 +117,19 @@ class Family:
         tokens = torch.arange(padded_length(len(rows)))[None]
         return (tokens + rows.start).clamp(max=rows.stop - 1)
 
+    def mask(self, config: Any, attention_mask: Tensor) -> Any:
+        """Return the mask as a model takes it.
+
+        Args:
+            config: The model's configuration.
+            attention_mask: INT64 `[batch, tokens]`; 0 where a position is padding.
+
+        Returns:
+            What is added to attention scores, FP32 `[batch, 1, 1, tokens]`, unless the family has
+            another form.
+        """
+        return additive_mask(attention_mask)
+
     def logits(
         self,
         model: Any,
@@ -140,7 +153,7 @@ class Family:
         types = {} if token_type_ids is None else {TOKEN_TYPE_IDS: token_type_ids}
         output = model(
             input_ids=input_ids,
-            attention_mask=additive_mask(attention_mask),
+            attention_mask=self.mask(model.config, attention_mask),
             position_ids=position_ids,
             return_dict=True,
             **types,

@@ -24,23 +24,9 @@ class DebertaV2(Family):
         """Return the rows of the table of positions, if there is one; see `Family.positions`."""
         return super().positions(config) if config.position_biased_input else None
 
-    def logits(
-        self,
-        model: Any,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor | None,
-        position_ids: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Run a model; see `Family.logits`."""
-        output = model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            return_dict=True,
-        )
-        return output.start_logits, output.end_logits
+    def mask(self, config: Any, attention_mask: Tensor) -> Tensor:
+        """Return the mask as it is, of which the model makes its own; see `Family.mask`."""
+        return attention_mask
 
     @contextmanager
     def exporting(self) -> Iterator[None]:

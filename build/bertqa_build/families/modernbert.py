@@ -26,27 +26,15 @@ class ModernBert(Family):
         """Return None: positions are rotations, of which there are as many as it takes."""
         return
 
-    def logits(
-        self,
-        model: Any,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor | None,
-        position_ids: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Run a model; see `Family.logits`."""
+    def mask(self, config: Any, attention_mask: Tensor) -> dict[str, Tensor]:
+        """Return a mask for each of the two kinds of layers; see `Family.mask`."""
         mask = additive_mask(attention_mask)
-        token = torch.arange(input_ids.shape[1], device=input_ids.device)
-        is_far = (token[:, None] - token[None, :]).abs() > model.config.sliding_window
-        output = model(
-            input_ids=input_ids,
-            attention_mask={
-                "full_attention": mask,
-                "sliding_attention": torch.minimum(mask, is_far.to(torch.float32) * MASKED),
-            },
-            return_dict=True,
-        )
-        return output.start_logits, output.end_logits
+        token = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+        is_far = (token[:, None] - token[None, :]).abs() > config.sliding_window
+        return {
+            "full_attention": mask,
+            "sliding_attention": torch.minimum(mask, is_far.to(torch.float32) * MASKED),
+        }
 
 
 FAMILY = ModernBert()

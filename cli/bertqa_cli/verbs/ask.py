@@ -25,6 +25,7 @@ from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole, output_file
 
 _FILES = "Files of questions"
+_SPANS = "How answers are chosen"
 
 
 def _output(path: Path | None) -> Path | None:
@@ -95,6 +96,7 @@ def ask(
             click_type=Whole(min=1),
             metavar="N",
             help="How many tokens an answer has at most; 15 if left out.",
+            rich_help_panel=_SPANS,
         ),
     ] = None,
     doc_stride: Annotated[
@@ -103,10 +105,12 @@ def ask(
             click_type=Whole(min=0),
             metavar="N",
             help="How many tokens neighbouring windows share; the model's own if left out.",
+            rich_help_panel=_SPANS,
         ),
     ] = None,
     align_to_words: Annotated[
-        bool, typer.Option(help="Whether to widen answers to whole words.")
+        bool,
+        typer.Option(help="Whether to widen answers to whole words.", rich_help_panel=_SPANS),
     ] = True,
     handle_impossible_answer: Annotated[
         bool,

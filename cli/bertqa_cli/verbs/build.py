@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa.artifact import Repository
+from bertqa.artifact import GateResult, Repository
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.formatting import directory_size, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import output_directory
+
+if TYPE_CHECKING:
+    from bertqa_build.result import BuiltVersion
 
 
 def build(
@@ -76,11 +80,35 @@ def build(
             human_size(directory_size(built.directory)),
             f"{built.scores.exact_match:.2f}",
             f"{built.scores.f1:.2f}",
-            "was there already" if built.present else "published",
+            _fate(built),
         )
     print_table(table)
+    for built in (result.fp32, result.int8):
+        for line in _judgement(built.gate):
+            stdout.print(f"Version {built.version}: {escape(line)}")
     stdout.print(
         f"Scored on {result.fp32.scores.questions} questions of "
         f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository "
         f"{escape(shlex.quote(str(repository)))}"
     )
+
+
+def _fate(built: BuiltVersion) -> str:
+    fate = "was there already" if built.present else "published"
+    return f"{fate}, forced" if built.gate and built.gate.forced else fate
+
+
+def _judgement(gate: GateResult | None) -> Iterator[str]:
+    """Yield what a gate found, in sentences."""
+    if gate is None:
+        return
+    if gate.f1_drop is not None and gate.f1_drop_low is not None and gate.f1_drop_high is not None:
+        yield (
+            f"F1 {'fell' if gate.f1_drop > 0 else 'rose'} by {abs(gate.f1_drop):.2f} points (95 % "
+            f"interval of the drop: {gate.f1_drop_low:+.2f} to {gate.f1_drop_high:+.2f})."
+        )
+    if gate.latency_ratio is not None:
+        yield f"A window takes {gate.latency_ratio:.2f} times as long as in FP32."
+    if gate.reasons:
+        yield f"The gate refused it, and --force published it: {'; '.join(gate.reasons)}."
+    yield from gate.notes

@@ -18,7 +18,10 @@ from bertqa.errors import ModelLoadError
 from bertqa.evaluation import (
     Comparison,
     LogReport,
+    QuestionScores,
+    ScoredSystem,
     System,
+    compare_scores,
     comparison_page,
     metric_rows,
     report_on_log,
@@ -55,6 +58,7 @@ from bertqa_cli.values import (
 DISAGREEMENTS_SHOWN = 5
 PORT = 8765
 
+_ASK_BOTH = "Type --data with questions, on which both are asked."
 _FOR_ASKING = "for versions that are asked, and --from-log asks none."
 
 
@@ -92,7 +96,11 @@ def compare(
     connection: ConnectionOptions,
     json: Json = False,
 ) -> None:
-    """Show which of two versions is better, by how much, and whether that is more than chance."""
+    """Show which of two versions is better, by how much, and whether that is more than chance.
+
+    Without --data, two published versions are compared by the scores of each question in their
+    manifests, and none is asked.
+    """
     if from_log is not None:
         connection.refuse(_FOR_ASKING)
         refuse_typed({"release", "namespace"}, _FOR_ASKING)
@@ -105,7 +113,8 @@ def compare(
         )
     if first == second:
         raise CommandError(f"{first} cannot be compared with itself.", status=Status.USAGE)
-    if (data is None) != serve:
+    is_stored = data is None and not serve
+    if (data is not None and serve) or (is_stored and (release or connection.url)):
         raise CommandError(
             "Type --data with questions to compare on, or --serve for a page to ask on.",
             status=Status.USAGE,
@@ -118,6 +127,10 @@ def compare(
         if connection.url is None:
             connection.refuse(FOR_URL)
 
+    if is_stored:
+        comparison = _by_evidence(first, second, Repository(repository), connection.model)
+        _report(comparison, html, json=json)
+        return
     dataset = None if data is None else read_dataset(data)
     with ExitStack() as stack:
         if release is not None:
@@ -134,6 +147,10 @@ def compare(
             return
         with stages() as show:
             comparison = compare_systems(*systems, dataset, on_progress=show)
+    _report(comparison, html, json=json)
+
+
+def _report(comparison: Comparison, html: Path | None, *, json: bool) -> None:
     if html is not None:
         write_output(html, comparison_page(comparison))
         stderr.print(f"wrote {escape(str(html))}")
@@ -141,6 +158,43 @@ def compare(
         print_json(comparison.to_dict())
     else:
         _show(comparison)
+
+
+def _by_evidence(first: str, second: str, repository: Repository, model: str) -> Comparison:
+    """Compare two versions by the scores of each question that were published with them."""
+    one, other = (_scored(name, repository, model) for name in (first, second))
+    if one.questions.dataset_sha256 != other.questions.dataset_sha256:
+        raise CommandError(
+            f"{one.name.capitalize()} was scored on {_counted(one)} and {other.name} on "
+            f"{_counted(other)}, which are not the same. {_ASK_BOTH}",
+            status=Status.USAGE,
+        )
+    return compare_scores(one, other)
+
+
+def _scored(name: str, repository: Repository, model: str) -> ScoredSystem:
+    version = version_number(name)
+    if version is None:
+        raise CommandError(
+            f"{name} is not a version's number, and only published versions have scores. "
+            f"{_ASK_BOTH}",
+            status=Status.USAGE,
+        )
+    directory = repository.require_version(version, model)
+    manifest = repository.manifest(version, model)
+    if manifest.scores is None or manifest.evidence is None:
+        dataset = f", such as {manifest.scores.dataset}" if manifest.scores else ""
+        raise CommandError(
+            f"Version {version} was published without the scores of each question. Type --data "
+            f"with questions{dataset}, on which both are asked.",
+            status=Status.USAGE,
+        )
+    questions = QuestionScores.read(manifest.evidence, manifest.scores)
+    return ScoredSystem(f"version {version}", manifest.scores, questions, directory_size(directory))
+
+
+def _counted(system: ScoredSystem) -> str:
+    return f"{system.scores.questions} questions of {system.scores.dataset}"
 
 
 def _system(
@@ -224,6 +278,9 @@ def _show(comparison: Comparison) -> None:
         table.add_row(*row)
     print_table(table)
     stdout.print(f"[bold]{escape(comparison.verdict)}[/]")
+    if comparison.agreement is None:
+        stdout.print("By the scores that both were published with: --data asks both.")
+        return
     stdout.print(f"Both return the same answer to {comparison.agreement:.1f} % of the questions.")
     for each in comparison.disagreements[:DISAGREEMENTS_SHOWN]:
         stdout.print(f"\n[bold]{escape(each.question)}[/]  right: {escape(_right(each.golds))}")

@@ -18,7 +18,6 @@ from bertqa.artifact import (
     onnx_model_name,
     sha256_of,
 )
-from bertqa.transport import served_versions
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import human_size, score
@@ -193,14 +192,8 @@ def _served_by(connection: ConnectionOptions) -> dict[int, str]:
     if connection.url is None:
         connection.refuse(FOR_URL)
         return {}
-    served = served_versions(
-        connection.url,
-        connection.model,
-        metadata_url=connection.metadata_url,
-        timeout=connection.timeout,
-        security=connection.security(),
-    )
-    return {each.version: connection.url for each in served if each.state == "AVAILABLE"}
+    served = connection.served_versions()
+    return {each.version: connection.address for each in served if each.state == "AVAILABLE"}
 
 
 def _formats(repository: Repository, number: int, model: str) -> list[VersionEntry]:
@@ -257,11 +250,20 @@ def _described(manifest: VersionManifest | None) -> Iterator[tuple[str, str]]:
     yield "precision", manifest.precision
     yield "made from", manifest.source + origin
     yield "published", manifest.published
+    if manifest.evidence is not None:
+        yield (
+            "evidence",
+            f"scores of each question, {manifest.evidence.dataset_sha256[:_DIGITS_SHOWN]}",
+        )
     if manifest.gate is not None:
         forced = ", and was published by --force" if manifest.gate.forced else ""
         yield "gate", ("passed" if manifest.gate.passed else "failed") + forced
+        for reason in manifest.gate.reasons:
+            yield "  refused", f"{reason}."
+        for note in manifest.gate.notes:
+            yield "  note", note
         for key, value in _flat(manifest.gate.to_dict()):
-            if key not in ("passed", "forced"):
+            if key not in ("passed", "forced", "reasons", "notes"):
                 yield f"  {key}", _shown(key, value)
     if manifest.recipe:
         yield "recipe", ""

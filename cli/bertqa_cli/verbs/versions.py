@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bertqa.artifact import Repository, VersionEntry, VersionManifest
 from bertqa.errors import RepositoryError
-from bertqa.transport import ServedVersion, served_versions
+from bertqa.transport import ServedVersion
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.formatting import day, directory_size, human_size, score
 from bertqa_cli.grouping import grouped_options
@@ -53,14 +53,7 @@ def versions(
         connection.refuse(FOR_URL)
         _published(Repository(repository), model, json=json)
     else:
-        served = served_versions(
-            connection.url,
-            model,
-            metadata_url=connection.metadata_url,
-            timeout=connection.timeout,
-            security=connection.security(),
-        )
-        _served(served, Repository(repository), model, json=json)
+        _served(connection.served_versions(), Repository(repository), model, json=json)
 
 
 def _published(repository: Repository, model: str, *, json: bool) -> None:

@@ -6,7 +6,13 @@ from bertqa.artifact._completion import complete_config
 from bertqa.artifact._files import failure_of, naming, open_regular, sha256_of, sync, write_whole
 from bertqa.artifact._hardware import open_files_limit, usable_cores, usable_memory
 from bertqa.artifact._lock import FOR_EVER, acquire, file_lock, holder_of
-from bertqa.artifact._manifest import MANIFEST_FILE, GateResult, Scores, VersionManifest
+from bertqa.artifact._manifest import (
+    MANIFEST_FILE,
+    Evidence,
+    GateResult,
+    Scores,
+    VersionManifest,
+)
 from bertqa.artifact._model_info import ModelInfo
 from bertqa.artifact._ovms_config import CONFIG_FILE, Entry, OvmsConfig, sibling_base_path
 from bertqa.artifact._repository import (
@@ -79,6 +85,7 @@ __all__ = [
     "Arrival",
     "Draft",
     "Entry",
+    "Evidence",
     "GateResult",
     "ModelInfo",
     "OvmsConfig",

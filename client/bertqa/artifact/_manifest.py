@@ -46,16 +46,28 @@ class Scores:
 class GateResult:
     """What the quality gate found; F1 and exact match are in percent.
 
-    `f1_drop` is how far F1 fell against the parent, in points, below zero where it rose, and
-    `max_f1_drop` how far it may. `forced` says that a refused version was published all the same.
+    `f1_drop` is how far F1 fell against the parent, in points, below zero where it rose; the true
+    drop is from `f1_drop_low` to `f1_drop_high` with 95 % confidence. `latency_ratio` is the time
+    of a window over the parent's. `max_...` and `min_...` are the limits that were set. `reasons`
+    say why a version was refused, and `notes` what the data are too few to judge; `forced` says
+    that a refused version was published all the same.
     """
 
     passed: bool
     forced: bool = False
+    min_f1: float | None = None
+    min_exact_match: float | None = None
     f1_drop: float | None = None
+    f1_drop_low: float | None = None
+    f1_drop_high: float | None = None
     max_f1_drop: float | None = None
+    min_f1_ratio: float | None = None
+    latency_ratio: float | None = None
+    max_latency_ratio: float | None = None
     parent_f1: float | None = None
     parent_exact_match: float | None = None
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for JSON output."""
@@ -63,11 +75,24 @@ class GateResult:
 
 
 @dataclass(frozen=True, slots=True, config=_READING)
+class Evidence:
+    """The scores of each question, from which two versions are compared without asking them.
+
+    `dataset_sha256` is the digest of the questions; `questions` packs their scores, as
+    `bertqa.evaluation.QuestionScores` reads them.
+    """
+
+    dataset_sha256: str
+    questions: str
+
+
+@dataclass(frozen=True, slots=True, config=_READING)
 class VersionManifest:
     """The content of `manifest.json`, which describes one published version.
 
     `files` maps a file's name to its sha256; `scores` were measured on these very files, None
-    where they were not; `parent` is the version that this one was made from; `published` is ISO
+    where they were not, and `evidence` has those of each question;
+    `parent` is the version that this one was made from; `published` is ISO
     8601 in UTC; `inputs_sha256` is the digest of all that decides what a build makes, by which a
     version that was built before is found; `family` is the `model_type` of Hugging Face, and
     `inputs` are the names of the model's inputs, where the release that built it wrote them.
@@ -84,6 +109,7 @@ class VersionManifest:
     published: str
     files: Mapping[str, str]
     scores: Scores | None = None
+    evidence: Evidence | None = None
     parent: int | None = None
     gate: GateResult | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -94,8 +120,11 @@ class VersionManifest:
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the manifest for JSON output."""
-        return _plain(VersionManifest, self)
+        """Return the manifest for JSON output, without the packed scores of each question."""
+        plain = _plain(VersionManifest, self)
+        if self.evidence is not None:
+            del plain["evidence"]["questions"]
+        return plain
 
     def to_json(self) -> str:
         """Return the text of `manifest.json`."""

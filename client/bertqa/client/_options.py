@@ -33,7 +33,7 @@ class AskOptions(TypedDict, total=False):
         max_seq_len: The length of a window, in tokens; by default the model's own.
         doc_stride: The overlap of neighbouring windows, in tokens; by default the model's own.
         max_question_len: How many tokens of the question are kept.
-        max_answer_len: How many tokens an answer has at most.
+        max_answer_len: How many tokens an answer has at most; tokens of one character count once.
         align_to_words: Whether to widen an answer to whole words.
         handle_impossible_answer: Whether "no answer" competes with the answers.
         decoder: The decoder, for example `SquadDecoder()`, in place of the pipeline's.

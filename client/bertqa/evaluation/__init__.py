@@ -1,10 +1,19 @@
 """Scoring versions, and comparing them."""
 
 from bertqa.evaluation._benchmark import time_questions, time_stream
-from bertqa.evaluation._compare import Comparison, Disagreement, Metrics, System, compare
-from bertqa.evaluation._evaluate import evaluate
+from bertqa.evaluation._compare import (
+    Comparison,
+    Disagreement,
+    Metrics,
+    ScoredSystem,
+    System,
+    compare,
+    compare_scores,
+)
+from bertqa.evaluation._evaluate import evaluate, evaluate_each
 from bertqa.evaluation._loop_timing import time_loop
 from bertqa.evaluation._pages import render_page
+from bertqa.evaluation._question_scores import QuestionScores
 from bertqa.evaluation._recorded import LogReport, follow_log, report_on_log
 from bertqa.evaluation._report import comparison_page, metric_rows
 from bertqa.evaluation._squad import (
@@ -24,14 +33,18 @@ __all__ = [
     "Interval",
     "LogReport",
     "Metrics",
+    "QuestionScores",
     "Samples",
+    "ScoredSystem",
     "SquadDataset",
     "SquadQuestion",
     "System",
     "clopper_pearson",
     "compare",
+    "compare_scores",
     "comparison_page",
     "evaluate",
+    "evaluate_each",
     "follow_log",
     "metric_rows",
     "parse_squad",

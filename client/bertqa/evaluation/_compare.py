@@ -12,11 +12,13 @@ import numpy as np
 
 from bertqa._checks import optional, version, whole
 from bertqa._progress import OnProgress, Progress, ignore
+from bertqa.artifact import Scores
 from bertqa.client import QAClient
 from bertqa.errors import InvalidOptionError
 from bertqa.evaluation._evaluate import ask_all, squad_decoder
 from bertqa.evaluation._metrics import exact_match, f1
 from bertqa.evaluation._pages import capital
+from bertqa.evaluation._question_scores import QuestionScores
 from bertqa.evaluation._squad import SquadDataset
 from bertqa.evaluation._statistics import Interval, McNemar, bootstrap_mean, mcnemar
 from bertqa.evaluation._timing import Samples, take_turns, time_call
@@ -49,16 +51,34 @@ class System:
 class Metrics:
     """What was measured of one system.
 
-    Scores are in percent, latencies of single questions in milliseconds, the size in bytes.
+    Scores are in percent, latencies of single questions in milliseconds, the size in bytes; what
+    was not measured is None.
     """
 
     name: str
     exact_match: float
     f1: float
-    median_ms: float
-    p95_ms: float
-    questions_per_second: float
+    median_ms: float | None
+    p95_ms: float | None
+    questions_per_second: float | None
     size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSystem:
+    """One of the two that are compared by the scores that they have.
+
+    Attributes:
+        name: What to call it.
+        scores: Its scores.
+        questions: Its scores of each question.
+        size: Its bytes on disk, None where they are not known.
+    """
+
+    name: str
+    scores: Scores
+    questions: QuestionScores
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +102,17 @@ class Comparison:
         questions: The number of its questions.
         metrics: What was measured of the first system and of the second.
         agreement: The percentage of questions that both answer alike, but for case, articles and
-            punctuation.
+            punctuation; None where only their scores were compared.
         f1_difference: The F1 of the second system less that of the first, in points.
         exact_match_test: Whether one of them is exactly right more often.
         disagreements: The questions that they answer differently; it begins with what the second
-            system does worst.
+            system does worst. It is empty where only scores were compared.
     """
 
     dataset: str
     questions: int
     metrics: tuple[Metrics, Metrics]
-    agreement: float
+    agreement: float | None
     f1_difference: Interval
     exact_match_test: McNemar
     disagreements: list[Disagreement]
@@ -201,6 +221,35 @@ def compare(
         f1_difference=bootstrap_mean(100 * (np.array(f1s[1]) - np.array(f1s[0]))),
         exact_match_test=mcnemar(exact[0], exact[1]),
         disagreements=disagreements,
+    )
+
+
+def compare_scores(first: ScoredSystem, second: ScoredSystem) -> Comparison:
+    """Compare two systems by the scores that they have of the same questions; none is asked.
+
+    Args:
+        first: The system to compare with.
+        second: The system that is compared with it.
+
+    Returns:
+        Their scores, and whether the difference is more than chance, without latencies.
+
+    Raises:
+        DataError: They are scores of different questions.
+        ModuleNotFoundError: scipy is not installed.
+    """
+    metrics = [
+        Metrics(each.name, each.scores.exact_match, each.scores.f1, None, None, None, each.size)
+        for each in (first, second)
+    ]
+    return Comparison(
+        dataset=second.scores.dataset,
+        questions=second.scores.questions,
+        metrics=(metrics[0], metrics[1]),
+        agreement=None,
+        f1_difference=first.questions.change_to(second.questions),
+        exact_match_test=mcnemar(first.questions.exact_match, second.questions.exact_match),
+        disagreements=[],
     )
 
 

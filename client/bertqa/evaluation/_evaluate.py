@@ -5,7 +5,8 @@ from __future__ import annotations
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import Scores
 from bertqa.client import QAClient
-from bertqa.evaluation._metrics import score
+from bertqa.evaluation._metrics import score, score_each, summary
+from bertqa.evaluation._question_scores import QuestionScores
 from bertqa.evaluation._squad import SquadDataset
 from bertqa.qa import Answer, SquadDecoder
 
@@ -32,6 +33,32 @@ def evaluate(
         BertQAError: What `QAClient.answer_many` raises.
     """
     return score(predict(qa, dataset, version=version, on_progress=on_progress), dataset)
+
+
+def evaluate_each(
+    qa: QAClient,
+    dataset: SquadDataset,
+    *,
+    version: int | None = None,
+    on_progress: OnProgress = ignore,
+) -> tuple[Scores, QuestionScores]:
+    """Ask every question of a data set, and score the answers together and each.
+
+    Args:
+        qa: A client of the model.
+        dataset: The questions with their right answers.
+        version: The version to ask; None asks the client's default.
+        on_progress: Called with each question that is answered.
+
+    Returns:
+        Exact match and F1 in percent, and those of each question.
+
+    Raises:
+        BertQAError: What `QAClient.answer_many` raises.
+    """
+    predictions = predict(qa, dataset, version=version, on_progress=on_progress)
+    each = score_each(predictions, dataset)
+    return summary(each, predictions, dataset), QuestionScores.of(each, dataset)
 
 
 def predict(

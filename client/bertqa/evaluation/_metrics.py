@@ -53,15 +53,24 @@ def score(predictions: Mapping[str, str], dataset: SquadDataset) -> Scores:
     Returns:
         Exact match and F1 in percent; a question without a prediction counts as zero.
     """
+    return summary(score_each(predictions, dataset), predictions, dataset)
+
+
+def summary(
+    each: Sequence[tuple[float, float]], predictions: Mapping[str, str], dataset: SquadDataset
+) -> Scores:
+    """Sum up the scores of each question; see `score`.
+
+    Args:
+        each: What `score_each` returned.
+        predictions: The text of each answer by the id of its question.
+        dataset: The questions with their right answers.
+
+    Returns:
+        Exact match and F1 in percent.
+    """
     pairs: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
-    for question in dataset:
-        golds = [gold.text for gold in question.answers]
-        prediction = predictions.get(question.id)
-        result = (
-            (0.0, 0.0)
-            if prediction is None
-            else (exact_match(prediction, golds), f1(prediction, golds))
-        )
+    for question, result in zip(dataset, each, strict=True):
         pairs[question.is_impossible].append(result)
     unanswerable, answerable = pairs[True], pairs[False]
     both = answerable + unanswerable
@@ -76,6 +85,26 @@ def score(predictions: Mapping[str, str], dataset: SquadDataset) -> Scores:
         answerable_f1=_percent(best for _, best in answerable) if split else None,
         unanswerable=_percent(em for em, _ in unanswerable) if split else None,
     )
+
+
+def score_each(predictions: Mapping[str, str], dataset: SquadDataset) -> list[tuple[float, float]]:
+    """Score each answer, by question id; the empty text says that there is no answer.
+
+    Args:
+        predictions: The text of each answer by the id of its question.
+        dataset: The questions with their right answers.
+
+    Returns:
+        Exact match and F1 of each question, from 0 to 1, in the data set's order; zeros where
+        there is no prediction.
+    """
+    found = []
+    for question in dataset:
+        golds = [gold.text for gold in question.answers]
+        text = predictions.get(question.id)
+        both = (0.0, 0.0) if text is None else (exact_match(text, golds), f1(text, golds))
+        found.append(both)
+    return found
 
 
 def _percent(values: Iterable[float]) -> float:

@@ -26,13 +26,17 @@ def metric_rows(first: Metrics, second: Metrics) -> list[tuple[str, str, str]]:
     names: dict[str, Callable[[Metrics], str]] = {
         "exact match": lambda each: f"{each.exact_match:.2f}",
         "F1": lambda each: f"{each.f1:.2f}",
-        "median latency": lambda each: f"{each.median_ms:.1f} ms",
-        "95th percentile of latency": lambda each: f"{each.p95_ms:.1f} ms",
-        "questions a second, batched": lambda each: f"{each.questions_per_second:.1f}",
+        "median latency": lambda each: _figure(each.median_ms, " ms"),
+        "95th percentile of latency": lambda each: _figure(each.p95_ms, " ms"),
+        "questions a second, batched": lambda each: _figure(each.questions_per_second),
         "size on disk": lambda each: "" if each.size is None else f"{each.size / 1e6:.1f} MB",
     }
     rows = [(name, figure(first), figure(second)) for name, figure in names.items()]
     return [row for row in rows if row[1] or row[2]]
+
+
+def _figure(value: float | None, unit: str = "") -> str:
+    return "" if value is None else f"{value:.1f}{unit}"
 
 
 def comparison_page(comparison: Comparison) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +70,15 @@ class SquadDataset:
     def has_impossible(self) -> bool:
         """Whether any question has no answer, as in SQuAD 2.0."""
         return any(question.is_impossible for question in self.questions)
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the questions with their ids, contexts and answers, in their order."""
+        digest = hashlib.sha256()
+        for each in self.questions:
+            answers = [[answer.text, answer.start] for answer in each.answers]
+            digest.update(json.dumps([each.id, each.question, each.context, answers]).encode())
+        return digest.hexdigest()
 
     @property
     def warning(self) -> str | None:

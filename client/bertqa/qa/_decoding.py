@@ -84,7 +84,7 @@ class PipelineDecoder:
     text counts, so that no score is above 1.
 
     Attributes:
-        max_answer_len: How many tokens an answer has at most.
+        max_answer_len: How many tokens an answer has at most; tokens of one character count once.
         align_to_words: Whether to widen an answer to whole words.
         handle_impossible_answer: Whether "no answer" competes with the spans.
 
@@ -132,17 +132,19 @@ class PipelineDecoder:
         end_null, end = _probabilities(logits.end, first, last)
 
         # Row i, column j is the span from token i to token i + j: a band beside the diagonal.
-        width = min(self.max_answer_len, len(end))
+        reach = _reach(_places(window.offsets[first : last + 1]), self.max_answer_len)
+        width = int(reach.max())
         padded_end = np.concatenate([end, np.zeros(width - 1, dtype=end.dtype)])
         ends = np.ndarray((len(end), width), end.dtype, padded_end, 0, 2 * padded_end.strides)
         scores = start[:, None] * ends
+        scores[np.arange(width) >= reach[:, None]] = 0
         candidates = top_k * 2 + 10 if self.align_to_words else top_k
         offsets = window.word_offsets if self.align_to_words else window.offsets
 
         spans: dict[str, Span] = {}
         for index in _largest(scores.ravel(), candidates):
             token, more = divmod(index, width)
-            if token + more >= len(end):
+            if more >= reach[token]:
                 continue
             begin = int(offsets[first + token, 0])
             stop = int(offsets[first + token + more, 1])
@@ -168,7 +170,7 @@ class SquadDecoder:
 
     Attributes:
         n_best: How many starts, ends, and spans are kept.
-        max_answer_len: How many tokens an answer has at most.
+        max_answer_len: How many tokens an answer has at most; tokens of one character count once.
         null_score_threshold: "No answer" wins where its logits, the least over all windows, are
             above the best span's by more than this. None always answers, as SQuAD 1.1 does, unless
             no pair makes a span.
@@ -228,17 +230,34 @@ class SquadDecoder:
         starts = np.argsort(logits.start)[: -self.n_best - 1 : -1]
         ends = np.argsort(logits.end)[: -self.n_best - 1 : -1]
         starts, ends = np.repeat(starts, len(ends)), np.tile(ends, len(starts))
+        places = _places(window.offsets)
         valid = (
             (window.offsets[starts, 0] != OUTSIDE)
             & (window.offsets[ends, 0] != OUTSIDE)
             & (ends >= starts)
-            & (ends - starts < self.max_answer_len)
+            & (places[ends] - places[starts] < self.max_answer_len)
         )
         starts, ends = starts[valid], ends[valid]
         offsets = np.stack([window.offsets[starts, 0], window.offsets[ends, 1]], axis=1)
         holds_text = offsets[:, 0] < offsets[:, 1]
         scores = logits.start[starts] + logits.end[ends]
         return offsets[holds_text], scores[holds_text]
+
+
+def _places(offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number tokens as `max_answer_len` counts them, `[tokens]`.
+
+    Byte-level tokenizers make up to four tokens of one character, which share a number. One of
+    white space alone ends before it begins, and has a number of its own.
+    """
+    begin, end = offsets.T
+    goes_on = (begin[1:] == begin[:-1]) & (begin[1:] < end[:-1])
+    return np.concatenate([[0], np.cumsum(~goes_on)])
+
+
+def _reach(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return the number of tokens in the longest span from each token on, `[tokens]`."""
+    return places.searchsorted(places + most) - np.arange(len(places))
 
 
 def _probabilities(logits: FloatArray, first: int, last: int) -> tuple[float, FloatArray]:

@@ -316,6 +316,8 @@ def _word_offsets(
 ) -> NDArray[np.int32]:
     """Return the offsets of each token's word; a token without a word is one by itself.
 
+    So is one of white space alone: a span that ends there does not reach the word behind it.
+
     Args:
         encoding: The tokens.
         offsets: INT32 `[tokens, 2]`.
@@ -343,4 +345,6 @@ def _word_offsets(
     found = np.empty((count, 2), dtype=np.int32)
     found[:, 0] = offsets[first, 0][word]
     found[:, 1] = offsets[last, 1][word]
+    white = offsets[:, 0] >= offsets[:, 1]
+    found[white] = offsets[white]
     return found

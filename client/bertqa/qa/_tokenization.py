@@ -47,7 +47,8 @@ class QATokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        padding = tokenizer.padding
+        with tokenizer_errors("The tokenizer cannot be used"):
+            padding = tokenizer.padding
         if padding is not None and padding["direction"] == "left":
             raise TokenizerError(
                 "The tokenizer pads on the left, but windows are padded on the right, which moves "

@@ -143,7 +143,6 @@ class Address:
         text = _DNS.sub(r"\1://", text)
         try:
             parts = urlsplit(text)
-            port = parts.port
         except ValueError as error:
             raise InvalidOptionError(
                 f"The address {shown(url)} cannot be read: {error!s:.80}."
@@ -159,6 +158,13 @@ class Address:
                 "be host:port or begin with one of "
                 f"{', '.join(f'{name}://' for name in _DEFAULT_PORTS)}."
             )
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise InvalidOptionError(
+                f"The address {shown(url)} cannot be read: its port has to be a number from 1 to "
+                "65535."
+            ) from error
         path = parts.path.rstrip("/")
         host = valid_host(parts.hostname or "")
         if not host or port == 0 or parts.query or parts.fragment or not path.isprintable():

@@ -45,6 +45,8 @@ _TOO_LARGE = re.compile(
     r"(?i)message larger than max|metadata size exceeds|body is larger than|"
     r"http2 header with status: 413"
 )
+# What OVMS answers with status 400 where no API has the path.
+_NO_SUCH_PATH = "Invalid request URL"
 _BAD_REQUEST = 400
 _REQUEST_ENTITY_TOO_LARGE = 413
 _PROXY_AUTHENTICATION = 407
@@ -135,7 +137,7 @@ class ErrorMapper:
             return self._too_large(detail)
         if _NO_ROOM.search(detail):
             code = "RESOURCE_EXHAUSTED"
-        if code == "NOT_FOUND":
+        if code == "NOT_FOUND" or _NO_SUCH_PATH in detail:
             return self._not_found(model, version, detail)
         of_gateway = gateway_error_in_grpc(self.address, code, detail)
         if of_gateway is not None:
@@ -257,9 +259,12 @@ class ErrorMapper:
 
     def _not_found(self, model: str, version: str, detail: str) -> BertQAError:
         if "version" not in detail:
+            _, _, path = self.address.partition("://")[2].partition("/")
+            hint = f" Leave out /{path}, unless a gateway in front of the server needs it."
             return ProtocolError(
-                f"{self.address} does not know the requested path: does OpenVINO Model Server, or "
-                "another server that speaks KServe v2, answer there?",
+                f"{self.address} does not know the requested path of {model}: does OpenVINO Model "
+                f"Server, or another server that speaks KServe v2, answer there?"
+                f"{hint if path else ''}",
                 detail=detail,
             )
         if self.version is None:

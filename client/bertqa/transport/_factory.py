@@ -148,7 +148,7 @@ def http_client_of(
         return None
     if not isinstance(client, kind):
         raise InvalidOptionError(
-            f"http_client= is a {type(client).__name__}: pass an httpx.{kind.__name__}."
+            f"http_client= is of type {type(client).__name__}: pass an httpx.{kind.__name__}."
         )
     tls = options["security"].tls
     if tls is not None and tls.has_files and address.scheme in REST_SCHEMES:

@@ -15,6 +15,7 @@ import grpc
 from bertqa import _defaults
 from bertqa.errors import (
     BertQAError,
+    CertificateError,
     ClientStateError,
     DeadlineExceededError,
     ProtocolError,
@@ -100,19 +101,34 @@ class GrpcConnection:
         return response
 
     @contextlib.contextmanager
-    def _explaining_rest(self) -> Iterator[None]:
+    def _explaining_rest(self, rest: Address) -> Iterator[None]:
         """Add to an error why a gRPC client calls a REST address."""
         try:
             yield
         except (ServerUnreachableError, DeadlineExceededError, ProtocolError) as error:
-            scheme = "https" if self._address.is_secure else "http"
+            hint = self._hint_at_rest(rest, is_certificate=isinstance(error, CertificateError))
             raise type(error)(
                 f"{error} (The model behind {self._address} says over REST which tokenizer it "
-                "takes. Where its REST address is another one or there is none, pass metadata_url= "
-                f"or tokenizer=. Where {self._address.location} is the REST address itself, write "
-                f"{scheme}://{self._address.location}.)",
+                f"takes.{hint})",
                 detail=error.detail,
             ) from error
+
+    def _hint_at_rest(self, rest: Address, *, is_certificate: bool) -> str:
+        """Return what to do where a REST address fails: by convention, or the one that is named."""
+        location, is_secure = self._address.location, self._address.is_secure
+        by_convention = self._address.port - _defaults.REST_PORT_BELOW_GRPC
+        if (rest.host, rest.port) != (self._address.host, by_convention):
+            return " Correct metadata_url=, or pass tokenizer=."
+        if is_certificate and not is_secure:
+            return f" Where {location} speaks TLS as well, write {self._address.encrypted}."
+        hint = (
+            " Where its REST address is another one or there is none, pass metadata_url= or "
+            "tokenizer=."
+        )
+        if is_certificate:
+            return hint
+        itself = f"{'https' if is_secure else 'http'}://{location}"
+        return f"{hint} Where {location} is the REST address itself, write {itself}."
 
 
 class SyncChannel:

@@ -39,7 +39,7 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
         return {}
     if not isinstance(headers, Mapping):
         raise InvalidOptionError(
-            f"headers= is a {type(headers).__name__}: pass a mapping from names to values."
+            f"headers= is of type {type(headers).__name__}: pass a mapping from names to values."
         )
     checked: dict[str, str] = {}
     for given, value in items("headers=", headers):
@@ -67,7 +67,7 @@ def _fault_of(name: str, value: object) -> str | None:
     if name in _OF_THE_PROTOCOL:
         return "it belongs to the protocol, which sets it by itself"
     if not isinstance(value, str):
-        return f"its value is a {type(value).__name__}, and has to be a text"
+        return f"its value is of type {type(value).__name__}, and has to be a text"
     if not _HEADER_VALUE.fullmatch(value):
         return "its value has to be printable ASCII, without spaces around it"
     if name == "host" and not value:
@@ -83,7 +83,7 @@ def checked_token(token: object) -> str:
     """
     if not isinstance(token, str):
         raise InvalidOptionError(
-            f"token= is a {type(token).__name__}: it has to be a text, or return one."
+            f"token= is of type {type(token).__name__}: it has to be a text, or return one."
         )
     text = token.removesuffix("\n").removesuffix("\r") if token.endswith("\n") else token
     if not _TOKEN.fullmatch(text):

@@ -62,6 +62,11 @@ class RestConnection:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._address)!r}, model={self._model!r})"
 
+    @property
+    def address(self) -> Address:
+        """The address that is called."""
+        return self._address
+
     def _mapper(self, version: int | None) -> ErrorMapper:
         return ErrorMapper(str(self._address), self._model, version, self._proxy)
 

@@ -71,7 +71,7 @@ class Security:
                 not show its value.
         """
         if not (tls is None or isinstance(tls, TLS)):
-            raise InvalidOptionError(f"tls= is a {type(tls).__name__}: pass bertqa.TLS(...).")
+            raise InvalidOptionError(f"tls= is of type {type(tls).__name__}: pass bertqa.TLS(...).")
         checked = checked_headers(headers)
         if token is not None:
             if _AUTHORIZATION in checked:

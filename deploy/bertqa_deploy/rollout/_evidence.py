@@ -90,7 +90,7 @@ def judge_comparison(comparison: Comparison, limits: Limits) -> Judgement:
             f"{comparison.dataset} has {comparison.questions} of at least {limits.requests} "
             "questions: add some, or lower --min-requests.",
         )
-    differing = 100 - comparison.agreement
+    differing = 0.0 if comparison.agreement is None else 100 - comparison.agreement
     if differing > limits.disagreement_percent:
         return Judgement(
             Verdict.FAILED,

@@ -219,7 +219,7 @@ class _Run:
         return list(ahead)
 
     def _announced(self, way: list[Mapping[int, float]]) -> list[Mapping[int, float]]:
-        """Say where the steps end, where they are not to the letter those that were asked for."""
+        """Report the steps that are taken, where they differ from those that were requested."""
         good, plan = self._memory.good, self._plan
         last = sum(share for v, share in self._goal.items() if share > good.get(v, 0))
         if way and plan.steps not in (AT_ONCE, ()) and plan.steps[-1] != last:

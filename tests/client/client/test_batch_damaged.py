@@ -23,17 +23,6 @@ from tests.support.question_files import (
     read,
 )
 
-
-@pytest.fixture
-def transport() -> Counting:
-    return Counting()
-
-
-@pytest.fixture
-def client(transport: Counting) -> QAClient:
-    return QAClient(transport=transport, timeout=60)
-
-
 DAMAGED = {
     "unclosed.csv": (b'question,context\nWho?,Me\nWho?,"Me\nWho?,You\n', "line 3.*not closed"),
     "quote.csv": (b'question,context\n"Who?"x,Me\nWho?,You\n', "line 2"),

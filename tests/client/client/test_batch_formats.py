@@ -25,22 +25,10 @@ from tests.support.question_files import (
     INPUTS,
     OWN,
     ROWS,
-    Counting,
     csv_bytes,
     parse,
     read,
 )
-
-
-@pytest.fixture
-def transport() -> Counting:
-    return Counting()
-
-
-@pytest.fixture
-def client(transport: Counting) -> QAClient:
-    return QAClient(transport=transport, timeout=60)
-
 
 OUTPUTS = ["out.csv", "out.tsv", "out.csv.gz", "out.jsonl", "out.ndjson.gz", "out.parquet"]
 
@@ -108,7 +96,7 @@ def test_columns_have_other_names_in_any_case(tmp_path: Path, client: QAClient) 
     assert list(first) == ["ID", " Frage ", "context", *OWN]
     assert (first["context"], first["error"]) == ("kept", "")
     assert second["error"] == "Line 3 has nothing in id."
-    with pytest.raises(DataError, match="no column key"):
+    with pytest.raises(DataError, match=r"no column key; .* Name another with id_column=\."):
         answer_file(client, source, tmp_path / "a.csv", id_column="key", question_column="frage")
     with pytest.raises(InvalidOptionError, match="both in the column"):
         answer_file(client, source, tmp_path / "a.csv", question_column="CONTEXT")
@@ -287,3 +275,43 @@ def _peak(call: Callable[[], object]) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def test_a_field_that_no_line_has_is_named_with_its_own_option(
+    tmp_path: Path, client: QAClient
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    source.write_text('{"Q": "Who?", "context": "Me."}\n')
+    with pytest.raises(DataError, match=r"Name another with question_column=\."):
+        answer_file(client, source, target)
+    with pytest.raises(DataError, match=r"Name others with question_column= and id_column=\."):
+        answer_file(client, source, target, id_column="Nr")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("in.xlsx", b"PK\x03\x04...", "a workbook, not text: .* save the sheet as CSV in UTF-8"),
+        ("in.json", b'\n [{"question": "Who?"}]', "a JSON array, not JSON Lines: write each"),
+        ("in.csv.bz2", b"BZh91AY", "compressed with bzip2, not text: unpack it first"),
+        ("in.txt", b"question,context\n", r"in\.txt has to end in \.csv.* Rename it where it is"),
+        ("in.csv", "question,context\né,x\n".encode("cp1252"), "in Excel, 'CSV UTF-8'"),
+    ],
+)
+def test_an_input_of_another_format_is_named_by_its_content(
+    tmp_path: Path, client: QAClient, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        answer_file(client, tmp_path / name, tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("name", ["out.xlsx", "out.JSON", "out.gz", "out.parquet.gz"])
+def test_an_output_never_has_the_name_of_a_format_that_it_does_not_hold(
+    tmp_path: Path, client: QAClient, name: str
+) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("question,context\nWho?,The Normans.\n")
+    with pytest.raises(DataError, match=r"is another format\. Let its name end in \.csv"):
+        answer_file(client, source, tmp_path / name)
+    assert list(tmp_path.iterdir()) == [source]

@@ -19,16 +19,6 @@ from tests.support.models import model_info
 from tests.support.question_files import CONTEXT, Counting, read
 
 
-@pytest.fixture
-def transport() -> Counting:
-    return Counting()
-
-
-@pytest.fixture
-def client(transport: Counting) -> QAClient:
-    return QAClient(transport=transport, timeout=60)
-
-
 def many(tmp_path: Path) -> Path:
     source = tmp_path / "in.csv"
     with source.open("w", newline="") as file:
@@ -73,9 +63,10 @@ def test_a_context_that_changed_since_is_noticed(tmp_path: Path, client: QAClien
 
 def test_a_server_that_is_never_there_leaves_nothing(tmp_path: Path) -> None:
     source = many(tmp_path)
-    with pytest.raises(ServerUnreachableError, match="0 of 60 rows"):
+    with pytest.raises(ServerUnreachableError, match="0 of 60 rows are done: run") as raised:
         answer_file(QAClient(transport=Counting(0), timeout=0.5), source, tmp_path / "out.csv")
     assert list(tmp_path.iterdir()) == [source]
+    assert ".partial" not in str(raised.value)
 
 
 def test_numbers_that_equal_nothing_do_not_keep_a_run_from_resuming(

@@ -135,6 +135,40 @@ def test_an_answer_is_widened_to_the_words_of_its_language(
     assert context[best.start : best.end] == expected
 
 
+@every_kind
+@pytest.mark.parametrize("answer", ["😀😁😂🤣", "ฉะเชิงเทรา"])
+def test_bytes_of_one_character_count_once_in_the_length_of_an_answer(
+    train: Train, answer: str
+) -> None:
+    context = f"It is {answer} here."
+    (window,) = windows(train, context, max_seq_len=500)
+    begin, end = window.offsets.T
+    place = context.index(answer)
+    inside = np.flatnonzero((begin >= place) & (end <= place + len(answer)) & (begin < end))
+    characters = len(set(begin[inside]))
+    assert characters <= len(answer)
+    logits = best_span(window, int(inside[0]), int(inside[-1]))
+    for length in range(max(characters - 1, 1), characters + 1):
+        for decoder in (
+            SquadDecoder(n_best=1, max_answer_len=length),
+            PipelineDecoder(max_answer_len=length, align_to_words=False),
+        ):
+            best = decoder.decode(context, [window], [logits], 1)[0]
+            assert (context[best.start : best.end] == answer) == (length == characters)
+
+
+@pytest.mark.parametrize("train", KINDS[2:], ids=lambda train: train.__name__)
+def test_a_span_that_ends_at_a_space_does_not_reach_the_next_word(train: Train) -> None:
+    context = "It is 😀😁 here."
+    (window,) = windows(train, context, max_seq_len=500)
+    begin, end = window.offsets.T
+    (space,) = np.flatnonzero((begin == 6) & (end == 5))
+    (first,) = np.flatnonzero((begin == 3) & (begin < end))
+    logits = best_span(window, int(first), int(space))
+    best = PipelineDecoder().decode(context, [window], [logits], 1)[0]
+    assert context[best.start : best.end] == "is"
+
+
 def test_a_word_never_ends_before_a_mark_of_its_last_character() -> None:
     (window,) = windows(unigram, THAI, max_seq_len=500)
     for begin, end in window.word_offsets[window.offsets[:, 0] != OUTSIDE].tolist():

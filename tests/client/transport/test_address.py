@@ -103,3 +103,9 @@ def test_a_password_in_an_address_is_not_repeated() -> None:
     with pytest.raises(InvalidOptionError, match="token=") as caught:
         Address.parse("http://user:s3cret@localhost")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("port", ["abc", "99999", "-1"])
+def test_a_port_that_is_none_is_named_in_plain_words(port: str) -> None:
+    with pytest.raises(InvalidOptionError, match="its port has to be a number from 1 to 65535"):
+        Address.parse(f"localhost:{port}")

@@ -134,6 +134,23 @@ def test_a_server_with_tls_alone_is_found_out(
     assert f"speaks TLS alone: write {scheme}s{slashes}localhost:{port}." in str(error)
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_a_rest_address_with_tls_alone_leads_to_the_grpc_address_with_tls(
+    open_client: Twins, authority: Authority, named: bool
+) -> None:
+    with tcp_server(read_only, authority.context(alpn=ALPN["https"])) as port:
+        options = {"metadata_url": f"http://localhost:{port}"} if named else {}
+        client = open_client(f"localhost:{port + (0 if named else 1000)}", **options)
+        with pytest.raises(CertificateError) as caught:
+            client.answer(QUESTION, CONTEXT)
+    message = str(caught.value)
+    assert f"speaks TLS alone: write https://localhost:{port}." in message
+    if named:
+        assert message.endswith("it takes. Correct metadata_url=, or pass tokenizer=.)")
+    else:
+        assert message.endswith(f"as well, write grpcs://localhost:{port + 1000}.)")
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -240,3 +240,20 @@ def test_a_server_that_asks_to_wait_is_heard() -> None:
     far, ahead = "1 Jan 99999999999999999999 00:00:00 GMT", "1 Jan 2020 00:00:00 +9999999999999999"
     for strange in ("", "soon", "-3", "1e3", "\u0663", far, ahead):
         assert seconds_to_wait(strange) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("http://localhost:8000", "answer there?"),
+        ("http://localhost:8000/v2", "Leave out /v2, unless a gateway in front of the server"),
+    ],
+)
+def test_a_path_that_no_api_has_is_not_called_a_fault_of_the_model(
+    address: str, advice: str
+) -> None:
+    error = ErrorMapper(address, "bert-qa", None).from_http(400, "Invalid request URL")
+    assert isinstance(error, errors.ProtocolError)
+    assert "does not know the requested path" in str(error)
+    assert str(error).count(advice) == 1
+    assert str(error).endswith(("there?", "needs it."))

@@ -52,8 +52,8 @@ PLAIN = ["models:9000", "grpc://models:9000", "dns:///models:9000", "http://mode
         ({"TE": "trailers"}, "'TE' .*protocol"),
         ({"Host": ""}, "'Host' .*empty"),
         ({"X-Key": "a", "x-key": "b"}, "'x-key' .*twice"),
-        ([("X-Key", "a")], "headers= is a list"),
-        ("X-Key: a", "headers= is a str"),
+        ([("X-Key", "a")], "headers= is of type list"),
+        ("X-Key: a", "headers= is of type str"),
     ],
 )
 @pytest.mark.parametrize("scheme", ["grpc", "http"])

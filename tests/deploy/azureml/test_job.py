@@ -39,6 +39,8 @@ qat:
   max_seq_len: 128
   doc_stride: 32
 gate:
+  min_f1: 0
+  min_exact_match: 0
   max_f1_drop: {allowed}
 """
 

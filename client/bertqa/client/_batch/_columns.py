@@ -103,6 +103,17 @@ class Columns:
         """
         return [wanted for wanted in self.wanted if find(names, wanted) is None]
 
+    def naming(self, missing: Sequence[str]) -> str:
+        """Return a sentence with the options that name the columns that are missing.
+
+        Args:
+            missing: Some of the wanted columns.
+        """
+        named = {self.question: "question_column=", self.context: "context_column="}
+        options = dict.fromkeys(named.get(column, "id_column=") for column in missing)
+        others = "another" if len(missing) == 1 else "others"
+        return f"Name {others} with {' and '.join(options)}."
+
     def check(self, names: Sequence[str], file: str) -> None:
         """Check the columns of a file that has the same in each row.
 
@@ -122,8 +133,7 @@ class Columns:
         if missing:
             raise DataError(
                 f"{file} has no column {' and no column '.join(missing)}; its columns are "
-                f"{', '.join(names)}. Name others with "
-                "question_column= and context_column=."
+                f"{', '.join(names)}. {self.naming(missing)}"
             )
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:

@@ -20,11 +20,12 @@ from bertqa._data_files import (
     PARQUET_MAGIC,
     STANDARD_STREAM,
     encoding_of,
+    unpacked,
 )
 from bertqa._reason import reason_of
 from bertqa.client._batch._columns import Columns, Record
 from bertqa.client._batch._csv import COMMA, TAB, CsvSource, CsvWriter
-from bertqa.client._batch._json_lines import JsonLinesSource, JsonLinesWriter
+from bertqa.client._batch._json_lines import JsonLinesSource, JsonLinesWriter, refuse_json_array
 from bertqa.client._batch._parquet import ColumnTypes, ParquetSource, ParquetWriter
 from bertqa.errors import DataError
 
@@ -62,6 +63,8 @@ _BY_SUFFIX = {
     ".ndjson": Format(Kind.JSON_LINES),
     ".parquet": Format(Kind.PARQUET),
 }
+# Formats that are not written; a file of these names that holds another one misleads.
+_NOT_WRITTEN = {".json", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".xls", ".xlsx", ".ods"}
 KNOWN = f"{', '.join(_BY_SUFFIX)}, or but for Parquet one of these and {_GZIP_SUFFIX}"
 
 
@@ -109,6 +112,22 @@ def format_of(path: Path) -> Format | None:
     return Format(inner.kind, inner.delimiter, compressed=True)
 
 
+def check_name(path: Path) -> None:
+    """Check that the name of an output does not promise a format that is not written.
+
+    Args:
+        path: The output.
+
+    Raises:
+        DataError: It does, as `.xlsx` and `.json` do.
+    """
+    if format_of(path) is None and path.suffix.lower() in _NOT_WRITTEN:
+        raise DataError(
+            f"{path} cannot be written: {path.suffix} is another format. Let its name end in "
+            f"{KNOWN}."
+        )
+
+
 def is_stream(path: Path) -> bool:
     """Return whether a path is standard input or output, a pipe or a device.
 
@@ -141,7 +160,9 @@ def opened(path: Path, columns: Columns) -> Iterator[tuple[Source, Format]]:
     if not is_stream(path):
         named = format_of(path)
         if named is None:
-            raise DataError(f"{path} has to end in {KNOWN}.")
+            with suppress(OSError, *GZIP_FAULTS), path.open("rb") as raw:
+                refuse_json_array(unpacked(raw, str(path)).peek(_SNIFFED), str(path))
+            raise DataError(f"{path} has to end in {KNOWN}. Rename it where it is one of these.")
         yield _source(path, str(path), named, columns)
         return
     name = "Standard input" if str(path) == STANDARD_STREAM else str(path)

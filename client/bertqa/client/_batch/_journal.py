@@ -107,6 +107,8 @@ class Journal:
             done: How many rows are done.
             total: How many there are.
         """
+        if not done:
+            return f"0 of {total} rows are done: run the same command again to begin anew."
         return (
             f"{done} of {total} rows are done and kept in {self.path}: run the same command again "
             "to resume."

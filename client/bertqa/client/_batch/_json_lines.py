@@ -36,12 +36,26 @@ class JsonLinesSource:
         with open_lines(self._path, self._name) as lines:
             filled = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
             for place, (number, line) in enumerate(filled):
-                if not place and line.lstrip().startswith("["):
-                    raise DataError(
-                        f"{self._name} is a JSON array, not JSON Lines: write each of its objects "
-                        "as a line, as jq -c '.[]' does."
-                    )
+                if not place:
+                    refuse_json_array(line.encode("utf-8", "surrogateescape"), self._name)
                 yield _record(f"Line {number}", line)
+
+
+def refuse_json_array(beginning: bytes, name: str) -> None:
+    """Raise what to do with a JSON array in place of JSON Lines.
+
+    Args:
+        beginning: How the file begins.
+        name: What to call it in the message.
+
+    Raises:
+        DataError: It is one.
+    """
+    if beginning.lstrip().startswith(b"["):
+        raise DataError(
+            f"{name} is a JSON array, not JSON Lines: write each of its objects as a line, as "
+            "jq -c '.[]' does."
+        )
 
 
 def _record(place: str, line: str) -> Record:

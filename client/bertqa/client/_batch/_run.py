@@ -23,6 +23,7 @@ from bertqa.client._batch._formats import (
     Kind,
     Source,
     Writer,
+    check_name,
     format_of,
     is_stream,
     opened,
@@ -219,7 +220,7 @@ def _look_at(table: Source, columns: Columns, source: Path, *, typed: bool) -> _
     if table.header is None and names and (absent := [n for n in columns.wanted if n not in seen]):
         raise DataError(
             f"{_name_of(source)} has no {' and no '.join(absent)} in any line; its fields are "
-            f"{', '.join(names)}. Name others with question_column= and context_column=."
+            f"{', '.join(names)}. {columns.naming(absent)}"
         )
     return _Contents(rows, list(kept), types)
 
@@ -354,6 +355,7 @@ def _publish(finished: Path, target: Path, journal: Path) -> None:
 
 
 def _check_target(target: Path) -> None:
+    check_name(target)
     if os.path.lexists(target):
         raise DataError(f"{target} exists already: remove it, or choose another name.")
 

@@ -80,7 +80,7 @@ class Lines:
             if not line.isascii() and (found := _BYTE.search(line)):
                 raise DataError(
                     f"{self.name} is not UTF-8: line {self.read} holds the byte "
-                    f"0x{ord(found[0]) - 0xDC00:02x}. Save it as UTF-8."
+                    f"0x{ord(found[0]) - 0xDC00:02x}. Save it as UTF-8 (in Excel, 'CSV UTF-8')."
                 )
             if "\0" in line:
                 raise DataError(

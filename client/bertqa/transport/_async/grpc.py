@@ -7,8 +7,9 @@ from typing import Any
 
 from bertqa.errors import CertificateError, ServerUnreachableError
 from bertqa.transport._address import Address
+from bertqa.transport._async.rest import AsyncRestTransport
 from bertqa.transport._certificates import async_raise_explained
-from bertqa.transport._contract import AsyncTransport, InferResult, Inputs, ModelMetadata
+from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._grpc import AsyncChannel, ChannelOptions, GrpcConnection
 from bertqa.transport._pausing import async_pause
 from bertqa.transport._security import Security
@@ -38,7 +39,7 @@ class AsyncGrpcTransport(GrpcConnection):
         model: str,
         security: Security,
         codec: Codec,
-        rest: AsyncTransport | None = None,
+        rest: AsyncRestTransport | None = None,
         channel_options: ChannelOptions = (),
         *,
         repeats: bool = True,
@@ -61,7 +62,7 @@ class AsyncGrpcTransport(GrpcConnection):
     async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """Describe the model; see `AsyncTransport`."""
         if self._rest is not None:
-            with self._explaining_rest():
+            with self._explaining_rest(self._rest.address):
                 return await self._rest.metadata(version=version, timeout=timeout)
         return await self._describe(version, timeout)
 

@@ -10,10 +10,11 @@ from typing import Any
 from bertqa.errors import CertificateError, ServerUnreachableError
 from bertqa.transport._address import Address
 from bertqa.transport._certificates import sync_raise_explained
-from bertqa.transport._contract import InferResult, Inputs, ModelMetadata, Transport
+from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._grpc import ChannelOptions, GrpcConnection, SyncChannel
 from bertqa.transport._pausing import sync_pause
 from bertqa.transport._security import Security
+from bertqa.transport._sync.rest import RestTransport
 from bertqa.transport.codecs import Codec
 
 
@@ -40,7 +41,7 @@ class GrpcTransport(GrpcConnection):
         model: str,
         security: Security,
         codec: Codec,
-        rest: Transport | None = None,
+        rest: RestTransport | None = None,
         channel_options: ChannelOptions = (),
         *,
         repeats: bool = True,
@@ -63,7 +64,7 @@ class GrpcTransport(GrpcConnection):
     def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """Describe the model; see `Transport`."""
         if self._rest is not None:
-            with self._explaining_rest():
+            with self._explaining_rest(self._rest.address):
                 return self._rest.metadata(version=version, timeout=timeout)
         return self._describe(version, timeout)
 

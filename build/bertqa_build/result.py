@@ -1,0 +1,104 @@
+"""What a build made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bertqa.artifact import Evidence, GateResult, Repository, Scores, VersionManifest
+from bertqa.errors import RepositoryError
+from bertqa.evaluation import QuestionScores
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a file scored; `questions` has the scores of each question, where they are known."""
+
+    scores: Scores
+    questions: QuestionScores | None
+
+    @classmethod
+    def published(cls, manifest: VersionManifest) -> Scored:
+        """Return what a manifest says.
+
+        Args:
+            manifest: The manifest of a version.
+
+        Returns:
+            Its scores.
+
+        Raises:
+            RepositoryError: It has none.
+            DataError: The scores of its questions are damaged.
+        """
+        scores, evidence = manifest.scores, manifest.evidence
+        if scores is None:
+            raise RepositoryError(f"Version {manifest.version} was published without scores.")
+        return cls(scores, None if evidence is None else QuestionScores.read(evidence, scores))
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """The scores of each question for a manifest."""
+        return None if self.questions is None else self.questions.pack()
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltVersion:
+    """A version that a build published, or that it found there already (`present`)."""
+
+    version: int
+    precision: str
+    scores: Scores
+    gate: GateResult | None
+    directory: Path
+    present: bool
+
+    @classmethod
+    def of(cls, repository: Repository, number: int, *, present: bool) -> BuiltVersion:
+        """Return a version as its manifest describes it.
+
+        Args:
+            repository: The repository that has it.
+            number: Its number.
+            present: Whether it was there before the build.
+
+        Returns:
+            The version.
+
+        Raises:
+            RepositoryError: The manifest cannot be read, or has no scores.
+        """
+        manifest = repository.manifest(number)
+        if manifest.scores is None:
+            raise RepositoryError(f"Version {number} was published without scores.")
+        return cls(
+            version=number,
+            precision=manifest.precision,
+            scores=manifest.scores,
+            gate=manifest.gate,
+            directory=repository.version_dir(number),
+            present=present,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what goes into JSON output."""
+        return {
+            **asdict(self),
+            "scores": self.scores.to_dict(),
+            "gate": self.gate and self.gate.to_dict(),
+            "directory": str(self.directory),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """The two versions that a recipe makes, each with how the gate judged it."""
+
+    fp32: BuiltVersion
+    int8: BuiltVersion
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what goes into JSON output."""
+        versions = [self.fp32.to_dict(), self.int8.to_dict()]
+        return {"versions": versions, "gate": versions[1]["gate"]}
