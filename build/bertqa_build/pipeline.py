@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -15,26 +14,18 @@ from transformers import PreTrainedModel, TrainerCallback
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._reason import reason_of
 from bertqa.artifact import (
-    FOR_EVER,
     IR_FILE,
     MODEL_NAME,
-    ONNX_FILE,
     GateResult,
-    ModelInfo,
     Repository,
     VersionManifest,
-    acquire,
-    file_lock,
-    holder_of,
     onnx_model_name,
     require_sound,
 )
-from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
-from bertqa.runtime.openvino import OpenVINOEngine
+from bertqa.errors import QualityGateError
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.data import RecipeData
 from bertqa_build.errors import BuildError
-from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.families import family_of
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data, toolchain
 from bertqa_build.gate import (
@@ -45,26 +36,27 @@ from bertqa_build.gate import (
     require_passed,
     require_possible,
 )
+from bertqa_build.making import Exported, Origin, Version, export_version, pruning_of
 from bertqa_build.model import SpanModel
 from bertqa_build.processes import from_first, is_first
 from bertqa_build.progress import ProgressCallback
-from bertqa_build.publish import Artefacts, publish
+from bertqa_build.pruning.gradual import Gradual, calibration_inputs, steps_of
+from bertqa_build.pruning.latency import LatencyTable
+from bertqa_build.pruning.plan import Member, Plan
+from bertqa_build.pruning.tables import TableSource, encoder_of
+from bertqa_build.publish import publish
 from bertqa_build.recipe import Recipe
 from bertqa_build.result import BuildResult, BuiltVersion, Scored
-from bertqa_build.sanity import require_known, require_same_logits, unknown_share
-from bertqa_build.scoring import score_onnx, score_openvino
+from bertqa_build.sanity import require_known, unknown_share
 from bertqa_build.speed import latency_ratio
 from bertqa_build.stages import finetune, quantize_and_train
+from bertqa_build.workplace import alone, require_room
 
 FP32 = "FP32"
 INT8 = "INT8"
-EXPORTED = "exported"
 
 _MENTIONED_SHARE = 0.1
 """Percent of unknown tokens from which on a build mentions them."""
-
-_COPIES = 4
-"""How often a build holds a model on disk at once: IR and ONNX, made and staged."""
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +67,7 @@ def build(
     work_dir: Path,
     *,
     force: bool = False,
+    strict: bool = False,
     on_progress: OnProgress = ignore,
 ) -> BuildResult:
     """Make and publish the versions of a recipe; what is published already is not made again.
@@ -87,18 +80,20 @@ def build(
         repository: Where the versions are published.
         work_dir: Where unfinished work is kept.
         force: Whether a version is published that the gate refuses.
+        strict: Whether a latency table of another machine is refused.
         on_progress: Called with each stage, and how far it is.
 
     Returns:
-        The two versions, and what the gate found of each.
+        The versions, and what the gate found of each.
 
     Raises:
         BuildError: The build stopped; its kinds say at what.
         DataError: The recipe's data cannot be read.
         RepositoryError: The repository cannot be written.
+        QualityGateError: The gate refuses a version; the other ones that were pruned are published.
     """
     try:
-        return _Build(recipe, repository, work_dir, force, on_progress).run()
+        return _Build(recipe, repository, work_dir, force, strict, on_progress).run()
     except (OSError, SafetensorError) as error:
         filename = getattr(error, "filename", None)
         where = f"{filename}: " if filename else ""
@@ -115,10 +110,13 @@ class _Build:
         repository: Repository,
         work_dir: Path,
         force: bool,
+        strict: bool,
         on_progress: OnProgress,
     ) -> None:
         self.recipe = recipe
         self.repository = repository
+        self.work_dir = work_dir
+        self.strict = strict
         self.folder = work_dir / recipe.name
         self.force = force
         self.on_progress = on_progress if is_first() else ignore
@@ -129,17 +127,85 @@ class _Build:
             self._read()
         fp32_print = fp32_fingerprint(self.recipe, self.checkpoint, self.digests)
         int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
-        with self._alone():
+        plan = self._plan(fp32_print) if self.recipe.pruning else None
+        with alone(self.folder, self.recipe.name, self.on_progress):
             fp32, int8 = from_first(lambda: (self._find(fp32_print), self._find(int8_print)))
+            pruned = from_first(lambda: self._find_pruned(plan))
             if fp32 is not None:
                 require_possible(self.recipe.gate, fp32.scores)
-            if fp32 is None or int8 is None:
-                from_first(self._require_room)
+            if fp32 is None or int8 is None or None in pruned:
+                from_first(lambda: require_room(self.checkpoint.model, *self._folders))
+                table = from_first(lambda: self._table(plan))
                 model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
                 fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_print))
                 require_possible(self.recipe.gate, fp32.scores)
                 int8 = int8 or self._make_int8(model, fp32, int8_print)
-        return BuildResult(fp32, int8)
+                if plan and table:
+                    whole = BuildResult(fp32, int8)
+                    pruned = self._make_pruned(plan, table, model, whole, pruned)
+        return BuildResult(fp32, int8, tuple(filter(None, pruned)))
+
+    @property
+    def _folders(self) -> tuple[Path, Path]:
+        return self.folder, self.repository.root
+
+    def _plan(self, fp32_print: str) -> Plan:
+        """Return what the recipe's pruning makes, and refuse what it cannot prune."""
+        recipe, checkpoint = self.recipe, self.checkpoint
+        encoder = encoder_of(checkpoint.model.config, checkpoint.description)
+        source = TableSource(recipe, encoder, self.work_dir, strict=self.strict)
+        members = tuple(
+            Member(step, int8_fingerprint(recipe, step.fingerprint, self.digests))
+            for step in steps_of(recipe, fp32_print, source.digest, self.digests)
+            if step.is_version
+        )
+        from_first(lambda: calibration_inputs(recipe, self.data, checkpoint))
+        return Plan(source, members)
+
+    def _find_pruned(self, plan: Plan | None) -> list[BuiltVersion | None]:
+        """Return the versions of a plan that are published, FP32 and INT8 in turns."""
+        members = plan.members if plan else ()
+        return [self._find(digest) for each in members for digest in (each.fp32, each.int8)]
+
+    def _table(self, plan: Plan | None) -> LatencyTable | None:
+        return plan.table(self.checkpoint.model, self.on_progress) if plan else None
+
+    def _make_pruned(
+        self,
+        plan: Plan,
+        table: LatencyTable,
+        model: PreTrainedModel,
+        whole: BuildResult,
+        found: list[BuiltVersion | None],
+    ) -> list[BuiltVersion | None]:
+        """Make the versions of a plan; one that the gate refuses does not stop the others."""
+        gradual = Gradual(
+            self.recipe,
+            self.data,
+            self.checkpoint,
+            model,
+            table,
+            self.folder,
+            self._callbacks,
+            self.on_progress,
+        )
+        made: list[BuiltVersion | None] = []
+        refused: list[str] = []
+        for member, fp32, int8 in zip(plan.members, found[::2], found[1::2], strict=True):
+            origin = Origin(member.step.speedup, whole, plan.source)
+            try:
+                if fp32 is None or int8 is None:
+                    pruned = gradual.model(member.step)
+                    fp32 = fp32 or self._decided(
+                        functools.partial(self._make_fp32, pruned, member.fp32, origin)
+                    )
+                    int8 = int8 or self._make_int8(pruned, fp32, member.int8, origin, model)
+            except QualityGateError as error:
+                refused.append(str(error))
+            made += [fp32, int8]
+        if refused:
+            raise QualityGateError(" ".join(refused))
+        return made
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""
@@ -178,12 +244,27 @@ class _Build:
             self.recipe, self.data, self.checkpoint, folder, self._callbacks("Fine-tuning")
         )
 
-    def _make_fp32(self, model: PreTrainedModel, fingerprint: str) -> BuiltVersion:
-        exported = self._export(_Version(FP32, fingerprint, SpanModel(model), quantized=False))
-        return self._publish(exported, gate=self._judge(exported))
+    def _make_fp32(
+        self, model: PreTrainedModel, fingerprint: str, origin: Origin | None = None
+    ) -> BuiltVersion:
+        exported = self._export(
+            Version(FP32, fingerprint, SpanModel(model), quantized=False, origin=origin)
+        )
+        if origin is None:
+            return self._publish(exported, gate=self._judge(exported))
+        parent = origin.whole.fp32.version
+        loss = Loss.between(
+            exported.scored, Scored.published(self.repository.manifest(parent)), is_pruned=True
+        )
+        return self._publish(exported, parent=parent, gate=self._judge(exported, loss))
 
     def _make_int8(
-        self, model: PreTrainedModel, parent: BuiltVersion, fingerprint: str
+        self,
+        model: PreTrainedModel,
+        parent: BuiltVersion,
+        fingerprint: str,
+        origin: Origin | None = None,
+        teacher: PreTrainedModel | None = None,
     ) -> BuiltVersion:
         family = family_of(model.config.model_type)
         note = f"without SmoothQuant: {family.no_smooth_quant}" if family.no_smooth_quant else ""
@@ -195,13 +276,13 @@ class _Build:
             model,
             self.folder / f"int8-{fingerprint[:12]}",
             self._callbacks("Quantisation-aware training"),
+            teacher=teacher,
         )
-        return from_first(lambda: self._judge_int8(module, parent, fingerprint))
+        version = Version(INT8, fingerprint, module, quantized=True, origin=origin)
+        return self._decided(lambda: self._judge_int8(version, parent))
 
-    def _judge_int8(
-        self, module: SpanModel, parent: BuiltVersion, fingerprint: str
-    ) -> BuiltVersion:
-        exported = self._export(_Version(INT8, fingerprint, module, quantized=True))
+    def _judge_int8(self, version: Version, parent: BuiltVersion) -> BuiltVersion:
+        exported = self._export(version)
         loss = Loss.between(
             exported.scored,
             Scored.published(self.repository.manifest(parent.version)),
@@ -209,14 +290,28 @@ class _Build:
         )
         return self._publish(exported, parent=parent.version, gate=self._judge(exported, loss))
 
-    def _judge(self, exported: _Exported, loss: Loss | None = None) -> GateResult:
+    def _decided(self, make: Callable[[], BuiltVersion]) -> BuiltVersion:
+        """Make a version in the first process; what its gate refuses is refused in all."""
+
+        def attempt() -> BuiltVersion | str:
+            try:
+                return make()
+            except QualityGateError as error:
+                return str(error)
+
+        made = from_first(attempt)
+        if isinstance(made, str):
+            raise QualityGateError(made)
+        return made
+
+    def _judge(self, exported: Exported, loss: Loss | None = None) -> GateResult:
         """Return what the gate finds, unless it refuses the version."""
         scores, folder = exported.scored.scores, exported.artefacts.ir.parent
         gate = judge(scores, self.recipe.gate, loss=loss, force=self.force)
         require_passed(
             gate,
             scores,
-            f"The {exported.version.precision} version is not published",
+            f"The {exported.version.name} is not published",
             f"It is kept in {folder}. --force publishes it all the same.",
         )
         return gate
@@ -228,45 +323,17 @@ class _Build:
         self._report("Timing both versions in turns")
         return latency_ratio(ir, parent / IR_FILE, self.recipe.model.max_seq_len)
 
-    def _export(self, version: _Version) -> _Exported:
-        """Write both formats, and score each file as it is then published."""
-        self._report(f"Exporting {version.precision} to OpenVINO IR and ONNX")
-        info = ModelInfo(
-            tokenizer_json=self.checkpoint.tokenizer_json,
-            max_seq_len=self.recipe.model.max_seq_len,
-            doc_stride=self.recipe.model.doc_stride,
-            precision=version.precision,
-            source=self.checkpoint.description,
-            dataset=self.dataset.name,
-            toolchain=", ".join(f"{name} {number}" for name, number in toolchain().items()),
-            family=version.module.model.config.model_type,
-        )
-        folder = self.folder / f"{version.precision.lower()}-{version.fingerprint[:12]}" / EXPORTED
-        folder.mkdir(parents=True, exist_ok=True)
-        ir, onnx = folder / IR_FILE, folder / ONNX_FILE
-        write_openvino(to_openvino(version.module, quantized=version.quantized), info, ir)
-        write_onnx(to_onnx(version.module, quantized=version.quantized), info, onnx)
-        if not version.quantized:
-            for engine in (OpenVINOEngine(ir), OnnxRuntimeEngine(onnx)):
-                require_same_logits(
-                    engine,
-                    version.module,
-                    self.checkpoint.tokenizer_json,
-                    self.dataset,
-                    self.recipe.model,
-                )
-        return _Exported(
-            version,
-            Artefacts(ir, onnx),
-            score_openvino(ir, self.dataset, self.on_progress),
-            score_onnx(onnx, self.dataset, self.on_progress),
+    def _export(self, version: Version) -> Exported:
+        return export_version(
+            version, self.recipe, self.checkpoint, self.dataset, self.folder, self.on_progress
         )
 
     def _publish(
-        self, exported: _Exported, *, parent: int | None = None, gate: GateResult
+        self, exported: Exported, *, parent: int | None = None, gate: GateResult
     ) -> BuiltVersion:
         version = exported.version
-        self._report(f"Publishing {version.precision}")
+        pruning = pruning_of(exported, self.on_progress)
+        self._report(f"Publishing the {version.name}")
         manifest = VersionManifest(
             model=MODEL_NAME,
             version=0,
@@ -284,6 +351,7 @@ class _Build:
             inputs_sha256=version.fingerprint,
             family=version.module.model.config.model_type,
             inputs=version.module.inputs,
+            pruning=pruning,
         )
         number = publish(
             self.repository,
@@ -321,59 +389,8 @@ class _Build:
             "Nothing was changed. --force takes the version all the same.",
         )
 
-    def _require_room(self) -> None:
-        size = sum(
-            tensor.numel() * tensor.element_size()
-            for tensor in self.checkpoint.model.state_dict().values()
-        )
-        for folder in (self.folder, self.repository.root):
-            folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(folder).free
-            if free < _COPIES * size:
-                raise BuildError(
-                    f"{folder} has {free / 1e6:.0f} MB free, and a build of this checkpoint takes "
-                    f"up to {_COPIES * size / 1e6:.0f} MB. Free some space, or choose another "
-                    "directory."
-                )
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one build of a recipe at a time work in its folder; another one waits."""
-        if not is_first():
-            yield
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "lock"
-        waiting = f"Waiting for another build of {self.recipe.name} in {self.folder}"
-        lock = file_lock(path)
-        acquire(
-            lock,
-            FOR_EVER,
-            lambda: self.on_progress(Progress(waiting, note=holder_of(path))),
-        )
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _callbacks(self, stage: str) -> list[TrainerCallback]:
         return [ProgressCallback(stage, self.on_progress)]
 
     def _report(self, stage: str, done: int = 0, total: int | None = None) -> None:
         self.on_progress(Progress(stage, done, total))
-
-
-@dataclass(frozen=True, slots=True)
-class _Version:
-    precision: str
-    fingerprint: str
-    module: SpanModel
-    quantized: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Exported:
-    version: _Version
-    artefacts: Artefacts
-    scored: Scored
-    onnx: Scored

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     PrivateAttr,
@@ -22,18 +21,37 @@ from pydantic_core import ErrorDetails
 
 from bertqa._reason import reason_of
 from bertqa_build.errors import RecipeError
+from bertqa_build.pruning_recipe import Pruning
+from bertqa_build.training_recipe import (
+    Distillation,
+    QuantizationAwareTraining,
+    Section,
+    Training,
+    check_windows,
+)
 from bertqa_build.yaml_document import Loc, YamlDocument, read_yaml
+
+__all__ = [
+    "Data",
+    "DataSource",
+    "Distillation",
+    "Gate",
+    "HubDataset",
+    "Model",
+    "Pruning",
+    "Quantization",
+    "QuantizationAwareTraining",
+    "Recipe",
+    "Training",
+    "load_recipe",
+]
 
 _DEEPEST_KEY = 8
 _SHOWN = 100
 _LARGEST_SEED = 2**32 - 1
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class HubDataset(_Section):
+class HubDataset(Section):
     """A data set with SQuAD's columns on the Hugging Face hub, or in a local directory."""
 
     dataset: str = Field(min_length=1, description="Hub id or local directory.")
@@ -50,7 +68,7 @@ DataSource = Annotated[
 """The path of a SQuAD JSON file, or a data set of the hub."""
 
 
-class Model(_Section):
+class Model(Section):
     """How texts are cut into windows; published with the model for its clients."""
 
     max_seq_len: int = Field(default=384, ge=32, le=512, description="Longest window, in tokens.")
@@ -61,11 +79,11 @@ class Model(_Section):
 
     @model_validator(mode="after")
     def _windows_move_on(self) -> Model:
-        _check_windows(self.max_seq_len, self.doc_stride, self.max_question_len)
+        check_windows(self.max_seq_len, self.doc_stride, self.max_question_len)
         return self
 
 
-class Data(_Section):
+class Data(Section):
     """The questions to train on, to calibrate on and to evaluate on."""
 
     directory: Path = Field(
@@ -89,55 +107,7 @@ class Data(_Section):
         return self
 
 
-class Training(_Section):
-    """The settings that fine-tuning and quantisation-aware training share."""
-
-    epochs: float = Field(default=1.0, gt=0, description="Passes over the windows.")
-    max_windows: int | None = Field(
-        default=None,
-        ge=1,
-        description="Train on this many windows, drawn by the seed; the default is all.",
-    )
-    learning_rate: float = Field(gt=0, lt=1, description="Peak learning rate of AdamW.")
-    warmup_steps: int = Field(
-        default=0, ge=0, description="Steps of linear warm-up; then linear decay."
-    )
-    weight_decay: float = Field(default=0.0, ge=0, description="Weight decay of AdamW.")
-    batch_size: int = Field(default=32, ge=1, description="Windows in a step.")
-    max_seq_len: int = Field(default=384, ge=32, le=512, description="Longest window, in tokens.")
-    doc_stride: int = Field(
-        default=128, ge=1, description="Tokens that two windows in a row share."
-    )
-    freeze_embeddings: bool = Field(default=False, description="Do not train the embeddings.")
-    checkpoint_steps: int = Field(
-        default=200,
-        ge=1,
-        description="Steps between checkpoints: the most that an interruption loses.",
-    )
-
-
-class Distillation(_Section):
-    """How much the quantised model learns from the FP32 model.
-
-    The loss is `(1 - weight) * CE + weight * temperature**2 * KL(teacher || student)`, each the
-    mean over the start and the end, as in Hinton et al., "Distilling the Knowledge in a Neural
-    Network" (2015).
-    """
-
-    weight: float = Field(default=0.9, ge=0, le=1, description="Share of the teacher in the loss.")
-    temperature: float = Field(default=2.0, gt=0, description="The divisor of both models' logits.")
-
-
-class QuantizationAwareTraining(Training):
-    """Training with the quantisers in place."""
-
-    distillation: Distillation | None = Field(
-        default_factory=Distillation,
-        description="Learning from the FP32 model; `null` trains on the gold answers alone.",
-    )
-
-
-class Quantization(_Section):
+class Quantization(Section):
     """How NNCF places and calibrates the quantisers."""
 
     calibration_windows: int = Field(default=300, ge=1, description="Windows to calibrate on.")
@@ -160,7 +130,7 @@ class Quantization(_Section):
     )
 
 
-class Gate(_Section):
+class Gate(Section):
     """What a version has to reach to be published."""
 
     min_f1: float = Field(
@@ -178,6 +148,12 @@ class Gate(_Section):
     min_f1_ratio: float | None = Field(
         default=None, ge=0, le=1.5, description="F1 of INT8 over that of FP32."
     )
+    min_pruned_f1_ratio: float = Field(
+        default=0.9,
+        ge=0,
+        le=1.5,
+        description="F1 of a pruned FP32 version over that of the unpruned one.",
+    )
     max_latency_ratio: float | None = Field(
         default=None,
         ge=0.05,
@@ -191,7 +167,7 @@ class Gate(_Section):
     )
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """The whole way from a checkpoint to two published versions, in one file."""
 
     name: str = Field(
@@ -217,6 +193,9 @@ class Recipe(_Section):
     finetune: Training | None = Field(
         default=None, description="Fine-tune the source on questions first."
     )
+    pruning: Pruning | None = Field(
+        default=None, description="Make smaller versions too, each as fast as is asked for."
+    )
     quantization: Quantization = Field(default_factory=Quantization)
     qat: QuantizationAwareTraining | None = Field(
         default=None,
@@ -228,13 +207,15 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _training_fits(self) -> Recipe:
-        for name, section in (("finetune", self.finetune), ("qat", self.qat)):
+        pruning = self.pruning if self.pruning and self.pruning.epochs else None
+        sections = (("finetune", self.finetune), ("pruning", pruning), ("qat", self.qat))
+        for name, section in sections:
             if section is None:
                 continue
             if not self.data.train:
                 raise ValueError(f"{name} needs data.train, which names no file")
             try:
-                _check_windows(section.max_seq_len, section.doc_stride, self.model.max_question_len)
+                check_windows(section.max_seq_len, section.doc_stride, self.model.max_question_len)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
         return self
@@ -250,6 +231,12 @@ class Recipe(_Section):
         return None if self.adapter is None else self._directory / self.adapter
 
     @property
+    def latency_table(self) -> Path | None:
+        """The path of the latency table that was handed over, or None."""
+        given = self.pruning and self.pruning.latency_table
+        return self._directory / given.expanduser() if given else None
+
+    @property
     def calibration(self) -> list[DataSource]:
         """The sources to calibrate on: `data.calibration`, or else `data.train`."""
         return self.data.calibration or self.data.train
@@ -263,15 +250,6 @@ class Recipe(_Section):
         recipe = self.model_copy()
         recipe._directory = directory
         return recipe
-
-
-def _check_windows(max_seq_len: int, doc_stride: int, max_question_len: int) -> None:
-    room = max_seq_len - max_question_len - 3
-    if doc_stride >= room:
-        raise ValueError(
-            f"doc_stride {doc_stride} is too large: a window of {max_seq_len} tokens has "
-            f"room for {room} of the context beside a question of {max_question_len}"
-        )
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

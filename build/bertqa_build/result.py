@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bertqa.artifact import Evidence, GateResult, Repository, Scores, VersionManifest
+from bertqa.artifact import Evidence, GateResult, Pruning, Repository, Scores, VersionManifest
 from bertqa.errors import RepositoryError
 from bertqa.evaluation import QuestionScores
 
@@ -53,6 +53,7 @@ class BuiltVersion:
     gate: GateResult | None
     directory: Path
     present: bool
+    pruning: Pruning | None = None
 
     @classmethod
     def of(cls, repository: Repository, number: int, *, present: bool) -> BuiltVersion:
@@ -79,6 +80,7 @@ class BuiltVersion:
             gate=manifest.gate,
             directory=repository.version_dir(number),
             present=present,
+            pruning=manifest.pruning,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,17 +90,38 @@ class BuiltVersion:
             "scores": self.scores.to_dict(),
             "gate": self.gate and self.gate.to_dict(),
             "directory": str(self.directory),
+            "pruning": self.pruning and self.pruning.to_dict(),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """The two versions that a recipe makes, each with how the gate judged it."""
+    """The versions that a recipe makes, each with how the gate judged it.
+
+    Attributes:
+        fp32: The FP32 version.
+        int8: The INT8 version.
+        pruned: The pruned versions, FP32 and INT8 in turns, by ascending speed-up.
+    """
 
     fp32: BuiltVersion
     int8: BuiltVersion
+    pruned: tuple[BuiltVersion, ...] = ()
+
+    @property
+    def versions(self) -> tuple[BuiltVersion, ...]:
+        """All versions, in the order in which they are made."""
+        return (self.fp32, self.int8, *self.pruned)
+
+    def of(self, precision: str) -> BuiltVersion:
+        """Return the unpruned version of a precision.
+
+        Args:
+            precision: `FP32` or `INT8`.
+        """
+        return self.fp32 if precision == self.fp32.precision else self.int8
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON output."""
-        versions = [self.fp32.to_dict(), self.int8.to_dict()]
+        versions = [each.to_dict() for each in self.versions]
         return {"versions": versions, "gate": versions[1]["gate"]}

@@ -13,6 +13,9 @@ from openvino import opset13 as ops
 
 Precision = Literal["FP32", "INT8"]
 
+VOCABULARY = 30_522
+"""Word embeddings of the models that are measured; more or fewer cost the same."""
+
 _LEVELS = 256
 _EPSILON = 1e-12
 
@@ -99,6 +102,24 @@ def feed_forward_stack(
     return _stack(encoder, copies, feed_forward if neurons else None, make)
 
 
+def rest_model(encoder: Encoder, precision: Precision) -> ov.Model:
+    """Return what is there beside the layers, with random weights: the embeddings and the head.
+
+    Args:
+        encoder: The encoder.
+        precision: That of the matrix products, and of the table of embeddings.
+
+    Returns:
+        A model from token ids INT64 `[batch, tokens]` to a start and an end logit of each.
+    """
+    make = _Maker(precision)
+    ids = ops.parameter([-1, -1], np.int64, name="ids")
+    table = make.weight(make.drawn(VOCABULARY, encoder.hidden))
+    words = ops.gather(table, ids, ops.constant(0)).output(0)
+    state = make.normalized(ops.add(words, make.drawn(encoder.hidden)).output(0), encoder.hidden)
+    return ov.Model([make.linear(state, encoder.hidden, 2)], [ids], "rest")
+
+
 def _stack(
     encoder: Encoder,
     copies: int,
@@ -127,7 +148,7 @@ class _Maker:
 
     def linear(self, hidden: ov.Output, inputs: int, outputs: int) -> ov.Output:
         weight = self.drawn(outputs, inputs)
-        product = ops.matmul(self.quantized(hidden), self._weight(weight), False, True)
+        product = ops.matmul(self.quantized(hidden), self.weight(weight), False, True)
         return ops.add(product, ops.constant(self.drawn(outputs))).output(0)
 
     def quantized(self, values: ov.Output) -> ov.Output:
@@ -143,7 +164,8 @@ class _Maker:
         scaled = ops.multiply(found, ops.constant(1 + self.drawn(channels)))
         return ops.add(scaled, ops.constant(self.drawn(channels))).output(0)
 
-    def _weight(self, weight: NDArray[np.float32]) -> ov.Output:
+    def weight(self, weight: NDArray[np.float32]) -> ov.Output:
+        """Return a table `[rows, columns]`, in INT8 with a scale for each row."""
         if not self._is_int8:
             return ops.constant(weight).output(0)
         scale = np.abs(weight).max(axis=1, keepdims=True) / 127

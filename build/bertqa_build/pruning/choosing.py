@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,13 +14,16 @@ from bertqa_build.pruning.sizes import LayerSize, Sizes
 
 
 def milliseconds(sizes: Sizes, table: LatencyTable) -> float:
-    """Return how long an encoder takes by a table.
+    """Return how long a model takes by a table, with its embeddings and its head.
 
     Args:
-        sizes: The size of each layer; each is one that was measured.
+        sizes: The size of each layer; between two that were measured, times are interpolated.
         table: The latencies.
     """
-    return sum(table.attention[size.heads] + table.feed_forward[size.neurons] for size in sizes)
+    return table.rest + sum(
+        _time(table.attention, size.heads) + _time(table.feed_forward, size.neurons)
+        for size in sizes
+    )
 
 
 def whole_sizes(table: LatencyTable, layers: int) -> Sizes:
@@ -33,31 +36,52 @@ def whole_sizes(table: LatencyTable, layers: int) -> Sizes:
     return (LayerSize(table.place.heads, table.place.neurons),) * layers
 
 
-def most_speedup(table: LatencyTable) -> float:
-    """Return how many times faster an encoder is of which every module was dropped.
+def most_speedup(sizes: Sizes, table: LatencyTable) -> float:
+    """Return how many times faster a model is of whose layers every module was dropped.
 
     Args:
+        sizes: The size of each layer before.
         table: The latencies.
     """
-    whole = table.attention[table.place.heads] + table.feed_forward[table.place.neurons]
-    return whole / (table.attention[0] + table.feed_forward[0])
+    return milliseconds(sizes, table) / milliseconds((LayerSize(0, 0),) * len(sizes), table)
+
+
+def require_reachable(speedup: float, sizes: Sizes, table: LatencyTable) -> None:
+    """Refuse a speed-up that a model has not even without its layers.
+
+    Args:
+        speedup: How many times faster than the unpruned model.
+        sizes: The size of each layer of that.
+        table: The latencies.
+
+    Raises:
+        BuildError: It has not; the message says the largest one.
+    """
+    most = most_speedup(sizes, table)
+    if speedup > most:
+        place = table.place
+        raise BuildError(
+            f"A speed-up of {speedup:g} cannot be reached: a model of whose layers nothing is left "
+            f"is {most:.1f} times as fast as the whole one, by the latency table for "
+            f"{place.batch} windows of {place.tokens} tokens in {place.precision}. Ask for less."
+        )
 
 
 def choose_sizes(
     pruner: Pruner,
     table: LatencyTable,
-    speedup: float,
+    budget: float,
     *,
     trials: int,
     seed: int,
     on_trial: Callable[[int, float], None] = lambda _, __: None,
 ) -> Sizes:
-    """Choose the sizes of a model's layers, so that its encoder is so many times faster.
+    """Choose the sizes of a model's layers, so that it takes no longer than it may.
 
     Args:
         pruner: The pruner of the model, which may be pruned already.
         table: The latencies of its modules.
-        speedup: How many times faster than the unpruned encoder.
+        budget: Milliseconds that the model may take.
         trials: How many changes the search tries.
         seed: Decides the changes.
         on_trial: Called after each trial with its number and the least loss so far.
@@ -66,26 +90,17 @@ def choose_sizes(
         The size of each layer.
 
     Raises:
-        BuildError: No sizes are so fast; the message says how fast some are.
+        ValueError: No sizes are so fast.
     """
-    most = most_speedup(table)
     modules = offered(pruner, table)
-    layers = len(modules) // 2
-    budget = milliseconds(whole_sizes(table, layers), table) / speedup
-    try:
-        chosen = search(
-            modules,
-            budget,
-            lambda choice: pruner.loss(_sizes(modules, choice)),
-            trials=trials,
-            seed=seed,
-            on_trial=on_trial,
-        )
-    except ValueError as error:
-        raise BuildError(
-            f"A speed-up of {speedup:g} cannot be reached: an encoder of which nothing is left is "
-            f"{most:.1f} times as fast as the whole one, by the latency table. Choose less."
-        ) from error
+    chosen = search(
+        modules,
+        budget - table.rest,
+        lambda choice: pruner.loss(_sizes(modules, choice)),
+        trials=trials,
+        seed=seed,
+        on_trial=on_trial,
+    )
     return _sizes(modules, chosen)
 
 
@@ -119,3 +134,7 @@ def offered(pruner: Pruner, table: LatencyTable) -> list[Choices]:
 def _sizes(modules: Sequence[Choices], choice: Sequence[int]) -> Sizes:
     found = [int(module.sizes[index]) for module, index in zip(modules, choice, strict=True)]
     return tuple(map(LayerSize, found[::2], found[1::2]))
+
+
+def _time(times: Mapping[int, float], size: int) -> float:
+    return float(np.interp(size, list(times), list(times.values())))

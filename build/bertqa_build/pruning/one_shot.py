@@ -41,6 +41,7 @@ class Pruner:
     Args:
         model: The model, which is not changed.
         inputs: Calibration data: the model's inputs, in batches.
+        judged: Those on which pruned copies are judged; all of them if left out.
         on_step: Called with the number of steps that are done, and how many there are.
 
     Attributes:
@@ -53,6 +54,7 @@ class Pruner:
         self,
         model: SpanModel,
         inputs: Batches,
+        judged: Batches | None = None,
         on_step: Callable[[int, int], None] = lambda _, __: None,
     ) -> None:
         self.model = model.eval()
@@ -70,14 +72,14 @@ class Pruner:
         outputs = list(parts.values())
         steps = len(inputs) + len(outputs)
         moments = input_moments(model, outputs, inputs, lambda done: on_step(done, steps))
-        self._inputs = inputs
+        self._inputs = inputs if judged is None else judged
         self._refits: dict[tuple[int, bool, int], tuple[Tensor, Tensor]] = {}
         for key, each in zip(parts, moments, strict=True):
             linear, group = parts[key], self.head_size if key[1] else 1
             found = removal(linear.weight.detach(), linear.bias.detach(), each, group)
             self._modules[key] = _Module(each, found)
             on_step(len(inputs) + len(self._modules), steps)
-        self._targets = _run(model, inputs)
+        self._targets = _run(model, self._inputs)
 
     def removal(self, layer: int, *, attention: bool) -> Removal:
         """Return in which order a layer's structures go, and what that costs.
@@ -138,9 +140,9 @@ class Pruner:
         total, count = 0.0, 0
         for (logits, mask), (targets, _) in zip(found, self._targets, strict=True):
             hidden = ~mask.bool()
-            for one, other in zip(logits, targets, strict=True):
-                student = one.masked_fill(hidden, -torch.inf).log_softmax(-1)
-                teacher = other.masked_fill(hidden, -torch.inf).log_softmax(-1)
+            for ours, theirs in zip(logits, targets, strict=True):
+                student = ours.masked_fill(hidden, -torch.inf).log_softmax(-1)
+                teacher = theirs.masked_fill(hidden, -torch.inf).log_softmax(-1)
                 student, teacher = student[mask.bool()], teacher[mask.bool()]
                 total += float(
                     functional.kl_div(student, teacher, reduction="sum", log_target=True)

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 _DAMPING = 1e-4
-# Neurons that are removed in one step. What the first does to the worth of the others in the
-# step is made good exactly in their weights, and overlooked in the choice alone.
+# Neurons that are removed in one step, at least, and as a share of those that are left. What the
+# first does to the worth of the others in the step is made good exactly in their weights, and
+# overlooked in the choice alone.
 _NEURONS_AT_ONCE = 8
+_SHARE_AT_ONCE = 1 / 48
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +105,7 @@ def removal(weight: Tensor, bias: Tensor, moments: Moments, group: int) -> Remov
     errors = [0.0]
     while names:
         costs = _costs(left, inverse, len(names), group)
-        at_once = min(_NEURONS_AT_ONCE if group == 1 else 1, len(names))
+        at_once = min(_at_once(len(names)) if group == 1 else 1, len(names))
         chosen = costs.topk(at_once, largest=False).indices
         added = costs[chosen].cumsum(0) + errors[-1]
         if at_once > 1:
@@ -155,12 +157,17 @@ def _costs(weight: Tensor, inverse: Tensor, count: int, group: int) -> Tensor:
         [_block(inverse, torch.arange(at * group, (at + 1) * group)) for at in range(count)]
     )
     columns = weight[:, :-1].T.reshape(count, group, -1)
-    return (columns * torch.linalg.solve(blocks, columns)).sum((1, 2))
+    costs: Tensor = (columns * torch.linalg.solve(blocks, columns)).sum((1, 2))
+    return costs
 
 
 def _joint_cost(weight: Tensor, inverse: Tensor, chosen: Tensor) -> float:
     columns = weight[:, chosen].T
     return float((columns * torch.linalg.solve(_block(inverse, chosen), columns)).sum())
+
+
+def _at_once(neurons: int) -> int:
+    return max(_NEURONS_AT_ONCE, int(_SHARE_AT_ONCE * neurons))
 
 
 def _without(

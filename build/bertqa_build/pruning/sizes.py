@@ -70,6 +70,18 @@ def from_config(config: Any) -> Sizes | None:
     return tuple(map(LayerSize, heads, neurons))
 
 
+def sizes_of(model: PreTrainedModel) -> Sizes:
+    """Return the size of each layer of a model, pruned or not.
+
+    Args:
+        model: A model of a family that can be pruned.
+    """
+    config = model.config
+    family = family_of(config.model_type)
+    head_size = config.hidden_size // config.num_attention_heads
+    return tuple(layer.size(head_size) for layer in encoder_layers(model, family))
+
+
 class EncoderLayer:
     """The linear layers of one encoder layer, by what they do, whatever the family calls them.
 
@@ -107,7 +119,8 @@ class EncoderLayer:
     @property
     def expansion(self) -> nn.Linear:
         """The first feed-forward layer: its outputs are the neurons."""
-        return self._linear(self._names.expansion)
+        expansion: nn.Linear = self._linear(self._names.expansion)
+        return expansion
 
     @property
     def contraction(self) -> nn.Linear | None:
@@ -236,7 +249,7 @@ def encoder_layers(model: PreTrainedModel, family: Family) -> list[EncoderLayer]
     """
     names = family.layer_names
     assert names is not None
-    layers = model.base_model.get_submodule(names.layers)
+    layers: Any = model.base_model.get_submodule(names.layers)
     return [EncoderLayer(layer, names) for layer in layers]
 
 
@@ -256,7 +269,7 @@ def shrink(model: PreTrainedModel, family: Family, sizes: Sizes) -> None:
 
 
 @functools.cache
-def _pruned_class(plain: type[PreTrainedModel]) -> type[PreTrainedModel]:
+def _pruned_class(plain: Any) -> type[PreTrainedModel]:
     """Return a class of models whose layers have the sizes that their configuration says."""
 
     def init(self: PreTrainedModel, config: Any, *arguments: Any, **options: Any) -> None:

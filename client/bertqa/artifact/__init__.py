@@ -10,6 +10,7 @@ from bertqa.artifact._manifest import (
     MANIFEST_FILE,
     Evidence,
     GateResult,
+    Pruning,
     Scores,
     VersionManifest,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "GateResult",
     "ModelInfo",
     "OvmsConfig",
+    "Pruning",
     "Repository",
     "RepositoryWriter",
     "Scores",
