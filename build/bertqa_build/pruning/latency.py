@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -80,13 +81,28 @@ class LatencyTable:
     feed_forward: dict[int, float]
     rest: float
 
+    def __post_init__(self) -> None:
+        for times, whole in (
+            (self.attention, self.place.heads),
+            (self.feed_forward, self.place.neurons),
+        ):
+            if not {0, whole} <= set(times) or max(times) > whole or list(times) != sorted(times):
+                raise ValueError(f"sizes should ascend from 0 to {whole}")
+        for time in (*self.attention.values(), *self.feed_forward.values(), self.rest):
+            if not (math.isfinite(time) and time > 0):
+                raise ValueError(f"{time} is not a time")
+
+    def to_json(self) -> str:
+        """Return the text of a table's file."""
+        return _TABLE.dump_json(self, indent=1).decode() + "\n"
+
     def write(self, path: Path) -> None:
         """Write the table as JSON.
 
         Args:
             path: The file.
         """
-        write_whole(path, _TABLE.dump_json(self, indent=1).decode() + "\n")
+        write_whole(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> LatencyTable:

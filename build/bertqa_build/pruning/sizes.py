@@ -296,7 +296,8 @@ def model_class_of(config: Any) -> type[PreTrainedModel]:
         return family.model_class
     if family.layer_names is None:
         raise ValueError(f"{family.name} cannot be pruned, and its configuration says it was.")
-    return _pruned_class(family.model_class)
+    plain: Any = family.model_class
+    return _pruned_class(plain)
 
 
 def channels_of(heads: Sequence[int], head_size: int) -> Tensor:

@@ -13,10 +13,15 @@ from typing import Any
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import sha256_of
+from bertqa.errors import InvalidOptionError
+from bertqa_build.bench.models import ARCHITECTURES, random_model
+from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.errors import BuildError, CheckpointError
 from bertqa_build.families import family_of, model_types
-from bertqa_build.pruning.blocks import Encoder
+from bertqa_build.pruning.blocks import Encoder, Precision
+from bertqa_build.pruning.description import Description, describe
 from bertqa_build.pruning.latency import LatencyTable, Place, measure, place_here
+from bertqa_build.pruning.sizes import sizes_of
 from bertqa_build.recipe import Recipe
 
 CACHE = "latency-tables"
@@ -47,6 +52,46 @@ def encoder_of(config: Any, source: str) -> Encoder:
             "checkpoint."
         )
     return Encoder(config.hidden_size, config.num_attention_heads, family.neurons(config))
+
+
+def measure_for_model(
+    model: str,
+    *,
+    batch: int,
+    tokens: int,
+    precision: Precision,
+    threads: int | None,
+    on_progress: OnProgress = ignore,
+) -> Description:
+    """Measure a latency table on this machine.
+
+    Args:
+        model: A key of `ARCHITECTURES`, or the source of a checkpoint as a recipe names it.
+        batch: Windows in a request.
+        tokens: Tokens in a window.
+        precision: That of the matrix products.
+        threads: The cores that one request may use; None takes all.
+        on_progress: Called with how far the measurement is.
+
+    Returns:
+        The table, and what it says of the model.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be loaded, or its family cannot be pruned.
+        InvalidOptionError: The machine has fewer cores.
+    """
+    if threads is not None and threads > cores():
+        raise InvalidOptionError(f"threads is {threads}, and this machine has {cores()} cores.")
+    plain = (
+        random_model(model)
+        if model in ARCHITECTURES
+        else load_checkpoint(model, needs_head=False, max_seq_len=tokens).model
+    )
+    encoder = encoder_of(plain.config, model)
+    place = place_here(
+        encoder, batch=batch, tokens=tokens, precision=precision, threads=threads or cores()
+    )
+    return describe(_measured(place, on_progress), sizes_of(plain))
 
 
 def cores() -> int:
@@ -120,13 +165,15 @@ class TableSource:
         if self._given is None and self.path.is_file():
             self._given = LatencyTable.read(self.path)
         if self._given is None:
-            stage = f"Measuring latencies in {self.place.precision}"
-            self._given = measure(
-                self.place, lambda done, of: on_progress(Progress(stage, done, of))
-            )
+            self._given = _measured(self.place, on_progress)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._given.write(self.path)
         return self._given
+
+
+def _measured(place: Place, on_progress: OnProgress) -> LatencyTable:
+    stage = f"Measuring latencies in {place.precision}"
+    return measure(place, lambda done, of: on_progress(Progress(stage, done, of)))
 
 
 def _fitting(given: Place, here: Place, recipe: Recipe, *, strict: bool) -> Place:

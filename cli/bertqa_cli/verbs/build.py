@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,7 @@ from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import output_directory
 
 if TYPE_CHECKING:
+    from bertqa_build.pruning.pareto import Point
     from bertqa_build.result import BuiltVersion
 
 
@@ -46,9 +47,18 @@ def build(
     force: Annotated[
         bool, typer.Option("--force", help="Publish even what the quality gate refuses.")
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse a latency table of another CPU or OpenVINO than there is here."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Build an FP32 and an INT8 version from a checkpoint, score them, and publish them."""
+    """Build an FP32 and an INT8 version from a checkpoint, score them, and publish them.
+
+    With `pruning:` in the recipe, also smaller ones, a pair for each speed-up.
+    """
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
     from bertqa_build.processes import is_first
     from bertqa_build.quiet import quiet
@@ -58,8 +68,9 @@ def build(
         loaded = load_recipe(recipe, overrides or ())
         with quiet():
             from bertqa_build.pipeline import build as build_versions
+            from bertqa_build.pruning.pareto import family_of_version
         if not is_first():
-            build_versions(loaded, Repository(repository), work_dir, force=force)
+            build_versions(loaded, Repository(repository), work_dir, force=force, strict=strict)
             return
     except (RecipeError, StoppedElsewhereError) as error:
         if is_first():
@@ -67,13 +78,20 @@ def build(
         raise typer.Exit(1) from error
     with resumable(), stages() as show:
         result = build_versions(
-            loaded, Repository(repository), work_dir, force=force, on_progress=show
+            loaded,
+            Repository(repository),
+            work_dir,
+            force=force,
+            strict=strict,
+            on_progress=show,
         )
+    family = family_of_version(Repository(repository), result.fp32.version)
     if json:
-        print_json(result.to_dict())
+        points = [each.to_dict() for each in family]
+        print_json(result.to_dict() | ({"family": points} if points else {}))
         return
     table = Table("version", "precision", "size on disk", "exact match", "F1", "")
-    for built in (result.fp32, result.int8):
+    for built in result.versions:
         table.add_row(
             str(built.version),
             built.precision,
@@ -83,7 +101,9 @@ def build(
             _fate(built),
         )
     print_table(table)
-    for built in (result.fp32, result.int8):
+    if family:
+        _show_family(family)
+    for built in result.versions:
         for line in _judgement(built.gate):
             stdout.print(f"Version {built.version}: {escape(line)}")
     stdout.print(
@@ -91,6 +111,24 @@ def build(
         f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository "
         f"{escape(shlex.quote(str(repository)))}"
     )
+
+
+def _show_family(family: Sequence[Point]) -> None:
+    """Show what speed and F1 the versions have that were pruned from one."""
+    table = Table(
+        "version", "precision", "asked", "measured", "against FP32", "F1", "best at its speed"
+    )
+    for each in family:
+        table.add_row(
+            str(each.version),
+            each.precision,
+            f"{each.asked:g}x",
+            f"{each.measured:.2f}x",
+            f"{each.over_fp32:.2f}x",
+            f"{each.scores.f1:.2f}",
+            "yes" if each.on_front else "",
+        )
+    print_table(table)
 
 
 def _fate(built: BuiltVersion) -> str:
