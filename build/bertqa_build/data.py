@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,11 +166,15 @@ class RecipeData:
 
     Args:
         recipe: The recipe: what relative paths start from.
+
+    Attributes:
+        windows: Windows that were made of them, for the next stage that needs the same.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self._datasets: dict[str, SquadDataset] = {}
+        self.windows: dict[Hashable, TrainingWindows] = {}
 
     def dataset(self, source: DataSource) -> SquadDataset:
         """Return the questions of one source.

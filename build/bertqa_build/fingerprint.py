@@ -105,6 +105,19 @@ def int8_fingerprint(recipe: Recipe, fp32: str, data: DataDigests) -> str:
     )
 
 
+def published_fingerprint(fp32: str, recipe: Recipe) -> str:
+    """Digest what decides an FP32 version's files: the model, and how its embeddings are stored.
+
+    Args:
+        fp32: The fingerprint of the model.
+        recipe: The recipe.
+
+    Returns:
+        A hexadecimal sha256.
+    """
+    return fp32 if recipe.embeddings == "FP32" else _digest(fp32=fp32, stored=recipe.embeddings)
+
+
 def step_fingerprint(
     recipe: Recipe, before: str, speedup: float, table: str, data: DataDigests
 ) -> str:

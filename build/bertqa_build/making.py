@@ -11,6 +11,7 @@ from bertqa.evaluation import SquadDataset
 from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa_build.checkpoint import Checkpoint
+from bertqa_build.embeddings import with_stored_embeddings
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.fingerprint import toolchain
 from bertqa_build.machine import cpu_name
@@ -123,13 +124,14 @@ def export_version(
     folder = work_dir / version.folder / EXPORTED
     folder.mkdir(parents=True, exist_ok=True)
     ir, onnx = folder / IR_FILE, folder / ONNX_FILE
-    write_openvino(to_openvino(version.module, quantized=version.quantized), info, ir)
-    write_onnx(to_onnx(version.module, quantized=version.quantized), info, onnx)
+    module = version.module
+    if not version.quantized:
+        module = with_stored_embeddings(module, recipe.embeddings)
+    write_openvino(to_openvino(module, quantized=version.quantized), info, ir)
+    write_onnx(to_onnx(module, quantized=version.quantized), info, onnx)
     if not version.quantized:
         for engine in (OpenVINOEngine(ir), OnnxRuntimeEngine(onnx)):
-            require_same_logits(
-                engine, version.module, checkpoint.tokenizer_json, dataset, recipe.model
-            )
+            require_same_logits(engine, module, checkpoint.tokenizer_json, dataset, recipe.model)
     return Exported(
         version,
         Artefacts(ir, onnx),

@@ -27,7 +27,13 @@ from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.data import RecipeData
 from bertqa_build.errors import BuildError
 from bertqa_build.families import family_of
-from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data, toolchain
+from bertqa_build.fingerprint import (
+    fp32_fingerprint,
+    int8_fingerprint,
+    published_fingerprint,
+    read_data,
+    toolchain,
+)
 from bertqa_build.gate import (
     Loss,
     judge,
@@ -40,10 +46,9 @@ from bertqa_build.making import Exported, Origin, Version, export_version, pruni
 from bertqa_build.model import SpanModel
 from bertqa_build.processes import from_first, is_first
 from bertqa_build.progress import ProgressCallback
-from bertqa_build.pruning.gradual import Gradual, calibration_inputs, steps_of
+from bertqa_build.pruning.gradual import Gradual
 from bertqa_build.pruning.latency import LatencyTable
-from bertqa_build.pruning.plan import Member, Plan
-from bertqa_build.pruning.tables import TableSource, encoder_of
+from bertqa_build.pruning.plan import Plan, plan_of
 from bertqa_build.publish import publish
 from bertqa_build.recipe import Recipe
 from bertqa_build.result import BuildResult, BuiltVersion, Scored
@@ -127,17 +132,18 @@ class _Build:
             self._read()
         fp32_print = fp32_fingerprint(self.recipe, self.checkpoint, self.digests)
         int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
-        plan = self._plan(fp32_print) if self.recipe.pruning else None
+        plan = self._plan(fp32_print)
+        fp32_files = published_fingerprint(fp32_print, self.recipe)
         with alone(self.folder, self.recipe.name, self.on_progress):
-            fp32, int8 = from_first(lambda: (self._find(fp32_print), self._find(int8_print)))
+            fp32, int8 = from_first(lambda: (self._find(fp32_files), self._find(int8_print)))
             pruned = from_first(lambda: self._find_pruned(plan))
             if fp32 is not None:
                 require_possible(self.recipe.gate, fp32.scores)
             if fp32 is None or int8 is None or None in pruned:
                 from_first(lambda: require_room(self.checkpoint.model, *self._folders))
-                table = from_first(lambda: self._table(plan))
+                table = from_first(lambda: plan and plan.table(self.data, self.on_progress))
                 model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
-                fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_print))
+                fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_files))
                 require_possible(self.recipe.gate, fp32.scores)
                 int8 = int8 or self._make_int8(model, fp32, int8_print)
                 if plan and table:
@@ -149,26 +155,22 @@ class _Build:
     def _folders(self) -> tuple[Path, Path]:
         return self.folder, self.repository.root
 
-    def _plan(self, fp32_print: str) -> Plan:
-        """Return what the recipe's pruning makes, and refuse what it cannot prune."""
-        recipe, checkpoint = self.recipe, self.checkpoint
-        encoder = encoder_of(checkpoint.model.config, checkpoint.description)
-        source = TableSource(recipe, encoder, self.work_dir, strict=self.strict)
-        members = tuple(
-            Member(step, int8_fingerprint(recipe, step.fingerprint, self.digests))
-            for step in steps_of(recipe, fp32_print, source.digest, self.digests)
-            if step.is_version
+    def _plan(self, fp32_print: str) -> Plan | None:
+        if self.recipe.pruning is None:
+            return None
+        return plan_of(
+            self.recipe,
+            self.checkpoint,
+            fp32_print,
+            self.digests,
+            self.work_dir,
+            strict=self.strict,
         )
-        from_first(lambda: calibration_inputs(recipe, self.data, checkpoint))
-        return Plan(source, members)
 
     def _find_pruned(self, plan: Plan | None) -> list[BuiltVersion | None]:
         """Return the versions of a plan that are published, FP32 and INT8 in turns."""
         members = plan.members if plan else ()
         return [self._find(digest) for each in members for digest in (each.fp32, each.int8)]
-
-    def _table(self, plan: Plan | None) -> LatencyTable | None:
-        return plan.table(self.checkpoint.model, self.on_progress) if plan else None
 
     def _make_pruned(
         self,

@@ -201,6 +201,12 @@ class Recipe(Section):
         default=None,
         description="Train after quantising; without it, quantisation is post-training.",
     )
+    embeddings: Literal["FP32", "FP16", "INT8"] = Field(
+        default="FP32",
+        description=(
+            "How FP32 versions store their word embeddings; INT8 versions have them in INT8."
+        ),
+    )
     gate: Gate = Field(default_factory=Gate)
 
     _directory: Path = PrivateAttr(default=Path())

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
 from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.compilation import compiled_quantizers
-from bertqa_build.data import RecipeData, TrainingWindows, training_windows
+from bertqa_build.data import RecipeData, TrainingWindows, key_of, training_windows
 from bertqa_build.errors import BuildError
 from bertqa_build.model import SpanModel
 from bertqa_build.processes import from_first
@@ -207,16 +207,19 @@ def recipe_windows(
     doc_stride: int,
     max_windows: int | None,
 ) -> TrainingWindows:
-    """Return the windows of some of the recipe's data; see `training_windows`."""
-    return training_windows(
-        data.questions(sources),
-        tokenizer_json,
-        max_seq_len=max_seq_len,
-        doc_stride=doc_stride,
-        max_question_len=recipe.model.max_question_len,
-        max_windows=max_windows,
-        seed=recipe.seed,
-    )
+    """Return the windows of some of the recipe's data, made once; see `training_windows`."""
+    key = tuple(map(key_of, sources)), max_seq_len, doc_stride, max_windows
+    if key not in data.windows:
+        data.windows[key] = training_windows(
+            data.questions(sources),
+            tokenizer_json,
+            max_seq_len=max_seq_len,
+            doc_stride=doc_stride,
+            max_question_len=recipe.model.max_question_len,
+            max_windows=max_windows,
+            seed=recipe.seed,
+        )
+    return data.windows[key]
 
 
 def save_checkpoint(model: PreTrainedModel, checkpoint: Checkpoint, directory: Path) -> None:
