@@ -37,10 +37,14 @@ class Steps(Section):
     )
 
 
-class Training(Steps):
-    """The settings that fine-tuning and quantisation-aware training share."""
+class Epochs(Section):
+    """How long a training is."""
 
     epochs: float = Field(default=1.0, gt=0, description="Passes over the windows.")
+
+
+class Training(Steps, Epochs):
+    """The settings that fine-tuning and quantisation-aware training share."""
 
 
 class Distillation(Section):
