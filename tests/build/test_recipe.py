@@ -5,6 +5,7 @@ import pytest
 from pydantic import BaseModel
 
 from bertqa_build.errors import RecipeError
+from bertqa_build.pruning_recipe import Pruning, PruningDistillation, PruningPlace
 from bertqa_build.recipe import (
     Data,
     Distillation,
@@ -17,7 +18,6 @@ from bertqa_build.recipe import (
     Training,
     load_recipe,
 )
-from bertqa_build.pruning_recipe import Pruning, PruningDistillation, PruningPlace
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "build" / "recipes").glob("*.yaml"))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bertqa_build.pruning.choosing import milliseconds, most_speedup
-from bertqa_build.pruning.latency import NEURONS_STEP, LatencyTable
+from bertqa_build.pruning.latency import LatencyTable, neurons_step
 from bertqa_build.pruning.sizes import LayerSize, Sizes
 
 _SHARES = (0.75, 0.5, 0.25, 0.125)
@@ -69,11 +69,12 @@ def describe(table: LatencyTable, sizes: Sizes, speedups: Sequence[float] = ()) 
     whole = milliseconds(sizes, table)
     most = most_speedup(sizes, table)
     place = table.place
+    step = neurons_step(place.neurons)
     uniform = []
     for share in _SHARES:
         size = LayerSize(
             max(1, round(share * place.heads)),
-            max(1, round(share * place.neurons / NEURONS_STEP)) * NEURONS_STEP,
+            max(1, round(share * place.neurons / step)) * step,
         )
         time = milliseconds((size,) * len(sizes), table)
         uniform.append(Uniform(size.heads, size.neurons, time, whole / time))

@@ -27,7 +27,10 @@ from bertqa_build.pruning.blocks import (
 
 NEURONS_STEP = 32
 _ATTENTION, _FEED_FORWARD, _REST = "attention", "feed-forward", "rest"
+_MOST_SIZES = 64
+# Modules in a row that are timed together, and how many of a model's channels they may have in all.
 _COPIES = 4
+_MOST_CHANNELS = 2048
 _REPEATS = 7
 # A stack that takes less is run several times in a row.
 _AT_LEAST_SECONDS = 0.02
@@ -145,9 +148,10 @@ def measure(place: Place, on_cell: Callable[[int, int], None] = lambda _, __: No
     """
     encoder = place.encoder
     heads = list(range(encoder.heads + 1))
-    neurons = [*range(0, encoder.neurons, NEURONS_STEP), encoder.neurons]
+    neurons = [*range(0, encoder.neurons, neurons_step(encoder.neurons)), encoder.neurons]
+    copies = max(1, min(_COPIES, _MOST_CHANNELS // encoder.hidden))
     models = {
-        (kind, size): functools.partial(stack, encoder, size, _COPIES, place.precision)
+        (kind, size): functools.partial(stack, encoder, size, copies, place.precision)
         for kind, stack, sizes in (
             (_ATTENTION, attention_stack, heads),
             (_FEED_FORWARD, feed_forward_stack, neurons),
@@ -167,10 +171,19 @@ def measure(place: Place, on_cell: Callable[[int, int], None] = lambda _, __: No
     least = {cell: min(found) for cell, found in times.items()}
     return LatencyTable(
         place,
-        _rising(heads, [least[_ATTENTION, size] / _COPIES for size in heads]),
-        _rising(neurons, [least[_FEED_FORWARD, size] / _COPIES for size in neurons]),
+        _rising(heads, [least[_ATTENTION, size] / copies for size in heads]),
+        _rising(neurons, [least[_FEED_FORWARD, size] / copies for size in neurons]),
         least[_REST, 0],
     )
+
+
+def neurons_step(neurons: int) -> int:
+    """Return the steps in which neurons are removed: those of a kernel, or a few of them.
+
+    Args:
+        neurons: The neurons of a layer that is not pruned.
+    """
+    return NEURONS_STEP * -(-neurons // (NEURONS_STEP * _MOST_SIZES))
 
 
 def place_here(
