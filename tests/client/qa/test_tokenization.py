@@ -233,6 +233,7 @@ def test_a_text_in_pieces_has_the_tokens_of_the_whole_text(text: str, length: in
     expected = whole._tokens(text, no_pace)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_defaults, "LONG_TEXT", length)
+        patch.setattr(_encoding, "_PIECE", length)
         found = whole._tokens(text, no_pace)
         question = whole.question(text, 7)
     assert found.ids.tolist() == expected.ids.tolist()
@@ -260,6 +261,7 @@ def test_pieces_are_right_whatever_the_normalizer_does(
     for length in range(1, 30):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_defaults, "LONG_TEXT", length)
+            patch.setattr(_encoding, "_PIECE", length)
             found = whole._tokens(text, no_pace)
         assert found.ids.tolist() == expected.ids.tolist()
         assert found.offsets.tolist() == expected.offsets.tolist()
@@ -282,7 +284,7 @@ def test_a_tokenizer_that_looks_across_words_gets_a_text_whole() -> None:
 
 def test_a_text_of_ideographs_is_cut_where_each_is_a_word() -> None:
     tokenizer = Tokenizer.from_str(tokenizer_json())
-    for split, pieces in ((True, 5), (False, 1)):
+    for split, pieces in ((True, 20), (False, 1)):
         tokenizer.normalizer = BertNormalizer(handle_chinese_chars=split)
         found = list(Encoder(tokenizer)._pieces("日本語東京" * 4_000, no_pace))
         assert len(found) == pieces
