@@ -44,7 +44,7 @@ from bertqa_build.gate import (
 )
 from bertqa_build.making import Exported, Origin, Version, export_version, pruning_of
 from bertqa_build.model import SpanModel
-from bertqa_build.processes import from_first, is_first
+from bertqa_build.processes import from_first, is_first, refusal
 from bertqa_build.progress import ProgressCallback
 from bertqa_build.pruning.gradual import Gradual
 from bertqa_build.pruning.latency import LatencyTable
@@ -206,7 +206,7 @@ class _Build:
                 refused.append(str(error))
             made += [fp32, int8]
         if refused:
-            raise QualityGateError(" ".join(refused))
+            raise refusal(" ".join(refused))
         return made
 
     def _read(self) -> None:
@@ -303,7 +303,7 @@ class _Build:
 
         made = from_first(attempt)
         if isinstance(made, str):
-            raise QualityGateError(made)
+            raise refusal(made)
         return made
 
     def _judge(self, exported: Exported, loss: Loss | None = None) -> GateResult:

@@ -10,6 +10,7 @@ from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.data import RecipeData
 from bertqa_build.fingerprint import DataDigests, int8_fingerprint, published_fingerprint
 from bertqa_build.pruning.choosing import require_reachable
+from bertqa_build.pruning.description import Description, describe
 from bertqa_build.pruning.gradual import Step, calibration_inputs, steps_of
 from bertqa_build.pruning.latency import LatencyTable
 from bertqa_build.pruning.sizes import sizes_of
@@ -100,3 +101,33 @@ def plan_of(
         if step.is_version
     )
     return Plan(recipe, checkpoint, source, members)
+
+
+def describe_recipe(
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    work_dir: Path,
+    *,
+    strict: bool = False,
+    on_progress: OnProgress = ignore,
+) -> Description | None:
+    """Return what a recipe's pruning is expected to reach; nothing is written.
+
+    Args:
+        recipe: The recipe.
+        checkpoint: What is built.
+        work_dir: Where latency tables that were measured are kept.
+        strict: Whether a latency table of another machine is refused.
+        on_progress: Called with how far a measurement is, where the table is not there yet.
+
+    Returns:
+        The latency table and the predicted speed-ups, None where the recipe prunes nothing.
+
+    Raises:
+        BuildError: The family cannot be pruned, or the latency table does not fit.
+    """
+    if recipe.pruning is None:
+        return None
+    encoder = encoder_of(checkpoint.model.config, checkpoint.description)
+    table = TableSource(recipe, encoder, work_dir, strict=strict).table(on_progress, keep=False)
+    return describe(table, sizes_of(checkpoint.model), recipe.pruning.speedup)

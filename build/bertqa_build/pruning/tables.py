@@ -153,11 +153,12 @@ class TableSource:
         )
         return self.place == here and self.place.threads <= cores()
 
-    def table(self, on_progress: OnProgress = ignore) -> LatencyTable:
+    def table(self, on_progress: OnProgress = ignore, *, keep: bool = True) -> LatencyTable:
         """Return the table.
 
         Args:
             on_progress: Called with how far its measurement is.
+            keep: Whether a table that is measured is written to the work directory.
 
         Raises:
             BuildError: The one that was kept is damaged.
@@ -166,8 +167,9 @@ class TableSource:
             self._given = LatencyTable.read(self.path)
         if self._given is None:
             self._given = _measured(self.place, on_progress)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._given.write(self.path)
+            if keep:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._given.write(self.path)
         return self._given
 
 
