@@ -187,6 +187,7 @@ class _Build:
             self.checkpoint,
             model,
             table,
+            plan.source.is_of_this_machine,
             self.folder,
             self._callbacks,
             self.on_progress,
