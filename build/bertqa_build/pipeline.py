@@ -284,6 +284,7 @@ class _Build:
             inputs_sha256=version.fingerprint,
             family=version.module.model.config.model_type,
             inputs=version.module.inputs,
+            config=version.module.described,
         )
         number = publish(
             self.repository,
