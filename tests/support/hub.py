@@ -124,6 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/api/repos/create":
             self._require_writer()
             self._create(json.loads(self.body))
+        elif path == "/api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
         elif parts[0] == "lfs":
             self._require_stored(parts[1])
         elif path.endswith(".git/info/lfs/objects/batch"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
@@ -30,7 +31,7 @@ from huggingface_hub.utils import (
 )
 from tqdm import tqdm
 
-from bertqa._progress import OnProgress, Progress
+from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._quiet import muted
 from bertqa.errors import InvalidOptionError
 from bertqa_deploy.errors import StorageError
@@ -89,22 +90,20 @@ class HubRegistry:
         on_progress: OnProgress,
     ) -> str:
         branch = address.revision or constants.DEFAULT_REVISION
-        additions = []
-        for file in changed:
-            addition = CommitOperationAdd(file.path, _content(file))
-            report = partial(Progress, f"Sending {file.path}", total=file.size, unit="bytes")
-            on_progress(report(done=0))
-            api.preupload_lfs_files(address.path, [addition], revision=branch)
-            on_progress(report(done=file.size))
-            additions.append(addition)
-        deletions = [CommitOperationDelete(path) for path in gone]
-        commit = api.create_commit(
-            address.path,
-            [*additions, *deletions],
-            commit_message=f"Publish version {package.version} of {package.name}",
-            revision=branch,
-            parent_commit=parent,
-        )
+        with ExitStack() as opened:
+            operations: list[Any] = [CommitOperationDelete(path) for path in gone]
+            for file in changed:
+                content = opened.enter_context(_Reader(file))
+                operations.append(CommitOperationAdd(file.path, content))
+                content.on_progress = on_progress
+                api.preupload_lfs_files(address.path, operations[-1:], revision=branch)
+            commit = api.create_commit(
+                address.path,
+                operations,
+                commit_message=f"Publish version {package.version} of {package.name}",
+                revision=branch,
+                parent_commit=parent,
+            )
         return commit.oid
 
     @contextmanager
@@ -134,8 +133,27 @@ def _api() -> HfApi:
     return HfApi(endpoint=os.environ.get(_ENDPOINT) or None, library_name="bertqa")
 
 
-def _content(file: PackageFile) -> str | bytes:
-    return file.content if isinstance(file.content, bytes) else str(file.content)
+class _Reader(io.BufferedReader):
+    """A file that reports how far it is sent.
+
+    The library sends a file that is open by HTTP alone, which every hub understands.
+    """
+
+    def __init__(self, file: PackageFile) -> None:
+        super().__init__(_raw(file.open()))
+        self.on_progress: OnProgress = ignore
+        self._report = Progress(f"Sending {file.path}", 0, file.size, "bytes")
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes; see `io.BufferedReader.read`."""
+        found = super().read(size)
+        self.on_progress(replace(self._report, done=self.tell()))
+        return found
+
+
+def _raw(opened: BinaryIO) -> io.RawIOBase:
+    """Return what `io.BufferedReader` reads from; a buffered file reads ahead of it as well."""
+    return opened  # type: ignore[return-value]
 
 
 def _digests(api: HfApi, repo: str, package: Package, revision: str) -> dict[str, str]:
@@ -171,10 +189,10 @@ def _require_arrived(api: HfApi, address: Address, package: Package, commit: str
             )
 
 
-def _reporting(stage: str, on_progress: OnProgress) -> type[tqdm[Any]]:
+def _reporting(stage: str, on_progress: OnProgress) -> Any:
     """Return a bar for the hub's library that reports, and draws nothing."""
 
-    class Reporting(tqdm[Any]):
+    class Reporting(tqdm):  # type: ignore[type-arg]
         def __init__(self, *_: Any, **options: Any) -> None:
             self.received = options.get("initial") or 0
             self.size = options.get("total")
@@ -210,7 +228,7 @@ def _explained(address: Address) -> Iterator[None]:
         message = _sentence(address, cause)
         if message is None:
             raise
-        raise StorageError(message, detail=str(cause).strip().splitlines()[-1]) from error
+        raise StorageError(message, detail=str(cause).strip().partition("\n")[0]) from error
 
 
 def _sentence(address: Address, error: BaseException) -> str | None:

@@ -165,6 +165,7 @@ def _config(info: ModelInfo, manifest: VersionManifest) -> Mapping[str, Any]:
 def _tokenizer_config(info: ModelInfo, manifest: VersionManifest) -> dict[str, Any]:
     """Return which special token is which: as the tokenizer itself puts them around two texts."""
     tokenizer = Tokenizer.from_str(info.tokenizer_json)
+    tokenizer.no_padding()
     around = tokenizer.encode("a", "a")
     special = [
         token for token, mask in zip(around.tokens, around.special_tokens_mask, strict=True) if mask
