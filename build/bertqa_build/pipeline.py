@@ -48,6 +48,7 @@ from bertqa_build.gate import (
 from bertqa_build.model import SpanModel
 from bertqa_build.processes import from_first, is_first
 from bertqa_build.progress import ProgressCallback
+from bertqa_build.provenance import provenance_of
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
 from bertqa_build.result import BuildResult, BuiltVersion, Scored
@@ -135,6 +136,7 @@ class _Build:
                 require_possible(self.recipe.gate, fp32.scores)
             if fp32 is None or int8 is None:
                 from_first(self._require_room)
+                self.provenance = provenance_of(self.recipe, self.checkpoint, self.digests)
                 model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
                 fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_print))
                 require_possible(self.recipe.gate, fp32.scores)
@@ -281,6 +283,7 @@ class _Build:
             gate=gate,
             recipe=self.recipe.model_dump(mode="json"),
             toolchain=toolchain(),
+            provenance=self.provenance,
             inputs_sha256=version.fingerprint,
             family=version.module.model.config.model_type,
             inputs=version.module.inputs,
