@@ -23,8 +23,7 @@ from bertqa.qa import QATokenizer, collate
 from bertqa.runtime.openvino import OpenVINOEngine, read_ir_info
 from bertqa_build.errors import BuildError
 from bertqa_build.graph import is_quantizer, operands, origin, products, short, way_back
-from bertqa_build.quantization import WEIGHTS_FILE
-from bertqa_build.stages import INT8_PYTORCH
+from bertqa_build.work_files import INT8_PYTORCH, WEIGHTS_FILE, version_folder
 
 _COMPARED_QUESTIONS = 32
 """How many questions the logits are compared on; F1 is measured on all."""
@@ -151,7 +150,8 @@ def kept_weights(work_dir: Path, manifest: VersionManifest) -> Weights:
     Returns:
         The tensors by name; none where they are not there any more.
     """
-    folder = work_dir / str(manifest.recipe.get("name", "")) / f"int8-{manifest.inputs_sha256[:12]}"
+    recipe = work_dir / str(manifest.recipe.get("name", ""))
+    folder = version_folder(recipe, manifest.precision, manifest.inputs_sha256)
     try:
         return load_file(folder / INT8_PYTORCH / WEIGHTS_FILE)
     except (OSError, SafetensorError):

@@ -37,13 +37,9 @@ def show_layers(
     """
     from bertqa_build import figures
     from bertqa_build.inspection import inspect
-    from bertqa_build.quiet import quiet
 
     found = inspect(repository, version)
-    costs = None
-    if asked is not None:
-        with quiet():
-            costs = _measure(repository, version, asked)
+    costs = None if asked is None else _measure(repository, version, asked)
     if plot is not None:
         drawn = (
             figures.products(found, standalone=True)
