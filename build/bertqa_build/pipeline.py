@@ -48,6 +48,7 @@ from bertqa_build.gate import (
 from bertqa_build.model import SpanModel
 from bertqa_build.processes import from_first, is_first
 from bertqa_build.progress import ProgressCallback
+from bertqa_build.provenance import provenance_of
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
 from bertqa_build.result import BuildResult, BuiltVersion, Scored
@@ -55,6 +56,7 @@ from bertqa_build.sanity import require_known, require_same_logits, unknown_shar
 from bertqa_build.scoring import score_onnx, score_openvino
 from bertqa_build.speed import latency_ratio
 from bertqa_build.stages import finetune, quantize_and_train
+from bertqa_build.work_files import version_folder
 
 FP32 = "FP32"
 INT8 = "INT8"
@@ -135,7 +137,8 @@ class _Build:
                 require_possible(self.recipe.gate, fp32.scores)
             if fp32 is None or int8 is None:
                 from_first(self._require_room)
-                model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
+                self.provenance = provenance_of(self.recipe, self.checkpoint, self.digests)
+                model = self._fp32_model(version_folder(self.folder, FP32, fp32_print))
                 fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_print))
                 require_possible(self.recipe.gate, fp32.scores)
                 int8 = int8 or self._make_int8(model, fp32, int8_print)
@@ -193,7 +196,7 @@ class _Build:
             self.data,
             self.checkpoint,
             model,
-            self.folder / f"int8-{fingerprint[:12]}",
+            version_folder(self.folder, INT8, fingerprint),
             self._callbacks("Quantisation-aware training"),
         )
         return from_first(lambda: self._judge_int8(module, parent, fingerprint))
@@ -241,7 +244,7 @@ class _Build:
             toolchain=", ".join(f"{name} {number}" for name, number in toolchain().items()),
             family=version.module.model.config.model_type,
         )
-        folder = self.folder / f"{version.precision.lower()}-{version.fingerprint[:12]}" / EXPORTED
+        folder = version_folder(self.folder, version.precision, version.fingerprint) / EXPORTED
         folder.mkdir(parents=True, exist_ok=True)
         ir, onnx = folder / IR_FILE, folder / ONNX_FILE
         write_openvino(to_openvino(version.module, quantized=version.quantized), info, ir)
@@ -281,9 +284,11 @@ class _Build:
             gate=gate,
             recipe=self.recipe.model_dump(mode="json"),
             toolchain=toolchain(),
+            provenance=self.provenance,
             inputs_sha256=version.fingerprint,
             family=version.module.model.config.model_type,
             inputs=version.module.inputs,
+            config=version.module.described,
         )
         number = publish(
             self.repository,

@@ -225,6 +225,7 @@ class Recipe(_Section):
     gate: Gate = Field(default_factory=Gate)
 
     _directory: Path = PrivateAttr(default=Path())
+    _file: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _training_fits(self) -> Recipe:
@@ -243,6 +244,11 @@ class Recipe(_Section):
     def directory(self) -> Path:
         """The directory that the recipe's relative paths start from."""
         return self._directory
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the recipe was read from, or None."""
+        return self._file
 
     @property
     def adapter_path(self) -> Path | None:
@@ -307,6 +313,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             for item in error.errors(include_url=False, include_context=False)
         ]
         raise RecipeError("\n".join(dict.fromkeys(problems))) from error
+    recipe._file = path.absolute()
     return recipe.in_directory(path.absolute().parent)
 
 

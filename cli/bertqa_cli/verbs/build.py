@@ -13,14 +13,17 @@ from rich.table import Table
 
 from bertqa.artifact import GateResult, Repository
 from bertqa_cli.console import print_json, print_table, stdout
+from bertqa_cli.errors import CommandError
 from bertqa_cli.formatting import directory_size, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import output_directory
+from bertqa_cli.values import Whole, output_directory
 
 if TYPE_CHECKING:
-    from bertqa_build.result import BuiltVersion
+    from bertqa_build.recipe import Recipe
+    from bertqa_build.reproducibility import Reproducibility
+    from bertqa_build.result import BuildResult, BuiltVersion
 
 
 def build(
@@ -46,6 +49,15 @@ def build(
     force: Annotated[
         bool, typer.Option("--force", help="Publish even what the quality gate refuses.")
     ] = False,
+    check_reproducible: Annotated[
+        int | None,
+        typer.Option(
+            click_type=Whole(min=1),
+            metavar="N",
+            help="Build N times again, elsewhere, and compare what each stage made; exit status 1 "
+            "where it is not the same.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Build an FP32 and an INT8 version from a checkpoint, score them, and publish them."""
@@ -69,8 +81,12 @@ def build(
         result = build_versions(
             loaded, Repository(repository), work_dir, force=force, on_progress=show
         )
+    found = None
+    if check_reproducible is not None:
+        found = _compare(loaded, Repository(repository), work_dir, result, check_reproducible)
     if json:
-        print_json(result.to_dict())
+        print_json({**result.to_dict(), "reproducibility": found and found.to_dict()})
+        _require_same(found)
         return
     table = Table("version", "precision", "size on disk", "exact match", "F1", "")
     for built in (result.fp32, result.int8):
@@ -91,6 +107,43 @@ def build(
         f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository "
         f"{escape(shlex.quote(str(repository)))}"
     )
+    if found is not None:
+        _show_comparison(found)
+        _require_same(found)
+
+
+def _compare(
+    recipe: Recipe, repository: Repository, work_dir: Path, result: BuildResult, builds: int
+) -> Reproducibility:
+    from bertqa_build.reproducibility import check_reproducible
+
+    with stages() as show:
+        return check_reproducible(recipe, repository, work_dir, result, builds, on_progress=show)
+
+
+def _show_comparison(found: Reproducibility) -> None:
+    table = Table("stage", "the same bytes", title=f"Built {found.builds + 1} times")
+    for stage in found.stages:
+        there = sum(bool(digest) for digest in stage.digests)
+        same = "yes" if stage.is_same else "no"
+        kept = there == len(stage.digests)
+        table.add_row(stage.name, same if kept else f"{same}, in the {there} that are kept")
+    print_table(table)
+    for note in found.notes:
+        stdout.print(escape(note))
+
+
+def _require_same(found: Reproducibility | None) -> None:
+    """Refuse builds that differ.
+
+    Raises:
+        CommandError: They differ; the message names the first stage.
+    """
+    if found is not None and found.differing is not None:
+        raise CommandError(
+            f"The build is not reproducible: its stage {found.differing.name!r} made other bytes. "
+            "What was published stays."
+        )
 
 
 def _fate(built: BuiltVersion) -> str:
