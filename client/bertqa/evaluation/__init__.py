@@ -1,5 +1,6 @@
 """Scoring versions, and comparing them."""
 
+from bertqa.evaluation._answers import GoldAnswer
 from bertqa.evaluation._benchmark import time_questions, time_stream
 from bertqa.evaluation._compare import (
     Comparison,
@@ -17,7 +18,6 @@ from bertqa.evaluation._question_scores import QuestionScores
 from bertqa.evaluation._recorded import LogReport, follow_log, report_on_log
 from bertqa.evaluation._report import comparison_page, metric_rows
 from bertqa.evaluation._squad import (
-    GoldAnswer,
     SquadDataset,
     SquadQuestion,
     parse_squad,
