@@ -18,15 +18,18 @@ from bertqa.evaluation._question_scores import QuestionScores
 from bertqa.evaluation._recorded import LogReport, follow_log, report_on_log
 from bertqa.evaluation._report import comparison_page, metric_rows
 from bertqa.evaluation._squad import (
+    EVALUATION_SPLITS,
     SquadDataset,
     SquadQuestion,
     parse_squad,
+    read_address,
     read_squad,
 )
 from bertqa.evaluation._statistics import Interval, clopper_pearson
 from bertqa.evaluation._timing import Samples, take_turns, time_call
 
 __all__ = [
+    "EVALUATION_SPLITS",
     "Comparison",
     "Disagreement",
     "GoldAnswer",
@@ -48,6 +51,7 @@ __all__ = [
     "follow_log",
     "metric_rows",
     "parse_squad",
+    "read_address",
     "read_squad",
     "render_page",
     "report_on_log",
