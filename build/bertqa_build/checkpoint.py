@@ -99,8 +99,8 @@ def load_checkpoint(
     if missing and needs_head:
         raise CheckpointError(
             f"The checkpoint {source} has no question-answering head: {min(missing)} would be "
-            "random. Add a `finetune:` section to the recipe (or --set finetune.learning_rate=3e-5), or name a checkpoint that was "
-            "trained on questions."
+            "random. Add a `finetune:` section to the recipe (or --set "
+            "finetune.learning_rate=3e-5), or name a checkpoint that was trained on questions."
         )
     require_computes(model, source)
     return Checkpoint(model, tokenizer_json, description, revision, weights.notes)
@@ -131,9 +131,10 @@ def locate(source: str, directory: Path) -> Path:
             return Path(snapshot_download(name, revision=revision or None, allow_patterns=_FILES))
     except Exception as error:  # whatever the hub or the network raises
         raise CheckpointError(
-            f"{source} is not a directory in {directory.absolute()}, and could not be downloaded: "
-            f"{_hub.refusal(error)}. Where there is no network, download it elsewhere (`hf "
-            f"download {name} --local-dir DIRECTORY`) and name the directory as the source.",
+            f"{source} is not a directory in {directory.absolute()}, and could not be downloaded "
+            f"from the Hugging Face hub: {_hub.refusal(error)}. Where there is no network, "
+            f"download it elsewhere (`hf download {name} --local-dir DIRECTORY`) and name the "
+            "directory as the source.",
             detail=str(error),
         ) from error
 

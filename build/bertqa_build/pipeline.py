@@ -40,13 +40,14 @@ from bertqa_build.gate import (
     require_possible,
 )
 from bertqa_build.model import SpanModel
+from bertqa_build.planning import Look, Plan, plan_of
 from bertqa_build.processes import from_first, is_first
 from bertqa_build.progress import ProgressCallback
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.result import BuildResult, BuiltVersion, Scored
-from bertqa_build.sanity import require_known, require_same_logits, unknown_share
+from bertqa_build.sanity import require_same_logits, require_sane
 from bertqa_build.scoring import score_onnx, score_openvino
 from bertqa_build.speed import latency_ratio
 from bertqa_build.stages import finetune, quantize_and_train
@@ -55,9 +56,6 @@ from bertqa_build.workplace import alone, require_room, room_of
 FP32 = "FP32"
 INT8 = "INT8"
 EXPORTED = "exported"
-
-_MENTIONED_SHARE = 0.1
-"""Percent of unknown tokens from which on a build mentions them."""
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +104,36 @@ def build(
         ) from error
 
 
+def plan(
+    recipe: Recipe,
+    repository: Repository,
+    work_dir: Path,
+    *,
+    model: str = MODEL_NAME,
+    allow_leakage: bool = False,
+    on_progress: OnProgress = ignore,
+) -> Plan:
+    """Say what a build would do, and how long it would take; nothing is written.
+
+    Args:
+        recipe: What would be built.
+        repository: Where the versions would be published.
+        work_dir: Where unfinished work would be kept.
+        model: The name of the model.
+        allow_leakage: Whether questions may be both learnt from and evaluated on.
+        on_progress: Called with each stage.
+
+    Returns:
+        What is read, made and published, and what it takes, by a probe on the real model.
+
+    Raises:
+        BuildError: The build could not start; its kinds say why.
+        DataError: The recipe's data cannot be read.
+        QualityGateError: A version that is published already does not pass the gate.
+    """
+    return _Build(recipe, repository, work_dir, model, False, allow_leakage, on_progress).plan()
+
+
 class _Build:
     def __init__(
         self,
@@ -148,6 +176,21 @@ class _Build:
                     int8 = int8 or self._make_int8(model, fp32, int8_print)
         return BuildResult(fp32, int8)
 
+    def plan(self) -> Plan:
+        self._read()
+        fp32_print = fp32_fingerprint(self.recipe, self.checkpoint, self.digests)
+        int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
+        prints = {FP32: fp32_print, **({INT8: int8_print} if self.recipe.makes_int8 else {})}
+        found = {precision: self._find(each) for precision, each in prints.items()}
+        present = {name: built.version for name, built in found.items() if built is not None}
+        parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
+        room = room_of(self.recipe, self.checkpoint.model)
+        if len(present) < len(prints):
+            require_room(room, self.folder, self.repository.root)
+        self._report("Timing the model for some seconds")
+        look = Look(self.recipe, self.data, self.checkpoint, tuple(parts), present, room)
+        return plan_of(look)
+
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""
         recipe = self.recipe
@@ -166,18 +209,8 @@ class _Build:
             max_seq_len=recipe.model.max_seq_len,
             seed=recipe.seed,
         )
-        self._require_sane()
-
-    def _require_sane(self) -> None:
-        """Report what was left out of the checkpoint, and refuse a tokenizer that lacks words."""
-        for note in self.checkpoint.notes:
-            self._report(f"Of {self.checkpoint.description}, {note}")
-        share = unknown_share(self.checkpoint.tokenizer_json, self.dataset)
-        require_known(share, self.recipe.gate.max_unknown, self.checkpoint, self.dataset)
-        if share >= _MENTIONED_SHARE:
-            self._report(
-                f"The tokenizer does not know {share:.1f} % of the tokens of {self.dataset.name}"
-            )
+        for remark in require_sane(self.checkpoint, self.dataset, recipe.gate.max_unknown):
+            self._report(remark)
 
     def _require_room(self) -> None:
         room = room_of(self.recipe, self.checkpoint.model)

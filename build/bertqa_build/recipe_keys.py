@@ -10,6 +10,8 @@ from pydantic.fields import FieldInfo
 
 from bertqa_build.yaml_document import Loc
 
+_NONE = type(None)
+
 
 def known_keys(root: type[BaseModel], loc: Loc) -> list[str]:
     """Return the keys of the section at a place.
@@ -41,10 +43,11 @@ def every_key(root: type[BaseModel], before: str = "") -> Iterator[tuple[str, Fi
 
 
 def section_of(field: FieldInfo) -> type[BaseModel] | None:
-    """Return the section that a field is, or may be, None where it is a value or a list."""
-    if str(field.annotation).startswith("list"):
-        return None
-    return next((each for each in sections(field.annotation) if len(each.model_fields)), None)
+    """Return the section that a field is, None where it is a value or may be one."""
+    kinds = [each for each in get_args(field.annotation) or [field.annotation] if each is not _NONE]
+    if len(kinds) == 1 and isinstance(kinds[0], type) and issubclass(kinds[0], BaseModel):
+        return kinds[0]
+    return None
 
 
 def sections(annotation: Any) -> Iterator[type[BaseModel]]:

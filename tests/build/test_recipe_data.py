@@ -139,7 +139,7 @@ def test_a_share_is_held_out_by_contexts(tmp_path: Path) -> None:
 def test_one_context_cannot_be_split(tmp_path: Path) -> None:
     write_contexts(tmp_path / "a.json", 1)
     data = RecipeData(recipe(tmp_path, train=["a.json"], evaluation=None, held_out=0.5))
-    with pytest.raises(DataError, match="All questions of .* are on one context"):
+    with pytest.raises(DataError, match=r"All questions of .* are on one context"):
         len(data.evaluation)
 
 
