@@ -24,6 +24,7 @@ from bertqa_build.recipe import Recipe
 from bertqa_build.result import BuildResult, Scored
 from bertqa_build.sanity import require_same_logits
 from bertqa_build.scoring import score_onnx, score_openvino
+from bertqa_build.work_files import version_folder
 
 EXPORTED = "exported"
 
@@ -69,11 +70,6 @@ class Version:
         """What to call the version."""
         at = f" at {self.origin.speedup:g}x" if self.origin else ""
         return f"{self.precision} version{at}"
-
-    @property
-    def folder(self) -> str:
-        """The name of the directory that keeps the work on it."""
-        return f"{self.precision.lower()}-{self.fingerprint[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +117,7 @@ def export_version(
         toolchain=", ".join(f"{name} {number}" for name, number in toolchain().items()),
         family=version.module.model.config.model_type,
     )
-    folder = work_dir / version.folder / EXPORTED
+    folder = version_folder(work_dir, version.precision, version.fingerprint) / EXPORTED
     folder.mkdir(parents=True, exist_ok=True)
     ir, onnx = folder / IR_FILE, folder / ONNX_FILE
     module = version.module

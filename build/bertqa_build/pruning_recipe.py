@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from bertqa_build.training_recipe import Distillation, Section, Steps
+from bertqa_build.data_recipe import Section
+from bertqa_build.training_recipe import Distillation, Steps
 
 Speedup = Annotated[float, Field(gt=1, le=1000)]
 

@@ -6,7 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bertqa.artifact import Evidence, GateResult, Pruning, Repository, Scores, VersionManifest
+from bertqa.artifact import (
+    MODEL_NAME,
+    Evidence,
+    GateResult,
+    Pruning,
+    Repository,
+    Scores,
+    VersionManifest,
+)
 from bertqa.errors import RepositoryError
 from bertqa.evaluation import QuestionScores
 
@@ -56,13 +64,16 @@ class BuiltVersion:
     pruning: Pruning | None = None
 
     @classmethod
-    def of(cls, repository: Repository, number: int, *, present: bool) -> BuiltVersion:
+    def of(
+        cls, repository: Repository, number: int, *, present: bool, model: str = MODEL_NAME
+    ) -> BuiltVersion:
         """Return a version as its manifest describes it.
 
         Args:
             repository: The repository that has it.
             number: Its number.
             present: Whether it was there before the build.
+            model: The name of the model.
 
         Returns:
             The version.
@@ -70,7 +81,7 @@ class BuiltVersion:
         Raises:
             RepositoryError: The manifest cannot be read, or has no scores.
         """
-        manifest = repository.manifest(number)
+        manifest = repository.manifest(number, model)
         if manifest.scores is None:
             raise RepositoryError(f"Version {number} was published without scores.")
         return cls(
@@ -78,7 +89,7 @@ class BuiltVersion:
             precision=manifest.precision,
             scores=manifest.scores,
             gate=manifest.gate,
-            directory=repository.version_dir(number),
+            directory=repository.version_dir(number, model),
             present=present,
             pruning=manifest.pruning,
         )
@@ -100,28 +111,44 @@ class BuildResult:
 
     Attributes:
         fp32: The FP32 version.
-        int8: The INT8 version.
+        quantized: The INT8 version, None where the recipe makes none.
         pruned: The pruned versions, FP32 and INT8 in turns, by ascending speed-up.
     """
 
     fp32: BuiltVersion
-    int8: BuiltVersion
+    quantized: BuiltVersion | None
     pruned: tuple[BuiltVersion, ...] = ()
+
+    @property
+    def int8(self) -> BuiltVersion:
+        """The INT8 version.
+
+        Raises:
+            RepositoryError: The recipe makes none.
+        """
+        if self.quantized is None:
+            raise RepositoryError("The recipe makes no INT8 version.")
+        return self.quantized
 
     @property
     def versions(self) -> tuple[BuiltVersion, ...]:
         """All versions, in the order in which they are made."""
-        return (self.fp32, self.int8, *self.pruned)
+        whole = (self.fp32,) if self.quantized is None else (self.fp32, self.quantized)
+        return (*whole, *self.pruned)
 
     def of(self, precision: str) -> BuiltVersion:
         """Return the unpruned version of a precision.
 
         Args:
             precision: `FP32` or `INT8`.
+
+        Raises:
+            RepositoryError: The recipe makes none.
         """
         return self.fp32 if precision == self.fp32.precision else self.int8
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON output."""
         versions = [each.to_dict() for each in self.versions]
-        return {"versions": versions, "gate": versions[1]["gate"]}
+        last = (self.quantized or self.fp32).to_dict()
+        return {"versions": versions, "gate": last["gate"]}

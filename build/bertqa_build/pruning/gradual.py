@@ -15,7 +15,6 @@ from transformers import AutoConfig, PreTrainedModel
 
 from bertqa._progress import OnProgress, Progress
 from bertqa_build.checkpoint import Checkpoint
-from bertqa_build.data import RecipeData
 from bertqa_build.errors import BuildError
 from bertqa_build.fingerprint import DataDigests, step_fingerprint
 from bertqa_build.model import SpanModel
@@ -29,6 +28,7 @@ from bertqa_build.pruning.sizes import Sizes, model_class_of, sizes_of
 from bertqa_build.pruning.statistics import batches
 from bertqa_build.quiet import quiet
 from bertqa_build.recipe import Pruning, Recipe
+from bertqa_build.recipe_data import RecipeData
 from bertqa_build.stages import recipe_windows, save_checkpoint, train_stage
 
 PRUNED = "pruned"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bertqa.artifact import Repository, Scores, VersionManifest
+from bertqa.artifact import MODEL_NAME, Repository, Scores, VersionManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +44,18 @@ class Point:
         return asdict(self)
 
 
-def family_of_version(repository: Repository, version: int) -> list[Point]:
+def family_of_version(repository: Repository, version: int, model: str = MODEL_NAME) -> list[Point]:
     """Return the versions that were pruned from the same one as a version, and that one.
 
     Args:
         repository: Where they are published.
         version: The number of any of them.
+        model: The name of the model.
 
     Returns:
         The versions by ascending speed; none where nothing was pruned.
     """
-    manifests = {each.number: each.manifest for each in repository.entries() if each.manifest}
+    manifests = {each.number: each.manifest for each in repository.entries(model) if each.manifest}
     root = _root(version, manifests)
     members = [each for each in manifests if _root(each, manifests) == root]
     known = [manifests[each] for each in members if manifests[each].scores]
@@ -90,7 +91,7 @@ def _root(version: int, manifests: Mapping[int, VersionManifest]) -> int:
 def _point(repository: Repository, manifest: VersionManifest, gain: float) -> Point:
     """Return a version's point; `gain` is the speed-up of the unpruned INT8 version over FP32."""
     assert manifest.scores is not None
-    directory = repository.version_dir(manifest.version)
+    directory = repository.version_dir(manifest.version, manifest.model)
     size = sum((directory / name).stat().st_size for name in manifest.files)
     pruning = manifest.pruning
     if pruning is None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from bertqa._progress import OnProgress, ignore
 from bertqa_build.checkpoint import Checkpoint
-from bertqa_build.data import RecipeData
 from bertqa_build.fingerprint import DataDigests, int8_fingerprint, published_fingerprint
 from bertqa_build.pruning.choosing import require_reachable
 from bertqa_build.pruning.description import Description, describe
@@ -16,6 +15,7 @@ from bertqa_build.pruning.latency import LatencyTable
 from bertqa_build.pruning.sizes import sizes_of
 from bertqa_build.pruning.tables import TableSource, encoder_of
 from bertqa_build.recipe import Recipe
+from bertqa_build.recipe_data import RecipeData
 
 
 @dataclass(frozen=True, slots=True)
