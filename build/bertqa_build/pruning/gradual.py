@@ -34,7 +34,7 @@ from bertqa_build.stages import recipe_windows, save_checkpoint, train_stage
 PRUNED = "pruned"
 DISTILLED = "distilled"
 
-_JUDGED_WINDOWS = 128
+JUDGED_WINDOWS = 128
 """Windows of the calibration data on which a division among the layers is judged."""
 
 
@@ -280,6 +280,6 @@ def calibration_inputs(
 
 
 def _judged(inputs: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-    """Return batches of all lengths, about `_JUDGED_WINDOWS` windows together."""
+    """Return batches of all lengths, about `JUDGED_WINDOWS` windows together."""
     windows = sum(len(next(iter(batch.values()))) for batch in inputs)
-    return list(inputs[:: max(1, round(windows / _JUDGED_WINDOWS))])
+    return list(inputs[:: max(1, round(windows / JUDGED_WINDOWS))])
