@@ -263,14 +263,12 @@ class _Build:
         made = iter(self._find_pruned(plan))
         members = plan.members if plan else ()
         pruned = {each.step.speedup: None not in (next(made), next(made)) for each in members}
-        pruning = plan and plan.description(self.on_progress)
+        pruning = plan.description(self.on_progress) if plan else None
         if len(present) < len(prints):
             require_room(room, self.folder, self.repository.root)
         self._report("Timing the model for some seconds")
-        look = Look(
-            self.recipe, self.data, self.checkpoint, tuple(parts), present, room, pruning, pruned
-        )
-        return plan_of(look)
+        known = tuple(parts), present, room, pruning, pruned
+        return plan_of(Look(self.recipe, self.data, self.checkpoint, *known))
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""

@@ -14,7 +14,7 @@ from bertqa.artifact import Repository
 from bertqa.errors import QualityGateError
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.errors import BuildError, CheckpointError
-from bertqa_build.pipeline import build
+from bertqa_build.pipeline import build, plan
 from bertqa_build.pruning.gradual import PRUNED
 from bertqa_build.pruning.sizes import sizes_of
 from bertqa_build.recipe import Recipe, load_recipe
@@ -122,6 +122,28 @@ def test_what_is_there_is_not_made_again(copy: Path, inputs: Path) -> None:
     assert all(each.present for each in result.versions)
     assert [each.version for each in result.versions] == [1, 2, 3, 4, 5, 6]
     assert stages == ["Reading the recipe's data and checkpoint"]
+
+
+def test_a_dry_run_says_what_would_be_pruned(copy: Path, inputs: Path, tmp_path: Path) -> None:
+    published = Repository(copy / "repository")
+    there = plan(tiny(inputs), published, copy / "work")
+    assert there.steps == ()
+    assert there.published[2:] == (
+        "FP32 and INT8 at 1.3x: versions are there already",
+        "FP32 and INT8 at 1.6x: versions are there already",
+    )
+    more = plan(tiny(inputs, "pruning.speedup=[1.6, 400]"), published, copy / "work")
+    assert more.pruning is not None
+    assert [each.can_be_reached for each in more.pruning.asked] == [True, False]
+
+    before = set(tmp_path.rglob("*"))
+    fresh = plan(tiny(inputs), Repository(tmp_path / "fresh"), tmp_path / "work")
+    assert set(tmp_path.rglob("*")) == before
+    steps = [each.what.split(" ")[0] for each in fresh.steps]
+    assert steps.count("Prune") == steps.count("Distil") == 3
+    assert steps.count("Export") == 6
+    assert fresh.pruning is not None
+    assert fresh.pruning.to_dict()["most"] > 1
 
 
 def test_a_run_that_is_interrupted_again_and_again_makes_the_same(
