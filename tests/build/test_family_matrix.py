@@ -20,7 +20,7 @@ from bertqa_build.model import SpanModel
 from bertqa_build.pipeline import build
 from bertqa_build.quantization import load_quantized
 from bertqa_build.recipe import load_recipe
-from bertqa_build.stages import FINETUNED, INT8_PYTORCH
+from bertqa_build.work_files import FINETUNED, INT8_PYTORCH
 from tests.support.checkpoints import CONTEXT, QUESTIONS, write_squad
 from tests.support.engines import Served
 from tests.support.families import FAMILIES, Row
