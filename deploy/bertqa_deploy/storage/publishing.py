@@ -105,7 +105,7 @@ def publish(
     as_package = to.scheme in (HUB, MLFLOW) or layout is Layout.HUB
     if as_package and to.scheme not in (HUB, MLFLOW, ""):
         raise InvalidOptionError(
-            f"{to} is a store that OVMS reads: layout=hub is for a directory, or write hf://org/name."
+            f"{to} is a store that OVMS reads: layout='hub' is for a directory, or write hf://org/name."
         )
     if public and to.scheme != HUB:
         raise InvalidOptionError("public= is for a model of the Hugging Face hub.")

@@ -67,7 +67,7 @@ def test_a_directory_in_the_hub_s_layout_is_pulled(
         (["pull", "az://models/qa"], 2, "is a repository that OVMS reads"),
         (["pull", "nowhere"], 1, "There is no directory nowhere"),
         (["pull", ""], 2, "The address is empty"),
-        (["publish", "--to", "az://models/qa", "--layout", "hub"], 2, "--layout hub is for a"),
+        (["publish", "--to", "az://models/qa", "--layout", "hub"], 2, "--layout 'hub' is for a"),
         (["publish", "--to", "elsewhere", "--public"], 2, "--public is for a model of the"),
         (["publish", "--to", "elsewhere", "--layout", "x"], 2, "Invalid value for '--layout'"),
         (["publish", "--to", f"hf://org/name@{'0' * 40}"], 2, "names a commit"),
