@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version as package_version
 from typing import Any
 
-from bertqa.artifact import sha256_of
 from bertqa_build.checkpoint import Checkpoint
-from bertqa_build.data import RecipeData, key_of
 from bertqa_build.recipe import DataSource, Recipe
+from bertqa_build.recipe_data import RecipeData, key_of
 
 TOOLS = ("torch", "nncf", "openvino", "transformers", "tokenizers", "onnx", "onnxruntime-openvino")
 
@@ -20,6 +19,8 @@ TOOLS = ("torch", "nncf", "openvino", "transformers", "tokenizers", "onnx", "onn
 _NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version")
 
 DataDigests = Mapping[str, str]
+EVALUATION = ""
+"""The key of the questions to evaluate on."""
 
 
 def toolchain() -> dict[str, str]:
@@ -30,28 +31,24 @@ def toolchain() -> dict[str, str]:
 def read_data(data: RecipeData) -> DataDigests:
     """Read all data of a recipe, so that what is wrong with it is found before any work.
 
-    A file is digested as it is. Of a hub data set the questions are: whatever revision its name
-    leads to now, another revision with other questions has another digest.
+    The questions are digested, in whatever form they are: another file, or another revision of a
+    hub's data set, with the same questions has the same digest.
 
     Args:
         data: The data, which keeps what is read.
 
     Returns:
-        The digest of each source.
+        The digest of each source, and that of the questions to evaluate on.
 
     Raises:
         DataError: A source cannot be had, or is not a set of questions.
     """
     recipe = data.recipe
-    sources = [*recipe.data.train, *recipe.calibration, recipe.data.evaluation]
-    digests: dict[str, str] = {}
-    for source in sources:
-        if key_of(source) not in digests:
-            dataset = data.dataset(source)
-            digests[key_of(source)] = (
-                sha256_of(recipe.data_path(source)) if isinstance(source, str) else dataset.sha256
-            )
-    return digests
+    sources = recipe.data.train + (recipe.calibration if recipe.makes_int8 else [])
+    return {
+        **{key_of(source): data.dataset(source).sha256 for source in sources},
+        EVALUATION: data.evaluation.sha256,
+    }
 
 
 def fp32_fingerprint(recipe: Recipe, checkpoint: Checkpoint, data: DataDigests) -> str:
@@ -71,7 +68,8 @@ def fp32_fingerprint(recipe: Recipe, checkpoint: Checkpoint, data: DataDigests) 
         checkpoint=checkpoint_digest(checkpoint),
         revision=checkpoint.revision,
         model=recipe.model.model_dump(),
-        evaluation=_sources(data, [recipe.data.evaluation]),
+        evaluation=data[EVALUATION],
+        held_out=recipe.data.held_out,
         finetune=recipe.finetune
         and {
             "settings": recipe.finetune.model_dump(exclude={"checkpoint_steps"}),

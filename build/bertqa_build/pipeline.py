@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -15,7 +13,6 @@ from transformers import PreTrainedModel, TrainerCallback
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._reason import reason_of
 from bertqa.artifact import (
-    FOR_EVER,
     IR_FILE,
     MODEL_NAME,
     ONNX_FILE,
@@ -23,16 +20,13 @@ from bertqa.artifact import (
     ModelInfo,
     Repository,
     VersionManifest,
-    acquire,
-    file_lock,
-    holder_of,
     onnx_model_name,
     require_sound,
 )
 from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa_build.checkpoint import load_checkpoint
-from bertqa_build.data import RecipeData
+from bertqa_build.data_report import parts_of, sentences_of
 from bertqa_build.errors import BuildError
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.families import family_of
@@ -46,27 +40,24 @@ from bertqa_build.gate import (
     require_possible,
 )
 from bertqa_build.model import SpanModel
+from bertqa_build.planning import Look, Plan, plan_of
 from bertqa_build.processes import from_first, is_first
 from bertqa_build.progress import ProgressCallback
 from bertqa_build.provenance import provenance_of
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
+from bertqa_build.recipe_data import RecipeData
 from bertqa_build.result import BuildResult, BuiltVersion, Scored
-from bertqa_build.sanity import require_known, require_same_logits, unknown_share
+from bertqa_build.sanity import require_same_logits, require_sane
 from bertqa_build.scoring import score_onnx, score_openvino
 from bertqa_build.speed import latency_ratio
 from bertqa_build.stages import finetune, quantize_and_train
 from bertqa_build.work_files import version_folder
+from bertqa_build.workplace import alone, require_room, room_of
 
 FP32 = "FP32"
 INT8 = "INT8"
 EXPORTED = "exported"
-
-_MENTIONED_SHARE = 0.1
-"""Percent of unknown tokens from which on a build mentions them."""
-
-_COPIES = 4
-"""How often a build holds a model on disk at once: IR and ONNX, made and staged."""
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +67,9 @@ def build(
     repository: Repository,
     work_dir: Path,
     *,
+    model: str = MODEL_NAME,
     force: bool = False,
+    allow_leakage: bool = False,
     on_progress: OnProgress = ignore,
 ) -> BuildResult:
     """Make and publish the versions of a recipe; what is published already is not made again.
@@ -88,11 +81,14 @@ def build(
         recipe: What to build.
         repository: Where the versions are published.
         work_dir: Where unfinished work is kept.
+        model: The name of the model, under which its versions are served.
         force: Whether a version is published that the gate refuses.
+        allow_leakage: Whether questions may be both learnt from and evaluated on; the gate's
+            result of each version says that they are.
         on_progress: Called with each stage, and how far it is.
 
     Returns:
-        The two versions, and what the gate found of each.
+        The versions, and what the gate found of each.
 
     Raises:
         BuildError: The build stopped; its kinds say at what.
@@ -100,7 +96,7 @@ def build(
         RepositoryError: The repository cannot be written.
     """
     try:
-        return _Build(recipe, repository, work_dir, force, on_progress).run()
+        return _Build(recipe, repository, work_dir, model, force, allow_leakage, on_progress).run()
     except (OSError, SafetensorError) as error:
         filename = getattr(error, "filename", None)
         where = f"{filename}: " if filename else ""
@@ -110,19 +106,53 @@ def build(
         ) from error
 
 
+def plan(
+    recipe: Recipe,
+    repository: Repository,
+    work_dir: Path,
+    *,
+    model: str = MODEL_NAME,
+    allow_leakage: bool = False,
+    on_progress: OnProgress = ignore,
+) -> Plan:
+    """Say what a build would do, and how long it would take; nothing is written.
+
+    Args:
+        recipe: What would be built.
+        repository: Where the versions would be published.
+        work_dir: Where unfinished work would be kept.
+        model: The name of the model.
+        allow_leakage: Whether questions may be both learnt from and evaluated on.
+        on_progress: Called with each stage.
+
+    Returns:
+        What is read, made and published, and what it takes, by a probe on the real model.
+
+    Raises:
+        BuildError: The build could not start; its kinds say why.
+        DataError: The recipe's data cannot be read.
+        QualityGateError: A version that is published already does not pass the gate.
+    """
+    return _Build(recipe, repository, work_dir, model, False, allow_leakage, on_progress).plan()
+
+
 class _Build:
     def __init__(
         self,
         recipe: Recipe,
         repository: Repository,
         work_dir: Path,
+        model: str,
         force: bool,
+        allow_leakage: bool,
         on_progress: OnProgress,
     ) -> None:
         self.recipe = recipe
         self.repository = repository
         self.folder = work_dir / recipe.name
+        self.model = model
         self.force = force
+        self.allow_leakage = allow_leakage
         self.on_progress = on_progress if is_first() else ignore
 
     def run(self) -> BuildResult:
@@ -131,27 +161,48 @@ class _Build:
             self._read()
         fp32_print = fp32_fingerprint(self.recipe, self.checkpoint, self.digests)
         int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
-        with self._alone():
-            fp32, int8 = from_first(lambda: (self._find(fp32_print), self._find(int8_print)))
-            if fp32 is not None:
+        wanted = self.recipe.makes_int8
+        with alone(self.folder, self.recipe.name, self.on_progress):
+            fp32, int8 = from_first(
+                lambda: (self._find(fp32_print), self._find(int8_print) if wanted else None)
+            )
+            if fp32 is not None and wanted:
                 require_possible(self.recipe.gate, fp32.scores)
-            if fp32 is None or int8 is None:
+            if fp32 is None or (int8 is None and wanted):
                 from_first(self._require_room)
                 self.provenance = provenance_of(self.recipe, self.checkpoint, self.digests)
+                from_first(self._report_data)
                 model = self._fp32_model(version_folder(self.folder, FP32, fp32_print))
                 fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_print))
-                require_possible(self.recipe.gate, fp32.scores)
-                int8 = int8 or self._make_int8(model, fp32, int8_print)
+                if wanted:
+                    require_possible(self.recipe.gate, fp32.scores)
+                    int8 = int8 or self._make_int8(model, fp32, int8_print)
         return BuildResult(fp32, int8)
+
+    def plan(self) -> Plan:
+        self._read()
+        fp32_print = fp32_fingerprint(self.recipe, self.checkpoint, self.digests)
+        int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
+        prints = {FP32: fp32_print, **({INT8: int8_print} if self.recipe.makes_int8 else {})}
+        found = {precision: self._find(each) for precision, each in prints.items()}
+        present = {name: built.version for name, built in found.items() if built is not None}
+        parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
+        room = room_of(self.recipe, self.checkpoint.model)
+        if len(present) < len(prints):
+            require_room(room, self.folder, self.repository.root)
+        self._report("Timing the model for some seconds")
+        look = Look(self.recipe, self.data, self.checkpoint, tuple(parts), present, room)
+        return plan_of(look)
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""
         recipe = self.recipe
-        require_sound(self.repository, MODEL_NAME, onnx_model_name(MODEL_NAME))
+        require_sound(self.repository, self.model, onnx_model_name(self.model))
         self._report("Reading the recipe's data and checkpoint")
         self.data = RecipeData(recipe)
         self.digests = read_data(self.data)
-        self.dataset = self.data.dataset(recipe.data.evaluation)
+        self.dataset = self.data.evaluation
+        self.data.overlap.require_none(allowed=self.allow_leakage)
         require_judging(recipe.gate, self.dataset)
         self.checkpoint = load_checkpoint(
             recipe.source,
@@ -161,18 +212,18 @@ class _Build:
             max_seq_len=recipe.model.max_seq_len,
             seed=recipe.seed,
         )
-        self._require_sane()
+        for remark in require_sane(self.checkpoint, self.dataset, recipe.gate.max_unknown):
+            self._report(remark)
 
-    def _require_sane(self) -> None:
-        """Report what was left out of the checkpoint, and refuse a tokenizer that lacks words."""
-        for note in self.checkpoint.notes:
-            self._report(f"Of {self.checkpoint.description}, {note}")
-        share = unknown_share(self.checkpoint.tokenizer_json, self.dataset)
-        require_known(share, self.recipe.gate.max_unknown, self.checkpoint, self.dataset)
-        if share >= _MENTIONED_SHARE:
-            self._report(
-                f"The tokenizer does not know {share:.1f} % of the tokens of {self.dataset.name}"
-            )
+    def _require_room(self) -> None:
+        room = room_of(self.recipe, self.checkpoint.model)
+        require_room(room, self.folder, self.repository.root)
+
+    def _report_data(self) -> None:
+        """Say what the data are, with all that a model will not learn from them."""
+        parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
+        for sentence in sentences_of(self.data, parts):
+            self._report(sentence)
 
     def _fp32_model(self, folder: Path) -> PreTrainedModel:
         if self.recipe.finetune is None:
@@ -207,7 +258,7 @@ class _Build:
         exported = self._export(_Version(INT8, fingerprint, module, quantized=True))
         loss = Loss.between(
             exported.scored,
-            Scored.published(self.repository.manifest(parent.version)),
+            Scored.published(self.repository.manifest(parent.version, self.model)),
             self._latency_ratio(exported.artefacts.ir, parent.directory),
         )
         return self._publish(exported, parent=parent.version, gate=self._judge(exported, loss))
@@ -216,6 +267,8 @@ class _Build:
         """Return what the gate finds, unless it refuses the version."""
         scores, folder = exported.scored.scores, exported.artefacts.ir.parent
         gate = judge(scores, self.recipe.gate, loss=loss, force=self.force)
+        if self.data.overlap.repeated:
+            gate = replace(gate, notes=(*gate.notes, self.data.overlap.sentence))
         require_passed(
             gate,
             scores,
@@ -271,7 +324,7 @@ class _Build:
         version = exported.version
         self._report(f"Publishing {version.precision}")
         manifest = VersionManifest(
-            model=MODEL_NAME,
+            model=self.model,
             version=0,
             precision=version.precision,
             format="",
@@ -298,16 +351,18 @@ class _Build:
             on_progress=self.on_progress,
         )
         shutil.rmtree(exported.artefacts.ir.parent)
-        return BuiltVersion.of(self.repository, number, present=False)
+        return BuiltVersion.of(self.repository, number, present=False, model=self.model)
 
     def _find(self, fingerprint: str) -> BuiltVersion | None:
         """Return the newest version that was made of the same inputs."""
-        for entry in reversed(self.repository.entries()):
+        for entry in reversed(self.repository.entries(self.model)):
             if entry.manifest is None:
                 logger.warning("Version %d is passed over: %s", entry.number, entry.remarks[0])
             elif entry.manifest.inputs_sha256 == fingerprint:
                 self._judge_again(entry.number, entry.manifest)
-                return BuiltVersion.of(self.repository, entry.number, present=True)
+                return BuiltVersion.of(
+                    self.repository, entry.number, present=True, model=self.model
+                )
         return None
 
     def _judge_again(self, number: int, manifest: VersionManifest) -> None:
@@ -317,49 +372,15 @@ class _Build:
             return
         ratio = before.latency_ratio if before else None
         if ratio is None and manifest.parent is not None:
-            ir = self.repository.version_dir(number) / IR_FILE
-            ratio = self._latency_ratio(ir, self.repository.version_dir(manifest.parent))
+            ir = self.repository.version_dir(number, self.model) / IR_FILE
+            parent = self.repository.version_dir(manifest.parent, self.model)
+            ratio = self._latency_ratio(ir, parent)
         require_passed(
             judge_again(manifest, self.recipe.gate, ratio),
             manifest.scores,
             f"The recipe makes version {number}, which is published, but its gate refuses that",
             "Nothing was changed. --force takes the version all the same.",
         )
-
-    def _require_room(self) -> None:
-        size = sum(
-            tensor.numel() * tensor.element_size()
-            for tensor in self.checkpoint.model.state_dict().values()
-        )
-        for folder in (self.folder, self.repository.root):
-            folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(folder).free
-            if free < _COPIES * size:
-                raise BuildError(
-                    f"{folder} has {free / 1e6:.0f} MB free, and a build of this checkpoint takes "
-                    f"up to {_COPIES * size / 1e6:.0f} MB. Free some space, or choose another "
-                    "directory."
-                )
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one build of a recipe at a time work in its folder; another one waits."""
-        if not is_first():
-            yield
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "lock"
-        waiting = f"Waiting for another build of {self.recipe.name} in {self.folder}"
-        lock = file_lock(path)
-        acquire(
-            lock,
-            FOR_EVER,
-            lambda: self.on_progress(Progress(waiting, note=holder_of(path))),
-        )
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _callbacks(self, stage: str) -> list[TrainerCallback]:
         return [ProgressCallback(stage, self.on_progress)]

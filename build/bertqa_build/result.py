@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bertqa.artifact import Evidence, GateResult, Repository, Scores, VersionManifest
+from bertqa.artifact import MODEL_NAME, Evidence, GateResult, Repository, Scores, VersionManifest
 from bertqa.errors import RepositoryError
 from bertqa.evaluation import QuestionScores
 
@@ -55,13 +55,16 @@ class BuiltVersion:
     present: bool
 
     @classmethod
-    def of(cls, repository: Repository, number: int, *, present: bool) -> BuiltVersion:
+    def of(
+        cls, repository: Repository, number: int, *, present: bool, model: str = MODEL_NAME
+    ) -> BuiltVersion:
         """Return a version as its manifest describes it.
 
         Args:
             repository: The repository that has it.
             number: Its number.
             present: Whether it was there before the build.
+            model: The name of the model.
 
         Returns:
             The version.
@@ -69,7 +72,7 @@ class BuiltVersion:
         Raises:
             RepositoryError: The manifest cannot be read, or has no scores.
         """
-        manifest = repository.manifest(number)
+        manifest = repository.manifest(number, model)
         if manifest.scores is None:
             raise RepositoryError(f"Version {number} was published without scores.")
         return cls(
@@ -77,7 +80,7 @@ class BuiltVersion:
             precision=manifest.precision,
             scores=manifest.scores,
             gate=manifest.gate,
-            directory=repository.version_dir(number),
+            directory=repository.version_dir(number, model),
             present=present,
         )
 
@@ -93,12 +96,33 @@ class BuiltVersion:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """The two versions that a recipe makes, each with how the gate judged it."""
+    """The versions that a recipe makes, each with how the gate judged it.
+
+    Attributes:
+        fp32: The FP32 version.
+        quantized: The INT8 version, None where the recipe makes none.
+    """
 
     fp32: BuiltVersion
-    int8: BuiltVersion
+    quantized: BuiltVersion | None
+
+    @property
+    def int8(self) -> BuiltVersion:
+        """The INT8 version.
+
+        Raises:
+            RepositoryError: The recipe makes none.
+        """
+        if self.quantized is None:
+            raise RepositoryError("The recipe makes no INT8 version.")
+        return self.quantized
+
+    @property
+    def versions(self) -> tuple[BuiltVersion, ...]:
+        """All versions, in the order in which they are made."""
+        return (self.fp32,) if self.quantized is None else (self.fp32, self.quantized)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON output."""
-        versions = [self.fp32.to_dict(), self.int8.to_dict()]
-        return {"versions": versions, "gate": versions[1]["gate"]}
+        versions = [each.to_dict() for each in self.versions]
+        return {"versions": versions, "gate": versions[-1]["gate"]}

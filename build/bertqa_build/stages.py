@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 
 from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.compilation import compiled_quantizers
-from bertqa_build.data import RecipeData, TrainingWindows, training_windows
+from bertqa_build.data import TrainingWindows, training_windows
 from bertqa_build.errors import BuildError
 from bertqa_build.model import SpanModel
 from bertqa_build.processes import from_first
@@ -24,6 +24,7 @@ from bertqa_build.quantization import (
 )
 from bertqa_build.quiet import quiet
 from bertqa_build.recipe import DataSource, Recipe, Training
+from bertqa_build.recipe_data import RecipeData, key_of
 from bertqa_build.training import QATrainer, freeze_embeddings, train, training_arguments
 from bertqa_build.work_files import CALIBRATED, FINETUNED, INT8_PYTORCH
 
@@ -107,15 +108,7 @@ def quantize_and_train(
     def calibrate() -> None:
         if calibrated.is_dir():
             return
-        windows = _windows(
-            recipe,
-            data,
-            recipe.calibration,
-            checkpoint.tokenizer_json,
-            max_seq_len=recipe.model.max_seq_len,
-            doc_stride=recipe.model.doc_stride,
-            max_windows=recipe.quantization.calibration_windows,
-        )
+        windows = calibration_windows(recipe, data, checkpoint.tokenizer_json)
         quantized = quantize(model, windows, recipe.quantization)
         save(quantized, calibrated)
 
@@ -152,15 +145,7 @@ def _train(
     callbacks: Sequence[TrainerCallback],
     teacher: PreTrainedModel | None = None,
 ) -> None:
-    windows = _windows(
-        recipe,
-        data,
-        recipe.data.train,
-        checkpoint.tokenizer_json,
-        max_seq_len=settings.max_seq_len,
-        doc_stride=settings.doc_stride,
-        max_windows=settings.max_windows,
-    )
+    windows = stage_windows(recipe, data, checkpoint.tokenizer_json, settings)
     if settings.freeze_embeddings:
         freeze_embeddings(model)
     trainer = QATrainer(
@@ -177,7 +162,7 @@ def _train(
     model.cpu().eval()
 
 
-def _windows(
+def recipe_windows(
     recipe: Recipe,
     data: RecipeData,
     sources: Sequence[DataSource],
@@ -187,14 +172,65 @@ def _windows(
     doc_stride: int,
     max_windows: int | None,
 ) -> TrainingWindows:
-    return training_windows(
-        data.questions(sources),
+    """Return the windows of some of the recipe's data, made once; see `training_windows`."""
+    key = tuple(map(key_of, sources)), max_seq_len, doc_stride, max_windows
+    if key not in data.windows:
+        data.windows[key] = training_windows(
+            data.questions(sources),
+            tokenizer_json,
+            max_seq_len=max_seq_len,
+            doc_stride=doc_stride,
+            max_question_len=recipe.model.max_question_len,
+            max_windows=max_windows,
+            seed=recipe.seed,
+        )
+    return data.windows[key]
+
+
+def calibration_windows(recipe: Recipe, data: RecipeData, tokenizer_json: str) -> TrainingWindows:
+    """Return the windows that a recipe's quantisers are calibrated on.
+
+    Args:
+        recipe: The recipe.
+        data: Its data.
+        tokenizer_json: The text of the tokenizer's `tokenizer.json`.
+
+    Raises:
+        DataError: The data cannot be read or used.
+    """
+    return recipe_windows(
+        recipe,
+        data,
+        recipe.calibration,
         tokenizer_json,
-        max_seq_len=max_seq_len,
-        doc_stride=doc_stride,
-        max_question_len=recipe.model.max_question_len,
-        max_windows=max_windows,
-        seed=recipe.seed,
+        max_seq_len=recipe.model.max_seq_len,
+        doc_stride=recipe.model.doc_stride,
+        max_windows=recipe.quantization.calibration_windows,
+    )
+
+
+def stage_windows(
+    recipe: Recipe, data: RecipeData, tokenizer_json: str, settings: Training
+) -> TrainingWindows:
+    """Return the windows of a recipe's training.
+
+    Args:
+        recipe: The recipe.
+        data: Its data.
+        tokenizer_json: The text of the tokenizer's `tokenizer.json`.
+        settings: The section of the recipe that the training follows.
+
+    Raises:
+        DataError: The data cannot be read or used.
+    """
+    return recipe_windows(
+        recipe,
+        data,
+        recipe.data.train,
+        tokenizer_json,
+        max_seq_len=settings.max_seq_len,
+        doc_stride=settings.doc_stride,
+        max_windows=settings.max_windows,
     )
 
 

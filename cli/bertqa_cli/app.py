@@ -28,6 +28,7 @@ from bertqa_cli.verbs import (
     build,
     compare,
     evaluate,
+    init,
     inspect,
     publish,
     pull,
@@ -71,7 +72,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (build, serve, ask, evaluate, compare, publish, pull, switch, inspect):
+app.command(cls=build.BuildVerb)(build.build)
+for verb in (init, serve, ask, evaluate, compare, publish, pull, switch, inspect):
     app.command(cls=Verb)(getattr(verb, verb.__name__.rpartition(".")[2]))
 lists = typer.Typer(cls=VerbGroup, invoke_without_command=True)
 lists.callback()(versions.versions)

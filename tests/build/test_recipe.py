@@ -49,7 +49,7 @@ def test_the_demo_brings_its_files_along() -> None:
     assert (recipe.adapter_path / "adapter_config.json").is_file()
     for source in (*recipe.data.train, recipe.data.evaluation):
         assert isinstance(source, str)
-        assert recipe.data_path(source).is_file()
+        assert recipe.address(source).path.is_file()
 
 
 def test_paths_start_from_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,9 @@ def test_paths_start_from_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe(Path("recipes/recipe.yaml"), ["data.directory=../data"])
     monkeypatch.chdir("/")
-    assert recipe.data_path("a.json") == folder / "../data/a.json"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.json").touch()
+    assert recipe.address("a.json").path == folder / "../data/a.json"
     assert recipe.adapter_path == folder / "adapter"
 
 
@@ -92,6 +94,19 @@ def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
         (MINIMAL + "gate: {min_exact_match: 100.5}\n", 4, "gate.min_exact_match is 100.5"),
         (MINIMAL + "gate: {min_f1_ratio: 1.6}\n", 4, "gate.min_f1_ratio is 1.6"),
         (MINIMAL + "gate: {max_latency_ratio: 0}\n", 4, "gate.max_latency_ratio is 0"),
+        (
+            MINIMAL + "gate: {min_f1: 90, min_f1_ratio: 1.2}\n",
+            1,
+            "no INT8 version can pass the gate",
+        ),
+        (MINIMAL + "precision: int4\n", 4, "precision is 'int4': input should be 'int8' or 'fp32'"),
+        (
+            "name: x\nsource: y\ndata: {train: [a.json]}\n",
+            3,
+            "name the data to evaluate on in evaluation, or else in held_out the share of train",
+        ),
+        (MINIMAL.replace("}", ", held_out: 0.1}"), 3, "name the data to evaluate on in evaluation"),
+        (MINIMAL.replace("evaluation: b.json", "held_out: 1"), 3, "data.held_out is 1"),
         (MINIMAL + "qat: {epochs: 1}\n", 4, "qat.learning_rate is missing"),
         (MINIMAL + "qat: 3\n", 4, "qat is 3: it should be a section with keys such as epochs"),
         (
@@ -100,13 +115,13 @@ def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
             "qat.distillation.wait is not a key of a recipe. Did you mean weight?",
         ),
         (
-            "name: x\nsource: y\ndata:\n  evaluation: c\n  train: [a.json,\n   {dataset: b}]\n",
+            "name: x\nsource: y\ndata:\n  evaluation: c\n  train: [a.json,\n   {split: b}]\n",
             6,
-            "data.train[1].split is missing",
+            "data.train[1].dataset is missing",
         ),
         (
             "name: x\nsource: y\ndata:\n  evaluation: c.json\n",
-            3,
+            1,
             "the calibration set is empty: name a file in train or in calibration",
         ),
         (MINIMAL + "model: {max_seq_len: 128}\n", 4, "doc_stride 128 is too large"),
