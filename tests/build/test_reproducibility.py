@@ -106,7 +106,7 @@ def test_the_first_stage_that_differs_is_named(
     )
     monkeypatch.setattr(
         "bertqa_build.reproducibility._in_its_own_process",
-        lambda recipe, place: dict.fromkeys(STAGES, "0"),
+        lambda *_: dict.fromkeys(STAGES, "0"),
     )
 
     found = check_reproducible(recipe, repository, copy / "work", built, 1)
