@@ -264,7 +264,7 @@ def _refused(address: Address, status: int, endpoint: str) -> str:
             )
         case 412:
             return (
-                f"{address} was changed by somebody else meanwhile. Nothing was committed. Run "
+                f"{address} was changed by another push meanwhile. Nothing was committed. Run "
                 "the same command again."
             )
     return (

@@ -47,7 +47,12 @@ class PackageFile:
 
     @classmethod
     def of_text(cls, path: str, text: str) -> PackageFile:
-        """Return a file that is written for the package."""
+        """Return a file that is written for the package.
+
+        Args:
+            path: Its path in the package.
+            text: What it holds.
+        """
         content = text.encode()
         return cls(path, content, len(content), hashlib.sha256(content).hexdigest())
 

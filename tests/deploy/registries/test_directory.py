@@ -68,7 +68,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(made: Repository, tmp_pa
         lay_out(made, tmp_path / "file" / "qa")
 
 
-def test_what_is_no_package_is_not_pulled(tmp_path: Path, made: Repository) -> None:
+def test_other_directories_and_stores_are_not_pulled(tmp_path: Path, made: Repository) -> None:
     with pytest.raises(StorageError, match="There is no directory"):
         pull(Repository(tmp_path / "r"), Address("", str(tmp_path / "none")))
     with pytest.raises(StorageError, match="holds no version"):

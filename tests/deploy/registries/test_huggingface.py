@@ -117,16 +117,16 @@ def test_an_upload_that_broke_off_is_resumed(hub: Hub, made: Repository) -> None
     assert len(hub.files("org/qa")) == 10
 
 
-def test_a_push_of_somebody_else_in_between_is_not_overwritten(hub: Hub, made: Repository) -> None:
+def test_another_push_in_between_is_not_overwritten(hub: Hub, made: Repository) -> None:
     push(made, 1)
 
-    def somebody_else(method: str, path: str) -> int | None:
+    def another_push(method: str, path: str) -> int | None:
         if "/commit/" in path:
             hub.models["org/qa"].commit("main", {"README.md": b"theirs"})
         return None
 
-    hub.before = somebody_else
-    with pytest.raises(StorageError, match=r"changed by somebody else meanwhile"):
+    hub.before = another_push
+    with pytest.raises(StorageError, match=r"changed by another push meanwhile"):
         push(made, 2)
     assert hub.files("org/qa") == {"README.md": b"theirs"}
 
