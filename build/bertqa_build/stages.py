@@ -62,7 +62,8 @@ def finetune(
 
     def save() -> None:
         with _appearing(finished) as staged, quiet():
-            model.save_pretrained(staged)
+            # By default names go back to those of the checkpoint's files, wrappers and all.
+            model.save_pretrained(staged, save_original_format=False)
             (staged / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json, encoding="utf-8")
 
     if not from_first(finished.is_dir):
