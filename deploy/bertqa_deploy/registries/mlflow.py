@@ -191,6 +191,10 @@ def _client(address: Address) -> Iterator[Any]:
             raise StorageError(
                 f"{what} the MLflow registry at {uri}.", detail=text.splitlines()[0]
             ) from error
+        except ModuleNotFoundError as error:
+            raise StorageError(
+                f"The MLflow store {uri} needs the Python package {error.name}: pip install mlflow."
+            ) from error
 
 
 @contextmanager
