@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from bertqa_build.inspection import Inspection, Product
     from bertqa_build.sensitivity import Sensitivity
 
+_NO_WORK = ("Const", "Input", "Output")
+
 Asked = tuple[Path, int, Path]
 """The file of questions, how many of them are asked, and the work directory of the build."""
 
@@ -67,6 +69,8 @@ def _measure(repository: Repository, version: int, asked: Asked) -> Sensitivity:
 def _show(found: Inspection, costs: Sensitivity | None) -> None:
     executed = Table("operation", "precision", "number", title="What OpenVINO executes")
     for kind, counts in found.executed.items():
+        if kind in _NO_WORK:
+            continue
         for precision, count in counts.items():
             executed.add_row(kind, precision, str(count))
     print_table(executed)

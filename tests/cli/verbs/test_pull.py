@@ -61,6 +61,8 @@ def test_a_directory_in_the_hub_s_layout_is_pulled(
         (["pull", "hf://org"], 2, "write hf://org/name"),
         (["pull", "hf:org/name"], 2, "lacks //"),
         (["pull", "hf://datasets/org/name"], 2, "write hf://org/name"),
+        (["pull", "hf://org/name.git"], 2, "write hf://org/name"),
+        (["pull", "hf://org/na--me"], 2, "write hf://org/name"),
         (["pull", "hf://org/name@"], 2, "write hf://org/name"),
         (["pull", "mlflow://"], 2, "write mlflow://name"),
         (["pull", "mlflow://name/latest"], 2, "write mlflow://name"),

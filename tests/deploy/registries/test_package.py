@@ -108,6 +108,12 @@ def test_a_version_of_no_known_family_is_refused(tmp_path: Path) -> None:
         package_of(Repository(tmp_path), 1)
 
 
+def test_a_version_that_does_not_describe_itself_is_refused(tmp_path: Path) -> None:
+    write_manifest(write_toy_version(tmp_path, 1, describe=False), family="bert")
+    with pytest.raises(RepositoryError, match="does not say which tokenizer it has"):
+        package_of(Repository(tmp_path), 1)
+
+
 def test_a_file_that_other_tools_do_not_know_is_refused(tmp_path: Path) -> None:
     directory = write_toy_version(tmp_path, 1)
     (directory / "notes.txt").write_text("x")
