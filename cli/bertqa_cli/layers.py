@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _NO_WORK = ("Const", "Input", "Output")
 
-Asked = tuple[Path, int, Path]
-"""The file of questions, how many of them are asked, and the work directory of the build."""
+Asked = tuple[str, int, Path]
+"""The data set, how many of them are asked, and the work directory of the build."""
 
 
 def show_layers(
@@ -59,8 +59,8 @@ def show_layers(
 def _measure(repository: Repository, version: int, asked: Asked) -> Sensitivity:
     from bertqa_build.sensitivity import measure_sensitivity
 
-    file, count, work_dir = asked
-    dataset = read_dataset(str(file))
+    data, count, work_dir = asked
+    dataset = read_dataset(data)
     first = replace(dataset, questions=dataset.questions[:count])
     with stages() as show:
         return measure_sensitivity(repository, version, first, work_dir=work_dir, on_progress=show)
