@@ -28,7 +28,7 @@ def python_with_optimum_onnx() -> Path:
             ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
             own = subprocess.check_output([python, "-c", ask], text=True).strip()
             Path(own, "parent.pth").write_text(sysconfig.get_path("purelib"))
-            pip = [python, "-m", "pip", "install", "--quiet", REQUIREMENT]
+            pip = [str(python), "-m", "pip", "install", "--quiet", REQUIREMENT]
             made = subprocess.run(pip, capture_output=True, text=True, check=False)
             if made.returncode:
                 why = made.stderr.strip().splitlines()[-1]
