@@ -112,7 +112,12 @@ def _manifests(fetched: Fetched) -> Iterator[tuple[str, VersionManifest]]:
                 f"{fetched.origin} holds no version that can be read: {error}"
             ) from error
         needed = places.keys() - {MANIFEST_FILE}
-        if manifest.files.keys() != needed or manifest.format != key:
+        if manifest.format != key:
+            raise StorageError(
+                f"{fetched.origin} holds no version of bert-qa: its {place} is that of a model in "
+                f"the format {manifest.format!r}."
+            )
+        if manifest.files.keys() != needed:
             raise StorageError(
                 f"{fetched.origin} holds no version of bert-qa: its {place} lists "
                 f"{', '.join(sorted(manifest.files)) or 'no files'}, not "
