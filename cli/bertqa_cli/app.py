@@ -31,6 +31,7 @@ from bertqa_cli.verbs import (
     inspect,
     publish,
     serve,
+    serve_http_api,
     switch,
     version_life,
     versions,
@@ -70,8 +71,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (build, serve, ask, evaluate, compare, publish, switch, inspect):
+for verb in (build, ask, evaluate, compare, publish, switch, inspect):
     app.command(cls=Verb)(getattr(verb, verb.__name__.rpartition(".")[2]))
+servers = typer.Typer(cls=serve.ServeGroup, invoke_without_command=True)
+servers.callback()(serve.serve)
+servers.command("http-api", cls=Verb)(serve_http_api.serve_http_api)
+app.add_typer(servers, name="serve")
 lists = typer.Typer(cls=VerbGroup, invoke_without_command=True)
 lists.callback()(versions.versions)
 for below in (version_life.show, version_life.diff, version_life.delete):

@@ -7,8 +7,8 @@ from bertqa.client._model_registry import ModelRegistry, ModelSpec
 from bertqa.client._options import AskOptions, check_options, check_top_k
 from bertqa.client._recorder import Recorder
 from bertqa.client._split_poller import noticed_seconds, split_of
-from bertqa.client._tracing import STAGES, OnStage, continue_trace
 from bertqa.client._sync.client import QAClient
+from bertqa.client._tracing import STAGES, OnStage, continue_trace
 
 __all__ = [
     "STAGES",

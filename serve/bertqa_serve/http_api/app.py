@@ -244,7 +244,7 @@ def _api(options: HttpApiOptions, backend: Backend, metrics: Metrics) -> FastAPI
     async def counts() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
-    @api.get("/", include_in_schema=False)
+    @api.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def show() -> HTMLResponse:
         return HTMLResponse(page.html(), headers=page.HEADERS)
 

@@ -16,7 +16,7 @@ from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa_serve.http_api.backend import Backend
 from bertqa_serve.http_api.gate import RequestFacts
 from bertqa_serve.http_api.metrics import Metrics
-from bertqa_serve.http_api.problems import TOO_LATE, Problem, problem_of
+from bertqa_serve.http_api.problems import TOO_LATE, Problem, in_words, problem_of
 from bertqa_serve.http_api.schema import Answers, Failure, FoundAnswer
 
 VERSION_HEADER = "x-bert-qa-version"
@@ -55,7 +55,7 @@ class Wishes:
             try:
                 found["version"] = check_options({"version": self.version})["version"]
             except InvalidOptionError as error:
-                raise Problem(422, f"The header {VERSION_HEADER}: {error}") from error
+                raise Problem(422, f"The header {VERSION_HEADER}: {in_words(error)}") from error
         if self.key is not None:
             found["key"] = self.key
         return found
@@ -158,7 +158,7 @@ class Asking:
                     waiting.popleft()
                     self.facts.questions += 1
                     if isinstance(outcome, BertQAError):
-                        yield str(outcome)
+                        yield in_words(outcome)
                     else:
                         self._note(outcome[0])
                         yield outcome

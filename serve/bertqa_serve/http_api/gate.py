@@ -208,7 +208,7 @@ async def _until_hung_up(receive: Receive) -> None:
 
 
 async def _respond(problem: Problem, scope: Scope, send: Send) -> None:
-    body = json.dumps(problem.body).encode()
+    body = json.dumps(problem.body, separators=(",", ":")).encode() + b"\n"
     headers = {
         "content-type": "application/json",
         "content-length": str(len(body)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from bertqa.errors import (
 GATEWAY, UNAVAILABLE, TOO_LATE = 502, 503, 504
 RETRY_SECONDS = 1.0
 
+_KEYWORD = re.compile(r"\b([a-z][a-z_]*)=(?:\.\.\.)?(?![\w=])")
 # The first that fits; what is left is the server's fault.
 _STATUS: Sequence[tuple[type[BertQAError] | tuple[type[BertQAError], ...], int]] = (
     ((InvalidQuestionError, InvalidContextError, InvalidOptionError), 422),
@@ -86,7 +88,16 @@ def problem_of(error: BertQAError) -> Problem:
     retry_after = None
     if status == UNAVAILABLE:
         retry_after = getattr(error, "retry_after", None) or RETRY_SECONDS
-    return Problem(status, str(error), retry_after=retry_after)
+    return Problem(status, in_words(error), retry_after=retry_after)
+
+
+def in_words(error: Exception) -> str:
+    """Return the message of an error without the marks of Python's keywords.
+
+    Args:
+        error: An error of the client, which may name keywords such as `timeout=`.
+    """
+    return _KEYWORD.sub(r"\1", str(error))
 
 
 def sentences(errors: Sequence[Mapping[str, Any]]) -> str:
@@ -106,7 +117,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
         reason = error.get("ctx", {}).get("error", "it cannot be read")
         return f"The body is not valid JSON: {str(reason).rstrip('.')}."
     if kind == "value_error":
-        reason = str(error["ctx"]["error"])
+        reason = in_words(error["ctx"]["error"])
         # The sentences of the client begin with the name of the option.
         prefix = ".".join(place[:-1])
         return f"{prefix}.{reason}" if prefix and reason.startswith(place[-1]) else reason

@@ -55,14 +55,15 @@ def serve_http_api(
 
 
 @contextmanager
-def http_api_beside(options: HttpApiOptions) -> Iterator[Callable[[], None]]:
+def http_api_beside(options: HttpApiOptions) -> Iterator[tuple[str, Callable[[], None]]]:
     """Serve in a process of its own inside the block, after which it answers what is in flight.
 
     Args:
-        options: How it is run; its port must not be 0.
+        options: How it is run.
 
     Yields:
-        A function that raises ServerDiedError where the process has ended by itself.
+        Its address, and a function that raises ServerDiedError where the process has ended by
+        itself.
 
     Raises:
         PortInUseError: Another process listens on the port.
@@ -71,6 +72,7 @@ def http_api_beside(options: HttpApiOptions) -> Iterator[Callable[[], None]]:
     spawning = multiprocessing.get_context("spawn")
     ready, here = spawning.Pipe()
     with contextlib.closing(listener(options.host, options.port)) as opened:
+        options = replace(options, port=opened.getsockname()[1])
         process = spawning.Process(target=_run_beside, args=(options, opened, here))
         process.start()
     here.close()
@@ -88,7 +90,7 @@ def http_api_beside(options: HttpApiOptions) -> Iterator[Callable[[], None]]:
             ready.recv()
         process.join(0 if process.is_alive() else _END_SECONDS)
         check()
-        yield check
+        yield options.url, check
     finally:
         process.terminate()
         process.join(options.drain_seconds + _END_SECONDS)
