@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -92,16 +92,21 @@ def _wishes(
 _Wished = Annotated[Wishes, Depends(_wishes)]
 
 
-def create_app(options: HttpApiOptions, backend: Backend | None = None) -> ASGIApp:
+def create_app(
+    options: HttpApiOptions,
+    backend: Backend | None = None,
+    on_failure: Callable[[BertQAError], None] = lambda _: None,
+) -> ASGIApp:
     """Return the application.
 
     Args:
         options: How it is run.
         backend: What answers; by default the server that the options name.
+        on_failure: Called with the reason where it cannot start.
     """
     backend = backend or ServerBackend(options)
     metrics = Metrics()
-    api = _api(options, backend, metrics)
+    api = _api(options, backend, metrics, on_failure)
     gate: ASGIApp = Gate(
         api,
         metrics,
@@ -121,10 +126,19 @@ def create_app(options: HttpApiOptions, backend: Backend | None = None) -> ASGIA
     return gate
 
 
-def _api(options: HttpApiOptions, backend: Backend, metrics: Metrics) -> FastAPI:
+def _api(
+    options: HttpApiOptions,
+    backend: Backend,
+    metrics: Metrics,
+    on_failure: Callable[[BertQAError], None],
+) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await backend.open()
+        try:
+            await backend.open()
+        except BertQAError as error:
+            on_failure(error)
+            raise
         try:
             yield
         finally:
@@ -246,7 +260,7 @@ def _api(options: HttpApiOptions, backend: Backend, metrics: Metrics) -> FastAPI
 
     @api.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def show() -> HTMLResponse:
-        return HTMLResponse(page.html(), headers=page.HEADERS)
+        return HTMLResponse(page.html(), headers=dict(page.headers()))
 
     return api
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -170,11 +171,17 @@ class SideBySide:
         self._clients: dict[int, AsyncQAClient] = {}
         self._opened = AsyncExitStack()
 
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The numbers of the models, in order."""
+        return tuple(self._systems)
+
     async def open(self) -> None:
-        """See `Backend.open`."""
+        """See `Backend.open`; each is asked, so that the first latency is that of a question."""
         for number, system in self._systems.items():
             client = await asyncio.to_thread(system.open)
             self._clients[number] = await self._opened.enter_async_context(client)
+            await client.answer("Who?", "Anna.", version=system.version)
 
     async def close(self) -> None:
         """See `Backend.close`."""
@@ -212,10 +219,14 @@ class SideBySide:
 
 
 def _numbered(systems: Sequence[System]) -> Mapping[int, System]:
-    """Return systems by their versions; those without one get numbers that are free."""
-    taken = {each.number for each in systems if each.number is not None}
-    free = (number for number in range(1, len(systems) + len(taken) + 1) if number not in taken)
-    return {next(free) if each.number is None else each.number: each for each in systems}
+    """Return systems by their versions; others get numbers that are free."""
+    taken = {each.number for each in systems}
+    free = (number for number in itertools.count(1) if number not in taken)
+    numbered: dict[int, System] = {}
+    for each in systems:
+        is_own = each.number is not None and each.number not in numbered
+        numbered[each.number if is_own and each.number else next(free)] = each
+    return numbered
 
 
 class _Kept(Generic[T]):

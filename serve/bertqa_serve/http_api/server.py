@@ -20,6 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
+from bertqa.errors import BertQAError
 from bertqa_serve.errors import ServerDiedError
 from bertqa_serve.http_api.app import create_app
 from bertqa_serve.http_api.backend import Backend
@@ -48,6 +49,7 @@ def serve_http_api(
 
     Raises:
         PortInUseError: Another process listens on the port.
+        BertQAError: It cannot start.
     """
     with contextlib.closing(listener(options.host, options.port)) as opened:
         options = replace(options, port=opened.getsockname()[1])
@@ -119,8 +121,14 @@ def _run(
 ) -> None:
     if options.workers == 1:
         log_to_stderr(options.log_level)
-        config = _config(partial(create_app, options, backend), options)
-        _Server(config, on_ready).run([opened])
+        failures: list[BertQAError] = []
+        config = _config(partial(create_app, options, backend, failures.append), options)
+        try:
+            _Server(config, on_ready).run([opened])
+        except SystemExit:
+            if not failures:
+                raise
+            raise failures[0] from None
         return
     with tempfile.TemporaryDirectory(prefix="bertqa-metrics-") as directory:
         os.environ[MULTIPROCESS] = directory
