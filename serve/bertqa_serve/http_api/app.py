@@ -36,6 +36,7 @@ from bertqa_serve.http_api.problems import UNAVAILABLE, Problem, problem_of
 from bertqa_serve.http_api.responses import (
     NDJSON,
     Lines,
+    failure_response,
     invalid_response,
     json_response,
     problem_response,
@@ -154,6 +155,7 @@ def _api(
             Problem: problem_response,
             RequestValidationError: invalid_response,
             HTTPException: refused_response,
+            Exception: failure_response,
         },
     )
 

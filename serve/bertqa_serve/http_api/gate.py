@@ -116,8 +116,7 @@ class Gate:
             # Its message may quote a text: what is logged is where it was raised.
             logger.error("request %s failed: %s", facts.request_id, _place_of(error))
             if not status:
-                failure = Problem(500, f"The service failed; see its log at {facts.request_id}.")
-                await _respond(failure, scope, send_with_id)
+                await _respond(failure(facts), scope, send_with_id)
         finally:
             seconds = time.monotonic() - facts.began
             endpoint = getattr(scope.get("route"), "path", "other")
@@ -185,6 +184,15 @@ class Gate:
                 "A bearer token is required: send the header Authorization: Bearer TOKEN.",
                 headers={"www-authenticate": "Bearer"},
             )
+
+
+def failure(facts: RequestFacts) -> Problem:
+    """Return the response to a request that failed unexpectedly.
+
+    Args:
+        facts: What is known of it.
+    """
+    return Problem(500, f"The service failed; its log has more under {facts.request_id}.")
 
 
 def _place_of(error: Exception) -> str:

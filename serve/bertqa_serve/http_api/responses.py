@@ -14,10 +14,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from bertqa_serve.http_api.asking import MODEL_VERSION
+from bertqa_serve.http_api.gate import STATE, failure
 from bertqa_serve.http_api.problems import Problem, sentences
 
 NDJSON = "application/x-ndjson"
-_WORDS = {404: "There is nothing at this address.", 405: "This method is not allowed here."}
+_WORDS = {
+    400: "The body is not valid JSON.",
+    404: "There is nothing at this address.",
+    405: "This method is not allowed here.",
+}
 
 
 class Lines(Response):
@@ -103,4 +108,12 @@ async def refused_response(_: Request, error: Exception) -> Response:
     """Return the response for a request that fits no endpoint; see `FastAPI.exception_handler`."""
     assert isinstance(error, HTTPException)
     message = _WORDS.get(error.status_code, f"{error.detail}.")
-    return JSONResponse({"error": message}, error.status_code, error.headers)
+    # FastAPI's status for what Python cannot read, such as JSON that is nested too deep.
+    status = 422 if error.status_code == 400 else error.status_code
+    return JSONResponse({"error": message}, status, error.headers)
+
+
+async def failure_response(request: Request, _: Exception) -> Response:
+    """Return the response for what was not expected; see `FastAPI.exception_handler`."""
+    problem = failure(request.scope["state"][STATE])
+    return JSONResponse(problem.body, problem.status)

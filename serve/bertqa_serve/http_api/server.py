@@ -122,7 +122,7 @@ def _run(
     if options.workers == 1:
         log_to_stderr(options.log_level)
         failures: list[BertQAError] = []
-        config = _config(partial(create_app, options, backend, failures.append), options)
+        config = uvicorn_config(partial(create_app, options, backend, failures.append), options)
         try:
             _Server(config, on_ready).run([opened])
         except SystemExit:
@@ -133,7 +133,7 @@ def _run(
     with tempfile.TemporaryDirectory(prefix="bertqa-metrics-") as directory:
         os.environ[MULTIPROCESS] = directory
         try:
-            _Workers(_config(partial(_worker, options), options), [opened], on_ready).run()
+            _Workers(uvicorn_config(partial(_worker, options), options), [opened], on_ready).run()
         finally:
             del os.environ[MULTIPROCESS]
 
@@ -143,7 +143,13 @@ def _worker(options: HttpApiOptions) -> ASGIApp:
     return create_app(options)
 
 
-def _config(application: Callable[[], ASGIApp], options: HttpApiOptions) -> uvicorn.Config:
+def uvicorn_config(application: Callable[[], ASGIApp], options: HttpApiOptions) -> uvicorn.Config:
+    """Return how uvicorn is run.
+
+    Args:
+        application: Returns the application, in the process that runs it.
+        options: How the HTTP API is run.
+    """
     return uvicorn.Config(
         application,
         factory=True,
