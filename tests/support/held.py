@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from bertqa.artifact import ModelInfo
-from bertqa.errors import BertQAError
+from bertqa.errors import BertQAError, DeadlineExceededError
 from bertqa.transport import CALL_HEADERS, InferResult, Inputs, ModelMetadata
 from tests.support.in_process import InProcessTransport
 
@@ -29,7 +29,10 @@ class HeldTransport:
     async def infer(self, inputs: Inputs, *, version: int | None, timeout: float) -> InferResult:
         self.sent.append((inputs["input_ids"].shape, version, dict(CALL_HEADERS.get())))
         try:
-            await self.open.wait()
+            async with asyncio.timeout(timeout):
+                await self.open.wait()
+        except TimeoutError:
+            raise DeadlineExceededError("There was no answer in time.") from None
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
