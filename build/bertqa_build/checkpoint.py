@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
+from bertqa import _hub
+from bertqa._quiet import muted
 from bertqa_build.checkpoint_config import read_config
 from bertqa_build.checkpoint_weights import count, load_weights, require_computes
 from bertqa_build.errors import CheckpointError, MissingCheckpointError
@@ -23,6 +25,10 @@ from bertqa_build.tokenizer_file import TOKENIZER_FILES, load_tokenizer
 _PACKAGE_PREFIX = "pypi:"
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _ADAPTER_PREFIX = "base_model.model."
+_MISFIT = (
+    "The adapter {} does not fit {}. Name one that was trained on it, or leave `adapter:` out of "
+    "the recipe (`--set adapter=null`)."
+)
 _FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", *TOKENIZER_FILES]
 
 
@@ -74,7 +80,7 @@ def load_checkpoint(
             cannot be built, has no head, has tensors too many or too few, or has a tokenizer that
             does not fit it.
     """
-    folder = _locate(source, directory)
+    folder = locate(source, directory)
     config = read_config(folder, source, max_seq_len)
     tokenizer_json = load_tokenizer(folder, source, config.vocab_size)
     family = family_of(config.model_type)
@@ -82,9 +88,9 @@ def load_checkpoint(
     weights = load_weights(family, config, folder, source, needs_head=needs_head)
     model, missing = weights.model, weights.missing
     revision = _revision(folder)
-    description = f"{source}@{revision}" if revision else source
+    description = f"{source.partition('@')[0]}@{revision}" if revision else source
     if adapter is not None:
-        model, merged = _merge_adapter(model, adapter)
+        model, merged = _merge_adapter(model, adapter, source)
         missing -= merged
         description = f"{description} + {adapter.name}"
     body = sorted(name for name in missing if name.partition(".")[0] not in family.head)
@@ -97,29 +103,42 @@ def load_checkpoint(
     if missing and needs_head:
         raise CheckpointError(
             f"The checkpoint {source} has no question-answering head: {min(missing)} would be "
-            "random. Add a `finetune:` section to the recipe, or name a checkpoint that was "
-            "trained on questions."
+            "random. Add a `finetune:` section to the recipe (or --set "
+            "finetune.learning_rate=3e-5), or name a checkpoint that was trained on questions."
         )
     require_computes(model, source)
     return Checkpoint(model, tokenizer_json, description, revision, weights.notes)
 
 
-def _locate(source: str, directory: Path) -> Path:
+def locate(source: str, directory: Path) -> Path:
+    """Return the directory of a checkpoint, downloaded where the hub has it.
+
+    Args:
+        source: A hub id, also with `@REVISION`; a directory; or `pypi:NAME`.
+        directory: What a relative `source` starts from.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or the hub cannot be reached.
+    """
     if source.startswith(_PACKAGE_PREFIX):
         return _locate_package(source.removeprefix(_PACKAGE_PREFIX))
     folder = directory / Path(source).expanduser()
     if folder.is_dir():
         return folder
-    if source.startswith((".", "/", "~", "\\")):
+    name, at, revision = source.partition("@")
+    if not _hub.ID.fullmatch(name):
         raise MissingCheckpointError(f"There is no directory {folder} with a checkpoint.")
+    if at and not revision:
+        raise MissingCheckpointError(f"{source!r} names no revision after the @.")
     try:
-        return Path(snapshot_download(source, allow_patterns=_FILES))
-    except Exception as error:
+        with muted(*_hub.LOGGERS):
+            return Path(snapshot_download(name, revision=revision or None, allow_patterns=_FILES))
+    except Exception as error:  # whatever the hub or the network raises
         raise CheckpointError(
             f"{source} is not a directory in {directory.absolute()}, and could not be downloaded "
-            "from the Hugging Face hub either. Where there is no network, download it elsewhere "
-            f"(`hf download {source} --local-dir DIRECTORY`) and set `source: DIRECTORY` in the "
-            "recipe.",
+            f"from the Hugging Face hub: {_hub.refusal(error)}. Where there is no network, "
+            f"download it elsewhere (`hf download {name} --local-dir DIRECTORY`) and name the "
+            "directory as the source.",
             detail=str(error),
         ) from error
 
@@ -142,7 +161,9 @@ def _locate_package(name: str) -> Path:
     raise MissingCheckpointError(f"The Python package {name} contains no checkpoint.")
 
 
-def _merge_adapter(model: PreTrainedModel, adapter: Path) -> tuple[PreTrainedModel, set[str]]:
+def _merge_adapter(
+    model: PreTrainedModel, adapter: Path, source: str
+) -> tuple[PreTrainedModel, set[str]]:
     """Merge a LoRA adapter into a model, and return the tensors' names that it contains."""
     for name in _ADAPTER_FILES:
         if not (adapter / name).is_file():
@@ -174,12 +195,11 @@ def _merge_adapter(model: PreTrainedModel, adapter: Path) -> tuple[PreTrainedMod
             adapted = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu")
             expected = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"The adapter {adapter} does not fit its source.", detail=str(error)
-        ) from error
+        reason = f"no tensor is named {error}" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(_MISFIT.format(adapter, source), detail=reason) from error
     if found != expected:
         raise CheckpointError(
-            f"The adapter {adapter} does not fit its source: see {min(found ^ expected)}."
+            _MISFIT.format(adapter, source), detail=f"see {min(found ^ expected)}"
         )
     merged = adapted.merge_and_unload().requires_grad_(True).eval()
     return merged, {name.removeprefix(_ADAPTER_PREFIX) for name in found}

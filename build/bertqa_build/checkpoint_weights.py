@@ -17,6 +17,7 @@ from bertqa_build.checkpoint_config import first_line, require_not_a_pointer
 from bertqa_build.errors import CheckpointError
 from bertqa_build.families import Family
 from bertqa_build.model import SpanModel
+from bertqa_build.pruning.sizes import model_class_of
 from bertqa_build.quiet import quiet
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
@@ -35,6 +36,9 @@ _SMALL = 100_000_000
 
 _DOUBLES = frozenset({"F64", torch.float64})
 _POSITIONS = "position_ids"
+
+_WRAPPERS = {r"^(module|_orig_mod)\.": ""}
+"""What DataParallel and torch.compile put before the names of a model's tensors."""
 
 _OTHER_HEADS = frozenset(
     {
@@ -100,7 +104,7 @@ def load_weights(
     _require_can_be_made(family, config, files, source)
     if _require_floats(files, source):
         notes.append("its float64 tensors were rounded to FP32")
-    model, loading = _load(family, config, folder, source)
+    model, loading = _load(config, folder, source)
     missing = set(loading["missing_keys"])
     for name, found, expected in sorted(loading["mismatched_keys"]):
         if needs_head or not _is_head(family, name):
@@ -262,7 +266,7 @@ def _types(path: Path, source: str) -> dict[str, Any]:
                 return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
         state = torch.load(path, map_location="meta", weights_only=True)
         for name, tensor in state.items():
-            if not isinstance(name, str) or tensor.layout != torch.strided:
+            if not isinstance(name, str) or not _is_dense(tensor):
                 raise TypeError(f"{name!r} is not the name of a dense tensor")
         return {name: tensor.dtype for name, tensor in state.items()}
     except SafetensorError as error:
@@ -280,12 +284,14 @@ def _types(path: Path, source: str) -> dict[str, Any]:
         ) from error
 
 
-def _load(
-    family: Family, config: Any, folder: Path, source: str
-) -> tuple[PreTrainedModel, dict[str, Any]]:
+def _is_dense(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided
+
+
+def _load(config: Any, folder: Path, source: str) -> tuple[PreTrainedModel, dict[str, Any]]:
     try:
         with quiet():
-            loaded: Any = family.model_class.from_pretrained(
+            loaded: Any = model_class_of(config).from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
@@ -293,6 +299,7 @@ def _load(
                 local_files_only=True,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                key_mapping=_WRAPPERS,
             )
     except Exception as error:  # whatever transformers makes of foreign settings
         raise CheckpointError(

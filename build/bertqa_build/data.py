@@ -1,13 +1,11 @@
-"""Questions with gold answers, and the windows that a model learns from."""
+"""The windows that a model learns from, and the gold answers in them."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,17 +15,14 @@ from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
 from bertqa.errors import DataError
-from bertqa.evaluation import GoldAnswer, SquadDataset, SquadQuestion, parse_squad, read_squad
+from bertqa.evaluation import GoldAnswer, SquadQuestion
 from bertqa.qa import QATokenizer, Window, whole_clusters
-from bertqa_build.recipe import DataSource, Recipe
 
 NO_ANSWER = (0, 0)
 """The span that means that there is no answer: the [CLS] token."""
 
 _PAD_TO_MULTIPLE_OF = 16
 _BATCHES_SORTED_TOGETHER = 50
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +41,40 @@ class TrainingWindow:
     spans: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What became of the gold answers of questions.
+
+    Attributes:
+        questions: The questions.
+        windows: The windows of all of them.
+        without_answer: The questions that have no answer.
+        dropped: Those that are left out, because the tokenizer drops all of their answers.
+        cut: Those of which no window holds an answer as a whole, which then teach nothing.
+    """
+
+    questions: int = 0
+    windows: int = 0
+    without_answer: int = 0
+    dropped: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+
+
 class TrainingWindows(Dataset[dict[str, Any]]):
     """Windows to train on; where a window has several gold answers, each epoch draws one.
 
     Args:
         windows: The windows.
         seed: Decides which answers are drawn, and the order of `sampler`.
+        labels: What became of the questions that they are from.
     """
 
-    def __init__(self, windows: Sequence[TrainingWindow], seed: int) -> None:
+    def __init__(
+        self, windows: Sequence[TrainingWindow], seed: int, labels: Labels | None = None
+    ) -> None:
         self.windows = windows
         self.seed = seed
+        self.labels = labels or Labels()
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # with data loaders
 
@@ -161,88 +179,6 @@ def collate(windows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
     return batch
 
 
-class RecipeData:
-    """The data of a recipe; each source is read once, when it is first asked for.
-
-    Args:
-        recipe: The recipe: what relative paths start from.
-    """
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self._datasets: dict[str, SquadDataset] = {}
-
-    def dataset(self, source: DataSource) -> SquadDataset:
-        """Return the questions of one source.
-
-        Args:
-            source: A SQuAD JSON file, or a data set of the hub.
-
-        Raises:
-            DataError: The source cannot be read, or is not like SQuAD.
-        """
-        key = key_of(source)
-        if key not in self._datasets:
-            self._datasets[key] = load_dataset(self.recipe, source)
-        return self._datasets[key]
-
-    def questions(self, sources: Sequence[DataSource]) -> list[SquadQuestion]:
-        """Return all questions of several sources, in order.
-
-        Args:
-            sources: SQuAD JSON files, or data sets of the hub.
-
-        Raises:
-            DataError: A source cannot be read, or is not like SQuAD.
-        """
-        questions: list[SquadQuestion] = []
-        for source in sources:
-            dataset = self.dataset(source)
-            if dataset.warning:
-                logger.warning(dataset.warning)
-            questions += dataset.questions
-        return questions
-
-
-def key_of(source: DataSource) -> str:
-    """Return a text by which a source is known among those of a recipe.
-
-    Args:
-        source: A SQuAD JSON file, or a data set of the hub.
-    """
-    return source if isinstance(source, str) else source.model_dump_json()
-
-
-def load_dataset(recipe: Recipe, source: DataSource) -> SquadDataset:
-    """Read one source of questions.
-
-    Args:
-        recipe: What a relative path starts from.
-        source: A SQuAD JSON file, or a data set of the hub.
-
-    Returns:
-        Its questions, and a warning where some of them could not be used.
-
-    Raises:
-        DataError: The source cannot be read, or is not like SQuAD.
-    """
-    if isinstance(source, str):
-        return read_squad(recipe.data_path(source))
-    name = f"{source.dataset} ({source.split})"
-    try:
-        rows = datasets.load_dataset(source.dataset, source.config, split=source.split)
-    except Exception as error:  # whatever the hub, the network or a file raises
-        raise DataError(
-            f"The data set {name} is not a directory here and could not be downloaded from the "
-            "Hugging Face hub. Where there is no network, name SQuAD JSON files in the recipe.",
-            detail=str(error),
-        ) from error
-    missing = sorted({"id", "question", "context", "answers"} - set(rows.column_names))
-    if missing:
-        raise DataError(f"The data set {name} is not like SQuAD: it has no column {missing[0]}.")
-    return parse_squad({"data": list(rows)}, name)
-
-
 def training_windows(
     questions: Sequence[SquadQuestion],
     tokenizer_json: str,
@@ -272,14 +208,11 @@ def training_windows(
     """
     tokenizer = QATokenizer.from_json(tokenizer_json)
     _require_short_questions(questions, tokenizer_json, max_seq_len)
-    windows = [
-        TrainingWindow(
-            window.input_ids.astype(np.int32),
-            window.token_type_ids.astype(np.int32),
-            spans,
-        )
-        for question in questions
-        for window, spans in _labelled(
+    windows: list[TrainingWindow] = []
+    dropped: list[str] = []
+    cut: list[str] = []
+    for question in questions:
+        made = _labelled(
             question,
             tokenizer.windows(
                 question.question,
@@ -289,13 +222,19 @@ def training_windows(
                 max_question_len=max_question_len,
             ),
         )
-    ]
+        if not made:
+            dropped.append(question.id)
+        elif question.answers and not any(each.spans for each in made):
+            cut.append(question.id)
+        windows += made
     if not windows:
         raise DataError("There is no question to train or to calibrate on.")
+    without = sum(question.is_impossible for question in questions)
+    labels = Labels(len(questions), len(windows), without, tuple(dropped), tuple(cut))
     if max_windows is not None and max_windows < len(windows):
         chosen = np.random.default_rng(seed).permutation(len(windows))[:max_windows]
         windows = [windows[index] for index in np.sort(chosen)]
-    return TrainingWindows(windows, seed)
+    return TrainingWindows(windows, seed, labels)
 
 
 def _require_short_questions(
@@ -316,23 +255,19 @@ def _require_short_questions(
             )
 
 
-def _labelled(
-    question: SquadQuestion, windows: Sequence[Window]
-) -> Iterator[tuple[Window, tuple[tuple[int, int], ...]]]:
-    """Yield each window with the first and the last token of each gold answer wholly in it.
+def _labelled(question: SquadQuestion, windows: Sequence[Window]) -> list[TrainingWindow]:
+    """Return the windows, each with the first and last token of each gold answer wholly in it.
 
-    A question is left out where no gold answer holds a character that the tokenizer keeps: its
-    windows would teach that there is no answer.
+    None are returned where no gold answer holds a character that the tokenizer keeps: they would
+    teach that there is no answer.
     """
     offsets = np.concatenate([window.offsets for window in windows])
     golds = [
         gold for answer in question.answers if (gold := _gold_tokens(question, answer, offsets))
     ]
     if question.answers and not golds:
-        logger.warning(
-            "question %s: left out, because the tokenizer drops all of its answer", question.id
-        )
-        return
+        return []
+    made = []
     for window in windows:
         begin, end = window.offsets.T
         spans = []
@@ -341,7 +276,9 @@ def _labelled(
             inside = np.flatnonzero((begin >= first) & (end <= last) & (begin < end))
             if len(inside) and begin[inside[0]] == first and end[inside[-1]] == last:
                 spans.append((int(inside[0]), int(inside[-1])))
-        yield window, tuple(spans)
+        ids, types = window.input_ids.astype(np.int32), window.token_type_ids.astype(np.int32)
+        made.append(TrainingWindow(ids, types, tuple(spans)))
+    return made
 
 
 def _gold_tokens(

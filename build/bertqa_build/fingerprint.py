@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version as package_version
 from typing import Any
 
-from bertqa.artifact import sha256_of
 from bertqa_build.checkpoint import Checkpoint
-from bertqa_build.data import RecipeData, key_of
 from bertqa_build.recipe import DataSource, Recipe
+from bertqa_build.recipe_data import RecipeData, key_of
 
 TOOLS = ("torch", "nncf", "openvino", "transformers", "tokenizers", "onnx", "onnxruntime-openvino")
 
@@ -20,6 +19,8 @@ TOOLS = ("torch", "nncf", "openvino", "transformers", "tokenizers", "onnx", "onn
 _NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version")
 
 DataDigests = Mapping[str, str]
+EVALUATION = ""
+"""The key of the questions to evaluate on."""
 
 
 def toolchain() -> dict[str, str]:
@@ -30,28 +31,24 @@ def toolchain() -> dict[str, str]:
 def read_data(data: RecipeData) -> DataDigests:
     """Read all data of a recipe, so that what is wrong with it is found before any work.
 
-    A file is digested as it is. Of a hub data set the questions are: whatever revision its name
-    leads to now, another revision with other questions has another digest.
+    The questions are digested, in whatever form they are: another file, or another revision of a
+    hub's data set, with the same questions has the same digest.
 
     Args:
         data: The data, which keeps what is read.
 
     Returns:
-        The digest of each source.
+        The digest of each source, and that of the questions to evaluate on.
 
     Raises:
         DataError: A source cannot be had, or is not a set of questions.
     """
     recipe = data.recipe
-    sources = [*recipe.data.train, *recipe.calibration, recipe.data.evaluation]
-    digests: dict[str, str] = {}
-    for source in sources:
-        if key_of(source) not in digests:
-            dataset = data.dataset(source)
-            digests[key_of(source)] = (
-                sha256_of(recipe.data_path(source)) if isinstance(source, str) else dataset.sha256
-            )
-    return digests
+    sources = recipe.data.train + (recipe.calibration if recipe.makes_int8 else [])
+    return {
+        **{key_of(source): data.dataset(source).sha256 for source in sources},
+        EVALUATION: data.evaluation.sha256,
+    }
 
 
 def fp32_fingerprint(recipe: Recipe, checkpoint: Checkpoint, data: DataDigests) -> str:
@@ -68,10 +65,11 @@ def fp32_fingerprint(recipe: Recipe, checkpoint: Checkpoint, data: DataDigests) 
     """
     return _digest(
         tools={name: package_version(name) for name in TOOLS},
-        checkpoint=_checkpoint_digest(checkpoint),
+        checkpoint=checkpoint_digest(checkpoint),
         revision=checkpoint.revision,
         model=recipe.model.model_dump(),
-        evaluation=_sources(data, [recipe.data.evaluation]),
+        evaluation=data[EVALUATION],
+        held_out=recipe.data.held_out,
         finetune=recipe.finetune
         and {
             "settings": recipe.finetune.model_dump(exclude={"checkpoint_steps"}),
@@ -105,6 +103,49 @@ def int8_fingerprint(recipe: Recipe, fp32: str, data: DataDigests) -> str:
     )
 
 
+def published_fingerprint(fp32: str, recipe: Recipe) -> str:
+    """Digest what decides an FP32 version's files: the model, and how its embeddings are stored.
+
+    Args:
+        fp32: The fingerprint of the model.
+        recipe: The recipe.
+
+    Returns:
+        A hexadecimal sha256.
+    """
+    return fp32 if recipe.embeddings == "FP32" else _digest(fp32=fp32, stored=recipe.embeddings)
+
+
+def step_fingerprint(
+    recipe: Recipe, before: str, speedup: float, table: str, data: DataDigests
+) -> str:
+    """Digest what decides a pruned FP32 version: what it is made from, how far it goes, and how.
+
+    Args:
+        recipe: The recipe, with a `pruning` section.
+        before: The fingerprint of the model that is pruned.
+        speedup: How many times as fast as the unpruned model the version is.
+        table: The digest of the latency table.
+        data: The digests of the recipe's data.
+
+    Returns:
+        A hexadecimal sha256.
+    """
+    pruning = recipe.pruning
+    assert pruning is not None
+    return _digest(
+        before=before,
+        speedup=speedup,
+        table=table,
+        seed=recipe.seed,
+        calibration=_sources(data, recipe.calibration),
+        settings=pruning.model_dump(
+            exclude={"speedup", "steps", "at", "latency_table", "checkpoint_steps"}
+        ),
+        data=_sources(data, recipe.data.train) if pruning.epochs else None,
+    )
+
+
 def _digest(**parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -113,8 +154,15 @@ def _sources(data: DataDigests, sources: Iterable[DataSource]) -> list[str]:
     return [data[key_of(source)] for source in sources]
 
 
-def _checkpoint_digest(checkpoint: Checkpoint) -> str:
-    """Digest tensors, settings and tokenizer, wherever they come from."""
+def checkpoint_digest(checkpoint: Checkpoint) -> str:
+    """Digest tensors, settings and tokenizer, wherever they come from.
+
+    Args:
+        checkpoint: The checkpoint, before any training.
+
+    Returns:
+        A hexadecimal sha256.
+    """
     digest = hashlib.sha256(checkpoint.tokenizer_json.encode())
     settings = checkpoint.model.config.to_dict()
     own = {key: value for key, value in settings.items() if key not in _NOT_OF_THE_MODEL}

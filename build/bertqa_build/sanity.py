@@ -21,6 +21,30 @@ from bertqa_build.quiet import quiet
 from bertqa_build.recipe import Model
 
 _COMPARED_QUESTIONS = 8
+_MENTIONED_SHARE = 0.1
+"""Percent of unknown tokens from which on a build mentions them."""
+
+
+def require_sane(checkpoint: Checkpoint, dataset: SquadDataset, limit: float) -> list[str]:
+    """Refuse a tokenizer that lacks words, and say what was left out of a checkpoint.
+
+    Args:
+        checkpoint: The checkpoint.
+        dataset: The questions to evaluate on.
+        limit: How many of their tokens the tokenizer may not know, in percent.
+
+    Returns:
+        Remarks.
+
+    Raises:
+        CheckpointError: There are too many unknown tokens.
+    """
+    share = unknown_share(checkpoint.tokenizer_json, dataset)
+    require_known(share, limit, checkpoint, dataset)
+    remarks = [f"Of {checkpoint.description}, {note}" for note in checkpoint.notes]
+    if share >= _MENTIONED_SHARE:
+        remarks.append(f"The tokenizer does not know {share:.1f} % of the tokens of {dataset.name}")
+    return remarks
 
 
 def unknown_share(tokenizer_json: str, dataset: SquadDataset) -> float:

@@ -27,7 +27,12 @@ class YamlDocument:
     """
 
     values: Any
-    _root: yaml.Node | None
+    _root: yaml.Node | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values have lines, and were not made by code."""
+        return self._root is not None
 
     def find(self, loc: Loc) -> tuple[int, str]:
         """Return the line of a value, or else of what contains it, and its dotted key."""

@@ -25,11 +25,14 @@ from bertqa_cli.verbs import (
     azureml,
     bench,
     bench_client,
+    bench_latency_table,
     build,
     compare,
     evaluate,
+    init,
     inspect,
     publish,
+    pull,
     serve,
     serve_http_api,
     switch,
@@ -71,7 +74,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (build, ask, evaluate, compare, publish, switch, inspect):
+app.command(cls=build.BuildVerb)(build.build)
+for verb in (init, ask, evaluate, compare, publish, pull, switch, inspect):
     app.command(cls=Verb)(getattr(verb, verb.__name__.rpartition(".")[2]))
 servers = typer.Typer(cls=serve.ServeGroup, invoke_without_command=True)
 servers.callback()(serve.serve)
@@ -85,6 +89,7 @@ app.add_typer(lists, name="versions")
 benches = typer.Typer(cls=VerbGroup, invoke_without_command=True)
 benches.callback()(bench.bench)
 benches.command("client", cls=Verb)(bench_client.bench_client)
+benches.command("latency-table", cls=Verb)(bench_latency_table.bench_latency_table)
 app.add_typer(benches, name="bench")
 app.add_typer(azureml.app, name="azureml")
 

@@ -17,7 +17,7 @@ from bertqa import QAClient
 from bertqa._progress import OnProgress
 from bertqa.artifact import Split, format_split
 from bertqa_cli.console import print_json, print_step, print_warning, stdout
-from bertqa_cli.datasets import read_dataset
+from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Decimal, Whole, seconds_of
@@ -145,11 +145,9 @@ class RolloutOptions:
         ),
     ] = _PLAN.on_inconclusive.value
     data: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="A SQuAD file: a version that is worse on it beyond chance gets no traffic.",
+        str | None,
+        data_option(
+            "Questions on which a version that is worse beyond chance gets no traffic",
             rich_help_panel=_PANEL,
         ),
     ] = None

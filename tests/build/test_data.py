@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
 from tokenizers import Tokenizer
 
 from bertqa.errors import DataError
@@ -13,14 +12,11 @@ from bertqa.evaluation import read_squad
 from bertqa.qa import QATokenizer
 from bertqa_build.data import (
     NO_ANSWER,
-    RecipeData,
     TrainingWindows,
     collate,
-    load_dataset,
     training_windows,
 )
-from bertqa_build.recipe import Data, HubDataset, Recipe
-from tests.support.checkpoints import CONTEXT, QUESTIONS, write_squad
+from tests.support.checkpoints import QUESTIONS, write_squad
 from tests.support.models import tokenizer_json
 from tests.support.trained_tokenizers import byte_pairs, json_of, unigram
 
@@ -28,11 +24,6 @@ from tests.support.trained_tokenizers import byte_pairs, json_of, unigram
 @pytest.fixture
 def squad(tmp_path: Path) -> Path:
     return write_squad(tmp_path / "squad.json")
-
-
-def recipe(directory: Path) -> Recipe:
-    data = Data(train=["squad.json"], evaluation="squad.json")
-    return Recipe(name="x", source="y", data=data).in_directory(directory)
 
 
 def windows(
@@ -175,51 +166,6 @@ def test_a_question_that_fills_the_window_is_refused_by_its_id(tmp_path: Path) -
         windows(squad, max_seq_len=64)
 
 
-def test_files_are_read_in_order(tmp_path: Path, squad: Path) -> None:
-    write_squad(tmp_path / "more.json", copies=2)
-    questions = RecipeData(recipe(tmp_path)).questions(["squad.json", "more.json"])
-    assert len(questions) == 3 * len(QUESTIONS)
-    with pytest.raises(DataError, match=r"The file .*none\.json does not exist"):
-        RecipeData(recipe(tmp_path)).questions(["none.json"])
-
-
-def test_a_hub_data_set_has_what_the_file_has(tmp_path: Path, squad: Path) -> None:
-    expected = read_squad(squad)
-    rows = [
-        {
-            "id": question.id,
-            "question": question.question,
-            "context": question.context,
-            "answers": {
-                "text": [answer.text for answer in question.answers],
-                "answer_start": [answer.start for answer in question.answers],
-            },
-        }
-        for question in expected
-    ]
-    folder = tmp_path / "set"
-    folder.mkdir()
-    Dataset.from_list(rows).to_parquet(folder / "train.parquet")
-    source = HubDataset(dataset=str(folder), split="train")
-    assert load_dataset(recipe(tmp_path), source).questions == expected.questions
-    assert expected.questions[0].context == CONTEXT
-
-
-def test_a_data_set_without_the_columns_is_refused(tmp_path: Path) -> None:
-    Dataset.from_list([{"text": "a"}]).to_parquet(tmp_path / "train.parquet")
-    with pytest.raises(DataError, match="has no column answers"):
-        load_dataset(recipe(tmp_path), HubDataset(dataset=str(tmp_path), split="train"))
-
-
-def test_a_data_set_that_cannot_be_had_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(DataError, match=r"some/set \(train\) .* could not be downloaded"):
-        load_dataset(recipe(tmp_path), HubDataset(dataset="some/set", split="train"))
-
-
 ACCENT, HIDDEN, FAMILY = "\u0301", "\u200b", "👨\u200d👩\u200d👧"
 
 
@@ -251,10 +197,11 @@ def test_an_edge_of_a_window_is_not_the_edge_of_an_answer(tmp_path: Path) -> Non
     made = windows(_one_answer(tmp_path, context, context[2:]), max_seq_len=14, doc_stride=2)
     assert len(made) > 1
     assert not any(window.spans for window in made.windows)
+    assert made.labels.cut == ("1",)
 
 
 def test_a_question_whose_whole_answer_the_tokenizer_drops_teaches_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
 ) -> None:
     path = _one_answer(tmp_path, f"Rouen {HIDDEN} is a town", HIDDEN)
     write_squad(tmp_path / "more.json")
@@ -263,7 +210,9 @@ def test_a_question_whose_whole_answer_the_tokenizer_drops_teaches_nothing(
         questions, tokenizer_json(), max_seq_len=128, doc_stride=16, max_question_len=32, seed=0
     )
     assert len(made) == len(QUESTIONS)
-    assert "question 1: left out" in caplog.text
+    assert (made.labels.questions, made.labels.windows) == (1 + len(QUESTIONS), len(QUESTIONS))
+    assert (made.labels.dropped, made.labels.cut) == (("1",), ())
+    assert made.labels.without_answer == 1
 
 
 def _one_answer(folder: Path, context: str, answer: str) -> Path:

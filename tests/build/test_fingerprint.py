@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.metadata import version as package_version
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
 
+from bertqa._data_files import DataAddress
 from bertqa.evaluation import SquadDataset
-from bertqa_build import data as data_module
 from bertqa_build import fingerprint as module
+from bertqa_build import recipe_data
 from bertqa_build.checkpoint import Checkpoint, load_checkpoint
-from bertqa_build.data import RecipeData
 from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data
-from bertqa_build.recipe import DataSource, Recipe, load_recipe
+from bertqa_build.recipe import Recipe, load_recipe
+from bertqa_build.recipe_data import RecipeData
 from tests.support.checkpoints import write_checkpoint, write_squad
 
 RECIPE = """
@@ -99,17 +101,17 @@ def test_another_revision_of_a_data_set_is_another_build_of_what_it_decides(fold
 
 
 def test_each_source_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = list[object]()
-    load = data_module.load_dataset
+    read = list[str]()
+    load = recipe_data.read_address
 
-    def count(recipe: Recipe, source: DataSource) -> SquadDataset:
-        read.append(source)
-        return load(recipe, source)
+    def count(address: DataAddress, **options: Any) -> SquadDataset:
+        read.append(address.name)
+        return load(address, **options)
 
-    monkeypatch.setattr(data_module, "load_dataset", count)
+    monkeypatch.setattr(recipe_data, "read_address", count)
     recipe: Recipe = load_recipe(folder / "tiny.yaml", [])
     data = RecipeData(recipe)
     read_data(data)
     data.questions(recipe.data.train)
-    data.dataset(recipe.data.evaluation)
-    assert read == [*recipe.data.train, recipe.data.evaluation]
+    assert len(data.evaluation)
+    assert len(read) == len(set(read)) == 1 + len(recipe.data.train)

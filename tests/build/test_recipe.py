@@ -5,6 +5,7 @@ import pytest
 from pydantic import BaseModel
 
 from bertqa_build.errors import RecipeError
+from bertqa_build.pruning_recipe import Pruning, PruningDistillation, PruningPlace
 from bertqa_build.recipe import (
     Data,
     Distillation,
@@ -32,8 +33,11 @@ def refusal(tmp_path: Path, text: str, *overrides: str) -> str:
     return str(caught.value)
 
 
-def test_five_recipes_ship() -> None:
-    assert [path.stem for path in RECIPES] == ["bert-base", "bert-large", "demo", "minilm", "ptq"]
+def test_six_recipes_ship() -> None:
+    assert [path.stem for path in RECIPES] == [
+        *("bert-base", "bert-large", "demo"),
+        *("minilm-pruned", "minilm", "ptq"),
+    ]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -49,7 +53,7 @@ def test_the_demo_brings_its_files_along() -> None:
     assert (recipe.adapter_path / "adapter_config.json").is_file()
     for source in (*recipe.data.train, recipe.data.evaluation):
         assert isinstance(source, str)
-        assert recipe.data_path(source).is_file()
+        assert recipe.address(source).path.is_file()
 
 
 def test_paths_start_from_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +63,9 @@ def test_paths_start_from_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe(Path("recipes/recipe.yaml"), ["data.directory=../data"])
     monkeypatch.chdir("/")
-    assert recipe.data_path("a.json") == folder / "../data/a.json"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.json").touch()
+    assert recipe.address("a.json").path == folder / "../data/a.json"
     assert recipe.adapter_path == folder / "adapter"
 
 
@@ -92,6 +98,19 @@ def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
         (MINIMAL + "gate: {min_exact_match: 100.5}\n", 4, "gate.min_exact_match is 100.5"),
         (MINIMAL + "gate: {min_f1_ratio: 1.6}\n", 4, "gate.min_f1_ratio is 1.6"),
         (MINIMAL + "gate: {max_latency_ratio: 0}\n", 4, "gate.max_latency_ratio is 0"),
+        (
+            MINIMAL + "gate: {min_f1: 90, min_f1_ratio: 1.2}\n",
+            1,
+            "no INT8 version can pass the gate",
+        ),
+        (MINIMAL + "precision: int4\n", 4, "precision is 'int4': input should be 'int8' or 'fp32'"),
+        (
+            "name: x\nsource: y\ndata: {train: [a.json]}\n",
+            3,
+            "name the data to evaluate on in evaluation, or else in held_out the share of train",
+        ),
+        (MINIMAL.replace("}", ", held_out: 0.1}"), 3, "name the data to evaluate on in evaluation"),
+        (MINIMAL.replace("evaluation: b.json", "held_out: 1"), 3, "data.held_out is 1"),
         (MINIMAL + "qat: {epochs: 1}\n", 4, "qat.learning_rate is missing"),
         (MINIMAL + "qat: 3\n", 4, "qat is 3: it should be a section with keys such as epochs"),
         (
@@ -100,13 +119,13 @@ def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
             "qat.distillation.wait is not a key of a recipe. Did you mean weight?",
         ),
         (
-            "name: x\nsource: y\ndata:\n  evaluation: c\n  train: [a.json,\n   {dataset: b}]\n",
+            "name: x\nsource: y\ndata:\n  evaluation: c\n  train: [a.json,\n   {split: b}]\n",
             6,
-            "data.train[1].split is missing",
+            "data.train[1].dataset is missing",
         ),
         (
             "name: x\nsource: y\ndata:\n  evaluation: c.json\n",
-            3,
+            1,
             "the calibration set is empty: name a file in train or in calibration",
         ),
         (MINIMAL + "model: {max_seq_len: 128}\n", 4, "doc_stride 128 is too large"),
@@ -216,6 +235,44 @@ def test_training_needs_training_data(tmp_path: Path) -> None:
     assert "qat needs data.train, which names no file" in message
 
 
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ("{}", "line 4: pruning.speedup is missing"),
+        ("{speedup: 1}", "pruning.speedup is 1: input should be greater than 1"),
+        ("{speedup: [2, 0.5]}", "pruning.speedup[1] is 0.5: input should be greater than 1"),
+        ("{speedup: []}", "pruning.speedup is []"),
+        ("{speedup: [2, 3, 2]}", "pruning.speedup: 2 is named twice"),
+        ("{speedup: fast}", "pruning.speedup is 'fast'"),
+        ("{speedup: 2, at: {precision: INT4}}", "pruning.at.precision is 'INT4'"),
+        ("{speedup: 2, at: {bach: 8}}", "Did you mean batch?"),
+        ("{speedup: 2, epochs: 1}", "pruning.epochs is not a key of a recipe"),
+        ("{speedup: 2, doc_stride: 380}", "pruning: doc_stride 380 is too large"),
+        ("{speedup: 2, distillation: {hidden: -1}}", "pruning.distillation.hidden is -1"),
+    ],
+)
+def test_mistakes_in_a_pruning_are_named(tmp_path: Path, section: str, expected: str) -> None:
+    assert expected in refusal(tmp_path, f"{MINIMAL}pruning: {section}\n")
+
+
+def test_speed_ups_are_one_or_several_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    for given, expected in (("2", (2.0,)), ("[3, 1.5]", (1.5, 3.0))):
+        path.write_text(f"{MINIMAL}pruning: {{speedup: {given}}}\n", encoding="utf-8")
+        pruning = load_recipe(path).pruning
+        assert pruning is not None
+        assert pruning.speedup == expected
+
+
+def test_pruning_without_training_needs_no_training_data(tmp_path: Path) -> None:
+    text = "name: x\nsource: y\ndata: {calibration: [a.json], evaluation: b.json}\n"
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"{text}pruning: {{speedup: 2, epochs_per_step: 0}}\n", encoding="utf-8")
+    load_recipe(path)
+    message = refusal(tmp_path, f"{text}pruning: {{speedup: 2}}\n")
+    assert "pruning needs data.train, which names no file" in message
+
+
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just text\n"])
 def test_a_recipe_is_keys_and_values(tmp_path: Path, text: str) -> None:
     assert "should contain keys and values" in refusal(tmp_path, text)
@@ -231,6 +288,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`model:`": Model,
     "`data:`": Data,
     "`finetune:`": Training,
+    "`pruning:`": Pruning,
+    "`pruning.at:`": PruningPlace,
+    "`pruning.distillation:`": PruningDistillation,
     "`quantization:`": Quantization,
     "`qat:`": QuantizationAwareTraining,
     "`qat.distillation:`": Distillation,
@@ -245,10 +305,14 @@ def test_every_key_is_documented(title: str) -> None:
         re.findall(r"^\| `(\w+)` \|.*\| (.+) \|$", rest.split("\n### ")[0], re.MULTILINE)
     )
     section = SECTIONS[title]
-    inherited = Training.model_fields if title == "`qat:`" else {}
+    inherited = {
+        key: field.default
+        for key, field in Training.model_fields.items()
+        if title in ("`qat:`", "`pruning:`")
+    }
     expected = {
         key: field.description or f"See `{key}:` below."
         for key, field in section.model_fields.items()
-        if key not in inherited
+        if key not in inherited or field.default != inherited[key]
     }
     assert documented == expected

@@ -8,7 +8,6 @@ from torch import nn
 from transformers import TrainerCallback
 
 from bertqa_build.checkpoint import Checkpoint
-from bertqa_build.data import RecipeData
 from bertqa_build.recipe import (
     Data,
     Model,
@@ -17,6 +16,7 @@ from bertqa_build.recipe import (
     Recipe,
     Training,
 )
+from bertqa_build.recipe_data import RecipeData
 from bertqa_build.stages import finetune, quantize_and_train
 from tests.support.checkpoints import tiny_bert, write_squad
 from tests.support.models import tokenizer_json

@@ -21,7 +21,7 @@ def test_answers_that_are_left_out_are_named_on_standard_error(
     path = tmp_path / "data.json"
     path.write_text(json.dumps(records))
 
-    dataset = read_dataset(path)
+    dataset = read_dataset(str(path))
 
     captured = capsys.readouterr()
     assert len(dataset) == 99
@@ -40,5 +40,5 @@ def test_a_whole_data_set_needs_no_warning(
         json.dumps({"id": 1, "context": CONTEXT, "question": "Who?", "answers": answers})
     )
 
-    assert [question.id for question in read_dataset(path)] == ["1"]
+    assert [question.id for question in read_dataset(str(path))] == ["1"]
     assert capsys.readouterr().err == ""

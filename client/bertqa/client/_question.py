@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Results of windows.
+_FORGOTTEN_AT_ONCE = 256
 # What another attempt may not meet.
 _MAY_PASS = (
     ServerUnreachableError,
@@ -207,9 +209,16 @@ class Question:
     ) -> list[Span]:
         if pace is not no_pace:
             windows = PacedWindows(windows, pace)
-        logits = [result.logits for result in results]
         with stage("bertqa.decode"):
-            return self.settings.decoder.decode(self.context, windows, logits, self.top_k)
+            logits = [result.logits for result in results]
+            spans = self.settings.decoder.decode(self.context, windows, logits, self.top_k)
+            del logits
+        if pace is not no_pace:
+            # They are not used again, and thousands that end at once would hold up other tasks.
+            while results:
+                del results[-_FORGOTTEN_AT_ONCE:]
+                pace()
+        return spans
 
     def _windows(self, spec: ModelSpec, pace: Pace) -> Sequence[Window]:
         with stage("bertqa.tokenize"):

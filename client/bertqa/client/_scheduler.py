@@ -180,7 +180,7 @@ class Scheduler:
         """Yield questions in the order in which they were added, as far as their outcomes go."""
         while self._questions and (outcome := self._questions[0].outcome) is not None:
             done = self._questions.popleft()
-            self._under_way -= max(len(done.results), 1)
+            self._under_way -= done.weight
             yield done.question, outcome
 
     def _place(self, pending: PendingWindow, result: WindowResult | BertQAError) -> None:
@@ -235,7 +235,9 @@ class Scheduler:
         self._batcher.add(_pending(question, effect))
 
     def _set_results(self, question: InFlightQuestion, results: list[WindowResult | None]) -> None:
-        self._under_way += max(len(results), 1) - max(len(question.results), 1)
+        self._under_way -= question.weight
+        question.weight = max(len(results), 1)
+        self._under_way += question.weight
         question.results = results
         question.missing = len(results)
 

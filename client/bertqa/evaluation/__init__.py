@@ -1,5 +1,6 @@
 """Scoring versions, and comparing them."""
 
+from bertqa.evaluation._answers import GoldAnswer
 from bertqa.evaluation._benchmark import time_questions, time_stream
 from bertqa.evaluation._compare import (
     Comparison,
@@ -17,16 +18,18 @@ from bertqa.evaluation._question_scores import QuestionScores
 from bertqa.evaluation._recorded import LogReport, follow_log, report_on_log
 from bertqa.evaluation._report import comparison_page, metric_rows
 from bertqa.evaluation._squad import (
-    GoldAnswer,
+    EVALUATION_SPLITS,
     SquadDataset,
     SquadQuestion,
     parse_squad,
+    read_address,
     read_squad,
 )
 from bertqa.evaluation._statistics import Interval, clopper_pearson
 from bertqa.evaluation._timing import Samples, take_turns, time_call
 
 __all__ = [
+    "EVALUATION_SPLITS",
     "Comparison",
     "Disagreement",
     "GoldAnswer",
@@ -48,6 +51,7 @@ __all__ = [
     "follow_log",
     "metric_rows",
     "parse_squad",
+    "read_address",
     "read_squad",
     "render_page",
     "report_on_log",

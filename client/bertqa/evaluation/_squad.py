@@ -1,34 +1,39 @@
-"""Question-answering data in the manner of SQuAD, 1.1 and 2.0, as nested or flat records."""
+"""Question-answering data in the manner of SQuAD, 1.1 and 2.0, from every form of data."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bertqa._checks import path as path_of
+from bertqa._data_files import (
+    DataAddress,
+    Fields,
+    Kind,
+    Record,
+    flattened,
+    names_of,
+    opened,
+    python_value,
+)
 from bertqa.errors import DataError
-from bertqa.evaluation._squad_file import load_document
+from bertqa.evaluation._answers import ANSWERS, TEXT, GoldAnswer, column, given_answers, truth
 
 MISPLACED_LIMIT = 0.01
-_NAMED = 5
 # What offsets count besides characters, how that is encoded, and the size of a unit in bytes.
 _ENCODINGS = (
     ("UTF-16 units, as JavaScript, Java and C# do", "utf-16-le", 2),
     ("bytes of UTF-8", "utf-8", 1),
 )
+EVALUATION_SPLITS = ("validation", "dev", "test")
+_COLUMNS = ("question", "context")
+_NESTED = "data["
+_MISSING = object()
 _UNITS = [unit for unit, _, _ in _ENCODINGS]
-
-
-@dataclass(frozen=True, slots=True)
-class GoldAnswer:
-    """A right answer: `context[start:start + len(text)] == text`, in characters."""
-
-    text: str
-    start: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +57,15 @@ class SquadDataset:
 
     `misplaced` names the questions that had an answer whose offset did not match, once for each
     such answer; those answers are left out, and so is a question that has no other. `unit` is a
-    sentence on what their offsets count, where it is known.
+    sentence on what their offsets count, where it is known. `ambiguous` names the questions whose
+    answer has no offset and is in the context more than once: the first place is taken.
     """
 
     name: str
     questions: tuple[SquadQuestion, ...]
     misplaced: tuple[str, ...] = ()
     unit: str = ""
+    ambiguous: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -83,35 +90,63 @@ class SquadDataset:
     @property
     def warning(self) -> str | None:
         """What was left out, in a sentence or two, or None."""
-        if not self.misplaced:
-            return None
-        return (
-            f"{self.name}: left out {len(self.misplaced)} answers whose answer_start does not "
-            f"point at their text (questions {_names(self.misplaced)}). {self.unit}".rstrip()
-        )
+        sentences = []
+        if self.misplaced:
+            sentences.append(
+                f"{self.name}: left out {len(self.misplaced)} answers whose answer_start does not "
+                f"point at their text (questions {names_of(self.misplaced)}). {self.unit}".rstrip()
+            )
+        if self.ambiguous:
+            sentences.append(
+                f"{self.name}: {len(self.ambiguous)} answers have no answer_start and are in "
+                "their context more than once; the first place is taken (questions "
+                f"{names_of(self.ambiguous)})."
+            )
+        return " ".join(sentences) or None
 
 
-def read_squad(path: str | Path) -> SquadDataset:
-    """Read a SQuAD 1.1 or 2.0 file.
+def read_squad(path: str | Path, *, splits: Sequence[str] = EVALUATION_SPLITS) -> SquadDataset:
+    """Read questions with their answers.
 
-    Besides SQuAD's own JSON it may hold flat records, as the `datasets` library writes them: in
-    JSON Lines, in a list or in Parquet. JSON may be compressed with gzip.
+    A file is SQuAD 1.1 or 2.0 JSON, a list of flat records as the `datasets` library writes them,
+    JSON Lines, Parquet, or CSV; all but Parquet may be compressed with gzip. Flat records have the
+    columns `question`, `context` and `answers`, or `answer` with `answer_start`; where a table has
+    no `answer_start`, the answer is looked up in its context. An `id` may be missing.
 
     Args:
-        path: The file; JSON is in UTF-8, or in UTF-16 with its mark.
+        path: The file; a directory of data or one that `datasets` saved, also with `:SPLIT`; or a
+            data set of the Hugging Face hub, as `ID[@REVISION][:SPLIT]` or with `:CONFIG/SPLIT`.
+        splits: The split that is taken where none is named and there are several, best first.
 
     Returns:
-        The questions in the order of the file; the data set has the file's name.
+        The questions in their order; the data set has the file's name.
 
     Raises:
         InvalidOptionError: `path` is not a path.
-        DataError: The file cannot be read, is not like SQuAD, has no question, has an empty
-            question or context or the same id twice, or has more than 1 % of answers whose
+        DataError: The data cannot be read, are not like SQuAD, have no question, have an empty
+            question or context or the same id twice, or have more than 1 % of answers whose
             `answer_start` does not point at their text.
     """
     file = path_of("path", path)
-    dataset = parse_squad(load_document(file), str(file))
-    return replace(dataset, name=file.name)
+    address = DataAddress.parse(path) if isinstance(path, str) else DataAddress(str(file))
+    return read_address(address, splits=splits)
+
+
+def read_address(
+    address: DataAddress, *, splits: Sequence[str] = EVALUATION_SPLITS
+) -> SquadDataset:
+    """Read questions with their answers from an address that is known already; see `read_squad`.
+
+    Args:
+        address: Where they are.
+        splits: The split that is taken where none is named and there are several, best first.
+    """
+    with opened(address, _COLUMNS, splits) as (source, written):
+        if source.header is not None:
+            _require_columns(source.header, source.name)
+        what = "SQuAD JSON" if written.kind is Kind.JSON and address.path.is_file() else ""
+        dataset = _made(source.records(), source.name, what)
+    return replace(dataset, name=address.name)
 
 
 def parse_squad(document: Any, name: str) -> SquadDataset:
@@ -128,25 +163,46 @@ def parse_squad(document: Any, name: str) -> SquadDataset:
     Raises:
         DataError: As `read_squad` does, but for what concerns the file.
     """
-    reader = _Reader(name)
-    questions = tuple(reader.questions(document))
+    return _made(flattened(document, name), name, "SQuAD JSON")
+
+
+def _made(records: Iterable[Record], name: str, what: str) -> SquadDataset:
+    reader = _Reader(name, what)
+    questions = tuple(reader.questions(records))
     if reader.misplaced and len(reader.misplaced) > MISPLACED_LIMIT * reader.answers:
         raise DataError(
             f"{name}: {len(reader.misplaced)} of {reader.answers} answers do not stand where "
             f"their answer_start says, more than the {MISPLACED_LIMIT:.0%} that can be left out "
-            f"(questions {_names(reader.misplaced)}). "
+            f"(questions {names_of(reader.misplaced)}). "
             f"{reader.unit or 'Offsets count characters, not bytes.'}"
         )
     if not questions:
         raise DataError(f"{name} holds no question.")
-    return SquadDataset(name, questions, tuple(reader.misplaced), reader.unit)
+    return SquadDataset(
+        name, questions, tuple(reader.misplaced), reader.unit, tuple(reader.ambiguous)
+    )
+
+
+def _require_columns(names: Sequence[str], file: str) -> None:
+    """Refuse a table that lacks a column, before any row is read."""
+    present = dict.fromkeys(names)
+    missing = [each for each in _COLUMNS if column(present, (each,)) is None]
+    if column(present, (ANSWERS, *TEXT)) is None:
+        missing.append(f"{ANSWERS} (or {TEXT[0]} with answer_start)")
+    if missing:
+        raise DataError(
+            f"{file} has no column {' and no column '.join(missing)}; its columns are "
+            f"{', '.join(names) or 'none'}. Rename them."
+        )
 
 
 class _Reader:
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, what: str) -> None:
         self.name = name
+        self.fields = Fields(name, what) if what else Fields(name)
         self.answers = 0
         self.misplaced: list[str] = []
+        self.ambiguous: list[str] = []
         self._ids: set[str] = set()
         self._fitting = dict.fromkeys(_UNITS, 0)
 
@@ -160,40 +216,44 @@ class _Reader:
                 )
         return ""
 
-    def questions(self, document: Any) -> Iterator[SquadQuestion]:
-        is_list = isinstance(document, list) and bool(document)
-        articles = document if is_list else self._list(document, "data", "the document")
-        for a, article in enumerate(articles):
-            article_place = f"record {a + 1}" if is_list else f"data[{a}]"
-            if isinstance(article, dict) and "paragraphs" not in article and "context" in article:
-                context = self._text(article, "context", article_place)
-                question = self._question(article, context, article_place)
-                if question is not None:
-                    yield question
-                continue
-            for p, paragraph in enumerate(self._list(article, "paragraphs", article_place)):
-                place = f"{article_place}.paragraphs[{p}]"
-                context = self._text(paragraph, "context", place)
-                for q, qa in enumerate(self._list(paragraph, "qas", place)):
-                    question = self._question(qa, context, f"{place}.qas[{q}]")
-                    if question is not None:
-                        yield question
+    def questions(self, records: Iterable[Record]) -> Iterator[SquadQuestion]:
+        for record in records:
+            if record.problem is not None:
+                raise DataError(f"{self.name} cannot be read: {record.problem}")
+            place = record.place[:1].lower() + record.place[1:]
+            values = {name: python_value(value) for name, value in record.values.items()}
+            question = self._question(values, place)
+            if question is not None:
+                yield question
 
-    def _question(self, qa: Any, context: str, place: str) -> SquadQuestion | None:
-        text = self._text(qa, "question", place)
-        identifier = self._identifier(qa, place)
+    def _question(self, values: dict[str, Any], place: str) -> SquadQuestion | None:
+        context = self._text(values, "context", place)
+        text = self._text(values, "question", place)
+        identifier = self._identifier(values, place)
         if identifier in self._ids:
-            raise self._error(place, f"the id {identifier!r} stands for another question already")
+            raise self.fields.error(
+                place, f"the id {identifier!r} stands for another question already"
+            )
         self._ids.add(identifier)
-        impossible = qa.get("is_impossible")
-        given = self._answers(qa, place, may_lack=bool(impossible))
+        mark = column(values, ("is_impossible",))
+        impossible = None if mark is None else truth(values[mark])
+        given = given_answers(self.fields, values, place, may_lack=bool(impossible))
         if impossible:  # An empty text says once more that there is no answer.
             given = [each for each in given if not _is_empty(each)]
         if impossible is not None and impossible not in (not given, int(not given)):
-            raise self._error(place, f"is_impossible is {impossible!r} with {len(given)} answers")
-        answers = [self._answer(each, f"{place}.answers[{n}]") for n, each in enumerate(given)]
+            raise self.fields.error(
+                place, f"is_impossible is {impossible!r} with {len(given)} answers"
+            )
+        answers = [
+            self._answer(each, f"{place}.answers[{n}]", context, identifier)
+            for n, each in enumerate(given)
+        ]
         self.answers += len(answers)
-        placed = tuple(each for each in answers if context.startswith(each.text, each.start))
+        placed = tuple(
+            each
+            for each in answers
+            if each.start >= 0 and context.startswith(each.text, each.start)
+        )
         for each in answers:
             if each not in placed:
                 self.misplaced.append(identifier)
@@ -203,66 +263,32 @@ class _Reader:
             return None
         return SquadQuestion(identifier, text, context, placed)
 
-    def _identifier(self, qa: Any, place: str) -> str:
-        value = self._value(qa, "id", place)
-        return str(int(value)) if _is_whole(value) else self._text(qa, "id", place)
+    def _text(self, values: dict[str, Any], name: str, place: str) -> str:
+        return self.fields.text(values, column(values, (name,)) or name, place)
 
-    def _answers(self, qa: Any, place: str, *, may_lack: bool) -> list[Any]:
-        """Return the answers one by one; flat records have a list of texts and one of offsets."""
-        if may_lack and qa.get("answers") is None:
-            return []
-        value = self._value(qa, "answers", place)
-        if not isinstance(value, dict):
-            return self._list(qa, "answers", place)
-        texts = self._list(value, "text", f"{place}.answers")
-        starts = self._list(value, "answer_start", f"{place}.answers")
-        if len(texts) != len(starts):
-            raise self._error(
-                f"{place}.answers", f"{len(texts)} texts have {len(starts)} values of answer_start"
-            )
-        return [
-            {"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)
-        ]
+    def _identifier(self, values: dict[str, Any], place: str) -> str:
+        name = column(values, ("id",))
+        if name is None and not place.startswith(_NESTED):
+            return place
+        value = self.fields.value(values, name or "id", place)
+        return str(int(value)) if _is_whole(value) else self._text(values, "id", place)
 
-    def _answer(self, answer: Any, place: str) -> GoldAnswer:
-        text = self._text(answer, "text", place)
-        start = answer.get("answer_start")
+    def _answer(self, answer: Any, place: str, context: str, identifier: str) -> GoldAnswer:
+        text = self.fields.text(answer, "text", place)
+        start = answer.get("answer_start", _MISSING)
+        if start is None:
+            if context.count(text) > 1:
+                self.ambiguous.append(identifier)
+            return GoldAnswer(text, context.find(text))
         if not _is_whole(start) or start < 0:
-            raise self._error(place, f"answer_start is {start!r} and should be 0 or more")
+            shown = None if start is _MISSING else start
+            raise self.fields.error(place, f"answer_start is {shown!r} and should be 0 or more")
         return GoldAnswer(text, int(start))
-
-    def _list(self, holder: Any, key: str, place: str) -> list[Any]:
-        value = self._value(holder, key, place)
-        if not isinstance(value, list):
-            raise self._error(place, f"{key} is {_kind(value)} and should be a list")
-        return value
-
-    def _text(self, holder: Any, key: str, place: str) -> str:
-        value = self._value(holder, key, place)
-        if not isinstance(value, str):
-            raise self._error(place, f"{key} is {_kind(value)} and should be text")
-        if not value.strip():
-            raise self._error(place, f"{key} is empty")
-        if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                raise self._error(place, f"{key} holds half a surrogate pair") from error
-        return value
-
-    def _value(self, holder: Any, key: str, place: str) -> Any:
-        if not isinstance(holder, dict):
-            raise self._error(place, f"found {_kind(holder)} where an object should be")
-        if key not in holder:
-            found = _names([str(each) for each in holder]) or "nothing"
-            raise self._error(place, f"{key} is missing: found {found}")
-        return holder[key]
-
-    def _error(self, place: str, problem: str) -> DataError:
-        return DataError(f"{self.name} is not SQuAD JSON: at {place}, {problem}.")
 
 
 def _stands_at(context: str, answer: GoldAnswer, encoding: str, size: int) -> bool:
+    if answer.start < 0:
+        return False
     begin = answer.start * size
     return context.encode(encoding).startswith(answer.text.encode(encoding), begin)
 
@@ -274,14 +300,3 @@ def _is_whole(value: Any) -> bool:
 
 def _is_empty(answer: Any) -> bool:
     return isinstance(answer, dict) and answer.get("text") in ("", None) and "text" in answer
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-    return "null" if value is None else kinds.get(type(value), "a number")
-
-
-def _names(identifiers: list[str] | tuple[str, ...]) -> str:
-    distinct = list(dict.fromkeys(identifiers))
-    more = f" and {len(distinct) - _NAMED} more" if len(distinct) > _NAMED else ""
-    return ", ".join(distinct[:_NAMED]) + more

@@ -137,7 +137,8 @@ class PipelineDecoder:
         padded_end = np.concatenate([end, np.zeros(width - 1, dtype=end.dtype)])
         ends = np.ndarray((len(end), width), end.dtype, padded_end, 0, 2 * padded_end.strides)
         scores = start[:, None] * ends
-        scores[np.arange(width) >= reach[:, None]] = 0
+        if width > self.max_answer_len:
+            scores[np.arange(width) >= reach[:, None]] = 0
         candidates = top_k * 2 + 10 if self.align_to_words else top_k
         offsets = window.word_offsets if self.align_to_words else window.offsets
 

@@ -6,6 +6,7 @@ What it returns is turned into arrays while the lock is held, so that pieces hav
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections import OrderedDict
@@ -48,7 +49,10 @@ _KINDS = np.array(
 # Words whose tokens are kept: some megabytes.
 _WORDS_KEPT = 30_000
 _LONGEST_WORD_KEPT = 30
-_PIECES_AT_ONCE = 8
+# Characters of a piece of a long text. Many that are so short are plain: see `_Plain`.
+_PIECE = 1_000
+# A core is left to the other threads, such as that of an event loop.
+_PIECES_AT_ONCE = min(8, max(1, (os.cpu_count() or 1) - 1))
 # Characters that are searched for such an edge in one step.
 _SEARCHED_AT_ONCE = 100_000
 # How often a thread that waits for another one looks at the deadline, in seconds.
@@ -130,22 +134,25 @@ class Encoder:
         if len(pieces) == 1:
             return pieces[0]
         length = sum(len(piece.ids) for piece in pieces)
+        # Memory is new where it is written first, which takes time: `full` does it without the
+        # interpreter's lock, which copying short pieces holds.
         tokens = Tokens(
-            np.empty(length, dtype=np.int32),
-            np.empty((length, 2), dtype=np.int32),
-            np.empty((length, 2), dtype=np.int32),
+            np.full(length, OUTSIDE, dtype=np.int32),
+            np.full((length, 2), OUTSIDE, dtype=np.int32),
+            np.full((length, 2), OUTSIDE, dtype=np.int32),
         )
-        begin = 0
-        for piece in pieces:
+        end = length
+        while pieces:
             pace()
-            cut = slice(begin, begin := begin + len(piece.ids))
+            piece = pieces.pop()
+            cut = slice(end - len(piece.ids), end)
             tokens.ids[cut] = piece.ids
             tokens.offsets[cut] = piece.offsets
             tokens.word_offsets[cut] = piece.word_offsets
+            end = cut.start
         return tokens
 
-    def _tokens_of(self, text: str, encoding: Encoding, first: int) -> Tokens:
-        """Return the tokens of a piece of a text that begins at a character."""
+    def _tokens_of(self, text: str, encoding: Encoding) -> Tokens:
         ids = self._plain_ids(encoding.ids)
         count = len(ids)
         flat = np.fromiter(chain.from_iterable(encoding.offsets), np.int32, 2 * count)
@@ -155,9 +162,6 @@ class Encoder:
             offsets = exact_offsets(text, offsets, ids == self._metaspace)
         is_plain = self._can_cut and text.isascii()
         words = _word_offsets(encoding, offsets, None if is_plain else dividing(text, offsets))
-        if first:
-            offsets += first
-            words += first
         return Tokens(ids, offsets, words)
 
     def _plain_ids(self, ids: list[int]) -> NDArray[np.int32]:
@@ -173,20 +177,28 @@ class Encoder:
     def _encoded(self, text: str, pace: Pace) -> Iterator[Tokens]:
         """Yield the tokens of each piece of a text."""
         if len(text) <= _defaults.LONG_TEXT:
-            plain = None if self._plain is None else self._plain.encode(text)
-            yield plain or self._tokens_of(
-                text, self._tokenizer.encode(text, add_special_tokens=False), 0
+            yield self._plain_tokens(text) or self._tokens_of(
+                text, self._tokenizer.encode(text, add_special_tokens=False)
             )
             return
         pieces = self._pieces(text, pace)
         while some := list(islice(pieces, _PIECES_AT_ONCE)):
-            firsts, texts = zip(*some, strict=True)
-            encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-            yield from map(self._tokens_of, texts, encodings, firsts)
+            plain = []
+            for _, piece in some:
+                pace()
+                plain.append(self._plain_tokens(piece))
+            others = [piece for (_, piece), found in zip(some, plain, strict=True) if not found]
+            encodings = iter(self._tokenizer.encode_batch(others, add_special_tokens=False))
+            for (first, piece), found in zip(some, plain, strict=True):
+                tokens = found or self._tokens_of(piece, next(encodings))
+                yield Tokens(tokens.ids, tokens.offsets + first, tokens.word_offsets + first)
+
+    def _plain_tokens(self, text: str) -> Tokens | None:
+        return None if self._plain is None else self._plain.encode(text)
 
     def _pieces(self, text: str, pace: Pace) -> Iterator[tuple[int, str]]:
         """Yield where each piece of a text begins, with the piece."""
-        begin, looked = 0, _defaults.LONG_TEXT if self._can_cut else len(text)
+        begin, looked = 0, _PIECE if self._can_cut else len(text)
         while looked < len(text):
             pace()
             edge = self._edge.search(text, looked, looked + _SEARCHED_AT_ONCE)
@@ -195,7 +207,7 @@ class Encoder:
                 continue
             yield begin, text[begin : edge.start()]
             begin = edge.start()
-            looked = begin + _defaults.LONG_TEXT
+            looked = begin + _PIECE
         yield begin, text[begin:]
 
 

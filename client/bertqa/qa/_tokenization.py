@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from bertqa import _defaults
 from bertqa._checks import path as path_of
 from bertqa._checks import whole
+from bertqa._quiet import muted
 from bertqa._reason import reason_of
 from bertqa.artifact import INPUTS, open_regular
 from bertqa.errors import (
@@ -130,16 +131,27 @@ class QATokenizer:
                 f"Found no file or directory at {source!r}. Pass the path of a "
                 f"{TOKENIZER_FILE} or of its directory."
             )
+        # Importing it takes a while, and sets the level of its loggers.
+        from huggingface_hub import constants, hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError
+
+        nowhere = f"Found no file or directory at {source!r}"
+        instead = f"Pass the path of a {TOKENIZER_FILE}."
         try:
-            with tokenizer_errors("The hub cannot be asked"):
-                tokenizer = Tokenizer.from_pretrained(source)
-        except TokenizerError as error:  # whatever the hub, its cache, or the network raises
+            with muted("huggingface_hub"):
+                file = hf_hub_download(source, TOKENIZER_FILE)
+        except HfHubHTTPError as error:
             raise TokenizerError(
-                f"Found no file or directory at {source!r}, and no tokenizer of that name could be "
-                f"loaded from the Hugging Face hub. Pass the path of a {TOKENIZER_FILE}.",
-                detail=error.detail,
+                f"{nowhere}, and the Hugging Face hub has no {TOKENIZER_FILE} of that name for "
+                f"you. {instead}",
+                detail=str(error).strip(),
             ) from error
-        return cls(tokenizer)
+        except Exception as error:  # whatever the hub's cache or the network raises
+            raise TokenizerError(
+                f"{nowhere}, and the Hugging Face hub at {constants.ENDPOINT} cannot be reached. "
+                f"{instead}"
+            ) from error
+        return cls.from_path(file)
 
     def windows(
         self,

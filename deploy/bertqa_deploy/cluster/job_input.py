@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import shlex
 import tarfile
 from base64 import b64encode
@@ -19,9 +20,11 @@ from bertqa_deploy.errors import ClusterError
 # Where the pod of the chart's template has them.
 _CHART = "chart.tgz"
 _CHART_DIRECTORY = "chart"
-_QUESTIONS = "questions.json"
+_QUESTIONS = "questions"
 _PLACE_OF_CHART = f"/tmp/{_CHART_DIRECTORY}"
-_PLACE_OF_QUESTIONS = f"/input/{_QUESTIONS}"
+_PLACE_OF_QUESTIONS = "/input"
+# The end of the name of a file of questions, which says its format.
+_FORMAT = re.compile(r"(?:\.[A-Za-z]+)?\.[A-Za-z]+$")
 
 _LARGEST_BYTES = 1024 * 1024
 
@@ -83,10 +86,13 @@ def job_input(
     given = ["--release", release, "--namespace", namespace, "--chart", _PLACE_OF_CHART]
     if data is not None:
         try:
-            files[_QUESTIONS] = data.read_bytes()
+            content = data.read_bytes()
         except OSError as error:
             raise ClusterError(f"{data} cannot be read: {reason_of(error)}.") from error
-        given += ["--data", _PLACE_OF_QUESTIONS]
+        found = _FORMAT.search(data.name)
+        name = f"{_QUESTIONS}{found[0] if found else '.json'}"
+        files[name] = content
+        given += ["--data", f"{_PLACE_OF_QUESTIONS}/{name}"]
     size = sum(len(content) for content in files.values())
     if size > _LARGEST_BYTES:
         what = chart if data is None else f"{data}, with the chart {chart},"

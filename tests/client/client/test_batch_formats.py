@@ -292,7 +292,11 @@ def test_a_field_that_no_line_has_is_named_with_its_own_option(
     ("name", "content", "words"),
     [
         ("in.xlsx", b"PK\x03\x04...", "a workbook, not text: .* save the sheet as CSV in UTF-8"),
-        ("in.json", b'\n [{"question": "Who?"}]', "a JSON array, not JSON Lines: write each"),
+        (
+            "in.json",
+            b'\n [{"question": "Who?"}]',
+            "has no context in any line; its fields are question",
+        ),
         ("in.csv.bz2", b"BZh91AY", "compressed with bzip2, not text: unpack it first"),
         ("in.txt", b"question,context\n", r"in\.txt has to end in \.csv.* Rename it where it is"),
         ("in.csv", "question,context\né,x\n".encode("cp1252"), "in Excel, 'CSV UTF-8'"),

@@ -6,9 +6,8 @@ import pytest
 
 from bertqa._progress import Progress
 from bertqa.client import QAClient
-from bertqa.evaluation import SquadDataset, SquadQuestion, evaluate
+from bertqa.evaluation import GoldAnswer, SquadDataset, SquadQuestion, evaluate
 from bertqa.evaluation._evaluate import predict
-from bertqa.evaluation._squad import GoldAnswer
 from bertqa.qa import SquadDecoder
 from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info

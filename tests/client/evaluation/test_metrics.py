@@ -7,9 +7,8 @@ import pytest
 from transformers.data.metrics import squad_metrics
 
 from bertqa.artifact import Scores
-from bertqa.evaluation import SquadDataset, SquadQuestion
+from bertqa.evaluation import GoldAnswer, SquadDataset, SquadQuestion
 from bertqa.evaluation._metrics import exact_match, f1, score
-from bertqa.evaluation._squad import GoldAnswer
 from bertqa.qa import normalize
 
 

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bertqa.errors import DataError
-from bertqa.evaluation import read_squad
-from bertqa.evaluation._squad import GoldAnswer
+from bertqa.evaluation import GoldAnswer, read_squad
 
 CONTEXT = "Zoë wrote the 😀 opera in 1921."
 
@@ -119,8 +118,8 @@ def test_what_is_not_squad_is_refused_with_file_and_place(
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"The file .*nowhere\.json does not exist"):
         read_squad(tmp_path / "nowhere.json")
-    with pytest.raises(DataError, match="cannot be read: Is a directory"):
-        read_squad(tmp_path)
+    with pytest.raises(DataError, match="is an empty directory, without data"):
+        read_squad(str(tmp_path))
     binary = tmp_path / "binary.json"
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="is not valid JSON in UTF-8"):
@@ -304,3 +303,120 @@ def test_offsets_in_other_units_are_named(tmp_path: Path, start: int, unit: str)
 
 def good_more() -> list[dict[str, Any]]:
     return [qa(f"m{n}", ("Zoë", 0)) for n in range(99)]
+
+
+COLUMNS = "id,question,context,answer,answer_start,is_impossible"
+TABLE = f"""{COLUMNS}
+1,Who wrote it?,{CONTEXT},Zoë,0,False
+2,What?,{CONTEXT},opera,,
+3,When?,{CONTEXT},,,True
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.csv", TABLE.encode()),
+        ("data.csv.gz", gzip.compress(TABLE.encode())),
+        ("data.tsv", TABLE.replace(",", "\t").encode("utf-16")),
+        ("data.csv", TABLE.replace("question", "Question").replace(",", ";").encode("utf-8-sig")),
+        ("data.csv", TABLE.replace("answer,answer_start", "answer_text,Start").encode()),
+        (
+            "data.parquet",
+            parquet(
+                [
+                    {"question": "Who?", "context": CONTEXT, "answer": "Zoë", "answer_start": 0.0},
+                    {"question": "What?", "context": CONTEXT, "answer": "opera"},
+                    {"question": "When?", "context": CONTEXT, "answer": None},
+                ]
+            ),
+        ),
+        (
+            "data.csv",
+            (
+                "question,context,answers\n"
+                f'Who?,{CONTEXT},"{{""text"": [""Zoë""], ""answer_start"": [0]}}"\n'
+                f'What?,{CONTEXT},"[{{""text"": ""opera"", ""answer_start"": 16}}]"\n'
+                f"When?,{CONTEXT},\n"
+            ).encode(),
+        ),
+    ],
+)
+def test_a_table_has_answers_in_columns(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    answers = [question.answers for question in read_squad(path)]
+    assert answers == [(GoldAnswer("Zoë", 0),), (GoldAnswer("opera", 16),), ()]
+
+
+def test_a_record_without_an_id_is_known_by_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(f"question,context,answer\nWho?,{CONTEXT},Zoë\n", encoding="utf-8")
+    assert [question.id for question in read_squad(path)] == ["line 2"]
+    for nested in ({**qa("a"), "id": None}, {"question": "Who?", "answers": []}):
+        with pytest.raises(DataError, match=r"at data\[0\].*id is"):
+            read_squad(write(tmp_path, document(nested)))
+
+
+def test_an_answer_without_a_place_is_the_first_one_and_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    rows = f"question,context,answer\nWho?,{CONTEXT},e\nWhat?,{CONTEXT},1921\n"
+    path.write_text(rows, encoding="utf-8")
+    dataset = read_squad(path)
+    assert dataset.questions[0].answers == (GoldAnswer("e", CONTEXT.index("e")),)
+    assert dataset.warning is not None
+    assert "1 answers have no answer_start and are in their context more than once" in (
+        dataset.warning
+    )
+    path.write_text(rows + f"Which?,{CONTEXT},1922\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"1 of 3 answers.*line 4"):
+        read_squad(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "question,text,answer\na,b,c\n", "no column context; its columns are question,"),
+        ("a.csv", "question,context\na,b\n", r"no column answers \(or answer with answer_start\)"),
+        ("a.csv", "question,context,answer\n,b,b\n", "is not like SQuAD: at line 2, question is"),
+        ("a.csv", "question,context,answer,start\na,b,b,x\n", "at line 2.*answer_start is 'x'"),
+        ("a.jsonl", '{"question": "a", "context": "b"}\n', "answers is missing: found question, c"),
+        ("a.jsonl", '{"question": "a"}\n{\n', "context is missing: found question"),
+        ("a.jsonl", "{\n", "a.jsonl cannot be read: Line 1 is not valid JSON"),
+        ("a.json", '[{"id": 1, "question": "a", "context": "b", "answers": null}]', "is null and"),
+        (
+            "a.json",
+            '[{"question": "a", "context": "b", "answers": [null]}]',
+            "found null where an object should be",
+        ),
+        (
+            "a.json",
+            '[{"question": "a", "context": "b", "answers": {"text": [null], "answer_start": [0]}}]',
+            "text is null and should be text",
+        ),
+        ("a.csv", "", "has no column question and no column context"),
+        ("a.xls", "a", r"a\.xls has to end in \.csv"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_squad(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data/absent.json", r"The file data/absent\.json does not exist"),
+        ("absent.csv:train", r"The file absent\.csv does not exist"),
+        ("./absent", r"The file absent does not exist"),
+        ("a/b/c", r"The file a/b/c does not exist"),
+        ("https://example.org/a.json", "is a URL, which is not read"),
+        ("org/name@", "names no revision after the @"),
+    ],
+)
+def test_what_is_not_there_is_never_looked_for_on_the_hub(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_squad(text)
+    with pytest.raises(DataError, match="The file squad does not exist"):
+        read_squad(Path("squad"))

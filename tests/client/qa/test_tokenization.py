@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -196,6 +199,49 @@ def test_a_source_that_is_nowhere_is_named(source: str) -> None:
     assert "hub" not in str(raised.value)
 
 
+class _Hub(BaseHTTPRequestHandler):
+    """Has the tokenizer of `owner/name`, and of no other."""
+
+    def do_GET(self) -> None:
+        body = tokenizer_json().encode() if "/owner/name/" in self.path else b""
+        self.send_response(200 if body else 404)
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", str(len(body)))
+        if not body:
+            self.send_header("X-Error-Code", "RepoNotFound")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_a_tokenizer_of_the_hub_is_loaded_or_missed_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        monkeypatch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            f"http://127.0.0.1:{hub.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+        )
+        assert QATokenizer.load("owner/name").digest == TOKENIZER.digest
+        with pytest.raises(TokenizerError, match=r"'owner/none'.* hub has no tokenizer\.json"):
+            QATokenizer.load("owner/none")
+        hub.shutdown()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(TokenizerError, match=r"'owner/none'.* hub at http.* cannot be reached\."):
+        QATokenizer.load("owner/none")
+    assert not caplog.records
+
+
 def test_what_is_not_a_tokenizer_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer.json"
     file.write_text("{}", encoding="utf-8")
@@ -233,6 +279,7 @@ def test_a_text_in_pieces_has_the_tokens_of_the_whole_text(text: str, length: in
     expected = whole._tokens(text, no_pace)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_defaults, "LONG_TEXT", length)
+        patch.setattr(_encoding, "_PIECE", length)
         found = whole._tokens(text, no_pace)
         question = whole.question(text, 7)
     assert found.ids.tolist() == expected.ids.tolist()
@@ -260,6 +307,7 @@ def test_pieces_are_right_whatever_the_normalizer_does(
     for length in range(1, 30):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_defaults, "LONG_TEXT", length)
+            patch.setattr(_encoding, "_PIECE", length)
             found = whole._tokens(text, no_pace)
         assert found.ids.tolist() == expected.ids.tolist()
         assert found.offsets.tolist() == expected.offsets.tolist()
@@ -282,7 +330,7 @@ def test_a_tokenizer_that_looks_across_words_gets_a_text_whole() -> None:
 
 def test_a_text_of_ideographs_is_cut_where_each_is_a_word() -> None:
     tokenizer = Tokenizer.from_str(tokenizer_json())
-    for split, pieces in ((True, 5), (False, 1)):
+    for split, pieces in ((True, 20), (False, 1)):
         tokenizer.normalizer = BertNormalizer(handle_chinese_chars=split)
         found = list(Encoder(tokenizer)._pieces("日本語東京" * 4_000, no_pace))
         assert len(found) == pieces

@@ -8,27 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bertqa.client._batch._values import python_value
+from bertqa._data_files import Record, alike, find, folded, python_value
 from bertqa.errors import DataError, InvalidOptionError
 
 ANSWER_COLUMNS = ("answer", "start", "end", "score", "model_version")
 RANK = "rank"
 ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A row of a file as it was read; `problem` says what is wrong with it.
-
-    Attributes:
-        place: Where it is, such as "Line 3".
-        values: Its values by the names of their columns.
-        problem: A sentence, or None.
-    """
-
-    place: str
-    values: Mapping[str, Any]
-    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +55,7 @@ class Columns:
     ranked: bool
 
     def __post_init__(self) -> None:
-        if _key(self.question) == _key(self.context):
+        if folded(self.question) == folded(self.context):
             raise InvalidOptionError(
                 f"The question and the context are both in the column {self.question!r}: name two."
             )
@@ -139,10 +124,10 @@ class Columns:
         if twice:
             raise DataError(f"{file} has two columns {twice[0]!r}: rename one.")
         for wanted in self.wanted:
-            if wanted not in names and len(_alike(names, wanted)) > 1:
+            if wanted not in names and len(alike(names, wanted)) > 1:
                 raise DataError(
                     f"{file} has several columns that may be {wanted!r}: "
-                    f"{', '.join(_alike(names, wanted))}. Name one exactly."
+                    f"{', '.join(alike(names, wanted))}. Name one exactly."
                 )
         clashing = [name for name in self.kept(names) if name in self.own]
         if clashing:
@@ -196,34 +181,10 @@ class Columns:
         return None
 
 
-def find(names: Sequence[str], wanted: str) -> str | None:
-    """Return the column of a name, or, where none has it exactly, in another case.
-
-    Args:
-        names: The names of the columns.
-        wanted: The name to look for.
-
-    Returns:
-        The column's own name, the first of several; None where there is none.
-    """
-    if wanted in names:
-        return wanted
-    return next(iter(_alike(names, wanted)), None)
-
-
 def _found(names: Sequence[str], wanted: str) -> str:
     found = find(names, wanted)
     assert found is not None
     return found
-
-
-def _alike(names: Sequence[str], wanted: str) -> list[str]:
-    return [name for name in names if _key(name) == _key(wanted)]
-
-
-def _key(name: str) -> str:
-    """Return a name without its case, and without what nobody sees, such as a second mark."""
-    return "".join(each for each in name if each.isprintable()).strip().casefold()
 
 
 def _shown(value: Any) -> str:

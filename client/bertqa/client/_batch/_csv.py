@@ -1,106 +1,13 @@
-"""CSV: with commas, semicolons, tabs or bars, strictly, so that no row is swallowed by another."""
+"""Writing CSV, in UTF-8."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from bertqa.client._batch._columns import Columns, Record
-from bertqa.client._batch._text import open_lines
-from bertqa.client._batch._values import as_text
-from bertqa.errors import DataError
-
-COMMA, TAB = ",", "\t"
-# With it Excel names the delimiter; what saves the line again may put it in quotes.
-_HINT = re.compile(r'("?)sep=(\t|[^\s"]?)\1[ \r\n]*', re.IGNORECASE)
-_DELIMITERS = (COMMA, ";", TAB, "|")
-# A context is one field, and may be a book.
-_FIELD_LIMIT = 2**31 - 1
-
-
-class CsvSource:
-    """A CSV file.
-
-    Args:
-        path: The file.
-        name: What to call it in messages.
-        columns: The columns that its first line has to name.
-        delimiter: What most likely separates its fields.
-
-    Raises:
-        DataError: Its first line does not name the columns, or cannot be read.
-    """
-
-    def __init__(self, path: Path, name: str, columns: Columns, delimiter: str = COMMA) -> None:
-        csv.field_size_limit(_FIELD_LIMIT)
-        self._path = path
-        self._name = name
-        with open_lines(path, name) as lines:
-            self._skipped, first, hinted = _beginning(lines)
-            if first.lstrip().startswith('{"'):
-                raise DataError(f"{name} holds JSON, not CSV: let its name end in .jsonl.")
-            self.delimiter = hinted or _delimiter_of(first, columns, delimiter)
-            self.header = self._header(chain([first], lines))
-        columns.check(self.header, name)
-
-    def records(self) -> Iterator[Record]:
-        """Yield the rows.
-
-        Raises:
-            DataError: A quote is not closed, or a row has more or fewer fields than the first line.
-        """
-        with open_lines(self._path, self._name) as lines:
-            content = islice(lines, self._skipped, None)
-            reader = csv.reader(content, delimiter=self.delimiter, strict=True)
-            is_header = True
-            while True:
-                begin = self._skipped + reader.line_num + 1
-                try:
-                    cells = next(reader, None)
-                except csv.Error as error:
-                    end = self._skipped + reader.line_num
-                    raise self._damaged(begin, end, error) from error
-                if cells is None:
-                    return
-                is_blank = len(cells) < 2 and not "".join(cells).strip()
-                if is_header or is_blank:
-                    is_header = False
-                    continue
-                width = len(self.header)
-                if len(cells) < width or "".join(cells[width:]).strip():
-                    raise DataError(
-                        f"{self._name} is damaged: line {begin} has {len(cells)} fields, and the "
-                        f"first line names {width} columns. A field that holds "
-                        f"{self.delimiter!r}, a quote or a line end has to stand in quotes."
-                    )
-                yield Record(f"Line {begin}", dict(zip(self.header, cells, strict=False)))
-
-    def _header(self, lines: Iterator[str]) -> list[str]:
-        reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
-        try:
-            names = next(reader, [])
-        except csv.Error as error:
-            end = self._skipped + reader.line_num
-            raise self._damaged(self._skipped + 1, end, error) from error
-        # Where a table is wider than its text, columns at its end have no name.
-        while len(names) > 1 and not names[-1].strip():
-            del names[-1]
-        return names
-
-    def _damaged(self, begin: int, end: int, error: csv.Error) -> DataError:
-        reason = f"{error} (line {end})"
-        if "end of data" in str(error):
-            reason = "a quote is opened there and not closed"
-        elif "expected after" in str(error):
-            reason += "; a quote within a field in quotes has to be written twice"
-        return DataError(
-            f"{self._name} is damaged in the row that begins at line {begin}: {reason}."
-        )
+from bertqa._data_files import as_text
 
 
 class CsvWriter:
@@ -134,26 +41,3 @@ class CsvWriter:
         csv.writer(line, delimiter=self._delimiter).writerow(cells)
         # What no encoding has, a lone surrogate, is written as its code.
         self._file.write(line.getvalue().encode("utf-8", "backslashreplace"))
-
-
-def _beginning(lines: Iterator[str]) -> tuple[int, str, str | None]:
-    """Return how many lines come before the one that names the columns, that line, and a hint.
-
-    Blank lines may come before it, and the line with which Excel names the delimiter.
-    """
-    skipped, hinted = 0, None
-    for line in lines:
-        if hint := _HINT.fullmatch(line):
-            hinted = hint[2] or None
-        elif line.strip():
-            return skipped, line, hinted
-        skipped += 1
-    return skipped, "", hinted
-
-
-def _delimiter_of(line: str, columns: Columns, likely: str) -> str:
-    """Return the delimiter with which the first line names the columns, else the most of them."""
-    candidates = sorted(_DELIMITERS, key=lambda each: each != likely)
-    names = {each: next(csv.reader([line], delimiter=each), []) for each in candidates}
-    fitting = [each for each in candidates if not columns.missing(names[each])]
-    return fitting[0] if fitting else max(candidates, key=lambda each: len(names[each]))

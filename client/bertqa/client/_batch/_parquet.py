@@ -1,84 +1,14 @@
-"""Parquet, where pyarrow is installed; columns that are not plain pass through as they are."""
+"""Writing Parquet; columns that are not plain pass through as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from bertqa._data_files import import_pyarrow
-from bertqa._reason import reason_of
-from bertqa.client._batch._columns import Columns, Record
-from bertqa.client._batch._values import as_text
-from bertqa.errors import DataError
+from bertqa._data_files import as_text, import_pyarrow
 
 _BATCH = 1024
 _INT64 = 2**63
-
-
-class ParquetSource:
-    """A Parquet file.
-
-    Args:
-        path: The file.
-        name: What to call it in messages.
-        columns: The columns that it has to have.
-
-    Raises:
-        DataError: It cannot be read, lacks a column, or pyarrow is not installed.
-    """
-
-    def __init__(self, path: Path, name: str, columns: Columns) -> None:
-        self._arrow = import_pyarrow(name)
-        self._path = path
-        self._name = name
-        try:
-            with self._arrow.parquet.ParquetFile(path) as file:
-                self.schema = file.schema_arrow
-        except (OSError, ValueError, self._arrow.ArrowException) as error:
-            raise self._unreadable(error) from error
-        self.header: list[str] = self.schema.names
-        columns.check(self.header, name)
-
-    def records(self) -> Iterator[Record]:
-        """Yield the rows.
-
-        Raises:
-            DataError: The file is damaged.
-        """
-        types = self._arrow.types
-        number = 0
-        try:
-            with self._arrow.parquet.ParquetFile(
-                self._path, page_checksum_verification=True
-            ) as file:
-                for batch in file.iter_batches(_BATCH):
-                    columns = [
-                        _scalars(column) if _is_special(column.type, types) else column.to_pylist()
-                        for column in batch.columns
-                    ]
-                    for values in zip(*columns, strict=True):
-                        number += 1
-                        yield Record(f"Row {number}", dict(zip(self.header, values, strict=True)))
-        except (OSError, ValueError, self._arrow.ArrowException) as error:
-            raise self._unreadable(error, f" after row {number}") from error
-
-    def _unreadable(self, error: Exception, place: str = "") -> DataError:
-        return DataError(
-            f"{self._name} cannot be read as Parquet{place}: it is damaged, cut short or of "
-            "another kind.",
-            detail=reason_of(error),
-        )
-
-
-def _is_special(kind: Any, types: Any) -> bool:
-    """Return whether Python has no value for each of a type's, which then stay those of Arrow."""
-    plain = (types.is_string, types.is_large_string, types.is_boolean, types.is_integer)
-    return not any(is_kind(kind) for is_kind in (*plain, types.is_float64, types.is_null))
-
-
-def _scalars(column: Any) -> list[Any]:
-    return [value if value.is_valid else None for value in column]
 
 
 class ColumnTypes:

@@ -14,21 +14,25 @@ from pathlib import Path
 from typing import IO, Any, Unpack
 
 from bertqa import _checks
-from bertqa._data_files import STANDARD_STREAM, standard
+from bertqa._data_files import (
+    STANDARD_STREAM,
+    DataAddress,
+    Format,
+    Kind,
+    Source,
+    is_stream,
+    opened,
+    standard,
+)
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._reason import reason_of
 from bertqa.client._batch._columns import ANSWER_COLUMNS, ERROR, RANK, Columns, Row
 from bertqa.client._batch._formats import (
-    Format,
-    Kind,
-    Source,
     Writer,
     check_name,
-    format_of,
-    is_stream,
-    opened,
     types_of,
     writing,
+    written_format,
 )
 from bertqa.client._batch._journal import Done, Journal, alone, journal_line
 from bertqa.client._options import AskOptions, check_options
@@ -76,8 +80,10 @@ def answer_file(
 ) -> BatchReport:
     """Answer each row of a file of questions and contexts.
 
-    The file is CSV (with commas, semicolons, tabs or bars), JSON Lines, each also with gzip, or
-    Parquet. It is read whole before the first question: a damaged file is refused with the line.
+    The file is CSV (with commas, semicolons, tabs or bars), JSON Lines, a JSON list or SQuAD's own
+    JSON, each also with gzip, or Parquet; a directory of data or a data set of the Hugging Face hub
+    is read as `bertqa.evaluation.read_squad` reads it. All is read before the first question: a
+    damaged file is refused with the line.
 
     The output has the input's columns except the context, then the answer's, then `error`, which
     says what is wrong with a bad row; such a row does not end the run. Rows that are done are kept
@@ -86,8 +92,8 @@ def answer_file(
 
     Args:
         client: Answers the questions.
-        source: The input: `.csv`, `.tsv`, `.jsonl`, `.ndjson`, one of these and `.gz`, `.parquet`,
-            or `-` for standard input.
+        source: The input: `.csv`, `.tsv`, `.json`, `.jsonl`, `.ndjson`, one of these and `.gz`,
+            `.parquet`, a directory or a data set of the hub, or `-` for standard input.
         target: The output. Its name decides the format as that of the input does; another name has
             the format of the input. It is never overwritten. `-` is standard output, where rows
             appear as they are answered, and nothing is kept to resume.
@@ -109,6 +115,7 @@ def answer_file(
         BertQAError: What `QAClient.answer_many` raises where the server is at fault; the message
             says how many rows are done.
     """
+    named = source
     source = standard(_checks.path("source", source), "stdin", 0)
     target = standard(_checks.path("target", target), "stdout", 1)
     top_k = _COUNT("top_k", top_k)
@@ -120,8 +127,12 @@ def answer_file(
     streams = is_stream(target)
     if not streams:
         _check_target(target)
-    with opened(source, columns) as (table, own_format):
-        written = format_of(target) or own_format
+    is_typed = isinstance(named, str) and str(source) != STANDARD_STREAM
+    address = DataAddress.parse(str(named)) if is_typed else DataAddress(str(source))
+    with opened(address, columns.wanted) as (table, own_format):
+        if table.header is not None:
+            columns.check(table.header, table.name)
+        written = written_format(target, own_format)
         contents = _look_at(table, columns, source, typed=written.kind is Kind.PARQUET)
         run = _Run(client, table, columns, top_k, options, contents.rows, _name_of(source))
         if streams:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from bertqa._data_files import GZIP_FAULTS, encoding_of, unpacked
+from bertqa._data_files._files import GZIP_FAULTS, encoding_of, unpacked
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
 

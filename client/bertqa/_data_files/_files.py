@@ -1,4 +1,4 @@
-"""Files of data: the standard streams, gzip, Parquet where pyarrow is installed, other kinds."""
+"""What all files of data share: the standard streams, gzip, encodings, and what is no data."""
 
 from __future__ import annotations
 

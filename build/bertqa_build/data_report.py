@@ -1,0 +1,115 @@
+"""What a recipe's data are, in sentences, before a model learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bertqa.evaluation import SquadDataset
+from bertqa_build.data import Labels, TrainingWindows
+from bertqa_build.recipe import Recipe
+from bertqa_build.recipe_data import RecipeData
+from bertqa_build.stages import calibration_windows, stage_windows
+
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one stage of a build reads.
+
+    Attributes:
+        purpose: What for, such as "Calibrate".
+        labels: What became of the questions' answers; their windows are all that there are.
+        used: How many windows are drawn of them; 0 where questions are asked, as in an evaluation.
+    """
+
+    purpose: str
+    labels: Labels
+    used: int
+
+    @property
+    def sentences(self) -> Iterator[str]:
+        """The part in a sentence, and one more for each kind of question that teaches nothing."""
+        labels = self.labels
+        windows = ""
+        if self.used:
+            of_all = f" of {labels.windows}" if self.used != labels.windows else ""
+            windows = f", {self.used}{of_all} windows"
+        yield (
+            f"{self.purpose}: {_count(labels.questions, 'question')}{windows}, "
+            f"{labels.without_answer} without an answer"
+        )
+        if labels.dropped:
+            yield (
+                f"{self.purpose}: left out {_count(len(labels.dropped), 'question')} whose whole "
+                f"answer the tokenizer drops ({_names(labels.dropped)})"
+            )
+        if labels.cut:
+            yield (
+                f"{self.purpose}: no window holds the whole answer of "
+                f"{_count(len(labels.cut), 'question')} ({_names(labels.cut)}): it is longer than "
+                "what two windows share, or than a window. A larger doc_stride helps"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what goes into JSON output."""
+        return {"purpose": self.purpose, **asdict(self.labels), "used_windows": self.used}
+
+
+def parts_of(recipe: Recipe, data: RecipeData, tokenizer_json: str) -> list[Part]:
+    """Cut a recipe's data into windows, which are kept for the stages, and count them.
+
+    Args:
+        recipe: The recipe.
+        data: Its data.
+        tokenizer_json: The text of the tokenizer's `tokenizer.json`.
+
+    Returns:
+        A part for each stage that learns, and the evaluation.
+
+    Raises:
+        DataError: The data cannot be used.
+    """
+    parts = []
+    if recipe.finetune is not None:
+        parts.append(
+            _part("Fine-tune", stage_windows(recipe, data, tokenizer_json, recipe.finetune))
+        )
+    if recipe.makes_int8:
+        parts.append(_part("Calibrate", calibration_windows(recipe, data, tokenizer_json)))
+        if recipe.qat is not None:
+            windows = stage_windows(recipe, data, tokenizer_json, recipe.qat)
+            parts.append(_part("Train in INT8", windows))
+    return [*parts, Part("Evaluate", _labels(data.evaluation), 0)]
+
+
+def sentences_of(data: RecipeData, parts: list[Part]) -> Iterator[str]:
+    """Yield what a user has to know of a recipe's data.
+
+    Args:
+        data: The data.
+        parts: What `parts_of` returned.
+    """
+    for part in parts:
+        yield from part.sentences
+    yield from (each.rstrip(".") for each in data.warnings)
+    if data.overlap.sentence:
+        yield data.overlap.sentence.rstrip(".")
+
+
+def _part(purpose: str, windows: TrainingWindows) -> Part:
+    return Part(purpose, windows.labels, len(windows))
+
+
+def _labels(dataset: SquadDataset) -> Labels:
+    return Labels(len(dataset), without_answer=sum(each.is_impossible for each in dataset))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

@@ -1,0 +1,38 @@
+"""The one reader of questions: files of every format, directories of data, and the hub's."""
+
+from bertqa._data_files._address import DataAddress
+from bertqa._data_files._csv import COMMA, TAB
+from bertqa._data_files._datasets import splits_of
+from bertqa._data_files._files import STANDARD_STREAM, import_pyarrow, standard
+from bertqa._data_files._opening import Format, Kind, format_of, is_stream, opened
+from bertqa._data_files._parquet import ParquetSource
+from bertqa._data_files._records import Record, Source, alike, find, folded
+from bertqa._data_files._squad_json import Fields, flattened, names_of
+from bertqa._data_files._values import as_plain, as_text, python_value
+
+__all__ = [
+    "COMMA",
+    "STANDARD_STREAM",
+    "TAB",
+    "DataAddress",
+    "Fields",
+    "Format",
+    "Kind",
+    "ParquetSource",
+    "Record",
+    "Source",
+    "alike",
+    "as_plain",
+    "as_text",
+    "find",
+    "flattened",
+    "folded",
+    "format_of",
+    "import_pyarrow",
+    "is_stream",
+    "names_of",
+    "opened",
+    "python_value",
+    "splits_of",
+    "standard",
+]

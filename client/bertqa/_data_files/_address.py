@@ -1,0 +1,102 @@
+"""Where questions are: a file, a directory of data, or a data set of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertqa import _hub
+from bertqa._data_files._files import STANDARD_STREAM
+from bertqa.errors import DataError
+
+_FILES = re.compile(r"\.(?:csv|tsv|json|jsonl|ndjson|parquet|gz|txt|arrow|xlsx)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class DataAddress:
+    """Where questions are.
+
+    Attributes:
+        place: The path of a file or a directory, or the name of a data set of the hub.
+        revision: A branch, a tag or a commit of the hub, None for the newest.
+        config: The configuration, where a data set has several.
+        split: The split, None where there is one only, or where the reader chooses.
+        is_local: Whether `place` is a path.
+    """
+
+    place: str
+    revision: str | None = None
+    config: str | None = None
+    split: str | None = None
+    is_local: bool = True
+
+    @property
+    def path(self) -> Path:
+        """The path of a file or a directory."""
+        return Path(self.place)
+
+    @property
+    def description(self) -> str:
+        """What to call it in messages."""
+        revision = f"@{self.revision}" if self.revision else ""
+        parts = "/".join(part for part in (self.config, self.split) if part)
+        return f"{self.place}{revision}{f' ({parts})' if parts else ''}"
+
+    @property
+    def name(self) -> str:
+        """What to call its questions: the name of a file, or the description of a data set."""
+        return self.path.name if self.is_local and self.path.is_file() else self.description
+
+    @classmethod
+    def parse(cls, text: str, directory: Path = Path()) -> DataAddress:
+        """Read an address as people type it.
+
+        Args:
+            text: A path, also with `:SPLIT` or `:CONFIG/SPLIT` where it is a directory, or
+                `ID[@REVISION][:SPLIT]` of the hub. What is there is taken as a path.
+            directory: What a relative path starts from.
+
+        Raises:
+            DataError: There is no such file, and the hub has no names of this form; or a directory
+                is empty.
+        """
+        whole = directory / Path(text).expanduser()
+        if text == STANDARD_STREAM:
+            return cls(text)
+        if exists(whole):
+            return cls(str(_with_data(whole)))
+        head, _, tail = text.partition(":")
+        parts = tail.rpartition("/")
+        config, split = parts[0] or None, parts[2] or None
+        inner = directory / Path(head).expanduser()
+        if tail and exists(inner):
+            if not inner.is_dir():
+                raise DataError(f"{inner} is a file, and has no split {tail!r}: leave it out.")
+            return cls(str(_with_data(inner)), None, config, split)
+        name, at, revision = head.partition("@")
+        if at and not revision:
+            raise DataError(f"{text!r} names no revision after the @.")
+        if "://" in text:
+            raise DataError(f"{text} is a URL, which is not read: download it and name the file.")
+        if not _hub.ID.fullmatch(name) or _FILES.fullmatch(Path(name).suffix):
+            raise DataError(f"The file {inner if tail else whole} does not exist.")
+        return cls(name, revision or None, config, split, is_local=False)
+
+
+def exists(path: Path) -> bool:
+    """Return whether something has a path, be it a link that leads nowhere.
+
+    Args:
+        path: The path.
+    """
+    try:
+        return path.is_symlink() or path.exists()
+    except (OSError, ValueError):  # It is too long, or holds a NUL.
+        return False
+
+
+def _with_data(path: Path) -> Path:
+    if path.is_dir() and not any(path.iterdir()):
+        raise DataError(f"{path} is an empty directory, without data.")
+    return path

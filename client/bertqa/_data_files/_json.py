@@ -1,0 +1,135 @@
+"""JSON: a document in the manner of SQuAD or a list of records, and JSON Lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bertqa._data_files._files import GZIP_FAULTS, encoding_of, unpacked
+from bertqa._data_files._records import Record
+from bertqa._data_files._squad_json import flattened, is_nested
+from bertqa._data_files._text import open_lines
+from bertqa._reason import reason_of
+from bertqa.errors import DataError
+
+
+class JsonSource:
+    """A file with one JSON document, or, whatever it is called, with an object a line.
+
+    Args:
+        path: The file.
+        name: What to call it in messages.
+    """
+
+    header = None
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path = path
+        self.name = name
+
+    def records(self) -> Iterator[Record]:
+        """Yield the questions.
+
+        Raises:
+            DataError: The file cannot be read, or is not in the manner of SQuAD.
+        """
+        return flattened(self._document, self.name)
+
+    @cached_property
+    def _document(self) -> Any:
+        text = self._text()
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            if error.msg == "Extra data" and error.lineno > 1:
+                return self._lines(text)
+            raise DataError(
+                f"{self.name} is not valid JSON: {error.msg} at line {error.lineno}, column "
+                f"{error.colno}."
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{self.name} is not valid JSON in UTF-8: {error}.") from error
+
+    def _text(self) -> str:
+        try:
+            with self._path.open("rb") as raw, unpacked(raw, self.name) as file:
+                content = file.read()
+        except GZIP_FAULTS as error:
+            raise DataError(
+                f"{self.name} is damaged: its compressed data are cut short or changed ({error})."
+            ) from error
+        except OSError as error:
+            raise DataError(f"{self.name} cannot be read: {reason_of(error)}.") from error
+        try:
+            return content.decode(encoding_of(content))
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.name} is not valid JSON in UTF-8: {error}.") from error
+
+    def _lines(self, text: str) -> list[Any]:
+        """Return the objects, one a line; a line separator of Unicode may stand within one."""
+        records = []
+        for number, line in enumerate(text.split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                records.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise DataError(
+                    f"{self.name} is not valid JSON Lines: line {number}: {error}."
+                ) from error
+        return records
+
+
+class JsonLinesSource:
+    """A file of JSON Lines.
+
+    Args:
+        path: The file.
+        name: What to call it in messages.
+    """
+
+    header = None
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path = path
+        self.name = name
+
+    def records(self) -> Iterator[Record]:
+        """Yield the lines; one that is not a JSON object has a problem.
+
+        Raises:
+            DataError: The file is one JSON array.
+        """
+        with open_lines(self._path, self.name) as lines:
+            filled = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+            for place, (number, line) in enumerate(filled):
+                if not place:
+                    _refuse_json_array(line, self.name)
+                record = _record(f"Line {number}", line)
+                if is_nested(record.values):
+                    yield from flattened(record.values, self.name)
+                else:
+                    yield record
+
+
+def _refuse_json_array(line: str, name: str) -> None:
+    if line.lstrip().startswith("["):
+        raise DataError(
+            f"{name} is a JSON array, not JSON Lines: write each of its objects as a line, as "
+            "jq -c '.[]' does, or let its name end in .json."
+        )
+
+
+def _record(place: str, line: str) -> Record:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        return Record(place, {}, f"{place} is not valid JSON: {error.msg} at column {error.colno}.")
+    except (ValueError, RecursionError) as error:
+        return Record(place, {}, f"{place} is not valid JSON: {error}.")
+    if not isinstance(values, dict):
+        return Record(place, {}, f"{place} is not a JSON object.")
+    return Record(place, values)
