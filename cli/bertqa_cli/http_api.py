@@ -45,9 +45,14 @@ class HttpApiFlags:
         str | None, _option("The address that the HTTP API listens on.", show_default=False)
     ] = None
     http_port: Annotated[
-        int,
-        _option("The port of the HTTP API.", click_type=Whole(min=1, max=65535), metavar="N"),
-    ] = 8080
+        int | None,
+        _option(
+            "The port of the HTTP API; 8080 if left out, or the next one that is free.",
+            click_type=Whole(min=1, max=65535),
+            metavar="N",
+            show_default=False,
+        ),
+    ] = None
     workers: Annotated[
         int,
         _option("Processes of the HTTP API.", click_type=Whole(min=1, max=256), metavar="N"),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
-from contextlib import closing
-from typing import Any
+from contextlib import ExitStack
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bertqa._reason import reason_of
 from bertqa_serve.errors import PortInUseError
+from bertqa_serve.http_api.options import HTTP_PORT
 
 # How long the head of a request may take to arrive, and a new connection may be silent.
 HEAD_SECONDS = 15.0
 # How long what was sent may stay unread.
 UNREAD_SECONDS = 60.0
 _BACKLOG = 2048
+_PORTS_TRIED = 100
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -57,22 +59,38 @@ class PatientProtocol(HttpToolsProtocol):
             self._waiting = None
 
 
-def listener(host: str, port: int) -> socket.socket:
+def listener(host: str, port: int | None) -> socket.socket:
     """Return a socket that listens, for any number of processes.
 
     Args:
         host: The address to listen on.
-        port: The port; 0 takes a free one.
+        port: The port; 0 takes any that is free, None 8080 or the next one that is free.
 
     Raises:
         PortInUseError: Another process listens there, or the address cannot be used.
     """
-    opened: Any = None
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        opened = socket.socket(family, kind, protocol)
+    ports = range(HTTP_PORT, HTTP_PORT + _PORTS_TRIED) if port is None else [port]
+    for tried in ports:
+        try:
+            return _listening(host, tried)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and tried != ports[-1]:
+                continue
+            raise PortInUseError(
+                f"Port {tried} on {host} cannot be used for the HTTP API: {reason_of(error)}. "
+                "Choose another one with --http-port, or leave the HTTP API out with "
+                "--no-http-api.",
+                detail=str(error),
+            ) from error
+    raise AssertionError
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with ExitStack() as stack:
+        opened = stack.enter_context(socket.socket(family, kind, protocol))
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             # Connections have it from here. A client that never reads holds its answers no longer.
@@ -80,15 +98,5 @@ def listener(host: str, port: int) -> socket.socket:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         opened.bind(address)
         opened.listen(_BACKLOG)
-        opened.set_inheritable(True)
-    except OSError as error:
-        if opened is not None:
-            with closing(opened):
-                pass
-        raise PortInUseError(
-            f"Port {port} on {host} cannot be used for the HTTP API: {reason_of(error)}. Choose "
-            "another one with --http-port, or leave the HTTP API out with --no-http-api.",
-            detail=str(error),
-        ) from error
-    found: socket.socket = opened
-    return found
+        stack.pop_all()
+        return opened

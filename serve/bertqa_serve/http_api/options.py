@@ -35,7 +35,7 @@ class HttpApiOptions:
     Attributes:
         client: The arguments of the `AsyncQAClient` that answers, such as `url` and `token`.
         host: The address to listen on.
-        port: The port; 0 takes a free one.
+        port: The port; 0 takes any that is free, None 8080 or the next one that is free.
         workers: Processes that answer; each has connections of its own.
         places: How many requests of each process are answered or wait at once; more are refused.
         body_bytes: The longest body of a request.
@@ -52,7 +52,7 @@ class HttpApiOptions:
 
     client: Mapping[str, Any] = field(repr=False)
     host: str = LOOPBACK
-    port: int = HTTP_PORT
+    port: int | None = None
     workers: int = 1
     places: int = 1024
     body_bytes: int = 16 * 1024 * 1024
