@@ -145,6 +145,21 @@ class HttpApiFlags:
                 "--shadow needs --record, the file for what it answers.", status=Status.USAGE
             )
 
+    def check(self, host: str) -> None:
+        """Check what can be checked before a server is started for the HTTP API.
+
+        Args:
+            host: The address to listen on, where none was named.
+
+        Raises:
+            InvalidOptionError: A value is not valid.
+            PortInUseError: Another process listens on the port.
+        """
+        from bertqa_serve.http_api.connections import listener
+
+        options = self.options({}, host)
+        listener(options.host, options.port).close()
+
     def options(self, client: Mapping[str, Any], host: str = "127.0.0.1") -> HttpApiOptions:
         """Return the options of the HTTP API.
 

@@ -122,7 +122,6 @@ def serve(
     context = click.get_current_context()
     if context.invoked_subcommand:
         return
-    from bertqa_serve.http_api import http_api_beside
     from bertqa_serve.launcher import dry_run as command_of
     from bertqa_serve.launcher import serve as serve_repository
     from bertqa_serve.options import ServeOptions
@@ -165,6 +164,8 @@ def serve(
             "model": model,
             "traffic": "auto",
         }
+        from bertqa_serve.http_api import http_api_beside
+
         with http_api_beside(http.options(client, host)) as (address, check):
             on_ready(server, address)
             yield check
@@ -192,6 +193,8 @@ def serve(
         command = command_of(options, log=log)
         print_json(command) if json else print_text(shlex.join(command))
         return
+    if with_http_api:
+        http.check(host)
     with warming_up:
         serve_repository(
             options,

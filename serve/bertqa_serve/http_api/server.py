@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from bertqa.errors import BertQAError
@@ -28,6 +31,8 @@ from bertqa_serve.http_api.connections import PatientProtocol, listener
 from bertqa_serve.http_api.logs import log_to_stderr
 from bertqa_serve.http_api.metrics import MULTIPROCESS
 from bertqa_serve.http_api.options import HttpApiOptions
+
+logger = logging.getLogger(__name__)
 
 _START_SECONDS = 60.0
 _END_SECONDS = 5.0
@@ -103,7 +108,11 @@ def http_api_beside(options: HttpApiOptions) -> Iterator[tuple[str, Callable[[],
 def _run_beside(options: HttpApiOptions, opened: socket.socket, ready: Connection) -> None:
     os.setsid()  # Ctrl-C is for the parent, which then ends this process.
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _run(options, opened, None, lambda: ready.send(True))
+    try:
+        _run(options, opened, None, lambda: ready.send(True))
+    except BertQAError as error:
+        logger.error("%s", error)
+        sys.exit(1)
 
 
 def _end_with_parent() -> None:
@@ -132,15 +141,18 @@ def _run(
         return
     with tempfile.TemporaryDirectory(prefix="bertqa-metrics-") as directory:
         os.environ[MULTIPROCESS] = directory
+        workers = _Workers(uvicorn_config(partial(_worker, options), options), [opened], on_ready)
         try:
-            _Workers(uvicorn_config(partial(_worker, options), options), [opened], on_ready).run()
+            workers.run()
         finally:
             del os.environ[MULTIPROCESS]
+        if any(each.exitcode == STARTUP_FAILURE for each in workers.processes):
+            raise ServerDiedError("A process of the HTTP API could not start; see its log above.")
 
 
 def _worker(options: HttpApiOptions) -> ASGIApp:
     log_to_stderr(options.log_level)
-    return create_app(options)
+    return create_app(options, on_failure=lambda error: logger.error("%s", error))
 
 
 def uvicorn_config(application: Callable[[], ASGIApp], options: HttpApiOptions) -> uvicorn.Config:
@@ -153,6 +165,8 @@ def uvicorn_config(application: Callable[[], ASGIApp], options: HttpApiOptions) 
     return uvicorn.Config(
         application,
         factory=True,
+        # The loop that the client is tested in, whatever else is installed.
+        loop="asyncio",
         http=PatientProtocol,
         ws="none",
         lifespan="on",
