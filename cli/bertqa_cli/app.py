@@ -35,6 +35,7 @@ from bertqa_cli.verbs import (
     publish,
     pull,
     serve,
+    serve_http_api,
     switch,
     version_life,
     versions,
@@ -75,8 +76,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(cls=build.BuildVerb)(build.build)
-for verb in (init, serve, ask, evaluate, compare, publish, pull, switch, inspect):
+for verb in (init, ask, evaluate, compare, publish, pull, switch, inspect):
     app.command(cls=Verb)(getattr(verb, verb.__name__.rpartition(".")[2]))
+servers = typer.Typer(cls=serve.ServeGroup, invoke_without_command=True)
+servers.callback()(serve.serve)
+servers.command("http-api", cls=Verb)(serve_http_api.serve_http_api)
+app.add_typer(servers, name="serve")
 lists = typer.Typer(cls=VerbGroup, invoke_without_command=True)
 lists.callback()(versions.versions)
 for below in (version_life.show, version_life.diff, version_life.delete):
