@@ -116,6 +116,7 @@ def plan(
     *,
     model: str = MODEL_NAME,
     allow_leakage: bool = False,
+    strict: bool = False,
     on_progress: OnProgress = ignore,
 ) -> Plan:
     """Say what a build would do, and how long it would take; nothing is written.
@@ -126,6 +127,7 @@ def plan(
         work_dir: Where unfinished work would be kept.
         model: The name of the model.
         allow_leakage: Whether questions may be both learnt from and evaluated on.
+        strict: Whether a latency table of another machine is refused.
         on_progress: Called with each stage.
 
     Returns:
@@ -136,7 +138,7 @@ def plan(
         DataError: The recipe's data cannot be read.
         QualityGateError: A version that is published already does not pass the gate.
     """
-    build = _Build(recipe, repository, work_dir, model, False, allow_leakage, False, on_progress)
+    build = _Build(recipe, repository, work_dir, model, False, allow_leakage, strict, on_progress)
     return build.plan()
 
 
@@ -224,6 +226,7 @@ class _Build:
             self.checkpoint,
             model,
             table,
+            plan.source.is_of_this_machine,
             self.folder,
             self._callbacks,
             self.on_progress,
@@ -256,11 +259,16 @@ class _Build:
         present = {name: built.version for name, built in found.items() if built is not None}
         parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
         room = room_of(self.recipe, self.checkpoint.model)
+        plan = self._pruning(fp32_print)
+        made = iter(self._find_pruned(plan))
+        members = plan.members if plan else ()
+        pruned = {each.step.speedup: None not in (next(made), next(made)) for each in members}
+        pruning = plan.description(self.on_progress) if plan else None
         if len(present) < len(prints):
             require_room(room, self.folder, self.repository.root)
         self._report("Timing the model for some seconds")
-        look = Look(self.recipe, self.data, self.checkpoint, tuple(parts), present, room)
-        return plan_of(look)
+        known = tuple(parts), present, room, pruning, pruned
+        return plan_of(Look(self.recipe, self.data, self.checkpoint, *known))
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""
