@@ -88,10 +88,12 @@ class RecipeData:
     def overlap(self) -> Overlap:
         """What the evaluation and what is learnt from have in common."""
         recipe = self.recipe
-        used = self.questions(recipe.data.train)
-        if recipe.makes_int8:
-            used += self.questions(recipe.data.calibration)
-        return Overlap.between(self.evaluation, used)
+        is_trained = recipe.finetune or (recipe.makes_int8 and recipe.qat)
+        sources = [
+            *(recipe.data.train if is_trained else ()),
+            *(recipe.calibration if recipe.makes_int8 else ()),
+        ]
+        return Overlap.between(self.evaluation, self.questions(sources))
 
     @property
     def _trained(self) -> list[SquadQuestion]:
