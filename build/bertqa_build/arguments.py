@@ -11,6 +11,7 @@ from torch import nn
 from transformers import Trainer, TrainingArguments, get_scheduler
 
 from bertqa_build.errors import TrainingError
+from bertqa_build.quiet import quiet
 
 _HEADS_OF_GENERATORS = "it is for models that write texts"
 _SHARDS = (
@@ -39,6 +40,9 @@ _COPIED = (
     f"{_HOOKS} copies the model to another device; start the training with torchrun, or show it "
     "one GPU with CUDA_VISIBLE_DEVICES"
 )
+
+_SMALLEST_IN_BLOCKS = (64, 64)
+"""The shape of a parameter whose moments are not too few for an optimiser of 8 or 4 bits."""
 
 REFUSED: Mapping[str, tuple[Callable[[TrainingArguments], Any], str]] = {
     "bf16_full_eval": (lambda args: args.bf16_full_eval, _ROUNDS),
@@ -96,12 +100,18 @@ def is_quantized(model: nn.Module) -> bool:
 
 
 def _require_optimizer(args: TrainingArguments, model: nn.Module) -> None:
-    """Make an optimiser and a schedule of one parameter, as the training will of its own."""
+    """Take a step of one parameter, with the optimiser and the schedule of the training."""
     try:
         kind, settings = Trainer.get_optimizer_cls_and_kwargs(args, model)  # type: ignore[arg-type]
         if "params" in settings or "model" in settings or "optimizer_dict" in settings:
-            raise ValueError(f"optim {args.optim} works on layers of its own choice")
-        optimizer = kind([nn.Parameter(torch.zeros(1))], **settings)
+            raise ValueError(f"optim {_value(args.optim)} works on layers of its own choice")
+        weight = nn.Parameter(torch.zeros(_SMALLEST_IN_BLOCKS, device=args.device))
+        weight.grad = torch.zeros_like(weight)
+        optimizer = kind([weight], **settings)
+        if hasattr(optimizer, "train"):  # the form that accelerate gives some before a step
+            optimizer.train()
+        with quiet():
+            optimizer.step()
         get_scheduler(
             args.lr_scheduler_type,
             optimizer=optimizer,
@@ -110,9 +120,10 @@ def _require_optimizer(args: TrainingArguments, model: nn.Module) -> None:
             scheduler_specific_kwargs=args.lr_scheduler_kwargs,  # type: ignore[arg-type]
         )
     except Exception as error:  # whatever a library says that is missing or does not know it
+        reason = str(error).partition("\n")[0]
         raise TrainingError(
             f"The training cannot begin with optim {_value(args.optim)} and lr_scheduler_type "
-            f"{_value(args.lr_scheduler_type)}: {error}",
+            f"{_value(args.lr_scheduler_type)}: {reason}",
             detail=str(error),
         ) from error
 

@@ -25,6 +25,10 @@ from bertqa_build.tokenizer_file import TOKENIZER_FILES, load_tokenizer
 _PACKAGE_PREFIX = "pypi:"
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _ADAPTER_PREFIX = "base_model.model."
+_MISFIT = (
+    "The adapter {} does not fit {}. Name one that was trained on it, or leave `adapter:` out of "
+    "the recipe (`--set adapter=null`)."
+)
 _FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", *TOKENIZER_FILES]
 
 
@@ -86,7 +90,7 @@ def load_checkpoint(
     revision = _revision(folder)
     description = f"{source.partition('@')[0]}@{revision}" if revision else source
     if adapter is not None:
-        model, merged = _merge_adapter(model, adapter)
+        model, merged = _merge_adapter(model, adapter, source)
         missing -= merged
         description = f"{description} + {adapter.name}"
     body = sorted(name for name in missing if name.partition(".")[0] not in family.head)
@@ -157,7 +161,9 @@ def _locate_package(name: str) -> Path:
     raise MissingCheckpointError(f"The Python package {name} contains no checkpoint.")
 
 
-def _merge_adapter(model: PreTrainedModel, adapter: Path) -> tuple[PreTrainedModel, set[str]]:
+def _merge_adapter(
+    model: PreTrainedModel, adapter: Path, source: str
+) -> tuple[PreTrainedModel, set[str]]:
     """Merge a LoRA adapter into a model, and return the tensors' names that it contains."""
     for name in _ADAPTER_FILES:
         if not (adapter / name).is_file():
@@ -189,12 +195,11 @@ def _merge_adapter(model: PreTrainedModel, adapter: Path) -> tuple[PreTrainedMod
             adapted = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu")
             expected = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"The adapter {adapter} does not fit its source.", detail=str(error)
-        ) from error
+        reason = f"no tensor is named {error}" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(_MISFIT.format(adapter, source), detail=reason) from error
     if found != expected:
         raise CheckpointError(
-            f"The adapter {adapter} does not fit its source: see {min(found ^ expected)}."
+            _MISFIT.format(adapter, source), detail=f"see {min(found ^ expected)}"
         )
     merged = adapted.merge_and_unload().requires_grad_(True).eval()
     return merged, {name.removeprefix(_ADAPTER_PREFIX) for name in found}

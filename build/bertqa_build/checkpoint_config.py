@@ -16,6 +16,15 @@ ADAPTER_CONFIG_FILE = "adapter_config.json"
 LABELS = 2
 """The start and the end."""
 
+_WITHOUT_EFFECT = {
+    "return_dict": True,
+    "torchscript": False,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "chunk_size_feed_forward": 0,
+}
+"""Settings that say how a model is called, not what it computes, and the values that run."""
+
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -49,6 +58,9 @@ def read_config(folder: Path, source: str, max_seq_len: int) -> Any:
             f"max_seq_len is {max_seq_len}, but the checkpoint {source} has only {len(positions)} "
             "positions for tokens."
         )
+    for name, value in _WITHOUT_EFFECT.items():
+        if getattr(config, name, value) != value:
+            setattr(config, name, value)
     if config.num_labels != LABELS:
         config.num_labels = LABELS
     return config

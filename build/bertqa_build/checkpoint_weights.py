@@ -36,6 +36,9 @@ _SMALL = 100_000_000
 _DOUBLES = frozenset({"F64", torch.float64})
 _POSITIONS = "position_ids"
 
+_WRAPPERS = {r"^(module|_orig_mod)\.": ""}
+"""What DataParallel and torch.compile put before the names of a model's tensors."""
+
 _OTHER_HEADS = frozenset(
     {
         "classifier",
@@ -262,7 +265,7 @@ def _types(path: Path, source: str) -> dict[str, Any]:
                 return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
         state = torch.load(path, map_location="meta", weights_only=True)
         for name, tensor in state.items():
-            if not isinstance(name, str) or tensor.layout != torch.strided:
+            if not isinstance(name, str) or not _is_dense(tensor):
                 raise TypeError(f"{name!r} is not the name of a dense tensor")
         return {name: tensor.dtype for name, tensor in state.items()}
     except SafetensorError as error:
@@ -280,6 +283,10 @@ def _types(path: Path, source: str) -> dict[str, Any]:
         ) from error
 
 
+def _is_dense(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided
+
+
 def _load(
     family: Family, config: Any, folder: Path, source: str
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
@@ -293,6 +300,7 @@ def _load(
                 local_files_only=True,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                key_mapping=_WRAPPERS,
             )
     except Exception as error:  # whatever transformers makes of foreign settings
         raise CheckpointError(

@@ -15,6 +15,8 @@ from bertqa_build.plots import QUIET, Bar, Colour, Group, bar_chart, draw
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from bertqa_build.sensitivity import Sensitivity
+
 _LAYER = re.compile(r".*\blayer\.(\d+)\.(?:attention\.self\b\W*)?")
 _OTHER = "outside the layers"
 _HEADING_ROWS = 2
@@ -163,6 +165,36 @@ def ranges(inspection: Inspection, *, standalone: bool = False) -> str:
         axis.margins(x=0.2, y=0.005)
 
     return draw(paint, [len(inspection.ranges)], standalone=standalone)
+
+
+def sensitivity(found: Sensitivity, *, standalone: bool = False) -> str:
+    """Draw what each quantised layer costs: F1, and its share of the error of the logits.
+
+    Args:
+        found: What was measured.
+        standalone: Whether the SVG is a file of its own.
+
+    Returns:
+        An SVG.
+    """
+    layers = found.layers
+    f1 = [
+        Bar(
+            each.name,
+            each.f1.estimate,
+            f"{each.f1.estimate:+.2f} ({each.f1.low:+.2f} to {each.f1.high:+.2f})",
+            Colour.BEST if each.f1.low > 0 else Colour.BASE,
+        )
+        for each in layers
+    ]
+    errors = [Bar(each.name, each.error, f"{each.error:.0%}") for each in layers]
+    return bar_chart(
+        [
+            Group("Points of F1 that come back with the layer in floating point", f1),
+            Group("Share of the logits' error that goes", errors),
+        ],
+        standalone=standalone,
+    )
 
 
 def _pair(before: Inspection, after: Inspection) -> tuple[tuple[Inspection, Colour], ...]:

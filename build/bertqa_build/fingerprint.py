@@ -65,7 +65,7 @@ def fp32_fingerprint(recipe: Recipe, checkpoint: Checkpoint, data: DataDigests) 
     """
     return _digest(
         tools={name: package_version(name) for name in TOOLS},
-        checkpoint=_checkpoint_digest(checkpoint),
+        checkpoint=checkpoint_digest(checkpoint),
         revision=checkpoint.revision,
         model=recipe.model.model_dump(),
         evaluation=data[EVALUATION],
@@ -111,8 +111,15 @@ def _sources(data: DataDigests, sources: Iterable[DataSource]) -> list[str]:
     return [data[key_of(source)] for source in sources]
 
 
-def _checkpoint_digest(checkpoint: Checkpoint) -> str:
-    """Digest tensors, settings and tokenizer, wherever they come from."""
+def checkpoint_digest(checkpoint: Checkpoint) -> str:
+    """Digest tensors, settings and tokenizer, wherever they come from.
+
+    Args:
+        checkpoint: The checkpoint, before any training.
+
+    Returns:
+        A hexadecimal sha256.
+    """
     digest = hashlib.sha256(checkpoint.tokenizer_json.encode())
     settings = checkpoint.model.config.to_dict()
     own = {key: value for key, value in settings.items() if key not in _NOT_OF_THE_MODEL}

@@ -24,15 +24,21 @@ from bertqa.artifact import (
 )
 from bertqa.errors import ModelLoadError
 from bertqa.runtime.openvino import INTEGER, OpenVINOEngine, executed_operations
+from bertqa_build.graph import (
+    ATTENTION,
+    FAKE_QUANTIZE,
+    MATMUL,
+    PASSED_THROUGH,
+    is_quantizer,
+    operands,
+    origin,
+    short,
+)
+from bertqa_build.graph import products as products_of
 from bertqa_build.speed import time_windows
 
-ATTENTION = "ScaledDotProductAttention"
 _ATTENTION_INPUTS = ("queries", "keys", "values")
 _DEQUANTIZED = "/DequantizationMultiply"
-_LAYER = re.compile(
-    r"(?<!\w)((?:embeddings|encoder|transformer|layers|qa_outputs|head|classifier)[\w.]*)"
-)
-_PASSED_THROUGH = {"Transpose", "Reshape", "Convert", "Multiply", "Subtract", "Unsqueeze", "Tile"}
 
 NOT_QUANTISED = "the version is not quantised"
 KEPT = "the recipe keeps it in floating point: quantization.keep_floating_point"
@@ -53,12 +59,14 @@ class Product:
         int8: Whether it runs in INT8.
         runs_in: The precision that OpenVINO runs it in, such as `u8` or `f32`.
         reason: Why it does not run in INT8; empty where it does.
+        ranges: From where to where the quantisers of its activations reach, `(low, high)` each.
     """
 
     name: str
     int8: bool
     runs_in: str
     reason: str = ""
+    ranges: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,7 @@ class Inspection:
         onnx_operations: The number of operations of the ONNX model, by type; empty without one.
         products: The matrix products of the IR, in the order of the graph.
         ranges: The ranges of the IR's activation quantisers.
+        executed: How many operations OpenVINO executes, by type and then by precision.
     """
 
     version: int
@@ -114,6 +123,7 @@ class Inspection:
     onnx_operations: Mapping[str, int]
     products: tuple[Product, ...]
     ranges: tuple[ActivationRange, ...]
+    executed: Mapping[str, Mapping[str, int]]
 
     @property
     def ir_size(self) -> int:
@@ -123,7 +133,7 @@ class Inspection:
     @property
     def quantizers(self) -> dict[str, int]:
         """The number of quantising operations in both graphs, by type."""
-        counts = {"FakeQuantize": self.operations.get("FakeQuantize", 0)}
+        counts = {FAKE_QUANTIZE: self.operations.get(FAKE_QUANTIZE, 0)}
         for kind in ("QuantizeLinear", "DequantizeLinear"):
             counts[kind] = self.onnx_operations.get(kind, 0)
         return counts
@@ -140,6 +150,7 @@ class Inspection:
             "quantizers": self.quantizers,
             "products": [asdict(product) for product in self.products],
             "activation_ranges": [asdict(each) for each in self.ranges],
+            "executed": {kind: dict(counts) for kind, counts in self.executed.items()},
         }
 
 
@@ -170,6 +181,7 @@ def inspect(repository: Repository, version: int) -> Inspection:
         onnx_operations=_onnx_operations(onnx_path),
         products=tuple(_products(graph, engine.compiled, manifest)),
         ranges=tuple(_ranges(graph)),
+        executed=_executed(engine.compiled),
     )
 
 
@@ -238,6 +250,13 @@ def _onnx_operations(path: Path) -> dict[str, int]:
     return _count(node.op_type for node in graph.node)
 
 
+def _executed(compiled: ov.CompiledModel) -> dict[str, dict[str, int]]:
+    found: dict[str, Counter[str]] = {}
+    for operation in executed_operations(compiled):
+        found.setdefault(operation.kind, Counter())[operation.precision] += 1
+    return {kind: dict(counts) for kind, counts in sorted(found.items())}
+
+
 def _products(
     graph: ov.Model, compiled: ov.CompiledModel, manifest: VersionManifest
 ) -> Iterable[Product]:
@@ -247,20 +266,20 @@ def _products(
         for name in operation.names
     }
     floating = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    quantised = any(operation.get_type_name() == "FakeQuantize" for operation in graph.get_ops())
-    for operation in graph.get_ordered_ops():
+    quantised = any(map(is_quantizer, graph.get_ops()))
+    for operation in products_of(graph):
         kind, name = operation.get_type_name(), operation.get_friendly_name()
         precision = runs_in.get(name, floating)
-        inputs = list(operation.input_values()[:2])
-        if kind == "MatMul":
-            yield _product(_short(name), inputs, precision, quantised, manifest)
-        elif kind == ATTENTION:
+        inputs = operands(operation)[:2]
+        if kind == MATMUL:
+            yield _product(short(name), inputs, precision, quantised, manifest)
+        else:
             # What a fused attention takes decides on its first product; the second stays as it is.
             yield _product(
-                f"{_short(name)} (queries x keys)", inputs, precision, quantised, manifest
+                f"{short(name)} (queries x keys)", inputs, precision, quantised, manifest
             )
             yield Product(
-                f"{_short(name)} (probabilities x values)",
+                f"{short(name)} (probabilities x values)",
                 False,
                 floating,
                 PROBABILITIES if quantised else NOT_QUANTISED,
@@ -268,21 +287,23 @@ def _products(
 
 
 def _product(
-    name: str, inputs: list[ov.Output], precision: str, quantised: bool, manifest: VersionManifest
+    name: str, inputs: list[ov.Input], precision: str, quantised: bool, manifest: VersionManifest
 ) -> Product:
+    sources = [origin(port) for port in inputs]
+    ranges = tuple(_range(node) for node in sources if is_quantizer(node))
     if precision in INTEGER:
-        return Product(name, True, precision)
+        return Product(name, True, precision, ranges=ranges)
     if not quantised:
         reason = NOT_QUANTISED
     elif any(re.search(pattern, name) for pattern in _kept_patterns(manifest)):
         reason = KEPT
-    elif inputs[0].get_node().get_type_name() == "Softmax":
+    elif sources[0].get_type_name() == "Softmax":
         reason = PROBABILITIES
-    elif all(map(_is_quantised, inputs)):
+    elif all(map(_is_quantised, sources)):
         reason = LEFT_BY_OPENVINO
     else:
         reason = NO_QUANTISERS
-    return Product(name, False, precision, reason)
+    return Product(name, False, precision, reason, ranges)
 
 
 def _kept_patterns(manifest: VersionManifest) -> list[str]:
@@ -290,27 +311,22 @@ def _kept_patterns(manifest: VersionManifest) -> list[str]:
     return patterns
 
 
-def _is_quantised(value: ov.Output) -> bool:
+def _is_quantised(source: ov.Node) -> bool:
     """Return whether a value comes from a FakeQuantize, or is a constant stored in INT8."""
-    node = value.get_node()
-    while node.get_type_name() in _PASSED_THROUGH:
-        node = node.input_value(0).get_node()
-    if node.get_type_name() == "Constant":
-        return node.get_output_element_type(0) in (ov.Type.i8, ov.Type.u8)
-    return bool(node.get_type_name() == "FakeQuantize")
+    if source.get_type_name() == "Constant":
+        return source.get_output_element_type(0) in (ov.Type.i8, ov.Type.u8)
+    return is_quantizer(source)
+
+
+def _range(quantizer: ov.Node) -> tuple[float, float]:
+    low, high = (quantizer.input_value(index).get_node().get_data() for index in (1, 2))
+    return float(np.min(low)), float(np.max(high))
 
 
 def _ranges(graph: ov.Model) -> Iterable[ActivationRange]:
-    for operation in graph.get_ordered_ops():
-        if operation.get_type_name() != "FakeQuantize":
-            continue
-        low, high = (operation.input_value(index).get_node().get_data() for index in (1, 2))
-        yield ActivationRange(
-            _consumer(operation),
-            float(np.min(low)),
-            float(np.max(high)),
-            int(operation.get_attributes()["levels"]),
-        )
+    for operation in filter(is_quantizer, graph.get_ordered_ops()):
+        levels = int(operation.get_attributes()["levels"])
+        yield ActivationRange(_consumer(operation), *_range(operation), levels)
 
 
 def _consumer(quantizer: ov.Node) -> str:
@@ -320,21 +336,15 @@ def _consumer(quantizer: ov.Node) -> str:
     while ports:
         port = ports.pop()
         node = port.get_node()
-        kind, name = node.get_type_name(), _short(node.get_friendly_name())
-        if kind == "MatMul":
+        kind, name = node.get_type_name(), short(node.get_friendly_name())
+        if kind == MATMUL:
             names.append(name)
         elif kind == ATTENTION:
             names.append(f"{name} ({_ATTENTION_INPUTS[port.get_index()]})")
-        elif kind in _PASSED_THROUGH:
+        elif kind in PASSED_THROUGH:
             ports += node.output(0).get_target_inputs()
     holders = {name.rpartition(".")[0] for name in names}
     if len(names) < 2 or len(holders) > 1:
-        return ", ".join(names) or _short(quantizer.get_friendly_name())
+        return ", ".join(names) or short(quantizer.get_friendly_name())
     parts = sorted(name.rpartition(".")[2] for name in names)
     return f"{holders.pop()}.{{{', '.join(parts)}}}"
-
-
-def _short(name: str) -> str:
-    """Drop what a tracer puts around a layer's own name."""
-    match = _LAYER.search(name)
-    return match[1] if match else name.rpartition("/")[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from torch import Tensor, nn
@@ -39,6 +40,13 @@ class SpanModel(nn.Module):
     def config(self) -> Any:
         """The model's configuration, for what the Trainer and its integrations read of it."""
         return self.model.config
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The configuration for other tools, without where it was loaded from."""
+        described: dict[str, Any] = json.loads(self.config.to_json_string())
+        described.pop("_name_or_path", None)
+        return {**described, "architectures": [type(self.model).__name__]}
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the table of word embeddings, for the Trainer's `neftune_noise_alpha`."""

@@ -43,6 +43,7 @@ from bertqa_build.model import SpanModel
 from bertqa_build.planning import Look, Plan, plan_of
 from bertqa_build.processes import from_first, is_first
 from bertqa_build.progress import ProgressCallback
+from bertqa_build.provenance import provenance_of
 from bertqa_build.publish import Artefacts, publish
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
@@ -51,6 +52,7 @@ from bertqa_build.sanity import require_same_logits, require_sane
 from bertqa_build.scoring import score_onnx, score_openvino
 from bertqa_build.speed import latency_ratio
 from bertqa_build.stages import finetune, quantize_and_train
+from bertqa_build.work_files import version_folder
 from bertqa_build.workplace import alone, require_room, room_of
 
 FP32 = "FP32"
@@ -168,8 +170,9 @@ class _Build:
                 require_possible(self.recipe.gate, fp32.scores)
             if fp32 is None or (int8 is None and wanted):
                 from_first(self._require_room)
+                self.provenance = provenance_of(self.recipe, self.checkpoint, self.digests)
                 from_first(self._report_data)
-                model = self._fp32_model(self.folder / f"fp32-{fp32_print[:12]}")
+                model = self._fp32_model(version_folder(self.folder, FP32, fp32_print))
                 fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_print))
                 if wanted:
                     require_possible(self.recipe.gate, fp32.scores)
@@ -244,7 +247,7 @@ class _Build:
             self.data,
             self.checkpoint,
             model,
-            self.folder / f"int8-{fingerprint[:12]}",
+            version_folder(self.folder, INT8, fingerprint),
             self._callbacks("Quantisation-aware training"),
         )
         return from_first(lambda: self._judge_int8(module, parent, fingerprint))
@@ -294,7 +297,7 @@ class _Build:
             toolchain=", ".join(f"{name} {number}" for name, number in toolchain().items()),
             family=version.module.model.config.model_type,
         )
-        folder = self.folder / f"{version.precision.lower()}-{version.fingerprint[:12]}" / EXPORTED
+        folder = version_folder(self.folder, version.precision, version.fingerprint) / EXPORTED
         folder.mkdir(parents=True, exist_ok=True)
         ir, onnx = folder / IR_FILE, folder / ONNX_FILE
         write_openvino(to_openvino(version.module, quantized=version.quantized), info, ir)
@@ -334,9 +337,11 @@ class _Build:
             gate=gate,
             recipe=self.recipe.model_dump(mode="json"),
             toolchain=toolchain(),
+            provenance=self.provenance,
             inputs_sha256=version.fingerprint,
             family=version.module.model.config.model_type,
             inputs=version.module.inputs,
+            config=version.module.described,
         )
         number = publish(
             self.repository,

@@ -11,12 +11,10 @@ from bertqa.artifact import (
     ONNX_FILE,
     WEIGHTS_FILE,
     Draft,
-    OvmsConfig,
     Repository,
-    RepositoryWriter,
     VersionManifest,
     onnx_model_name,
-    require_sound,
+    publish_served,
 )
 from bertqa.errors import RepositoryError
 from bertqa_build.result import Scored
@@ -77,10 +75,4 @@ def publish(
         Draft(twin, {ONNX_FILE: artefacts.onnx}),
         Draft(ir, {IR_FILE: artefacts.ir, WEIGHTS_FILE: artefacts.weights}),
     ]
-    require_sound(repository, *(draft.manifest.model for draft in drafts))
-    with RepositoryWriter(repository, on_progress=on_progress) as writer:
-        version = writer.publish(drafts)
-        if not repository.config_path.exists():
-            config = OvmsConfig.default(repository.config_path, ir.model)
-            writer.replace_config(config, config.new_text)
-    return version
+    return publish_served(repository, drafts, on_progress=on_progress)

@@ -24,8 +24,8 @@ from bertqa_build.families import family_of
 from bertqa_build.model import SpanModel, as_span_model
 from bertqa_build.quiet import quiet
 from bertqa_build.recipe import Quantization
+from bertqa_build.work_files import WEIGHTS_FILE
 
-WEIGHTS_FILE = "model.safetensors"
 NNCF_FILE = "nncf.json"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"

@@ -206,6 +206,7 @@ class Recipe(Section):
     gate: Gate = Field(default_factory=Gate)
 
     _directory: Path = PrivateAttr(default=Path())
+    _file: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _something_to_calibrate_on(self) -> Recipe:
@@ -240,6 +241,11 @@ class Recipe(Section):
     def directory(self) -> Path:
         """The directory that the recipe's relative paths start from."""
         return self._directory
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the recipe was read from, or None."""
+        return self._file
 
     @property
     def adapter_path(self) -> Path | None:
@@ -304,7 +310,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"There is no recipe {path}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"The recipe {path} cannot be read: {reason_of(error)}.") from error
-    return recipe_of(read_yaml(text, str(path)), str(path), path.absolute().parent, overrides)
+    whole = path.absolute()
+    recipe = recipe_of(read_yaml(text, str(path)), str(path), whole.parent, overrides)
+    recipe._file = whole
+    return recipe
 
 
 def recipe_of(

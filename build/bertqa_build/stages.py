@@ -26,10 +26,7 @@ from bertqa_build.quiet import quiet
 from bertqa_build.recipe import DataSource, Recipe, Training
 from bertqa_build.recipe_data import RecipeData, key_of
 from bertqa_build.training import QATrainer, freeze_embeddings, train, training_arguments
-
-FINETUNED = "finetuned"
-CALIBRATED = "calibrated"
-INT8_PYTORCH = "pytorch"
+from bertqa_build.work_files import CALIBRATED, FINETUNED, INT8_PYTORCH
 
 
 def finetune(

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from bertqa.errors import TokenizerError
 from bertqa.qa import QATokenizer
-from bertqa_build.checkpoint_config import require_not_a_pointer
+from bertqa_build.checkpoint_config import first_line, require_not_a_pointer
 from bertqa_build.errors import CheckpointError
 from bertqa_build.quiet import quiet
 
@@ -49,16 +49,12 @@ def load_tokenizer(folder: Path, source: str, vocabulary: int) -> str:
     for found in files:
         require_not_a_pointer(found)
     try:
-        if path.is_file():
-            tokenizer = Tokenizer.from_file(str(path))
-        else:
-            with quiet():
-                tokenizer = AutoTokenizer.from_pretrained(
-                    folder, local_files_only=True, trust_remote_code=False
-                ).backend_tokenizer
-    except Exception as error:
+        tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else _made(folder)
+    except Exception as error:  # whatever transformers makes of foreign files
         raise CheckpointError(
-            f"The tokenizer of the checkpoint {source} in {folder} cannot be read.",
+            f"The tokenizer of the checkpoint {source} in {folder} cannot be read: "
+            f"{first_line(error)}. It must be a {TOKENIZER_FILE}, or have the files of its class "
+            "in transformers, of which one is made.",
             detail=str(error),
         ) from error
     largest = max(tokenizer.get_vocab().values(), default=-1)
@@ -86,6 +82,18 @@ def load_tokenizer(folder: Path, source: str, vocabulary: int) -> str:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return str(tokenizer.to_str())
+
+
+def _made(folder: Path) -> Tokenizer:
+    """Return the tokenizer that transformers makes of older files, of which it needs its own."""
+    with quiet():
+        made = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    needed = sorted({*made.vocab_files_names.values()} - {TOKENIZER_FILE}) or [TOKENIZER_FILE]
+    if not any((folder / name).is_file() for name in needed):
+        raise FileNotFoundError(f"there is no {' or '.join(needed)}")
+    if not hasattr(made, "backend_tokenizer"):
+        raise TypeError(f"a {type(made).__name__} runs in Python alone")
+    return made.backend_tokenizer
 
 
 def _pads_left(folder: Path) -> bool:

@@ -31,6 +31,7 @@ from bertqa_cli.verbs import (
     init,
     inspect,
     publish,
+    pull,
     serve,
     switch,
     version_life,
@@ -72,7 +73,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(cls=build.BuildVerb)(build.build)
-for verb in (init, serve, ask, evaluate, compare, publish, switch, inspect):
+for verb in (init, serve, ask, evaluate, compare, publish, pull, switch, inspect):
     app.command(cls=Verb)(getattr(verb, verb.__name__.rpartition(".")[2]))
 lists = typer.Typer(cls=VerbGroup, invoke_without_command=True)
 lists.callback()(versions.versions)

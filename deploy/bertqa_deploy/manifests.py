@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from bertqa.artifact import MANIFEST_FILE, MODEL_NAME, GateResult, Repository, sha256_of
+from bertqa.artifact import (
+    MANIFEST_FILE,
+    MODEL_NAME,
+    GateResult,
+    Repository,
+    VersionManifest,
+    sha256_of,
+)
 from bertqa.errors import QualityGateError, RepositoryError
 
 
@@ -28,17 +35,31 @@ def check_manifest(
     if not (directory / MANIFEST_FILE).exists():
         return
     manifest = repository.manifest(version, model)
-    if manifest.gate and not manifest.gate.passed and not force:
-        raise QualityGateError(
-            f"Version {version} failed the quality gate, as its manifest says "
-            f"({_figures(manifest.gate)}): nothing was changed. --force takes it nevertheless."
-        )
+    require_passed(manifest, f"Version {version}", force=force)
     for name, digest in manifest.files.items():
         if not (directory / name).is_file() or sha256_of(directory / name) != digest:
             raise RepositoryError(
                 f"{directory / name} is not the file that was published as version {version}, by "
                 "the digest in its manifest: nothing was changed."
             )
+
+
+def require_passed(manifest: VersionManifest, what: str, *, force: bool) -> None:
+    """Refuse a version that failed the quality gate.
+
+    Args:
+        manifest: Its manifest.
+        what: The version, as the subject of a sentence.
+        force: Whether it passes all the same.
+
+    Raises:
+        QualityGateError: It failed the gate.
+    """
+    if manifest.gate and not manifest.gate.passed and not force:
+        raise QualityGateError(
+            f"{what} failed the quality gate, as its manifest says ({_figures(manifest.gate)}): "
+            "nothing was changed. --force takes it nevertheless."
+        )
 
 
 def _figures(gate: GateResult) -> str:

@@ -26,7 +26,7 @@ from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa.runtime.torch import TorchEngine
 from bertqa_build.quantization import load_quantized
-from bertqa_build.stages import INT8_PYTORCH
+from bertqa_build.work_files import INT8_PYTORCH
 from tests.support.demo import DemoBuild
 
 QUESTION = "How many miles per second does light travel?"

@@ -39,6 +39,7 @@ IN_BOTH: list[dict[str, Any]] = [
     {"label_names": ["labels"]},
     {"optim": "galore_adamw"},
     {"optim": "adamw_bnb_8bit"},
+    {"optim": "adamw_torch_8bit", "optim_args": "block_size=128"},
     {"lr_scheduler_type": "cosine_with_min_lr"},
     {"lr_scheduler_type": "warmup_stable_decay"},
 ]
@@ -141,6 +142,15 @@ def test_what_no_training_can_follow_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match="A span model cannot be trained with"):
         trainer_of(ROW.model(), windows, tmp_path, **settings)
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch_4bit", "adamw_torch_8bit"])
+def test_an_optimizer_whose_package_is_missing_is_refused(
+    windows: TrainingWindows, tmp_path: Path, optim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.trainer_optimizer.is_torchao_available", lambda: False)
+    with pytest.raises(TrainingError, match=f"cannot begin with optim {optim} .*install torchao"):
+        trainer_of(ROW.model(), windows, tmp_path, optim=optim)
 
 
 @pytest.mark.parametrize("settings", FOLLOWED, ids=id_of)

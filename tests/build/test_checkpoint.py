@@ -88,7 +88,8 @@ def test_an_adapter_may_bring_the_head(tmp_path: Path) -> None:
 
 def test_an_adapter_that_does_not_fit_is_refused(checkpoint: Path) -> None:
     error = refusal(checkpoint, adapter=DEMO_ADAPTER)
-    assert f"The adapter {DEMO_ADAPTER} does not fit its source" in str(error)
+    assert f"The adapter {DEMO_ADAPTER} does not fit {checkpoint}. Name one that" in str(error)
+    assert str(error).endswith("or leave `adapter:` out of the recipe (`--set adapter=null`).")
     assert "size mismatch" in str(error.detail)
 
 
@@ -104,8 +105,9 @@ def test_an_adapter_of_a_larger_or_smaller_model_is_refused(
         {**tensors, "base_model.model.another.lora_A.weight": tensors[name].clone()},
     ):
         save_file(changed, weights)
-        message = str(refusal(checkpoint, adapter=tmp_path / "adapter"))
-        assert "does not fit its source: see base_model.model." in message
+        error = refusal(checkpoint, adapter=tmp_path / "adapter")
+        assert "does not fit" in str(error)
+        assert "see base_model.model." in str(error.detail)
 
 
 def test_an_adapter_that_is_missing_or_foreign_is_named(checkpoint: Path, tmp_path: Path) -> None:

@@ -3,10 +3,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.errors import CheckpointError
+from bertqa_build.model import SpanModel
 from tests.support.checkpoints import tiny_bert, write_adapter, write_checkpoint
+from tests.support.families import FAMILIES
 
 
 @pytest.fixture
@@ -77,6 +80,28 @@ def test_a_config_that_is_not_of_the_model_is_refused(
 def test_a_config_that_says_what_is_usual_is_taken(checkpoint: Path) -> None:
     edit(checkpoint, is_decoder=False, position_embedding_type="absolute", auto_map={})
     load_checkpoint(str(checkpoint), max_seq_len=64)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "modernbert", "mpnet"])
+def test_how_a_model_returns_its_outputs_has_no_effect(tmp_path: Path, model_type: str) -> None:
+    (row,) = (row for row in FAMILIES if row.model_type == model_type)
+    model = row.model()
+    row.write(tmp_path, model)
+    called: dict[str, Any] = {"return_dict": False, "torchscript": True, "output_attentions": True}
+    edit(tmp_path, **called, output_hidden_states=True, chunk_size_feed_forward=7)
+    loaded = load_checkpoint(str(tmp_path), max_seq_len=64).model
+    inputs = {name: torch.ones(1, 9, dtype=torch.int64) for name in row.inputs}
+    with torch.no_grad():
+        for one, other in zip(SpanModel(loaded)(**inputs), SpanModel(model)(**inputs), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_positions_that_are_counted_from_no_padding_are_refused(tmp_path: Path) -> None:
+    (row,) = (row for row in FAMILIES if row.model_type == "roberta")
+    path = row.write(tmp_path) / "config.json"
+    config = {**json.loads(path.read_text(encoding="utf-8")), "pad_token_id": None}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert "pad_token_id is null, from which positions are counted" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,17 @@ def test_weights_of_any_precision_become_fp32(checkpoint: Path, dtype: torch.dty
     assert loaded.notes == rounded
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_the_names_of_a_wrapped_model_are_its_own(checkpoint: Path, prefix: str) -> None:
+    def wrap(tensors: Tensors) -> None:
+        for name in list(tensors):
+            tensors[prefix + name] = tensors.pop(name)
+
+    loaded = load(change(checkpoint, wrap))
+    assert same(loaded.model, tiny_bert())
+    assert loaded.notes == ()
+
+
 def test_tensors_without_a_place_are_refused_and_named(checkpoint: Path) -> None:
     name = "bert.encoder.layer.0.attention.self.distance_embedding.weight"
     change(checkpoint, lambda tensors: tensors.update({name: torch.zeros(3, 3)}))
@@ -169,6 +180,16 @@ def test_a_pickle_runs_no_code(
     as_pickle(checkpoint, own=Code())
     assert "contains other things than dense tensors, which are not loaded" in refusal(checkpoint)
     assert not Path("ran").exists()
+
+
+def test_the_file_of_a_training_is_refused_and_says_what_it_holds(checkpoint: Path) -> None:
+    state = load_file(checkpoint / WEIGHTS)
+    (checkpoint / WEIGHTS).unlink()
+    torch.save({"state_dict": state, "epoch": 3}, checkpoint / PICKLE)
+    with pytest.raises(CheckpointError) as caught:
+        load(checkpoint)
+    assert "contains other things than dense tensors" in str(caught.value)
+    assert caught.value.detail == "'state_dict' is not the name of a dense tensor"
 
 
 def test_tensors_that_are_sparse_or_have_no_names_are_refused(checkpoint: Path) -> None:

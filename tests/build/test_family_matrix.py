@@ -1,10 +1,8 @@
-"""Every family through whole builds: calibrated, and fine-tuned and trained in INT8, as IR and as
-ONNX, served and asked; and three families behind one name."""
+"""Every family through whole builds into one repository: calibrated, and fine-tuned and trained in
+INT8, as IR and as ONNX, served and asked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,7 @@ from bertqa_build.model import SpanModel
 from bertqa_build.pipeline import build
 from bertqa_build.quantization import load_quantized
 from bertqa_build.recipe import load_recipe
-from bertqa_build.stages import FINETUNED, INT8_PYTORCH
+from bertqa_build.work_files import FINETUNED, INT8_PYTORCH
 from tests.support.checkpoints import CONTEXT, QUESTIONS, write_squad
 from tests.support.engines import Served
 from tests.support.families import FAMILIES, Row
@@ -48,15 +46,8 @@ QUESTION = next(iter(QUESTIONS))
 LARGEST_ERROR = {"FP32": 1e-3, "INT8": 0.25}
 
 
-@dataclass(frozen=True)
-class Built:
-    """A repository with two versions, and the PyTorch model of each."""
-
-    repository: Repository
-    modules: Mapping[int, SpanModel]
-
-
-def build_family(row: Row, folder: Path, way: str, repository: Repository) -> Built:
+def build_family(row: Row, folder: Path, way: str, repository: Repository) -> dict[int, SpanModel]:
+    """Publish two versions, and return the PyTorch model of each by its number."""
     folder.mkdir()
     row.write(folder / "checkpoint")
     write_squad(folder / "squad.json", copies=2)
@@ -69,11 +60,10 @@ def build_family(row: Row, folder: Path, way: str, repository: Repository) -> Bu
     source = finetuned[0] if finetuned else folder / "checkpoint"
     model = family_of(row.model_type).model_class.from_pretrained(source, dtype=torch.float32)
     (int8,) = work.glob(f"int8-*/{INT8_PYTORCH}")
-    modules = {
+    return {
         result.fp32.version: SpanModel(model).eval(),
         result.int8.version: load_quantized(int8),
     }
-    return Built(repository, modules)
 
 
 def assert_same_logits(engine: Engine, module: SpanModel, precision: str) -> None:
@@ -104,11 +94,18 @@ class Checked(Engine):
         return outputs
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """Where all families are published, side by side."""
+    return Repository(tmp_path_factory.mktemp("repository"))
+
+
 @pytest.mark.parametrize(("row", "way"), MATRIX, ids=str)
-def test_a_family_is_built_served_and_asked(row: Row, way: str, tmp_path: Path) -> None:
-    built = build_family(row, tmp_path / "build", way, Repository(tmp_path / "repository"))
-    repository = built.repository
-    for version, module in built.modules.items():
+def test_a_family_is_built_served_and_asked(
+    row: Row, way: str, repository: Repository, tmp_path: Path
+) -> None:
+    modules = build_family(row, tmp_path / "build", way, repository)
+    for version, module in modules.items():
         manifest = repository.manifest(version)
         assert (manifest.family, manifest.inputs) == (row.model_type, row.inputs)
         ir = OpenVINOEngine(repository.version_dir(version) / IR_FILE)
@@ -117,7 +114,8 @@ def test_a_family_is_built_served_and_asked(row: Row, way: str, tmp_path: Path) 
         for engine in (ir, onnx):
             assert engine.inputs == row.inputs
             assert_same_logits(engine, module, manifest.precision)
-    write_config(repository.root, "bert-qa", "bert-qa-onnx")
+    served = {"specific": {"versions": list(modules)}}
+    write_config(repository.root, "bert-qa", "bert-qa-onnx", policy=served)
     with Served("local", repository.root) as server:
         # A server does not return the metadata of an ONNX model, and so neither its limit.
         for model, tokenizer in (
@@ -126,23 +124,7 @@ def test_a_family_is_built_served_and_asked(row: Row, way: str, tmp_path: Path) 
         ):
             for scheme in ("grpc", "http"):
                 with QAClient(**server.address(scheme), model=model, tokenizer=tokenizer) as qa:
-                    for version in built.modules:
+                    for version in modules:
                         answer = qa.answer(QUESTION, CONTEXT, version=version, max_seq_len=96)
                         assert answer.model_version == version
                         assert CONTEXT[answer.start : answer.end] == answer.text
-
-
-def test_versions_of_two_families_share_the_traffic_of_one_name(
-    engine: str, tmp_path: Path
-) -> None:
-    repository = Repository(tmp_path / "repository")
-    rows = {row.model_type: row for row in FAMILIES}
-    for name in ("bert", "roberta", "modernbert"):
-        build_family(rows[name], tmp_path / name, "calibrated", repository)
-    assert repository.versions() == [1, 2, 3, 4, 5, 6]
-    with (
-        Served(engine, repository.root) as server,
-        QAClient(**server.address(), traffic={1: 30, 4: 30, 6: 40}) as qa,
-    ):
-        answers = list(qa.answer_many([(QUESTION, CONTEXT)] * 60))
-        assert {answer.model_version for answer in answers} == {1, 4, 6}

@@ -51,6 +51,20 @@ def test_every_product_is_listed_with_what_it_runs_in(
     assert all(bool(product.reason) is not product.int8 for product in keys)
 
 
+def test_each_product_in_int8_has_the_ranges_of_its_activations(
+    versions: tuple[Inspection, Inspection],
+) -> None:
+    fp32, int8 = versions
+    assert not any(product.ranges for product in fp32.products)
+    for product in int8.products:
+        if product.int8:
+            expected = 2 if "keys" in product.name else 1
+            assert len(product.ranges) == expected, product
+            assert all(low < high for low, high in product.ranges)
+    assert int8.executed["FullyConnected"].keys() & {"i8", "u8"}
+    assert set(fp32.executed["FullyConnected"]) == {"f32"}
+
+
 def test_quantisers_operations_and_sizes_are_counted(
     versions: tuple[Inspection, Inspection],
 ) -> None:

@@ -123,6 +123,27 @@ def test_a_checkpoint_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     assert "contains none of vocab.txt, vocab.json, merges.txt, *.model, tokenizer.json" in message
 
 
+@pytest.mark.parametrize(
+    ("model_type", "missing"),
+    [("xlm-roberta", "sentencepiece.bpe.model"), ("roberta", "merges.txt or vocab.json")],
+)
+def test_a_vocabulary_of_another_kind_of_tokenizer_is_refused(
+    tmp_path: Path, model_type: str, missing: str
+) -> None:
+    write_config(tmp_path, model_type)
+    Tokenizer.from_str(json_of(word_piece)).model.save(str(tmp_path))
+    assert f"cannot be read: there is no {missing}. It must be a tokenizer.json" in (
+        refusal(tmp_path)
+    )
+
+
+def test_a_tokenizer_that_runs_in_python_alone_is_refused(tmp_path: Path) -> None:
+    write_config(tmp_path, "roberta", tokenizer_class="PhobertTokenizer")
+    (tmp_path / "vocab.txt").write_text("the 10\n", encoding="utf-8")
+    (tmp_path / "bpe.codes").write_text("t h 10\n", encoding="utf-8")
+    assert "cannot be read: a PhobertTokenizer runs in Python alone" in refusal(tmp_path)
+
+
 def test_a_tokenizer_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     write_config(tmp_path, "xlm-roberta")
     (tmp_path / "sentencepiece.bpe.model").write_bytes(b"no model")

@@ -24,6 +24,8 @@ class Roberta(Family):
 
     def positions(self, config: Any) -> range:
         """Return the rows after that of padding; see `Family.positions`."""
+        if config.pad_token_id is None:
+            raise ValueError("its pad_token_id is null, from which positions are counted")
         return range(config.pad_token_id + 1, config.max_position_embeddings)
 
 

@@ -22,10 +22,11 @@ from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.plans import show_plan
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import Verb, output_directory, refuse_typed
+from bertqa_cli.values import Verb, Whole, output_directory, refuse_typed
 
 if TYPE_CHECKING:
     from bertqa_build.recipe import Recipe
+    from bertqa_build.reproducibility import Reproducibility
     from bertqa_build.result import BuiltVersion
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -166,6 +167,15 @@ def build(
     force: Annotated[
         bool, typer.Option("--force", help="Publish even what the quality gate refuses.")
     ] = False,
+    check_reproducible: Annotated[
+        int | None,
+        typer.Option(
+            click_type=Whole(min=1),
+            metavar="N",
+            help="Build N times again, elsewhere, and compare what each stage made; exit status 1 "
+            "where it is not the same.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Build an FP32 and an INT8 version from a checkpoint, score them, and publish them.
@@ -225,8 +235,24 @@ def build(
             allow_leakage=allow_leakage,
             on_progress=show,
         )
+    compared = None
+    if check_reproducible is not None:
+        from bertqa_build.reproducibility import check_reproducible as check
+
+        with stages() as show:
+            compared = check(
+                loaded,
+                place,
+                work_dir,
+                result,
+                check_reproducible,
+                model=model,
+                allow_leakage=allow_leakage,
+                on_progress=show,
+            )
     if json:
-        print_json(result.to_dict())
+        print_json({**result.to_dict(), "reproducibility": compared and compared.to_dict()})
+        _require_same(compared)
         return
     table = Table("version", "precision", "size on disk", "exact match", "F1", "")
     for built in result.versions:
@@ -248,6 +274,34 @@ def build(
         f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository "
         f"{escape(shlex.quote(str(repository)))}{named}"
     )
+    if compared is not None:
+        _show_comparison(compared)
+        _require_same(compared)
+
+
+def _show_comparison(found: Reproducibility) -> None:
+    table = Table("stage", "the same bytes", title=f"Built {found.builds + 1} times")
+    for stage in found.stages:
+        there = sum(bool(digest) for digest in stage.digests)
+        same = "yes" if stage.is_same else "no"
+        kept = there == len(stage.digests)
+        table.add_row(stage.name, same if kept else f"{same}, in the {there} that are kept")
+    print_table(table)
+    for note in found.notes:
+        stdout.print(escape(note))
+
+
+def _require_same(found: Reproducibility | None) -> None:
+    """Refuse builds that differ.
+
+    Raises:
+        CommandError: They differ; the message names the first stage.
+    """
+    if found is not None and found.differing is not None:
+        raise CommandError(
+            f"The build is not reproducible: its stage {found.differing.name!r} made other bytes. "
+            "What was published stays."
+        )
 
 
 def _recipe(

@@ -12,10 +12,11 @@ from rich.table import Table
 
 from bertqa.artifact import IR_FILE, Repository
 from bertqa_cli.console import print_json, print_table, stderr, stdout
+from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.values import Whole, output_file, write_output
+from bertqa_cli.values import Whole, output_file, refuse_typed, write_output
 
 if TYPE_CHECKING:
     from bertqa_build.inspection import Inspection
@@ -24,25 +25,73 @@ if TYPE_CHECKING:
 def inspect(
     before: Annotated[int, typer.Argument(click_type=Whole(min=1), metavar="N", help="A version.")],
     after: Annotated[
-        int,
+        int | None,
         typer.Argument(
-            click_type=Whole(min=1), metavar="N", help="The version to compare it with."
+            click_type=Whole(min=1), metavar="[N]", help="The version to compare it with."
         ),
-    ],
+    ] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     report: Annotated[
         Path | None,
         typer.Option(callback=output_file, help="Write one self-contained HTML page here."),
+    ] = None,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers",
+            help="Show one version: the precision of each layer, and the ranges of its "
+            "activations.",
+        ),
+    ] = False,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity",
+            help="Measure what each quantised layer costs, by leaving it in floating point; this "
+            "needs --data.",
+        ),
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Questions with answers, such as those that the recipe calibrates on.",
+        ),
+    ] = None,
+    questions: Annotated[
+        int,
+        typer.Option(click_type=Whole(min=2), metavar="N", help="How many of them are asked."),
+    ] = 100,
+    work_dir: Annotated[
+        Path,
+        typer.Option(
+            help="The work directory of the build; if it still has the version's weights, these "
+            "are put back too."
+        ),
+    ] = Path(".work"),
+    plot: Annotated[
+        Path | None,
+        typer.Option(callback=output_file, help="Draw the layers into this SVG file."),
     ] = None,
     netron: Annotated[
         bool, typer.Option("--netron", help="Open both graphs in Netron, until Ctrl-C.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show what changed in the graph from one version to another."""
+    """Show what changed in the graph from one version to another, or the layers of one."""
+    _check(before, after, layers=layers, sensitivity=sensitivity, report=report, data=data)
     from bertqa_build.inspection import inspect as inspect_version
 
     versions = Repository(repository)
+    if after is None:
+        from bertqa_cli.layers import show_layers
+
+        asked = None if data is None else (data, questions, work_dir)
+        show_layers(versions, before, asked if sensitivity else None, plot=plot, json=json)
+        if netron:
+            _open(versions, before)
+        return
     for version in (before, after):
         versions.require_version(version)
     first, second = (inspect_version(versions, version) for version in (before, after))
@@ -54,11 +103,45 @@ def inspect(
     else:
         _show(first, second)
     if netron:
-        for version, address in zip(
-            (before, after), start_netron(versions, before, after), strict=True
-        ):
-            stderr.print(f"version {version}: {address}")
-        threading.Event().wait()
+        _open(versions, before, after)
+
+
+def _check(
+    before: int,
+    after: int | None,
+    *,
+    layers: bool,
+    sensitivity: bool,
+    report: Path | None,
+    data: Path | None,
+) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        CommandError: Some do not.
+    """
+    if after is not None:
+        for_one = ("layers", "sensitivity", "data", "questions", "work_dir", "plot")
+        refuse_typed(for_one, f"for one version: `bert-qa inspect {before} --layers`.")
+    elif report is not None:
+        raise CommandError(
+            "--report compares two versions: name the second one too.", status=Status.USAGE
+        )
+    elif not sensitivity:
+        refuse_typed(("data", "questions", "work_dir"), "for --sensitivity.")
+    elif data is None:
+        raise CommandError(
+            "--sensitivity asks questions: name some with answers with --data, such as those that "
+            "the recipe calibrates on.",
+            status=Status.USAGE,
+        )
+
+
+def _open(repository: Repository, *versions: int) -> None:
+    """Serve the graphs of versions in Netron until Ctrl-C."""
+    for version, address in zip(versions, start_netron(repository, *versions), strict=True):
+        stderr.print(f"version {version}: {address}")
+    threading.Event().wait()
 
 
 def _write_report(

@@ -1,7 +1,8 @@
-"""`bert-qa publish`: copy a published version to a store or directory that servers read."""
+"""`bert-qa publish`: copy a published version to a store, a directory or a registry of models."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -16,11 +17,18 @@ from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole
 
 
+class _Layout(StrEnum):
+    REPOSITORY = "repository"
+    HUB = "hub"
+
+
 def publish(
     to: Annotated[
         str,
         typer.Option(
-            metavar="URL", help="az://container/path, s3://bucket/path, gs://..., or a directory."
+            metavar="URL",
+            help="az://container/path, s3://bucket/path, gs://..., or a directory, for servers; "
+            "hf://org/name[@branch] or mlflow://name, for other tools.",
         ),
     ],
     version: Annotated[
@@ -31,19 +39,40 @@ def publish(
     ] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     model: Model = DEFAULT_MODEL,
+    layout: Annotated[
+        _Layout,
+        typer.Option(
+            help="How the files lie in a directory: for OVMS, or as on the Hugging Face hub, so "
+            "that Optimum and ONNX Runtime load them."
+        ),
+    ] = _Layout.REPOSITORY,
+    public: Annotated[
+        bool,
+        typer.Option("--public", help="Let everybody read a new model of the Hugging Face hub."),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Publish even a version that failed the quality gate.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Copy a version to where servers read it, whole or not at all; run it again to resume."""
+    """Copy a version to where others read it, whole or not at all; run it again to resume."""
     from bertqa_deploy.storage.address import Address
+    from bertqa_deploy.storage.publishing import Layout
     from bertqa_deploy.storage.publishing import publish as publish_version
 
     address, source = Address.parse(to), Repository(repository)
     chosen = source.latest_version(model) if version is None else version
     with resumable(), stages() as show:
-        published = publish_version(source, chosen, address, model, force=force, on_progress=show)
+        published = publish_version(
+            source,
+            chosen,
+            address,
+            model,
+            force=force,
+            layout=Layout(layout),
+            public=public,
+            on_progress=show,
+        )
     if json:
         print_json(published.to_dict())
         return
@@ -58,5 +87,5 @@ def publish(
         summary = f"{len(sent)} files sent ({size})."
     stdout.print(
         f"[bold]Version {chosen} of {escape(model)} is at {escape(published.to)}[/]: {summary} "
-        f"Each was read back and matches its manifest. {published.seconds:.1f} s."
+        f"{escape(published.note)} {published.seconds:.1f} s."
     )

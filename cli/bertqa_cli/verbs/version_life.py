@@ -38,6 +38,7 @@ _Number = Annotated[int, typer.Argument(click_type=Whole(min=1), metavar="N", he
 # What says only when or under which number a version was published.
 _OWN = ("version", "published", "inputs_sha256")
 _DIGITS_SHOWN = 12
+_DIGESTS = ("files.", "provenance.data.", "provenance.checkpoint_sha256")
 
 
 def show(
@@ -269,6 +270,11 @@ def _described(manifest: VersionManifest | None) -> Iterator[tuple[str, str]]:
         yield "recipe", ""
         for key, value in _flat(manifest.recipe):
             yield f"  {key}", _shown(key, value)
+    if manifest.provenance is not None:
+        yield "provenance", ""
+        for key, value in _flat(manifest.to_dict()["provenance"]):
+            if value not in ("", {}):
+                yield f"  {key}", _shown(f"provenance.{key}", value)
     if manifest.toolchain:
         yield "tools", ", ".join(f"{name} {each}" for name, each in manifest.toolchain.items())
 
@@ -298,7 +304,7 @@ def _shown(key: str, value: Any) -> str:
         return ""
     if key.startswith("size."):
         return human_size(value)
-    if key.startswith("files."):
+    if key.startswith(_DIGESTS):
         return str(value)[:_DIGITS_SHOWN]
     if isinstance(value, float):
         return f"{value:.5g}"

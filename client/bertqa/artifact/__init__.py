@@ -2,8 +2,16 @@
 
 from bertqa._defaults import GRPC_PORT, REST_PORT
 from bertqa.artifact._arrivals import Arrival, Draft
-from bertqa.artifact._completion import complete_config
-from bertqa.artifact._files import failure_of, naming, open_regular, sha256_of, sync, write_whole
+from bertqa.artifact._completion import complete_config, publish_served
+from bertqa.artifact._files import (
+    failure_of,
+    make_readable,
+    naming,
+    open_regular,
+    sha256_of,
+    sync,
+    write_whole,
+)
 from bertqa.artifact._hardware import open_files_limit, usable_cores, usable_memory
 from bertqa.artifact._lock import FOR_EVER, acquire, file_lock, holder_of
 from bertqa.artifact._manifest import (
@@ -15,6 +23,7 @@ from bertqa.artifact._manifest import (
 )
 from bertqa.artifact._model_info import ModelInfo
 from bertqa.artifact._ovms_config import CONFIG_FILE, Entry, OvmsConfig, sibling_base_path
+from bertqa.artifact._provenance import Provenance
 from bertqa.artifact._repository import (
     IR_FILE,
     MODEL_NAME,
@@ -89,6 +98,7 @@ __all__ = [
     "GateResult",
     "ModelInfo",
     "OvmsConfig",
+    "Provenance",
     "Repository",
     "RepositoryWriter",
     "Scores",
@@ -103,6 +113,7 @@ __all__ = [
     "file_lock",
     "format_split",
     "holder_of",
+    "make_readable",
     "naming",
     "onnx_model_name",
     "open_files_limit",
@@ -110,6 +121,7 @@ __all__ = [
     "parse_split",
     "plugin_config",
     "plugin_conflicts",
+    "publish_served",
     "remove_path",
     "require_sound",
     "server_settings",

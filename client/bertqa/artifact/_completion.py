@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bertqa._progress import OnProgress, ignore
+from bertqa.artifact._arrivals import Draft
 from bertqa.artifact._ovms_config import OvmsConfig
 from bertqa.artifact._repository import Repository
 from bertqa.artifact._work_folder import require_sound
@@ -77,6 +78,33 @@ def complete_config(
             if not path.exists():  # The other process may have made it.
                 raise
     return path
+
+
+def publish_served(
+    repository: Repository, drafts: Sequence[Draft], *, on_progress: OnProgress = ignore
+) -> int:
+    """Publish one version in all its formats, and a `config.json` where there is none.
+
+    Args:
+        repository: Where it is published.
+        drafts: The formats, in the order in which they appear. Where there is no `config.json`, it
+            serves all versions of the last one's model.
+        on_progress: Called when there is another writer to wait for.
+
+    Returns:
+        The version's number: one above the highest ever used.
+
+    Raises:
+        RepositoryError: The repository cannot be written, or another process does not stop writing
+            to it. What was published before is as it was, and nothing is left behind.
+    """
+    require_sound(repository, *(draft.manifest.model for draft in drafts))
+    with RepositoryWriter(repository, on_progress=on_progress) as writer:
+        version = writer.publish(drafts)
+        if not repository.config_path.exists():
+            config = OvmsConfig.default(repository.config_path, drafts[-1].manifest.model)
+            writer.replace_config(config, config.new_text)
+    return version
 
 
 def _complete(

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from bertqa._reason import reason_of
 from bertqa.artifact._files import read_regular
+from bertqa.artifact._provenance import Provenance
 from bertqa.errors import RepositoryError
 
 MANIFEST_FILE = "manifest.json"
@@ -94,8 +95,10 @@ class VersionManifest:
     where they were not, and `evidence` has those of each question;
     `parent` is the version that this one was made from; `published` is ISO
     8601 in UTC; `inputs_sha256` is the digest of all that decides what a build makes, by which a
-    version that was built before is found; `family` is the `model_type` of Hugging Face, and
-    `inputs` are the names of the model's inputs, where the release that built it wrote them.
+    version that was built before is found; `provenance` says what it was made of and on what;
+    `family` is the `model_type` of Hugging Face, `config`
+    the model's configuration in their form, and `inputs` are the names of the model's inputs, where
+    the release that built it wrote them.
 
     Keys that this release does not know are ignored, so that a newer one can add some. A change
     that older releases must not overlook raises `schema_version`.
@@ -114,9 +117,11 @@ class VersionManifest:
     gate: GateResult | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     toolchain: Mapping[str, str] = field(default_factory=dict)
+    provenance: Provenance | None = None
     inputs_sha256: str = ""
     family: str = ""
     inputs: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Publishing a version of a repository elsewhere, under the same number.
+"""Publishing a version of a repository elsewhere.
 
 What is there already and right is left as it is, so that the same command resumes where one was cut
 off; what is there and different is refused before anything is sent.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from bertqa.artifact import MODEL_NAME, Repository, onnx_model_name
 from bertqa.errors import InvalidOptionError
 from bertqa_deploy.errors import StorageError
 from bertqa_deploy.manifests import check_manifest
-from bertqa_deploy.storage.address import Address
+from bertqa_deploy.registries import registry_of
+from bertqa_deploy.storage.address import HUB, MLFLOW, Address
 from bertqa_deploy.storage.directory import Directory
 from bertqa_deploy.storage.object_store import ANSWER_SECONDS, ObjectStore
 from bertqa_deploy.storage.version import VersionFiles
+
+_READ_BACK = "Each was read back and matches its manifest."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +37,22 @@ class PublishedFile:
     sent: bool
 
 
+class Layout(StrEnum):
+    """How the files lie in a directory: as OVMS reads them, or as on the Hugging Face hub."""
+
+    REPOSITORY = "repository"
+    HUB = "hub"
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A version that is whole at its place."""
+    """A version that is whole at its place; `note` is a sentence on how that was checked."""
 
     version: int
     model: str
     to: str
     files: list[PublishedFile]
+    note: str
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,6 +67,8 @@ def publish(
     model: str = MODEL_NAME,
     *,
     force: bool = False,
+    layout: Layout = Layout.REPOSITORY,
+    public: bool = False,
     answer_seconds: float = ANSWER_SECONDS,
     on_progress: OnProgress = ignore,
 ) -> Published:
@@ -66,6 +80,8 @@ def publish(
         to: Where it is to go.
         model: The model's name.
         force: Whether a version is copied that failed the quality gate.
+        layout: How the files lie in a directory. In a registry they are always as on a hub.
+        public: Whether everybody may read a model of a hub that does not exist yet.
         answer_seconds: How long a store may take to answer the first look, in seconds.
         on_progress: Called with the bytes of each file that are sent or read back.
 
@@ -73,18 +89,26 @@ def publish(
         What is there now.
 
     Raises:
-        InvalidOptionError: The model's name is not that of a directory.
+        InvalidOptionError: The model's name is not that of a directory, or what goes to a store
+            is to be laid out as on a hub.
         RepositoryError: The version is missing or damaged, or the directory cannot be written.
         QualityGateError: The version failed the gate.
         VersionExistsError: Another version or file is there already.
         StorageError: The target cannot be reached or written, or is inside the repository.
-        ModuleNotFoundError: The store's extra is not installed.
+        ModuleNotFoundError: The store's or registry's extra is not installed.
     """
     begun = time.monotonic()
     if model in ("", "..") or Path(model).name != model:
         raise InvalidOptionError(
             f"The model is named {model!r}: pass the name of a model's directory."
         )
+    as_package = to.scheme in (HUB, MLFLOW) or layout is Layout.HUB
+    if as_package and to.scheme not in (HUB, MLFLOW, ""):
+        raise InvalidOptionError(
+            f"{to} is a store that OVMS reads: layout=hub is for a directory, or write hf://org/name."
+        )
+    if public and to.scheme != HUB:
+        raise InvalidOptionError("public= is for a model of the Hugging Face hub.")
     repository.require_version(version, model)
     source, target = repository.root.resolve(), Path(to.path).resolve()
     if not to.scheme and source in target.parents:
@@ -98,6 +122,16 @@ def publish(
     parts = [VersionFiles.of(repository, version, each) for each in models]
     for part in parts:
         check_manifest(repository, version, part.model, force=force)
+    if as_package:
+        from bertqa_deploy.registries.package import package_of
+
+        package = package_of(repository, version, model)
+        pushed = registry_of(to).push(to, package, on_progress, public=public)
+        files = [
+            PublishedFile(file.path, file.size, file.sha256, file.path in pushed.sent)
+            for file in package.files
+        ]
+        return Published(version, model, pushed.to, files, pushed.note, _since(begun))
     if to.scheme:
         sent = _send(ObjectStore(to, answer_seconds=answer_seconds), parts, on_progress)
     else:
@@ -107,7 +141,11 @@ def publish(
         for part, names in zip(parts, sent, strict=True)
         for name, digest in part.digests.items()
     ]
-    return Published(version, model, str(to), files, round(time.monotonic() - begun, 3))
+    return Published(version, model, str(to), files, _READ_BACK, _since(begun))
+
+
+def _since(begun: float) -> float:
+    return round(time.monotonic() - begun, 3)
 
 
 def _send(

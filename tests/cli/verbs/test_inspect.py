@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import httpx
+import pytest
 
 from bertqa.artifact import Repository
 from bertqa_cli.verbs.inspect import start_netron
@@ -63,3 +64,39 @@ def test_netron_serves_both_graphs(demo_repository: Repository) -> None:
             )
     finally:
         netron.stop()
+
+
+def test_one_version_is_shown_layer_by_layer(
+    invoke: Invoke, demo_repository: Repository, tmp_path: Path
+) -> None:
+    plot = tmp_path / "layers.svg"
+    arguments = ("--repository", str(demo_repository.root), "--plot", str(plot))
+    result = invoke("inspect", "2", "--layers", *arguments)
+
+    assert result.status == 0, result.err
+    assert "encoder.layer.5.output.dense" in result.out
+    assert "of 49 matrix products in INT8" in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+    assert plot.read_text(encoding="utf-8").startswith("<?xml")
+    document = json.loads(invoke("inspect", "2", *arguments, "--json").out)
+    assert document["sensitivity"] is None
+    assert document["products"][0]["ranges"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["1", "2", "--layers"], "--layers is for one version"),
+        (["1", "2", "--sensitivity"], "--sensitivity is for one version"),
+        (["1", "--report", "page.html"], "--report compares two versions"),
+        (["1", "--sensitivity"], "with --data"),
+        (["1", "--questions", "20"], "--questions is for --sensitivity"),
+        (["1", "--sensitivity", "--data", "absent.json"], "does not exist"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    invoke: Invoke, arguments: list[str], complaint: str
+) -> None:
+    result = invoke("inspect", *arguments, "--repository", "absent")
+    assert (result.status, result.out) == (2, "")
+    assert complaint in result.err

@@ -12,6 +12,10 @@ from bertqa_deploy.storage.address import Address
         ("az://models/qa", "az", "models"),
         ("s3://my.bucket-1/a/b", "s3", "my.bucket-1"),
         ("gs://models/", "gs", "models"),
+        ("hf://org/name", "hf", "org"),
+        ("hf://My-Org/name_1.5/", "hf", "My-Org"),
+        ("hf://org/name@refs/pr/1", "hf", "org"),
+        ("mlflow://Question answering/12", "mlflow", "Question answering"),
     ],
 )
 def test_the_forms_of_ovms_are_read(text: str, scheme: str, container: str) -> None:

@@ -1,0 +1,80 @@
+"""Finding a way through the graph of an IR: its products, and the quantisers before them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import openvino as ov
+
+MATMUL = "MatMul"
+ATTENTION = "ScaledDotProductAttention"
+FAKE_QUANTIZE = "FakeQuantize"
+PASSED_THROUGH = {"Transpose", "Reshape", "Convert", "Multiply", "Subtract", "Unsqueeze", "Tile"}
+"""What stands between a quantiser, or stored weights, and the product that they feed."""
+
+_LAYER = re.compile(
+    r"(?<!\w)((?:embeddings|encoder|transformer|layers|qa_outputs|head|classifier)[\w.]*)"
+)
+
+
+def short(name: str) -> str:
+    """Drop what a tracer puts around a layer's own name.
+
+    Args:
+        name: The friendly name of an operation.
+    """
+    match = _LAYER.search(name)
+    return match[1] if match else name.rpartition("/")[2]
+
+
+def products(graph: ov.Model) -> Iterator[ov.Node]:
+    """Yield the matrix products of a graph, and its fused attentions, in its order.
+
+    Args:
+        graph: The IR.
+    """
+    for operation in graph.get_ordered_ops():
+        if operation.get_type_name() in (MATMUL, ATTENTION):
+            yield operation
+
+
+def operands(product: ov.Node) -> list[ov.Input]:
+    """Return the inputs of a product that are multiplied; for attention also the values.
+
+    Args:
+        product: What `products` yields.
+    """
+    count = 2 if product.get_type_name() == MATMUL else 3
+    return list(product.inputs())[:count]
+
+
+def way_back(port: ov.Input) -> Iterator[ov.Input]:
+    """Yield inputs from one back to where its value comes from: a quantiser, or another operation.
+
+    Args:
+        port: The input to begin with, which is the first.
+    """
+    yield port
+    while port.get_source_output().get_node().get_type_name() in PASSED_THROUGH:
+        port = port.get_source_output().get_node().input(0)
+        yield port
+
+
+def origin(port: ov.Input) -> ov.Node:
+    """Return the operation that the value of an input comes from, past what only moves it.
+
+    Args:
+        port: The input.
+    """
+    *_, last = way_back(port)
+    return last.get_source_output().get_node()
+
+
+def is_quantizer(node: ov.Node) -> bool:
+    """Return whether an operation quantises an activation.
+
+    Args:
+        node: The operation.
+    """
+    return bool(node.get_type_name() == FAKE_QUANTIZE)

@@ -1,0 +1,122 @@
+"""Showing the layers of one version: what runs in which precision, and what quantising costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from bertqa.artifact import Repository
+from bertqa_cli.console import print_json, print_table, stderr, stdout
+from bertqa_cli.datasets import read_dataset
+from bertqa_cli.progress import stages
+from bertqa_cli.values import write_output
+
+if TYPE_CHECKING:
+    from bertqa_build.inspection import Inspection, Product
+    from bertqa_build.sensitivity import Sensitivity
+
+Asked = tuple[Path, int, Path]
+"""The file of questions, how many of them are asked, and the work directory of the build."""
+
+
+def show_layers(
+    repository: Repository, version: int, asked: Asked | None, *, plot: Path | None, json: bool
+) -> None:
+    """Show one version, layer by layer.
+
+    Args:
+        repository: The model repository.
+        version: The version's number.
+        asked: What to measure the layers' costs on; None measures nothing.
+        plot: Where to draw them.
+        json: Whether to print JSON.
+    """
+    from bertqa_build import figures
+    from bertqa_build.inspection import inspect
+
+    found = inspect(repository, version)
+    costs = None if asked is None else _measure(repository, version, asked)
+    if plot is not None:
+        drawn = (
+            figures.products(found, standalone=True)
+            if costs is None
+            else figures.sensitivity(costs, standalone=True)
+        )
+        write_output(plot, drawn)
+        stderr.print(f"wrote {escape(str(plot))}")
+    if json:
+        print_json({**found.to_dict(), "sensitivity": costs and costs.to_dict()})
+        return
+    _show(found, costs)
+
+
+def _measure(repository: Repository, version: int, asked: Asked) -> Sensitivity:
+    from bertqa_build.sensitivity import measure_sensitivity
+
+    file, count, work_dir = asked
+    dataset = read_dataset(file)
+    first = replace(dataset, questions=dataset.questions[:count])
+    with stages() as show:
+        return measure_sensitivity(repository, version, first, work_dir=work_dir, on_progress=show)
+
+
+def _show(found: Inspection, costs: Sensitivity | None) -> None:
+    executed = Table("operation", "precision", "number", title="What OpenVINO executes")
+    for kind, counts in found.executed.items():
+        for precision, count in counts.items():
+            executed.add_row(kind, precision, str(count))
+    print_table(executed)
+
+    reasons = dict.fromkeys(product.reason for product in found.products if product.reason)
+    notes = {reason: f"({number})" for number, reason in enumerate(reasons, start=1)}
+    table = Table("matrix product", "runs in", "activations")
+    for column in table.columns:
+        column.overflow = "fold"
+    for product in found.products:
+        table.add_row(
+            product.name,
+            f"{product.runs_in} {notes.get(product.reason, '')}".rstrip(),
+            _ranges(product),
+        )
+    print_table(table)
+    for reason, note in notes.items():
+        stdout.print(f"{note} {escape(reason)}")
+    int8 = sum(product.int8 for product in found.products)
+    stdout.print(
+        f"[bold]Version {found.version} ({escape(found.manifest.precision)}):[/] {int8} of "
+        f"{len(found.products)} matrix products in INT8."
+    )
+    if costs is not None:
+        _show_costs(costs)
+
+
+def _show_costs(costs: Sensitivity) -> None:
+    table = Table("layer left in floating point", "F1", "95 % interval", "error")
+    table.columns[0].overflow = "fold"
+    for cost in costs.layers:
+        table.add_row(
+            cost.name,
+            f"{cost.f1.estimate:+.2f}",
+            f"{cost.f1.low:+.2f} to {cost.f1.high:+.2f}",
+            f"{-cost.error:+.0%}",
+        )
+    print_table(table)
+    stdout.print(
+        f"F1 {costs.f1:.2f} on {costs.questions} questions of {escape(costs.dataset)}, and "
+        f"{costs.floating_f1:.2f} with all of these layers in floating point. error: how that of "
+        "the logits changes. `quantization.keep_floating_point` in a recipe leaves layers out."
+    )
+    partly = sum(cost.with_weights is False for cost in costs.layers)
+    if partly:
+        stdout.print(
+            f"Of {partly} layers the activations alone were left in floating point, and the "
+            "weights stayed in INT8: the build's --work-dir does not have them as they were."
+        )
+
+
+def _ranges(product: Product) -> str:
+    return ", ".join(f"{low:.3g} to {high:.3g}" for low, high in product.ranges)

@@ -1,0 +1,52 @@
+"""`bert-qa pull`: bring a version from a registry of models into the repository."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from bertqa.artifact import Repository
+from bertqa_cli.console import print_json, stdout
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
+from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import resumable, stages
+
+
+def pull(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL",
+            help="hf://org/name[@revision], mlflow://name[/version], or a directory that "
+            "`bert-qa publish --layout hub` wrote.",
+        ),
+    ],
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    model: Model = DEFAULT_MODEL,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take even a version that failed the quality gate.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Publish a version of a registry in the repository, its files checked by their digests."""
+    from bertqa_deploy.registries.pulling import pull as pull_version
+    from bertqa_deploy.storage.address import Address
+
+    address = Address.parse(source)
+    with resumable(), stages() as show:
+        pulled = pull_version(Repository(repository), address, model, force=force, on_progress=show)
+    if json:
+        print_json(pulled.to_dict())
+        return
+    number = f"version {pulled.version} of {escape(model)}"
+    if pulled.present:
+        stdout.print(f"[bold]It is there already, as {number}.[/]")
+    else:
+        stdout.print(
+            f"[bold]{escape(pulled.origin)} is {number}[/], in {pulled.precision}. Each file "
+            f"matches its manifest. {pulled.seconds:.1f} s. Next: bert-qa serve --repository "
+            f"{escape(shlex.quote(str(repository)))}"
+        )

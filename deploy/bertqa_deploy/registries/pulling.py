@@ -1,0 +1,160 @@
+"""Bringing a version from a registry into a repository."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bertqa._progress import OnProgress, Progress, ignore
+from bertqa.artifact import (
+    MANIFEST_FILE,
+    MODEL_NAME,
+    Draft,
+    Provenance,
+    Repository,
+    VersionManifest,
+    onnx_model_name,
+    open_regular,
+    publish_served,
+)
+from bertqa.errors import RepositoryError
+from bertqa_deploy.errors import StorageError
+from bertqa_deploy.manifests import require_passed
+from bertqa_deploy.registries import registry_of
+from bertqa_deploy.registries.places import PLACES
+from bertqa_deploy.registries.registry import Fetched
+from bertqa_deploy.storage.address import Address
+from bertqa_deploy.storage.version import digest_of
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A version that was pulled, or that is there already (`present`)."""
+
+    version: int
+    model: str
+    origin: str
+    precision: str
+    present: bool
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+def pull(
+    repository: Repository,
+    source: Address,
+    model: str = MODEL_NAME,
+    *,
+    force: bool = False,
+    on_progress: OnProgress = ignore,
+) -> Pulled:
+    """Publish what a registry has as a new version; each file is checked by its digest before.
+
+    Args:
+        repository: The repository, which is made where there is none.
+        source: Where the version is: on a hub, in MLflow, or a directory in the hub's layout.
+        model: The name of the model that it becomes a version of.
+        force: Whether a version is taken that failed the quality gate.
+        on_progress: Called with the bytes of each file that are received and checked.
+
+    Returns:
+        The version, under its number in this repository.
+
+    Raises:
+        InvalidOptionError: No version can be pulled from there.
+        StorageError: The registry cannot be reached, has no such version, or has other files than
+            its manifest says. Nothing was changed.
+        QualityGateError: The version failed the gate.
+        RepositoryError: The repository cannot be written.
+        ModuleNotFoundError: The registry's extra is not installed.
+    """
+    begun = time.monotonic()
+    with registry_of(source).fetch(source, on_progress) as fetched:
+        manifests = dict(_manifests(fetched))
+        manifest = manifests["openvino"]
+        require_passed(manifest, f"The version at {source}", force=force)
+        number = _find(repository, model, manifest)
+        present = number is not None
+        if number is None:
+            # The twin first: a client that sees the IR may count on it.
+            drafts = [
+                _draft(fetched, key, manifests[key], model, on_progress)
+                for key in reversed(PLACES)
+                if key in manifests
+            ]
+            number = publish_served(repository, drafts, on_progress=on_progress)
+    seconds = round(time.monotonic() - begun, 3)
+    return Pulled(number, model, fetched.origin, manifest.precision, present, seconds)
+
+
+def _manifests(fetched: Fetched) -> Iterator[tuple[str, VersionManifest]]:
+    """Yield the manifest of each format that is there, the IR's among them."""
+    if PLACES["openvino"][MANIFEST_FILE] not in fetched.paths:
+        raise StorageError(
+            f"{fetched.origin} holds no version of bert-qa: it has no "
+            f"{PLACES['openvino'][MANIFEST_FILE]}, which `bert-qa publish` writes. To make a "
+            "version of a checkpoint, use `bert-qa build`."
+        )
+    for key, places in PLACES.items():
+        place = places[MANIFEST_FILE]
+        if place not in fetched.paths:
+            continue
+        try:
+            manifest = VersionManifest.read(fetched.file(place, False))
+        except RepositoryError as error:
+            raise StorageError(
+                f"{fetched.origin} holds no version that can be read: {error}"
+            ) from error
+        needed = places.keys() - {MANIFEST_FILE}
+        if manifest.files.keys() != needed or manifest.format != key:
+            raise StorageError(
+                f"{fetched.origin} holds no version of bert-qa: its {place} lists "
+                f"{', '.join(sorted(manifest.files)) or 'no files'}, not "
+                f"{' and '.join(sorted(needed))}."
+            )
+        yield key, manifest
+
+
+def _find(repository: Repository, model: str, manifest: VersionManifest) -> int | None:
+    """Return the number under which the same files are in a repository already."""
+    for entry in reversed(repository.entries(model)):
+        if entry.manifest is not None and entry.manifest.files == manifest.files:
+            return entry.number
+    return None
+
+
+def _draft(
+    fetched: Fetched, key: str, manifest: VersionManifest, model: str, on_progress: OnProgress
+) -> Draft:
+    """Fetch the files of one format."""
+    files = {
+        name: _checked(fetched, PLACES[key][name], digest, on_progress)
+        for name, digest in manifest.files.items()
+    }
+    provenance = replace(manifest.provenance or Provenance(), pulled_from=fetched.origin)
+    named = model if key == "openvino" else onnx_model_name(model)
+    # The number of what it was made from is one of another repository.
+    return Draft(replace(manifest, model=named, parent=None, provenance=provenance), files)
+
+
+def _checked(fetched: Fetched, path: str, digest: str, on_progress: OnProgress) -> Path:
+    """Return where a file is, once its digest is the manifest's."""
+    if path not in fetched.paths:
+        raise StorageError(f"{fetched.origin} lacks {path}, which its manifest lists.")
+    for again in (False, True):
+        found = fetched.file(path, again)
+        size = found.stat().st_size
+        report = Progress(f"Checking {path}", 0, size, "bytes")
+        with open_regular(found) as file:
+            if digest_of(file, lambda done: on_progress(replace(report, done=done))) == digest:  # noqa: B023
+                return found
+    raise StorageError(
+        f"The {path} of {fetched.origin} is not the one that its manifest lists: it was damaged "
+        "or changed. Nothing was published."
+    )

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Invoke
+from tests.support.hub import TOKEN, running_hub
+from tests.support.models import write_manifest, write_toy_version
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pull") / "model_repository"
+    write_manifest(write_toy_version(root, 1), family="bert", precision="FP32")
+    return root
+
+
+def test_a_version_goes_to_a_hub_and_comes_back(
+    invoke: Invoke, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+
+        pushed = invoke("publish", "--to", "hf://org/qa", "--repository", str(root), "--public")
+
+        assert pushed.status == 0, pushed.err
+        assert f"Version 1 of bert-qa is at {hub.url}/org/qa/tree/main: 7 files" in pushed.out
+        assert "The model is public." in pushed.out
+        assert "Sending openvino_model.xml" in pushed.err
+
+        arguments = ("pull", "hf://org/qa", "--repository", str(tmp_path / "r"))
+        pulled = invoke(*arguments)
+
+        assert pulled.status == 0, pulled.err
+        assert "is version 1 of bert-qa, in FP32" in pulled.out
+        assert "Receiving openvino_model.bin" in pulled.err
+        again = invoke(*arguments, "--json")
+        assert json.loads(again.out)["present"]
+
+    shown = invoke("versions", "show", "1", "--repository", str(tmp_path / "r"))
+    assert "hf://org/qa@" in shown.out
+
+
+def test_a_directory_in_the_hub_s_layout_is_pulled(
+    invoke: Invoke, root: Path, tmp_path: Path
+) -> None:
+    to = str(tmp_path / "qa")
+    laid_out = invoke("publish", "--to", to, "--layout", "hub", "--repository", str(root))
+    assert laid_out.status == 0, laid_out.err
+    pulled = invoke("pull", to, "--repository", str(tmp_path / "r"), "--model", "mine")
+    assert "is version 1 of mine" in pulled.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        (["pull", "hf://org"], 2, "write hf://org/name"),
+        (["pull", "hf:org/name"], 2, "lacks //"),
+        (["pull", "hf://datasets/org/name"], 2, "write hf://org/name"),
+        (["pull", "hf://org/name@"], 2, "write hf://org/name"),
+        (["pull", "mlflow://"], 2, "write mlflow://name"),
+        (["pull", "mlflow://name/latest"], 2, "write mlflow://name"),
+        (["pull", "az://models/qa"], 2, "is a repository that OVMS reads"),
+        (["pull", "nowhere"], 1, "There is no directory nowhere"),
+        (["pull", ""], 2, "The address is empty"),
+        (["publish", "--to", "az://models/qa", "--layout", "hub"], 2, "--layout hub is for a"),
+        (["publish", "--to", "elsewhere", "--public"], 2, "--public is for a model of the"),
+        (["publish", "--to", "elsewhere", "--layout", "x"], 2, "Invalid value for '--layout'"),
+        (["publish", "--to", f"hf://org/name@{'0' * 40}"], 2, "names a commit"),
+        (["publish", "--to", "mlflow://name/3"], 2, "MLflow numbers versions itself"),
+        (["publish", "--to", "mlflow://name"], 1, "MLFLOW_TRACKING_URI is not set"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_made(
+    invoke: Invoke,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    status: int,
+    complaint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    place = root if arguments[0] == "publish" else tmp_path / "r"
+    result = invoke(*arguments, "--repository", str(place))
+    assert (result.status, result.out) == (status, "")
+    assert complaint in result.err
+    assert list(tmp_path.iterdir()) == []

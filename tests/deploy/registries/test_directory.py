@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bertqa._progress import Progress
+from bertqa.artifact import Repository
+from bertqa.errors import InvalidOptionError
+from bertqa_deploy.errors import StorageError, VersionExistsError
+from bertqa_deploy.registries.pulling import pull
+from bertqa_deploy.storage.address import Address
+from bertqa_deploy.storage.publishing import Layout, publish
+
+
+def lay_out(repository: Repository, to: Path, version: int = 1) -> list[str]:
+    published = publish(repository, version, Address("", str(to)), layout=Layout.HUB)
+    return [file.path for file in published.files if file.sent]
+
+
+def test_it_appears_whole_and_is_pulled(made: Repository, tmp_path: Path) -> None:
+    to = tmp_path / "a" / "qa"
+    assert len(lay_out(made, to)) == 9
+    assert lay_out(made, to) == []
+    assert to.stat().st_mode & 0o777 == 0o755
+
+    target = Repository(tmp_path / "r")
+    pulled = pull(target, Address("", str(to)), model="other")
+
+    assert (pulled.version, pulled.origin) == (1, str(to))
+    assert target.manifest(1, "other").files == made.manifest(1).files
+    assert target.manifest(1, "other-onnx").format == "onnx"
+
+
+def test_nothing_is_left_of_one_that_broke_off(made: Repository, tmp_path: Path) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == "Sending model.onnx":
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        publish(made, 1, Address("", str(tmp_path / "qa")), layout=Layout.HUB, on_progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_directory_is_filled_and_another_one_is_left_alone(
+    made: Repository, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert lay_out(made, tmp_path / "empty")
+    with pytest.raises(VersionExistsError, match=r"its .* is another file"):
+        lay_out(made, tmp_path / "empty", version=2)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("x")
+    with pytest.raises(VersionExistsError, match=r"holds something else"):
+        lay_out(made, tmp_path / "full")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(VersionExistsError, match=r"not a directory"):
+        lay_out(made, tmp_path / "file")
+    assert (tmp_path / "full" / "mine").read_text() == "x"
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(made: Repository, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match=r"cannot be used: .* Nothing appeared"):
+        lay_out(made, tmp_path / "file" / "qa")
+
+
+def test_what_is_no_package_is_not_pulled(tmp_path: Path, made: Repository) -> None:
+    with pytest.raises(StorageError, match="There is no directory"):
+        pull(Repository(tmp_path / "r"), Address("", str(tmp_path / "none")))
+    with pytest.raises(StorageError, match="holds no version"):
+        pull(Repository(tmp_path / "r"), Address("", str(made.root)))
+    with pytest.raises(InvalidOptionError, match="is a repository that OVMS reads"):
+        pull(Repository(tmp_path / "r"), Address.parse("az://models/qa"))
+
+
+def test_a_store_has_no_such_layout(made: Repository) -> None:
+    for to, options in (
+        ("az://models/qa", {"layout": Layout.HUB}),
+        ("elsewhere", {"public": True}),
+    ):
+        with pytest.raises(InvalidOptionError):
+            publish(made, 1, Address.parse(to), **options)  # type: ignore[arg-type]
