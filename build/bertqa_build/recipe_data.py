@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -62,7 +63,7 @@ class RecipeData:
             question
             for source in sources
             for question in self.dataset(source)
-            if question.context not in self._held_contexts
+            if not self._is_held(question)
         ]
 
     @cached_property
@@ -75,7 +76,7 @@ class RecipeData:
         source = self.recipe.data.evaluation
         if source is not None:
             return self.dataset(source, EVALUATION_SPLITS)
-        kept = [each for each in self._trained if each.context in self._held_contexts]
+        kept = [each for each in self._trained if self._is_held(each)]
         names = ", ".join(self.dataset(each).name for each in self.recipe.data.train)
         return SquadDataset(f"{self.recipe.data.held_out:.3g} of {names}", tuple(_unique(kept)))
 
@@ -99,6 +100,9 @@ class RecipeData:
     def _trained(self) -> list[SquadQuestion]:
         return [each for source in self.recipe.data.train for each in self.dataset(source)]
 
+    def _is_held(self, question: SquadQuestion) -> bool:
+        return bool(self._held_contexts) and _plain(question.context) in self._held_contexts
+
     @cached_property
     def _held_contexts(self) -> frozenset[str]:
         """The contexts to evaluate on: drawn by the seed until they have enough questions."""
@@ -106,15 +110,13 @@ class RecipeData:
         if share is None:
             return frozenset()
         questions = self._trained
-        contexts = list(dict.fromkeys(each.context for each in questions))
+        counts = Counter(_plain(each.context) for each in questions)
+        contexts = list(counts)
         if len(contexts) < 2:
             raise DataError(
                 "All questions of data.train are on one context, of which none can be held out to "
                 "evaluate on: name other data to evaluate on."
             )
-        counts = dict.fromkeys(contexts, 0)
-        for each in questions:
-            counts[each.context] += 1
         held: list[str] = []
         kept = 0
         for index in np.random.default_rng(self.recipe.seed).permutation(len(contexts))[:-1]:

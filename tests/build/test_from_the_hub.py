@@ -112,7 +112,7 @@ def test_the_hub_is_read_by_ids_revisions_and_splits(
             ("model", "org/none"),
             ("short", "org/tiny@v1", "org/questions"),
         )
-    assert found["data org/questions"] == ["org/questions", 1]
+    assert found["data org/questions"] == ["org/questions (validation)", 1]
     assert found["data org/questions:train"] == ["org/questions (train)", 4]
     assert found["data org/questions@v1:train[:3]"] == ["org/questions@v1 (train[:3])", 3]
     assert (

@@ -19,7 +19,7 @@ from bertqa_build.publish import Artefacts, publish
 
 MODELS = ("bert-qa", "bert-qa-onnx")
 MANIFEST = VersionManifest(
-    model="",
+    model=MODEL_NAME,
     version=0,
     precision="int8",
     format="",

@@ -72,6 +72,7 @@ def test_a_directory_has_what_the_file_has_in_every_form_that_libraries_save(
     assert expected.questions[0].context == CONTEXT
     for_evaluation = RecipeData(recipe(tmp_path, evaluation="both")).evaluation
     assert [each.id for each in for_evaluation] == [expected.questions[1].id]
+    assert for_evaluation.name == "both (validation)"
     (tmp_path / "files" / "test.jsonl").unlink()
     assert len(data.dataset("files:train[:2]")) == 2
 

@@ -43,6 +43,8 @@ def test_a_checkpoint_and_data_are_a_recipe(folder: Path) -> None:
     assert (trained.data.evaluation, trained.data.held_out) == ("own.json", None)
     assert trained.qat is not None
     assert trained.qat.max_seq_len == 128
+    named = short(folder, "data.evaluation=train.json")
+    assert (named.data.evaluation, named.data.held_out) == ("train.json", None)
     plain = short(folder, precision="fp32")
     assert (plain.precision, plain.data.train, plain.data.evaluation) == ("fp32", [], "own.json")
 

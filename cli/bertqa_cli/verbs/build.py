@@ -66,7 +66,7 @@ def built_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise typer.BadParameter(
-            f"OVMS cannot serve {name[:_SHOWN]!r} at an address of its own: a name has letters, "
+            f"{name[:_SHOWN]!r} is no name for OVMS's addresses and directories: it has letters, "
             "digits, '.', '_' and '-', begins with a letter or a digit, and has 100 at most."
         )
     if name.endswith(_TAKEN):

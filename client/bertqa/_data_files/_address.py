@@ -39,14 +39,17 @@ class DataAddress:
     @property
     def description(self) -> str:
         """What to call it in messages."""
-        revision = f"@{self.revision}" if self.revision else ""
-        parts = "/".join(part for part in (self.config, self.split) if part)
-        return f"{self.place}{revision}{f' ({parts})' if parts else ''}"
+        return self._called(self.place)
 
     @property
     def name(self) -> str:
-        """What to call its questions: the name of a file, or the description of a data set."""
-        return self.path.name if self.is_local and self.path.is_file() else self.description
+        """What to call its questions: as the description, but of a path its last part alone."""
+        return self._called(self.path.name if self.is_local else self.place)
+
+    def _called(self, place: str) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        parts = "/".join(part for part in (self.config, self.split) if part)
+        return f"{place}{revision}{f' ({parts})' if parts else ''}"
 
     @classmethod
     def parse(cls, text: str, directory: Path = Path()) -> DataAddress:

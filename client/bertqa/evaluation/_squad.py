@@ -146,7 +146,8 @@ def read_address(
             _require_columns(source.header, source.name)
         what = "SQuAD JSON" if written.kind is Kind.JSON and address.path.is_file() else ""
         dataset = _made(source.records(), source.name, what)
-    return replace(dataset, name=address.name)
+    is_file = address.is_local and not address.path.is_dir()
+    return replace(dataset, name=address.name if is_file else source.name)
 
 
 def parse_squad(document: Any, name: str) -> SquadDataset:
