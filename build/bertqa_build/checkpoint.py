@@ -125,6 +125,10 @@ def locate(source: str, directory: Path) -> Path:
     folder = directory / Path(source).expanduser()
     if folder.is_dir():
         return folder
+    if folder.exists():
+        raise MissingCheckpointError(
+            f"{folder} is a file, not the directory of a checkpoint in Hugging Face layout."
+        )
     name, at, revision = source.partition("@")
     if not _hub.ID.fullmatch(name):
         raise MissingCheckpointError(f"There is no directory {folder} with a checkpoint.")

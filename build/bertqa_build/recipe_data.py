@@ -78,7 +78,9 @@ class RecipeData:
             return self.dataset(source, EVALUATION_SPLITS)
         kept = [each for each in self._trained if self._is_held(each)]
         names = ", ".join(self.dataset(each).name for each in self.recipe.data.train)
-        return SquadDataset(f"{self.recipe.data.held_out:.3g} of {names}", tuple(_unique(kept)))
+        return SquadDataset(
+            f"{100 * (self.recipe.data.held_out or 0):g}% of {names}", tuple(_unique(kept))
+        )
 
     @property
     def warnings(self) -> list[str]:

@@ -129,7 +129,7 @@ def test_a_share_is_held_out_by_contexts(tmp_path: Path) -> None:
     assert len(data.questions(["a.json"])) == 32
     contexts = {each.context for each in data.evaluation}
     assert not contexts & {each.context for each in data.questions(["a.json"])}
-    assert data.evaluation.name == "0.2 of a.json"
+    assert data.evaluation.name == "20% of a.json"
     assert not data.overlap.repeated
     again = RecipeData(recipe(tmp_path, **held))
     assert again.evaluation == data.evaluation
