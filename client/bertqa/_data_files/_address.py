@@ -12,6 +12,8 @@ from bertqa.errors import DataError
 
 _FILES = re.compile(r"\.(?:csv|tsv|json|jsonl|ndjson|parquet|gz|txt|arrow|xlsx)", re.IGNORECASE)
 
+_OF_CHECKPOINTS = {"tokenizer.json", "vocab.txt", "model.safetensors", "pytorch_model.bin"}
+
 
 @dataclass(frozen=True, slots=True)
 class DataAddress:
@@ -62,7 +64,7 @@ class DataAddress:
 
         Raises:
             DataError: There is no such file, and the hub has no names of this form; or a directory
-                is empty.
+                is empty, or has a checkpoint.
         """
         whole = directory / Path(text).expanduser()
         if text == STANDARD_STREAM:
@@ -100,6 +102,11 @@ def exists(path: Path) -> bool:
 
 
 def _with_data(path: Path) -> Path:
-    if path.is_dir() and not any(path.iterdir()):
+    if not path.is_dir():
+        return path
+    names = {each.name for each in path.iterdir()}
+    if not names:
         raise DataError(f"{path} is an empty directory, without data.")
+    if "config.json" in names and names & _OF_CHECKPOINTS:
+        raise DataError(f"{path} is a directory with a checkpoint, not with data.")
     return path
