@@ -77,7 +77,7 @@ def test_a_split_for_evaluation_is_found(folder: Path, tmp_path: Path) -> None:
         ({"source": "pypi:no-such-package"}, [], CheckpointError, "is not installed"),
         ({"data": ("absent.json",)}, [], DataError, r"absent\.json does not exist"),
         ({}, ["seed=x"], RecipeError, r"The options, seed=x: seed is 'x'"),
-        ({}, ["sed=1"], RecipeError, "Did you mean seed"),
+        ({}, ["sed=1"], RecipeError, "sed is not a key of a recipe. Did you mean seed"),
         (
             {"data": ("own.json", "train.json"), "precision": "fp32"},
             [],
@@ -172,3 +172,7 @@ def test_a_disk_that_is_too_small_is_refused_before_any_work(
         with pytest.raises(BuildError, match=r"has 1 MB free, and a build .* takes up to"):
             act(short(folder), Repository(tmp_path / "repository"), tmp_path / "work")
     assert not (tmp_path / "repository").exists()
+    monkeypatch.undo()
+    (tmp_path / "file").touch()
+    with pytest.raises(BuildError, match=r"cannot be a directory: .*file is a file"):
+        plan(short(folder), Repository(tmp_path / "file" / "repository"), tmp_path / "work")
