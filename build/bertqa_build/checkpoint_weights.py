@@ -17,6 +17,7 @@ from bertqa_build.checkpoint_config import first_line, require_not_a_pointer
 from bertqa_build.errors import CheckpointError
 from bertqa_build.families import Family
 from bertqa_build.model import SpanModel
+from bertqa_build.pruning.sizes import model_class_of
 from bertqa_build.quiet import quiet
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
@@ -103,7 +104,7 @@ def load_weights(
     _require_can_be_made(family, config, files, source)
     if _require_floats(files, source):
         notes.append("its float64 tensors were rounded to FP32")
-    model, loading = _load(family, config, folder, source)
+    model, loading = _load(config, folder, source)
     missing = set(loading["missing_keys"])
     for name, found, expected in sorted(loading["mismatched_keys"]):
         if needs_head or not _is_head(family, name):
@@ -287,12 +288,10 @@ def _is_dense(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.layout == torch.strided
 
 
-def _load(
-    family: Family, config: Any, folder: Path, source: str
-) -> tuple[PreTrainedModel, dict[str, Any]]:
+def _load(config: Any, folder: Path, source: str) -> tuple[PreTrainedModel, dict[str, Any]]:
     try:
         with quiet():
-            loaded: Any = family.model_class.from_pretrained(
+            loaded: Any = model_class_of(config).from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bertqa.errors import BertQAError, InvalidOptionError
+from bertqa.errors import BertQAError, InvalidOptionError, QualityGateError
 
 
 class BuildError(BertQAError):
@@ -27,3 +27,7 @@ class TrainingError(BuildError):
 
 class StoppedElsewhereError(BuildError):
     """The build stopped in another one of its processes, which reports the reason."""
+
+
+class RefusedElsewhereError(StoppedElsewhereError, QualityGateError):
+    """The gate refused a version in another one of the build's processes, which reports it."""

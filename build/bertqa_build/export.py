@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import nncf
@@ -125,6 +125,7 @@ def to_onnx(module: SpanModel, *, quantized: bool = False) -> onnx.ModelProto:
         )
         model = onnx.load(path)
     model.graph.name = "bert_qa"
+    _require_inputs(model.graph, module.inputs)
     if quantized:
         fold_quantized_weights(model.graph)
     onnx.checker.check_model(model)
@@ -138,6 +139,16 @@ def to_onnx(module: SpanModel, *, quantized: bool = False) -> onnx.ModelProto:
         lambda inputs: dict(zip(OUTPUTS, session.run(OUTPUTS, inputs), strict=True)),
     )
     return model
+
+
+def _require_inputs(graph: onnx.GraphProto, names: Sequence[str]) -> None:
+    """Add inputs that do not matter, such as the mask of a model whose attention was pruned."""
+    there = {each.name for each in graph.input}
+    missing = [name for name in names if name not in there]
+    graph.input.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["batch", "tokens"])
+        for name in missing
+    )
 
 
 def write_onnx(model: onnx.ModelProto, info: ModelInfo, path: Path) -> None:

@@ -103,6 +103,49 @@ def int8_fingerprint(recipe: Recipe, fp32: str, data: DataDigests) -> str:
     )
 
 
+def published_fingerprint(fp32: str, recipe: Recipe) -> str:
+    """Digest what decides an FP32 version's files: the model, and how its embeddings are stored.
+
+    Args:
+        fp32: The fingerprint of the model.
+        recipe: The recipe.
+
+    Returns:
+        A hexadecimal sha256.
+    """
+    return fp32 if recipe.embeddings == "FP32" else _digest(fp32=fp32, stored=recipe.embeddings)
+
+
+def step_fingerprint(
+    recipe: Recipe, before: str, speedup: float, table: str, data: DataDigests
+) -> str:
+    """Digest what decides a pruned FP32 version: what it is made from, how far it goes, and how.
+
+    Args:
+        recipe: The recipe, with a `pruning` section.
+        before: The fingerprint of the model that is pruned.
+        speedup: How many times as fast as the unpruned model the version is.
+        table: The digest of the latency table.
+        data: The digests of the recipe's data.
+
+    Returns:
+        A hexadecimal sha256.
+    """
+    pruning = recipe.pruning
+    assert pruning is not None
+    return _digest(
+        before=before,
+        speedup=speedup,
+        table=table,
+        seed=recipe.seed,
+        calibration=_sources(data, recipe.calibration),
+        settings=pruning.model_dump(
+            exclude={"speedup", "steps", "at", "latency_table", "checkpoint_steps"}
+        ),
+        data=_sources(data, recipe.data.train) if pruning.epochs else None,
+    )
+
+
 def _digest(**parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

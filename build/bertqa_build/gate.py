@@ -26,6 +26,7 @@ class Loss:
         drop: How far F1 fell, in points.
         interval: The interval of the drop, None where single questions' scores are not known.
         latency_ratio: The time of a window over the other version's, None where it is not known.
+        is_pruned: Whether pruning made the version from the other one; that has its own limit.
     """
 
     parent_f1: float
@@ -33,15 +34,24 @@ class Loss:
     drop: float
     interval: Interval | None = None
     latency_ratio: float | None = None
+    is_pruned: bool = False
 
     @classmethod
-    def between(cls, version: Scored, parent: Scored, latency_ratio: float | None = None) -> Loss:
+    def between(
+        cls,
+        version: Scored,
+        parent: Scored,
+        latency_ratio: float | None = None,
+        *,
+        is_pruned: bool = False,
+    ) -> Loss:
         """Compare two versions' scores.
 
         Args:
             version: What the version that is judged scored.
             parent: What the version that it is made from scored.
             latency_ratio: The time of a window in the first over that in the second.
+            is_pruned: Whether pruning made the first from the second.
 
         Returns:
             How far the first is from the second.
@@ -62,7 +72,7 @@ class Loss:
             )
         if one is not None and other is not None:
             interval = one.change_to(other)
-        return cls(old.f1, old.exact_match, old.f1 - new.f1, interval, latency_ratio)
+        return cls(old.f1, old.exact_match, old.f1 - new.f1, interval, latency_ratio, is_pruned)
 
 
 def judge(
@@ -81,7 +91,7 @@ def judge(
     """
     reasons = list(_below_floors(scores, limits))
     if loss is not None:
-        reasons += _too_far(scores, loss, limits)
+        reasons += (_pruned_too_far if loss.is_pruned else _too_far)(scores, loss, limits)
     result = GateResult(
         passed=not reasons,
         forced=force and bool(reasons),
@@ -91,18 +101,21 @@ def judge(
     )
     if loss is None:
         return result
+    allowed = limits.max_f1_drop
+    if loss.is_pruned:
+        allowed = max(0.0, (1 - limits.min_pruned_f1_ratio) * loss.parent_f1)
     return replace(
         result,
         f1_drop=loss.drop,
         f1_drop_low=loss.interval.low if loss.interval else None,
         f1_drop_high=loss.interval.high if loss.interval else None,
-        max_f1_drop=limits.max_f1_drop,
-        min_f1_ratio=limits.min_f1_ratio,
+        max_f1_drop=allowed,
+        min_f1_ratio=limits.min_pruned_f1_ratio if loss.is_pruned else limits.min_f1_ratio,
         latency_ratio=loss.latency_ratio,
-        max_latency_ratio=limits.max_latency_ratio,
+        max_latency_ratio=None if loss.is_pruned else limits.max_latency_ratio,
         parent_f1=loss.parent_f1,
         parent_exact_match=loss.parent_exact_match,
-        notes=tuple(_undecided(scores, loss, limits)),
+        notes=tuple(_undecided(scores, loss, allowed)),
     )
 
 
@@ -128,6 +141,7 @@ def judge_again(
             before.parent_exact_match or 0.0,
             before.f1_drop,
             latency_ratio=latency_ratio,
+            is_pruned=manifest.pruning is not None and manifest.precision == "FP32",
         )
     return judge(scores, limits, loss=loss)
 
@@ -231,9 +245,18 @@ def _too_far(scores: Scores, loss: Loss, limits: Gate) -> Iterator[str]:
         )
 
 
-def _undecided(scores: Scores, loss: Loss, limits: Gate) -> Iterator[str]:
+def _pruned_too_far(scores: Scores, loss: Loss, limits: Gate) -> Iterator[str]:
+    if limits.min_pruned_f1_ratio * loss.parent_f1 > scores.f1 + _ROUNDING:
+        yield (
+            f"its F1 is {scores.f1:.2f}, {scores.f1 / loss.parent_f1:.4f} times the "
+            f"{loss.parent_f1:.2f} of the unpruned version, and gate.min_pruned_f1_ratio asks for "
+            f"{limits.min_pruned_f1_ratio:g}"
+        )
+
+
+def _undecided(scores: Scores, loss: Loss, allowed: float) -> Iterator[str]:
     """Yield why the drop is judged by its estimate alone, where that is so."""
-    interval, allowed = loss.interval, limits.max_f1_drop
+    interval = loss.interval
     if interval is None:
         yield (
             f"The drop of F1 has no interval: the scores of each question in {_PARENT} are not "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -13,51 +13,48 @@ from transformers import PreTrainedModel, TrainerCallback
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._reason import reason_of
 from bertqa.artifact import (
-    IR_FILE,
     MODEL_NAME,
-    ONNX_FILE,
-    GateResult,
-    ModelInfo,
     Repository,
-    VersionManifest,
     onnx_model_name,
     require_sound,
 )
-from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
-from bertqa.runtime.openvino import OpenVINOEngine
+from bertqa.errors import QualityGateError
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.data_report import parts_of, sentences_of
 from bertqa_build.errors import BuildError
-from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.families import family_of
-from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data, toolchain
+from bertqa_build.fingerprint import (
+    fp32_fingerprint,
+    int8_fingerprint,
+    published_fingerprint,
+    read_data,
+)
 from bertqa_build.gate import (
     Loss,
-    judge,
-    judge_again,
     require_judging,
-    require_passed,
     require_possible,
 )
+from bertqa_build.making import Exported, Origin, Version, export_version
 from bertqa_build.model import SpanModel
 from bertqa_build.planning import Look, Plan, plan_of
-from bertqa_build.processes import from_first, is_first
+from bertqa_build.processes import from_first, is_first, refusal
 from bertqa_build.progress import ProgressCallback
 from bertqa_build.provenance import provenance_of
-from bertqa_build.publish import Artefacts, publish
+from bertqa_build.pruning.gradual import Gradual
+from bertqa_build.pruning.latency import LatencyTable
+from bertqa_build.pruning.plan import Plan as PruningPlan
+from bertqa_build.pruning.plan import plan_of as pruning_plan_of
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
-from bertqa_build.result import BuildResult, BuiltVersion, Scored
-from bertqa_build.sanity import require_same_logits, require_sane
-from bertqa_build.scoring import score_onnx, score_openvino
-from bertqa_build.speed import latency_ratio
+from bertqa_build.releases import Releases
+from bertqa_build.result import BuildResult, BuiltVersion
+from bertqa_build.sanity import require_sane
 from bertqa_build.stages import finetune, quantize_and_train
 from bertqa_build.work_files import version_folder
 from bertqa_build.workplace import alone, require_room, room_of
 
 FP32 = "FP32"
 INT8 = "INT8"
-EXPORTED = "exported"
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +67,7 @@ def build(
     model: str = MODEL_NAME,
     force: bool = False,
     allow_leakage: bool = False,
+    strict: bool = False,
     on_progress: OnProgress = ignore,
 ) -> BuildResult:
     """Make and publish the versions of a recipe; what is published already is not made again.
@@ -85,6 +83,7 @@ def build(
         force: Whether a version is published that the gate refuses.
         allow_leakage: Whether questions may be both learnt from and evaluated on; the gate's
             result of each version says that they are.
+        strict: Whether a latency table of another machine is refused.
         on_progress: Called with each stage, and how far it is.
 
     Returns:
@@ -94,9 +93,13 @@ def build(
         BuildError: The build stopped; its kinds say at what.
         DataError: The recipe's data cannot be read.
         RepositoryError: The repository cannot be written.
+        QualityGateError: The gate refuses a version; the other ones that were pruned are published.
     """
     try:
-        return _Build(recipe, repository, work_dir, model, force, allow_leakage, on_progress).run()
+        build = _Build(
+            recipe, repository, work_dir, model, force, allow_leakage, strict, on_progress
+        )
+        return build.run()
     except (OSError, SafetensorError) as error:
         filename = getattr(error, "filename", None)
         where = f"{filename}: " if filename else ""
@@ -133,7 +136,8 @@ def plan(
         DataError: The recipe's data cannot be read.
         QualityGateError: A version that is published already does not pass the gate.
     """
-    return _Build(recipe, repository, work_dir, model, False, allow_leakage, on_progress).plan()
+    build = _Build(recipe, repository, work_dir, model, False, allow_leakage, False, on_progress)
+    return build.plan()
 
 
 class _Build:
@@ -145,15 +149,18 @@ class _Build:
         model: str,
         force: bool,
         allow_leakage: bool,
+        strict: bool,
         on_progress: OnProgress,
     ) -> None:
         self.recipe = recipe
         self.repository = repository
+        self.work_dir = work_dir
+        self.strict = strict
         self.folder = work_dir / recipe.name
         self.model = model
-        self.force = force
         self.allow_leakage = allow_leakage
         self.on_progress = on_progress if is_first() else ignore
+        self.releases = Releases(recipe, repository, model, force, self.on_progress)
 
     def run(self) -> BuildResult:
         from_first(self._read)
@@ -162,28 +169,89 @@ class _Build:
         fp32_print = fp32_fingerprint(self.recipe, self.checkpoint, self.digests)
         int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
         wanted = self.recipe.makes_int8
+        plan = self._pruning(fp32_print)
+        fp32_files = published_fingerprint(fp32_print, self.recipe)
         with alone(self.folder, self.recipe.name, self.on_progress):
-            fp32, int8 = from_first(
-                lambda: (self._find(fp32_print), self._find(int8_print) if wanted else None)
-            )
+            fp32 = from_first(lambda: self.releases.find(fp32_files))
+            int8 = from_first(lambda: self.releases.find(int8_print) if wanted else None)
+            pruned = from_first(lambda: self._find_pruned(plan))
             if fp32 is not None and wanted:
                 require_possible(self.recipe.gate, fp32.scores)
-            if fp32 is None or (int8 is None and wanted):
+            if fp32 is None or (int8 is None and wanted) or None in pruned:
                 from_first(self._begin)
+                table = from_first(lambda: plan and plan.table(self.data, self.on_progress))
                 self.provenance = provenance_of(self.recipe, self.checkpoint, self.digests)
                 model = self._fp32_model(version_folder(self.folder, FP32, fp32_print))
-                fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_print))
+                fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_files))
                 if wanted:
                     require_possible(self.recipe.gate, fp32.scores)
                     int8 = int8 or self._make_int8(model, fp32, int8_print)
-        return BuildResult(fp32, int8)
+                if plan and table:
+                    whole = BuildResult(fp32, int8)
+                    pruned = self._make_pruned(plan, table, model, whole, pruned)
+        return BuildResult(fp32, int8, tuple(filter(None, pruned)))
+
+    def _pruning(self, fp32_print: str) -> PruningPlan | None:
+        if self.recipe.pruning is None:
+            return None
+        return pruning_plan_of(
+            self.recipe,
+            self.checkpoint,
+            fp32_print,
+            self.digests,
+            self.work_dir,
+            strict=self.strict,
+        )
+
+    def _find_pruned(self, plan: PruningPlan | None) -> list[BuiltVersion | None]:
+        """Return the versions of a plan that are published, FP32 and INT8 in turns."""
+        members = plan.members if plan else ()
+        return [self.releases.find(digest) for each in members for digest in (each.fp32, each.int8)]
+
+    def _make_pruned(
+        self,
+        plan: PruningPlan,
+        table: LatencyTable,
+        model: PreTrainedModel,
+        whole: BuildResult,
+        found: list[BuiltVersion | None],
+    ) -> list[BuiltVersion | None]:
+        """Make the versions of a plan; one that the gate refuses does not stop the others."""
+        gradual = Gradual(
+            self.recipe,
+            self.data,
+            self.checkpoint,
+            model,
+            table,
+            self.folder,
+            self._callbacks,
+            self.on_progress,
+        )
+        made: list[BuiltVersion | None] = []
+        refused: list[str] = []
+        for member, fp32, int8 in zip(plan.members, found[::2], found[1::2], strict=True):
+            origin = Origin(member.step.speedup, whole, plan.source)
+            try:
+                if fp32 is None or int8 is None:
+                    pruned = gradual.model(member.step)
+                    fp32 = fp32 or self._decided(
+                        functools.partial(self._make_fp32, pruned, member.fp32, origin)
+                    )
+                    int8 = int8 or self._make_int8(pruned, fp32, member.int8, origin, model)
+            except QualityGateError as error:
+                refused.append(str(error))
+            made += [fp32, int8]
+        if refused:
+            raise refusal(" ".join(refused))
+        return made
 
     def plan(self) -> Plan:
         self._read()
         fp32_print = fp32_fingerprint(self.recipe, self.checkpoint, self.digests)
         int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
-        prints = {FP32: fp32_print, **({INT8: int8_print} if self.recipe.makes_int8 else {})}
-        found = {precision: self._find(each) for precision, each in prints.items()}
+        fp32_files = published_fingerprint(fp32_print, self.recipe)
+        prints = {FP32: fp32_files, **({INT8: int8_print} if self.recipe.makes_int8 else {})}
+        found = {precision: self.releases.find(each) for precision, each in prints.items()}
         present = {name: built.version for name, built in found.items() if built is not None}
         parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
         room = room_of(self.recipe, self.checkpoint.model)
@@ -227,12 +295,25 @@ class _Build:
             self.recipe, self.data, self.checkpoint, folder, self._callbacks("Fine-tuning")
         )
 
-    def _make_fp32(self, model: PreTrainedModel, fingerprint: str) -> BuiltVersion:
-        exported = self._export(_Version(FP32, fingerprint, SpanModel(model), quantized=False))
-        return self._publish(exported, gate=self._judge(exported))
+    def _make_fp32(
+        self, model: PreTrainedModel, fingerprint: str, origin: Origin | None = None
+    ) -> BuiltVersion:
+        exported = self._export(
+            Version(FP32, fingerprint, SpanModel(model), quantized=False, origin=origin)
+        )
+        if origin is None:
+            return self._publish(exported)
+        parent = origin.whole.fp32
+        loss = Loss.between(exported.scored, self.releases.scored(parent), is_pruned=True)
+        return self._publish(exported, parent, loss)
 
     def _make_int8(
-        self, model: PreTrainedModel, parent: BuiltVersion, fingerprint: str
+        self,
+        model: PreTrainedModel,
+        parent: BuiltVersion,
+        fingerprint: str,
+        origin: Origin | None = None,
+        teacher: PreTrainedModel | None = None,
     ) -> BuiltVersion:
         family = family_of(model.config.model_type)
         note = f"without SmoothQuant: {family.no_smooth_quant}" if family.no_smooth_quant else ""
@@ -244,157 +325,46 @@ class _Build:
             model,
             version_folder(self.folder, INT8, fingerprint),
             self._callbacks("Quantisation-aware training"),
+            teacher=teacher,
         )
-        return from_first(lambda: self._judge_int8(module, parent, fingerprint))
+        version = Version(INT8, fingerprint, module, quantized=True, origin=origin)
+        return self._decided(lambda: self._judge_int8(version, parent))
 
-    def _judge_int8(
-        self, module: SpanModel, parent: BuiltVersion, fingerprint: str
-    ) -> BuiltVersion:
-        exported = self._export(_Version(INT8, fingerprint, module, quantized=True))
-        loss = Loss.between(
-            exported.scored,
-            Scored.published(self.repository.manifest(parent.version, self.model)),
-            self._latency_ratio(exported.artefacts.ir, parent.directory),
-        )
-        return self._publish(exported, parent=parent.version, gate=self._judge(exported, loss))
+    def _judge_int8(self, version: Version, parent: BuiltVersion) -> BuiltVersion:
+        exported = self._export(version)
+        ratio = self.releases.latency_ratio(exported.artefacts.ir, parent.directory)
+        loss = Loss.between(exported.scored, self.releases.scored(parent), ratio)
+        return self._publish(exported, parent, loss)
 
-    def _judge(self, exported: _Exported, loss: Loss | None = None) -> GateResult:
-        """Return what the gate finds, unless it refuses the version."""
-        scores, folder = exported.scored.scores, exported.artefacts.ir.parent
-        gate = judge(scores, self.recipe.gate, loss=loss, force=self.force)
-        if self.data.overlap.repeated:
-            gate = replace(gate, notes=(*gate.notes, self.data.overlap.sentence))
-        require_passed(
-            gate,
-            scores,
-            f"The {exported.version.precision} version is not published",
-            f"It is kept in {folder}. --force publishes it all the same.",
-        )
-        return gate
+    def _decided(self, make: Callable[[], BuiltVersion]) -> BuiltVersion:
+        """Make a version in the first process; what its gate refuses is refused in all."""
 
-    def _latency_ratio(self, ir: Path, parent: Path) -> float | None:
-        """Return an IR's time for a window over its parent's, where the gate asks for it."""
-        if self.recipe.gate.max_latency_ratio is None or not (parent / IR_FILE).exists():
-            return None
-        self._report("Timing both versions in turns")
-        return latency_ratio(ir, parent / IR_FILE, self.recipe.model.max_seq_len)
+        def attempt() -> BuiltVersion | str:
+            try:
+                return make()
+            except QualityGateError as error:
+                return str(error)
 
-    def _export(self, version: _Version) -> _Exported:
-        """Write both formats, and score each file as it is then published."""
-        self._report(f"Exporting {version.precision} to OpenVINO IR and ONNX")
-        info = ModelInfo(
-            tokenizer_json=self.checkpoint.tokenizer_json,
-            max_seq_len=self.recipe.model.max_seq_len,
-            doc_stride=self.recipe.model.doc_stride,
-            precision=version.precision,
-            source=self.checkpoint.description,
-            dataset=self.dataset.name,
-            toolchain=", ".join(f"{name} {number}" for name, number in toolchain().items()),
-            family=version.module.model.config.model_type,
-        )
-        folder = version_folder(self.folder, version.precision, version.fingerprint) / EXPORTED
-        folder.mkdir(parents=True, exist_ok=True)
-        ir, onnx = folder / IR_FILE, folder / ONNX_FILE
-        write_openvino(to_openvino(version.module, quantized=version.quantized), info, ir)
-        write_onnx(to_onnx(version.module, quantized=version.quantized), info, onnx)
-        if not version.quantized:
-            for engine in (OpenVINOEngine(ir), OnnxRuntimeEngine(onnx)):
-                require_same_logits(
-                    engine,
-                    version.module,
-                    self.checkpoint.tokenizer_json,
-                    self.dataset,
-                    self.recipe.model,
-                )
-        return _Exported(
-            version,
-            Artefacts(ir, onnx),
-            score_openvino(ir, self.dataset, self.on_progress),
-            score_onnx(onnx, self.dataset, self.on_progress),
+        made = from_first(attempt)
+        if isinstance(made, str):
+            raise refusal(made)
+        return made
+
+    def _export(self, version: Version) -> Exported:
+        return export_version(
+            version, self.recipe, self.checkpoint, self.dataset, self.folder, self.on_progress
         )
 
     def _publish(
-        self, exported: _Exported, *, parent: int | None = None, gate: GateResult
+        self, exported: Exported, parent: BuiltVersion | None = None, loss: Loss | None = None
     ) -> BuiltVersion:
-        version = exported.version
-        self._report(f"Publishing {version.precision}")
-        manifest = VersionManifest(
-            model=self.model,
-            version=0,
-            precision=version.precision,
-            format="",
-            source=self.checkpoint.description,
-            published="",
-            files={},
-            scores=exported.scored.scores,
-            evidence=exported.scored.evidence,
-            parent=parent,
-            gate=gate,
-            recipe=self.recipe.model_dump(mode="json"),
-            toolchain=toolchain(),
-            provenance=self.provenance,
-            inputs_sha256=version.fingerprint,
-            family=version.module.model.config.model_type,
-            inputs=version.module.inputs,
-            config=version.module.described,
-        )
-        number = publish(
-            self.repository,
-            exported.artefacts,
-            manifest,
-            onnx=exported.onnx,
-            on_progress=self.on_progress,
-        )
-        shutil.rmtree(exported.artefacts.ir.parent)
-        return BuiltVersion.of(self.repository, number, present=False, model=self.model)
-
-    def _find(self, fingerprint: str) -> BuiltVersion | None:
-        """Return the newest version that was made of the same inputs."""
-        for entry in reversed(self.repository.entries(self.model)):
-            if entry.manifest is None:
-                logger.warning("Version %d is passed over: %s", entry.number, entry.remarks[0])
-            elif entry.manifest.inputs_sha256 == fingerprint:
-                self._judge_again(entry.number, entry.manifest)
-                return BuiltVersion.of(
-                    self.repository, entry.number, present=True, model=self.model
-                )
-        return None
-
-    def _judge_again(self, number: int, manifest: VersionManifest) -> None:
-        """Refuse a published version that the recipe's gate of now refuses, but one by force."""
-        before = manifest.gate
-        if manifest.scores is None or self.force or (before and before.forced):
-            return
-        ratio = before.latency_ratio if before else None
-        if ratio is None and manifest.parent is not None:
-            ir = self.repository.version_dir(number, self.model) / IR_FILE
-            parent = self.repository.version_dir(manifest.parent, self.model)
-            ratio = self._latency_ratio(ir, parent)
-        require_passed(
-            judge_again(manifest, self.recipe.gate, ratio),
-            manifest.scores,
-            f"The recipe makes version {number}, which is published, but its gate refuses that",
-            "Nothing was changed. --force takes the version all the same.",
-        )
+        notes = (self.data.overlap.sentence,) if self.data.overlap.repeated else ()
+        gate = self.releases.judged(exported, loss, notes)
+        made_of = self.checkpoint.description, self.provenance
+        return self.releases.publish(exported, *made_of, parent=parent, gate=gate)
 
     def _callbacks(self, stage: str) -> list[TrainerCallback]:
         return [ProgressCallback(stage, self.on_progress)]
 
     def _report(self, stage: str, done: int = 0, total: int | None = None) -> None:
         self.on_progress(Progress(stage, done, total))
-
-
-@dataclass(frozen=True, slots=True)
-class _Version:
-    precision: str
-    fingerprint: str
-    module: SpanModel
-    quantized: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Exported:
-    version: _Version
-    artefacts: Artefacts
-    scored: Scored
-    onnx: Scored

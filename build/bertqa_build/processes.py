@@ -12,7 +12,8 @@ import torch
 from accelerate import PartialState
 from torch import distributed
 
-from bertqa_build.errors import StoppedElsewhereError
+from bertqa.errors import QualityGateError
+from bertqa_build.errors import RefusedElsewhereError, StoppedElsewhereError
 
 T = TypeVar("T")
 
@@ -57,6 +58,15 @@ def from_first(make: Callable[[], T]) -> T:
         raise StoppedElsewhereError("The first process of this build stopped, and reports why.")
     result: T = value
     return result
+
+
+def refusal(reason: str) -> QualityGateError:
+    """Return the error of a version that the gate refused in all processes.
+
+    Args:
+        reason: Why, which the first process alone reports.
+    """
+    return QualityGateError(reason) if is_first() else RefusedElsewhereError(reason)
 
 
 def _broadcast(box: list[Any]) -> None:

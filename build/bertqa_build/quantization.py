@@ -20,8 +20,8 @@ from bertqa.errors import DataError
 from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.data import TrainingWindows, collate
 from bertqa_build.errors import CheckpointError
-from bertqa_build.families import family_of
 from bertqa_build.model import SpanModel, as_span_model
+from bertqa_build.pruning.sizes import model_class_of
 from bertqa_build.quiet import quiet
 from bertqa_build.recipe import Quantization
 from bertqa_build.work_files import WEIGHTS_FILE
@@ -123,7 +123,7 @@ def load_quantized(directory: Path) -> SpanModel:
         ) from error
     config._attn_implementation = "eager"
     with quiet(), compiled_quantizers():
-        plain = SpanModel(family_of(config.model_type).model_class(config))
+        plain = SpanModel(model_class_of(config)(config))
         model: SpanModel = nncf.torch.load_from_config(plain, compression)
     model.load_state_dict(tensors)
     return _settle(model)

@@ -28,7 +28,14 @@ from bertqa_build.data_recipe import (
     address_of,
 )
 from bertqa_build.errors import RecipeError
+from bertqa_build.pruning_recipe import Pruning
 from bertqa_build.recipe_keys import known_keys
+from bertqa_build.training_recipe import (
+    Distillation,
+    QuantizationAwareTraining,
+    Training,
+    check_windows,
+)
 from bertqa_build.yaml_document import Loc, YamlDocument, read_yaml
 
 __all__ = [
@@ -38,6 +45,7 @@ __all__ = [
     "Gate",
     "HubDataset",
     "Model",
+    "Pruning",
     "Quantization",
     "QuantizationAwareTraining",
     "Recipe",
@@ -62,56 +70,8 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _windows_move_on(self) -> Model:
-        _check_windows(self.max_seq_len, self.doc_stride, self.max_question_len)
+        check_windows(self.max_seq_len, self.doc_stride, self.max_question_len)
         return self
-
-
-class Training(Section):
-    """The settings that fine-tuning and quantisation-aware training share."""
-
-    epochs: float = Field(default=1.0, gt=0, description="Passes over the windows.")
-    max_windows: int | None = Field(
-        default=None,
-        ge=1,
-        description="Train on this many windows, drawn by the seed; the default is all.",
-    )
-    learning_rate: float = Field(gt=0, lt=1, description="Peak learning rate of AdamW.")
-    warmup_steps: int = Field(
-        default=0, ge=0, description="Steps of linear warm-up; then linear decay."
-    )
-    weight_decay: float = Field(default=0.0, ge=0, description="Weight decay of AdamW.")
-    batch_size: int = Field(default=32, ge=1, description="Windows in a step.")
-    max_seq_len: int = Field(default=384, ge=32, le=512, description="Longest window, in tokens.")
-    doc_stride: int = Field(
-        default=128, ge=1, description="Tokens that two windows in a row share."
-    )
-    freeze_embeddings: bool = Field(default=False, description="Do not train the embeddings.")
-    checkpoint_steps: int = Field(
-        default=200,
-        ge=1,
-        description="Steps between checkpoints: the most that an interruption loses.",
-    )
-
-
-class Distillation(Section):
-    """How much the quantised model learns from the FP32 model.
-
-    The loss is `(1 - weight) * CE + weight * temperature**2 * KL(teacher || student)`, each the
-    mean over the start and the end, as in Hinton et al., "Distilling the Knowledge in a Neural
-    Network" (2015).
-    """
-
-    weight: float = Field(default=0.9, ge=0, le=1, description="Share of the teacher in the loss.")
-    temperature: float = Field(default=2.0, gt=0, description="The divisor of both models' logits.")
-
-
-class QuantizationAwareTraining(Training):
-    """Training with the quantisers in place."""
-
-    distillation: Distillation | None = Field(
-        default_factory=Distillation,
-        description="Learning from the FP32 model; `null` trains on the gold answers alone.",
-    )
 
 
 class Quantization(Section):
@@ -154,6 +114,12 @@ class Gate(Section):
     )
     min_f1_ratio: float | None = Field(
         default=None, ge=0, le=1.5, description="F1 of INT8 over that of FP32."
+    )
+    min_pruned_f1_ratio: float = Field(
+        default=0.9,
+        ge=0,
+        le=1.5,
+        description="F1 of a pruned FP32 version over that of the unpruned one.",
     )
     max_latency_ratio: float | None = Field(
         default=None,
@@ -198,10 +164,19 @@ class Recipe(Section):
     finetune: Training | None = Field(
         default=None, description="Fine-tune the source on questions first."
     )
+    pruning: Pruning | None = Field(
+        default=None, description="Make smaller versions too, each as fast as is asked for."
+    )
     quantization: Quantization = Field(default_factory=Quantization)
     qat: QuantizationAwareTraining | None = Field(
         default=None,
         description="Train after quantising; without it, quantisation is post-training.",
+    )
+    embeddings: Literal["FP32", "FP16", "INT8"] = Field(
+        default="FP32",
+        description=(
+            "How FP32 versions store their word embeddings; INT8 versions have them in INT8."
+        ),
     )
     gate: Gate = Field(default_factory=Gate)
 
@@ -212,6 +187,12 @@ class Recipe(Section):
     def _something_to_calibrate_on(self) -> Recipe:
         if self.makes_int8 and not self.data.train and not self.data.calibration:
             raise ValueError("the calibration set is empty: name a file in train or in calibration")
+        return self
+
+    @model_validator(mode="after")
+    def _pruned_versions_are_pairs(self) -> Recipe:
+        if self.pruning and not self.makes_int8:
+            raise ValueError("pruning makes FP32 and INT8 versions: leave precision at int8")
         return self
 
     @model_validator(mode="after")
@@ -226,13 +207,15 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _training_fits(self) -> Recipe:
-        for name, section in (("finetune", self.finetune), ("qat", self.qat)):
+        pruning = self.pruning if self.pruning and self.pruning.epochs else None
+        sections = (("finetune", self.finetune), ("pruning", pruning), ("qat", self.qat))
+        for name, section in sections:
             if section is None or (name == "qat" and not self.makes_int8):
                 continue
             if not self.data.train:
                 raise ValueError(f"{name} needs data.train, which names no file")
             try:
-                _check_windows(section.max_seq_len, section.doc_stride, self.model.max_question_len)
+                check_windows(section.max_seq_len, section.doc_stride, self.model.max_question_len)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
         return self
@@ -258,6 +241,12 @@ class Recipe(Section):
         return self.precision == "int8"
 
     @property
+    def latency_table(self) -> Path | None:
+        """The path of the latency table that was handed over, or None."""
+        given = self.pruning and self.pruning.latency_table
+        return self._directory / given.expanduser() if given else None
+
+    @property
     def calibration(self) -> list[DataSource]:
         """The sources to calibrate on: `data.calibration`, or else `data.train`."""
         return self.data.calibration or self.data.train
@@ -278,15 +267,6 @@ class Recipe(Section):
         recipe = self.model_copy()
         recipe._directory = directory
         return recipe
-
-
-def _check_windows(max_seq_len: int, doc_stride: int, max_question_len: int) -> None:
-    room = max_seq_len - max_question_len - 3
-    if doc_stride >= room:
-        raise ValueError(
-            f"doc_stride {doc_stride} is too large: a window of {max_seq_len} tokens has "
-            f"room for {room} of the context beside a question of {max_question_len}"
-        )
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from bertqa.evaluation import render_page
 from bertqa_build import figures
 from bertqa_build.inspection import Inspection, Speed, operation_changes
+from bertqa_build.pruning import drawing
+from bertqa_build.pruning.pareto import Point
 
 _DIGITS = 16
 """How much of a sha256 is shown."""
@@ -25,7 +27,11 @@ class Tile:
 
 
 def render(
-    before: Inspection, after: Inspection, speeds: Mapping[int, Sequence[Speed]], machine: str
+    before: Inspection,
+    after: Inspection,
+    speeds: Mapping[int, Sequence[Speed]],
+    machine: str,
+    family: Sequence[Point] = (),
 ) -> str:
     """Return the page as HTML.
 
@@ -34,7 +40,9 @@ def render(
         after: The version that was made from it.
         speeds: The speeds by version, for the same shapes in the same order.
         machine: What the speeds were measured on, in a phrase.
+        family: The versions that were pruned from one of them, or from the same one.
     """
+    pruned = [each for each in family if each.heads and each.precision == "FP32"]
     return render_page(
         "inspection.html",
         "bertqa_build",
@@ -49,6 +57,8 @@ def render(
             "speeds": figures.speeds(before, after, speeds),
             "products": figures.products(after),
             "ranges": figures.ranges(after) if after.ranges else "",
+            "curve": drawing.curve(family) if family else "",
+            "layers": drawing.layers(pruned) if pruned else "",
         },
         tables={
             "quantizers": [
@@ -61,6 +71,7 @@ def render(
             "reasons": list(_reasons(after)),
             "products": [(each.name, each.runs_in, each.reason) for each in after.products],
             "origin": list(_origin(before, after)),
+            "family": list(_family(family)),
         },
     )
 
@@ -80,6 +91,21 @@ def _tiles(
     yield Tile("Speed", f"{faster:.2f}x", faster > 1, f"at {second.tokens} tokens")
     int8 = sum(product.int8 for product in after.products)
     yield Tile("In INT8", f"{int8} of {len(after.products)}", int8 > 0, "matrix products")
+
+
+def _family(family: Sequence[Point]) -> Iterator[tuple[str | int, ...]]:
+    for each in family:
+        yield (
+            each.version,
+            each.precision,
+            f"{each.asked:g}x",
+            f"{each.measured:.2f}x",
+            f"{each.over_fp32:.2f}x",
+            f"{each.scores.f1:.2f}",
+            f"{each.scores.exact_match:.2f}",
+            f"{each.size / 1e6:.1f} MB",
+            "yes" if each.on_front else "",
+        )
 
 
 def _reasons(inspection: Inspection) -> Iterator[tuple[str, int]]:

@@ -6,7 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bertqa.artifact import MODEL_NAME, Evidence, GateResult, Repository, Scores, VersionManifest
+from bertqa.artifact import (
+    MODEL_NAME,
+    Evidence,
+    GateResult,
+    Pruning,
+    Repository,
+    Scores,
+    VersionManifest,
+)
 from bertqa.errors import RepositoryError
 from bertqa.evaluation import QuestionScores
 
@@ -53,6 +61,7 @@ class BuiltVersion:
     gate: GateResult | None
     directory: Path
     present: bool
+    pruning: Pruning | None = None
 
     @classmethod
     def of(
@@ -82,6 +91,7 @@ class BuiltVersion:
             gate=manifest.gate,
             directory=repository.version_dir(number, model),
             present=present,
+            pruning=manifest.pruning,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,6 +101,7 @@ class BuiltVersion:
             "scores": self.scores.to_dict(),
             "gate": self.gate and self.gate.to_dict(),
             "directory": str(self.directory),
+            "pruning": self.pruning and self.pruning.to_dict(),
         }
 
 
@@ -101,10 +112,12 @@ class BuildResult:
     Attributes:
         fp32: The FP32 version.
         quantized: The INT8 version, None where the recipe makes none.
+        pruned: The pruned versions, FP32 and INT8 in turns, by ascending speed-up.
     """
 
     fp32: BuiltVersion
     quantized: BuiltVersion | None
+    pruned: tuple[BuiltVersion, ...] = ()
 
     @property
     def int8(self) -> BuiltVersion:
@@ -120,9 +133,22 @@ class BuildResult:
     @property
     def versions(self) -> tuple[BuiltVersion, ...]:
         """All versions, in the order in which they are made."""
-        return (self.fp32,) if self.quantized is None else (self.fp32, self.quantized)
+        whole = (self.fp32,) if self.quantized is None else (self.fp32, self.quantized)
+        return (*whole, *self.pruned)
+
+    def of(self, precision: str) -> BuiltVersion:
+        """Return the unpruned version of a precision.
+
+        Args:
+            precision: `FP32` or `INT8`.
+
+        Raises:
+            RepositoryError: The recipe makes none.
+        """
+        return self.fp32 if precision == self.fp32.precision else self.int8
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON output."""
         versions = [each.to_dict() for each in self.versions]
-        return {"versions": versions, "gate": versions[-1]["gate"]}
+        last = (self.quantized or self.fp32).to_dict()
+        return {"versions": versions, "gate": last["gate"]}

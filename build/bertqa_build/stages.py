@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from bertqa_build.quantization import (
     save_quantized,
 )
 from bertqa_build.quiet import quiet
-from bertqa_build.recipe import DataSource, Recipe, Training
+from bertqa_build.recipe import DataSource, Pruning, Recipe, Training
 from bertqa_build.recipe_data import RecipeData, key_of
 from bertqa_build.training import QATrainer, freeze_embeddings, train, training_arguments
 from bertqa_build.work_files import CALIBRATED, FINETUNED, INT8_PYTORCH
@@ -60,14 +61,9 @@ def finetune(
     finished = work_dir / FINETUNED
     model = checkpoint.model
 
-    def save() -> None:
-        with _appearing(finished) as staged, quiet():
-            model.save_pretrained(staged)
-            (staged / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json, encoding="utf-8")
-
     if not from_first(finished.is_dir):
-        _train(recipe, data, settings, checkpoint, model, work_dir / "finetuning", callbacks)
-        from_first(save)
+        train_stage(recipe, data, settings, checkpoint, model, work_dir / "finetuning", callbacks)
+        from_first(lambda: save_checkpoint(model, checkpoint, finished))
     with quiet():
         finetuned: PreTrainedModel = type(checkpoint.model).from_pretrained(
             finished, dtype=torch.float32, attn_implementation="eager", local_files_only=True
@@ -82,6 +78,8 @@ def quantize_and_train(
     model: PreTrainedModel,
     work_dir: Path,
     callbacks: Sequence[TrainerCallback] = (),
+    *,
+    teacher: PreTrainedModel | None = None,
 ) -> SpanModel:
     """Quantise a model, and train it further as `recipe.qat` says.
 
@@ -89,11 +87,12 @@ def quantize_and_train(
         recipe: The recipe. Without a `qat` section the model is calibrated only.
         data: The recipe's data.
         checkpoint: Where the model comes from.
-        model: The FP32 model: what is quantised, and the teacher. It is not changed.
+        model: The FP32 model, which is quantised. It is not changed.
         work_dir: Keeps the training's checkpoints, and the result in `pytorch/`, as
             `save_quantized` writes it. A finished result is loaded; an interrupted training is
             resumed.
         callbacks: The Trainer's callbacks, such as a `ProgressCallback`.
+        teacher: The FP32 model to learn from; `model` if left out.
 
     Returns:
         The INT8 model, as `load_quantized` returns it.
@@ -113,15 +112,15 @@ def quantize_and_train(
         save(quantized, calibrated)
 
     def save(made: SpanModel, directory: Path) -> None:
-        with _appearing(directory) as staged:
+        with appearing(directory) as staged:
             save_quantized(made, staged, checkpoint.tokenizer_json)
 
     if not from_first(finished.is_dir):
         from_first(calibrate)
         student = load_quantized(calibrated)
         if recipe.qat is not None:
-            teacher = model if recipe.qat.distillation else None
-            _train(
+            distillation = recipe.qat.distillation
+            train_stage(
                 recipe,
                 data,
                 recipe.qat,
@@ -129,30 +128,48 @@ def quantize_and_train(
                 student,
                 work_dir / "training",
                 callbacks,
-                teacher,
+                functools.partial(
+                    QATrainer,
+                    teacher=(teacher or model) if distillation else None,
+                    distillation=distillation,
+                ),
             )
         from_first(lambda: save(student, finished))
     return load_quantized(finished)
 
 
-def _train(
+def train_stage(
     recipe: Recipe,
     data: RecipeData,
-    settings: Training,
+    settings: Training | Pruning,
     checkpoint: Checkpoint,
     model: PreTrainedModel | SpanModel,
     directory: Path,
     callbacks: Sequence[TrainerCallback],
-    teacher: PreTrainedModel | None = None,
+    trainer_of: Callable[..., QATrainer] = QATrainer,
 ) -> None:
+    """Train a model on the recipe's training data; an interrupted training is resumed.
+
+    Args:
+        recipe: The recipe.
+        data: The recipe's data.
+        settings: The section of the recipe that the training follows.
+        checkpoint: Where the model comes from.
+        model: The model, which is changed in place.
+        directory: Keeps the training's checkpoints.
+        callbacks: The Trainer's callbacks, such as a `ProgressCallback`.
+        trainer_of: Makes the trainer, with a teacher where there is one.
+
+    Raises:
+        TrainingError: The training had to stop.
+        DataError: The training data cannot be read or used.
+    """
     windows = stage_windows(recipe, data, checkpoint.tokenizer_json, settings)
     if settings.freeze_embeddings:
         freeze_embeddings(model)
-    trainer = QATrainer(
+    trainer = trainer_of(
         model,
         training_arguments(settings, directory, seed=recipe.seed),
-        teacher=teacher,
-        distillation=getattr(settings, "distillation", None),
         train_dataset=windows,
         callbacks=list(callbacks),
     )
@@ -210,7 +227,7 @@ def calibration_windows(recipe: Recipe, data: RecipeData, tokenizer_json: str) -
 
 
 def stage_windows(
-    recipe: Recipe, data: RecipeData, tokenizer_json: str, settings: Training
+    recipe: Recipe, data: RecipeData, tokenizer_json: str, settings: Training | Pruning
 ) -> TrainingWindows:
     """Return the windows of a recipe's training.
 
@@ -234,9 +251,25 @@ def stage_windows(
     )
 
 
+def save_checkpoint(model: PreTrainedModel, checkpoint: Checkpoint, directory: Path) -> None:
+    """Write a model in Hugging Face layout, as a whole or not at all.
+
+    Args:
+        model: The model.
+        checkpoint: Where it comes from, whose tokenizer it has.
+        directory: Where to write; it does not exist yet.
+    """
+    with appearing(directory) as staged, quiet():
+        model.save_pretrained(staged)
+        (staged / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json, encoding="utf-8")
+
+
 @contextmanager
-def _appearing(directory: Path) -> Iterator[Path]:
+def appearing(directory: Path) -> Iterator[Path]:
     """Let a directory appear with its complete contents, or not at all.
+
+    Args:
+        directory: The directory, which does not exist yet.
 
     Yields:
         The directory to write to, which is renamed at the end of the block.

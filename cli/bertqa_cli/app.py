@@ -25,6 +25,7 @@ from bertqa_cli.verbs import (
     azureml,
     bench,
     bench_client,
+    bench_latency_table,
     build,
     compare,
     evaluate,
@@ -83,6 +84,7 @@ app.add_typer(lists, name="versions")
 benches = typer.Typer(cls=VerbGroup, invoke_without_command=True)
 benches.callback()(bench.bench)
 benches.command("client", cls=Verb)(bench_client.bench_client)
+benches.command("latency-table", cls=Verb)(bench_latency_table.bench_latency_table)
 app.add_typer(benches, name="bench")
 app.add_typer(azureml.app, name="azureml")
 

@@ -58,7 +58,7 @@ def _measure(repository: Repository, version: int, asked: Asked) -> Sensitivity:
     from bertqa_build.sensitivity import measure_sensitivity
 
     file, count, work_dir = asked
-    dataset = read_dataset(file)
+    dataset = read_dataset(str(file))
     first = replace(dataset, questions=dataset.questions[:count])
     with stages() as show:
         return measure_sensitivity(repository, version, first, work_dir=work_dir, on_progress=show)

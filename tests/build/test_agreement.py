@@ -18,7 +18,7 @@ from transformers import BertConfig
 
 from bertqa.artifact import IR_FILE, ONNX_FILE
 from bertqa.client import QAClient
-from bertqa.evaluation import SquadDataset, read_squad
+from bertqa.evaluation import SquadDataset
 from bertqa.evaluation._evaluate import predict
 from bertqa.evaluation._metrics import score
 from bertqa.runtime import Engine
@@ -26,6 +26,7 @@ from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa.runtime.torch import TorchEngine
 from bertqa_build.quantization import load_quantized
+from bertqa_build.recipe_data import RecipeData
 from bertqa_build.work_files import INT8_PYTORCH
 from tests.support.demo import DemoBuild
 
@@ -35,9 +36,7 @@ CONTEXT = "Light travels 186,282 miles, or 299,792,458 metres, in a second."
 
 @pytest.fixture(scope="module")
 def dataset(demo_build: DemoBuild) -> SquadDataset:
-    recipe = demo_build.recipe
-    assert isinstance(recipe.data.evaluation, str)
-    return read_squad(recipe.data_path(recipe.data.evaluation))
+    return RecipeData(demo_build.recipe).evaluation
 
 
 def test_the_three_outputs_agree(demo_build: DemoBuild, dataset: SquadDataset) -> None:

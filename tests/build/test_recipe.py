@@ -5,6 +5,7 @@ import pytest
 from pydantic import BaseModel
 
 from bertqa_build.errors import RecipeError
+from bertqa_build.pruning_recipe import Pruning, PruningDistillation, PruningPlace
 from bertqa_build.recipe import (
     Data,
     Distillation,
@@ -32,8 +33,11 @@ def refusal(tmp_path: Path, text: str, *overrides: str) -> str:
     return str(caught.value)
 
 
-def test_five_recipes_ship() -> None:
-    assert [path.stem for path in RECIPES] == ["bert-base", "bert-large", "demo", "minilm", "ptq"]
+def test_six_recipes_ship() -> None:
+    assert [path.stem for path in RECIPES] == [
+        *("bert-base", "bert-large", "demo"),
+        *("minilm-pruned", "minilm", "ptq"),
+    ]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -231,6 +235,44 @@ def test_training_needs_training_data(tmp_path: Path) -> None:
     assert "qat needs data.train, which names no file" in message
 
 
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ("{}", "line 4: pruning.speedup is missing"),
+        ("{speedup: 1}", "pruning.speedup is 1: input should be greater than 1"),
+        ("{speedup: [2, 0.5]}", "pruning.speedup[1] is 0.5: input should be greater than 1"),
+        ("{speedup: []}", "pruning.speedup is []"),
+        ("{speedup: [2, 3, 2]}", "pruning.speedup: 2 is named twice"),
+        ("{speedup: fast}", "pruning.speedup is 'fast'"),
+        ("{speedup: 2, at: {precision: INT4}}", "pruning.at.precision is 'INT4'"),
+        ("{speedup: 2, at: {bach: 8}}", "Did you mean batch?"),
+        ("{speedup: 2, epochs: 1}", "pruning.epochs is not a key of a recipe"),
+        ("{speedup: 2, doc_stride: 380}", "pruning: doc_stride 380 is too large"),
+        ("{speedup: 2, distillation: {hidden: -1}}", "pruning.distillation.hidden is -1"),
+    ],
+)
+def test_mistakes_in_a_pruning_are_named(tmp_path: Path, section: str, expected: str) -> None:
+    assert expected in refusal(tmp_path, f"{MINIMAL}pruning: {section}\n")
+
+
+def test_speed_ups_are_one_or_several_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    for given, expected in (("2", (2.0,)), ("[3, 1.5]", (1.5, 3.0))):
+        path.write_text(f"{MINIMAL}pruning: {{speedup: {given}}}\n", encoding="utf-8")
+        pruning = load_recipe(path).pruning
+        assert pruning is not None
+        assert pruning.speedup == expected
+
+
+def test_pruning_without_training_needs_no_training_data(tmp_path: Path) -> None:
+    text = "name: x\nsource: y\ndata: {calibration: [a.json], evaluation: b.json}\n"
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"{text}pruning: {{speedup: 2, epochs_per_step: 0}}\n", encoding="utf-8")
+    load_recipe(path)
+    message = refusal(tmp_path, f"{text}pruning: {{speedup: 2}}\n")
+    assert "pruning needs data.train, which names no file" in message
+
+
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just text\n"])
 def test_a_recipe_is_keys_and_values(tmp_path: Path, text: str) -> None:
     assert "should contain keys and values" in refusal(tmp_path, text)
@@ -246,6 +288,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`model:`": Model,
     "`data:`": Data,
     "`finetune:`": Training,
+    "`pruning:`": Pruning,
+    "`pruning.at:`": PruningPlace,
+    "`pruning.distillation:`": PruningDistillation,
     "`quantization:`": Quantization,
     "`qat:`": QuantizationAwareTraining,
     "`qat.distillation:`": Distillation,
@@ -260,10 +305,14 @@ def test_every_key_is_documented(title: str) -> None:
         re.findall(r"^\| `(\w+)` \|.*\| (.+) \|$", rest.split("\n### ")[0], re.MULTILINE)
     )
     section = SECTIONS[title]
-    inherited = Training.model_fields if title == "`qat:`" else {}
+    inherited = {
+        key: field.default
+        for key, field in Training.model_fields.items()
+        if title in ("`qat:`", "`pruning:`")
+    }
     expected = {
         key: field.description or f"See `{key}:` below."
         for key, field in section.model_fields.items()
-        if key not in inherited
+        if key not in inherited or field.default != inherited[key]
     }
     assert documented == expected

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from bertqa_build.families._family import MASKED, Family
+from bertqa_build.families._family import MASKED, Family, LayerNames
 
-__all__ = ["MASKED", "Family", "family_of", "model_types"]
+__all__ = ["MASKED", "Family", "LayerNames", "family_of", "model_types"]
 
 
 def model_types() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +17,31 @@ MASKED = -10_000.0
 """What is added to a masked position's attention score, as in the original BERT; finite in FP16."""
 
 
+@dataclass(frozen=True, slots=True)
+class LayerNames:
+    """Where the parts of standard attention are, which can be pruned.
+
+    `layers` is the list of encoder layers, below the base model. The others are below a layer.
+
+    Attributes:
+        layers: The encoder's layers.
+        attention: What computes the heads from the hidden states. It returns a pair.
+        projections: Its linear layers for queries, keys and values.
+        attention_output: The linear layer that mixes the heads.
+        feed_forward: What computes the neurons from the hidden states.
+        expansion: The linear layer in it.
+        contraction: The linear layer that mixes the neurons.
+    """
+
+    layers: str = "encoder.layer"
+    attention: str = "attention.self"
+    projections: tuple[str, ...] = tuple(f"attention.self.{n}" for n in ("query", "key", "value"))
+    attention_output: str = "attention.output.dense"
+    feed_forward: str = "intermediate"
+    expansion: str = "intermediate.dense"
+    contraction: str = "output.dense"
+
+
 class Family:
     """An adapter between the project's tensors and one kind of `...ForQuestionAnswering`.
 
@@ -26,6 +52,7 @@ class Family:
         model_class: The class of transformers, which runs with eager attention.
         head: The names of the layers that make logits of hidden states.
         fast_attention: The quickest implementation of attention that PyTorch has for it.
+        layer_names: Where its layers can be pruned; None where its attention is not standard.
         no_smooth_quant: Why SmoothQuant is turned off; empty where it is on.
     """
 
@@ -34,6 +61,7 @@ class Family:
     head: ClassVar[tuple[str, ...]] = ("qa_outputs",)
     no_smooth_quant: ClassVar[str] = ""
     fast_attention: ClassVar[str] = "sdpa"
+    layer_names: ClassVar[LayerNames | None] = None
 
     def has_token_types(self, config: Any) -> bool:
         """Return whether a model distinguishes the tokens of the question from the context's.
@@ -42,6 +70,14 @@ class Family:
             config: The model's configuration.
         """
         return bool(config.type_vocab_size > 1)
+
+    def neurons(self, config: Any) -> int:
+        """Return how many feed-forward neurons a layer has.
+
+        Args:
+            config: The model's configuration.
+        """
+        return int(config.intermediate_size)
 
     def inputs(self, config: Any) -> tuple[str, ...]:
         """Return the names of a model's inputs, in their order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import BertForQuestionAnswering
 
-from bertqa_build.families._family import Family
+from bertqa_build.families._family import Family, LayerNames
 
 
 class Bert(Family):
@@ -12,6 +12,7 @@ class Bert(Family):
 
     name = "BERT"
     model_class = BertForQuestionAnswering
+    layer_names = LayerNames()
 
 
 FAMILY = Bert()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import ElectraForQuestionAnswering
 
-from bertqa_build.families._family import Family
+from bertqa_build.families._family import Family, LayerNames
 
 
 class Electra(Family):
@@ -12,6 +12,7 @@ class Electra(Family):
 
     name = "ELECTRA"
     model_class = ElectraForQuestionAnswering
+    layer_names = LayerNames()
 
 
 FAMILY = Electra()

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedModel, RobertaForQuestionAnswering
 
-from bertqa_build.families._family import Family
+from bertqa_build.families._family import Family, LayerNames
 
 
 class Roberta(Family):
@@ -17,6 +17,7 @@ class Roberta(Family):
 
     name = "RoBERTa"
     model_class: ClassVar[type[PreTrainedModel]] = RobertaForQuestionAnswering
+    layer_names = LayerNames()
 
     def has_token_types(self, config: Any) -> bool:
         """Return False."""

@@ -25,6 +25,7 @@ from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Verb, Whole, output_directory, refuse_typed
 
 if TYPE_CHECKING:
+    from bertqa_build.pruning.pareto import Point
     from bertqa_build.recipe import Recipe
     from bertqa_build.reproducibility import Reproducibility
     from bertqa_build.result import BuiltVersion
@@ -176,11 +177,18 @@ def build(
             "where it is not the same.",
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse a latency table of another CPU or OpenVINO than there is here."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Build an FP32 and an INT8 version from a checkpoint, score them, and publish them.
 
-    Either a RECIPE says how, or --source and --data do. `bert-qa init` writes a recipe.
+    Either a RECIPE says how, or --source and --data do. `bert-qa init` writes a recipe. With
+    `pruning:` in the recipe there are also smaller versions, a pair for each speed-up.
     """
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
     from bertqa_build.processes import is_first
@@ -200,10 +208,17 @@ def build(
         with quiet():
             from bertqa_build.pipeline import build as build_versions
             from bertqa_build.pipeline import plan as plan_build
+            from bertqa_build.pruning.pareto import family_of_version
         loaded = _recipe(recipe, source, data or [], eval_data, method, precision, changes)
         if not is_first():
             build_versions(
-                loaded, place, work_dir, model=model, force=force, allow_leakage=allow_leakage
+                loaded,
+                place,
+                work_dir,
+                model=model,
+                force=force,
+                allow_leakage=allow_leakage,
+                strict=strict,
             )
             return
     except (RecipeError, StoppedElsewhereError) as error:
@@ -233,6 +248,7 @@ def build(
             model=model,
             force=force,
             allow_leakage=allow_leakage,
+            strict=strict,
             on_progress=show,
         )
     compared = None
@@ -250,8 +266,11 @@ def build(
                 allow_leakage=allow_leakage,
                 on_progress=show,
             )
+    family = family_of_version(place, result.fp32.version, model)
     if json:
-        print_json({**result.to_dict(), "reproducibility": compared and compared.to_dict()})
+        points = [each.to_dict() for each in family]
+        made = result.to_dict() | ({"family": points} if points else {})
+        print_json({**made, "reproducibility": compared and compared.to_dict()})
         _require_same(compared)
         return
     table = Table("version", "precision", "size on disk", "exact match", "F1", "")
@@ -265,6 +284,8 @@ def build(
             _fate(built),
         )
     print_table(table)
+    if family:
+        _show_family(family)
     for built in result.versions:
         for line in _judgement(built.gate):
             stdout.print(f"Version {built.version}: {escape(line)}")
@@ -326,6 +347,24 @@ def _recipe(
     for sentence in chosen if is_first() else ():
         stderr.print(sentence, markup=False)
     return recipe
+
+
+def _show_family(family: Sequence[Point]) -> None:
+    """Show what speed and F1 the versions have that were pruned from one."""
+    table = Table(
+        "version", "precision", "asked", "measured", "against FP32", "F1", "best at its speed"
+    )
+    for each in family:
+        table.add_row(
+            str(each.version),
+            each.precision,
+            f"{each.asked:g}x",
+            f"{each.measured:.2f}x",
+            f"{each.over_fp32:.2f}x",
+            f"{each.scores.f1:.2f}",
+            "yes" if each.on_front else "",
+        )
+    print_table(table)
 
 
 def _fate(built: BuiltVersion) -> str:

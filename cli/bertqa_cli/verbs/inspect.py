@@ -153,9 +153,11 @@ def _write_report(
 
     with quiet():
         from bertqa_build.machine import machine
+        from bertqa_build.pruning.pareto import family_of_version
 
     speeds = measure_speed(repository, (before.version, after.version))
-    write_output(path, render(before, after, speeds, machine()))
+    family = family_of_version(repository, after.version)
+    write_output(path, render(before, after, speeds, machine(), family))
 
 
 def _show(before: Inspection, after: Inspection) -> None:

@@ -18,6 +18,7 @@ from bertqa.artifact._manifest import (
     MANIFEST_FILE,
     Evidence,
     GateResult,
+    Pruning,
     Scores,
     VersionManifest,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "ModelInfo",
     "OvmsConfig",
     "Provenance",
+    "Pruning",
     "Repository",
     "RepositoryWriter",
     "Scores",

@@ -88,6 +88,32 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, config=_READING)
+class Pruning:
+    """How a version was pruned, and how fast that made it.
+
+    `speedup` is how many times as fast as the unpruned version it should be in `precision`;
+    `measured` is how many times it is in its own precision, and `over_fp32` how many times as fast
+    as the unpruned FP32 version, both for requests of `batch` windows of `tokens` tokens with
+    `threads` cores of `cpu`. `heads` and `neurons` are what is left of each layer.
+    """
+
+    speedup: float
+    precision: str
+    measured: float
+    over_fp32: float
+    heads: tuple[int, ...]
+    neurons: tuple[int, ...]
+    batch: int
+    tokens: int
+    threads: int
+    cpu: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section for JSON output."""
+        return _plain(Pruning, self)
+
+
+@dataclass(frozen=True, slots=True, config=_READING)
 class VersionManifest:
     """The content of `manifest.json`, which describes one published version.
 
@@ -98,7 +124,7 @@ class VersionManifest:
     version that was built before is found; `provenance` says what it was made of and on what;
     `family` is the `model_type` of Hugging Face, `config`
     the model's configuration in their form, and `inputs` are the names of the model's inputs, where
-    the release that built it wrote them.
+    the release that built it wrote them; `pruning` is there where the version was pruned.
 
     Keys that this release does not know are ignored, so that a newer one can add some. A change
     that older releases must not overlook raises `schema_version`.
@@ -122,6 +148,7 @@ class VersionManifest:
     family: str = ""
     inputs: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    pruning: Pruning | None = None
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,273 @@
+"""Pruning in steps, each followed by a training, of which every one is kept to resume from."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedModel
+
+from bertqa._progress import OnProgress, Progress
+from bertqa_build.checkpoint import Checkpoint
+from bertqa_build.errors import BuildError
+from bertqa_build.fingerprint import DataDigests, step_fingerprint
+from bertqa_build.model import SpanModel
+from bertqa_build.processes import from_first
+from bertqa_build.pruning.choosing import choose_sizes, milliseconds
+from bertqa_build.pruning.latency import LatencyTable
+from bertqa_build.pruning.one_shot import Pruner
+from bertqa_build.pruning.recovery import RecoveryTrainer
+from bertqa_build.pruning.sizes import model_class_of, sizes_of
+from bertqa_build.pruning.statistics import batches
+from bertqa_build.quiet import quiet
+from bertqa_build.recipe import Pruning, Recipe
+from bertqa_build.recipe_data import RecipeData
+from bertqa_build.stages import recipe_windows, save_checkpoint, train_stage
+
+PRUNED = "pruned"
+DISTILLED = "distilled"
+
+_JUDGED_WINDOWS = 128
+"""Windows of the calibration data on which a division among the layers is judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step on the way to the largest speed-up.
+
+    Attributes:
+        speedup: How many times as fast as the unpruned model it makes the model.
+        is_version: Whether the recipe asks for a version of this speed-up.
+        fingerprint: The digest of all that decides what it makes.
+        before: The step whose model it starts from, None where that is the unpruned one.
+    """
+
+    speedup: float
+    is_version: bool
+    fingerprint: str
+    before: Step | None
+
+
+def speedups_of(asked: Sequence[float], steps: int) -> list[float]:
+    """Return the speed-ups of the steps: those that are asked for, and more on the way to them.
+
+    A step is added where the model would lose the largest share of its time at once.
+
+    Args:
+        asked: The speed-ups that are asked for, ascending.
+        steps: How many steps there should be; fewer than are asked for add none.
+    """
+    marks = [1.0, *asked]
+    parts = [1] * len(asked)
+    while sum(parts) < steps:
+        shares = [
+            math.log(last / first) / count
+            for first, last, count in zip(marks, marks[1:], parts, strict=False)
+        ]
+        parts[shares.index(max(shares))] += 1
+    return [
+        last if number == count else first * (last / first) ** (number / count)
+        for first, last, count in zip(marks, marks[1:], parts, strict=False)
+        for number in range(1, count + 1)
+    ]
+
+
+def steps_of(recipe: Recipe, fp32: str, table: str, data: DataDigests) -> list[Step]:
+    """Return the steps of a recipe's pruning.
+
+    Without training there is nothing to gain from steps: each version is pruned at once.
+
+    Args:
+        recipe: The recipe, with a `pruning` section.
+        fp32: The fingerprint of the unpruned FP32 version.
+        table: The digest of the latency table.
+        data: The digests of the recipe's data.
+    """
+    pruning = recipe.pruning
+    assert pruning is not None
+    asked = pruning.speedup
+    steps: list[Step] = []
+    for speedup in speedups_of(asked, pruning.steps) if pruning.epochs else asked:
+        before = steps[-1] if steps and pruning.epochs else None
+        digest = step_fingerprint(
+            recipe, before.fingerprint if before else fp32, speedup, table, data
+        )
+        steps.append(Step(speedup, speedup in asked, digest, before))
+    return steps
+
+
+class Gradual:
+    """Makes the models of the steps; each is made once and kept.
+
+    Args:
+        recipe: The recipe, with a `pruning` section.
+        data: The recipe's data.
+        checkpoint: Where the model comes from.
+        model: The unpruned FP32 model, which is the teacher. It is not changed.
+        table: The latencies of its modules.
+        folder: Keeps a directory for each step.
+        callbacks: Returns the Trainer's callbacks for a stage.
+        on_progress: Called with each stage, and how far it is.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: RecipeData,
+        checkpoint: Checkpoint,
+        model: PreTrainedModel,
+        table: LatencyTable,
+        folder: Path,
+        callbacks: Any,
+        on_progress: OnProgress,
+    ) -> None:
+        assert recipe.pruning is not None
+        self.recipe = recipe
+        self.settings: Pruning = recipe.pruning
+        self.data = data
+        self.checkpoint = checkpoint
+        self.teacher = model
+        self.table = table
+        self.folder = folder
+        self.callbacks = callbacks
+        self.on_progress = on_progress
+
+    def model(self, step: Step) -> PreTrainedModel:
+        """Return the model of a step, after those before it.
+
+        Args:
+            step: The step.
+
+        Returns:
+            The model, in FP32 and evaluation mode.
+
+        Raises:
+            BuildError: The calibration data are too few.
+            TrainingError: The training had to stop.
+        """
+        directory = self.folder / f"pruned-{step.fingerprint[:12]}"
+        pruned, distilled = directory / PRUNED, directory / DISTILLED
+        finished = distilled if self.settings.epochs else pruned
+        if not from_first(finished.is_dir):
+            if not from_first(pruned.is_dir):
+                before = self.model(step.before) if step.before else self.teacher
+                from_first(lambda: self._prune(step, before, pruned))
+            if self.settings.epochs:
+                student = load_pruned(pruned)
+                self._train(step, student, directory / "training")
+                from_first(lambda: save_checkpoint(student, self.checkpoint, distilled))
+        return load_pruned(finished)
+
+    def _prune(self, step: Step, model: PreTrainedModel, directory: Path) -> None:
+        stage = f"Pruning to {step.speedup:.3g}x"
+        inputs = calibration_inputs(self.recipe, self.data, self.checkpoint)
+        span = SpanModel(model)
+        found = Pruner(
+            span,
+            inputs,
+            _judged(inputs),
+            lambda done, of: self.on_progress(Progress(f"{stage}: what can go", done, of)),
+        )
+        trials = self.settings.search_trials
+        sizes = choose_sizes(
+            found,
+            self.table,
+            milliseconds(sizes_of(self.teacher), self.table) / step.speedup,
+            trials=trials,
+            seed=self.recipe.seed,
+            on_trial=lambda done, loss: self.on_progress(
+                Progress(f"{stage}: from where", done, trials, "trials", f"divergence {loss:.3f}")
+            ),
+        )
+        save_checkpoint(found.independent(sizes).model, self.checkpoint, directory)
+
+    def _train(self, step: Step, student: PreTrainedModel, directory: Path) -> None:
+        teaching = self.settings.distillation
+        train_stage(
+            self.recipe,
+            self.data,
+            self.settings,
+            self.checkpoint,
+            student,
+            directory,
+            self.callbacks(f"Distilling at {step.speedup:.3g}x"),
+            functools.partial(
+                RecoveryTrainer,
+                teacher=SpanModel(self.teacher),
+                distillation=teaching,
+                hidden=teaching.hidden,
+            ),
+        )
+
+
+def load_pruned(directory: Path) -> PreTrainedModel:
+    """Read a model that may be pruned.
+
+    Args:
+        directory: A checkpoint in Hugging Face layout that this build wrote.
+
+    Returns:
+        The model, in FP32 and evaluation mode, with eager attention.
+    """
+    config = AutoConfig.from_pretrained(directory, local_files_only=True)
+    with quiet():
+        loaded: Any = model_class_of(config).from_pretrained(
+            directory,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            local_files_only=True,
+        )
+    model: PreTrainedModel = loaded.eval()
+    return model
+
+
+def calibration_inputs(
+    recipe: Recipe, data: RecipeData, checkpoint: Checkpoint
+) -> list[dict[str, Tensor]]:
+    """Return the data from which is learnt what can be removed.
+
+    Args:
+        recipe: The recipe, with a `pruning` section.
+        data: The recipe's data.
+        checkpoint: The model's checkpoint.
+
+    Returns:
+        Inputs of the model, in batches.
+
+    Raises:
+        BuildError: They have fewer tokens than the widest layer has inputs.
+    """
+    assert recipe.pruning is not None
+    windows = recipe_windows(
+        recipe,
+        data,
+        recipe.calibration,
+        checkpoint.tokenizer_json,
+        max_seq_len=recipe.pruning.max_seq_len,
+        doc_stride=recipe.pruning.doc_stride,
+        max_windows=recipe.pruning.calibration_windows,
+    )
+    model = SpanModel(checkpoint.model)
+    tokens = sum(len(window.input_ids) for window in windows.windows)
+    config = checkpoint.model.config
+    widest = max(config.hidden_size, model.family.neurons(config))
+    if tokens <= widest:
+        raise BuildError(
+            f"The calibration data are too few to prune by: {len(windows)} windows of {tokens} "
+            f"tokens, and what {widest} neurons do is not known from fewer tokens than that. Raise "
+            "pruning.calibration_windows, or name more data in data.calibration."
+        )
+    return list(batches(model, windows, len(windows)))
+
+
+def _judged(inputs: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """Return batches of all lengths, about `_JUDGED_WINDOWS` windows together."""
+    windows = sum(len(next(iter(batch.values()))) for batch in inputs)
+    return list(inputs[:: max(1, round(windows / _JUDGED_WINDOWS))])

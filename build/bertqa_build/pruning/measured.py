@@ -1,0 +1,45 @@
+"""How many times faster a version is than the unpruned ones, measured in turns on their files."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import openvino as ov
+
+from bertqa.artifact import synthetic_inputs
+from bertqa.evaluation import take_turns, time_call
+from bertqa_build.pruning.latency import Place, properties
+
+_TURNS = 25
+_LOW_IDS = range(100)
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def milliseconds_of(irs: Mapping[Key, Path], place: Place, turns: int = _TURNS) -> dict[Key, float]:
+    """Time IRs in turns, under the settings of a latency table.
+
+    Args:
+        irs: What is timed, by its name.
+        place: The request: windows, tokens and cores.
+        turns: How often each is timed.
+
+    Returns:
+        The milliseconds of a request, the least of all turns, by name.
+    """
+    core = ov.Core()
+    calls = {}
+    for name, path in irs.items():
+        compiled = core.compile_model(path, "CPU", properties(place.threads))
+        names = [port.get_any_name() for port in compiled.inputs]
+        inputs = synthetic_inputs(place.batch, place.tokens, names=names, ids=_LOW_IDS)
+        calls[name] = _call(compiled.create_infer_request(), inputs)
+        calls[name]()
+    seconds = take_turns(calls, turns)
+    return {name: 1000 * min(values) for name, values in seconds.items()}
+
+
+def _call(request: ov.InferRequest, inputs: Mapping[str, object]):  # type: ignore[no-untyped-def]
+    return lambda: time_call(lambda: request.infer(dict(inputs)))

@@ -1,0 +1,50 @@
+"""Word embeddings in fewer bytes, in every family and both formats."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bertqa_build.embeddings import Storage, embedding_bytes, with_stored_embeddings
+from bertqa_build.export import to_onnx, to_openvino
+from bertqa_build.model import SpanModel
+from tests.build.pruning.test_one_shot import batches, logits
+from tests.support.families import FAMILIES, Row
+
+
+@pytest.mark.parametrize(("storage", "most"), [("FP16", 0.01), ("INT8", 0.2)])
+@pytest.mark.parametrize("row", FAMILIES, ids=str)
+def test_a_copy_answers_nearly_alike(row: Row, storage: Storage, most: float) -> None:
+    model = SpanModel(row.model())
+    inputs = batches(model, 1)[0]
+    small = with_stored_embeddings(model, storage)
+    before, after = logits(model, inputs), logits(small, inputs)
+    assert 0 < float((before - after).abs().max()) < most * float(before.std())
+    kept = {id(each) for each in model.parameters()}
+    assert all(id(each) in kept for each in small.parameters())
+    assert with_stored_embeddings(model, "FP32") is model
+
+
+@pytest.mark.parametrize("storage", ["FP16", "INT8"])
+def test_both_formats_are_smaller_by_what_is_said(storage: Storage) -> None:
+    model = SpanModel(FAMILIES[0].model())
+    small = with_stored_embeddings(model, storage)
+    saved = embedding_bytes(model)["FP32"] - embedding_bytes(model)[storage]
+    assert saved > 0
+
+    sizes = [to_onnx(each).ByteSize() for each in (model, small)]
+    assert sizes[0] - sizes[1] == pytest.approx(saved, rel=0.05)
+    constants = [
+        sum(
+            each.get_byte_size()
+            for each in to_openvino(module).get_ops()
+            if each.get_type_name() == "Constant"
+        )
+        for module in (model, small)
+    ]
+    assert constants[0] - constants[1] == pytest.approx(saved, rel=0.05)
+    assert torch.equal(model.get_input_embeddings().get_parameter("weight"), _table(model))
+
+
+def _table(model: SpanModel) -> torch.Tensor:
+    return model.model.get_input_embeddings().weight
