@@ -43,6 +43,7 @@ from bertqa_build.provenance import provenance_of
 from bertqa_build.pruning.gradual import Gradual
 from bertqa_build.pruning.latency import LatencyTable
 from bertqa_build.pruning.plan import Plan as PruningPlan
+from bertqa_build.pruning.plan import describe_recipe
 from bertqa_build.pruning.plan import plan_of as pruning_plan_of
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
@@ -116,6 +117,7 @@ def plan(
     *,
     model: str = MODEL_NAME,
     allow_leakage: bool = False,
+    strict: bool = False,
     on_progress: OnProgress = ignore,
 ) -> Plan:
     """Say what a build would do, and how long it would take; nothing is written.
@@ -126,6 +128,7 @@ def plan(
         work_dir: Where unfinished work would be kept.
         model: The name of the model.
         allow_leakage: Whether questions may be both learnt from and evaluated on.
+        strict: Whether a latency table of another machine is refused.
         on_progress: Called with each stage.
 
     Returns:
@@ -136,7 +139,7 @@ def plan(
         DataError: The recipe's data cannot be read.
         QualityGateError: A version that is published already does not pass the gate.
     """
-    build = _Build(recipe, repository, work_dir, model, False, allow_leakage, False, on_progress)
+    build = _Build(recipe, repository, work_dir, model, False, allow_leakage, strict, on_progress)
     return build.plan()
 
 
@@ -257,8 +260,19 @@ class _Build:
         room = room_of(self.recipe, self.checkpoint.model)
         if len(present) < len(prints):
             require_room(room, self.folder, self.repository.root)
+        pruning = None
+        if None in self._find_pruned(self._pruning(fp32_print)):
+            pruning = describe_recipe(
+                self.recipe,
+                self.checkpoint,
+                self.work_dir,
+                strict=self.strict,
+                on_progress=self.on_progress,
+            )
         self._report("Timing the model for some seconds")
-        return plan_of(Look(self.recipe, self.data, self.checkpoint, tuple(parts), present, room))
+        return plan_of(
+            Look(self.recipe, self.data, self.checkpoint, tuple(parts), present, room, pruning)
+        )
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""

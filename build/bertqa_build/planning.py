@@ -17,8 +17,9 @@ from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.data import TrainingWindows, collate
 from bertqa_build.data_report import Part, sentences_of
 from bertqa_build.model import SpanModel
+from bertqa_build.pruning.description import Description
 from bertqa_build.quiet import quiet
-from bertqa_build.recipe import Recipe, Training
+from bertqa_build.recipe import Pruning, Recipe, Training
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.stages import calibration_windows, stage_windows
 from bertqa_build.workplace import Room
@@ -29,6 +30,7 @@ PROBE_SECONDS = 5.0
 _CALIBRATION_PASSES = 5.0
 _EVALUATIONS = 2
 """IR and ONNX."""
+_SECOND_ORDER_PASSES = 4.0
 _QUANTISED_STEP = 2.5
 _TEACHER_STEP = 0.35
 _FIXED_SECONDS = 20.0
@@ -48,6 +50,7 @@ class Look:
         parts: What each stage reads.
         present: The numbers of the versions that are published already, by precision.
         room: What it takes on disk.
+        pruning: What its pruning is expected to reach, None where there is none to do.
     """
 
     recipe: Recipe
@@ -56,6 +59,7 @@ class Look:
     parts: tuple[Part, ...]
     present: Mapping[str, int]
     room: Room
+    pruning: Description | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ def plan_of(look: Look) -> Plan:
         look: What is known of it.
     """
     wanted = ("FP32", "INT8") if look.recipe.makes_int8 else ("FP32",)
-    missing = [each for each in wanted if each not in look.present]
+    missing = [each for each in wanted if each not in look.present] or look.pruning
     speed = _probe(look) if missing else Speed(0.0, 0.0)
     steps = [step for stage in STAGES for step in stage(look, speed)] if missing else []
     parameters = sum(each.numel() for each in look.checkpoint.model.parameters())
@@ -156,10 +160,7 @@ def _making_int8(look: Look, speed: Speed) -> Iterator[Step]:
     recipe = look.recipe
     if not recipe.makes_int8 or "INT8" in look.present:
         return
-    windows = len(calibration_windows(recipe, look.data, look.checkpoint.tokenizer_json))
-    yield Step(
-        f"Quantise, calibrated on {windows} windows", windows * speed.forward * _CALIBRATION_PASSES
-    )
+    yield _quantising(look, speed)
     if recipe.qat is not None:
         factor = _QUANTISED_STEP + (_TEACHER_STEP if recipe.qat.distillation else 0)
         yield _training("Train in INT8", look, recipe.qat, speed.step * factor)
@@ -167,15 +168,43 @@ def _making_int8(look: Look, speed: Speed) -> Iterator[Step]:
     yield _evaluation(look, "INT8", speed)
 
 
+def _pruning(look: Look, speed: Speed) -> Iterator[Step]:
+    settings = look.recipe.pruning
+    if settings is None or look.pruning is None:
+        return
+    rounds = settings.steps if settings.epochs else 1
+    yield Step(
+        f"Find what can be removed, in {rounds} rounds on {settings.calibration_windows} windows",
+        rounds * settings.calibration_windows * speed.forward * _SECOND_ORDER_PASSES,
+    )
+    if settings.epochs:
+        each = _training("Train what is left", look, settings, speed.step * (1 + _TEACHER_STEP))
+        yield Step(f"{each.what}, {rounds} times", rounds * each.seconds)
+    for asked in look.pruning.asked:
+        faster = Speed(speed.forward / asked.speedup, speed.step / asked.speedup)
+        yield _quantising(look, faster)
+        for precision in ("FP32", "INT8"):
+            yield _export(look, precision)
+            yield _evaluation(look, precision, faster)
+
+
 STAGES: tuple[Callable[[Look, Speed], Iterator[Step]], ...] = (
     _fine_tuning,
     _making_fp32,
     _making_int8,
+    _pruning,
 )
 """The stages of a build in their order, each with the steps that it takes."""
 
 
-def _training(what: str, look: Look, settings: Training, seconds: float) -> Step:
+def _quantising(look: Look, speed: Speed) -> Step:
+    windows = len(calibration_windows(look.recipe, look.data, look.checkpoint.tokenizer_json))
+    return Step(
+        f"Quantise, calibrated on {windows} windows", windows * speed.forward * _CALIBRATION_PASSES
+    )
+
+
+def _training(what: str, look: Look, settings: Training | Pruning, seconds: float) -> Step:
     windows = len(stage_windows(look.recipe, look.data, look.checkpoint.tokenizer_json, settings))
     total = round(settings.epochs * windows)
     return Step(
@@ -223,7 +252,7 @@ def _evaluated_windows(look: Look) -> int:
 def _probe(look: Look) -> Speed:
     """Time the model on windows of the usual length, within `PROBE_SECONDS`."""
     recipe, tokenizer_json = look.recipe, look.checkpoint.tokenizer_json
-    training = recipe.finetune or (recipe.qat if recipe.makes_int8 else None)
+    training = recipe.finetune or (recipe.qat if recipe.makes_int8 else None) or recipe.pruning
     tokens, batch = recipe.model.max_seq_len, 1
     windows: TrainingWindows | None = None
     if training is not None:
@@ -292,3 +321,10 @@ def _published(look: Look, wanted: tuple[str, ...]) -> Iterator[str]:
             yield f"{precision}: version {look.present[precision]} is there already"
         else:
             yield f"{precision}: a new version, if the gate passes it"
+    if look.pruning is None:
+        return
+    for asked in look.pruning.asked:
+        reach = f"{asked.milliseconds:.1f} ms a request, of {look.pruning.whole:.1f} unpruned"
+        if not asked.can_be_reached:
+            reach = f"cannot be reached: at most {look.pruning.most:.2f} times as fast"
+        yield f"Pruned to {asked.speedup:g} times the speed, FP32 and INT8: {reach}"

@@ -233,6 +233,7 @@ def build(
                 work_dir,
                 model=model,
                 allow_leakage=allow_leakage,
+                strict=strict,
                 on_progress=show,
             )
         if json:
