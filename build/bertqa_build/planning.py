@@ -31,7 +31,6 @@ PROBE_SECONDS = 5.0
 _CALIBRATION_PASSES = 5.0
 _EVALUATIONS = 2
 """IR and ONNX."""
-_SECOND_ORDER_PASSES = 4.0
 _QUANTISED_STEP = 2.5
 _TEACHER_STEP = 0.35
 _FIXED_SECONDS = 20.0
@@ -197,26 +196,6 @@ def _quantising(look: Look, speed: Speed) -> Iterator[Step]:
         yield _training("Train in INT8", look, recipe.qat, speed.step * factor)
     yield _export(look, "INT8")
     yield _evaluation(look, "INT8", speed)
-
-
-def _pruning(look: Look, speed: Speed) -> Iterator[Step]:
-    settings = look.recipe.pruning
-    if settings is None or look.pruning is None:
-        return
-    rounds = settings.steps if settings.epochs else 1
-    yield Step(
-        f"Find what can be removed, in {rounds} rounds on {settings.calibration_windows} windows",
-        rounds * settings.calibration_windows * speed.forward * _SECOND_ORDER_PASSES,
-    )
-    if settings.epochs:
-        each = _training("Train what is left", look, settings, speed.step * (1 + _TEACHER_STEP))
-        yield Step(f"{each.what}, {rounds} times", rounds * each.seconds)
-    for asked in look.pruning.asked:
-        faster = Speed(speed.forward / asked.speedup, speed.step / asked.speedup)
-        yield _quantising(look, faster)
-        for precision in ("FP32", "INT8"):
-            yield _export(look, precision)
-            yield _evaluation(look, precision, faster)
 
 
 STAGES: tuple[Callable[[Look, Speed], Iterator[Step]], ...] = (
