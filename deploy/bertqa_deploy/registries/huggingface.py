@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import (
+from huggingface_hub.utils.tqdm import (
     are_progress_bars_disabled,
     disable_progress_bars,
     enable_progress_bars,
@@ -195,7 +195,7 @@ def _require_arrived(api: HfApi, address: Address, package: Package, commit: str
 def _reporting(stage: str, on_progress: OnProgress) -> Any:
     """Return a bar for the hub's library that reports, and draws nothing."""
 
-    class Reporting(tqdm):  # type: ignore[type-arg]
+    class Reporting(tqdm):  # type: ignore[misc]
         def __init__(self, *_: Any, **options: Any) -> None:
             self.received = options.get("initial") or 0
             self.size = options.get("total")

@@ -85,7 +85,7 @@ def pull(
             # The twin first: a client that sees the IR may count on it.
             drafts = [
                 _draft(fetched, key, manifests[key], model, on_progress)
-                for key in reversed(PLACES)
+                for key in reversed(list(PLACES))
                 if key in manifests
             ]
             number = publish_served(repository, drafts, on_progress=on_progress)

@@ -105,4 +105,4 @@ def test_a_store_has_no_such_layout(made: Repository) -> None:
         ("elsewhere", {"public": True}),
     ):
         with pytest.raises(InvalidOptionError):
-            publish(made, 1, Address.parse(to), **options)  # type: ignore[arg-type]
+            publish(made, 1, Address.parse(to), **options)

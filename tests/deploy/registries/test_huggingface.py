@@ -261,7 +261,7 @@ def test_a_hub_that_breaks_off_a_download_is_one_sentence(
 
 
 def test_the_library_s_settings_are_as_they_were(hub: Hub, made: Repository) -> None:
-    from huggingface_hub.utils import are_progress_bars_disabled
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
     push(made)
     assert not are_progress_bars_disabled()
