@@ -180,10 +180,9 @@ class _Build:
             if fp32 is not None and wanted:
                 require_possible(self.recipe.gate, fp32.scores)
             if fp32 is None or (int8 is None and wanted) or None in pruned:
-                from_first(self._require_room)
+                from_first(self._begin)
                 table = from_first(lambda: plan and plan.table(self.data, self.on_progress))
                 self.provenance = provenance_of(self.recipe, self.checkpoint, self.digests)
-                from_first(self._report_data)
                 model = self._fp32_model(version_folder(self.folder, FP32, fp32_print))
                 fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_files))
                 if wanted:
@@ -291,12 +290,9 @@ class _Build:
         for remark in require_sane(self.checkpoint, self.dataset, recipe.gate.max_unknown):
             self._report(remark)
 
-    def _require_room(self) -> None:
-        room = room_of(self.recipe, self.checkpoint.model)
-        require_room(room, self.folder, self.repository.root)
-
-    def _report_data(self) -> None:
-        """Say what the data are, with all that a model will not learn from them."""
+    def _begin(self) -> None:
+        """Refuse a small disk, and say what the data are, with all that teaches nothing."""
+        require_room(room_of(self.recipe, self.checkpoint.model), self.folder, self.repository.root)
         parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
         for sentence in sentences_of(self.data, parts):
             self._report(sentence)

@@ -227,7 +227,7 @@ def _export(look: Look, precision: str) -> Step:
 def _evaluation(look: Look, precision: str, speed: Speed) -> Step:
     windows = _evaluated_windows(look)
     return Step(
-        f"Evaluate both {precision} files on {len(look.data.evaluation)} questions",
+        f"Evaluate both {precision} files, questions: {len(look.data.evaluation)}",
         _EVALUATIONS * windows * speed.forward,
     )
 
