@@ -210,7 +210,7 @@ def test_a_version_that_is_refused_does_not_stop_the_others(copy: Path, inputs: 
     ("overrides", "kind", "expected"),
     [
         (["pruning.speedup=900"], BuildError, r"of 900 cannot be reached.* times as fast as"),
-        (["pruning.at.threads=9999"], BuildError, "this machine has"),
+        (["pruning.at.threads=9999"], BuildError, "cores to measure with"),
         (["pruning.latency_table=absent.json"], BuildError, "absent.json cannot be read"),
         (["pruning.calibration_windows=1"], BuildError, "calibration data are too few"),
     ],
