@@ -16,6 +16,7 @@ from bertqa_cli.errors import (
     Status,
     in_command_words,
     missing_extra,
+    option_names,
     refused_by_system,
     status_of,
 )
@@ -127,20 +128,6 @@ def main(arguments: Sequence[str]) -> int:
         raise
     except OSError as error:
         return _failed(refused_by_system(error), as_json=as_json)
-
-
-def option_names(command: click.Command | None) -> dict[str, str]:
-    """Return the options of a verb, and of those below it, by their names in Python."""
-    if command is None:
-        return {}
-    names = {
-        parameter.name: max(parameter.opts, key=len)
-        for parameter in command.params
-        if parameter.name is not None and isinstance(parameter, click.Option)
-    }
-    for below in getattr(command, "commands", {}).values():
-        names |= option_names(below)
-    return names
 
 
 def _ended(status: object) -> int:
