@@ -122,6 +122,9 @@ async def measure(
         pairs: The questions with their contexts.
         rounds: How often each way of asking has its turn.
         connections: How many questions are asked at once.
+
+    Returns:
+        The figures by name.
     """
     opened = [Connection(url) for _ in range(connections)]
 
@@ -183,6 +186,9 @@ async def run(options: argparse.Namespace, url: str) -> dict[str, Any]:
     Args:
         options: The options of the command line.
         url: The address of the API.
+
+    Returns:
+        The figures by name.
     """
     pairs = [(each.question, each.context) for each in read_squad(options.data)]
     pairs = list(islice(pairs, options.questions))
