@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -55,6 +57,7 @@ def to_openvino(module: SpanModel, *, quantized: bool = False) -> ov.Model:
     for port, name in zip(model.outputs, OUTPUTS, strict=True):
         _name(port, name)
     model.validate_nodes_and_infer_types()
+    _name_by_place(model)
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     _require_same_logits("The OpenVINO IR", module, quantized, lambda inputs: compiled(inputs))
     return model
@@ -173,6 +176,20 @@ def _example(module: SpanModel, batch: int, tokens: int) -> dict[str, Tensor]:
 def _name(port: ov.Output, name: str) -> None:
     port.get_tensor().set_names({name})
     port.get_node().set_friendly_name(name)
+
+
+def _name_by_place(model: ov.Model) -> None:
+    """Name what has no name of its own after its place in the graph.
+
+    OpenVINO numbers it by a counter of the process, so that a second build would have other names.
+    """
+    model.set_friendly_name("bert_qa")
+    counts: Counter[str] = Counter()
+    for operation in model.get_ordered_ops():
+        kind = operation.get_type_name()
+        if re.fullmatch(rf"{kind}_\d+", operation.get_friendly_name()):
+            counts[kind] += 1
+            operation.set_friendly_name(f"{kind}_{counts[kind]}")
 
 
 def _require_same_logits(

@@ -23,6 +23,9 @@ def short(name: str) -> str:
 
     Args:
         name: The friendly name of an operation.
+
+    Returns:
+        The name as a recipe's `keep_floating_point` knows it.
     """
     match = _LAYER.search(name)
     return match[1] if match else name.rpartition("/")[2]

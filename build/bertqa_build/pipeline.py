@@ -43,7 +43,6 @@ from bertqa_build.provenance import provenance_of
 from bertqa_build.pruning.gradual import Gradual
 from bertqa_build.pruning.latency import LatencyTable
 from bertqa_build.pruning.plan import Plan as PruningPlan
-from bertqa_build.pruning.plan import describe_recipe
 from bertqa_build.pruning.plan import plan_of as pruning_plan_of
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
@@ -226,6 +225,7 @@ class _Build:
             self.checkpoint,
             model,
             table,
+            plan.source.is_of_this_machine,
             self.folder,
             self._callbacks,
             self.on_progress,
@@ -258,21 +258,16 @@ class _Build:
         present = {name: built.version for name, built in found.items() if built is not None}
         parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
         room = room_of(self.recipe, self.checkpoint.model)
+        plan = self._pruning(fp32_print)
+        made = iter(self._find_pruned(plan))
+        members = plan.members if plan else ()
+        pruned = {each.step.speedup: None not in (next(made), next(made)) for each in members}
+        pruning = plan.description(self.on_progress) if plan else None
         if len(present) < len(prints):
             require_room(room, self.folder, self.repository.root)
-        pruning = None
-        if None in self._find_pruned(self._pruning(fp32_print)):
-            pruning = describe_recipe(
-                self.recipe,
-                self.checkpoint,
-                self.work_dir,
-                strict=self.strict,
-                on_progress=self.on_progress,
-            )
         self._report("Timing the model for some seconds")
-        return plan_of(
-            Look(self.recipe, self.data, self.checkpoint, tuple(parts), present, room, pruning)
-        )
+        known = tuple(parts), present, room, pruning, pruned
+        return plan_of(Look(self.recipe, self.data, self.checkpoint, *known))
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""

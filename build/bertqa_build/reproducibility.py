@@ -137,15 +137,29 @@ def _stages(
 ) -> Iterator[tuple[str, str]]:
     """Yield the digest of what each stage made, in the order in which they follow each other."""
     for manifest in manifests:
-        work = version_folder(folder, manifest.precision, manifest.inputs_sha256)
-        if manifest.precision == "FP32":
-            if manifest.recipe.get("finetune"):
-                yield "fine-tuning", _digest_of(work / FINETUNED)
-        else:
-            yield "calibration", _digest_of(work / CALIBRATED)
-            if manifest.recipe.get("qat"):
-                yield "quantisation-aware training", _digest_of(work / INT8_PYTORCH)
-        yield from _published(repository, manifest)
+        pruning = manifest.pruning
+        of_version = f" for {pruning.speedup:g}x" if pruning else ""
+        for name, digest in _stages_of(repository, folder, manifest):
+            yield f"{name}{of_version}", digest
+
+
+def _stages_of(
+    repository: Repository, folder: Path, manifest: VersionManifest
+) -> Iterator[tuple[str, str]]:
+    work = version_folder(folder, manifest.precision, manifest.inputs_sha256)
+    if manifest.precision == "FP32":
+        if manifest.pruning is not None:
+            yield (
+                "choice of what is pruned",
+                _digest([manifest.pruning.heads, manifest.pruning.neurons]),
+            )
+        elif manifest.recipe.get("finetune"):
+            yield "fine-tuning", _digest_of(work / FINETUNED)
+    else:
+        yield "calibration", _digest_of(work / CALIBRATED)
+        if manifest.recipe.get("qat"):
+            yield "quantisation-aware training", _digest_of(work / INT8_PYTORCH)
+    yield from _published(repository, manifest)
 
 
 def _published(repository: Repository, manifest: VersionManifest) -> Iterator[tuple[str, str]]:

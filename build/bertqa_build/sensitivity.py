@@ -18,6 +18,7 @@ from bertqa._defaults import LOCAL_TIMEOUT_SECONDS
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import IR_FILE, OUTPUTS, ModelInfo, Repository, VersionManifest
 from bertqa.client import QAClient
+from bertqa.errors import DataError
 from bertqa.evaluation import Interval, QuestionScores, SquadDataset, evaluate_each
 from bertqa.qa import QATokenizer, collate
 from bertqa.runtime.openvino import OpenVINOEngine, read_ir_info
@@ -116,6 +117,8 @@ def measure_sensitivity(
     ]
     if not layers:
         raise BuildError(f"Version {version} is not quantised: no layer costs anything.")
+    if not len(dataset):
+        raise DataError(f"{dataset.name} has no questions to ask.")
     measure = _Measure(info, dataset)
     stage, total = "Leaving one layer after the other in floating point", len(layers)
     on_progress(Progress(stage, 0, total, "layers"))

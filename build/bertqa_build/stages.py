@@ -260,7 +260,8 @@ def save_checkpoint(model: PreTrainedModel, checkpoint: Checkpoint, directory: P
         directory: Where to write; it does not exist yet.
     """
     with appearing(directory) as staged, quiet():
-        model.save_pretrained(staged)
+        # By default names go back to those of the checkpoint's files, wrappers and all.
+        model.save_pretrained(staged, save_original_format=False)
         (staged / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json, encoding="utf-8")
 
 

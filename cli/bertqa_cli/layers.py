@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from bertqa_build.inspection import Inspection, Product
     from bertqa_build.sensitivity import Sensitivity
 
-Asked = tuple[Path, int, Path]
-"""The file of questions, how many of them are asked, and the work directory of the build."""
+_NO_WORK = ("Const", "Input", "Output")
+
+Asked = tuple[str, int, Path]
+"""The data set, how many of them are asked, and the work directory of the build."""
 
 
 def show_layers(
@@ -57,8 +59,8 @@ def show_layers(
 def _measure(repository: Repository, version: int, asked: Asked) -> Sensitivity:
     from bertqa_build.sensitivity import measure_sensitivity
 
-    file, count, work_dir = asked
-    dataset = read_dataset(str(file))
+    data, count, work_dir = asked
+    dataset = read_dataset(data)
     first = replace(dataset, questions=dataset.questions[:count])
     with stages() as show:
         return measure_sensitivity(repository, version, first, work_dir=work_dir, on_progress=show)
@@ -67,6 +69,8 @@ def _measure(repository: Repository, version: int, asked: Asked) -> Sensitivity:
 def _show(found: Inspection, costs: Sensitivity | None) -> None:
     executed = Table("operation", "precision", "number", title="What OpenVINO executes")
     for kind, counts in found.executed.items():
+        if kind in _NO_WORK:
+            continue
         for precision, count in counts.items():
             executed.add_row(kind, precision, str(count))
     print_table(executed)

@@ -68,6 +68,18 @@ def test_the_ir_keeps_the_contract(folder: Path, precision: str) -> None:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_same_module_has_the_same_bytes_again(
+    modules: dict[str, SpanModel], folder: Path, tmp_path: Path, precision: str
+) -> None:
+    module, quantized, info = modules[precision], precision == "int8", model_info(precision)
+    write_openvino(to_openvino(module, quantized=quantized), info, tmp_path / f"{precision}.xml")
+    write_onnx(to_onnx(module, quantized=quantized), info, tmp_path / f"{precision}.onnx")
+    for suffix in ("xml", "bin", "onnx"):
+        name = f"{precision}.{suffix}"
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_onnx_keeps_the_contract(folder: Path, precision: str) -> None:
     path = folder / f"{precision}.onnx"
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

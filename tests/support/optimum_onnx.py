@@ -24,11 +24,11 @@ def python_with_optimum_onnx() -> Path:
     _PLACE.parent.mkdir(exist_ok=True)
     with FileLock(_PLACE.with_suffix(".lock")):
         if not done.exists() or done.read_text() != REQUIREMENT:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", _PLACE], check=True)
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(_PLACE)], check=True)
             ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
             own = subprocess.check_output([python, "-c", ask], text=True).strip()
             Path(own, "parent.pth").write_text(sysconfig.get_path("purelib"))
-            pip = [python, "-m", "pip", "install", "--quiet", REQUIREMENT]
+            pip = [str(python), "-m", "pip", "install", "--quiet", REQUIREMENT]
             made = subprocess.run(pip, capture_output=True, text=True, check=False)
             if made.returncode:
                 why = made.stderr.strip().splitlines()[-1]

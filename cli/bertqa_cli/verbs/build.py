@@ -192,7 +192,7 @@ def build(
     `pruning:` in the recipe there are also smaller versions, a pair for each speed-up.
     """
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
-    from bertqa_build.processes import is_first
+    from bertqa_build.processes import count, is_first
     from bertqa_build.quiet import quiet
 
     if recipe is not None:
@@ -205,6 +205,12 @@ def build(
     require_agreeing(method, precision)
     changes = [*([f"precision={precision}"] if precision else []), *(overrides or ())]
     place = Repository(repository)
+    if check_reproducible is not None and (dry_run or count() > 1):
+        raise CommandError(
+            "--check-reproducible is for a build in one process, not for "
+            f"{'--dry-run' if dry_run else 'torchrun'}.",
+            status=Status.USAGE,
+        )
     try:
         with quiet():
             from bertqa_build.pipeline import build as build_versions

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from bertqa.artifact import IR_FILE, Repository
 from bertqa_cli.console import print_json, print_table, stderr, stdout
+from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
@@ -52,12 +53,8 @@ def inspect(
         ),
     ] = False,
     data: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="Questions with answers, such as those that the recipe calibrates on.",
-        ),
+        str | None,
+        data_option("Questions with answers, such as those that the recipe calibrates on"),
     ] = None,
     questions: Annotated[
         int,
@@ -113,7 +110,7 @@ def _check(
     layers: bool,
     sensitivity: bool,
     report: Path | None,
-    data: Path | None,
+    data: str | None,
 ) -> None:
     """Refuse options that do not go together.
 

@@ -15,7 +15,9 @@ from typing import Any, BinaryIO
 import httpx
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 from huggingface_hub.errors import (
+    DisabledRepoError,
     EntryNotFoundError,
+    GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
@@ -24,13 +26,14 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import (
+from huggingface_hub.utils.tqdm import (
     are_progress_bars_disabled,
     disable_progress_bars,
     enable_progress_bars,
 )
 from tqdm import tqdm
 
+from bertqa._hub import refusal
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._quiet import muted
 from bertqa.errors import InvalidOptionError
@@ -192,7 +195,7 @@ def _require_arrived(api: HfApi, address: Address, package: Package, commit: str
 def _reporting(stage: str, on_progress: OnProgress) -> Any:
     """Return a bar for the hub's library that reports, and draws nothing."""
 
-    class Reporting(tqdm):  # type: ignore[type-arg]
+    class Reporting(tqdm):  # type: ignore[misc]
         def __init__(self, *_: Any, **options: Any) -> None:
             self.received = options.get("initial") or 0
             self.size = options.get("total")
@@ -228,7 +231,8 @@ def _explained(address: Address) -> Iterator[None]:
         message = _sentence(address, cause)
         if message is None:
             raise
-        raise StorageError(message, detail=str(cause).strip().partition("\n")[0]) from error
+        detail = str(cause).strip().partition("\n")[0] or type(cause).__name__
+        raise StorageError(message, detail=detail) from error
 
 
 def _sentence(address: Address, error: BaseException) -> str | None:
@@ -241,6 +245,8 @@ def _sentence(address: Address, error: BaseException) -> str | None:
             return f"Cannot connect to the Hugging Face hub at {endpoint}. {_BY_DIRECTORY}"
         case EntryNotFoundError():
             return f"{address} lacks a file that its list names. Run the same command again."
+        case GatedRepoError() | DisabledRepoError():
+            return f"{model} cannot be read: {refusal(error)}."
         case RepositoryNotFoundError():
             return (
                 f"There is no {model}, or it is private and the credentials do not open it: "
@@ -250,6 +256,8 @@ def _sentence(address: Address, error: BaseException) -> str | None:
             return f"{model} is not a name that the Hugging Face hub takes."
         case HfHubHTTPError():
             return _refused(address, error.response.status_code, endpoint)
+        case ValueError() | KeyError() | TypeError():
+            return f"What answers at {endpoint} does not speak the Hugging Face hub's API."
     return None
 
 
@@ -264,10 +272,10 @@ def _refused(address: Address, status: int, endpoint: str) -> str:
             )
         case 412:
             return (
-                f"{address} was changed by somebody else meanwhile. Nothing was committed. Run "
+                f"{address} was changed by another push meanwhile. Nothing was committed. Run "
                 "the same command again."
             )
     return (
         f"The Hugging Face hub at {endpoint} refused {address} with status {status}. Nothing was "
-        "committed. Run the same command again to resume."
+        "changed. Run the same command again to resume."
     )

@@ -22,6 +22,7 @@ _TRACKING = "MLFLOW_TRACKING_URI"
 _EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 _DIGEST_TAG = "bertqa.digest"
 _FOLDER = "model"
+_NO_DATABASE = " For a database, `pip install mlflow`: `mlflow-skinny` alone knows none."
 # MLflow would try for minutes, and report to its makers.
 _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -188,8 +189,13 @@ def _client(address: Address) -> Iterator[Any]:
         except MlflowException as error:
             text = str(error).strip()
             what = "Cannot connect to" if "API request" in text else f"{address} is refused by"
+            hint = _NO_DATABASE if "unsupported URI" in text else ""
             raise StorageError(
-                f"{what} the MLflow registry at {uri}.", detail=text.splitlines()[0]
+                f"{what} the MLflow registry at {uri}.{hint}", detail=text.splitlines()[0]
+            ) from error
+        except ModuleNotFoundError as error:
+            raise StorageError(
+                f"The MLflow store {uri} needs the Python package {error.name}: pip install mlflow."
             ) from error
 
 

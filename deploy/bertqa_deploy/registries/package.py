@@ -27,7 +27,7 @@ from bertqa.artifact import (
     onnx_model_name,
     open_regular,
 )
-from bertqa.errors import RepositoryError
+from bertqa.errors import NotAQAModelError, RepositoryError
 from bertqa_deploy.registries.card import CardFacts, card_of
 from bertqa_deploy.registries.places import CARD_FILE, PLACES
 from bertqa_deploy.storage.version import VersionFiles, digest_of
@@ -47,7 +47,12 @@ class PackageFile:
 
     @classmethod
     def of_text(cls, path: str, text: str) -> PackageFile:
-        """Return a file that is written for the package."""
+        """Return a file that is written for the package.
+
+        Args:
+            path: Its path in the package.
+            text: What it holds.
+        """
         content = text.encode()
         return cls(path, content, len(content), hashlib.sha256(content).hexdigest())
 
@@ -119,7 +124,14 @@ def package_of(repository: Repository, version: int, model: str = MODEL_NAME) ->
             "OpenVINO IR, with or without its ONNX twin."
         )
     manifest = manifests["openvino"]
-    info = _model_info(parts["openvino"].source / IR_FILE)
+    try:
+        info = _model_info(parts["openvino"].source / IR_FILE)
+    except NotAQAModelError as error:
+        raise RepositoryError(
+            f"Version {version} of {model} does not say which tokenizer it has, without which "
+            "other tools cannot use it: it was not published by `bert-qa build`.",
+            detail=str(error),
+        ) from error
     files = [
         *_described(info, manifest),
         PackageFile.of_text(

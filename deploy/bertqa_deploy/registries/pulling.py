@@ -85,7 +85,7 @@ def pull(
             # The twin first: a client that sees the IR may count on it.
             drafts = [
                 _draft(fetched, key, manifests[key], model, on_progress)
-                for key in reversed(PLACES)
+                for key in reversed(list(PLACES))
                 if key in manifests
             ]
             number = publish_served(repository, drafts, on_progress=on_progress)
@@ -112,7 +112,12 @@ def _manifests(fetched: Fetched) -> Iterator[tuple[str, VersionManifest]]:
                 f"{fetched.origin} holds no version that can be read: {error}"
             ) from error
         needed = places.keys() - {MANIFEST_FILE}
-        if manifest.files.keys() != needed or manifest.format != key:
+        if manifest.format != key:
+            raise StorageError(
+                f"{fetched.origin} holds no version of bert-qa: its {place} is that of a model in "
+                f"the format {manifest.format!r}."
+            )
+        if manifest.files.keys() != needed:
             raise StorageError(
                 f"{fetched.origin} holds no version of bert-qa: its {place} lists "
                 f"{', '.join(sorted(manifest.files)) or 'no files'}, not "

@@ -1,4 +1,4 @@
-"""What a registry does: take a package, and give its files back."""
+"""What a registry does: take a package, and return its files."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _OTHER_NAMES = {
 }
 _CONTAINER = re.compile(r"[a-z0-9$][a-z0-9._-]{1,221}")
 _PART = re.compile(r"[A-Za-z0-9._=+-]+")
-_HUB_NAME = r"(?!.*(?:--|\.\.))[A-Za-z0-9](?:[\w.-]{0,94}\w)?"
+_HUB_NAME = r"(?!.*(?:--|\.\.|\.git(?:@|$)))[A-Za-z0-9](?:[\w.-]{0,94}\w)?"
 _HUB_PATH = re.compile(rf"(?P<path>{_HUB_NAME}/{_HUB_NAME})(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 _MLFLOW_PATH = re.compile(r"(?P<path>[^/:@]*[^/:@\s][^/:@]*)(?:/(?P<revision>[1-9][0-9]{0,17}))?")
 _REGISTRIES = {

@@ -105,10 +105,13 @@ def publish(
     as_package = to.scheme in (HUB, MLFLOW) or layout is Layout.HUB
     if as_package and to.scheme not in (HUB, MLFLOW, ""):
         raise InvalidOptionError(
-            f"{to} is a store that OVMS reads: layout=hub is for a directory, or write hf://org/name."
+            f"{to} is a store that OVMS reads, in a layout of its own: --layout hub is for a "
+            "directory, or write hf://org/name."
         )
     if public and to.scheme != HUB:
-        raise InvalidOptionError("public= is for a model of the Hugging Face hub.")
+        raise InvalidOptionError(
+            "A model is made public on the Hugging Face hub alone: leave out --public."
+        )
     repository.require_version(version, model)
     source, target = repository.root.resolve(), Path(to.path).resolve()
     if not to.scheme and source in target.parents:

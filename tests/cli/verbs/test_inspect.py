@@ -91,7 +91,7 @@ def test_one_version_is_shown_layer_by_layer(
         (["1", "--report", "page.html"], "--report compares two versions"),
         (["1", "--sensitivity"], "with --data"),
         (["1", "--questions", "20"], "--questions is for --sensitivity"),
-        (["1", "--sensitivity", "--data", "absent.json"], "does not exist"),
+        (["1", "--sensitivity", "--data", "absent.json"], "absent.json"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(made: Repository, tmp_pa
         lay_out(made, tmp_path / "file" / "qa")
 
 
-def test_what_is_no_package_is_not_pulled(tmp_path: Path, made: Repository) -> None:
+def test_other_directories_and_stores_are_not_pulled(tmp_path: Path, made: Repository) -> None:
     with pytest.raises(StorageError, match="There is no directory"):
         pull(Repository(tmp_path / "r"), Address("", str(tmp_path / "none")))
     with pytest.raises(StorageError, match="holds no version"):
@@ -77,10 +78,31 @@ def test_what_is_no_package_is_not_pulled(tmp_path: Path, made: Repository) -> N
         pull(Repository(tmp_path / "r"), Address.parse("az://models/qa"))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "onnx"}, "in the format 'onnx'"),
+        ({"files": {"../../x": "0" * 64}}, r"lists \.\./\.\./x, not model.bin and model.xml"),
+        ({"schema_version": 99}, "written by a newer release"),
+        ({"files": {"model.xml": "0" * 64, "model.bin": "0" * 64}}, "is not the one that its"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(
+    made: Repository, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    lay_out(made, tmp_path / "qa")
+    manifest = tmp_path / "qa" / "manifests" / "openvino.json"
+    known = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps({**known, **changes}), encoding="utf-8")
+    with pytest.raises(StorageError, match=message):
+        pull(Repository(tmp_path / "r"), Address("", str(tmp_path / "qa")))
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_store_has_no_such_layout(made: Repository) -> None:
     for to, options in (
         ("az://models/qa", {"layout": Layout.HUB}),
         ("elsewhere", {"public": True}),
     ):
         with pytest.raises(InvalidOptionError):
-            publish(made, 1, Address.parse(to), **options)  # type: ignore[arg-type]
+            publish(made, 1, Address.parse(to), **options)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
@@ -106,7 +108,7 @@ def test_an_upload_that_broke_off_is_resumed(hub: Hub, made: Repository) -> None
         return 400 if method == "PUT" and hub.stored else None
 
     hub.before = refuse_the_second
-    with pytest.raises(StorageError, match=r"status 400. Nothing was committed"):
+    with pytest.raises(StorageError, match=r"status 400. Nothing was changed"):
         push(made)
     assert list(hub.files("org/qa")) == [".gitattributes"]
     (kept,) = hub.stored
@@ -117,16 +119,16 @@ def test_an_upload_that_broke_off_is_resumed(hub: Hub, made: Repository) -> None
     assert len(hub.files("org/qa")) == 10
 
 
-def test_a_push_of_somebody_else_in_between_is_not_overwritten(hub: Hub, made: Repository) -> None:
+def test_another_push_in_between_is_not_overwritten(hub: Hub, made: Repository) -> None:
     push(made, 1)
 
-    def somebody_else(method: str, path: str) -> int | None:
+    def another_push(method: str, path: str) -> int | None:
         if "/commit/" in path:
             hub.models["org/qa"].commit("main", {"README.md": b"theirs"})
         return None
 
-    hub.before = somebody_else
-    with pytest.raises(StorageError, match=r"changed by somebody else meanwhile"):
+    hub.before = another_push
+    with pytest.raises(StorageError, match=r"changed by another push meanwhile"):
         push(made, 2)
     assert hub.files("org/qa") == {"README.md": b"theirs"}
 
@@ -159,6 +161,32 @@ def test_without_a_network_a_directory_is_proposed(
     for work in (lambda: push(made), lambda: pull(Repository(tmp_path / "r"), MODEL)):
         with pytest.raises(StorageError, match=r"Cannot connect .* use a directory"):
             work()
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("answer", [b"<html>Sign in</html>", b"[]", b'{"id": "org/qa"}'])
+def test_another_server_at_the_endpoint_is_one_sentence(
+    made: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_GET = do_HEAD = do_POST = _answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        for work in (lambda: push(made), lambda: pull(Repository(tmp_path / "r"), MODEL)):
+            with pytest.raises(StorageError):
+                work()
+        server.shutdown()
     assert not (tmp_path / "r").exists()
 
 
@@ -233,7 +261,7 @@ def test_a_hub_that_breaks_off_a_download_is_one_sentence(
 
 
 def test_the_library_s_settings_are_as_they_were(hub: Hub, made: Repository) -> None:
-    from huggingface_hub.utils import are_progress_bars_disabled
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
     push(made)
     assert not are_progress_bars_disabled()

@@ -38,7 +38,7 @@ def test_a_version_is_registered_with_its_scores_and_comes_back(
     assert not any(file.sent for file in again.files)
     assert dict(os.environ) == before
     client = MlflowClient(store)
-    run = client.get_run(client.get_model_version("qa", "1").run_id)
+    run = client.get_run(str(client.get_model_version("qa", "1").run_id))
     assert run.data.metrics == {"f1": 78.171342, "exact_match": 65.0, "f1_drop": 0.25}
     assert run.data.params["family"] == "bert"
     assert run.info.status == "FINISHED"

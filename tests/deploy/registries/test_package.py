@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
@@ -52,7 +53,7 @@ def test_manifests_and_models_are_those_of_the_repository_byte_for_byte(
 
 
 def test_the_card_has_the_scores_in_the_hub_s_own_form(package: Package) -> None:
-    card = ModelCard(content(package, "README.md").decode())
+    card: Any = ModelCard(content(package, "README.md").decode())
 
     assert card.data.pipeline_tag == "question-answering"
     assert card.data.base_model == "org/base"
@@ -93,7 +94,7 @@ def test_a_version_without_scores_and_twin_has_a_card_all_the_same(tmp_path: Pat
 
     package = package_of(Repository(tmp_path), 1)
 
-    card = ModelCard(content(package, "README.md").decode())
+    card: Any = ModelCard(content(package, "README.md").decode())
     assert card.data.eval_results is None
     assert card.data.base_model is None
     assert "| OpenVINO IR | not scored |" in card.text
@@ -105,6 +106,12 @@ def test_a_version_without_scores_and_twin_has_a_card_all_the_same(tmp_path: Pat
 def test_a_version_of_no_known_family_is_refused(tmp_path: Path) -> None:
     write_manifest(write_toy_version(tmp_path, 1))
     with pytest.raises(RepositoryError, match="did not keep the model's family"):
+        package_of(Repository(tmp_path), 1)
+
+
+def test_a_version_that_does_not_describe_itself_is_refused(tmp_path: Path) -> None:
+    write_manifest(write_toy_version(tmp_path, 1, describe=False), family="bert")
+    with pytest.raises(RepositoryError, match="does not say which tokenizer it has"):
         package_of(Repository(tmp_path), 1)
 
 
