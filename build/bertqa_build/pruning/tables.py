@@ -133,7 +133,8 @@ class TableSource:
             raise BuildError(
                 f"The recipe asks for {self.place.threads} threads (pruning.at), and this machine "
                 f"has {cores()} cores to measure with. Make a latency table on the machine that "
-                "the versions are for (`bert-qa bench latency-table`), and name it in pruning.latency_table."
+                "the versions are for (`bert-qa bench latency-table`), and name it in "
+                "pruning.latency_table."
             )
         # The place, not the times: what is measured twice differs a little.
         self.digest = hashlib.sha256(
