@@ -129,15 +129,16 @@ class _Maker:
         shape = ops.constant(np.array([0, 0, heads, size]))
         order = ops.constant(np.array([0, 2, 1, 3]))
 
+        inputs = self.quantized(hidden)
+
         def projected() -> ov.Output:
-            made = self.linear(hidden, self._encoder.hidden, channels)
+            made = self.product(inputs, self._encoder.hidden, channels)
             return ops.transpose(ops.reshape(made, shape, True), order).output(0)
 
         query, key, value = projected(), projected(), projected()
-        scores = ops.matmul(self.quantized(query), self.quantized(key), False, True)
-        scores = ops.multiply(scores, np.float32(size**-0.5))
-        weights = ops.softmax(ops.add(scores, mask), -1)
-        mixed = ops.matmul(weights, self.quantized(value), False, False)
+        mixed = ops.scaled_dot_product_attention(
+            self.quantized(query), self.quantized(key), value, mask
+        )
         merged = ops.reshape(
             ops.transpose(mixed, order), ops.constant(np.array([0, 0, channels])), True
         )
@@ -160,8 +161,12 @@ class _Maker:
         return self._chance.normal(scale=0.02, size=shape).astype(np.float32)
 
     def linear(self, hidden: ov.Output, inputs: int, outputs: int) -> ov.Output:
-        weight = self.drawn(outputs, inputs)
-        product = ops.matmul(self.quantized(hidden), self.weight(weight), False, True)
+        """Return a linear layer's outputs, behind a quantiser of its inputs."""
+        return self.product(self.quantized(hidden), inputs, outputs)
+
+    def product(self, hidden: ov.Output, inputs: int, outputs: int) -> ov.Output:
+        weight = self.weight(self.drawn(outputs, inputs))
+        product = ops.matmul(hidden, weight, False, True)
         return ops.add(product, ops.constant(self.drawn(outputs))).output(0)
 
     def quantized(self, values: ov.Output) -> ov.Output:
