@@ -51,7 +51,7 @@ def by_size(sizes: Sizes, whole: Sizes, place: object) -> float:
     times = [
         sum(16 * each.heads + each.neurons + 8 for each in layers) for layers in (whole, sizes)
     ]
-    return times[0] / times[1]
+    return one / other
 
 
 @pytest.fixture(scope="module", autouse=True)
