@@ -75,7 +75,7 @@ class Files:
 
 def manifest(source: str) -> VersionManifest:
     """Return a manifest that its source distinguishes from others."""
-    return VersionManifest("", 0, "INT8", "", source, "", {})
+    return VersionManifest(MODEL_NAME, 0, "INT8", "", source, "", {})
 
 
 class Process:

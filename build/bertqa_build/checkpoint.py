@@ -125,6 +125,10 @@ def locate(source: str, directory: Path) -> Path:
     folder = directory / Path(source).expanduser()
     if folder.is_dir():
         return folder
+    if folder.exists():
+        raise MissingCheckpointError(
+            f"{folder} is a file, not the directory of a checkpoint in Hugging Face layout."
+        )
     name, at, revision = source.partition("@")
     if not _hub.ID.fullmatch(name):
         raise MissingCheckpointError(f"There is no directory {folder} with a checkpoint.")
@@ -137,8 +141,8 @@ def locate(source: str, directory: Path) -> Path:
         raise CheckpointError(
             f"{source} is not a directory in {directory.absolute()}, and could not be downloaded "
             f"from the Hugging Face hub: {_hub.refusal(error)}. Where there is no network, "
-            f"download it elsewhere (`hf download {name} --local-dir DIRECTORY`) and name the "
-            "directory as the source.",
+            f"download it elsewhere (`hf download {name} --local-dir DIRECTORY`) and set `source: "
+            "DIRECTORY` in the recipe, or --source DIRECTORY.",
             detail=str(error),
         ) from error
 

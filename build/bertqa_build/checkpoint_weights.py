@@ -172,7 +172,7 @@ def _require_can_be_made(family: Family, config: Any, files: list[Path], source:
     """
     try:
         layers = config.num_hidden_layers
-        if layers > _MOST_LAYERS:
+        if not 1 <= layers <= _MOST_LAYERS:
             raise ValueError(f"num_hidden_layers is {layers}")
         own = copy.deepcopy(config)
         own._attn_implementation = "eager"

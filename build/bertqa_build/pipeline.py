@@ -116,6 +116,7 @@ def plan(
     *,
     model: str = MODEL_NAME,
     allow_leakage: bool = False,
+    strict: bool = False,
     on_progress: OnProgress = ignore,
 ) -> Plan:
     """Say what a build would do, and how long it would take; nothing is written.
@@ -126,6 +127,7 @@ def plan(
         work_dir: Where unfinished work would be kept.
         model: The name of the model.
         allow_leakage: Whether questions may be both learnt from and evaluated on.
+        strict: Whether a latency table of another machine is refused.
         on_progress: Called with each stage.
 
     Returns:
@@ -136,7 +138,7 @@ def plan(
         DataError: The recipe's data cannot be read.
         QualityGateError: A version that is published already does not pass the gate.
     """
-    build = _Build(recipe, repository, work_dir, model, False, allow_leakage, False, on_progress)
+    build = _Build(recipe, repository, work_dir, model, False, allow_leakage, strict, on_progress)
     return build.plan()
 
 
@@ -178,10 +180,9 @@ class _Build:
             if fp32 is not None and wanted:
                 require_possible(self.recipe.gate, fp32.scores)
             if fp32 is None or (int8 is None and wanted) or None in pruned:
-                from_first(self._require_room)
+                from_first(self._begin)
                 table = from_first(lambda: plan and plan.table(self.data, self.on_progress))
                 self.provenance = provenance_of(self.recipe, self.checkpoint, self.digests)
-                from_first(self._report_data)
                 model = self._fp32_model(version_folder(self.folder, FP32, fp32_print))
                 fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_files))
                 if wanted:
@@ -224,6 +225,7 @@ class _Build:
             self.checkpoint,
             model,
             table,
+            plan.source.is_of_this_machine,
             self.folder,
             self._callbacks,
             self.on_progress,
@@ -256,11 +258,16 @@ class _Build:
         present = {name: built.version for name, built in found.items() if built is not None}
         parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
         room = room_of(self.recipe, self.checkpoint.model)
+        plan = self._pruning(fp32_print)
+        made = iter(self._find_pruned(plan))
+        members = plan.members if plan else ()
+        pruned = {each.step.speedup: None not in (next(made), next(made)) for each in members}
+        pruning = plan.description(self.on_progress) if plan else None
         if len(present) < len(prints):
             require_room(room, self.folder, self.repository.root)
         self._report("Timing the model for some seconds")
-        look = Look(self.recipe, self.data, self.checkpoint, tuple(parts), present, room)
-        return plan_of(look)
+        known = tuple(parts), present, room, pruning, pruned
+        return plan_of(Look(self.recipe, self.data, self.checkpoint, *known))
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""
@@ -283,12 +290,9 @@ class _Build:
         for remark in require_sane(self.checkpoint, self.dataset, recipe.gate.max_unknown):
             self._report(remark)
 
-    def _require_room(self) -> None:
-        room = room_of(self.recipe, self.checkpoint.model)
-        require_room(room, self.folder, self.repository.root)
-
-    def _report_data(self) -> None:
-        """Say what the data are, with all that a model will not learn from them."""
+    def _begin(self) -> None:
+        """Refuse a small disk, and say what the data are, with all that teaches nothing."""
+        require_room(room_of(self.recipe, self.checkpoint.model), self.folder, self.repository.root)
         parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
         for sentence in sentences_of(self.data, parts):
             self._report(sentence)

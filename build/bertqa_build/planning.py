@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.data import TrainingWindows, collate
 from bertqa_build.data_report import Part, sentences_of
 from bertqa_build.model import SpanModel
+from bertqa_build.pruning.description import Description
+from bertqa_build.pruning.gradual import JUDGED_WINDOWS, speedups_of
 from bertqa_build.quiet import quiet
-from bertqa_build.recipe import Recipe, Training
+from bertqa_build.recipe import Pruning, Recipe, Training
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.stages import calibration_windows, stage_windows
 from bertqa_build.workplace import Room
@@ -48,6 +50,8 @@ class Look:
         parts: What each stage reads.
         present: The numbers of the versions that are published already, by precision.
         room: What it takes on disk.
+        pruning: What pruning is expected to reach, None where the recipe prunes nothing.
+        pruned: Whether the versions of each speed-up are published already.
     """
 
     recipe: Recipe
@@ -56,6 +60,8 @@ class Look:
     parts: tuple[Part, ...]
     present: Mapping[str, int]
     room: Room
+    pruning: Description | None = None
+    pruned: Mapping[float, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class Plan:
         memory: The bytes of memory, about.
         free_memory: The bytes of memory that are free now.
         parts: What each stage reads, in figures.
+        pruning: The latency table and what it predicts, None where nothing is pruned.
     """
 
     source: str
@@ -102,6 +109,7 @@ class Plan:
     memory: int
     free_memory: int
     parts: tuple[Part, ...]
+    pruning: Description | None = None
 
     @property
     def seconds(self) -> float:
@@ -114,6 +122,7 @@ class Plan:
             **asdict(self),
             "seconds": self.seconds,
             "parts": [part.to_dict() for part in self.parts],
+            "pruning": self.pruning and self.pruning.to_dict(),
         }
 
 
@@ -124,7 +133,7 @@ def plan_of(look: Look) -> Plan:
         look: What is known of it.
     """
     wanted = ("FP32", "INT8") if look.recipe.makes_int8 else ("FP32",)
-    missing = [each for each in wanted if each not in look.present]
+    missing = not (all(each in look.present for each in wanted) and all(look.pruned.values()))
     speed = _probe(look) if missing else Speed(0.0, 0.0)
     steps = [step for stage in STAGES for step in stage(look, speed)] if missing else []
     parameters = sum(each.numel() for each in look.checkpoint.model.parameters())
@@ -137,6 +146,7 @@ def plan_of(look: Look) -> Plan:
         _memory(look, parameters * 4),
         psutil.virtual_memory().available,
         look.parts,
+        look.pruning,
     )
 
 
@@ -153,9 +163,30 @@ def _making_fp32(look: Look, speed: Speed) -> Iterator[Step]:
 
 
 def _making_int8(look: Look, speed: Speed) -> Iterator[Step]:
-    recipe = look.recipe
-    if not recipe.makes_int8 or "INT8" in look.present:
+    if look.recipe.makes_int8 and "INT8" not in look.present:
+        yield from _quantising(look, speed)
+
+
+def _pruning(look: Look, speed: Speed) -> Iterator[Step]:
+    settings = look.recipe.pruning
+    missing = [speedup for speedup, there in look.pruned.items() if not there]
+    if settings is None or not missing:
         return
+    for speedup in speedups_of(settings.speedup, settings.steps) if settings.epochs else missing:
+        judged = settings.search_trials * JUDGED_WINDOWS
+        passes = _CALIBRATION_PASSES * settings.calibration_windows + judged
+        yield Step(f"Prune to {speedup:.3g}x", passes * speed.forward)
+        if settings.epochs:
+            factor = 1 + _TEACHER_STEP
+            yield _training(f"Distil at {speedup:.3g}x", look, settings, speed.step * factor)
+        if speedup in missing:
+            yield _export(look, "FP32")
+            yield _evaluation(look, "FP32", speed)
+            yield from _quantising(look, speed)
+
+
+def _quantising(look: Look, speed: Speed) -> Iterator[Step]:
+    recipe = look.recipe
     windows = len(calibration_windows(recipe, look.data, look.checkpoint.tokenizer_json))
     yield Step(
         f"Quantise, calibrated on {windows} windows", windows * speed.forward * _CALIBRATION_PASSES
@@ -171,11 +202,12 @@ STAGES: tuple[Callable[[Look, Speed], Iterator[Step]], ...] = (
     _fine_tuning,
     _making_fp32,
     _making_int8,
+    _pruning,
 )
 """The stages of a build in their order, each with the steps that it takes."""
 
 
-def _training(what: str, look: Look, settings: Training, seconds: float) -> Step:
+def _training(what: str, look: Look, settings: Training | Pruning, seconds: float) -> Step:
     windows = len(stage_windows(look.recipe, look.data, look.checkpoint.tokenizer_json, settings))
     total = round(settings.epochs * windows)
     return Step(
@@ -195,7 +227,7 @@ def _export(look: Look, precision: str) -> Step:
 def _evaluation(look: Look, precision: str, speed: Speed) -> Step:
     windows = _evaluated_windows(look)
     return Step(
-        f"Evaluate both {precision} files on {len(look.data.evaluation)} questions",
+        f"Evaluate both {precision} files, questions: {len(look.data.evaluation)}",
         _EVALUATIONS * windows * speed.forward,
     )
 
@@ -223,7 +255,8 @@ def _evaluated_windows(look: Look) -> int:
 def _probe(look: Look) -> Speed:
     """Time the model on windows of the usual length, within `PROBE_SECONDS`."""
     recipe, tokenizer_json = look.recipe, look.checkpoint.tokenizer_json
-    training = recipe.finetune or (recipe.qat if recipe.makes_int8 else None)
+    pruning = recipe.pruning if recipe.pruning and recipe.pruning.epochs else None
+    training = recipe.finetune or pruning or (recipe.qat if recipe.makes_int8 else None)
     tokens, batch = recipe.model.max_seq_len, 1
     windows: TrainingWindows | None = None
     if training is not None:
@@ -280,7 +313,7 @@ def _memory(look: Look, size: int) -> int:
     """Return about how much memory a build takes: what it took until now, and its copies."""
     recipe = look.recipe
     copies = 3 + (2 if recipe.makes_int8 else 0)
-    if recipe.finetune or (recipe.makes_int8 and recipe.qat):
+    if recipe.finetune or recipe.pruning or (recipe.makes_int8 and recipe.qat):
         copies += 3  # gradients and AdamW's two moments
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return peak + copies * size
@@ -292,3 +325,6 @@ def _published(look: Look, wanted: tuple[str, ...]) -> Iterator[str]:
             yield f"{precision}: version {look.present[precision]} is there already"
         else:
             yield f"{precision}: a new version, if the gate passes it"
+    for speedup, there in look.pruned.items():
+        fate = "versions are there already" if there else "new versions, if the gate passes them"
+        yield f"FP32 and INT8 at {speedup:g}x: {fate}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -62,7 +63,7 @@ class RecipeData:
             question
             for source in sources
             for question in self.dataset(source)
-            if question.context not in self._held_contexts
+            if not self._is_held(question)
         ]
 
     @cached_property
@@ -75,9 +76,11 @@ class RecipeData:
         source = self.recipe.data.evaluation
         if source is not None:
             return self.dataset(source, EVALUATION_SPLITS)
-        kept = [each for each in self._trained if each.context in self._held_contexts]
+        kept = [each for each in self._trained if self._is_held(each)]
         names = ", ".join(self.dataset(each).name for each in self.recipe.data.train)
-        return SquadDataset(f"{self.recipe.data.held_out:.3g} of {names}", tuple(_unique(kept)))
+        return SquadDataset(
+            f"{100 * (self.recipe.data.held_out or 0):g}% of {names}", tuple(_unique(kept))
+        )
 
     @property
     def warnings(self) -> list[str]:
@@ -88,14 +91,19 @@ class RecipeData:
     def overlap(self) -> Overlap:
         """What the evaluation and what is learnt from have in common."""
         recipe = self.recipe
-        used = self.questions(recipe.data.train)
-        if recipe.makes_int8:
-            used += self.questions(recipe.data.calibration)
-        return Overlap.between(self.evaluation, used)
+        is_trained = recipe.finetune or (recipe.makes_int8 and recipe.qat)
+        sources = [
+            *(recipe.data.train if is_trained else ()),
+            *(recipe.calibration if recipe.makes_int8 else ()),
+        ]
+        return Overlap.between(self.evaluation, self.questions(sources))
 
     @property
     def _trained(self) -> list[SquadQuestion]:
         return [each for source in self.recipe.data.train for each in self.dataset(source)]
+
+    def _is_held(self, question: SquadQuestion) -> bool:
+        return bool(self._held_contexts) and _plain(question.context) in self._held_contexts
 
     @cached_property
     def _held_contexts(self) -> frozenset[str]:
@@ -104,15 +112,13 @@ class RecipeData:
         if share is None:
             return frozenset()
         questions = self._trained
-        contexts = list(dict.fromkeys(each.context for each in questions))
+        counts = Counter(_plain(each.context) for each in questions)
+        contexts = list(counts)
         if len(contexts) < 2:
             raise DataError(
                 "All questions of data.train are on one context, of which none can be held out to "
                 "evaluate on: name other data to evaluate on."
             )
-        counts = dict.fromkeys(contexts, 0)
-        for each in questions:
-            counts[each.context] += 1
         held: list[str] = []
         kept = 0
         for index in np.random.default_rng(self.recipe.seed).permutation(len(contexts))[:-1]:

@@ -76,6 +76,9 @@ def short_recipe(form: ShortForm, overrides: Sequence[str] = ()) -> tuple[Recipe
     values, chosen = values_of(
         form, is_adapted=any(each.startswith("adapter=") for each in overrides)
     )
+    for key, other in (("evaluation", "held_out"), ("held_out", "evaluation")):
+        if any(each.startswith(f"data.{key}=") for each in overrides):
+            values["data"].pop(other, None)
     return recipe_of(YamlDocument(values), OPTIONS, form.directory, overrides), chosen
 
 

@@ -79,7 +79,11 @@ def require_room(room: Room, work: Path, repository: Path) -> None:
 
 
 def _present(path: Path) -> Path:
-    return next(each for each in (path, *path.absolute().parents) if each.is_dir())
+    """Return the directory that is there, of a path and those that it is in."""
+    found = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not found.is_dir():
+        raise BuildError(f"{path} cannot be a directory: {found} is a file.")
+    return found
 
 
 @contextmanager

@@ -37,19 +37,25 @@ class YamlDocument:
     def find(self, loc: Loc) -> tuple[int, str]:
         """Return the line of a value, or else of what contains it, and its dotted key."""
         node = self._root
-        line, names = 1, []
+        line = 1
+        names: list[str] = []
         for part in loc:
+            if isinstance(part, str):
+                names.append(part)
+            elif names:
+                names[-1] += f"[{part}]"
             if isinstance(node, yaml.MappingNode):
-                names.append(str(part))
                 for key, value in node.value:
                     if key.value == part:
                         line, node = key.start_mark.line + 1, value
                         break
-            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-                names[-1] += f"[{part}]"
-                if part < len(node.value):
-                    node = node.value[part]
-                    line = node.start_mark.line + 1
+            elif (
+                isinstance(node, yaml.SequenceNode)
+                and isinstance(part, int)
+                and part < len(node.value)
+            ):
+                node = node.value[part]
+                line = node.start_mark.line + 1
         return line, ".".join(names)
 
 

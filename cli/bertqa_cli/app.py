@@ -16,6 +16,7 @@ from bertqa_cli.errors import (
     Status,
     in_command_words,
     missing_extra,
+    option_names,
     refused_by_system,
     status_of,
 )
@@ -34,6 +35,7 @@ from bertqa_cli.verbs import (
     publish,
     pull,
     serve,
+    serve_http_api,
     switch,
     version_life,
     versions,
@@ -74,8 +76,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(cls=build.BuildVerb)(build.build)
-for verb in (init, serve, ask, evaluate, compare, publish, pull, switch, inspect):
+for verb in (init, ask, evaluate, compare, publish, pull, switch, inspect):
     app.command(cls=Verb)(getattr(verb, verb.__name__.rpartition(".")[2]))
+servers = typer.Typer(cls=serve.ServeGroup, invoke_without_command=True)
+servers.callback()(serve.serve)
+servers.command("http-api", cls=Verb)(serve_http_api.serve_http_api)
+app.add_typer(servers, name="serve")
 lists = typer.Typer(cls=VerbGroup, invoke_without_command=True)
 lists.callback()(versions.versions)
 for below in (version_life.show, version_life.diff, version_life.delete):
@@ -122,20 +128,6 @@ def main(arguments: Sequence[str]) -> int:
         raise
     except OSError as error:
         return _failed(refused_by_system(error), as_json=as_json)
-
-
-def option_names(command: click.Command | None) -> dict[str, str]:
-    """Return the options of a verb, and of those below it, by their names in Python."""
-    if command is None:
-        return {}
-    names = {
-        parameter.name: max(parameter.opts, key=len)
-        for parameter in command.params
-        if parameter.name is not None and isinstance(parameter, click.Option)
-    }
-    for below in getattr(command, "commands", {}).values():
-        names |= option_names(below)
-    return names
 
 
 def _ended(status: object) -> int:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from enum import IntEnum
 
+import click
+
 from bertqa._reason import reason_of
 from bertqa.errors import (
     BertQAError,
@@ -19,9 +21,11 @@ EXTRA_OF_MODULE = {
     "azure": "azure",
     "jsonschema": "serve",
     "openvino": "serve",
-    "prometheus_client": "serve",
-    "starlette": "serve",
-    "uvicorn": "serve",
+    "fastapi": "api",
+    "httptools": "api",
+    "prometheus_client": "api",
+    "starlette": "api",
+    "uvicorn": "api",
     "adlfs": "azure",
     "fsspec": "deploy",
     "gcsfs": "gs",
@@ -104,6 +108,29 @@ def in_command_words(message: str, options: Mapping[str, str]) -> str:
 
     text = _ALTERNATIVE.sub(alternative, _OF_TLS.sub("", message))
     return _SUBJECT.sub(option, _KEYWORD.sub(option, text))
+
+
+def option_names(command: click.Command | None) -> dict[str, str]:
+    """Return the options of a verb, and of those below it, by their names in Python."""
+    if command is None:
+        return {}
+    names = {
+        parameter.name: max(parameter.opts, key=len)
+        for parameter in command.params
+        if parameter.name is not None and isinstance(parameter, click.Option)
+    }
+    for below in getattr(command, "commands", {}).values():
+        names |= option_names(below)
+    return names
+
+
+def in_words_of_verb(message: str) -> str:
+    """Return a message of the library in the words of the verb that runs; see `in_command_words`.
+
+    Args:
+        message: The message.
+    """
+    return in_command_words(message, option_names(click.get_current_context().command))
 
 
 def refused_by_system(error: OSError) -> CommandError:

@@ -254,6 +254,18 @@ class ConnectionOptions:
         """Return what a transport or the admin client takes for the connection."""
         return Security.of(self.tls(), self.bearer(), self.headers())
 
+    def client_arguments(self) -> dict[str, Any]:
+        """Return what a client of either kind takes for the connection."""
+        return {
+            "url": self.address,
+            "model": self.model,
+            "timeout": self.timeout,
+            "metadata_url": self.metadata_url,
+            "tls": self.tls(),
+            "token": self.bearer(),
+            "headers": self.headers(),
+        }
+
     @contextmanager
     def open_client(
         self, *, version: int | None = None, tokenizer: str | None = None
@@ -272,17 +284,7 @@ class ConnectionOptions:
             CommandError: The tokenizer cannot be read.
         """
         try:
-            client = QAClient(
-                self.address,
-                model=self.model,
-                version=version,
-                timeout=self.timeout,
-                tokenizer=tokenizer,
-                metadata_url=self.metadata_url,
-                tls=self.tls(),
-                token=self.bearer(),
-                headers=self.headers(),
-            )
+            client = QAClient(**self.client_arguments(), version=version, tokenizer=tokenizer)
         except TokenizerError as error:  # That of --tokenizer: the model's own is read later.
             raise CommandError(str(error), status=Status.USAGE, detail=error.detail) from error
         with ExitStack() as opened:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bertqa_cli.console import print_table, stdout
 from bertqa_cli.formatting import human_size
+from bertqa_cli.verbs.bench_latency_table import show_description
 
 if TYPE_CHECKING:
     from bertqa_build.planning import Plan
@@ -31,6 +32,8 @@ def show_plan(plan: Plan, repository: str, model: str) -> None:
             table.add_row(escape(step.what), human_time(step.seconds))
         table.add_row("all", human_time(plan.seconds), style="bold")
         print_table(table)
+    if plan.pruning is not None:
+        show_description(plan.pruning)
     for sentence in plan.published:
         stdout.print(f"{escape(sentence)}.")
     stdout.print(

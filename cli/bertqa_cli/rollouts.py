@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -18,7 +18,7 @@ from bertqa._progress import OnProgress
 from bertqa.artifact import Split, format_split
 from bertqa_cli.console import print_json, print_step, print_warning, stdout
 from bertqa_cli.datasets import data_option, read_dataset
-from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.errors import CommandError, Status, in_words_of_verb
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Decimal, Whole, seconds_of
 from bertqa_deploy.errors import NothingToDoError
@@ -315,6 +315,7 @@ def print_standing(standing: Standing, *, json: bool) -> None:
         standing: Where it stands.
         json: Whether for machines.
     """
+    standing = replace(standing, remarks=[*map(in_words_of_verb, standing.remarks)])
     if json:
         print_json(standing.to_dict())
         return

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -74,6 +74,10 @@ class Running:
             raise _died(self)
 
 
+Beside = Callable[[Running], AbstractContextManager[Callable[[], None]]]
+"""Runs something as long as a server runs; see `serve`."""
+
+
 class _StopRequestedError(Exception):
     """The server is to stop before it is warm."""
 
@@ -102,7 +106,7 @@ def serve(
     options: ServeOptions,
     *,
     log: Log = print,
-    on_ready: Callable[[Running], None] = lambda _: None,
+    beside: Beside = lambda _: nullcontext(lambda: None),
     on_progress: OnProgress = ignore,
 ) -> int:
     """Serve until SIGINT or SIGTERM. It has to be called in the main thread.
@@ -110,7 +114,9 @@ def serve(
     Args:
         options: What to serve.
         log: Is called with each line that the server writes.
-        on_ready: Is called when the model answers and is warm.
+        beside: Is called when the model answers and is warm. What it returns is open as long as the
+            server runs, and is left before the server ends; what that yields is called again and
+            again, and may raise an error that ends the server.
         on_progress: Is called with the progress of the warm-up.
 
     Returns:
@@ -132,10 +138,12 @@ def serve(
         _signals(request_stop),
         running(options, log=log, on_progress=on_progress, stop=stop) as server,
     ):
-        if not stop.is_set():
-            on_ready(server)
-        while not stop.is_set():
-            server.wait(timeout=_LOOK_SECONDS)
+        if stop.is_set():
+            return 0
+        with beside(server) as check:
+            while not stop.is_set():
+                server.wait(timeout=_LOOK_SECONDS)
+                check()
     return 0
 
 

@@ -65,6 +65,7 @@ def edit(checkpoint: Path, **changes: Any) -> None:
         ({"max_position_embeddings": 10**9}, "a model of 32,000,993,986 parameters; its weights"),
         ({"hidden_size": 32_000}, "which describes a model of 9,"),
         ({"num_hidden_layers": 10**7}, "num_hidden_layers is 10000000"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
         ({"num_hidden_layers": 3}, "lacks 16 tensors of BERT"),
         ({"num_hidden_layers": 1}, "has 16 tensors that the BERT model has no place for"),
         ({"type_vocab_size": 3}, "token_type_embeddings.weight has the shape [2, 32], and BERT"),

@@ -47,4 +47,4 @@ def test_both_formats_are_smaller_by_what_is_said(storage: Storage) -> None:
 
 
 def _table(model: SpanModel) -> torch.Tensor:
-    return model.model.get_input_embeddings().weight
+    return model.model.get_input_embeddings().get_parameter("weight")

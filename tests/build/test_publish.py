@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.artifact import WORK_FOLDER, Repository, Scores, VersionManifest, sha256_of
+from bertqa.artifact import MODEL_NAME, WORK_FOLDER, Repository, Scores, VersionManifest, sha256_of
 from bertqa.errors import RepositoryError
 from bertqa_build.publish import Artefacts, publish
 
 MODELS = ("bert-qa", "bert-qa-onnx")
 MANIFEST = VersionManifest(
-    model="",
+    model=MODEL_NAME,
     version=0,
     precision="int8",
     format="",

@@ -72,6 +72,7 @@ def test_a_directory_has_what_the_file_has_in_every_form_that_libraries_save(
     assert expected.questions[0].context == CONTEXT
     for_evaluation = RecipeData(recipe(tmp_path, evaluation="both")).evaluation
     assert [each.id for each in for_evaluation] == [expected.questions[1].id]
+    assert for_evaluation.name == "both (validation)"
     (tmp_path / "files" / "test.jsonl").unlink()
     assert len(data.dataset("files:train[:2]")) == 2
 
@@ -85,6 +86,7 @@ def test_a_directory_has_what_the_file_has_in_every_form_that_libraries_save(
         ("text:tests", "has no split 'tests': its splits are train"),
         ("squad.json:train", "is a file, and has no split 'train'"),
         ("nothing", "is an empty directory, without data"),
+        ("checkpoint", "is a directory with a checkpoint, not with data"),
         ("other", "no data set can be read from it"),
     ],
 )
@@ -93,8 +95,10 @@ def test_a_directory_that_does_not_fit_is_named(
 ) -> None:
     rows = Dataset.from_list([{"text": "a"}])
     DatasetDict({"a": rows, "b": rows}).save_to_disk(tmp_path / "both")
-    for name in ("text", "nothing", "other"):
+    for name in ("text", "nothing", "other", "checkpoint"):
         (tmp_path / name).mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / "checkpoint" / name).write_text("{}")
     rows.to_parquet(tmp_path / "text" / "train.parquet")
     (tmp_path / "other" / "model.bin").write_bytes(b"1")
     with pytest.raises(DataError, match=message) as caught:
@@ -128,7 +132,7 @@ def test_a_share_is_held_out_by_contexts(tmp_path: Path) -> None:
     assert len(data.questions(["a.json"])) == 32
     contexts = {each.context for each in data.evaluation}
     assert not contexts & {each.context for each in data.questions(["a.json"])}
-    assert data.evaluation.name == "0.2 of a.json"
+    assert data.evaluation.name == "20% of a.json"
     assert not data.overlap.repeated
     again = RecipeData(recipe(tmp_path, **held))
     assert again.evaluation == data.evaluation

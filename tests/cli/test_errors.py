@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from bertqa.errors import BertQAError, InvalidContextError, InvalidOptionError, QualityGateError
-from bertqa_cli.app import option_names
 from bertqa_cli.errors import (
     CommandError,
     Status,
     in_command_words,
     missing_extra,
+    option_names,
     status_of,
 )
 from tests.cli.conftest import Invoke

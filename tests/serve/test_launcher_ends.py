@@ -90,10 +90,11 @@ def test_a_version_that_does_not_describe_its_lengths_is_reported_and_served(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serving_ends_in_order_when_asked(repository: Path, number: signal.Signals) -> None:
     script = (
-        "import sys; from pathlib import Path;"
+        "import sys; from contextlib import nullcontext; from pathlib import Path;"
         "from bertqa_serve.launcher import serve; from bertqa_serve.options import ServeOptions;"
+        "beside = lambda _: (print('READY'), nullcontext(lambda: None))[1];"
         "sys.exit(serve(ServeOptions(Path(sys.argv[1]), engine='local', port=int(sys.argv[2]),"
-        "rest_port=int(sys.argv[3]), warm_up=False), on_ready=lambda _: print('READY')))"
+        "rest_port=int(sys.argv[3]), warm_up=False), beside=beside))"
     )
     ports = [str(free_port()), str(free_port())]
     process = subprocess.Popen(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,30 +53,12 @@ def attention_stack(encoder: Encoder, heads: int, copies: int, precision: Precis
         A model from hidden states FP32 `[batch, tokens, hidden]` and a mask
         `[batch, 1, 1, tokens]` to hidden states.
     """
-    make = _Maker(precision)
-    mask = ops.parameter([-1, 1, 1, -1], np.float32, name="mask")
-
-    def attention(hidden: ov.Output) -> ov.Output:
-        channels = heads * encoder.head_size
-        shape = ops.constant(np.array([0, 0, heads, encoder.head_size]))
-
-        def projected() -> ov.Output:
-            split = ops.reshape(make.linear(hidden, encoder.hidden, channels), shape, True)
-            return ops.transpose(split, ops.constant(np.array([0, 2, 1, 3]))).output(0)
-
-        query, key, value = projected(), projected(), projected()
-        scores = ops.matmul(make.quantized(query), make.quantized(key), False, True)
-        scores = ops.multiply(scores, np.float32(encoder.head_size**-0.5))
-        weights = ops.softmax(ops.add(scores, mask), -1)
-        mixed = ops.matmul(weights, make.quantized(value), False, False)
-        merged = ops.reshape(
-            ops.transpose(mixed, ops.constant(np.array([0, 2, 1, 3]))),
-            ops.constant(np.array([0, 0, channels])),
-            True,
-        )
-        return make.linear(merged.output(0), channels, encoder.hidden)
-
-    return _stack(encoder, copies, attention if heads else None, make, mask)
+    make = _Maker(encoder, precision)
+    hidden, mask = make.hidden_states(), make.mask()
+    state = hidden.output(0)
+    for _ in range(copies):
+        state = make.attention(state, mask, heads)
+    return ov.Model([state], [hidden, mask], "attention")
 
 
 def feed_forward_stack(
@@ -93,55 +75,86 @@ def feed_forward_stack(
     Returns:
         A model from hidden states FP32 `[batch, tokens, hidden]` to hidden states.
     """
-    make = _Maker(precision)
+    make = _Maker(encoder, precision)
+    hidden = make.hidden_states()
+    state = hidden.output(0)
+    for _ in range(copies):
+        state = make.feed_forward(state, neurons)
+    return ov.Model([state], [hidden], "feed_forward")
 
-    def feed_forward(hidden: ov.Output) -> ov.Output:
-        expanded = ops.gelu(make.linear(hidden, encoder.hidden, neurons), "erf")
-        return make.linear(expanded.output(0), neurons, encoder.hidden)
 
-    return _stack(encoder, copies, feed_forward if neurons else None, make)
-
-
-def rest_model(encoder: Encoder, precision: Precision) -> ov.Model:
-    """Return what is there beside the layers, with random weights: the embeddings and the head.
+def whole_model(
+    encoder: Encoder, layers: Sequence[tuple[int, int]], precision: Precision
+) -> ov.Model:
+    """Return a whole model with random weights: embeddings, layers and head.
 
     Args:
         encoder: The encoder.
+        layers: The heads and the neurons of each layer; 0 is a module that was dropped.
         precision: That of the matrix products, and of the table of embeddings.
 
     Returns:
-        A model from token ids INT64 `[batch, tokens]` to a start and an end logit of each.
+        A model from token ids INT64 `[batch, tokens]` and a mask FP32 `[batch, 1, 1, tokens]` to a
+        start and an end logit of each token.
     """
-    make = _Maker(precision)
-    ids = ops.parameter([-1, -1], np.int64, name="ids")
+    make = _Maker(encoder, precision)
+    ids, mask = ops.parameter([-1, -1], np.int64, name="ids"), make.mask()
     table = make.weight(make.drawn(VOCABULARY, encoder.hidden))
     words = ops.gather(table, ids, ops.constant(0)).output(0)
-    state = make.normalized(ops.add(words, make.drawn(encoder.hidden)).output(0), encoder.hidden)
-    return ov.Model([make.linear(state, encoder.hidden, 2)], [ids], "rest")
-
-
-def _stack(
-    encoder: Encoder,
-    copies: int,
-    module: Callable[[ov.Output], ov.Output] | None,
-    make: _Maker,
-    *others: ov.Node,
-) -> ov.Model:
-    hidden = ops.parameter([-1, -1, encoder.hidden], np.float32, name="hidden")
-    state = hidden.output(0)
-    for _ in range(copies):
-        bias = make.drawn(encoder.hidden) if module is None else None
-        added = ops.constant(bias).output(0) if bias is not None else module(state)  # type: ignore[misc]
-        state = make.normalized(ops.add(state, added).output(0), encoder.hidden)
-    return ov.Model([state], [hidden, *others], "stack")
+    state = make.normalized(ops.add(words, make.drawn(encoder.hidden)).output(0))
+    for heads, neurons in layers:
+        state = make.feed_forward(make.attention(state, mask, heads), neurons)
+    return ov.Model([make.linear(state, encoder.hidden, 2)], [ids, mask], "whole")
 
 
 class _Maker:
-    """Makes the operations that both modules have."""
+    """Makes the operations that models have in common."""
 
-    def __init__(self, precision: Precision) -> None:
+    def __init__(self, encoder: Encoder, precision: Precision) -> None:
+        self._encoder = encoder
         self._is_int8 = precision == "INT8"
         self._chance = np.random.default_rng(0)
+
+    def hidden_states(self) -> ov.Node:
+        return ops.parameter([-1, -1, self._encoder.hidden], np.float32, name="hidden")
+
+    def mask(self) -> ov.Node:
+        return ops.parameter([-1, 1, 1, -1], np.float32, name="mask")
+
+    def attention(self, hidden: ov.Output, mask: ov.Node, heads: int) -> ov.Output:
+        """Return hidden states behind an attention module, of which 0 heads leave a bias."""
+        if not heads:
+            return self._only_bias(hidden)
+        size, channels = self._encoder.head_size, heads * self._encoder.head_size
+        shape = ops.constant(np.array([0, 0, heads, size]))
+        order = ops.constant(np.array([0, 2, 1, 3]))
+
+        def projected() -> ov.Output:
+            made = self.linear(hidden, self._encoder.hidden, channels)
+            return ops.transpose(ops.reshape(made, shape, True), order).output(0)
+
+        query, key, value = projected(), projected(), projected()
+        scores = ops.matmul(self.quantized(query), self.quantized(key), False, True)
+        scores = ops.multiply(scores, np.float32(size**-0.5))
+        weights = ops.softmax(ops.add(scores, mask), -1)
+        mixed = ops.matmul(weights, self.quantized(value), False, False)
+        merged = ops.reshape(
+            ops.transpose(mixed, order), ops.constant(np.array([0, 0, channels])), True
+        )
+        added = self.linear(merged.output(0), channels, self._encoder.hidden)
+        return self.normalized(ops.add(hidden, added).output(0))
+
+    def feed_forward(self, hidden: ov.Output, neurons: int) -> ov.Output:
+        """Return hidden states behind a feed-forward module, of which 0 neurons leave a bias."""
+        if not neurons:
+            return self._only_bias(hidden)
+        expanded = ops.gelu(self.linear(hidden, self._encoder.hidden, neurons), "erf")
+        added = self.linear(expanded.output(0), neurons, self._encoder.hidden)
+        return self.normalized(ops.add(hidden, added).output(0))
+
+    def _only_bias(self, hidden: ov.Output) -> ov.Output:
+        bias = ops.constant(self.drawn(self._encoder.hidden))
+        return self.normalized(ops.add(hidden, bias).output(0))
 
     def drawn(self, *shape: int) -> NDArray[np.float32]:
         return self._chance.normal(scale=0.02, size=shape).astype(np.float32)
@@ -158,7 +171,8 @@ class _Maker:
         low, high = np.float32(-3.9), np.float32(4.1)
         return ops.fake_quantize(values, low, high, low, high, _LEVELS).output(0)
 
-    def normalized(self, values: ov.Output, channels: int) -> ov.Output:
+    def normalized(self, values: ov.Output) -> ov.Output:
+        channels = self._encoder.hidden
         axes = ops.constant(np.array([-1]))
         found = ops.mvn(values, axes, True, _EPSILON, "inside_sqrt")
         scaled = ops.multiply(found, ops.constant(1 + self.drawn(channels)))

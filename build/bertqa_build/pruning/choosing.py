@@ -7,10 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from bertqa_build.errors import BuildError
-from bertqa_build.pruning.allocation import Choices, search
+from bertqa_build.pruning.allocation import Choices, allocate, search
 from bertqa_build.pruning.latency import LatencyTable
 from bertqa_build.pruning.one_shot import Pruner
 from bertqa_build.pruning.sizes import LayerSize, Sizes
+
+_CORRECTIONS = 4
+_CLOSE = 0.01
+_FARTHEST = 1.5
 
 
 def milliseconds(sizes: Sizes, table: LatencyTable) -> float:
@@ -70,32 +74,48 @@ def require_reachable(speedup: float, sizes: Sizes, table: LatencyTable) -> None
 def choose_sizes(
     pruner: Pruner,
     table: LatencyTable,
-    budget: float,
+    speedup: float,
+    whole: Sizes,
     *,
     trials: int,
     seed: int,
+    measured: Callable[[Sizes], float] | None = None,
     on_trial: Callable[[int, float], None] = lambda _, __: None,
 ) -> Sizes:
-    """Choose the sizes of a model's layers, so that it takes no longer than it may.
+    """Choose the sizes of a model's layers, so that it is so many times as fast as a whole one.
+
+    The table's times do not quite add up in a model. Where models can be measured, the time that
+    may be spent is corrected until what is chosen is as fast as was asked.
 
     Args:
         pruner: The pruner of the model, which may be pruned already.
         table: The latencies of its modules.
-        budget: Milliseconds that the model may take.
+        speedup: How many times as fast it should be.
+        whole: The size of each layer of the whole model.
         trials: How many changes the search tries.
         seed: Decides the changes.
+        measured: Returns how many times as fast a model of some sizes is; None where this is not
+            the machine that the versions are for.
         on_trial: Called after each trial with its number and the least loss so far.
 
     Returns:
         The size of each layer.
-
-    Raises:
-        ValueError: No sizes are so fast.
     """
     modules = offered(pruner, table)
+    least = sum(float(module.seconds.min()) for module in modules)
+    predicted = milliseconds(whole, table) / speedup - table.rest
+    budget = max(least, predicted)
+    for _ in range(_CORRECTIONS if measured else 0):
+        assert measured is not None
+        found = measured(_sizes(modules, allocate(modules, budget))) / speedup
+        if abs(found - 1) < _CLOSE:
+            break
+        # What is measured wavers too, so that it moves the budget within limits.
+        budget = float(np.clip(budget * found, predicted / _FARTHEST, predicted * _FARTHEST))
+        budget = max(least, budget)
     chosen = search(
         modules,
-        budget - table.rest,
+        budget,
         lambda choice: pruner.loss(_sizes(modules, choice)),
         trials=trials,
         seed=seed,

@@ -19,11 +19,12 @@ from bertqa_build.errors import BuildError
 from bertqa_build.fingerprint import DataDigests, step_fingerprint
 from bertqa_build.model import SpanModel
 from bertqa_build.processes import from_first
-from bertqa_build.pruning.choosing import choose_sizes, milliseconds
+from bertqa_build.pruning.choosing import choose_sizes
 from bertqa_build.pruning.latency import LatencyTable
+from bertqa_build.pruning.measured import speedup_of
 from bertqa_build.pruning.one_shot import Pruner
 from bertqa_build.pruning.recovery import RecoveryTrainer
-from bertqa_build.pruning.sizes import model_class_of, sizes_of
+from bertqa_build.pruning.sizes import Sizes, model_class_of, sizes_of
 from bertqa_build.pruning.statistics import batches
 from bertqa_build.quiet import quiet
 from bertqa_build.recipe import Pruning, Recipe
@@ -33,7 +34,7 @@ from bertqa_build.stages import recipe_windows, save_checkpoint, train_stage
 PRUNED = "pruned"
 DISTILLED = "distilled"
 
-_JUDGED_WINDOWS = 128
+JUDGED_WINDOWS = 128
 """Windows of the calibration data on which a division among the layers is judged."""
 
 
@@ -111,6 +112,7 @@ class Gradual:
         checkpoint: Where the model comes from.
         model: The unpruned FP32 model, which is the teacher. It is not changed.
         table: The latencies of its modules.
+        can_measure: Whether this is the machine that the versions are for.
         folder: Keeps a directory for each step.
         callbacks: Returns the Trainer's callbacks for a stage.
         on_progress: Called with each stage, and how far it is.
@@ -123,6 +125,7 @@ class Gradual:
         checkpoint: Checkpoint,
         model: PreTrainedModel,
         table: LatencyTable,
+        can_measure: bool,
         folder: Path,
         callbacks: Any,
         on_progress: OnProgress,
@@ -134,6 +137,7 @@ class Gradual:
         self.checkpoint = checkpoint
         self.teacher = model
         self.table = table
+        self.can_measure = can_measure
         self.folder = folder
         self.callbacks = callbacks
         self.on_progress = on_progress
@@ -175,12 +179,20 @@ class Gradual:
             lambda done, of: self.on_progress(Progress(f"{stage}: what can go", done, of)),
         )
         trials = self.settings.search_trials
+        whole = sizes_of(self.teacher)
+
+        def measured(sizes: Sizes) -> float:
+            self.on_progress(Progress(f"{stage}: how fast"))
+            return speedup_of(sizes, whole, self.table.place)
+
         sizes = choose_sizes(
             found,
             self.table,
-            milliseconds(sizes_of(self.teacher), self.table) / step.speedup,
+            step.speedup,
+            whole,
             trials=trials,
             seed=self.recipe.seed,
+            measured=measured if self.can_measure else None,
             on_trial=lambda done, loss: self.on_progress(
                 Progress(f"{stage}: from where", done, trials, "trials", f"divergence {loss:.3f}")
             ),
@@ -268,6 +280,6 @@ def calibration_inputs(
 
 
 def _judged(inputs: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-    """Return batches of all lengths, about `_JUDGED_WINDOWS` windows together."""
+    """Return batches of all lengths, about `JUDGED_WINDOWS` windows together."""
     windows = sum(len(next(iter(batch.values()))) for batch in inputs)
-    return list(inputs[:: max(1, round(windows / _JUDGED_WINDOWS))])
+    return list(inputs[:: max(1, round(windows / JUDGED_WINDOWS))])

@@ -22,7 +22,7 @@ from bertqa_build.pruning.blocks import (
     Precision,
     attention_stack,
     feed_forward_stack,
-    rest_model,
+    whole_model,
 )
 
 NEURONS_STEP = 32
@@ -157,11 +157,11 @@ def measure(place: Place, on_cell: Callable[[int, int], None] = lambda _, __: No
             (_FEED_FORWARD, feed_forward_stack, neurons),
         )
         for size in sizes
-    } | {(_REST, 0): functools.partial(rest_model, encoder, place.precision)}
+    } | {(_REST, 0): functools.partial(whole_model, encoder, (), place.precision)}
     steps = len(models) * (1 + _REPEATS)
     compiled = {}
     for cell, make in models.items():
-        compiled[cell] = _Compiled(make(), place)
+        compiled[cell] = TimedModel(make(), place)
         on_cell(len(compiled), steps)
     times = take_turns(
         {cell: each.milliseconds for cell, each in compiled.items()},
@@ -224,8 +224,13 @@ def properties(threads: int) -> dict[str, str | int]:
     }
 
 
-class _Compiled:
-    """A stack that is ready to run."""
+class TimedModel:
+    """A model of `blocks` that is ready to run.
+
+    Args:
+        model: The model.
+        place: Where and how it runs.
+    """
 
     def __init__(self, model: ov.Model, place: Place) -> None:
         compiled = ov.Core().compile_model(model, "CPU", properties(place.threads))
@@ -242,6 +247,7 @@ class _Compiled:
         self._request.infer(self._inputs)
 
     def milliseconds(self) -> float:
+        """Return how long a request takes."""
         return 1000 * time_call(lambda: self._request.infer(self._inputs), _AT_LEAST_SECONDS)
 
 

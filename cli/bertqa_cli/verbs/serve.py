@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,16 +14,20 @@ from rich.markup import escape
 
 from bertqa.artifact import LOG_LEVELS, SETTING_RANGES
 from bertqa_cli.console import print_json, print_text, stderr, stdout
+from bertqa_cli.grouping import grouped_options
+from bertqa_cli.http_api import HttpApiFlags, print_ready
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
-from bertqa_cli.values import Whole
+from bertqa_cli.values import VerbGroup, Whole
 
 if TYPE_CHECKING:
     from bertqa_serve.launcher import Running
 
 Port = Annotated[int, typer.Option(click_type=Whole(min=1, max=65535), help="The gRPC port.")]
 RestPort = Annotated[int, typer.Option(click_type=Whole(min=1, max=65535), help="The REST port.")]
+_OWN = "bertqa_cli.own"
+_USAGE = "[http-api] [-- OPTIONS OF OVMS]"
 _TUNING = "Tuning (by default for the cores and the memory of this machine)"
 
 
@@ -33,15 +38,23 @@ def _tuning(name: str, help_: str) -> Any:
     )
 
 
+class ServeGroup(VerbGroup):
+    """The verb, with `http-api` below it; what follows `--` are options of ovms itself."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(
+            *args, **{**kwargs, "subcommand_metavar": "[http-api] [-- OPTIONS OF OVMS]"}
+        )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Return what is left of the arguments; see `click.Command.parse_args`."""
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta[_OWN] = tuple(args[at + 1 :])
+        return super().parse_args(ctx, args[:at])
+
+
+@grouped_options
 def serve(
-    own: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[-- OPTIONS OF OVMS]",
-            help="Options of your own for ovms, behind --.",
-            show_default=False,
-        ),
-    ] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     port: Port = 9000,
     rest_port: RestPort = 8000,
@@ -92,12 +105,23 @@ def serve(
         int | None,
         _tuning("poll_seconds", "How often the server looks for new versions; 0 is never."),
     ] = None,
+    with_http_api: Annotated[
+        bool, typer.Option("--http-api/--no-http-api", help="Serve the HTTP API beside it.")
+    ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the server's command line and start nothing.")
     ] = False,
+    *,
+    http: HttpApiFlags,
     json: Json = False,
 ) -> None:
-    """Serve a model repository until interrupted: with OVMS if it is there, else a local engine."""
+    """Serve a model repository until interrupted: with OVMS if it is there, else a local engine.
+
+    Beside it, the HTTP API answers questions in text, also on a page for a browser.
+    """
+    context = click.get_current_context()
+    if context.invoked_subcommand:
+        return
     from bertqa_serve.launcher import dry_run as command_of
     from bertqa_serve.launcher import serve as serve_repository
     from bertqa_serve.options import ServeOptions
@@ -118,7 +142,7 @@ def serve(
         concurrent_streams=concurrent_streams,
         rest_workers=rest_workers,
         poll_seconds=poll_seconds,
-        own=tuple(own or ()),
+        own=context.meta[_OWN],
     )
 
     def log(line: str) -> None:
@@ -126,8 +150,27 @@ def serve(
 
     warming_up = ExitStack()
 
-    def on_ready(server: Running) -> None:
+    @contextmanager
+    def beside(server: Running) -> Iterator[Callable[[], None]]:
+        """Run the HTTP API as long as the server runs."""
         warming_up.close()
+        if not with_http_api:
+            on_ready(server, None)
+            yield lambda: None
+            return
+        client = {
+            "url": server.grpc_url,
+            "metadata_url": server.rest_url,
+            "model": model,
+            "traffic": "auto",
+        }
+        from bertqa_serve.http_api import http_api_beside
+
+        with http_api_beside(http.options(client, host)) as (address, check):
+            on_ready(server, address)
+            yield check
+
+    def on_ready(server: Running, address: str | None) -> None:
         if json:
             print_json(
                 {
@@ -135,6 +178,7 @@ def serve(
                     "reason": server.engine.reason,
                     "grpc_url": server.grpc_url,
                     "rest_url": server.rest_url,
+                    "http_url": address,
                 }
             )
         else:
@@ -142,15 +186,19 @@ def serve(
                 f"[bold green]{escape(model)} is ready[/]: gRPC at {escape(server.grpc_url)}, "
                 f"REST at {escape(server.rest_url)}. Press Ctrl-C to stop it."
             )
+            if address is not None:
+                print_ready(address)
 
     if dry_run:
         command = command_of(options, log=log)
         print_json(command) if json else print_text(shlex.join(command))
         return
+    if with_http_api:
+        http.check(host)
     with warming_up:
         serve_repository(
             options,
             log=log,
-            on_ready=on_ready,
+            beside=beside,
             on_progress=warming_up.enter_context(stages()),
         )

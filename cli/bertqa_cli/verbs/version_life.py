@@ -266,6 +266,10 @@ def _described(manifest: VersionManifest | None) -> Iterator[tuple[str, str]]:
         for key, value in _flat(manifest.gate.to_dict()):
             if key not in ("passed", "forced", "reasons", "notes"):
                 yield f"  {key}", _shown(key, value)
+    if manifest.pruning is not None:
+        yield "pruning", f"{manifest.pruning.measured:.2f} times as fast as the unpruned version"
+        for key, value in _flat(manifest.pruning.to_dict()):
+            yield f"  {key}", _shown(key, value)
     if manifest.recipe:
         yield "recipe", ""
         for key, value in _flat(manifest.recipe):

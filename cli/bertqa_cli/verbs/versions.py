@@ -110,17 +110,18 @@ def _served(served: list[ServedVersion], repository: Repository, model: str, *, 
     if json:
         print_json([asdict(one) | other for one, other in zip(served, published, strict=True)])
         return
-    table = _version_table()
+    is_here = any(other["published"] for other in published)
+    table = _version_table(on_disk=is_here)
     for one, other in zip(served, published, strict=True):
         state = one.state if one.error is None else f"{one.state} ({one.error})"
+        on_disk = human_size(other["size"]) if other["size"] else "", day(other["published"])
         table.add_row(
             str(one.version),
             f"{state}, default" if one.is_default else state,
             one.precision,
             score(one.exact_match),
             score(one.f1),
-            human_size(other["size"]) if other["size"] else "",
-            day(other["published"]),
+            *(on_disk if is_here else ()),
             one.source,
         )
     print_table(table)
@@ -156,15 +157,16 @@ def _tracks(release: str, namespace: str | None, *, json: bool) -> None:
     print_table(table)
 
 
-def _version_table() -> Table:
+def _version_table(*, on_disk: bool = True) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
     table.add_column("version", justify="right", no_wrap=True)
     table.add_column("state", min_width=10, max_width=20)
     table.add_column("precision", no_wrap=True)
     table.add_column("EM", justify="right", no_wrap=True)
     table.add_column("F1", justify="right", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("published", no_wrap=True)
+    if on_disk:  # A server does not report it: the room is for the last column.
+        table.add_column("size", justify="right", no_wrap=True)
+        table.add_column("published", no_wrap=True)
     # A hub id or a path may be long: this column gives way.
     table.add_column("made from", overflow="fold")
     return table

@@ -12,6 +12,8 @@ from bertqa.errors import DataError
 
 _FILES = re.compile(r"\.(?:csv|tsv|json|jsonl|ndjson|parquet|gz|txt|arrow|xlsx)", re.IGNORECASE)
 
+_OF_CHECKPOINTS = {"tokenizer.json", "vocab.txt", "model.safetensors", "pytorch_model.bin"}
+
 
 @dataclass(frozen=True, slots=True)
 class DataAddress:
@@ -39,14 +41,17 @@ class DataAddress:
     @property
     def description(self) -> str:
         """What to call it in messages."""
-        revision = f"@{self.revision}" if self.revision else ""
-        parts = "/".join(part for part in (self.config, self.split) if part)
-        return f"{self.place}{revision}{f' ({parts})' if parts else ''}"
+        return self._called(self.place)
 
     @property
     def name(self) -> str:
-        """What to call its questions: the name of a file, or the description of a data set."""
-        return self.path.name if self.is_local and self.path.is_file() else self.description
+        """What to call its questions: as the description, but of a path its last part alone."""
+        return self._called(self.path.name if self.is_local else self.place)
+
+    def _called(self, place: str) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        parts = "/".join(part for part in (self.config, self.split) if part)
+        return f"{place}{revision}{f' ({parts})' if parts else ''}"
 
     @classmethod
     def parse(cls, text: str, directory: Path = Path()) -> DataAddress:
@@ -59,7 +64,7 @@ class DataAddress:
 
         Raises:
             DataError: There is no such file, and the hub has no names of this form; or a directory
-                is empty.
+                is empty, or has a checkpoint.
         """
         whole = directory / Path(text).expanduser()
         if text == STANDARD_STREAM:
@@ -97,6 +102,11 @@ def exists(path: Path) -> bool:
 
 
 def _with_data(path: Path) -> Path:
-    if path.is_dir() and not any(path.iterdir()):
+    if not path.is_dir():
+        return path
+    names = {each.name for each in path.iterdir()}
+    if not names:
         raise DataError(f"{path} is an empty directory, without data.")
+    if "config.json" in names and names & _OF_CHECKPOINTS:
+        raise DataError(f"{path} is a directory with a checkpoint, not with data.")
     return path

@@ -69,12 +69,16 @@ def open_dataset(address: DataAddress, splits: Sequence[str]) -> Iterator[RowsSo
     library = _library(address)
     with tempfile.TemporaryDirectory() as folder, _quiet(library):
         try:
-            rows = _rows(library, address, splits, folder)
+            pinned = _pinned(library, address)
+            if not address.split:
+                split = _chosen(address, _splits(library, pinned), splits)
+                address, pinned = replace(address, split=split), replace(pinned, split=split)
+            rows = _rows(library, pinned, folder)
         except DataError:
             raise
         except Exception as error:  # whatever the library, the hub or a file raises
             raise _error(library, address, error) from error
-        yield RowsSource(rows, address.description)
+        yield RowsSource(rows, address.name)
 
 
 def splits_of(address: DataAddress) -> list[str]:
@@ -108,10 +112,7 @@ def _library(address: DataAddress) -> Any:
     return datasets
 
 
-def _rows(library: Any, address: DataAddress, splits: Sequence[str], folder: str) -> Any:
-    address = _pinned(library, address)
-    if not address.split:
-        address = replace(address, split=_chosen(address, _splits(library, address), splits))
+def _rows(library: Any, address: DataAddress, folder: str) -> Any:
     if _is_saved(address):
         saved = library.load_from_disk(address.place)
         if not isinstance(saved, library.DatasetDict):
@@ -204,7 +205,7 @@ def _error(library: Any, address: DataAddress, error: Exception) -> DataError:
         f"The data set {name} cannot be had: there is no file or directory of this name, and "
         f"{_hub.refusal(error)}. Where there is no network, download it elsewhere (`hf download "
         f"--repo-type dataset {address.place} --local-dir DIRECTORY`) and name the directory.",
-        detail=reason,
+        detail=reason if _hub.is_final(error) else None,
     )
 
 

@@ -128,8 +128,10 @@ def _record(place: str, line: str) -> Record:
         values = json.loads(line)
     except json.JSONDecodeError as error:
         return Record(place, {}, f"{place} is not valid JSON: {error.msg} at column {error.colno}.")
-    except (ValueError, RecursionError) as error:
-        return Record(place, {}, f"{place} is not valid JSON: {error}.")
+    except RecursionError:
+        return Record(place, {}, f"{place} is nested too deeply.")
+    except ValueError:
+        return Record(place, {}, f"{place} has a number of more digits than Python reads.")
     if not isinstance(values, dict):
         return Record(place, {}, f"{place} is not a JSON object.")
     return Record(place, values)

@@ -4,20 +4,26 @@ from bertqa.client._async.client import AsyncQAClient
 from bertqa.client._batch import BatchReport, answer_file
 from bertqa.client._local import load_models_with
 from bertqa.client._model_registry import ModelRegistry, ModelSpec
-from bertqa.client._options import AskOptions
+from bertqa.client._options import AskOptions, check_options, check_top_k
 from bertqa.client._recorder import Recorder
 from bertqa.client._split_poller import noticed_seconds, split_of
 from bertqa.client._sync.client import QAClient
+from bertqa.client._tracing import STAGES, OnStage, continue_trace
 
 __all__ = [
+    "STAGES",
     "AskOptions",
     "AsyncQAClient",
     "BatchReport",
     "ModelRegistry",
     "ModelSpec",
+    "OnStage",
     "QAClient",
     "Recorder",
     "answer_file",
+    "check_options",
+    "check_top_k",
+    "continue_trace",
     "load_models_with",
     "noticed_seconds",
     "split_of",

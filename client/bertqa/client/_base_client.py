@@ -100,7 +100,8 @@ class BaseClient(Generic[TransportT]):
                 for the split that `bert-qa switch` sets on the server, or a file that holds a split
                 (`1=90,2=10`).
             fall_back: Whether the server's default version answers where the chosen one is gone.
-                This is always so with a split that is followed, which may just have changed.
+                This is always so where a split that is followed chose it, which may just have
+                changed.
             shadow: A version that gets a copy of each question.
             on_shadow: Called with both best answers, or with an error in place of the shadow's.
             recorder: Writes answers, and those of the shadow, to a file; the client does not
@@ -160,7 +161,7 @@ class BaseClient(Generic[TransportT]):
             self._traffic = self._split_poller = SplitPoller()
             self._split_file = None if given.traffic == AUTO else given.traffic
         self._retry_overload = given.retry_overload
-        self._fall_back = given.fall_back or self._split_poller is not None
+        self._fall_back = given.fall_back
         self._shadow_version = given.shadow
         self._on_shadow = given.on_shadow
         self._recorder = given.recorder
@@ -330,13 +331,14 @@ class BaseClient(Generic[TransportT]):
         """Return a question with its flow, after choosing the version."""
         if isinstance(question, str) and isinstance(context, str):
             question, context = plain(question), plain(context)
-        version = settings.version
+        version, fall_back = settings.version, self._fall_back
         if version is None and self._traffic is not None:
             version = self._traffic.pick(settings.key)
+            fall_back = fall_back or self._split_poller is not None
         if version is None:
             version = self._version
         started = Question(question, context, top_k, settings, deadline)
-        return started, started.flow(self._registry, version, fall_back=self._fall_back)
+        return started, started.flow(self._registry, version, fall_back=fall_back)
 
     def _shadow_of(self, question: Question) -> tuple[Question, AnswerFlow] | None:
         """Return a copy of a question with its flow for the shadow version, if there is one."""

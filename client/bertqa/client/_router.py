@@ -38,6 +38,12 @@ class WeightedRouter:
         if not self._weights:
             raise InvalidOptionError("The traffic has no version with a weight above 0.")
 
+    @property
+    def shares(self) -> Mapping[int, float]:
+        """The share of each version, in percent."""
+        total = sum(self._weights.values())
+        return {version: 100 * weight / total for version, weight in self._weights.items()}
+
     def pick(self, key: str | None) -> int:
         """Return the version for a key; for None, a random one by weight."""
         versions = list(self._weights)

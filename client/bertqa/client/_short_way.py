@@ -27,12 +27,15 @@ class ShortWay:
 
     Attributes:
         outcome: The answers or the error; None until they are there.
+        waits: The effect that waits for a slot, which its window may share with others; `next`
+            takes the result. None where the flow does not wait for one.
     """
 
     def __init__(
         self, question: Question, flow: AnswerFlow, limit: ConcurrencyLimit, deadline: float
     ) -> None:
         self.outcome: Outcome | None = None
+        self.waits: RunInference | None = None
         self._question = question
         self._flow = flow
         self._limit = limit
@@ -49,6 +52,7 @@ class ShortWay:
         Returns:
             The request to send. None where there is an outcome, or the flow has to be handed over.
         """
+        self.waits = None
         results: list[WindowResult] | None = None
         if isinstance(self._effect, RunInference):
             self._response = response
@@ -73,6 +77,7 @@ class ShortWay:
         slot = self._limit.request(_nothing, self._effect.version)
         if not slot.is_held:
             self._limit.release(slot)
+            self.waits = self._effect
             return None
         return Sending(self._effect, self._deadline, Hold(self._limit, slot), None)
 

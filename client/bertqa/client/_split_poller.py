@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from bertqa import _defaults
@@ -152,6 +153,11 @@ class SplitPoller:
         self._read_at = begin
         self._due = begin + _defaults.FOLLOW_SECONDS / 2
         self._good_until = begin + _defaults.FOLLOW_SECONDS
+
+    @property
+    def shares(self) -> Mapping[int, float] | None:
+        """The share of each version, in percent; None where no split was ever set."""
+        return None if self._traffic is None else self._traffic.shares
 
     def pick(self, key: str | None) -> int | None:
         """Return the version for a key, None being the server's default."""

@@ -29,6 +29,7 @@ from bertqa.client._model_registry import ModelSpec
 from bertqa.client._question import AnswerFlow, Question
 from bertqa.client._refusals import Response
 from bertqa.client._scheduler import Scheduler
+from bertqa.client._shared_batches import SharedBatches
 from bertqa.client._short_way import ShortWay
 from bertqa.client._turns import Sending, Turn, Turns
 from bertqa.errors import BertQAError, ClientStateError
@@ -58,6 +59,7 @@ class TaskDriver:
     def __init__(self, transport: AsyncTransport) -> None:
         self.polling = asyncio.Lock()
         self.limit = ConcurrencyLimit()
+        self._shared = SharedBatches(self.limit, self._send)
         self._transport = transport
         self._background: set[asyncio.Task[None]] = set()
         # Fetches that only streams wait for which did not begin them.
@@ -112,8 +114,12 @@ class TaskDriver:
         self._enter()
         way = ShortWay(*started, self.limit, deadline)
         sending = way.next()
-        while sending is not None:
-            sending = way.next(await self._send(sending, timeout))
+        while sending is not None or way.waits is not None:
+            if sending is not None:
+                response = await self._send(sending, timeout)
+            elif way.waits is not None:
+                response = await self._shared.run(way.waits, deadline, timeout)
+            sending = way.next(response)
         if way.outcome is not None:
             return way.outcome
         rest = scheduler()

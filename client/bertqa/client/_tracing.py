@@ -6,7 +6,8 @@ Spans hold no question, context or answer, and no message of an error, which may
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from types import MappingProxyType, ModuleType, TracebackType
@@ -20,6 +21,12 @@ Attributes = Mapping[str, str | int]
 
 _NAME = "bertqa"
 _ERROR_TYPE = "error.type"
+
+OnStage = Callable[[str, float, Mapping[str, int]], None]
+"""Called with the name of a stage, the seconds that it took, and its attributes."""
+
+STAGES: ContextVar[OnStage | None] = ContextVar("STAGES", default=None)
+"""What the stages of questions in this context are reported to, with OpenTelemetry or without."""
 
 _NOTHING: Attributes = MappingProxyType({})
 _SERVER: ContextVar[Attributes] = ContextVar("_SERVER", default=_NOTHING)
@@ -50,13 +57,13 @@ def _provided_tracer() -> Any:
 
 
 def stage(name: str, **attributes: int) -> AbstractContextManager[object]:
-    """Return a span for a stage of the work, or nothing where OpenTelemetry is not installed.
+    """Return a span for a stage of the work, or nothing where nothing wants to know of it.
 
     Args:
         name: The name of the span.
         **attributes: Its attributes, without the prefix `bertqa.`.
     """
-    return nullcontext() if _tracer() is None else _stage(name, attributes, is_request=False)
+    return _observed(name, attributes, is_request=False)
 
 
 def request(name: str, **attributes: int) -> AbstractContextManager[object]:
@@ -66,7 +73,66 @@ def request(name: str, **attributes: int) -> AbstractContextManager[object]:
         name: The name of the span.
         **attributes: Its attributes, without the prefix `bertqa.`.
     """
-    return nullcontext() if _tracer() is None else _stage(name, attributes, is_request=True)
+    return _observed(name, attributes, is_request=True)
+
+
+def continue_trace(headers: Mapping[str, str]) -> AbstractContextManager[object]:
+    """Return what makes the trace of a request that came in the current one.
+
+    Args:
+        headers: The headers of the request, by lower-case name.
+    """
+    return nullcontext() if _tracer() is None else _continued(headers)
+
+
+@contextmanager
+def _continued(headers: Mapping[str, str]) -> Iterator[None]:
+    from opentelemetry import context, propagate
+
+    token = context.attach(propagate.extract(headers))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def _observed(
+    name: str, attributes: Mapping[str, int], *, is_request: bool
+) -> AbstractContextManager[object]:
+    on_stage = STAGES.get()
+    span = nullcontext() if _tracer() is None else _stage(name, attributes, is_request=is_request)
+    return span if on_stage is None else _Timed(name, attributes, span, on_stage)
+
+
+class _Timed:
+    """Reports how long a stage took that came to its end."""
+
+    __slots__ = ("_attributes", "_begin", "_name", "_on_stage", "_span")
+
+    def __init__(
+        self,
+        name: str,
+        attributes: Mapping[str, int],
+        span: AbstractContextManager[object],
+        on_stage: OnStage,
+    ) -> None:
+        self._name, self._attributes = name, attributes
+        self._span, self._on_stage = span, on_stage
+        self._begin = 0.0
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+        self._span.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._span.__exit__(kind, error, trace)
+        if error is None:
+            self._on_stage(self._name, time.perf_counter() - self._begin, self._attributes)
 
 
 @contextmanager

@@ -67,6 +67,8 @@ def given_answers(
         return []
     if name is None:
         fields.value(values, ANSWERS, place)
+    if value is None:
+        raise fields.error(place, f"{ANSWERS} is null and should be a list: [] means no answer")
     held = {ANSWERS: value}
     if not isinstance(value, dict):
         return fields.list(held, ANSWERS, place)

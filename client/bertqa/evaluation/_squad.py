@@ -146,7 +146,8 @@ def read_address(
             _require_columns(source.header, source.name)
         what = "SQuAD JSON" if written.kind is Kind.JSON and address.path.is_file() else ""
         dataset = _made(source.records(), source.name, what)
-    return replace(dataset, name=address.name)
+    is_file = address.is_local and not address.path.is_dir()
+    return replace(dataset, name=address.name if is_file else source.name)
 
 
 def parse_squad(document: Any, name: str) -> SquadDataset:
@@ -170,11 +171,14 @@ def _made(records: Iterable[Record], name: str, what: str) -> SquadDataset:
     reader = _Reader(name, what)
     questions = tuple(reader.questions(records))
     if reader.misplaced and len(reader.misplaced) > MISPLACED_LIMIT * reader.answers:
+        fault = "do not stand where their answer_start says"
+        advice = reader.unit or "Offsets count characters, not bytes."
+        if reader.absent == len(reader.misplaced):
+            fault, advice = "are not in their context", "An answer is copied from its context."
         raise DataError(
-            f"{name}: {len(reader.misplaced)} of {reader.answers} answers do not stand where "
-            f"their answer_start says, more than the {MISPLACED_LIMIT:.0%} that can be left out "
-            f"(questions {names_of(reader.misplaced)}). "
-            f"{reader.unit or 'Offsets count characters, not bytes.'}"
+            f"{name}: {len(reader.misplaced)} of {reader.answers} answers {fault}, more than the "
+            f"{MISPLACED_LIMIT:.0%} that can be left out (questions {names_of(reader.misplaced)}). "
+            f"{advice}"
         )
     if not questions:
         raise DataError(f"{name} holds no question.")
@@ -201,6 +205,7 @@ class _Reader:
         self.name = name
         self.fields = Fields(name, what) if what else Fields(name)
         self.answers = 0
+        self.absent = 0
         self.misplaced: list[str] = []
         self.ambiguous: list[str] = []
         self._ids: set[str] = set()
@@ -257,6 +262,7 @@ class _Reader:
         for each in answers:
             if each not in placed:
                 self.misplaced.append(identifier)
+                self.absent += each.start < 0
                 for unit, encoding, size in _ENCODINGS:
                     self._fitting[unit] += _stands_at(context, each, encoding, size)
         if answers and not placed:

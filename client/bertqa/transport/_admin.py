@@ -98,9 +98,7 @@ class AdminClient:
         self.address = address
         self._security = security or Security()
         self._security.check_fits(address)
-        names = Names.of(address, self._security)
-        self._name_headers = names.headers()
-        self._extensions = {} if names.certificate is None else {"sni_hostname": names.certificate}
+        self._name_headers = Names.of(address, self._security).headers()
         self._proxy = proxy_of(address, direct=direct)
         arguments = client_arguments(address, self._security, direct=direct)
         self._timeout = timeout
@@ -289,7 +287,6 @@ class AdminClient:
                     f"{self.address}{path}",
                     json=body,
                     headers={**self._security.sync_headers(self._timeout), **self._name_headers},
-                    extensions=self._extensions,
                 )
         except ServerUnreachableError as error:
             if self._proxy is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import httpx
 from bertqa.errors import ClientStateError, ProtocolError
 from bertqa.transport._address import Address, is_loopback
 from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._names import Names
 from bertqa.transport._proxies import Proxy, find_proxy
 from bertqa.transport._security import Security
 
@@ -34,10 +36,31 @@ def client_arguments(
     proxy = proxy_of(address, direct=direct)
     return {
         "proxy": None if proxy is None else proxy.url,
-        "verify": security.ssl_context() if address.is_secure else False,
+        "verify": _tls_context(address, security) if address.is_secure else False,
         # The proxies of the environment are chosen here: httpx calls loopback through them.
         "trust_env": False,
     }
+
+
+def _tls_context(address: Address, security: Security) -> ssl.SSLContext:
+    """Return a TLS context that asks for the server's name, and checks its certificate against it.
+
+    httpx can pass such a name with a request, but leaves it out in the tunnel of a proxy.
+    """
+    context, name = security.ssl_context(), Names.of(address, security).certificate
+    if name is not None:
+        for wrap in (context.wrap_socket, context.wrap_bio):
+            setattr(context, wrap.__name__, _naming(wrap, name))
+    return context
+
+
+def _naming(wrap: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return a way to begin TLS that has a name of its own for the server."""
+
+    def named(*arguments: Any, **options: Any) -> Any:
+        return wrap(*arguments, **{**options, "server_hostname": name})
+
+    return named
 
 
 @contextlib.contextmanager

@@ -85,7 +85,7 @@ def _is_excepted(address: Address, *, is_rest: bool) -> bool:
 
 def _covers(entry: str, address: Address) -> bool:
     """Return whether one entry of `no_proxy` covers an address: a name, with those below it too."""
-    host = address.host.lower()
+    host, entry = address.host.lower().rstrip("."), entry.rstrip(".")
     if entry in ("*", host, address.location.lower()):
         return True
     with contextlib.suppress(ValueError):

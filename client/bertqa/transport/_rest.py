@@ -46,9 +46,11 @@ class RestConnection:
         self._proxy = proxy_of(address) if is_own_client else None
         # A server that answered before is waited for; one that never answered is not.
         self._met = False
-        # TLS checks the certificate against the name, where the address is an IP address.
+        # A client of our own has a TLS context that knows the name.
         self._extensions: dict[str, Any] = (
-            {} if names.certificate is None else {"sni_hostname": names.certificate}
+            {}
+            if is_own_client or names.certificate is None
+            else {"sni_hostname": names.certificate}
         )
         self._client_arguments: dict[str, Any] = (
             {

@@ -14,7 +14,8 @@ from bertqa.errors import InvalidOptionError
 from bertqa.transport._address import valid_host
 from bertqa.transport._trust import system_certificates, system_context
 
-_FILES = {"ca": "CA", "certificate": "certificate", "key": "key"}
+_FILES = ("ca", "certificate", "key")
+_PEM = "Pass a file in PEM format."
 _CERTIFICATE, _KEY, _ENCRYPTED = b"CERTIFICATE-----", b"PRIVATE KEY-----", b"ENCRYPTED"
 
 
@@ -94,16 +95,14 @@ class TLS:
         if _KEY not in key:
             raise self._unusable("key", "it holds no private key")
         if _ENCRYPTED in key:
-            raise self._unusable("key", "it is protected by a password: pass one without")
+            raise self._unusable("key", "it is protected by a password", "Pass one without.")
         try:
             context.load_cert_chain(str(self.certificate), self.key, password="")
         except ssl.SSLError as error:
-            does_not_fit = "KEY_VALUES_MISMATCH" in str(error) or "TYPE_MISMATCH" in str(error)
-            fault = (
-                f"it is not the key of the certificate {self.certificate}"
-                if does_not_fit
-                else f"with the certificate {self.certificate}, {reason_of(error)}"
-            )
+            if "KEY_VALUES_MISMATCH" in str(error) or "TYPE_MISMATCH" in str(error):
+                fault = f"it is not the key of the certificate {self.certificate}"
+                raise self._unusable("key", fault, "Pass the two that belong together.") from error
+            fault = f"with the certificate {self.certificate}, {reason_of(error)}"
             raise self._unusable("key", fault) from error
         return context
 
@@ -116,13 +115,13 @@ class TLS:
             return Path(path).read_bytes()
         except (OSError, ValueError) as error:  # ValueError: the path has a null character
             raise InvalidOptionError(
-                f"The {_FILES[name]} file of TLS {path} cannot be read: {reason_of(error)}."
+                f"{path}, passed as {name}= of TLS, cannot be read: {reason_of(error)}."
             ) from error
 
-    def _unusable(self, name: str, fault: str) -> InvalidOptionError:
+    def _unusable(self, name: str, fault: str, what_to_do: str = _PEM) -> InvalidOptionError:
+        path = getattr(self, name)
         return InvalidOptionError(
-            f"The {_FILES[name]} file of TLS {getattr(self, name)} cannot be used: {fault}. "
-            "Pass a file in PEM format."
+            f"{path}, passed as {name}= of TLS, cannot be used: {fault}. {what_to_do}"
         )
 
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+import openvino as ov
 import pytest
 
 from bertqa._progress import Progress
 from bertqa.artifact import Repository
-from bertqa_build.pipeline import build
+from bertqa.errors import QualityGateError
+from bertqa_build.checkpoint import load_checkpoint
+from bertqa_build.errors import BuildError, CheckpointError
+from bertqa_build.pipeline import build, plan
+from bertqa_build.pruning.gradual import PRUNED
+from bertqa_build.pruning.sizes import sizes_of
 from bertqa_build.recipe import Recipe, load_recipe
 from tests.support.checkpoints import write_checkpoint, write_squad
+from tests.support.families import FAMILIES
 from tests.support.self_taught import write_own_answers
 
 RECIPE = """
@@ -33,6 +41,7 @@ pruning:
 quantization: {calibration_windows: 4}
 gate: {min_f1: 0, min_exact_match: 0, max_f1_drop: 100, min_pruned_f1_ratio: 0}
 """
+AT_ONCE = ["pruning.epochs_per_step=0", "pruning.speedup=1.4"]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +61,7 @@ def tiny(inputs: Path, *overrides: str) -> Recipe:
 @pytest.fixture(scope="module")
 def built(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built")
-    build(tiny(inputs), Repository(folder / "repository"), folder / "work", on_progress=print)
+    build(tiny(inputs), Repository(folder / "repository"), folder / "work")
     return folder
 
 
@@ -72,6 +81,35 @@ def test_one_run_makes_a_pair_of_versions_for_each_speed_up(built: Path) -> None
         *(1.3, 1.3),
         *(1.6, 1.6),
     ]
+    for first, second in ((2, 3), (4, 5)):
+        one, other = manifests[first].pruning, manifests[first + 1].pruning
+        assert one is not None
+        assert other is not None
+        assert (one.heads, one.neurons) == (other.heads, other.neurons)
+        assert one.measured > 0
+        assert second == first + 1
+    gate = manifests[2].gate
+    assert gate is not None
+    assert gate.parent_f1 is not None
+    assert gate.min_f1_ratio == 0
+
+
+def test_no_mask_and_no_zero_weight_is_left_in_the_files(built: Path) -> None:
+    repository = Repository(built / "repository")
+    pruning = repository.manifest(5).pruning
+    assert pruning is not None
+    head, neuron = 3 * (8 * 32 + 8) + 8 * 32, 32 + 1 + 32
+    removed = head * (8 - sum(pruning.heads)) + neuron * (128 - sum(pruning.neurons))
+    assert removed > 0
+    for model, file in (("bert-qa", "model.bin"), ("bert-qa-onnx", "model.onnx")):
+        before, after = (
+            (repository.version_dir(version, model) / file).stat().st_size for version in (1, 5)
+        )
+        assert before - after == pytest.approx(4 * removed, rel=0.1)
+    graph = ov.Core().read_model(repository.version_dir(5) / "model.xml")
+    for each in graph.get_ops():
+        if each.get_type_name() == "Constant" and len(each.get_output_shape(0)) == 2:
+            assert np.abs(each.get_data()).sum(axis=0).all()
 
 
 def test_what_is_there_is_not_made_again(copy: Path, inputs: Path) -> None:
@@ -84,3 +122,119 @@ def test_what_is_there_is_not_made_again(copy: Path, inputs: Path) -> None:
     assert all(each.present for each in result.versions)
     assert [each.version for each in result.versions] == [1, 2, 3, 4, 5, 6]
     assert stages == ["Reading the recipe's data and checkpoint"]
+
+
+def test_a_dry_run_says_what_would_be_pruned(copy: Path, inputs: Path, tmp_path: Path) -> None:
+    published = Repository(copy / "repository")
+    there = plan(tiny(inputs), published, copy / "work")
+    assert there.steps == ()
+    assert there.published[2:] == (
+        "FP32 and INT8 at 1.3x: versions are there already",
+        "FP32 and INT8 at 1.6x: versions are there already",
+    )
+    more = plan(tiny(inputs, "pruning.speedup=[1.6, 400]"), published, copy / "work")
+    assert more.pruning is not None
+    assert [each.can_be_reached for each in more.pruning.asked] == [True, False]
+
+    before = set(tmp_path.rglob("*"))
+    fresh = plan(tiny(inputs), Repository(tmp_path / "fresh"), tmp_path / "work")
+    assert set(tmp_path.rglob("*")) == before
+    steps = [each.what.split(" ")[0] for each in fresh.steps]
+    assert steps.count("Prune") == steps.count("Distil") == 3
+    assert steps.count("Export") == 6
+    assert fresh.pruning is not None
+    assert fresh.pruning.to_dict()["most"] > 1
+
+
+def test_a_run_that_is_interrupted_again_and_again_makes_the_same(
+    built: Path, inputs: Path, tmp_path: Path
+) -> None:
+    work, repository = tmp_path / "work", Repository(tmp_path / "repository")
+    shutil.copytree(built / "work" / "latency-tables", work / "latency-tables")
+    stopped: set[str] = set()
+
+    def stop(progress: Progress) -> None:
+        kind = f"{progress.stage.split(' on ')[0]}{progress.done == progress.total}"
+        if "1.6x" in kind and kind not in stopped:
+            stopped.add(kind)
+            raise KeyboardInterrupt
+
+    for _ in range(20):
+        try:
+            build(tiny(inputs), repository, work, on_progress=stop)
+            break
+        except KeyboardInterrupt:
+            continue
+    assert {each.split(" ")[0] for each in stopped} >= {"Pruning", "Distilling", "Publishing"}
+    whole = Repository(built / "repository")
+    for version in whole.versions():
+        one, other = (each.manifest(version) for each in (whole, repository))
+        assert one.files["model.bin"] == other.files["model.bin"]
+
+
+def test_pruning_at_once_reads_back_as_a_checkpoint_like_any_other(
+    copy: Path, inputs: Path, tmp_path: Path
+) -> None:
+    repository = Repository(copy / "repository")
+    result = build(tiny(inputs, *AT_ONCE), repository, copy / "work")
+    assert [each.version for each in result.pruned] == [7, 8]
+    pruning = repository.manifest(7).pruning
+    assert pruning is not None
+    (folder,) = (
+        each
+        for each in (copy / "work" / "tiny").glob(f"pruned-*/{PRUNED}")
+        if not (each.parent / "distilled").exists()
+    )
+    loaded = load_checkpoint(str(folder), max_seq_len=128)
+    assert [size.heads for size in sizes_of(loaded.model)] == list(pruning.heads)
+    assert [size.neurons for size in sizes_of(loaded.model)] == list(pruning.neurons)
+
+    again = build(
+        tiny(inputs, f"source={folder}", "pruning=null"),
+        Repository(tmp_path / "again"),
+        tmp_path / "work",
+    )
+    assert again.fp32.scores == result.pruned[0].scores
+
+
+def test_a_version_that_is_refused_does_not_stop_the_others(copy: Path, inputs: Path) -> None:
+    repository = Repository(copy / "repository")
+    refusing = ["pruning.speedup=[1.35, 1.7]", "pruning.epochs_per_step=0"]
+    with pytest.raises(QualityGateError, match=r"at 1.35x is not.*at 1.7x is not") as caught:
+        build(tiny(inputs, *refusing, "gate.min_pruned_f1_ratio=1.5"), repository, copy / "work")
+    assert "gate.min_pruned_f1_ratio asks for 1.5" in str(caught.value)
+    assert repository.versions() == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "expected"),
+    [
+        (["pruning.speedup=900"], BuildError, r"of 900 cannot be reached.* times as fast as"),
+        (["pruning.at.threads=9999"], BuildError, "this machine has"),
+        (["pruning.latency_table=absent.json"], BuildError, "absent.json cannot be read"),
+        (["pruning.calibration_windows=1"], BuildError, "calibration data are too few"),
+    ],
+)
+def test_what_cannot_be_pruned_is_refused_before_any_version(
+    built: Path,
+    inputs: Path,
+    tmp_path: Path,
+    overrides: list[str],
+    kind: type[Exception],
+    expected: str,
+) -> None:
+    shutil.copytree(built / "work" / "latency-tables", tmp_path / "work" / "latency-tables")
+    with pytest.raises(kind, match=expected):
+        build(tiny(inputs, *overrides), Repository(tmp_path / "repository"), tmp_path / "work")
+    assert Repository(tmp_path / "repository").versions() == []
+
+
+def test_a_family_that_cannot_be_pruned_is_refused(inputs: Path, tmp_path: Path) -> None:
+    row = next(each for each in FAMILIES if each.model_type == "albert")
+    row.write(tmp_path / "checkpoint")
+    with pytest.raises(CheckpointError, match="ALBERT has another attention"):
+        build(
+            tiny(inputs, f"source={tmp_path / 'checkpoint'}", "gate.max_unknown=100"),
+            Repository(tmp_path / "repository"),
+            tmp_path / "work",
+        )

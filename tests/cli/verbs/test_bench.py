@@ -46,3 +46,40 @@ def test_what_cannot_be_measured_is_wrong_usage(invoke: Invoke, tmp_path: Path) 
     result = invoke("bench", "--model", str(tmp_path / "absent"), "--work-dir", str(tmp_path))
     assert result.status == 2
     assert "There is no directory" in result.err
+
+
+@pytest.mark.thorough
+def test_a_latency_table_is_written_shown_and_taken_by_a_recipe(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path / "checkpoint")
+    table = tmp_path / "table.json"
+    command = (
+        *("bench", "latency-table", str(table), "--model", str(tmp_path / "checkpoint")),
+        *("--batch", "1", "--tokens", "16", "--threads", "1"),
+    )
+    result = invoke(*command)
+    assert result.status == 0, result.err
+    assert "1 windows of 16 tokens in INT8, threads: 1" in result.out
+    assert "the largest speed-up" in result.out
+
+    shown = json.loads(invoke(*command, "--precision", "FP32", "--json").out)
+    assert shown["table"] == json.loads(table.read_text(encoding="utf-8"))
+    assert shown["table"]["place"]["precision"] == "FP32"
+    assert sorted(map(int, shown["table"]["attention"])) == [0, 1, 2, 3, 4]
+
+
+def test_a_latency_table_that_cannot_be_made_is_refused(invoke: Invoke, tmp_path: Path) -> None:
+    table = str(tmp_path / "table.json")
+    result = invoke("bench", "latency-table", table, "--precision", "INT4")
+    assert result.status == 2
+    assert "choose FP32 or INT8" in result.err
+
+    result = invoke("bench", "latency-table", table, "--threads", "9999")
+    assert result.status == 2
+    assert "this machine has" in result.err
+
+    result = invoke("bench", "latency-table", table, "--model", "albert-base")
+    assert result.status == 1
+    assert "ALBERT has another attention than that of BERT" in result.err
+    assert not (tmp_path / "table.json").exists()

@@ -43,3 +43,49 @@ def test_a_recipe_that_is_not_there_is_named(invoke: Invoke, places: list[str]) 
 
     assert result.status == 2
     assert "'absent.yaml' does not exist" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), "Name a recipe, or a checkpoint with --source and questions with --data."),
+        (("--source", "x"), "Name a recipe, or a checkpoint with --source"),
+        (("--data", __file__), "Name a recipe, or a checkpoint with --source"),
+        (
+            (str(RECIPES / "demo.yaml"), "--source", "x", "--method", "qat"),
+            "--source and --method are for a build without a recipe",
+        ),
+        ((str(RECIPES / "demo.yaml"), "--data", __file__), "--data is for a build without"),
+        (("--source", "x", "--data", "absent.csv"), "The file absent.csv does not exist"),
+        (("--source", "x", "--data", "https://example.org/a.json"), "is a URL"),
+        (("--source", "x", "--data", __file__, "--eval-data", "./no"), "'--eval-data': The file"),
+        (
+            ("--source", "x", "--data", __file__, "--method", "qat", "--precision", "fp32"),
+            "--method qat trains an INT8 version, of which --precision fp32 makes none",
+        ),
+        (("--source", "x", "--data", __file__, "--precision", "int4"), "'int4' is not one of"),
+        *(
+            (("--source", "x", "--data", __file__, "--model", name), "is no name for OVMS")
+            for name in ("a b", "a/b", "..", ".hidden", "ä", "a:b", "a%20b", "x" * 101, "-x")
+        ),
+        *(
+            (("--source", "x", "--data", __file__, "--model", name), "a part of another model")
+            for name in ("bert-qa-onnx", "bert-qa.split", "bert-qa-traffic", "config.json")
+        ),
+    ],
+)
+def test_options_that_no_build_can_follow_are_wrong_usage(
+    invoke: Invoke, places: list[str], tmp_path: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    result = invoke("build", *arguments, *places)
+
+    assert result.status == 2
+    assert expected in " ".join(result.err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_help_lists_every_key(invoke: Invoke) -> None:
+    shown = " ".join(invoke("build", "--help").out.split())
+
+    for key in ("source,", "data.held_out,", "qat.distillation.weight,", "gate.max_unknown."):
+        assert key in shown

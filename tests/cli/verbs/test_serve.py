@@ -78,8 +78,15 @@ def test_both_versions_answer_alike_over_grpc_rest_curl_and_tritonclient(
                 logits = ask_with_tritonclient(grpc_url, version)
                 assert logits == pytest.approx(ask_with_curl(rest_url, version), abs=1e-4)
                 assert CONTEXT[slice(*best_span(logits))] == answer.text
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{rest_url}/v2/health/live")
+                in_text = httpx.post(
+                    f"{server['http_url']}/v1/answers",
+                    json={"question": QUESTION, "context": CONTEXT, "version": version},
+                )
+                assert in_text.json()["answers"][0]["text"] == answer.text
+                assert in_text.headers["x-model-version"] == str(version)
+    for url in (f"{rest_url}/v2/health/live", server["http_url"]):
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url)
 
 
 def window() -> tuple[dict[str, list[int]], list[tuple[int, int]]]:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Invoke
+from tests.support.certificates import Authority
 from tests.support.engines import Served, toy_server
+from tests.support.gates import pipe_to, tcp_server
 
 SMOKE = ["--smoke-question", "When?", "--smoke-context", "1932", "--smoke-answer", "1932"]
 HELD = ["--steps", "10,100", "--pause", "0.5s", "--interval", "0.2s"]
@@ -20,6 +22,18 @@ def at_1(engine: str, tmp_path: Path) -> Iterator[Served]:
     policy = {"specific": {"versions": [1]}}
     with toy_server(engine, tmp_path / "repository", 1, 2, policy=policy) as server:
         yield server
+
+
+def test_its_warning_names_options_as_they_are_typed(
+    invoke: Invoke, at_1: Served, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    with tcp_server(pipe_to(at_1.rest_port), authority.context(alpn="http/1.1")) as port:
+        url = f"https://localhost:{port}"
+        arguments = ("switch", "--status", "--repository", str(at_1.repository), "--url", url)
+        assert "pass the certificate of its authority as --ca." in invoke(*arguments).err
+        (warning,) = json.loads(invoke(*arguments, "--json").out)["warnings"]
+    assert warning.endswith("as --ca.")
 
 
 def files(served: Served) -> dict[Path, int]:

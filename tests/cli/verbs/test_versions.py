@@ -52,6 +52,9 @@ def test_a_server_s_versions_have_the_size_and_the_date_of_their_own_cards(
     assert ours["published"] == "2026-08-21T10:30:00Z"
     assert (of_another_repository["size"], of_another_repository["published"]) == (None, None)
     assert "3.0 MB" in invoke(*command).out
+    elsewhere = invoke("versions", "--url", served.rest_url, "--repository", str(tmp_path / "none"))
+    assert "made from" in elsewhere.out
+    assert "published" not in elsewhere.out
 
 
 def test_a_model_that_is_not_served_is_named_with_those_that_are(

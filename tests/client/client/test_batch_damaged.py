@@ -88,16 +88,20 @@ def test_a_row_that_no_encoding_has_spoils_itself_alone(
     bad = [{**ROWS[1], "id": "\ud800"}, {**ROWS[2], "note": [{"\udc80": 1}]}]
     worse = [{**ROWS[3], "question": "\ud800?"}, {**ROWS[3], "context": None}]
     nested = '{"question": "Who?", "context": "Me", "note": ' + "[" * 99_999 + "]" * 99_999 + "}"
+    long = '{"question": "Who?", "context": "Me", "note": ' + "9" * 5000 + "}"
     rows = [json.dumps(row) for row in (ROWS[0], *bad, *worse)]
-    source.write_text("\n".join([*rows, nested, "{", "[]", json.dumps(ROWS[4])]), encoding="utf-8")
+    lines = [*rows, nested, "{", "[]", json.dumps(ROWS[4]), long]
+    source.write_text("\n".join(lines), encoding="utf-8")
 
     report = answer_file(client, source, tmp_path / target)
 
-    assert report == BatchReport(answered=2, resumed=0, failed=7)
+    assert report == BatchReport(answered=2, resumed=0, failed=8)
     problems = [row["error"] for row in read(tmp_path / target)]
     expected = ["", "Line 2 has a lone surrogate in 'id'", "Line 3 has a lone surrogate in 'note'"]
-    expected += ["The question has a lone surrogate", "context has to be a str", "Line 6 is not"]
+    expected += ["The question has a lone surrogate", "context has to be a str"]
+    expected += ["Line 6 is nested too deeply"]
     expected += ["Line 7 is not valid JSON", "Line 8 is not a JSON object", ""]
+    expected += ["Line 10 has a number of more digits"]
     for problem, part in zip(problems, expected, strict=True):
         assert part in problem
         assert bool(part) == bool(problem)

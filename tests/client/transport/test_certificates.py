@@ -263,17 +263,17 @@ def test_the_host_header_does_not_change_what_the_certificate_is_for(
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"ca": "missing"}, "CA file of TLS .*missing.pem cannot be read: No such file"),
-        ({"ca": "directory"}, "CA file of TLS .*directory.pem cannot be read: Is a directory"),
-        ({"ca": "empty"}, "CA file of TLS .*empty.pem cannot be used: it holds no certificate"),
-        ({"ca": "broken"}, "CA file of TLS .*broken.pem cannot be used"),
-        ({"ca": "key"}, "CA file of TLS .*key.pem cannot be used: it holds no certificate"),
-        ({"certificate": "missing"}, "certificate file of TLS .*missing.pem cannot be read"),
-        ({"certificate": "empty"}, "certificate file of TLS .*empty.pem cannot be used"),
-        ({"key": "missing"}, "key file of TLS .*missing.pem cannot be read"),
-        ({"key": "ca"}, "key file of TLS .*ca.pem cannot be used: it holds no private key"),
-        ({"key": "other"}, "key file of TLS .*other.pem cannot be used: it is not the key of"),
-        ({"key": "locked"}, "key file of TLS .*locked.pem cannot be used: .*password"),
+        ({"ca": "missing"}, "/missing.pem, passed as ca= of TLS, cannot be read: No such file"),
+        ({"ca": "directory"}, "/directory.pem, passed as ca= of TLS, cannot be read: Is a dir"),
+        ({"ca": "empty"}, "/empty.pem, passed as ca= of TLS, cannot be used: it holds no cert"),
+        ({"ca": "broken"}, "/broken.pem, passed as ca= of TLS, cannot be used"),
+        ({"ca": "key"}, "/key.pem, passed as ca= of TLS, cannot be used: it holds no certificate"),
+        ({"certificate": "missing"}, "/missing.pem, passed as certificate= of TLS, cannot be read"),
+        ({"certificate": "empty"}, "/empty.pem, passed as certificate= of TLS, cannot be used"),
+        ({"key": "missing"}, "/missing.pem, passed as key= of TLS, cannot be read"),
+        ({"key": "ca"}, "/ca.pem, passed as key= of TLS, cannot be used: it holds no private key"),
+        ({"key": "other"}, "/other.pem, passed as key= .* cannot be used: it is not the key of"),
+        ({"key": "locked"}, "/locked.pem, passed as key= of TLS, cannot be used: .*password"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_when_the_client_is_made(
@@ -360,5 +360,7 @@ def test_a_pipe_or_a_device_is_refused_without_being_read(
             "key": authority.key,
             name: path,
         }
-        with pytest.raises(InvalidOptionError, match=f"{path} cannot be read: it is a pipe or a"):
+        with pytest.raises(
+            InvalidOptionError, match=f"{path}, .* cannot be read: it is a pipe or a"
+        ):
             open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, tls=TLS(**files))

@@ -6,14 +6,16 @@ import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from bertqa import QATokenizer
+from bertqa import TLS, QATokenizer
 from bertqa.errors import AccessDeniedError, InvalidOptionError, ServerUnreachableError
-from bertqa.transport import AdminClient, served_versions
+from bertqa.transport import AdminClient, Security, served_versions
 from bertqa.transport._address import Address, is_loopback
 from bertqa.transport._http import proxy_of
+from tests.support.certificates import Authority
 from tests.support.engines import Served
 from tests.support.gates import pipe_to, tcp_server
 from tests.support.models import tokenizer_json
@@ -141,6 +143,31 @@ def test_a_proxy_leads_to_a_server_elsewhere(
     assert asked[0].startswith("CONNECT models.invalid:9000 ")
 
 
+@pytest.mark.parametrize("scheme", ["grpcs", "https"])
+def test_a_tunnel_through_a_proxy_is_checked_against_the_name_of_its_server(
+    open_client: Twins,
+    server: Served,
+    tmp_path: Path,
+    scheme: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority, name = Authority(tmp_path), "models.example"
+    alpn, behind = ("h2", server.grpc_port) if scheme == "grpcs" else ("http/1.1", server.rest_port)
+    tls = TLS(ca=authority.ca, server_name=name)
+    with (
+        tcp_server(pipe_to(behind), authority.context(name, alpn=alpn)) as end,
+        http_proxy(end) as (port, asked),
+    ):
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+        url = f"{scheme}://forwarded.invalid:9000"
+        client = open_client(url, tokenizer=TOKENIZER, tls=tls, timeout=60.0)
+        assert client.answer(QUESTION, CONTEXT).model_version == 2
+        if scheme == "https":
+            with AdminClient(Address.parse(url), Security.of(tls)) as admin:
+                assert admin.is_ready()
+    assert asked[0].startswith("CONNECT forwarded.invalid:9000 ")
+
+
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
 @pytest.mark.parametrize(("status", "words"), [(407, "authentication|407"), (502, "502")])
 def test_a_proxy_that_refuses_is_named(
@@ -170,6 +197,9 @@ def test_a_proxy_that_refuses_is_named(
         ("10.0.0.0/8", "http://11.1.2.3", False),
         ("10.1.2.3", "grpc://10.1.2.3", True),
         ("fd00::/8", "http://[fd00::1]", True),
+        ("models.example.", "http://models.example", True),
+        ("models.example", "grpc://models.example.", True),
+        (".example.", "http://models.example", True),
         ("ample", "http://models.example", False),
         (",,/,[,:", "http://models.example", False),
         ("", "http://models.example", False),

@@ -187,7 +187,9 @@ class _Run:
                 row = waiting.popleft()
                 yield row, Done(row.digest, (), problem)
 
-        for outcome in self._client._stream_answers(pairs(), self._top_k, **self._options):
+        for outcome in self._client.answers_many(
+            pairs(), self._top_k, return_errors=True, **self._options
+        ):
             yield from bad_rows()
             row = waiting.popleft()
             if isinstance(outcome, BertQAError):

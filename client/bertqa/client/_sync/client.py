@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -153,6 +153,56 @@ class QAClient(BaseClient[Transport]):
         scheduler = self._scheduler(settings.timeout, look_ahead=look_ahead)
         return self._answer_pairs(pairs, scheduler, settings, return_errors=return_errors)
 
+    def answers_many(
+        self,
+        pairs: Pairs,
+        top_k: int | None = None,
+        *,
+        return_errors: bool = False,
+        look_ahead: int = _defaults.LOOK_AHEAD,
+        **options: Unpack[AskOptions],
+    ) -> Iterator[list[Answer] | BertQAError]:
+        """Return the best answers to each of many questions.
+
+        Args:
+            pairs: Questions with their contexts; see `answer_many`.
+            top_k: How many answers to return to each question at most; see `answers`.
+            return_errors: See `answer_many`.
+            look_ahead: See `answer_many`.
+            **options: See `AskOptions`; `timeout` is for each request.
+
+        Returns:
+            At least one answer to each question, best first, in the order of the pairs. Closing it
+            cancels what is in flight.
+
+        Raises:
+            InvalidOptionError: An option is not valid. This is raised before a pair is read.
+        """
+        settings = self._settings_of(options)
+        most = self._top_k if top_k is None else check_top_k("top_k", top_k)
+        check_pairs(pairs, ITERABLES)
+        return_errors = flag("return_errors", return_errors)
+        look_ahead = check_look_ahead("look_ahead", look_ahead)
+        scheduler = self._scheduler(settings.timeout, look_ahead=look_ahead)
+        return self._answer_pairs(
+            pairs, scheduler, settings, return_errors=return_errors, top_k=most
+        )
+
+    def split(self) -> Mapping[int, float] | None:
+        """Return the share of the questions that each version gets, in percent.
+
+        Returns:
+            The shares by version, None where the client's own version, or the server's default one,
+            answers all.
+
+        Raises:
+            ClientStateError: This client is closed.
+        """
+        self._life.check()
+        if self._split_follower is not None:
+            self._split_follower.before_choice()
+        return None if self._traffic is None else self._traffic.shares
+
     def close(self) -> None:
         """Wait for shadows, then release connections and threads; no question can follow."""
         if self._life.is_closed or self._life.is_elsewhere:
@@ -221,14 +271,6 @@ class QAClient(BaseClient[Transport]):
             timeout=timeout,
             deadline=deadline,
         )
-
-    def _stream_answers(
-        self, pairs: Pairs, top_k: int, **options: Unpack[AskOptions]
-    ) -> Iterator[list[Answer] | BertQAError]:
-        """Return the best answers to each of many questions; see `answer_many`."""
-        settings = self._settings_of(options)
-        scheduler = self._scheduler(settings.timeout)
-        return self._answer_pairs(pairs, scheduler, settings, return_errors=True, top_k=top_k)
 
     def _answer_pairs(
         self,

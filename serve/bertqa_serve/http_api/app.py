@@ -1,0 +1,275 @@
+"""The endpoints, as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp
+
+from bertqa.errors import BertQAError
+from bertqa_serve.http_api import page
+from bertqa_serve.http_api.admission import Admission
+from bertqa_serve.http_api.asking import (
+    KEY_HEADER,
+    MODEL_VERSION,
+    TIMEOUT_HEADER,
+    VERSION_HEADER,
+    Asking,
+    Pair,
+    Wishes,
+    described,
+    result,
+)
+from bertqa_serve.http_api.backend import Backend, ServerBackend
+from bertqa_serve.http_api.bodies import Bodies
+from bertqa_serve.http_api.gate import REQUEST_ID, STATE, Gate
+from bertqa_serve.http_api.metrics import CONTENT_TYPE, Metrics
+from bertqa_serve.http_api.options import HttpApiOptions
+from bertqa_serve.http_api.problems import UNAVAILABLE, Problem, problem_of
+from bertqa_serve.http_api.responses import (
+    NDJSON,
+    Lines,
+    failure_response,
+    invalid_response,
+    json_response,
+    problem_response,
+    refused_response,
+)
+from bertqa_serve.http_api.schema import (
+    Answers,
+    AnswersRequest,
+    Failure,
+    Health,
+    HuggingFaceAnswer,
+    HuggingFaceRequest,
+    Parameters,
+    Results,
+    Versions,
+)
+
+_DESCRIPTION = (
+    "Ask a question about a text in any language that can send HTTP. Errors have the form "
+    '`{"error": "..."}`.'
+)
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Failure, "description": text}
+    for status, text in (
+        (401, "A bearer token is required."),
+        (404, "There is no such model or version."),
+        (408, "The body did not arrive in time."),
+        (413, "The body, or what it takes, is too large."),
+        (415, "The body is not JSON."),
+        (422, "A field is wrong; there is a sentence for each."),
+        (502, "The server of the model does not answer as it should."),
+        (503, "The model is loading, or too many questions wait; see `Retry-After`."),
+        (504, "The answer was not there in time."),
+    )
+}
+
+
+def _wishes(
+    version: Annotated[
+        str | None, Header(alias=VERSION_HEADER, description="The version that answers.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        Header(alias=KEY_HEADER, description="A key that always goes to the same version."),
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        Header(alias=TIMEOUT_HEADER, description="How long it may take: 0.5, 500ms or 30s."),
+    ] = None,
+) -> Wishes:
+    return Wishes(version, key, timeout)
+
+
+_Wished = Annotated[Wishes, Depends(_wishes)]
+
+
+def create_app(
+    options: HttpApiOptions,
+    backend: Backend | None = None,
+    on_failure: Callable[[BertQAError], None] = lambda _: None,
+) -> ASGIApp:
+    """Return the application.
+
+    Args:
+        options: How it is run.
+        backend: What answers; by default the server that the options name.
+        on_failure: Called with the reason where it cannot start.
+    """
+    backend = backend or ServerBackend(options)
+    metrics = Metrics()
+    api = _api(options, backend, metrics, on_failure)
+    gate: ASGIApp = Gate(
+        api,
+        metrics,
+        Admission(options.places),
+        Bodies(options.body_bytes, options.body_seconds),
+        options.token,
+        is_local=options.is_local,
+    )
+    if options.origins:
+        gate = CORSMiddleware(
+            gate,
+            allow_origins=options.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=[MODEL_VERSION, REQUEST_ID, "retry-after"],
+        )
+    return gate
+
+
+def _api(
+    options: HttpApiOptions,
+    backend: Backend,
+    metrics: Metrics,
+    on_failure: Callable[[BertQAError], None],
+) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            await backend.open()
+        except BertQAError as error:
+            on_failure(error)
+            raise
+        try:
+            yield
+        finally:
+            await backend.close()
+
+    api = FastAPI(
+        title="bert-qa",
+        description=_DESCRIPTION,
+        version="1",
+        lifespan=lifespan,
+        redoc_url=None,
+        exception_handlers={
+            Problem: problem_response,
+            RequestValidationError: invalid_response,
+            HTTPException: refused_response,
+            Exception: failure_response,
+        },
+    )
+
+    def asking(request: Request, wishes: Wishes) -> Asking:
+        facts = request.scope["state"][STATE]
+        return Asking(backend, metrics, facts, wishes, options.timeout)
+
+    async def in_form_of_hugging_face(asking: Asking, body: HuggingFaceRequest) -> Response:
+        parameters = body.parameters or Parameters()
+        given, top_k, unit = parameters.options(), parameters.top_k, parameters.offset_unit
+        is_list = isinstance(body.inputs, list)
+        inputs = body.inputs if isinstance(body.inputs, list) else [body.inputs]
+        pairs = [(each.question, each.context) for each in inputs]
+        found = []
+        if not is_list:
+            found.append(await asking.one(pairs[0], top_k, given))
+        else:
+            async for outcome in asking.many(pairs, top_k, given):
+                if isinstance(outcome, str):
+                    raise Problem(422, f"inputs.{len(found)}: {outcome}")
+                found.append(outcome)
+        shown = []
+        for answers, (_, context) in zip(found, pairs, strict=True):
+            each = [
+                {"answer": one.text, "score": one.score, "start": one.start, "end": one.end}
+                for one in described(answers, context, unit)
+            ]
+            shown.append(each if (top_k or 1) > 1 else each[0])
+        versions = {answers[0].model_version for answers in found}
+        return json_response(shown if is_list else shown[0], versions)
+
+    hugging_face: dict[str, Any] = {
+        "response_model": HuggingFaceAnswer
+        | list[HuggingFaceAnswer]
+        | list[list[HuggingFaceAnswer]],
+        "responses": _PROBLEMS,
+        "tags": ["Hugging Face"],
+    }
+
+    @api.post("/", summary="Ask, in the form of Hugging Face's inference API", **hugging_face)
+    async def ask(request: Request, body: HuggingFaceRequest, wishes: _Wished) -> Response:
+        return await in_form_of_hugging_face(asking(request, wishes), body)
+
+    @api.post("/models/{model}", summary="The same for a model by its name", **hugging_face)
+    async def ask_model(
+        request: Request, model: str, body: HuggingFaceRequest, wishes: _Wished
+    ) -> Response:
+        if model != backend.model:
+            raise Problem(404, f"There is no model of that name here, but {backend.model}.")
+        return await in_form_of_hugging_face(asking(request, wishes), body)
+
+    @api.post(
+        "/v1/answers",
+        summary="Ask one question, or many",
+        description=f"With `Accept: {NDJSON}` each result is a line, sent as soon as it is there.",
+        response_model=Answers | Results,
+        responses={
+            **_PROBLEMS,
+            200: {"content": {NDJSON: {"schema": {"type": "string"}}}},
+        },
+        tags=["bert-qa"],
+    )
+    async def answers(request: Request, body: AnswersRequest, wishes: _Wished) -> Response:
+        one = asking(request, wishes)
+        given, unit = body.options(), body.offset_unit
+        as_lines = NDJSON in request.headers.get("accept", "")
+        if body.pairs is None:
+            pair = (body.question or "", body.context or "")
+            found = await one.one(pair, body.top_k, given)
+            shown = Answers.model_construct(answers=described(found, pair[1], unit))
+            return json_response(shown, {found[0].model_version}, NDJSON if as_lines else None)
+        items: list[Pair | str] = [body.pair(item) for item in body.pairs]
+        outcomes = one.many(items, body.top_k, given)
+        lines = (result(*each, unit) async for each in _with_items(outcomes, items))
+        if as_lines:
+            return await Lines.begun(lines)
+        return json_response(Results.model_construct(results=[each async for each in lines]))
+
+    @api.get("/v1/versions", summary="What is served", responses=_PROBLEMS, tags=["bert-qa"])
+    async def versions() -> Versions:
+        try:
+            return await backend.versions()
+        except BertQAError as error:
+            raise problem_of(error) from error
+
+    @api.get("/health/live", summary="Whether the process works", tags=["operation"])
+    async def live() -> Health:
+        return Health(status="ok")
+
+    @api.get(
+        "/health/ready",
+        summary="Whether questions are answered",
+        responses={UNAVAILABLE: _PROBLEMS[UNAVAILABLE]},
+        tags=["operation"],
+    )
+    async def ready() -> Health:
+        if not await backend.is_ready():
+            raise Problem(UNAVAILABLE, "The model is not ready.", retry_after=1)
+        return Health(status="ok")
+
+    @api.get("/metrics", summary="For Prometheus", response_class=Response, tags=["operation"])
+    async def counts() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+    @api.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def show() -> HTMLResponse:
+        return HTMLResponse(page.html(), headers=dict(page.headers()))
+
+    return api
+
+
+async def _with_items(
+    outcomes: AsyncIterator[Any], items: Iterable[Pair | str]
+) -> AsyncIterator[tuple[Any, Pair | str]]:
+    rest = iter(items)
+    async for outcome in outcomes:
+        yield outcome, next(rest)

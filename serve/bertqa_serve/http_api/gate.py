@@ -1,0 +1,264 @@
+"""What every request passes: its id, its right to ask, its body, a place, and a line in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import secrets
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bertqa.client import STAGES, continue_trace
+from bertqa.transport import CALL_HEADERS, is_loopback
+from bertqa_serve.http_api.admission import Admission
+from bertqa_serve.http_api.bodies import Bodies, HungUpError
+from bertqa_serve.http_api.metrics import Metrics
+from bertqa_serve.http_api.options import ApiToken
+from bertqa_serve.http_api.problems import Problem
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID = "x-request-id"
+STATE = "bertqa"
+_HUNG_UP = 499
+_ID = re.compile(r"[A-Za-z0-9_.:/=+@-]{1,128}")
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACE_STATE = re.compile(r"[\x20-\x7e]{1,512}")
+_JSON_TYPE = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
+_METHODS = frozenset(("GET", "HEAD", "POST", "OPTIONS"))
+# What needs no token: probes, metrics, and pages that hold nothing themselves.
+_OPEN = frozenset(("/health/live", "/health/ready", "/metrics"))
+
+
+@dataclass(slots=True)
+class RequestFacts:
+    """What is known of a request, for its line in the log.
+
+    Attributes:
+        began: When its head was read, a time of `time.monotonic()`.
+        request_id: Its id.
+        version: The version that answered last.
+        questions: How many questions it had.
+    """
+
+    began: float
+    request_id: str
+    version: int | None = None
+    questions: int = 0
+
+
+class Gate:
+    """The outermost layer, as an ASGI application.
+
+    A request whose client hangs up is cancelled.
+
+    Args:
+        application: What answers.
+        metrics: What counts the requests.
+        admission: The places.
+        bodies: The limits of bodies.
+        token: The bearer token that a request has to bring, or what returns the one of now.
+        is_local: Whether only requests to names of this machine are answered, so that a page of
+            another site cannot ask by a name that it controls.
+    """
+
+    def __init__(
+        self,
+        application: ASGIApp,
+        metrics: Metrics,
+        admission: Admission,
+        bodies: Bodies,
+        token: ApiToken | None,
+        *,
+        is_local: bool,
+    ) -> None:
+        self._application = application
+        self._metrics = metrics
+        self._admission = admission
+        self._bodies = bodies
+        self._token = token
+        self._is_local = is_local
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, whatever happens; see ASGI."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        facts = RequestFacts(time.monotonic(), _id_of(headers))
+        scope["state"][STATE] = facts
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = facts.request_id
+            await send(message)
+
+        CALL_HEADERS.set({REQUEST_ID: facts.request_id, **_trace_of(headers)})
+        STAGES.set(self._metrics.stage)
+        try:
+            with continue_trace(headers):
+                await self._admit(scope, headers, receive, send_with_id)
+        except HungUpError:
+            status = status or _HUNG_UP
+        except Problem as problem:
+            await _respond(problem, scope, send_with_id)
+        except Exception as error:
+            # Its message may quote a text: what is logged is where it was raised.
+            logger.error("request %s failed: %s", facts.request_id, _place_of(error))
+            if not status:
+                await _respond(failure(facts), scope, send_with_id)
+        finally:
+            seconds = time.monotonic() - facts.began
+            endpoint = getattr(scope.get("route"), "path", "other")
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.request(endpoint, method, status or _HUNG_UP, seconds)
+            _log(facts, endpoint, method, status or _HUNG_UP, seconds)
+
+    async def _admit(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        if self._is_local and not is_loopback(_host_of(headers)):
+            raise Problem(421, "This service answers only requests to names of this machine.")
+        self._authorize(scope, headers)
+        if scope["method"] != "POST":
+            await self._application(scope, receive, send)
+            return
+        if not _JSON_TYPE.fullmatch(headers.get("content-type", "")):
+            raise Problem(
+                415, "The body has to be JSON: send the header Content-Type: application/json."
+            )
+        with self._bodies.counting() as body:
+            begin = time.monotonic()
+            await self._bodies.read(body, receive, headers.get("content-length"))
+            self._metrics.read(time.monotonic() - begin)
+            with self._admission.place():
+                self._metrics.waits(1)
+                try:
+                    await self._answer(scope, bytes(body), receive, send)
+                finally:
+                    self._metrics.waits(-1)
+
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Answer, unless the client hangs up before."""
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+        loop = asyncio.get_running_loop()
+        hung_up = loop.create_task(_until_hung_up(receive))
+
+        async def receive_again() -> Message:
+            if messages:
+                return messages.pop()
+            await asyncio.shield(hung_up)
+            return {"type": "http.disconnect"}
+
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                hung_up.add_done_callback(lambda _: _expire(limit, loop.time()))
+                await self._application(scope, receive_again, send)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise HungUpError from None
+        finally:
+            hung_up.cancel()
+
+    def _authorize(self, scope: Scope, headers: Headers) -> None:
+        path = scope["path"]
+        if self._token is None or path in _OPEN or (path == "/" and scope["method"] != "POST"):
+            return
+        expected = self._token if isinstance(self._token, str) else self._token()
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not secrets.compare_digest(
+            given.strip().encode(), expected.encode()
+        ):
+            raise Problem(
+                401,
+                "A bearer token is required: send the header Authorization: Bearer TOKEN.",
+                headers={"www-authenticate": "Bearer"},
+            )
+
+
+def failure(facts: RequestFacts) -> Problem:
+    """Return the response to a request that failed unexpectedly.
+
+    Args:
+        facts: What is known of it.
+    """
+    return Problem(500, f"The service failed; its log has more under {facts.request_id}.")
+
+
+def _place_of(error: Exception) -> str:
+    """Return the kind of an error, and where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__qualname__}{place}"
+
+
+def _expire(limit: asyncio.Timeout, now: float) -> None:
+    if not limit.expired():
+        try:
+            limit.reschedule(now)
+        except RuntimeError:  # The answer is there.
+            return
+
+
+async def _until_hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _respond(problem: Problem, scope: Scope, send: Send) -> None:
+    body = json.dumps(problem.body, separators=(",", ":")).encode() + b"\n"
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        **problem.headers,
+    }
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def _id_of(headers: Headers) -> str:
+    given = headers.get(REQUEST_ID, "")
+    return given if _ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _host_of(headers: Headers) -> str:
+    host = headers.get("host", "")
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+
+
+def _trace_of(headers: Headers) -> Mapping[str, str]:
+    """Return the headers of W3C's trace context, where they can be passed on."""
+    parent, state = headers.get("traceparent", ""), headers.get("tracestate", "")
+    if not _TRACE_PARENT.fullmatch(parent):
+        return {}
+    has_state = _TRACE_STATE.fullmatch(state) is not None
+    return {"traceparent": parent, **({"tracestate": state} if has_state else {})}
+
+
+def _log(facts: RequestFacts, endpoint: str, method: str, status: int, seconds: float) -> None:
+    logger.info(
+        "request",
+        extra={
+            "fields": {
+                "method": method,
+                "endpoint": endpoint,
+                "status": status,
+                "milliseconds": round(1000 * seconds, 3),
+                "request_id": facts.request_id,
+                "trace_id": CALL_HEADERS.get().get("traceparent", "--").split("-")[1] or None,
+                "questions": facts.questions,
+                "version": facts.version,
+            }
+        },
+    )

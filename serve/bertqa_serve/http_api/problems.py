@@ -1,0 +1,132 @@
+"""What a request that cannot be answered gets: a status, and a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bertqa.errors import (
+    AccessDeniedError,
+    BertQAError,
+    CertificateError,
+    ClientStateError,
+    DeadlineExceededError,
+    InvalidContextError,
+    InvalidOptionError,
+    InvalidQuestionError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    RequestTooLargeError,
+    ServerOverloadedError,
+    ServerUnreachableError,
+    VersionNotFoundError,
+)
+
+GATEWAY, UNAVAILABLE, TOO_LATE = 502, 503, 504
+RETRY_SECONDS = 1.0
+
+_KEYWORD = re.compile(r"\b([a-z][a-z_]*)=(?:\.\.\.)?(?![\w=])")
+# The first that fits; what is left is the server's fault.
+_STATUS: Sequence[tuple[type[BertQAError] | tuple[type[BertQAError], ...], int]] = (
+    ((InvalidQuestionError, InvalidContextError, InvalidOptionError), 422),
+    (VersionNotFoundError, 404),
+    (RequestTooLargeError, 413),
+    (DeadlineExceededError, TOO_LATE),
+    ((CertificateError, AccessDeniedError), GATEWAY),
+    (
+        (
+            ModelNotFoundError,
+            ModelNotReadyError,
+            ServerOverloadedError,
+            ServerUnreachableError,
+            ClientStateError,
+        ),
+        UNAVAILABLE,
+    ),
+    (BertQAError, GATEWAY),
+)
+
+
+class Problem(Exception):  # noqa: N818 - it is a response, as HTTPException is
+    """A response in place of an answer.
+
+    Args:
+        status: The status of HTTP.
+        message: A sentence for people.
+        retry_after: After how many seconds to try again, where that may help.
+        headers: Further headers.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+        if retry_after is not None:
+            self.headers["retry-after"] = str(max(round(retry_after), 1))
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body, in the form of Hugging Face."""
+        return {"error": str(self)}
+
+
+def problem_of(error: BertQAError) -> Problem:
+    """Return the response for an error of the client.
+
+    Args:
+        error: The error.
+    """
+    status = next(status for kinds, status in _STATUS if isinstance(error, kinds))
+    retry_after = None
+    if status == UNAVAILABLE:
+        retry_after = getattr(error, "retry_after", None) or RETRY_SECONDS
+    return Problem(status, in_words(error), retry_after=retry_after)
+
+
+def in_words(error: Exception) -> str:
+    """Return the message of an error without the marks of Python's keywords.
+
+    Args:
+        error: An error of the client, which may name keywords such as `timeout=`.
+    """
+    return _KEYWORD.sub(r"\1", str(error))
+
+
+def sentences(errors: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence for each field that is wrong.
+
+    Args:
+        errors: What pydantic found.
+    """
+    return " ".join(dict.fromkeys(map(_sentence, errors)))
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    place = [str(each) for each in error["loc"] if each not in ("body", "one", "many")]
+    name = ".".join(place)
+    kind = error["type"]
+    if kind == "json_invalid":
+        reason = error.get("ctx", {}).get("error", "it cannot be read")
+        return f"The body is not valid JSON: {str(reason).rstrip('.')}."
+    if kind == "value_error":
+        reason = in_words(error["ctx"]["error"])
+        # The sentences of the client begin with the name of the option.
+        prefix = ".".join(place[:-1])
+        return f"{prefix}.{reason}" if prefix and reason.startswith(place[-1]) else reason
+    if not name:
+        return "The body has to be a JSON object."
+    if kind == "missing":
+        return f"{name} is missing."
+    if kind == "extra_forbidden":
+        return f"There is no field {name[:80]!r}."
+    if kind in ("string_type", "string_unicode"):
+        return f"{name} has to be a text in valid Unicode."
+    return f"{name}: {error['msg'].rstrip('.')}."

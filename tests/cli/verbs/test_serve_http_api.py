@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.conftest import Invoke
+from tests.support.engines import Served
+from tests.support.http_api import CONTEXT, HUGGING_FACE
+
+TOKEN = "a-secret-token"
+ASKING = {"authorization": f"Bearer {TOKEN}"}
+
+
+@contextmanager
+def serving(served: Served, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run the verb until it says that it can be asked, and end it as a user would."""
+    address = served.address()
+    command = [
+        *(sys.executable, "-m", "bertqa_cli.main", "serve", "http-api", "--json"),
+        *("--url", address["url"], "--metadata-url", address["metadata_url"], *options),
+    ]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "BERTQA_API_TOKEN": TOKEN},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        printed = ""
+        while not printed.rstrip().endswith("}"):
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            printed += line
+        try:
+            yield json.loads(printed)["http_url"], process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ValueError):
+                process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_the_verb_serves_records_and_ends_when_asked(served: Served, tmp_path: Path) -> None:
+    record = tmp_path / "answers.jsonl"
+    options = ("--record", str(record), "--shadow", "1", "--version", "2")
+    with serving(served, *options) as (url, process):
+        assert httpx.post(url, json=HUGGING_FACE).status_code == 401
+        answered = httpx.post(url, json=HUGGING_FACE, headers=ASKING)
+        assert answered.headers["x-model-version"] == "2"
+        shown = httpx.get(f"{url}/v1/versions", headers=ASKING).json()
+        assert [each["is_default"] for each in shown["versions"]] == [False, True]
+    line = json.loads(record.read_text())
+    assert (line["answer"]["version"], line["shadow"]["version"]) == (2, 1)
+    assert CONTEXT not in record.read_text()
+    assert process.returncode == 0
+
+
+@pytest.mark.thorough
+def test_several_processes_answer_count_together_and_drain(served: Served) -> None:
+    with serving(served, "--workers", "2") as (url, process):
+        for _ in range(40):
+            # Each over a connection of its own, which either process may take.
+            assert httpx.post(url, json=HUGGING_FACE, headers=ASKING).status_code == 200
+        counts = httpx.get(f"{url}/metrics").text
+        assert 'bertqa_http_requests_total{endpoint="/",method="POST",status="200"} 40.0' in counts
+        statuses: list[int] = []
+        many = {"context": CONTEXT, "pairs": [{"question": f"Who is {n}?"} for n in range(500)]}
+
+        def ask() -> None:
+            answered = httpx.post(f"{url}/v1/answers", json=many, headers=ASKING, timeout=120)
+            assert len(answered.json()["results"]) == 500
+            statuses.append(answered.status_code)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        while "bertqa_http_in_flight 0.0" in httpx.get(f"{url}/metrics").text and not statuses:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGTERM)
+        asking.join()
+        assert statuses == [200]
+
+
+def test_a_port_that_is_taken_is_named(invoke: Invoke, served: Served) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        result = invoke("serve", "http-api", "--url", served.grpc_url, "--http-port", port)
+    assert result.status == 1
+    assert f"Port {port} on 127.0.0.1 cannot be used for the HTTP API" in " ".join(
+        result.err.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--shadow", "2"], "--shadow needs --record"),
+        (["--cors-origin", "example.com"], "is not a web origin"),
+        (["--workers", "0"], "--workers"),
+        (["--api-token", "a", "--api-token-file", __file__], "and not both"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    invoke: Invoke, options: list[str], words: str
+) -> None:
+    result = invoke("serve", "http-api", *options)
+    assert result.status == 2
+    assert words in " ".join(result.err.split())

@@ -1,0 +1,201 @@
+"""What a wrong request gets: a status and a sentence; its text is in no log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from bertqa.errors import (
+    AccessDeniedError,
+    BertQAError,
+    DeadlineExceededError,
+    ModelNotReadyError,
+    ProtocolError,
+    RequestTooLargeError,
+    ServerOverloadedError,
+)
+from tests.support.http_api import CONTEXT, HUGGING_FACE, ONE, Held
+
+JSON = {"content-type": "application/json"}
+SECRET = "Zanzibar"
+
+
+@pytest.fixture(scope="module")
+def held() -> Iterator[Held]:
+    with Held() as held:
+        yield held
+
+
+@pytest.fixture(scope="module")
+def api(held: Held) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=held.url, timeout=30) as client:
+        yield client
+
+
+def error_of(answered: httpx.Response, status: int) -> str:
+    assert answered.status_code == status, answered.text
+    (error,) = answered.json().values()
+    assert isinstance(error, str)
+    assert error.endswith(".")
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, ["inputs is missing."]),
+        ({"inputs": {}}, ["inputs.question is missing.", "inputs.context is missing."]),
+        ({"inputs": {**ONE, "text": "x"}}, ["There is no field 'inputs.text'."]),
+        ({"inputs": {**ONE, "question": 5}}, ["inputs.question has to be a text"]),
+        ({"inputs": {**ONE, "question": "  "}}, ["The question is empty."]),
+        ({"inputs": []}, ["inputs"]),
+        ({"inputs": "text"}, ["inputs"]),
+        (
+            {"inputs": [ONE, {"question": "Who?", "context": ""}]},
+            ["inputs.1: The context is empty"],
+        ),
+        (
+            {"inputs": ONE, "parameters": {"top_k": 0, "doc_stride": -1, "align_to_words": "yes"}},
+            ["parameters.top_k is 0", "parameters.doc_stride is -1", "parameters.align_to_words"],
+        ),
+        ({"inputs": ONE, "parameters": {"max_seq_len": 3}}, ["leaves no room for the context"]),
+        ({"inputs": ONE, "parameters": {"offset_unit": "bytes"}}, ["parameters.offset_unit"]),
+        ({"inputs": ONE, "parameters": 5}, ["parameters"]),
+        ([], ["The body has to be a JSON object."]),
+    ],
+)
+def test_each_wrong_field_has_a_sentence(api: httpx.Client, body: Any, words: list[str]) -> None:
+    error = error_of(api.post("/", json=body), 422)
+    for each in words:
+        assert each in error
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, "question and context are missing."),
+        ({"question": "Who?"}, "context is missing."),
+        ({**ONE, "pairs": []}, "not both."),
+        ({**ONE, "version": "latest"}, "version is 'latest'"),
+        ({**ONE, "decoder": {"name": "greedy"}}, "decoder.name"),
+        ({**ONE, "decoder": {"name": "squad", "n_best": 0}}, "n_best is 0"),
+        ({**ONE, "decoder": {"name": "squad"}, "max_answer_len": 3}, "beside decoder"),
+        ({**ONE, "timeout": 3}, "There is no field 'timeout'."),
+    ],
+)
+def test_each_wrong_field_of_the_own_form_has_one_too(
+    api: httpx.Client, body: Any, words: str
+) -> None:
+    error = error_of(api.post("/v1/answers", json=body), 422)
+    assert words in error
+    assert "=" not in error
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 5000, b'"text"', b"null", b'{"inputs": NaN}'],
+)
+def test_what_is_not_json_of_the_right_kind_is_422(api: httpx.Client, content: bytes) -> None:
+    error_of(api.post("/", content=content, headers=JSON), 422)
+
+
+def test_a_lone_surrogate_is_refused_and_can_be_shown(api: httpx.Client) -> None:
+    body = rb'{"inputs": {"question": "Who\ud800?", "context": "Anna."}}'
+    error_of(api.post("/", content=body, headers=JSON), 422)
+    body = rb'{"pairs": [{"question": "Who\ud800?", "context": "Anna.", "\ud800": 1}]}'
+    (result,) = api.post("/v1/answers", content=body, headers=JSON).json()["results"]
+    assert result["error"]
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_another_content_type_is_415(api: httpx.Client, kind: str | None) -> None:
+    headers = {} if kind is None else {"content-type": kind}
+    answered = api.post("/", content=json.dumps(HUGGING_FACE), headers=headers)
+    assert "Content-Type: application/json" in error_of(answered, 415)
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/ld+json"])
+def test_a_content_type_that_is_json_is_taken(api: httpx.Client, kind: str) -> None:
+    content = json.dumps(HUGGING_FACE)
+    assert api.post("/", content=content, headers={"content-type": kind}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["x-bert-qa-version", "x-request-timeout"])
+@pytest.mark.parametrize("value", ["", "-1", "0", "many", "1e3", "9" * 40])
+def test_a_header_that_cannot_be_read_is_422(api: httpx.Client, name: str, value: str) -> None:
+    assert name in error_of(api.post("/", json=HUGGING_FACE, headers={name: value}), 422)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (ServerOverloadedError("It is full.", retry_after=7), 503, "7"),
+        (ModelNotReadyError("It is loading."), 503, "1"),
+        (DeadlineExceededError("It took too long."), 504, None),
+        (RequestTooLargeError("It is too large."), 413, None),
+        (AccessDeniedError("It may not be asked."), 502, None),
+        (ProtocolError("It answers nonsense."), 502, None),
+    ],
+)
+def test_what_the_server_fails_with_has_a_status(
+    held: Held, api: httpx.Client, error: BertQAError, status: int, retry_after: str | None
+) -> None:
+    held.requests.failing += [lambda: error] * 50
+    answered = api.post("/", json=HUGGING_FACE, headers={"x-request-timeout": "300ms"})
+    held.requests.failing.clear()
+    error_of(answered, status)
+    if status == 503:
+        assert answered.headers["retry-after"] == retry_after
+
+
+def logged(caplog: pytest.LogCaptureFixture, least: int) -> list[logging.LogRecord]:
+    """Return what the service logged; it does so after a response is sent."""
+    deadline = time.monotonic() + 30
+    while True:
+        # uvicorn logs requests only where its logger has a handler, as pytest adds one.
+        own = [each for each in caplog.records if each.name.startswith(("bertqa", "uvicorn.error"))]
+        if len(own) >= least:
+            return own
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_error_that_was_not_expected_is_500_without_its_message(
+    held: Held, api: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "bertqa_serve")
+
+    def fail() -> BertQAError:
+        raise RuntimeError(SECRET)
+
+    held.requests.failing.append(fail)
+    answered = api.post("/", json=HUGGING_FACE, headers={"x-request-id": "abc-1"})
+    assert "abc-1" in error_of(answered, 500)
+    assert SECRET not in answered.text
+    messages = "\n".join(each.getMessage() for each in logged(caplog, 2))
+    assert "request abc-1 failed: RuntimeError at" in messages
+    assert SECRET not in messages
+    assert not any(each.exc_info for each in caplog.records if each.name.startswith("bertqa"))
+
+
+def test_no_text_is_logged(api: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for body in (
+        {"inputs": {"question": f"Where is {SECRET}?", "context": f"{SECRET} is an island."}},
+        {"inputs": {"question": SECRET, "context": ""}},
+        {"inputs": SECRET},
+        {SECRET: SECRET},
+    ):
+        api.post("/", json=body)
+    api.post(f"/{SECRET}?{SECRET}", json={}, headers={"x-bert-qa-version": SECRET})
+    own = logged(caplog, 5)
+    for record in own:
+        assert SECRET not in record.getMessage() + str(vars(record).get("fields"))
+    assert CONTEXT not in caplog.text

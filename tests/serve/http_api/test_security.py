@@ -1,0 +1,140 @@
+"""Who may ask, what is passed on, and what is logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bertqa.errors import InvalidOptionError
+from bertqa_cli.token_file import TokenFile
+from bertqa_serve.http_api import HttpApiOptions
+from bertqa_serve.http_api.logs import JsonLines
+from tests.support.http_api import HUGGING_FACE, ONE, Held
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+ORIGIN = "https://app.example.com"
+
+
+@pytest.fixture(scope="module")
+def held() -> Iterator[Held]:
+    with Held() as held:
+        yield held
+
+
+def test_a_token_is_required_where_one_is_set_and_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    with Held(token=TokenFile(file)) as held, httpx.Client(base_url=held.url) as client:
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic first"}):
+            for answered in (
+                client.post("/", json=HUGGING_FACE, headers=headers),
+                client.get("/v1/versions", headers=headers),
+                client.get("/openapi.json", headers=headers),
+            ):
+                assert answered.status_code == 401
+                assert answered.headers["www-authenticate"] == "Bearer"
+                assert "first" not in answered.text
+        # Probes, counts and the page, which asks for the token.
+        for path in ("/health/live", "/health/ready", "/metrics", "/"):
+            assert client.get(path).status_code == 200
+        right = {"authorization": "bearer first"}
+        assert client.post("/", json=HUGGING_FACE, headers=right).status_code == 200
+        file.write_text("second\n")
+        assert client.post("/", json=HUGGING_FACE, headers=right).status_code == 401
+        right = {"authorization": "Bearer second"}
+        assert client.post("/", json=HUGGING_FACE, headers=right).status_code == 200
+
+
+def test_origins_are_off_and_can_be_allowed(held: Held) -> None:
+    preflight = {"origin": ORIGIN, "access-control-request-method": "POST"}
+    assert httpx.options(held.url, headers=preflight).status_code == 405
+    assert "access-control-allow-origin" not in (
+        httpx.post(held.url, json=HUGGING_FACE, headers={"origin": ORIGIN}).headers
+    )
+    with Held(origins=(ORIGIN,), token="secret") as open_to_one:
+        allowed = httpx.options(open_to_one.url, headers=preflight)
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (
+            200,
+            ORIGIN,
+        )
+        refused = httpx.post(open_to_one.url, json=HUGGING_FACE, headers={"origin": ORIGIN})
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == ORIGIN
+        other = {**preflight, "origin": "https://evil.example"}
+        assert httpx.options(open_to_one.url, headers=other).status_code == 400
+
+
+@pytest.mark.parametrize("origin", ["app.example.com", "https://", "ftp://x", "https://x/path"])
+def test_what_is_not_an_origin_is_refused(origin: str) -> None:
+    with pytest.raises(InvalidOptionError, match="not a web origin"):
+        HttpApiOptions(client={}, origins=(origin,))
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "", "localhost.evil.example"])
+def test_on_loopback_only_names_of_this_machine_are_answered(held: Held, host: str) -> None:
+    answered = httpx.post(held.url, json=HUGGING_FACE, headers={"host": host})
+    assert answered.status_code == 421
+
+
+@pytest.mark.parametrize("host", ["localhost:1", "127.0.0.1", "[::1]:8080"])
+def test_names_of_this_machine_are(held: Held, host: str) -> None:
+    assert httpx.post(held.url, json=HUGGING_FACE, headers={"host": host}).status_code == 200
+
+
+def test_ids_are_passed_on_returned_and_made_where_they_are_missing(held: Held) -> None:
+    headers = {"x-request-id": "abc-1", "traceparent": TRACE, "tracestate": "a=b"}
+    answered = httpx.post(held.url, json=HUGGING_FACE, headers=headers)
+    assert answered.headers["x-request-id"] == "abc-1"
+    _, _, passed = held.requests.sent[-1]
+    assert passed == headers
+
+    made = httpx.post(held.url, json=HUGGING_FACE)
+    other = httpx.post(
+        held.url, json=HUGGING_FACE, headers={"x-request-id": "a b", "traceparent": "x"}
+    )
+    ids = {made.headers["x-request-id"], other.headers["x-request-id"]}
+    assert len(ids) == 2
+    assert "a b" not in ids
+    assert set(held.requests.sent[-1][2]) == {"x-request-id"}
+
+
+def test_a_request_is_one_line_of_json_in_the_log(
+    held: Held, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "bertqa_serve")
+    headers = {"x-request-id": "abc-2", "traceparent": TRACE}
+    httpx.post(f"{held.url}/v1/answers", json={"pairs": [ONE, ONE]}, headers=headers)
+    while not caplog.records:
+        time.sleep(0.005)
+    line = json.loads(JsonLines().format(caplog.records[-1]))
+    assert line.pop("milliseconds") > 0
+    assert line.pop("at").endswith("+00:00")
+    assert line == {
+        "level": "INFO",
+        "message": "request",
+        "method": "POST",
+        "endpoint": "/v1/answers",
+        "status": 200,
+        "request_id": "abc-2",
+        "trace_id": TRACE.split("-")[1],
+        "questions": 2,
+        "version": 2,
+    }
+
+
+def test_an_exception_in_the_log_is_named_and_not_quoted() -> None:
+    try:
+        raise ValueError("Zanzibar")
+    except ValueError:
+        found = sys.exc_info()
+    record = logging.getLogger("x").makeRecord("x", 40, "f", 1, "it failed", (), found)
+    line = JsonLines().format(record)
+    assert json.loads(line)["error"] == "ValueError"
+    assert "Zanzibar" not in line
