@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from bertqa._data_files import DataAddress
 
 FILE, DATASET = "file", "data set"
-"""The tags of the two forms of a source, which are no keys."""
+"""The tags of the two forms of a source, which a user does not write."""
 
 
 class Section(BaseModel):

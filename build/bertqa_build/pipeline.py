@@ -119,7 +119,7 @@ def plan(
     strict: bool = False,
     on_progress: OnProgress = ignore,
 ) -> Plan:
-    """Say what a build would do, and how long it would take; nothing is written.
+    """Return what a build would do, and how long it would take; nothing is written.
 
     Args:
         recipe: What would be built.

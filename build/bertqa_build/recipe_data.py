@@ -145,7 +145,7 @@ class Overlap:
 
     @classmethod
     def between(cls, evaluation: SquadDataset, learnt: Iterable[SquadQuestion]) -> Overlap:
-        """Compare questions, whatever their ids, case and white space are.
+        """Return what questions share, whatever their ids, case and white space are.
 
         Args:
             evaluation: The questions to evaluate on.

@@ -42,7 +42,7 @@ class YamlDocument:
         for part in loc:
             if isinstance(part, str):
                 names.append(part)
-            elif names:
+            elif not isinstance(node, yaml.ScalarNode):
                 names[-1] += f"[{part}]"
             if isinstance(node, yaml.MappingNode):
                 for key, value in node.value:

@@ -67,8 +67,9 @@ def built_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise typer.BadParameter(
-            f"{name[:_SHOWN]!r} is no name for OVMS's addresses and directories: it has letters, "
-            "digits, '.', '_' and '-', begins with a letter or a digit, and has 100 at most."
+            f"{name[:_SHOWN]!r} cannot be a name in OVMS's addresses and directories: such a "
+            "name has letters, digits, '.', '_' and '-', begins with a letter or a digit, and has "
+            "100 at most."
         )
     if name.endswith(_TAKEN):
         raise typer.BadParameter(

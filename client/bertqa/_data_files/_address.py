@@ -62,6 +62,9 @@ class DataAddress:
                 `ID[@REVISION][:SPLIT]` of the hub. What is there is taken as a path.
             directory: What a relative path starts from.
 
+        Returns:
+            The address.
+
         Raises:
             DataError: There is no such file, and the hub has no names of this form; or a directory
                 is empty, or has a checkpoint.

@@ -210,7 +210,7 @@ def _error(library: Any, address: DataAddress, error: Exception) -> DataError:
 
 
 def _first_line(reason: str) -> str:
-    line = (reason.strip() or "the library gives no reason").splitlines()[0].rstrip(".")
+    line = (reason.strip() or "the library names no reason").splitlines()[0].rstrip(".")
     return f"{line}."
 
 

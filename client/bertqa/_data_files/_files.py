@@ -1,4 +1,4 @@
-"""What all files of data share: the standard streams, gzip, encodings, and what is no data."""
+"""What files of data share: the standard streams, gzip, encodings, and kinds without data."""
 
 from __future__ import annotations
 

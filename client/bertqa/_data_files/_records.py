@@ -67,7 +67,7 @@ def alike(names: Sequence[str], wanted: str) -> list[str]:
 
 
 def folded(name: str) -> str:
-    """Return a name without its case, and without what nobody sees, such as a second mark.
+    """Return a name without its case, and without invisible characters, such as a second mark.
 
     Args:
         name: The name of a column.

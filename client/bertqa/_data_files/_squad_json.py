@@ -33,7 +33,7 @@ class Fields:
             place: Where the object is, for messages.
 
         Raises:
-            DataError: It is no object, or has no such key.
+            DataError: It is not an object, or has no such key.
         """
         if not hasattr(holder, "keys"):
             raise self.error(place, f"found {kind_of(holder)} where an object should be")

@@ -65,7 +65,7 @@ def test_a_recipe_that_is_not_there_is_named(invoke: Invoke, places: list[str]) 
         ),
         (("--source", "x", "--data", __file__, "--precision", "int4"), "'int4' is not one of"),
         *(
-            (("--source", "x", "--data", __file__, "--model", name), "is no name for OVMS")
+            (("--source", "x", "--data", __file__, "--model", name), "cannot be a name in OVMS")
             for name in ("a b", "a/b", "..", ".hidden", "ä", "a:b", "a%20b", "x" * 101, "-x")
         ),
         *(
