@@ -87,7 +87,12 @@ class Connection:
 async def at_once(
     pairs: Sequence[Pair], workers: Sequence[Callable[[Pair], Awaitable[object]]]
 ) -> float:
-    """Return the questions per second when each worker asks one at a time."""
+    """Return the questions per second when each worker asks one at a time.
+
+    Args:
+        pairs: The questions with their contexts.
+        workers: What ask one.
+    """
     rest = iter(pairs)
 
     async def work(ask: Callable[[Pair], Awaitable[object]]) -> None:
@@ -109,7 +114,18 @@ async def seconds_of(asking: Awaitable[object]) -> float:
 async def measure(
     client: AsyncQAClient, url: str, pairs: Sequence[Pair], rounds: int, connections: int
 ) -> dict[str, Any]:
-    """Take turns, and return the figures."""
+    """Take turns, and return the figures.
+
+    Args:
+        client: The client, as it is without the API.
+        url: The address of the API.
+        pairs: The questions with their contexts.
+        rounds: How often each way of asking has its turn.
+        connections: How many questions are asked at once.
+
+    Returns:
+        The figures by name.
+    """
     opened = [Connection(url) for _ in range(connections)]
 
     def body(pair: Pair) -> bytes:
@@ -165,7 +181,15 @@ async def measure(
 
 
 async def run(options: argparse.Namespace, url: str) -> dict[str, Any]:
-    """Open a client beside the API, and measure."""
+    """Open a client beside the API, and return the figures.
+
+    Args:
+        options: The options of the command line.
+        url: The address of the API.
+
+    Returns:
+        The figures by name.
+    """
     pairs = [(each.question, each.context) for each in read_squad(options.data)]
     pairs = list(islice(pairs, options.questions))
     async with AsyncExitStack() as stack:

@@ -308,6 +308,8 @@ def _load(config: Any, folder: Path, source: str) -> tuple[PreTrainedModel, dict
             detail=str(error),
         ) from error
     model, loading = loaded
+    # transformers would undo the mapping when the model is saved, and cannot.
+    vars(model).pop("_weight_conversions", None)
     return model.eval(), loading
 
 

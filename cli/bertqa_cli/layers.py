@@ -123,4 +123,4 @@ def _show_costs(costs: Sensitivity) -> None:
 
 
 def _ranges(product: Product) -> str:
-    return ", ".join(f"{low:.3g} to {high:.3g}" for low, high in product.ranges)
+    return "\n".join(f"{low:.3g} to {high:.3g}" for low, high in product.ranges)

@@ -259,3 +259,11 @@ def test_a_model_larger_than_its_tokenizer_is_refused(tmp_path: Path) -> None:
     tokenizer["model"]["vocab"] = {word: number for word, number in words.items() if number < 2000}
     path.write_text(json.dumps(tokenizer), encoding="utf-8")
     assert f"it has 2000 tokens, but the model has {len(words)} embeddings" in refusal(source)
+
+
+def test_what_was_loaded_can_be_saved_and_loaded_again(tmp_path: Path) -> None:
+    first = load(write_checkpoint(tmp_path / "first")).model
+    write_checkpoint(tmp_path / "second", first)
+    second = load(tmp_path / "second").model
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name])

@@ -105,14 +105,17 @@ def choose_sizes(
     least = sum(float(module.seconds.min()) for module in modules)
     predicted = milliseconds(whole, table) / speedup - table.rest
     budget = max(least, predicted)
+    tried: dict[float, float] = {}
     for _ in range(_CORRECTIONS if measured else 0):
         assert measured is not None
         found = measured(_sizes(modules, allocate(modules, budget))) / speedup
+        tried[abs(found - 1)] = budget
         if abs(found - 1) < _CLOSE:
             break
         # What is measured wavers too, so that it moves the budget within limits.
         budget = float(np.clip(budget * found, predicted / _FARTHEST, predicted * _FARTHEST))
         budget = max(least, budget)
+    budget = tried[min(tried)] if tried else budget
     chosen = search(
         modules,
         budget,

@@ -100,7 +100,7 @@ class Metrics:
         Args:
             name: The name of the stage.
             seconds: How long it took.
-            attributes: What the client says of it.
+            attributes: What the client reports about it.
         """
         phase = _PHASES.get(name)
         if phase is not None:

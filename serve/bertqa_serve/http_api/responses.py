@@ -29,7 +29,7 @@ class Lines(Response):
     """Results as lines, each sent when it is there.
 
     Args:
-        first: The first result, None where there is none.
+        first: The first result, None for an empty list.
         rest: The others.
     """
 

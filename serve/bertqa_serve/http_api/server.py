@@ -1,4 +1,4 @@
-"""Running the HTTP API: in one process or several, until it is told to end."""
+"""Running the HTTP API: in one process or several, until it is stopped."""
 
 from __future__ import annotations
 

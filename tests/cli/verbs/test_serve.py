@@ -81,12 +81,13 @@ def test_both_versions_answer_alike_over_grpc_rest_curl_and_tritonclient(
                 in_text = httpx.post(
                     f"{server['http_url']}/v1/answers",
                     json={"question": QUESTION, "context": CONTEXT, "version": version},
+                    timeout=60,
                 )
                 assert in_text.json()["answers"][0]["text"] == answer.text
                 assert in_text.headers["x-model-version"] == str(version)
     for url in (f"{rest_url}/v2/health/live", server["http_url"]):
         with pytest.raises(httpx.ConnectError):
-            httpx.get(url)
+            httpx.get(url, timeout=60)
 
 
 def window() -> tuple[dict[str, list[int]], list[tuple[int, int]]]:

@@ -59,10 +59,10 @@ def test_the_verb_serves_records_and_ends_when_asked(served: Served, tmp_path: P
     record = tmp_path / "answers.jsonl"
     options = ("--record", str(record), "--shadow", "1", "--version", "2")
     with serving(served, *options) as (url, process):
-        assert httpx.post(url, json=HUGGING_FACE).status_code == 401
-        answered = httpx.post(url, json=HUGGING_FACE, headers=ASKING)
+        assert httpx.post(url, json=HUGGING_FACE, timeout=60).status_code == 401
+        answered = httpx.post(url, json=HUGGING_FACE, headers=ASKING, timeout=60)
         assert answered.headers["x-model-version"] == "2"
-        shown = httpx.get(f"{url}/v1/versions", headers=ASKING).json()
+        shown = httpx.get(f"{url}/v1/versions", headers=ASKING, timeout=60).json()
         assert [each["is_default"] for each in shown["versions"]] == [False, True]
     line = json.loads(record.read_text())
     assert (line["answer"]["version"], line["shadow"]["version"]) == (2, 1)
@@ -75,8 +75,8 @@ def test_several_processes_answer_count_together_and_drain(served: Served) -> No
     with serving(served, "--workers", "2") as (url, process):
         for _ in range(40):
             # Each over a connection of its own, which either process may take.
-            assert httpx.post(url, json=HUGGING_FACE, headers=ASKING).status_code == 200
-        counts = httpx.get(f"{url}/metrics").text
+            assert httpx.post(url, json=HUGGING_FACE, headers=ASKING, timeout=60).status_code == 200
+        counts = httpx.get(f"{url}/metrics", timeout=60).text
         assert 'bertqa_http_requests_total{endpoint="/",method="POST",status="200"} 40.0' in counts
         statuses: list[int] = []
         many = {"context": CONTEXT, "pairs": [{"question": f"Who is {n}?"} for n in range(500)]}
@@ -88,7 +88,10 @@ def test_several_processes_answer_count_together_and_drain(served: Served) -> No
 
         asking = threading.Thread(target=ask)
         asking.start()
-        while "bertqa_http_in_flight 0.0" in httpx.get(f"{url}/metrics").text and not statuses:
+        while (
+            "bertqa_http_in_flight 0.0" in httpx.get(f"{url}/metrics", timeout=60).text
+            and not statuses
+        ):
             time.sleep(0.002)
         process.send_signal(signal.SIGTERM)
         asking.join()

@@ -31,7 +31,7 @@ def test_no_request_is_answered_with_a_failure() -> None:
         response_schema_conformance,
         status_code_conformance,
     ]
-    with Held() as held, httpx.Client(base_url=held.url) as client:
+    with Held() as held, httpx.Client(base_url=held.url, timeout=60) as client:
         described = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
         asked = 0
         for found in described.get_all_operations():

@@ -53,15 +53,15 @@ def test_beyond_the_places_requests_are_refused_at_once() -> None:
         waiting = [threads.submit(httpx.post, held.url, json=HUGGING_FACE, timeout=60)] * 1
         waiting.append(threads.submit(httpx.post, held.url, json=HUGGING_FACE, timeout=60))
         until(lambda: len(held.requests.sent) == 2)
-        refused = httpx.post(f"{held.url}/v1/answers", json=ONE)
+        refused = httpx.post(f"{held.url}/v1/answers", json=ONE, timeout=60)
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
         assert "try again later" in refused.json()["error"]
-        assert httpx.get(f"{held.url}/health/live").status_code == 200
-        assert "bertqa_http_in_flight 2.0" in httpx.get(f"{held.url}/metrics").text
+        assert httpx.get(f"{held.url}/health/live", timeout=60).status_code == 200
+        assert "bertqa_http_in_flight 2.0" in httpx.get(f"{held.url}/metrics", timeout=60).text
         held.let_through()
         assert [each.result().status_code for each in waiting] == [200, 200]
-        assert httpx.post(held.url, json=HUGGING_FACE).status_code == 200
+        assert httpx.post(held.url, json=HUGGING_FACE, timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/answers"])
@@ -86,7 +86,7 @@ def test_a_client_that_hangs_up_cancels_its_work(held: Held, body: bytes) -> Non
         until(lambda: len(requests.sent) == sent + 1)
     until(lambda: requests.cancelled == cancelled + 1)
     held.let_through()
-    until(lambda: 'status="499"' in httpx.get(f"{held.url}/metrics").text)
+    until(lambda: 'status="499"' in httpx.get(f"{held.url}/metrics", timeout=60).text)
 
 
 def chunked(body: Iterable[bytes]) -> bytes:
@@ -95,7 +95,7 @@ def chunked(body: Iterable[bytes]) -> bytes:
 
 def test_a_body_beyond_the_limit_is_refused_however_it_comes(held: Held) -> None:
     long = {"inputs": {**ONE, "context": "x" * 100_000}}
-    assert httpx.post(held.url, json=long).status_code == 413
+    assert httpx.post(held.url, json=long, timeout=60).status_code == 413
     with connected(held.url) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             chunks = chunked([b"x" * 10_000] * 10 + [b"x"])
@@ -144,7 +144,7 @@ def test_a_kept_connection_has_any_number_of_requests(
     held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.1)
-    with httpx.Client(base_url=held.url) as client:
+    with httpx.Client(base_url=held.url, timeout=60) as client:
         for _ in range(3):
             assert client.post("/", json=HUGGING_FACE).status_code == 200
             time.sleep(0.15)

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
@@ -19,6 +20,7 @@ from tests.support.in_process import InProcessTransport
 from tests.support.models import model_info
 
 CONTEXT = "The 🌉 bridge was designed by Anna Berg. It was opened in 1932."
+SECONDS = 60.0
 NARROW, WIDE = ViewportSize(width=400, height=800), ViewportSize(width=1400, height=900)
 
 
@@ -44,8 +46,15 @@ def new_page() -> Iterator[Callable[..., Page]]:
     if program is None:
         pytest.skip("there is no chromium on PATH, and CHROMIUM names none")
     with sync_playwright() as playwright:
+        expect.set_options(timeout=SECONDS * 1000)
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield lambda **options: browser.new_page(**{"viewport": WIDE, **options})
+
+        def opened(**options: Any) -> Page:
+            page = browser.new_page(**{"viewport": WIDE, **options})
+            page.set_default_timeout(SECONDS * 1000)
+            return page
+
+        yield opened
         browser.close()
 
 

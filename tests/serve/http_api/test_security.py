@@ -31,7 +31,7 @@ def held() -> Iterator[Held]:
 def test_a_token_is_required_where_one_is_set_and_read_again(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("first\n")
-    with Held(token=TokenFile(file)) as held, httpx.Client(base_url=held.url) as client:
+    with Held(token=TokenFile(file)) as held, httpx.Client(base_url=held.url, timeout=60) as client:
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic first"}):
             for answered in (
                 client.post("/", json=HUGGING_FACE, headers=headers),
@@ -54,21 +54,23 @@ def test_a_token_is_required_where_one_is_set_and_read_again(tmp_path: Path) -> 
 
 def test_origins_are_off_and_can_be_allowed(held: Held) -> None:
     preflight = {"origin": ORIGIN, "access-control-request-method": "POST"}
-    assert httpx.options(held.url, headers=preflight).status_code == 405
+    assert httpx.options(held.url, headers=preflight, timeout=60).status_code == 405
     assert "access-control-allow-origin" not in (
-        httpx.post(held.url, json=HUGGING_FACE, headers={"origin": ORIGIN}).headers
+        httpx.post(held.url, json=HUGGING_FACE, headers={"origin": ORIGIN}, timeout=60).headers
     )
     with Held(origins=(ORIGIN,), token="secret") as open_to_one:
-        allowed = httpx.options(open_to_one.url, headers=preflight)
+        allowed = httpx.options(open_to_one.url, headers=preflight, timeout=60)
         assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (
             200,
             ORIGIN,
         )
-        refused = httpx.post(open_to_one.url, json=HUGGING_FACE, headers={"origin": ORIGIN})
+        refused = httpx.post(
+            open_to_one.url, json=HUGGING_FACE, headers={"origin": ORIGIN}, timeout=60
+        )
         assert refused.status_code == 401
         assert refused.headers["access-control-allow-origin"] == ORIGIN
         other = {**preflight, "origin": "https://evil.example"}
-        assert httpx.options(open_to_one.url, headers=other).status_code == 400
+        assert httpx.options(open_to_one.url, headers=other, timeout=60).status_code == 400
 
 
 @pytest.mark.parametrize("origin", ["app.example.com", "https://", "ftp://x", "https://x/path"])
@@ -79,25 +81,28 @@ def test_what_is_not_an_origin_is_refused(origin: str) -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "", "localhost.evil.example"])
 def test_on_loopback_only_names_of_this_machine_are_answered(held: Held, host: str) -> None:
-    answered = httpx.post(held.url, json=HUGGING_FACE, headers={"host": host})
+    answered = httpx.post(held.url, json=HUGGING_FACE, headers={"host": host}, timeout=60)
     assert answered.status_code == 421
 
 
 @pytest.mark.parametrize("host", ["localhost:1", "127.0.0.1", "[::1]:8080"])
 def test_names_of_this_machine_are(held: Held, host: str) -> None:
-    assert httpx.post(held.url, json=HUGGING_FACE, headers={"host": host}).status_code == 200
+    assert (
+        httpx.post(held.url, json=HUGGING_FACE, headers={"host": host}, timeout=60).status_code
+        == 200
+    )
 
 
 def test_ids_are_passed_on_returned_and_made_where_they_are_missing(held: Held) -> None:
     headers = {"x-request-id": "abc-1", "traceparent": TRACE, "tracestate": "a=b"}
-    answered = httpx.post(held.url, json=HUGGING_FACE, headers=headers)
+    answered = httpx.post(held.url, json=HUGGING_FACE, headers=headers, timeout=60)
     assert answered.headers["x-request-id"] == "abc-1"
     _, _, passed = held.requests.sent[-1]
     assert passed == headers
 
-    made = httpx.post(held.url, json=HUGGING_FACE)
+    made = httpx.post(held.url, json=HUGGING_FACE, timeout=60)
     other = httpx.post(
-        held.url, json=HUGGING_FACE, headers={"x-request-id": "a b", "traceparent": "x"}
+        held.url, json=HUGGING_FACE, headers={"x-request-id": "a b", "traceparent": "x"}, timeout=60
     )
     ids = {made.headers["x-request-id"], other.headers["x-request-id"]}
     assert len(ids) == 2
@@ -110,7 +115,7 @@ def test_a_request_is_one_line_of_json_in_the_log(
 ) -> None:
     caplog.set_level(logging.INFO, "bertqa_serve")
     headers = {"x-request-id": "abc-2", "traceparent": TRACE}
-    httpx.post(f"{held.url}/v1/answers", json={"pairs": [ONE, ONE]}, headers=headers)
+    httpx.post(f"{held.url}/v1/answers", json={"pairs": [ONE, ONE]}, headers=headers, timeout=60)
     while not caplog.records:
         time.sleep(0.005)
     line = json.loads(JsonLines().format(caplog.records[-1]))
