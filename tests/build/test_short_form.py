@@ -126,17 +126,6 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(folder: Path, tmp_path:
     assert found.to_dict()["parts"][0]["without_answer"] == 2
 
 
-def test_a_dry_run_says_what_pruning_is_expected_to_reach(folder: Path, tmp_path: Path) -> None:
-    asked = ("pruning.speedup=[1.05, 999]", "pruning.calibration_windows=8", "pruning.steps=1")
-    recipe = short(folder, *asked, data="train.json", evaluation="own.json")
-    found = plan(recipe, Repository(tmp_path / "repository"), tmp_path / "work")
-    assert list(tmp_path.iterdir()) == []
-    sentences = [each for each in found.published if each.startswith("Pruned to")]
-    assert len(sentences) == 2
-    assert "999 times the speed, FP32 and INT8: cannot be reached: at most" in sentences[1]
-    assert any(step.what.startswith("Find what can be removed") for step in found.steps)
-
-
 def test_fp32_alone_is_built_under_another_name(folder: Path, tmp_path: Path) -> None:
     recipe = short(folder, precision="fp32")
     repository, stages = Repository(tmp_path / "repository"), list[str]()
