@@ -1,4 +1,4 @@
-"""What a latency table says of the speed-ups that pruning can reach, before any work."""
+"""The speed-ups that a latency table predicts, before any work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a latency table says.
+    """What a latency table predicts.
 
     Attributes:
         table: The table.
@@ -56,7 +56,7 @@ class Description:
 
 
 def describe(table: LatencyTable, sizes: Sizes, speedups: Sequence[float] = ()) -> Description:
-    """Say what a latency table predicts.
+    """Predict speed-ups by a latency table.
 
     Args:
         table: The table.

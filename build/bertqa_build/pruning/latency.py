@@ -114,6 +114,9 @@ class LatencyTable:
         Args:
             path: The file.
 
+        Returns:
+            The table.
+
         Raises:
             BuildError: It cannot be read, or is not a table.
         """

@@ -220,7 +220,13 @@ class OnlyBias(nn.Module):
         self._returns_pair = returns_pair
 
     def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Any:
-        """Return the bias for every token: FP32 `[hidden]`, which is added to each."""
+        """Return the bias for every token: FP32 `[hidden]`, which is added to each.
+
+        Args:
+            hidden_states: Not used.
+            *_: Not used.
+            **__: Not used.
+        """
         return (self.bias, None) if self._returns_pair else self.bias
 
 
@@ -236,7 +242,13 @@ class PassOn(nn.Module):
         self._returns_pair = returns_pair
 
     def forward(self, hidden_states: Tensor, *_: Any, **__: Any) -> Any:
-        """Return its input."""
+        """Return its input.
+
+        Args:
+            hidden_states: What is returned.
+            *_: Not used.
+            **__: Not used.
+        """
         return (hidden_states, None) if self._returns_pair else hidden_states
 
 
@@ -254,7 +266,7 @@ def encoder_layers(model: PreTrainedModel, family: Family) -> list[EncoderLayer]
 
 
 def shrink(model: PreTrainedModel, family: Family, sizes: Sizes) -> None:
-    """Give the layers of a model with any weights these sizes, to load a pruned checkpoint.
+    """Make the layers of a model with any weights this small, to load a pruned checkpoint.
 
     Args:
         model: The model, which is changed in place.

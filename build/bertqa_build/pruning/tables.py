@@ -74,7 +74,7 @@ def measure_for_model(
         on_progress: Called with how far the measurement is.
 
     Returns:
-        The table, and what it says of the model.
+        The table, and what it predicts for the model.
 
     Raises:
         CheckpointError: The checkpoint cannot be loaded, or its family cannot be pruned.
@@ -131,9 +131,10 @@ class TableSource:
             return
         if self.place.threads > cores():
             raise BuildError(
-                f"pruning.at.threads is {self.place.threads}, and this machine has {cores()} "
-                "cores to measure with. Make a latency table on the machine that the versions are "
-                "for (`bert-qa bench latency-table`), and name it in pruning.latency_table."
+                f"The recipe asks for {self.place.threads} threads (pruning.at), and this machine "
+                f"has {cores()} cores to measure with. Make a latency table on the machine that "
+                "the versions are for (`bert-qa bench latency-table`), and name it in "
+                "pruning.latency_table."
             )
         # The place, not the times: what is measured twice differs a little.
         self.digest = hashlib.sha256(

@@ -108,7 +108,8 @@ def test_no_mask_and_no_zero_weight_is_left_in_the_files(built: Path) -> None:
         assert before - after == pytest.approx(4 * removed, rel=0.1)
     graph = ov.Core().read_model(repository.version_dir(5) / "model.xml")
     for each in graph.get_ops():
-        if each.get_type_name() == "Constant" and len(each.get_output_shape(0)) == 2:
+        is_weight = each.get_type_name() == "Constant" and each.get_element_type().is_real()
+        if is_weight and min([*each.get_output_shape(0)], default=0) > 1:
             assert np.abs(each.get_data()).sum(axis=0).all()
 
 
@@ -210,7 +211,7 @@ def test_a_version_that_is_refused_does_not_stop_the_others(copy: Path, inputs: 
     ("overrides", "kind", "expected"),
     [
         (["pruning.speedup=900"], BuildError, r"of 900 cannot be reached.* times as fast as"),
-        (["pruning.at.threads=9999"], BuildError, "this machine has"),
+        (["pruning.at.threads=9999"], BuildError, "cores to measure with"),
         (["pruning.latency_table=absent.json"], BuildError, "absent.json cannot be read"),
         (["pruning.calibration_windows=1"], BuildError, "calibration data are too few"),
     ],

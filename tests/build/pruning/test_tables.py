@@ -95,7 +95,7 @@ def test_more_cores_than_there_are_need_a_table_that_is_handed_over(tmp_path: Pa
     alone = made.model_copy(
         update={"pruning": made.pruning.model_copy(update={"latency_table": None})}
     )
-    with pytest.raises(BuildError, match=f"this machine has {cores()} cores"):
+    with pytest.raises(BuildError, match=f"has {cores()} cores to measure"):
         TableSource(alone, SMALL, tmp_path / "work", strict=False)
     table(threads=cores() + 1).write(tmp_path / "table.json")
     assert not TableSource(made, SMALL, tmp_path / "work", strict=False).is_of_this_machine
@@ -110,7 +110,7 @@ def test_more_cores_than_there_are_need_a_table_that_is_handed_over(tmp_path: Pa
         {"rest": -1.0},
     ],
 )
-def test_a_table_that_lacks_sizes_or_times_is_no_table(
+def test_a_table_that_lacks_sizes_or_times_is_refused(
     tmp_path: Path, spoilt: dict[str, object]
 ) -> None:
     path = tmp_path / "table.json"
