@@ -21,14 +21,14 @@ from tests.support.self_taught import write_own_answers
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("short")
     write_checkpoint(folder / "Tiny Model")
-    write_checkpoint(folder / "bare", tiny_bert().bert)  # type: ignore[arg-type]
+    write_checkpoint(folder / "bare", tiny_bert().bert)
     write_squad(folder / "train.json", copies=2)
     write_own_answers(folder / "own.json")
     return folder
 
 
 def short(folder: Path, *overrides: str, data: str = "own.json", **form: str) -> Recipe:
-    asked = ShortForm("Tiny Model", (data,), directory=folder, **form)  # type: ignore[arg-type]
+    asked = ShortForm("Tiny Model", (data,), directory=folder, **form)
     return short_recipe(asked, overrides)[0]
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_a_recipe_is_one_sentence(
 ) -> None:
     asked = {"source": "Tiny Model", "data": ("own.json",), "directory": folder} | form
     with pytest.raises(kind, match=message):
-        short_recipe(ShortForm(**asked), overrides)  # type: ignore[arg-type]
+        short_recipe(ShortForm(**asked), overrides)
 
 
 @pytest.mark.parametrize("method", ["ptq", "qat"])
