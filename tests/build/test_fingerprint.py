@@ -11,7 +11,7 @@ import datasets
 import pytest
 
 from bertqa._data_files import DataAddress
-from bertqa.evaluation import SquadDataset
+from bertqa.evaluation import SquadDataset, read_address
 from bertqa_build import fingerprint as module
 from bertqa_build import recipe_data
 from bertqa_build.checkpoint import Checkpoint, load_checkpoint
@@ -102,7 +102,7 @@ def test_another_revision_of_a_data_set_is_another_build_of_what_it_decides(fold
 
 def test_each_source_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = list[str]()
-    load = recipe_data.read_address
+    load = read_address
 
     def count(address: DataAddress, **options: Any) -> SquadDataset:
         read.append(address.name)

@@ -21,14 +21,14 @@ from tests.support.self_taught import write_own_answers
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("short")
     write_checkpoint(folder / "Tiny Model")
-    write_checkpoint(folder / "bare", tiny_bert().bert)  # type: ignore[arg-type]
+    write_checkpoint(folder / "bare", tiny_bert().bert)
     write_squad(folder / "train.json", copies=2)
     write_own_answers(folder / "own.json")
     return folder
 
 
 def short(folder: Path, *overrides: str, data: str = "own.json", **form: str) -> Recipe:
-    asked = ShortForm("Tiny Model", (data,), directory=folder, **form)  # type: ignore[arg-type]
+    asked = ShortForm("Tiny Model", (data,), directory=folder, **form)
     return short_recipe(asked, overrides)[0]
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_a_recipe_is_one_sentence(
 ) -> None:
     asked = {"source": "Tiny Model", "data": ("own.json",), "directory": folder} | form
     with pytest.raises(kind, match=message):
-        short_recipe(ShortForm(**asked), overrides)  # type: ignore[arg-type]
+        short_recipe(ShortForm(**asked), overrides)
 
 
 @pytest.mark.parametrize("method", ["ptq", "qat"])
@@ -124,17 +124,6 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(folder: Path, tmp_path:
     purposes = {part.purpose: part.labels.questions for part in found.parts}
     assert purposes == {"Calibrate": 8, "Train in INT8": 8, "Evaluate": 12}
     assert found.to_dict()["parts"][0]["without_answer"] == 2
-
-
-def test_a_dry_run_says_what_pruning_is_expected_to_reach(folder: Path, tmp_path: Path) -> None:
-    asked = ("pruning.speedup=[1.05, 999]", "pruning.calibration_windows=8", "pruning.steps=1")
-    recipe = short(folder, *asked, data="train.json", evaluation="own.json")
-    found = plan(recipe, Repository(tmp_path / "repository"), tmp_path / "work")
-    assert list(tmp_path.iterdir()) == []
-    sentences = [each for each in found.published if each.startswith("Pruned to")]
-    assert len(sentences) == 2
-    assert "999 times the speed, FP32 and INT8: cannot be reached: at most" in sentences[1]
-    assert any(step.what.startswith("Find what can be removed") for step in found.steps)
 
 
 def test_fp32_alone_is_built_under_another_name(folder: Path, tmp_path: Path) -> None:

@@ -191,10 +191,6 @@ def build(
     Either a RECIPE says how, or --source and --data do. `bert-qa init` writes a recipe. With
     `pruning:` in the recipe there are also smaller versions, a pair for each speed-up.
     """
-    from bertqa_build.errors import RecipeError, StoppedElsewhereError
-    from bertqa_build.processes import count, is_first
-    from bertqa_build.quiet import quiet
-
     if recipe is not None:
         refuse_typed({"source", "data", "eval_data", "method"}, _FOR_SHORT)
     elif source is None or not data:
@@ -203,6 +199,11 @@ def build(
             status=Status.USAGE,
         )
     require_agreeing(method, precision)
+
+    from bertqa_build.errors import RecipeError, StoppedElsewhereError
+    from bertqa_build.processes import count, is_first
+    from bertqa_build.quiet import quiet
+
     changes = [*([f"precision={precision}"] if precision else []), *(overrides or ())]
     place = Repository(repository)
     if check_reproducible is not None and (dry_run or count() > 1):

@@ -53,8 +53,6 @@ def init(
     json: Json = False,
 ) -> None:
     """Write a recipe that builds as it is, with a comment on every key."""
-    from bertqa_build.quiet import quiet
-
     if os.path.lexists(path):
         raise CommandError(
             f"{path} exists already, and is not overwritten: choose another name.",
@@ -65,6 +63,8 @@ def init(
             f"{path} cannot be written: there is no directory {path.parent}.", status=Status.USAGE
         )
     require_agreeing(method, precision)
+    from bertqa_build.quiet import quiet
+
     with quiet():
         from bertqa_build.recipe import recipe_of
         from bertqa_build.recipe_text import recipe_text

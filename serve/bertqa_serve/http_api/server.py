@@ -34,7 +34,9 @@ from bertqa_serve.http_api.options import HttpApiOptions
 
 logger = logging.getLogger(__name__)
 
-_START_SECONDS = 60.0
+_START_SECONDS = 300.0
+# After how long without a sign of life a worker is replaced: a busy machine is no reason.
+_SILENT_SECONDS = 60
 _END_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 75
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -175,6 +177,7 @@ def uvicorn_config(application: Callable[[], ASGIApp], options: HttpApiOptions) 
         server_header=False,
         proxy_headers=False,
         workers=options.workers,
+        timeout_worker_healthcheck=_SILENT_SECONDS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(round(options.drain_seconds), 1),
     )
