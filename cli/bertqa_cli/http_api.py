@@ -27,9 +27,9 @@ _MEGABYTE = 1024 * 1024
 _LEVELS = tuple(each for each in LOG_LEVELS if each != "TRACE")
 
 
-def _option(help_: str, variable: str | None = None, **arguments: Any) -> Any:
+def _option(help_: str, variable: str | None = None, *names: str, **arguments: Any) -> Any:
     envvar = None if variable is None else f"{VARIABLES}{variable}"
-    return typer.Option(help=help_, envvar=envvar, rich_help_panel=_PANEL, **arguments)
+    return typer.Option(*names, help=help_, envvar=envvar, rich_help_panel=_PANEL, **arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +110,19 @@ class HttpApiFlags:
     ] = None
     record_share: Annotated[
         float,
-        _option("The share of questions that are recorded.", click_type=Decimal(min=0, max=1)),
+        _option(
+            "The share of questions that are recorded.",
+            click_type=Decimal(min=0, max=1),
+            metavar="X",
+        ),
     ] = 1.0
     record_texts: Annotated[
         bool,
-        _option("Record questions, contexts and answers as they are, in place of hashes."),
+        _option(
+            "Record questions, contexts and answers as they are, in place of hashes.",
+            None,
+            "--record-texts",
+        ),
     ] = False
     drain: Annotated[
         float,

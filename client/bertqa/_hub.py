@@ -25,7 +25,7 @@ _UNREACHABLE = "the Hugging Face hub cannot be reached, and no copy of it is her
 
 
 def refusal(error: BaseException) -> str:
-    """Return why the hub did not give what it was asked for, as the end of a sentence.
+    """Return why the hub did not send what it was asked for, as the end of a sentence.
 
     Args:
         error: What a library of the hub raised.

@@ -95,7 +95,7 @@ def test_no_arguments_show_the_help(invoke: Invoke) -> None:
     ("arguments", "complaint"),
     [
         (["ask", "--timeuot", "5"], "No such option '--timeuot'"),
-        (["build"], "Missing argument 'RECIPE'"),
+        (["pull"], "Missing argument 'URL'"),
         (["ask", "q", "--top-k", "none"], "Invalid value for '--top-k'"),
     ],
 )

@@ -20,8 +20,8 @@ def pull(
         str,
         typer.Argument(
             metavar="URL",
-            help="hf://org/name[@revision], mlflow://name[/version], or a directory that "
-            "`bert-qa publish --layout hub` wrote.",
+            help="hf://org/name, maybe with @revision behind it, mlflow://name, maybe with "
+            "/version, or a directory that `bert-qa publish --layout hub` wrote.",
         ),
     ],
     repository: RepositoryOption = DEFAULT_REPOSITORY,

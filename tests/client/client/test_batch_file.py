@@ -194,8 +194,10 @@ def test_nothing_is_overwritten_and_nothing_strange_is_read(
     assert there.read_text() == "mine"
     with pytest.raises(DataError, match="cannot be read"):
         answer_file(client, tmp_path / "missing.csv", tmp_path / "out.csv")
+    strange = tmp_path / "in.txt"
+    strange.write_text("question,context\n")
     with pytest.raises(DataError, match=r"has to end in \.csv"):
-        answer_file(client, tmp_path / "in.txt", tmp_path / "out.csv")
+        answer_file(client, strange, tmp_path / "out.csv")
     lacking = tmp_path / "lacking.csv"
     lacking.write_text("question,text\nWho?,Me\n")
     with pytest.raises(DataError, match="no column context"):
@@ -204,6 +206,7 @@ def test_nothing_is_overwritten_and_nothing_strange_is_read(
         answer_file(client, source, tmp_path / "nowhere" / "out.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "in.csv",
+        "in.txt",
         "lacking.csv",
         "there.csv",
     ]

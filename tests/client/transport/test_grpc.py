@@ -268,7 +268,9 @@ def test_tls_files_that_cannot_be_used_are_named(open_client: Twins, tmp_path: P
 def test_a_damaged_tls_file_is_named(open_client: Twins, tmp_path: Path, scheme: str) -> None:
     damaged = tmp_path / "damaged.pem"
     damaged.write_bytes(b"\xd9\x00 no certificate")
-    with pytest.raises(InvalidOptionError, match=r"damaged\.pem cannot be used"):
+    with pytest.raises(
+        InvalidOptionError, match=r"damaged\.pem, passed as ca= of TLS, cannot be used"
+    ):
         open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, tls=TLS(ca=damaged))
 
 
