@@ -126,8 +126,7 @@ def test_no_mask_and_no_zero_weight_is_left_in_the_files(built: Path) -> None:
         paths = [repository.version_dir(version, model) / file for version in (1, 5)]
         before, after = (path.stat().st_size for path in paths)
         lost[file] = before - after
-    assert lost["model.bin"] == pytest.approx(4 * removed, rel=0.02)
-    assert lost["model.onnx"] >= 4 * removed  # Fewer operations are fewer bytes too.
+    assert min(lost.values()) >= 4 * removed  # Fewer operations are fewer bytes too.
     graph = ov.Core().read_model(repository.version_dir(5) / "model.xml")
     for each in graph.get_ops():
         is_weight = each.get_type_name() == "Constant" and each.get_element_type().is_real()
