@@ -91,7 +91,7 @@ def test_what_cannot_be_a_recipe_is_one_sentence(
 ) -> None:
     asked = {"source": "Tiny Model", "data": ("own.json",), "directory": folder} | form
     with pytest.raises(kind, match=message):
-        short_recipe(ShortForm(**asked), overrides)
+        short_recipe(ShortForm(**asked), overrides)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("method", ["ptq", "qat"])
