@@ -211,11 +211,11 @@ def test_a_random_model_is_published_by_force_alone(inputs: Path, tmp_path: Path
     strange = f"data.evaluation={tmp_path / 'strange.json'}"
     recipe = tiny(inputs, strange, "gate.max_f1_drop=1")
     with pytest.raises(QualityGateError, match=r"FP32 .* not published.* gate\.min_f1 asks for 20"):
-        build(recipe, repository, work)
+        build(recipe, repository, work, allow_leakage=True)
     assert repository.versions() == []
     assert len(list(work.glob("tiny/fp32-*/exported/*"))) == 3
 
-    result = build(recipe, repository, work, force=True)
+    result = build(recipe, repository, work, force=True, allow_leakage=True)
     for built in (result.fp32, result.int8):
         assert built.gate is not None
         assert (built.gate.passed, built.gate.forced) == (False, True)
@@ -223,7 +223,8 @@ def test_a_random_model_is_published_by_force_alone(inputs: Path, tmp_path: Path
         assert repository.manifest(built.version).gate == built.gate
     assert result.int8.gate is not None
     assert "4 questions are too few" in result.int8.gate.notes[0]
-    assert build(recipe, repository, work).int8.present, "its mark lets it through"
+    again = build(recipe, repository, work, allow_leakage=True)
+    assert again.int8.present, "its mark lets it through"
 
 
 def test_what_is_there_is_judged_by_the_limits_of_now(copy: Path, inputs: Path) -> None:
