@@ -54,7 +54,7 @@ async def opened(gate: GrpcGate, most: int = 64) -> AsyncQAClient:
     client = AsyncQAClient(**address(gate))
     await client.answer(QUESTION, CONTEXT)
     await in_a_thread(gate, 0)
-    client._driver.limit = ConcurrencyLimit(min(most, 4), most)
+    client._driver.limit = client._driver._shared._limit = ConcurrencyLimit(min(most, 4), most)
     return client
 
 
@@ -99,8 +99,9 @@ async def test_a_task_that_waits_for_a_slot_is_passed_over_when_it_is_cancelled(
         tasks = [asyncio.create_task(client.answer(QUESTION, CONTEXT)) for _ in range(3)]
         await in_a_thread(gate, 1)
         # The two that wait share the request to come.
-        while slots(client) != (1, 1):
-            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            while slots(client) != (1, 1):
+                await asyncio.sleep(0.01)
         tasks[1].cancel()
         with pytest.raises(asyncio.CancelledError):
             await tasks[1]
