@@ -25,6 +25,8 @@ from tests.support.checkpoints import write_checkpoint, write_squad
 from tests.support.families import FAMILIES
 from tests.support.self_taught import write_own_answers
 
+pytestmark = pytest.mark.timeout(900)
+
 RECIPE = """
 name: tiny
 source: checkpoint
