@@ -34,6 +34,7 @@ from bertqa.errors import (
     RequestTooLargeError,
     ServerOverloadedError,
     ServerUnreachableError,
+    TextTooLongError,
     TokenizerError,
     VersionNotFoundError,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "RequestTooLargeError",
     "ServerOverloadedError",
     "ServerUnreachableError",
+    "TextTooLongError",
     "SquadDecoder",
     "TokenizerError",
     "VersionNotFoundError",

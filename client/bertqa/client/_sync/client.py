@@ -134,9 +134,9 @@ class QAClient(BaseClient[Transport]):
         Args:
             pairs: Questions with their contexts, any number of them. They are read ahead, so that
                 windows of like length go out together.
-            return_errors: Whether an InvalidQuestionError or an InvalidContextError takes the place
-                of the answer to its pair; otherwise the first error is raised, and ends the stream.
-                Other errors, which are not of one pair alone, are always raised.
+            return_errors: Whether an InvalidQuestionError, InvalidContextError or TextTooLongError
+                takes the place of the answer to its pair; otherwise the first error is raised, and
+                ends the stream. Other errors, which are not of one pair alone, are always raised.
             look_ahead: How many windows to read ahead; 1 for a source that waits for each answer.
             **options: See `AskOptions`; `timeout` is for each request.
 
