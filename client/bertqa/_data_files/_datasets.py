@@ -11,7 +11,7 @@ from typing import Any
 from bertqa import _hub
 from bertqa._data_files._address import DataAddress
 from bertqa._data_files._records import Record
-from bertqa._data_files._squad_json import flattened
+from bertqa._data_files._squad_json import expanded
 from bertqa._quiet import muted
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
@@ -34,17 +34,14 @@ class RowsSource:
         self.name = name
 
     def records(self) -> Iterator[Record]:
-        """Yield the rows; one that holds a document in SQuAD's form becomes several.
+        """Yield the rows; one that holds a document or an article in SQuAD's form becomes several.
 
         Raises:
             DataError: A row is damaged.
         """
         try:
             for number, row in enumerate(self._rows, start=1):
-                if row.keys() & {"data", "paragraphs"} and "context" not in row:
-                    yield from flattened([dict(row)], self.name)
-                else:
-                    yield Record(f"Row {number}", row)
+                yield from expanded(row, f"Row {number}", self.name)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"The data set {self.name} is damaged.", detail=reason_of(error)

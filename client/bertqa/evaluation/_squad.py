@@ -274,7 +274,7 @@ class _Reader:
 
     def _identifier(self, values: dict[str, Any], place: str) -> str:
         name = column(values, ("id",))
-        if name is None and not place.startswith(_NESTED):
+        if name is None and _NESTED not in place:
             return place
         value = self.fields.value(values, name or "id", place)
         return str(int(value)) if _is_whole(value) else self._text(values, "id", place)
