@@ -107,9 +107,11 @@ class SharedBatches:
 
     def _depart(self, key: _Key) -> None:
         """Send what waits now, as far as it fits into one request."""
-        slot = self._slots.pop(key, None)
-        if slot is None:
+        slot = self._slots.get(key)
+        if slot is None or not slot.is_held:
+            # The slot that called was let go meanwhile; this one, if any, is still waited for.
             return
+        del self._slots[key]
         queue, length = self._queues[key], key[2]
         most = max(_defaults.TOKEN_BUDGET // length, 1)
         members = [queue.popleft() for _ in range(min(most, len(queue)))]
