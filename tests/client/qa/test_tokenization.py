@@ -7,9 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
+import huggingface_hub
 import numpy as np
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.errors import DisabledRepoError, GatedRepoError, HfHubHTTPError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -240,6 +243,26 @@ def test_a_tokenizer_of_the_hub_is_loaded_or_missed_in_a_sentence(
     with pytest.raises(TokenizerError, match=r"'owner/none'.* hub at http.* cannot be reached\."):
         QATokenizer.load("owner/none")
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (GatedRepoError, "the hub lets in only those who have accepted its terms: log in"),
+        (DisabledRepoError, r"the hub has disabled it\."),
+    ],
+)
+def test_why_the_hub_keeps_a_tokenizer_back_is_said(
+    monkeypatch: pytest.MonkeyPatch, refusal: type[HfHubHTTPError], reason: str
+) -> None:
+    def download(*_: object) -> str:
+        asked = httpx.Request("HEAD", "https://hub.example/owner/name")
+        raise refusal("403 Client Error.", response=httpx.Response(403, request=asked))
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    with pytest.raises(TokenizerError, match=f"'owner/name', and {reason}") as raised:
+        QATokenizer.load("owner/name")
+    assert raised.value.detail == "403 Client Error."
 
 
 def test_what_is_not_a_tokenizer_is_refused(tmp_path: Path) -> None:
