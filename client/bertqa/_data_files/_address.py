@@ -93,7 +93,7 @@ class DataAddress:
 
 
 def exists(path: Path) -> bool:
-    """Return whether something has a path, be it a link that leads nowhere.
+    """Return whether anything exists at a path, also a broken symbolic link.
 
     Args:
         path: The path.

@@ -66,7 +66,7 @@ _BY_SUFFIX = {
     ".ndjson": Format(Kind.JSON_LINES),
     ".parquet": Format(Kind.PARQUET),
 }
-KNOWN = f"{', '.join(_BY_SUFFIX)}, or but for Parquet one of these and {GZIP_SUFFIX}"
+KNOWN = f"{', '.join(_BY_SUFFIX)}, each but .parquet also with {GZIP_SUFFIX} after it"
 
 
 def format_of(path: Path) -> Format | None:
