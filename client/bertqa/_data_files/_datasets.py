@@ -65,16 +65,12 @@ def open_dataset(address: DataAddress, splits: Sequence[str]) -> Iterator[RowsSo
     """
     library = _library(address)
     with tempfile.TemporaryDirectory() as folder, _quiet(library):
-        try:
+        with _explained(library, address):
             pinned = _pinned(library, address)
-            if not address.split:
-                split = _chosen(address, _splits(library, pinned), splits)
-                address, pinned = replace(address, split=split), replace(pinned, split=split)
+            split = address.split or _chosen(address, _splits(library, pinned), splits)
+        address, pinned = replace(address, split=split), replace(pinned, split=split)
+        with _explained(library, address):
             rows = _rows(library, pinned, folder)
-        except DataError:
-            raise
-        except Exception as error:  # whatever the library, the hub or a file raises
-            raise _error(library, address, error) from error
         yield RowsSource(rows, address.name)
 
 
@@ -88,13 +84,8 @@ def splits_of(address: DataAddress) -> list[str]:
         DataError: It is not there, or cannot be read.
     """
     library = _library(address)
-    with _quiet(library):
-        try:
-            return _splits(library, _pinned(library, address))
-        except DataError:
-            raise
-        except Exception as error:
-            raise _error(library, address, error) from error
+    with _quiet(library), _explained(library, address):
+        return _splits(library, _pinned(library, address))
 
 
 def _library(address: DataAddress) -> Any:
@@ -175,6 +166,17 @@ def _unknown_split(address: DataAddress, there: Sequence[str]) -> DataError:
     return DataError(
         f"The data set {place} has no split {address.split!r}: its splits are {', '.join(there)}."
     )
+
+
+@contextmanager
+def _explained(library: Any, address: DataAddress) -> Iterator[None]:
+    """Raise what the library, the hub or a file raises as a sentence on the data set."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise _error(library, address, error) from error
 
 
 def _error(library: Any, address: DataAddress, error: Exception) -> DataError:
