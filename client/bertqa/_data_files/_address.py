@@ -39,6 +39,11 @@ class DataAddress:
         return Path(self.place)
 
     @property
+    def is_dataset(self) -> bool:
+        """Whether it is a data set of the hub or a directory, and not one file or stream."""
+        return not self.is_local or self.path.is_dir()
+
+    @property
     def description(self) -> str:
         """What to call it in messages."""
         return self._called(self.place)

@@ -117,7 +117,7 @@ def opened(
         DataError: It cannot be read.
     """
     path = address.path
-    if not address.is_local or path.is_dir():
+    if address.is_dataset:
         with open_dataset(address, splits) as rows:
             yield rows, Format(Kind.JSON)
     elif is_stream(path):

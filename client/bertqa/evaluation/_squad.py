@@ -146,8 +146,7 @@ def read_address(
             _require_columns(source.header, source.name)
         what = "SQuAD JSON" if written.kind is Kind.JSON and address.path.is_file() else ""
         dataset = _made(source.records(), source.name, what)
-    is_file = address.is_local and not address.path.is_dir()
-    return replace(dataset, name=address.name if is_file else source.name)
+    return replace(dataset, name=source.name if address.is_dataset else address.name)
 
 
 def parse_squad(document: Any, name: str) -> SquadDataset:
