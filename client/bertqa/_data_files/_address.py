@@ -59,6 +59,21 @@ class DataAddress:
         return f"{place}{revision}{f' ({parts})' if parts else ''}"
 
     @classmethod
+    def of(cls, given: str | Path, path: Path) -> DataAddress:
+        """Return the address that an argument stands for.
+
+        Args:
+            given: The argument: a str is an address as people type it, a Path is one to the letter.
+            path: The path that the argument would be.
+
+        Raises:
+            DataError: See `parse`.
+        """
+        if isinstance(given, str) and str(path) != STANDARD_STREAM:
+            return cls.parse(given)
+        return cls(str(path))
+
+    @classmethod
     def parse(cls, text: str, directory: Path = Path()) -> DataAddress:
         """Read an address as people type it.
 

@@ -127,9 +127,7 @@ def read_squad(path: str | Path, *, splits: Sequence[str] = EVALUATION_SPLITS) -
             question or context or the same id twice, or have more than 1 % of answers whose
             `answer_start` does not point at their text.
     """
-    file = path_of("path", path)
-    address = DataAddress.parse(path) if isinstance(path, str) else DataAddress(str(file))
-    return read_address(address, splits=splits)
+    return read_address(DataAddress.of(path, path_of("path", path)), splits=splits)
 
 
 def read_address(
