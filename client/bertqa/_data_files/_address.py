@@ -92,13 +92,13 @@ class DataAddress:
         whole = directory / Path(text).expanduser()
         if text == STANDARD_STREAM:
             return cls(text)
-        if exists(whole):
+        if _exists(whole):
             return cls(str(_with_data(whole)))
         head, _, tail = text.partition(":")
         parts = tail.rpartition("/")
         config, split = parts[0] or None, parts[2] or None
         inner = directory / Path(head).expanduser()
-        if tail and exists(inner):
+        if tail and _exists(inner):
             if not inner.is_dir():
                 raise DataError(f"{inner} is a file, and has no split {tail!r}: leave it out.")
             return cls(str(_with_data(inner)), None, config, split)
@@ -112,12 +112,8 @@ class DataAddress:
         return cls(name, revision or None, config, split, is_local=False)
 
 
-def exists(path: Path) -> bool:
-    """Return whether anything exists at a path, also a broken symbolic link.
-
-    Args:
-        path: The path.
-    """
+def _exists(path: Path) -> bool:
+    """Return whether anything exists at a path, also a broken symbolic link."""
     try:
         return path.is_symlink() or path.exists()
     except (OSError, ValueError):  # It is too long, or holds a NUL.

@@ -38,7 +38,7 @@ class Fields:
             DataError: It is not an object, or has no such key.
         """
         if not hasattr(holder, "keys"):
-            raise self.error(place, f"found {kind_of(holder)} where an object should be")
+            raise self.error(place, f"found {_kind_of(holder)} where an object should be")
         if key not in holder:
             found = names_of([str(each) for each in holder]) or "nothing"
             raise self.error(place, f"{key} is missing: found {found}")
@@ -48,14 +48,14 @@ class Fields:
         """Return a value that is a list; see `value`."""
         value = self.value(holder, key, place)
         if not isinstance(value, list):
-            raise self.error(place, f"{key} is {kind_of(value)} and should be a list")
+            raise self.error(place, f"{key} is {_kind_of(value)} and should be a list")
         return value
 
     def text(self, holder: Any, key: str, place: str) -> str:
         """Return a value that is text with something in it; see `value`."""
         value = self.value(holder, key, place)
         if not isinstance(value, str):
-            raise self.error(place, f"{key} is {kind_of(value)} and should be text")
+            raise self.error(place, f"{key} is {_kind_of(value)} and should be text")
         if not value.strip():
             raise self.error(place, f"{key} is empty")
         if not value.isascii():
@@ -129,12 +129,12 @@ def _questions(fields: Fields, article: Any, place: str) -> Iterator[Record]:
         for q, qa in enumerate(fields.list(paragraph, "qas", within)):
             at = f"{within}.qas[{q}]"
             if not isinstance(qa, dict):
-                raise fields.error(at, f"found {kind_of(qa)} where an object should be")
+                raise fields.error(at, f"found {_kind_of(qa)} where an object should be")
             title = {"title": article["title"]} if "title" in article else {}
             yield Record(at, {**title, **qa, "context": context})
 
 
-def kind_of(value: Any) -> str:
+def _kind_of(value: Any) -> str:
     """Return what kind of JSON a value is, for a message."""
     return "null" if value is None else _KINDS.get(type(value), "a number")
 
