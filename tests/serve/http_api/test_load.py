@@ -15,7 +15,8 @@ import pytest
 
 from bertqa.errors import ProtocolError
 from bertqa_serve.http_api import connections
-from tests.support.http_api import HUGGING_FACE, LOOPBACK, ONE, Held
+from tests.support.http_api import HUGGING_FACE, ONE, Held
+from tests.support.web import LOOPBACK
 
 BODY = json.dumps(HUGGING_FACE).encode()
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
