@@ -154,7 +154,7 @@ class HttpApiFlags:
             )
 
     def check(self, host: str) -> None:
-        """Check what can be checked before a server is started for the HTTP API.
+        """Check what `bert-qa serve` can check before it starts a server for the HTTP API.
 
         Args:
             host: The address to listen on, where none was named.
@@ -163,10 +163,17 @@ class HttpApiFlags:
             InvalidOptionError: A value is not valid.
             PortInUseError: Another process listens on the port.
         """
+        from bertqa_serve.errors import PortInUseError
         from bertqa_serve.http_api.connections import listener
 
         options = self.options({}, host)
-        listener(options.host, options.port).close()
+        try:
+            listener(options.host, options.port).close()
+        except PortInUseError as error:
+            raise PortInUseError(
+                f"{error} --http-port names it; --no-http-api leaves the HTTP API out.",
+                detail=error.detail,
+            ) from error
 
     def options(self, client: Mapping[str, Any], host: str = "127.0.0.1") -> HttpApiOptions:
         """Return the options of the HTTP API.

@@ -99,15 +99,21 @@ def test_several_processes_answer_count_together_and_drain(served: Served) -> No
 
 
 def test_a_port_that_is_taken_is_named(invoke: Invoke, served: Served) -> None:
+    repository = str(served.repository)
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = str(holder.getsockname()[1])
-        result = invoke("serve", "http-api", "--url", served.grpc_url, "--http-port", port)
-    assert result.status == 1
-    assert f"Port {port} on 127.0.0.1 cannot be used for the HTTP API" in " ".join(
-        result.err.split()
-    )
+        alone = invoke("serve", "http-api", "--url", served.grpc_url, "--http-port", port)
+        beside = invoke("serve", "--repository", repository, "--http-port", port)
+    for result in (alone, beside):
+        assert result.status == 1
+        assert f"Port {port} on 127.0.0.1 cannot be used for the HTTP API" in " ".join(
+            result.err.split()
+        )
+    # Only `serve` can leave it out.
+    assert "--no-http-api" not in alone.err
+    assert "--no-http-api" in beside.err
 
 
 @pytest.mark.parametrize(
