@@ -95,9 +95,14 @@ def http_api_beside(options: HttpApiOptions) -> Iterator[tuple[str, Callable[[],
     try:
         if not ready.poll(_START_SECONDS):
             raise ServerDiedError("The HTTP API did not start in time.")
-        with contextlib.suppress(EOFError):
+        try:
             ready.recv()
-        process.join(0 if process.is_alive() else _END_SECONDS)
+        except EOFError:
+            process.join(_END_SECONDS)
+            check()
+            raise ServerDiedError(
+                "The HTTP API ended before it could be asked; see its log above."
+            ) from None
         check()
         yield options.url, check
     finally:
