@@ -42,7 +42,12 @@ class HttpApiFlags:
     """
 
     http_host: Annotated[
-        str | None, _option("The address that the HTTP API listens on.", show_default=False)
+        str | None,
+        _option(
+            "The address that the HTTP API listens on; if left out, that of the server beside it, "
+            "or else 127.0.0.1.",
+            show_default=False,
+        ),
     ] = None
     http_port: Annotated[
         int | None,

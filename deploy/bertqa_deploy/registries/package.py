@@ -77,7 +77,7 @@ class Package:
     Attributes:
         name: The model's name.
         version: Its number.
-        manifest: The manifest of the IR, or of the ONNX where that is alone.
+        manifest: The manifest of the IR.
         files: The files, the largest last.
     """
 

@@ -68,7 +68,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (415, "The body is not JSON."),
         (422, "A field is wrong; there is a sentence for each."),
         (502, "The server of the model does not answer as it should."),
-        (503, "The model is loading, or too many questions wait; see `Retry-After`."),
+        (503, "The model is loading, or too many requests wait; see `Retry-After`."),
         (504, "The answer was not there in time."),
     )
 }

@@ -33,7 +33,7 @@ _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TRACE_STATE = re.compile(r"[\x20-\x7e]{1,512}")
 _JSON_TYPE = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 _METHODS = frozenset(("GET", "HEAD", "POST", "OPTIONS"))
-# What needs no token: probes, metrics, and pages that hold nothing themselves.
+# What needs no token beside the page: probes and metrics.
 _OPEN = frozenset(("/health/live", "/health/ready", "/metrics"))
 
 
@@ -55,7 +55,7 @@ class RequestFacts:
 
 
 class Gate:
-    """The outermost layer, as an ASGI application.
+    """The outermost layer but for CORS, as an ASGI application.
 
     A request whose client hangs up is cancelled.
 
