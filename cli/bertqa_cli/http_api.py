@@ -194,12 +194,8 @@ class HttpApiFlags:
 
         recording = None
         if self.record is not None:
-            texts = self.record_texts
             recording = Recording(
-                path=self.record.absolute(),
-                sample=self.record_share,
-                clear=texts,
-                contexts=texts,
+                path=self.record.absolute(), sample=self.record_share, texts=self.record_texts
             )
         token = self.api_token
         return HttpApiOptions(

@@ -348,9 +348,9 @@ def _recipe(
     from bertqa_build.recipe import load_recipe
     from bertqa_build.short_form import ShortForm, short_recipe
 
-    if path is not None or source is None:
-        assert path is not None
+    if path is not None:
         return load_recipe(path, changes)
+    assert source is not None
     form = ShortForm(source, tuple(data), evaluation, precision or "int8", method)
     recipe, chosen = short_recipe(form, changes)
     for sentence in chosen if is_first() else ():

@@ -77,7 +77,7 @@ def inspect(
     json: Json = False,
 ) -> None:
     """Show what changed in the graph from one version to another, or the layers of one."""
-    _check(before, after, layers=layers, sensitivity=sensitivity, report=report, data=data)
+    _check(before, after, sensitivity=sensitivity, report=report, data=data)
     from bertqa_build.inspection import inspect as inspect_version
 
     versions = Repository(repository)
@@ -85,7 +85,7 @@ def inspect(
         from bertqa_cli.layers import show_layers
 
         asked = None if data is None else (data, questions, work_dir)
-        show_layers(versions, before, asked if sensitivity else None, plot=plot, json=json)
+        show_layers(versions, before, asked, plot=plot, json=json)
         if netron:
             _open(versions, before)
         return
@@ -107,7 +107,6 @@ def _check(
     before: int,
     after: int | None,
     *,
-    layers: bool,
     sensitivity: bool,
     report: Path | None,
     data: str | None,

@@ -72,8 +72,8 @@ class ServerBackend:
             arguments["recorder"] = recorder = Recorder(
                 recording.path,
                 sample=recording.sample,
-                clear=recording.clear,
-                contexts=recording.contexts,
+                clear=recording.texts,
+                contexts=recording.texts,
             )
             self._opened.callback(recorder.close)
         self._client = await self._opened.enter_async_context(AsyncQAClient(**arguments))

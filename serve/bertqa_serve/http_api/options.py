@@ -20,12 +20,17 @@ ApiToken = str | Callable[[], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """Where answers are recorded, as evidence for the next switch; see `bertqa.Recorder`."""
+    """Where answers are recorded, as evidence for the next switch; see `bertqa.Recorder`.
+
+    Attributes:
+        path: The file.
+        sample: The share of questions that are recorded.
+        texts: Whether questions, contexts and answers are written as they are.
+    """
 
     path: Path
     sample: float = 1.0
-    clear: bool = False
-    contexts: bool = False
+    texts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
