@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import secrets
@@ -21,7 +20,7 @@ from bertqa_serve.http_api.admission import Admission
 from bertqa_serve.http_api.bodies import Bodies, HungUpError
 from bertqa_serve.http_api.metrics import Metrics
 from bertqa_serve.http_api.options import ApiToken
-from bertqa_serve.http_api.problems import Problem
+from bertqa_serve.http_api.problems import Problem, error_response
 
 logger = logging.getLogger(__name__)
 
@@ -111,12 +110,12 @@ class Gate:
         except HungUpError:
             status = status or _HUNG_UP
         except Problem as problem:
-            await _respond(problem, scope, send_with_id)
+            await error_response(problem)(scope, receive, send_with_id)
         except Exception as error:
             # Its message may quote a text: what is logged is where it was raised.
             logger.error("request %s failed: %s", facts.request_id, _place_of(error))
             if not status:
-                await _respond(failure(facts), scope, send_with_id)
+                await error_response(failure(facts))(scope, receive, send_with_id)
         finally:
             seconds = time.monotonic() - facts.began
             endpoint = getattr(scope.get("route"), "path", "other")
@@ -213,18 +212,6 @@ def _expire(limit: asyncio.Timeout, now: float) -> None:
 async def _until_hung_up(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _respond(problem: Problem, scope: Scope, send: Send) -> None:
-    body = json.dumps(problem.body, separators=(",", ":")).encode() + b"\n"
-    headers = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        **problem.headers,
-    }
-    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
 def _id_of(headers: Headers) -> str:
