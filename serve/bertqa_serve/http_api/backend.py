@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from bertqa import AsyncQAClient, Recorder
+from bertqa._defaults import TIMEOUT_SECONDS
 from bertqa.errors import BertQAError, VersionNotFoundError
 from bertqa.transport import AVAILABLE, AdminClient, Security, rest_address, served_versions
 from bertqa_serve.http_api.options import HttpApiOptions
@@ -104,7 +105,7 @@ class ServerBackend:
                 self.model,
                 metadata_url=self._arguments.get("metadata_url"),
                 security=self._security(),
-                timeout=self._options.timeout or 30.0,
+                timeout=self._options.timeout or TIMEOUT_SECONDS,
             )
         )
         split = await client.split()

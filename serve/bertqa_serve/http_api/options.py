@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bertqa._defaults import TIMEOUT_SECONDS
 from bertqa.artifact import MODEL_NAME
 from bertqa.errors import InvalidOptionError
 from bertqa.transport import is_loopback
@@ -87,7 +88,7 @@ class HttpApiOptions:
     @property
     def timeout(self) -> float | None:
         """Seconds that an answer may take at most; None sets no limit."""
-        seconds: float | None = self.client.get("timeout", 30.0)
+        seconds: float | None = self.client.get("timeout", TIMEOUT_SECONDS)
         return seconds
 
     @property
