@@ -11,6 +11,7 @@ from bertqa._defaults import TIMEOUT_SECONDS
 from bertqa.artifact import MODEL_NAME
 from bertqa.errors import InvalidOptionError
 from bertqa.transport import is_loopback
+from bertqa_serve.ports import reachable
 
 HTTP_PORT = 8080
 LOOPBACK = "127.0.0.1"
@@ -99,5 +100,4 @@ class HttpApiOptions:
     @property
     def url(self) -> str:
         """The address for a browser on this machine."""
-        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"http://{reachable(self.host)}:{self.port}"
