@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import secrets
@@ -108,7 +109,7 @@ class Gate:
             with continue_trace(headers):
                 await self._admit(scope, headers, receive, send_with_id)
         except HungUpError:
-            status = status or _HUNG_UP
+            pass  # Nobody is there to be answered.
         except Problem as problem:
             await error_response(problem)(scope, receive, send_with_id)
         except Exception as error:
@@ -117,11 +118,12 @@ class Gate:
             if not status:
                 await error_response(failure(facts))(scope, receive, send_with_id)
         finally:
+            status = status or _HUNG_UP
             seconds = time.monotonic() - facts.began
             endpoint = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.request(endpoint, method, status or _HUNG_UP, seconds)
-            _log(facts, endpoint, method, status or _HUNG_UP, seconds)
+            self._metrics.request(endpoint, method, status, seconds)
+            _log(facts, endpoint, method, status, seconds)
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         if self._is_local and not is_loopback(_host_of(headers)):
@@ -158,9 +160,14 @@ class Gate:
             return {"type": "http.disconnect"}
 
         limit = asyncio.timeout(None)
+
+        def expire(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # The answer is there.
+                limit.reschedule(loop.time())
+
         try:
             async with limit:
-                hung_up.add_done_callback(lambda _: _expire(limit, loop.time()))
+                hung_up.add_done_callback(expire)
                 await self._application(scope, receive_again, send)
         except TimeoutError:
             if not limit.expired():
@@ -199,14 +206,6 @@ def _place_of(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__qualname__}{place}"
-
-
-def _expire(limit: asyncio.Timeout, now: float) -> None:
-    if not limit.expired():
-        try:
-            limit.reschedule(now)
-        except RuntimeError:  # The answer is there.
-            return
 
 
 async def _until_hung_up(receive: Receive) -> None:
