@@ -202,5 +202,5 @@ def test_no_text_is_logged(api: httpx.Client, caplog: pytest.LogCaptureFixture) 
     assert CONTEXT not in caplog.text
 
 
-def test_a_message_that_is_no_unicode_is_sent_as_an_escape() -> None:
+def test_a_lone_surrogate_in_a_message_is_sent_as_an_escape() -> None:
     assert error_response(Problem(422, "\ud800é.")).body == b'{"error":"\\ud800\xc3\xa9."}\n'
