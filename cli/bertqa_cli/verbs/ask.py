@@ -51,7 +51,7 @@ def ask(
     questions: Annotated[
         str | None,
         data_option(
-            "Questions and contexts, '-' for standard input, or",
+            "Questions and contexts ('-' is standard input)",
             "--input",
             rich_help_panel=_FILES,
         ),

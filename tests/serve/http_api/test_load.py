@@ -51,8 +51,9 @@ def held() -> Iterator[Held]:
 def test_beyond_the_places_requests_are_refused_at_once() -> None:
     with Held(places=2) as held, ThreadPoolExecutor(2) as threads:
         held.hold()
-        waiting = [threads.submit(httpx.post, held.url, json=HUGGING_FACE, timeout=60)] * 1
-        waiting.append(threads.submit(httpx.post, held.url, json=HUGGING_FACE, timeout=60))
+        waiting = [
+            threads.submit(httpx.post, held.url, json=HUGGING_FACE, timeout=60) for _ in range(2)
+        ]
         until(lambda: len(held.requests.sent) == 2)
         refused = httpx.post(f"{held.url}/v1/answers", json=ONE, timeout=60)
         assert refused.status_code == 503
