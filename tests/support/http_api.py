@@ -62,7 +62,7 @@ class Held:
                 await super().open()
 
         self.backend = Backed([System("held", opened, None, 1)], "bert-qa")
-        self._serving = serving(HttpApiOptions(client={}, **settings), self.backend)
+        self._serving = serving(HttpApiOptions(**{"client": {}, **settings}), self.backend)
 
     @property
     def requests(self) -> HeldTransport:

@@ -155,7 +155,7 @@ def test_a_kept_connection_has_any_number_of_requests(
 @pytest.mark.thorough
 async def test_500_connections_at_once_are_all_answered() -> None:
     limits = httpx.Limits(max_connections=500)
-    with Held() as held:
+    with Held(client={"timeout": 120.0}) as held:
         held.hold()
         async with httpx.AsyncClient(base_url=held.url, limits=limits, timeout=120) as client:
             asking = [asyncio.create_task(client.post("/", json=HUGGING_FACE)) for _ in range(500)]
