@@ -174,7 +174,7 @@ class Asking:
         deadline = None if seconds is None else self.facts.began + seconds
         merged: AskOptions = {**self.wishes.options(), **options}
         try:
-            client, version = self.backend.client(merged.get("version"))
+            client, version = self.backend.client(merged.get("version"), merged.get("key"))
         except BertQAError as error:
             raise problem_of(error) from error
         merged["version"] = version
