@@ -50,7 +50,11 @@ def serve_http_api(
                 f"Pass --tracks or {option}, and not both: the file names the servers.",
                 status=Status.USAGE,
             )
+    from bertqa_serve.http_api import read_tracks
     from bertqa_serve.http_api import serve_http_api as serve
+
+    if tracks is not None:
+        read_tracks(tracks)
 
     traffic = "auto" if version is None else None
     client = {**connection.client_arguments(), "version": version, "traffic": traffic}
