@@ -52,7 +52,9 @@ def test_a_single_track_shows_how_to_add_another() -> None:
 
 def test_weights_that_nothing_follows_are_pointed_out() -> None:
     sentence = "Without a gateway (gateway.enabled) the weights do not split traffic"
-    values = {"tracks": {"next": {"version": 2, "weight": 0}}}
+    values: dict[str, Any] = {"tracks": {"next": {"version": 2, "weight": 0}}}
+    assert "the weights split what is asked over HTTP alone" in notes("pvc", values)
+    values["httpApi"] = {"enabled": False}
     assert sentence in notes("pvc", values)
     assert "answers-bert-qa reaches the track stable alone" in notes("pvc", values)
     assert sentence not in notes("tracks")
