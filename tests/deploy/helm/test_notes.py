@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from typing import Any
 
@@ -33,6 +34,28 @@ def test_the_lines_carry_the_names_of_the_release() -> None:
     assert "port-forward service/answers-bert-qa 9000 8000" in printed
     assert "--url grpc://localhost:9000" in printed
     assert "dns:///answers-bert-qa-headless.ml:9000" in printed
+
+
+def test_they_say_how_to_ask_over_http() -> None:
+    printed = notes("pvc")
+    assert "port-forward service/answers-bert-qa-http-api 8080" in printed
+    assert "Programs in the cluster ask http://answers-bert-qa-http-api.ml:8080." in printed
+    line = next(one for one in printed.splitlines() if one.strip().startswith("curl"))
+    words = shlex.split(line)
+    assert words[:2] == ["curl", "http://localhost:8080"]
+    assert "question" in json.loads(words[words.index("--data") + 1])["inputs"]
+    secured = notes("tracks", {"httpApi": {"token": {"secretName": "answers"}}})
+    assert '--header "Authorization: Bearer $TOKEN"' in secured
+    assert "The gateway leads to it at /, /v1 and /models of\nqa.example.com." in secured
+    assert "http-api" not in notes("pvc", {"httpApi": {"enabled": False}})
+    assert "curl ADDRESS" in notes("kserve")
+    assert "'s" in shlex.split(
+        next(
+            one
+            for one in notes("pvc", {"test": {"question": "What's it?"}}).splitlines()
+            if one.strip().startswith("curl")
+        )
+    )[-1].encode().decode("unicode-escape")
 
 
 def test_every_track_is_named_with_its_version_and_weight() -> None:
