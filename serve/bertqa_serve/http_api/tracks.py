@@ -99,6 +99,9 @@ def read_tracks(path: Path) -> Tracks:
     Args:
         path: JSON such as `{"tracks": [{"url": "grpc://a:9000", "version": 1, "weight": 100}]}`.
 
+    Returns:
+        What it holds.
+
     Raises:
         InvalidOptionError: It cannot be read, or something in it is wrong.
     """
