@@ -17,7 +17,7 @@ import pytest
 
 from bertqa_serve.engine.server import LocalServer
 from bertqa_serve.http_api import read_tracks
-from tests.deploy.helm.proxy import Proxy, running_proxy
+from tests.deploy.helm.proxy import Proxy, mount_secret, running_proxy
 from tests.support.chart import Manifest, Rendering, container, render
 from tests.support.http_api import HUGGING_FACE
 from tests.support.ports import free_port
@@ -177,6 +177,8 @@ def running(command: Sequence[str], directory: Path) -> Iterator[str]:
         "--http-port=8080": f"--http-port={port}",
         "/etc/bert-qa/": f"{directory}/",
         "/token/": f"{directory}/",
+        "/tls/": f"{directory}/tls/",
+        "=bert-qa.ml.svc": "=localhost",
     }
     words = list(command)
     for old, new in replaced.items():
@@ -205,8 +207,10 @@ def write_tracks(rendering: Rendering, proxy: Proxy, file: Path, *, rest: str = 
     tracks = followed(rendering)
     for track in tracks:
         scheme = track["url"].partition("://")[0]
-        track["url"] = f"{scheme}://{'/' if scheme == 'dns' else ''}localhost:{proxy.ports['grpc']}"
-        track["metadata_url"] = f"http://localhost:{proxy.ports[rest]}"
+        slash = "/" if scheme.startswith("dns") else ""
+        track["url"] = f"{scheme}://{slash}localhost:{proxy.ports['grpc']}"
+        secure = "s" if scheme == "dnss" else ""
+        track["metadata_url"] = f"http{secure}://localhost:{proxy.ports[rest]}"
     file.write_text(json.dumps({"tracks": tracks}), encoding="utf-8")
 
 
@@ -225,6 +229,21 @@ def test_its_command_answers_behind_the_proxy_with_a_token(
             assert answered.headers["x-model-version"] == "1"
             shown = httpx.get(f"{url}/v1/versions", headers=headers, timeout=60).json()
             assert shown["split"] == {"1": 100}
+
+
+def test_its_command_shows_its_certificate_to_servers_that_want_one(
+    engine: LocalServer, tmp_path: Path
+) -> None:
+    rendering = render("mutual-tls")
+    api = container(rendering.one("Deployment", NAME)["spec"]["template"]["spec"], "http-api")
+    with running_proxy("mutual-tls", engine, tmp_path) as proxy:
+        authority = proxy.authority.certificate.read_bytes()
+        mount_secret(tmp_path / "tls" / "server", {"ca.crt": authority})
+        mount_secret(tmp_path / "tls" / "client", proxy.authority.issue("client"))
+        write_tracks(rendering, proxy, tmp_path / "tracks.json")
+        with running([*api["command"], *api["args"]], tmp_path) as url:
+            answered = httpx.post(url, json=HUGGING_FACE, timeout=60)
+            assert answered.headers["x-model-version"] == "1"
 
 
 def test_under_kserve_its_command_answers_over_the_one_port_of_the_predictor(
