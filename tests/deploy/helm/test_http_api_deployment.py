@@ -187,17 +187,18 @@ def running(command: Sequence[str], directory: Path) -> Iterator[str]:
     with subprocess.Popen(words, env={**os.environ, "PATH": programs}) as process:
         url = f"http://127.0.0.1:{port}"
         try:
-            while not _is_ready(url):
-                assert process.poll() is None
+            with httpx.Client(base_url=url, timeout=10) as http:
+                while not _is_ready(http):
+                    assert process.poll() is None
             yield url
         finally:
             process.send_signal(signal.SIGTERM)
     assert process.returncode == 0
 
 
-def _is_ready(url: str) -> bool:
+def _is_ready(http: httpx.Client) -> bool:
     try:
-        return httpx.get(f"{url}/health/ready", timeout=10).status_code == 200
+        return http.get("/health/ready").status_code == 200
     except httpx.TransportError:
         return False
 
@@ -231,6 +232,7 @@ def test_its_command_answers_behind_the_proxy_with_a_token(
             assert shown["split"] == {"1": 100}
 
 
+@pytest.mark.thorough
 def test_its_command_shows_its_certificate_to_servers_that_want_one(
     engine: LocalServer, tmp_path: Path
 ) -> None:
@@ -246,6 +248,7 @@ def test_its_command_shows_its_certificate_to_servers_that_want_one(
             assert answered.headers["x-model-version"] == "1"
 
 
+@pytest.mark.thorough
 def test_under_kserve_its_command_answers_over_the_one_port_of_the_predictor(
     engine: LocalServer, tmp_path: Path
 ) -> None:
