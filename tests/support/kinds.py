@@ -40,10 +40,16 @@ FIXTURES = {
     "release": "e2e",
 }
 
-# A test that takes one of these, directly or not, or is in one of these folders, is left to
-# `make test-thorough`. Builds take long, and what they are made with takes seconds to import.
+# A test that takes one of these, directly or not, or is at one of these paths, is left to
+# `make test-thorough`. Builds take long, and what they are made with takes seconds to import; each
+# rollout on a cluster runs helm many times.
 THOROUGH_FIXTURES = ("demo_build",)
-THOROUGH_FOLDERS = ("build",)
+THOROUGH_PATHS = (
+    "build",
+    "deploy/cluster/test_ends.py",
+    "deploy/cluster/test_kills.py",
+    "deploy/cluster/test_target.py",
+)
 
 
 def kind_of(path: PurePath, fixtures: Iterable[str]) -> str:
@@ -72,7 +78,8 @@ def is_thorough(path: PurePath, fixtures: Iterable[str]) -> bool:
         path: The test's file, relative to `tests/`.
         fixtures: The names of all fixtures that it takes, directly or not.
     """
-    return path.parts[0] in THOROUGH_FOLDERS or not set(THOROUGH_FIXTURES).isdisjoint(fixtures)
+    is_there = any(path.is_relative_to(each) for each in THOROUGH_PATHS)
+    return is_there or not set(THOROUGH_FIXTURES).isdisjoint(fixtures)
 
 
 def rank(kind: str) -> int:

@@ -30,6 +30,7 @@ def test_folder_and_fixtures_decide(path: str, fixtures: tuple[str, ...], kind: 
 def test_builds_and_what_needs_one_are_thorough() -> None:
     assert is_thorough(PurePath("build/test_recipe.py"), ())
     assert is_thorough(PurePath("cli/verbs/test_evaluate.py"), ("demo_build",))
+    assert is_thorough(PurePath("deploy/cluster/test_target.py"), ())
     assert not is_thorough(PurePath("client/client/test_client.py"), ("engine",))
 
 
