@@ -7,12 +7,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bertqa.evaluation import SquadDataset
-from bertqa_build.data import Labels, TrainingWindows
+from bertqa_build.data import Labels
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.stages import calibration_windows, stage_windows
 
 _NAMED = 3
+_PURPOSES = {
+    "finetune": "Fine-tune",
+    "quantization": "Calibrate",
+    "qat": "Train in INT8",
+    "pruning": "Distil",
+}
+"""What a recipe's sections read questions for, in the order of a build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +79,17 @@ def parts_of(recipe: Recipe, data: RecipeData, tokenizer_json: str) -> list[Part
     Raises:
         DataError: The data cannot be used.
     """
-    parts = []
-    if recipe.finetune is not None:
-        parts.append(
-            _part("Fine-tune", stage_windows(recipe, data, tokenizer_json, recipe.finetune))
-        )
+    windows = {
+        name: stage_windows(recipe, data, tokenizer_json, settings)
+        for name, settings in recipe.trainings.items()
+    }
     if recipe.makes_int8:
-        parts.append(_part("Calibrate", calibration_windows(recipe, data, tokenizer_json)))
-        if recipe.qat is not None:
-            windows = stage_windows(recipe, data, tokenizer_json, recipe.qat)
-            parts.append(_part("Train in INT8", windows))
+        windows["quantization"] = calibration_windows(recipe, data, tokenizer_json)
+    parts = [
+        Part(purpose, windows[name].labels, len(windows[name]))
+        for name, purpose in _PURPOSES.items()
+        if name in windows
+    ]
     return [*parts, Part("Evaluate", _labels(data.evaluation), 0)]
 
 
@@ -97,10 +105,6 @@ def sentences_of(data: RecipeData, parts: list[Part]) -> Iterator[str]:
     yield from (each.rstrip(".") for each in data.warnings)
     if data.overlap.sentence:
         yield data.overlap.sentence.rstrip(".")
-
-
-def _part(purpose: str, windows: TrainingWindows) -> Part:
-    return Part(purpose, windows.labels, len(windows))
 
 
 def _labels(dataset: SquadDataset) -> Labels:

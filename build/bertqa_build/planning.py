@@ -255,8 +255,7 @@ def _evaluated_windows(look: Look) -> int:
 def _probe(look: Look) -> Speed:
     """Time the model on windows of the usual length, within `PROBE_SECONDS`."""
     recipe, tokenizer_json = look.recipe, look.checkpoint.tokenizer_json
-    pruning = recipe.pruning if recipe.pruning and recipe.pruning.epochs else None
-    training = recipe.finetune or pruning or (recipe.qat if recipe.makes_int8 else None)
+    training = next(iter(recipe.trainings.values()), None)
     tokens, batch = recipe.model.max_seq_len, 1
     windows: TrainingWindows | None = None
     if training is not None:
@@ -313,7 +312,7 @@ def _memory(look: Look, size: int) -> int:
     """Return about how much memory a build takes: what it took until now, and its copies."""
     recipe = look.recipe
     copies = 3 + (2 if recipe.makes_int8 else 0)
-    if recipe.finetune or recipe.pruning or (recipe.makes_int8 and recipe.qat):
+    if recipe.trainings or recipe.pruning:
         copies += 3  # gradients and AdamW's two moments
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return peak + copies * size

@@ -91,9 +91,8 @@ class RecipeData:
     def overlap(self) -> Overlap:
         """What the evaluation and what is learnt from have in common."""
         recipe = self.recipe
-        is_trained = recipe.finetune or (recipe.makes_int8 and recipe.qat)
         sources = [
-            *(recipe.data.train if is_trained else ()),
+            *(recipe.data.train if recipe.trainings else ()),
             *(recipe.calibration if recipe.makes_int8 else ()),
         ]
         return Overlap.between(self.evaluation, self.questions(sources))

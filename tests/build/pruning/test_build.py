@@ -167,6 +167,7 @@ def test_a_dry_run_says_what_would_be_pruned(copy: Path, inputs: Path, tmp_path:
     steps = [each.what.split(" ")[0] for each in fresh.steps]
     assert steps.count("Prune") == steps.count("Distil") == 3
     assert steps.count("Export") == 6
+    assert [each.purpose for each in fresh.parts] == ["Calibrate", "Distil", "Evaluate"]
     assert fresh.pruning is not None
     assert fresh.pruning.to_dict()["most"] > 1
 
