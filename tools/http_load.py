@@ -13,10 +13,8 @@ import asyncio
 import json
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,18 +25,6 @@ from bertqa_serve.http_api import HttpApiOptions, http_api_beside
 
 Pair = tuple[str, str]
 SHARE_FROM, ADDED_BELOW_MS = 0.95, 1.0
-
-
-@dataclass(slots=True)
-class Series:
-    """What a way of asking came to in each round."""
-
-    rates: list[float] = field(default_factory=list)
-
-    @property
-    def rate(self) -> float:
-        """Questions per second, the median of the rounds."""
-        return statistics.median(self.rates)
 
 
 class Connection:
@@ -147,7 +133,7 @@ async def measure(
         shown = [{"question": question, "context": context} for question, context in pairs]
         return await opened[0].post("/v1/answers", json.dumps({"pairs": shown}).encode())
 
-    ways = {name: Series() for name in ("answer", "POST", "answer_many", "POST of a list")}
+    ways: dict[str, list[float]] = defaultdict(list)
     latencies: dict[str, list[float]] = {"answer": [], "POST": []}
     for warm in (True, *[False] * rounds):
         rates = {
@@ -159,17 +145,18 @@ async def measure(
         if warm:
             continue
         for name, rate in rates.items():
-            ways[name].rates.append(rate)
+            ways[name].append(rate)
         for pair in pairs[:100]:
             latencies["answer"].append(await seconds_of(direct(pair)))
             latencies["POST"].append(await seconds_of(over(opened[0])(pair)))
     for each in opened:
         each.close()
+    medians = {name: statistics.median(each) for name, each in ways.items()}
     alone, posted = (1000 * statistics.median(each) for each in latencies.values())
     return {
-        "questions_per_second": {name: round(each.rate, 1) for name, each in ways.items()},
-        "share": round(ways["POST"].rate / ways["answer"].rate, 3),
-        "share_of_list": round(ways["POST of a list"].rate / ways["answer_many"].rate, 3),
+        "questions_per_second": {name: round(each, 1) for name, each in medians.items()},
+        "share": round(medians["POST"] / medians["answer"], 3),
+        "share_of_list": round(medians["POST of a list"] / medians["answer_many"], 3),
         "share_wanted": SHARE_FROM,
         "median_ms": {"answer": round(alone, 3), "POST": round(posted, 3)},
         "added_ms": round(posted - alone, 3),
@@ -191,12 +178,10 @@ async def run(options: argparse.Namespace, url: str) -> dict[str, Any]:
         The figures by name.
     """
     pairs = [(each.question, each.context) for each in read_squad(options.data)]
-    pairs = list(islice(pairs, options.questions))
-    async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(
-            AsyncQAClient(options.url, metadata_url=options.metadata_url)
+    async with AsyncQAClient(options.url, metadata_url=options.metadata_url) as client:
+        return await measure(
+            client, url, pairs[: options.questions], options.rounds, options.connections
         )
-        return await measure(client, url, pairs, options.rounds, options.connections)
 
 
 def main() -> None:

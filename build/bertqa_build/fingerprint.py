@@ -41,7 +41,7 @@ def read_data(data: RecipeData) -> DataDigests:
         The digest of each source, and that of the questions to evaluate on.
 
     Raises:
-        DataError: A source cannot be had, or is not a set of questions.
+        DataError: A source cannot be loaded, or is not a set of questions.
     """
     recipe = data.recipe
     sources = recipe.data.train + (recipe.calibration if recipe.makes_int8 else [])

@@ -163,7 +163,7 @@ def _data(form: ShortForm, learns: bool, chosen: list[str]) -> dict[str, Any]:
 def _split_to_evaluate_on(form: ShortForm) -> str | None:
     """Return the split for evaluation of the one data set that was named without a split."""
     address = DataAddress.parse(form.data[0], form.directory)
-    if len(form.data) > 1 or address.split or (address.is_local and not address.path.is_dir()):
+    if len(form.data) > 1 or address.split or not address.is_dataset:
         return None
     there = splits_of(address)
     found = next((each for each in EVALUATION_SPLITS if each in there and "train" in there), None)

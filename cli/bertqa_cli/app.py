@@ -78,7 +78,11 @@ app = typer.Typer(
 app.command(cls=build.BuildVerb)(build.build)
 for verb in (init, ask, evaluate, compare, publish, pull, switch, inspect):
     app.command(cls=Verb)(getattr(verb, verb.__name__.rpartition(".")[2]))
-servers = typer.Typer(cls=serve.ServeGroup, invoke_without_command=True)
+servers = typer.Typer(
+    cls=serve.ServeGroup,
+    invoke_without_command=True,
+    subcommand_metavar="[http-api] [-- OPTIONS OF OVMS]",
+)
 servers.callback()(serve.serve)
 servers.command("http-api", cls=Verb)(serve_http_api.serve_http_api)
 app.add_typer(servers, name="serve")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from bertqa import AsyncQAClient, QAClient
 from bertqa.evaluation import System
@@ -13,6 +14,8 @@ from bertqa_cli.options import ConnectionOptions
 
 if TYPE_CHECKING:
     from bertqa_serve.http_api import System as Side
+
+Client = TypeVar("Client", QAClient, AsyncQAClient)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,21 +42,16 @@ class Chosen:
         Args:
             stack: Closes the client.
         """
-        opened = QAClient.local(self.where) if isinstance(self.where, Path) else None
-        client = opened or QAClient(**self._arguments())
-        return System(self.name, stack.enter_context(client), self.version, self.size)
+        client = stack.enter_context(self._opened(QAClient))
+        return System(self.name, client, self.version, self.size)
 
     def side(self) -> Side:
         """Return it for the page that asks several side by side."""
         from bertqa_serve.http_api import System as Side
 
-        def opened() -> AsyncQAClient:
-            if isinstance(self.where, Path):
-                return AsyncQAClient.local(self.where)
-            return AsyncQAClient(**self._arguments())
+        return Side(self.name, partial(self._opened, AsyncQAClient), self.version, self.number)
 
-        return Side(self.name, opened, self.version, self.number)
-
-    def _arguments(self) -> dict[str, Any]:
-        assert isinstance(self.where, ConnectionOptions)
-        return self.where.client_arguments()
+    def _opened(self, kind: type[Client]) -> Client:
+        if isinstance(self.where, Path):
+            return kind.local(self.where)
+        return kind(**self.where.client_arguments())

@@ -42,7 +42,12 @@ class HttpApiFlags:
     """
 
     http_host: Annotated[
-        str | None, _option("The address that the HTTP API listens on.", show_default=False)
+        str | None,
+        _option(
+            "The address that the HTTP API listens on; if left out, that of the server beside it, "
+            "or else 127.0.0.1.",
+            show_default=False,
+        ),
     ] = None
     http_port: Annotated[
         int | None,
@@ -154,7 +159,7 @@ class HttpApiFlags:
             )
 
     def check(self, host: str) -> None:
-        """Check what can be checked before a server is started for the HTTP API.
+        """Check what `bert-qa serve` can check before it starts a server for the HTTP API.
 
         Args:
             host: The address to listen on, where none was named.
@@ -163,10 +168,17 @@ class HttpApiFlags:
             InvalidOptionError: A value is not valid.
             PortInUseError: Another process listens on the port.
         """
+        from bertqa_serve.errors import PortInUseError
         from bertqa_serve.http_api.connections import listener
 
         options = self.options({}, host)
-        listener(options.host, options.port).close()
+        try:
+            listener(options.host, options.port).close()
+        except PortInUseError as error:
+            raise PortInUseError(
+                f"{error} --http-port names it; --no-http-api leaves the HTTP API out.",
+                detail=error.detail,
+            ) from error
 
     def options(self, client: Mapping[str, Any], host: str = "127.0.0.1") -> HttpApiOptions:
         """Return the options of the HTTP API.
@@ -182,12 +194,8 @@ class HttpApiFlags:
 
         recording = None
         if self.record is not None:
-            texts = self.record_texts
             recording = Recording(
-                path=self.record.absolute(),
-                sample=self.record_share,
-                clear=texts,
-                contexts=texts,
+                path=self.record.absolute(), sample=self.record_share, texts=self.record_texts
             )
         token = self.api_token
         return HttpApiOptions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,8 +76,7 @@ def _show(found: Inspection, costs: Sensitivity | None) -> None:
             executed.add_row(kind, precision, str(count))
     print_table(executed)
 
-    reasons = dict.fromkeys(product.reason for product in found.products if product.reason)
-    notes = {reason: f"({number})" for number, reason in enumerate(reasons, start=1)}
+    notes = numbered_reasons(found.products)
     table = Table("matrix product", "runs in", "activations")
     for column in table.columns:
         column.overflow = "fold"
@@ -89,10 +89,9 @@ def _show(found: Inspection, costs: Sensitivity | None) -> None:
     print_table(table)
     for reason, note in notes.items():
         stdout.print(f"{note} {escape(reason)}")
-    int8 = sum(product.int8 for product in found.products)
     stdout.print(
-        f"[bold]Version {found.version} ({escape(found.manifest.precision)}):[/] {int8} of "
-        f"{len(found.products)} matrix products in INT8."
+        f"[bold]Version {found.version} ({escape(found.manifest.precision)}):[/] "
+        f"{in_int8(found.products)}."
     )
     if costs is not None:
         _show_costs(costs)
@@ -120,6 +119,26 @@ def _show_costs(costs: Sensitivity) -> None:
             f"Of {partly} layers the activations alone were left in floating point, and the "
             "weights stayed in INT8: the build's --work-dir does not have them as they were."
         )
+
+
+def numbered_reasons(products: Iterable[Product]) -> dict[str, str]:
+    """Return a mark for each reason why products do not run in INT8, such as `(1)`.
+
+    Args:
+        products: The matrix products.
+    """
+    reasons = dict.fromkeys(product.reason for product in products if not product.int8)
+    return {reason: f"({number})" for number, reason in enumerate(reasons, start=1)}
+
+
+def in_int8(products: Collection[Product]) -> str:
+    """Return how many products run in INT8, in words.
+
+    Args:
+        products: The matrix products.
+    """
+    int8 = sum(product.int8 for product in products)
+    return f"{int8} of {len(products)} matrix products in INT8"
 
 
 def _ranges(product: Product) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bertqa_cli.console import print_table, stdout
 from bertqa_cli.formatting import human_size
-from bertqa_cli.verbs.bench_latency_table import show_description
+from bertqa_cli.latency import show_description
 
 if TYPE_CHECKING:
     from bertqa_build.planning import Plan

@@ -34,6 +34,7 @@ from bertqa.errors import (
     RequestTooLargeError,
     ServerOverloadedError,
     ServerUnreachableError,
+    TextTooLongError,
     TokenizerError,
     VersionNotFoundError,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "ServerOverloadedError",
     "ServerUnreachableError",
     "SquadDecoder",
+    "TextTooLongError",
     "TokenizerError",
     "VersionNotFoundError",
     "__version__",

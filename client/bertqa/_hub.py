@@ -19,7 +19,8 @@ _REFUSALS = {
     "in with `hf auth login`",
     "RevisionNotFoundError": "the hub has no such revision of it",
     "DisabledRepoError": "the hub has disabled it",
-    "OfflineModeIsEnabled": "HF_HUB_OFFLINE forbids to ask the hub, and no copy of it is here",
+    "OfflineModeIsEnabled": "HF_HUB_OFFLINE is set, so the hub is not asked, and its cache on "
+    "this machine has no copy",
 }
 _UNREACHABLE = "the Hugging Face hub cannot be reached, and no copy of it is here"
 

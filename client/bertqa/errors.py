@@ -70,6 +70,10 @@ class DeadlineExceededError(BertQAError):
     """No answer came within the timeout."""
 
 
+class TextTooLongError(DeadlineExceededError):
+    """The client's own work on a question and its context took longer than the timeout."""
+
+
 class AccessDeniedError(BertQAError):
     """The server requires authentication, or denies access."""
 

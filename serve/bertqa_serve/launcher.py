@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 import threading
 import time
@@ -39,10 +38,10 @@ from bertqa_serve.command import (
 )
 from bertqa_serve.errors import ServeError, ServerDiedError
 from bertqa_serve.options import ServeOptions
-from bertqa_serve.ports import require_free, wait_until_released
+from bertqa_serve.ports import reachable, require_free, wait_until_released
 from bertqa_serve.selection import choose_engine
+from bertqa_serve.signals import ending_by
 
-_LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _LOOK_SECONDS = 0.1
 _ANSWER_SECONDS = 5.0
 _WARM_UP_SECONDS = 300.0
@@ -135,7 +134,7 @@ def serve(
         stop.set()
 
     with (
-        _signals(request_stop),
+        ending_by(request_stop),
         running(options, log=log, on_progress=on_progress, stop=stop) as server,
     ):
         if stop.is_set():
@@ -193,8 +192,7 @@ def running(
     reader = threading.Thread(target=_forward_log, args=(process, log, log_tail), daemon=True)
     reader.start()
     try:
-        host = _LOOPBACK_OF.get(options.host, options.host)
-        host = f"[{host}]" if ":" in host else host
+        host = reachable(options.host)
         rest_url = f"http://{host}:{options.rest_port}"
         server = Running(engine, f"{host}:{options.port}", rest_url, process, log_tail)
         _wait_until_ready(server, options, stop)
@@ -344,14 +342,3 @@ def _terminate(process: subprocess.Popen[str], log: Log) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-@contextmanager
-def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

@@ -13,6 +13,7 @@ from bertqa_serve.errors import PortInUseError
 
 _PAIRS_TRIED = 100
 _LOOPBACK = "127.0.0.1"
+_LOOPBACK_OF = {"0.0.0.0": _LOOPBACK, "::": "::1"}
 # Such a connection is held for a minute after the server ended, and for another after its client
 # closed it.
 _LINGER_SECONDS = 125.0
@@ -35,6 +36,16 @@ def free_ports() -> tuple[int, int]:
         f"None of the ports {GRPC_PORT} to {GRPC_PORT + above} is free together with the one "
         f"{GRPC_PORT - REST_PORT} below it: end one of the servers that use them."
     )
+
+
+def reachable(host: str) -> str:
+    """Return the host at which this machine reaches what listens on an address, as in a URL.
+
+    Args:
+        host: The address.
+    """
+    host = _LOOPBACK_OF.get(host, host)
+    return f"[{host}]" if ":" in host else host
 
 
 def require_free(host: str, port: int) -> None:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -16,6 +21,35 @@ from tests.support.engines import Served, toy_server
 
 CONTEXT = "Rouen is the capital of Normandy. The Normans came there in the 10th century."
 QUESTION = "What is the capital of Normandy?"
+
+
+@contextmanager
+def serving(
+    *arguments: str, seconds: float, **variables: str
+) -> Iterator[tuple[dict[str, Any], subprocess.Popen[bytes]]]:
+    """Run `bert-qa serve` until it says that it can be asked, and end it as a user would.
+
+    What it says is yielded with its process, which has `seconds` to end.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-m", "bertqa_cli.main", "serve", *arguments, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **variables},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        printed = b""
+        while not printed.rstrip().endswith(b"}"):
+            line = process.stdout.readline()
+            assert line, process.stderr.read().decode()
+            printed += line
+        try:
+            yield json.loads(printed), process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=seconds)
+    assert process.returncode == 0
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
-
-import uvicorn
 
 from bertqa import AsyncQAClient
 from bertqa.qa import QATokenizer
@@ -21,8 +17,8 @@ from bertqa_serve.http_api.server import uvicorn_config
 from tests.support.engines import Served
 from tests.support.held import HeldTransport
 from tests.support.models import model_info, tokenizer_json
+from tests.support.web import LOOPBACK, running
 
-LOOPBACK = "127.0.0.1"
 CONTEXT = "The bridge over the river was designed by Anna Berg, and opened in 1932."
 QUESTION = "When was the bridge opened?"
 ONE = {"question": QUESTION, "context": CONTEXT}
@@ -35,17 +31,8 @@ def serving(options: HttpApiOptions, backend: Backend | None = None) -> Iterator
     opened = listener(LOOPBACK, 0)
     options = replace(options, drain_seconds=2)
     config = uvicorn_config(partial(create_app, options, backend), options)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([opened],))
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.005)
-    try:
+    with running(config, [opened]):
         yield f"http://{LOOPBACK}:{opened.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def options_for(served: Served, **settings: Any) -> HttpApiOptions:
@@ -75,7 +62,7 @@ class Held:
                 await super().open()
 
         self.backend = Backed([System("held", opened, None, 1)], "bert-qa")
-        self._serving = serving(HttpApiOptions(client={}, **settings), self.backend)
+        self._serving = serving(HttpApiOptions(**{"client": {}, **settings}), self.backend)
 
     @property
     def requests(self) -> HeldTransport:

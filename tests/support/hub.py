@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.support.json_server import JsonHandler, answering, git_blob
 
 TOKEN = "hf_of_the_tests"
 _LFS_FROM = 100_000
@@ -62,16 +62,10 @@ class _Error(Exception):
         self.status, self.code = status, code
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(JsonHandler):
     hub: Hub
 
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def _serve(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        self.body = self.rfile.read(length)
+    def serve(self) -> None:
         path = unquote(urlsplit(self.path).path)
         try:
             status = self.hub.before(self.command, path)
@@ -80,22 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise _Error(status)
             self._route(path)
         except _Error as error:
-            self._answer(b"{}", error.status, {"X-Error-Code": error.code} if error.code else {})
-
-    do_GET = do_HEAD = do_POST = do_PUT = _serve  # noqa: N815
-
-    def _answer(
-        self, content: bytes, status: int = 200, headers: Mapping[str, str] | None = None
-    ) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    def _json(self, value: object, status: int = 200) -> None:
-        self._answer(json.dumps(value).encode(), status, {"Content-Type": "application/json"})
+            self.answer(b"{}", error.status, {"X-Error-Code": error.code} if error.code else {})
 
     @property
     def _may_write(self) -> bool:
@@ -125,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._require_writer()
             self._create(json.loads(self.body))
         elif path == "/api/validate-yaml":
-            self._json({"errors": [], "warnings": []})
+            self.answer_json({"errors": [], "warnings": []})
         elif parts[0] == "lfs":
             self._require_stored(parts[1])
         elif path.endswith(".git/info/lfs/objects/batch"):
@@ -142,11 +121,11 @@ class _Handler(BaseHTTPRequestHandler):
         name = f"{wanted['organization']}/{wanted['name']}"
         answer = {"url": f"{self.hub.url}/{name}"}
         if name in self.hub.models:
-            self._json(answer, 409)
+            self.answer_json(answer, 409)
             return
         made = self.hub.models[name] = HubModel(wanted.get("visibility") == "private")
         made.commit("main", {".gitattributes": b"*.bin filter=lfs\n"})
-        self._json(answer)
+        self.answer_json(answer)
 
     def _api(self, name: str, verb: str, rest: list[str]) -> None:
         revision = "/".join(rest) or "main"
@@ -154,11 +133,11 @@ class _Handler(BaseHTTPRequestHandler):
             sha, files = self._files(name, revision)
             siblings = [{"rfilename": path} for path in files]
             private = self._model(name).private
-            self._json({"id": name, "sha": sha, "private": private, "siblings": siblings})
+            self.answer_json({"id": name, "sha": sha, "private": private, "siblings": siblings})
         elif verb == "paths-info":
             _, files = self._files(name, revision)
             wanted = parse_qs(self.body.decode())["paths"]
-            self._json([_described(path, files[path]) for path in wanted if path in files])
+            self.answer_json([_described(path, files[path]) for path in wanted if path in files])
         else:
             self._require_writer()
             model = self._model(name)
@@ -166,10 +145,10 @@ class _Handler(BaseHTTPRequestHandler):
                 if revision in model.branches:
                     raise _Error(409)
                 model.commit(revision, self.hub.files(name))
-                self._json({})
+                self.answer_json({})
             elif verb == "preupload":
                 listed = json.loads(self.body)["files"]
-                self._json({"files": [_mode(file) for file in listed]})
+                self.answer_json({"files": [_mode(file) for file in listed]})
             elif verb == "commit":
                 self._commit(name, model, revision)
 
@@ -180,13 +159,13 @@ class _Handler(BaseHTTPRequestHandler):
             if each["oid"] not in self.hub.stored:
                 entry["actions"] = {"upload": {"href": f"{self.hub.url}/lfs/{each['oid']}"}}
             objects.append(entry)
-        self._json({"transfer": "basic", "objects": objects})
+        self.answer_json({"transfer": "basic", "objects": objects})
 
     def _require_stored(self, oid: str) -> None:
         if hashlib.sha256(self.body).hexdigest() != oid:
             raise _Error(400)
         self.hub.stored[oid] = self.body
-        self._json({})
+        self.answer_json({})
 
     def _commit(self, name: str, model: HubModel, branch: str) -> None:
         files = dict(self.hub.files(name, branch))
@@ -203,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
                 del files[value["path"]]
         sha = model.commit(branch, files)
         url = f"{self.hub.url}/{name}/commit/{sha}"
-        self._json({"commitUrl": url, "commitOid": sha})
+        self.answer_json({"commitUrl": url, "commitOid": sha})
 
     def _resolve(self, name: str, revision: str, path: str) -> None:
         sha, files = self._files(name, revision)
@@ -211,12 +190,16 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Error(404, "EntryNotFound")
         described = _described(path, files[path])
         digest = described["lfs"]["oid"] if "lfs" in described else described["oid"]
-        self._answer(files[path], 200, {"X-Repo-Commit": sha, "ETag": f'"{digest}"'})
+        self.answer(files[path], 200, {"X-Repo-Commit": sha, "ETag": f'"{digest}"'})
 
 
 def _described(path: str, content: bytes) -> dict[str, Any]:
-    blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    described: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": blob}
+    described: dict[str, Any] = {
+        "type": "file",
+        "path": path,
+        "size": len(content),
+        "oid": git_blob(content),
+    }
     if len(content) >= _LFS_FROM:
         digest = hashlib.sha256(content).hexdigest()
         described["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 130}
@@ -233,14 +216,5 @@ def running_hub() -> Iterator[Hub]:
     """Run an empty hub."""
     hub = Hub()
     handler = type("Handler", (_Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with answering(handler) as hub.url:
         yield hub
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -24,8 +25,15 @@ def serving_application(application: Any, port: int, **settings: Any) -> Iterato
         timeout_graceful_shutdown=1,  # Clients may keep their connections open.
         **settings,
     )
+    with running(config):
+        yield
+
+
+@contextmanager
+def running(config: uvicorn.Config, sockets: list[socket.socket] | None = None) -> Iterator[None]:
+    """Run a server inside the block, on sockets that listen already where there are some."""
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
+    thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     while not server.started:
         assert thread.is_alive()

@@ -51,7 +51,7 @@ def ask(
     questions: Annotated[
         str | None,
         data_option(
-            "Questions and contexts, '-' for standard input, or",
+            "Questions and contexts ('-' is standard input)",
             "--input",
             rich_help_panel=_FILES,
         ),
@@ -176,7 +176,8 @@ def _ask_one(
 def _show_report(report: BatchReport, output: Path, console: Console) -> None:
     resumed = f", {report.resumed} of them by an earlier run" if report.resumed else ""
     where = "" if str(output) == STANDARD_STREAM else f" in {escape(str(output))}"
-    console.print(f"{report.answered} questions answered{where}{resumed}.")
+    questions = "question" if report.answered == 1 else "questions"
+    console.print(f"{report.answered} {questions} answered{where}{resumed}.")
     if report.failed:
         console.print(f"Bad rows: {report.failed}; their column 'error' says why.")
 

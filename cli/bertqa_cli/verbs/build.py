@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -218,16 +219,18 @@ def build(
             from bertqa_build.pipeline import plan as plan_build
             from bertqa_build.pruning.pareto import family_of_version
         loaded = _recipe(recipe, source, data or [], eval_data, method, precision, changes)
+        build_loaded = partial(
+            build_versions,
+            loaded,
+            place,
+            work_dir,
+            model=model,
+            force=force,
+            allow_leakage=allow_leakage,
+            strict=strict,
+        )
         if not is_first():
-            build_versions(
-                loaded,
-                place,
-                work_dir,
-                model=model,
-                force=force,
-                allow_leakage=allow_leakage,
-                strict=strict,
-            )
+            build_loaded()
             return
     except (RecipeError, StoppedElsewhereError) as error:
         if is_first():
@@ -250,16 +253,7 @@ def build(
             show_plan(found, str(repository), model)
         return
     with resumable(), stages() as show:
-        result = build_versions(
-            loaded,
-            place,
-            work_dir,
-            model=model,
-            force=force,
-            allow_leakage=allow_leakage,
-            strict=strict,
-            on_progress=show,
-        )
+        result = build_loaded(on_progress=show)
     compared = None
     if check_reproducible is not None:
         from bertqa_build.reproducibility import check_reproducible as check
@@ -348,9 +342,9 @@ def _recipe(
     from bertqa_build.recipe import load_recipe
     from bertqa_build.short_form import ShortForm, short_recipe
 
-    if path is not None or source is None:
-        assert path is not None
+    if path is not None:
         return load_recipe(path, changes)
+    assert source is not None
     form = ShortForm(source, tuple(data), evaluation, precision or "int8", method)
     recipe, chosen = short_recipe(form, changes)
     for sentence in chosen if is_first() else ():

@@ -19,7 +19,7 @@ from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import Json
-from bertqa_cli.values import write_output
+from bertqa_cli.values import output_file, write_output
 from bertqa_cli.verbs.build import require_agreeing
 
 _DEFAULT_DATA = "rajpurkar/squad"
@@ -29,9 +29,9 @@ _HEADING = "A recipe for `bert-qa build`. What is commented out is what holds wi
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="The recipe to write, a YAML file.")] = Path(
-        "recipe.yaml"
-    ),
+    path: Annotated[
+        Path, typer.Argument(callback=output_file, help="The recipe to write, a YAML file.")
+    ] = Path("recipe.yaml"),
     source: Annotated[
         str | None,
         typer.Option(
@@ -58,10 +58,6 @@ def init(
             f"{path} exists already, and is not overwritten: choose another name.",
             status=Status.USAGE,
         )
-    if not path.absolute().parent.is_dir():
-        raise CommandError(
-            f"{path} cannot be written: there is no directory {path.parent}.", status=Status.USAGE
-        )
     require_agreeing(method, precision)
     from bertqa_build.quiet import quiet
 
@@ -72,9 +68,7 @@ def init(
         from bertqa_build.yaml_document import YamlDocument
     train = tuple(data or ())
     if source is None:
-        source, train, eval_data, precision, method = _asked(
-            train, eval_data, precision, method, _checks_of_source()
-        )
+        source, train, eval_data, precision, method = _asked(train, eval_data, precision, method)
     if not train:
         train = (f"{_DEFAULT_DATA}:{_DEFAULT_SPLITS[0]}",)
         eval_data = eval_data or f"{_DEFAULT_DATA}:{_DEFAULT_SPLITS[1]}"
@@ -94,32 +88,27 @@ def init(
     )
 
 
-def _checks_of_source() -> Callable[[str], object]:
+def _asked(
+    data: tuple[str, ...], evaluation: str | None, precision: str, method: str
+) -> tuple[str, tuple[str, ...], str | None, str, str]:
+    """Return the answers to questions, each asked again until it can be used.
+
+    Where the data are to be the default, they are left out.
+    """
     from bertqa_build.checkpoint import locate
 
-    return lambda text: locate(text, Path())
-
-
-def _asked(
-    data: tuple[str, ...],
-    evaluation: str | None,
-    precision: str,
-    method: str,
-    check_source: Callable[[str], object],
-) -> tuple[str, tuple[str, ...], str | None, str, str]:
-    """Return the answers to questions, each asked again until it can be used."""
-    source = _ask("The checkpoint: a directory or an id of the Hugging Face hub", check_source)
+    source = _ask(
+        "The checkpoint: a directory or an id of the Hugging Face hub",
+        lambda text: locate(text, Path()),
+    )
     if not data:
         given = _ask(
             "Questions to learn from: a file, a directory or an id of the hub",
             DataAddress.parse,
             _DEFAULT_DATA,
         )
-        if given == _DEFAULT_DATA:
-            data, evaluation = (f"{given}:{_DEFAULT_SPLITS[0]}",), f"{given}:{_DEFAULT_SPLITS[1]}"
-        else:
-            data = (given,)
-    if evaluation is None:
+        data = () if given == _DEFAULT_DATA else (given,)
+    if data and evaluation is None:
         given = _ask(
             "Questions to evaluate on ('none' holds some of the others out)",
             lambda text: text == _NOTHING or DataAddress.parse(text),

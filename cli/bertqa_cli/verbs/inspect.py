@@ -15,6 +15,7 @@ from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import human_size
+from bertqa_cli.layers import in_int8, numbered_reasons, show_layers
 from bertqa_cli.options import DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.values import Whole, output_file, refuse_typed, write_output
@@ -77,15 +78,13 @@ def inspect(
     json: Json = False,
 ) -> None:
     """Show what changed in the graph from one version to another, or the layers of one."""
-    _check(before, after, layers=layers, sensitivity=sensitivity, report=report, data=data)
+    _check(before, after, sensitivity=sensitivity, report=report, data=data)
     from bertqa_build.inspection import inspect as inspect_version
 
     versions = Repository(repository)
     if after is None:
-        from bertqa_cli.layers import show_layers
-
         asked = None if data is None else (data, questions, work_dir)
-        show_layers(versions, before, asked if sensitivity else None, plot=plot, json=json)
+        show_layers(versions, before, asked, plot=plot, json=json)
         if netron:
             _open(versions, before)
         return
@@ -107,7 +106,6 @@ def _check(
     before: int,
     after: int | None,
     *,
-    layers: bool,
     sensitivity: bool,
     report: Path | None,
     data: str | None,
@@ -180,9 +178,7 @@ def _show(before: Inspection, after: Inspection) -> None:
         operations.add_row(f"{kind} (ONNX)", str(old), str(new), f"{new - old:+d}")
     print_table(operations)
 
-    every = [product for each in (before, after) for product in each.products]
-    reasons = dict.fromkeys(product.reason for product in every if not product.int8)
-    notes = {reason: f"({number})" for number, reason in enumerate(reasons, start=1)}
+    notes = numbered_reasons([*before.products, *after.products])
     runs_in: dict[str, dict[int, str]] = {}
     for each in (before, after):
         for product in each.products:
@@ -193,9 +189,7 @@ def _show(before: Inspection, after: Inspection) -> None:
         table.add_row(place, *(by_version.get(each.version, "") for each in (before, after)))
     print_table(table)
     for each, name in zip((before, after), names, strict=True):
-        int8 = sum(product.int8 for product in each.products)
-        products = f"{int8} of {len(each.products)} matrix products in INT8"
-        stdout.print(f"[bold]{escape(name)}:[/] {products}")
+        stdout.print(f"[bold]{escape(name)}:[/] {in_int8(each.products)}")
     for reason, note in notes.items():
         stdout.print(f"{note} {escape(reason)}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -15,11 +14,7 @@ from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole
-
-
-class _Layout(StrEnum):
-    REPOSITORY = "repository"
-    HUB = "hub"
+from bertqa_deploy.storage.address import Address, Layout
 
 
 def publish(
@@ -40,12 +35,12 @@ def publish(
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     model: Model = DEFAULT_MODEL,
     layout: Annotated[
-        _Layout,
+        Layout,
         typer.Option(
             help="How the files lie in a directory: for OVMS, or as on the Hugging Face hub, so "
             "that Optimum and ONNX Runtime load them."
         ),
-    ] = _Layout.REPOSITORY,
+    ] = Layout.REPOSITORY,
     public: Annotated[
         bool,
         typer.Option("--public", help="Let everybody read a new model of the Hugging Face hub."),
@@ -56,8 +51,6 @@ def publish(
     json: Json = False,
 ) -> None:
     """Copy a version to where others read it, whole or not at all; run it again to resume."""
-    from bertqa_deploy.storage.address import Address
-    from bertqa_deploy.storage.publishing import Layout
     from bertqa_deploy.storage.publishing import publish as publish_version
 
     address, source = Address.parse(to), Repository(repository)
@@ -69,7 +62,7 @@ def publish(
             address,
             model,
             force=force,
-            layout=Layout(layout),
+            layout=layout,
             public=public,
             on_progress=show,
         )

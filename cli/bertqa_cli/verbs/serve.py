@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Port = Annotated[int, typer.Option(click_type=Whole(min=1, max=65535), help="The gRPC port.")]
 RestPort = Annotated[int, typer.Option(click_type=Whole(min=1, max=65535), help="The REST port.")]
 _OWN = "bertqa_cli.own"
-_USAGE = "[http-api] [-- OPTIONS OF OVMS]"
 _TUNING = "Tuning (by default for the cores and the memory of this machine)"
 
 
@@ -40,11 +39,6 @@ def _tuning(name: str, help_: str) -> Any:
 
 class ServeGroup(VerbGroup):
     """The verb, with `http-api` below it; what follows `--` are options of ovms itself."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(
-            *args, **{**kwargs, "subcommand_metavar": "[http-api] [-- OPTIONS OF OVMS]"}
-        )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return what is left of the arguments; see `click.Command.parse_args`."""

@@ -39,6 +39,11 @@ class DataAddress:
         return Path(self.place)
 
     @property
+    def is_dataset(self) -> bool:
+        """Whether it is a data set of the hub or a directory, and not one file or stream."""
+        return not self.is_local or self.path.is_dir()
+
+    @property
     def description(self) -> str:
         """What to call it in messages."""
         return self._called(self.place)
@@ -52,6 +57,21 @@ class DataAddress:
         revision = f"@{self.revision}" if self.revision else ""
         parts = "/".join(part for part in (self.config, self.split) if part)
         return f"{place}{revision}{f' ({parts})' if parts else ''}"
+
+    @classmethod
+    def of(cls, given: str | Path, path: Path) -> DataAddress:
+        """Return the address that an argument stands for.
+
+        Args:
+            given: The argument: a str is an address as people type it, a Path is one to the letter.
+            path: The path that the argument would be.
+
+        Raises:
+            DataError: See `parse`.
+        """
+        if isinstance(given, str) and str(path) != STANDARD_STREAM:
+            return cls.parse(given)
+        return cls(str(path))
 
     @classmethod
     def parse(cls, text: str, directory: Path = Path()) -> DataAddress:
@@ -72,13 +92,13 @@ class DataAddress:
         whole = directory / Path(text).expanduser()
         if text == STANDARD_STREAM:
             return cls(text)
-        if exists(whole):
+        if _exists(whole):
             return cls(str(_with_data(whole)))
         head, _, tail = text.partition(":")
         parts = tail.rpartition("/")
         config, split = parts[0] or None, parts[2] or None
         inner = directory / Path(head).expanduser()
-        if tail and exists(inner):
+        if tail and _exists(inner):
             if not inner.is_dir():
                 raise DataError(f"{inner} is a file, and has no split {tail!r}: leave it out.")
             return cls(str(_with_data(inner)), None, config, split)
@@ -92,12 +112,8 @@ class DataAddress:
         return cls(name, revision or None, config, split, is_local=False)
 
 
-def exists(path: Path) -> bool:
-    """Return whether something has a path, be it a link that leads nowhere.
-
-    Args:
-        path: The path.
-    """
+def _exists(path: Path) -> bool:
+    """Return whether anything exists at a path, also a broken symbolic link."""
     try:
         return path.is_symlink() or path.exists()
     except (OSError, ValueError):  # It is too long, or holds a NUL.

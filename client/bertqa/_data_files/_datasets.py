@@ -11,7 +11,7 @@ from typing import Any
 from bertqa import _hub
 from bertqa._data_files._address import DataAddress
 from bertqa._data_files._records import Record
-from bertqa._data_files._squad_json import flattened
+from bertqa._data_files._squad_json import expanded
 from bertqa._quiet import muted
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
@@ -34,17 +34,14 @@ class RowsSource:
         self.name = name
 
     def records(self) -> Iterator[Record]:
-        """Yield the rows; one that holds a document in SQuAD's form becomes several.
+        """Yield the rows; one that holds a document or an article in SQuAD's form becomes several.
 
         Raises:
             DataError: A row is damaged.
         """
         try:
             for number, row in enumerate(self._rows, start=1):
-                if row.keys() & {"data", "paragraphs"} and "context" not in row:
-                    yield from flattened([dict(row)], self.name)
-                else:
-                    yield Record(f"Row {number}", row)
+                yield from expanded(row, f"Row {number}", self.name)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"The data set {self.name} is damaged.", detail=reason_of(error)
@@ -68,16 +65,12 @@ def open_dataset(address: DataAddress, splits: Sequence[str]) -> Iterator[RowsSo
     """
     library = _library(address)
     with tempfile.TemporaryDirectory() as folder, _quiet(library):
-        try:
+        with _explained(library, address):
             pinned = _pinned(library, address)
-            if not address.split:
-                split = _chosen(address, _splits(library, pinned), splits)
-                address, pinned = replace(address, split=split), replace(pinned, split=split)
+            split = address.split or _chosen(address, _splits(library, pinned), splits)
+        address, pinned = replace(address, split=split), replace(pinned, split=split)
+        with _explained(library, address):
             rows = _rows(library, pinned, folder)
-        except DataError:
-            raise
-        except Exception as error:  # whatever the library, the hub or a file raises
-            raise _error(library, address, error) from error
         yield RowsSource(rows, address.name)
 
 
@@ -91,13 +84,8 @@ def splits_of(address: DataAddress) -> list[str]:
         DataError: It is not there, or cannot be read.
     """
     library = _library(address)
-    with _quiet(library):
-        try:
-            return _splits(library, _pinned(library, address))
-        except DataError:
-            raise
-        except Exception as error:
-            raise _error(library, address, error) from error
+    with _quiet(library), _explained(library, address):
+        return _splits(library, _pinned(library, address))
 
 
 def _library(address: DataAddress) -> Any:
@@ -180,6 +168,17 @@ def _unknown_split(address: DataAddress, there: Sequence[str]) -> DataError:
     )
 
 
+@contextmanager
+def _explained(library: Any, address: DataAddress) -> Iterator[None]:
+    """Raise what the library, the hub or a file raises as a sentence on the data set."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise _error(library, address, error) from error
+
+
 def _error(library: Any, address: DataAddress, error: Exception) -> DataError:
     """Return what a library raised as a sentence on the data set."""
     name, reason = address.description, reason_of(error)
@@ -202,7 +201,7 @@ def _error(library: Any, address: DataAddress, error: Exception) -> DataError:
             detail=reason,
         )
     return DataError(
-        f"The data set {name} cannot be had: there is no file or directory of this name, and "
+        f"The data set {name} cannot be loaded: there is no file or directory of this name, and "
         f"{_hub.refusal(error)}. Where there is no network, download it elsewhere (`hf download "
         f"--repo-type dataset {address.place} --local-dir DIRECTORY`) and name the directory.",
         detail=reason if _hub.is_final(error) else None,

@@ -10,7 +10,7 @@ from typing import Any
 
 from bertqa._data_files._files import GZIP_FAULTS, encoding_of, unpacked
 from bertqa._data_files._records import Record
-from bertqa._data_files._squad_json import flattened, is_nested
+from bertqa._data_files._squad_json import expanded, flattened
 from bertqa._data_files._text import open_lines
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
@@ -100,8 +100,10 @@ class JsonLinesSource:
     def records(self) -> Iterator[Record]:
         """Yield the lines; one that is not a JSON object has a problem.
 
+        A line that holds a document or an article in SQuAD's form becomes several.
+
         Raises:
-            DataError: The file is one JSON array.
+            DataError: The file is one JSON array, or a document or an article is damaged.
         """
         with open_lines(self._path, self.name) as lines:
             filled = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
@@ -109,8 +111,8 @@ class JsonLinesSource:
                 if not place:
                     _refuse_json_array(line, self.name)
                 record = _record(f"Line {number}", line)
-                if is_nested(record.values):
-                    yield from flattened(record.values, self.name)
+                if record.problem is None:
+                    yield from expanded(record.values, record.place, self.name)
                 else:
                     yield record
 

@@ -30,7 +30,7 @@ from bertqa._data_files._records import Source
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
 
-GZIP_SUFFIX = ".gz"
+_GZIP_SUFFIX = ".gz"
 _SNIFFED = 4096
 
 
@@ -66,7 +66,7 @@ _BY_SUFFIX = {
     ".ndjson": Format(Kind.JSON_LINES),
     ".parquet": Format(Kind.PARQUET),
 }
-KNOWN = f"{', '.join(_BY_SUFFIX)}, or but for Parquet one of these and {GZIP_SUFFIX}"
+_KNOWN = f"{', '.join(_BY_SUFFIX)}, each but .parquet also with {_GZIP_SUFFIX} after it"
 
 
 def format_of(path: Path) -> Format | None:
@@ -76,7 +76,7 @@ def format_of(path: Path) -> Format | None:
         path: The file, which need not exist.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    if not suffixes or suffixes[-1] != GZIP_SUFFIX:
+    if not suffixes or suffixes[-1] != _GZIP_SUFFIX:
         return _BY_SUFFIX.get(suffixes[-1]) if suffixes else None
     inner = _BY_SUFFIX.get(suffixes[0]) if len(suffixes) > 1 else None
     if inner is None or inner.kind is Kind.PARQUET:
@@ -117,7 +117,7 @@ def opened(
         DataError: It cannot be read.
     """
     path = address.path
-    if not address.is_local or path.is_dir():
+    if address.is_dataset:
         with open_dataset(address, splits) as rows:
             yield rows, Format(Kind.JSON)
     elif is_stream(path):
@@ -145,7 +145,7 @@ def _format_of_file(path: Path) -> Format:
         raise DataError(f"{path} cannot be read: {reason_of(error)}.") from error
     found = named or _sniffed(path)
     if found is None:
-        raise DataError(f"{path} has to end in {KNOWN}. Rename it where it is one of these.")
+        raise DataError(f"{path} has to end in {_KNOWN}. Rename it where it is one of these.")
     return found
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bertqa._data_files._records import Record
 from bertqa.errors import DataError
 
 _NAMED = 5
+# An article has neither: a row that has one of them may have its context in any other column.
+_OF_QUESTIONS = {"question", "context"}
 _KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
 
 
@@ -36,7 +38,7 @@ class Fields:
             DataError: It is not an object, or has no such key.
         """
         if not hasattr(holder, "keys"):
-            raise self.error(place, f"found {kind_of(holder)} where an object should be")
+            raise self.error(place, f"found {_kind_of(holder)} where an object should be")
         if key not in holder:
             found = names_of([str(each) for each in holder]) or "nothing"
             raise self.error(place, f"{key} is missing: found {found}")
@@ -46,14 +48,14 @@ class Fields:
         """Return a value that is a list; see `value`."""
         value = self.value(holder, key, place)
         if not isinstance(value, list):
-            raise self.error(place, f"{key} is {kind_of(value)} and should be a list")
+            raise self.error(place, f"{key} is {_kind_of(value)} and should be a list")
         return value
 
     def text(self, holder: Any, key: str, place: str) -> str:
         """Return a value that is text with something in it; see `value`."""
         value = self.value(holder, key, place)
         if not isinstance(value, str):
-            raise self.error(place, f"{key} is {kind_of(value)} and should be text")
+            raise self.error(place, f"{key} is {_kind_of(value)} and should be text")
         if not value.strip():
             raise self.error(place, f"{key} is empty")
         if not value.isascii():
@@ -73,12 +75,13 @@ class Fields:
         return DataError(f"{self.name} is not {self.what}: at {place}, {problem}.")
 
 
-def flattened(document: Any, name: str) -> Iterator[Record]:
+def flattened(document: Any, name: str, place: str = "") -> Iterator[Record]:
     """Yield the questions of a document, each with its context.
 
     Args:
         document: Parsed JSON: SQuAD's own form, or a list of flat records or of SQuAD's articles.
         name: What to call the file in messages.
+        place: Where the document is in the file, empty where it is the whole of it.
 
     Raises:
         DataError: It is neither.
@@ -86,36 +89,52 @@ def flattened(document: Any, name: str) -> Iterator[Record]:
     fields = Fields(name, "SQuAD JSON")
     is_list = isinstance(document, list) and bool(document)
     articles = document if is_list else fields.list(document, "data", "the document")
+    outer = f"{place}." if place else ""
     for number, article in enumerate(articles):
-        place = f"record {number + 1}" if is_list else f"data[{number}]"
-        if is_nested(article):
-            yield from flattened(article, name)
-        elif isinstance(article, dict) and "paragraphs" not in article:
-            yield Record(place.capitalize() if is_list else place, article)
+        at = f"Record {number + 1}" if is_list else f"{outer}data[{number}]"
+        if isinstance(article, dict) and ("paragraphs" not in article or _is_document(article)):
+            yield from expanded(article, at, name)
         else:
-            yield from _questions(fields, article, place)
+            yield from _questions(fields, article, at)
 
 
-def is_nested(value: Any) -> bool:
-    """Return whether a parsed value is a whole document in SQuAD's form, not a record."""
-    return (
-        isinstance(value, dict) and isinstance(value.get("data"), list) and "context" not in value
-    )
+def expanded(values: Mapping[str, Any], place: str, name: str) -> Iterator[Record]:
+    """Yield a row, or, where it holds a document or an article in SQuAD's form, its questions.
+
+    Args:
+        values: The row's values.
+        place: Where it is, such as "Line 3".
+        name: What to call the file in messages.
+
+    Raises:
+        DataError: The document or the article is damaged.
+    """
+    if _is_document(values):
+        yield from flattened(values, name, place)
+    elif isinstance(values.get("paragraphs"), list) and not values.keys() & _OF_QUESTIONS:
+        yield from _questions(Fields(name, "SQuAD JSON"), values, place)
+    else:
+        yield Record(place, values)
+
+
+def _is_document(values: Mapping[str, Any]) -> bool:
+    return isinstance(values.get("data"), list) and "context" not in values
 
 
 def _questions(fields: Fields, article: Any, place: str) -> Iterator[Record]:
+    place = place[:1].lower() + place[1:]
     for p, paragraph in enumerate(fields.list(article, "paragraphs", place)):
         within = f"{place}.paragraphs[{p}]"
         context = fields.text(paragraph, "context", within)
         for q, qa in enumerate(fields.list(paragraph, "qas", within)):
             at = f"{within}.qas[{q}]"
             if not isinstance(qa, dict):
-                raise fields.error(at, f"found {kind_of(qa)} where an object should be")
+                raise fields.error(at, f"found {_kind_of(qa)} where an object should be")
             title = {"title": article["title"]} if "title" in article else {}
             yield Record(at, {**title, **qa, "context": context})
 
 
-def kind_of(value: Any) -> str:
+def _kind_of(value: Any) -> str:
     """Return what kind of JSON a value is, for a message."""
     return "null" if value is None else _KINDS.get(type(value), "a number")
 

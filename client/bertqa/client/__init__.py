@@ -8,7 +8,7 @@ from bertqa.client._options import AskOptions, check_options, check_top_k
 from bertqa.client._recorder import Recorder
 from bertqa.client._split_poller import noticed_seconds, split_of
 from bertqa.client._sync.client import QAClient
-from bertqa.client._tracing import STAGES, OnStage, continue_trace
+from bertqa.client._tracing import STAGES, continue_trace
 
 __all__ = [
     "STAGES",
@@ -17,7 +17,6 @@ __all__ = [
     "BatchReport",
     "ModelRegistry",
     "ModelSpec",
-    "OnStage",
     "QAClient",
     "Recorder",
     "answer_file",

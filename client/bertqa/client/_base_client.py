@@ -39,6 +39,7 @@ from bertqa.errors import (
     InvalidContextError,
     InvalidOptionError,
     InvalidQuestionError,
+    TextTooLongError,
 )
 from bertqa.qa import Answer, QATokenizer
 from bertqa.transport import (
@@ -382,6 +383,6 @@ def _fields(value: object) -> str:
 
 def raise_unless_own(error: BertQAError) -> BertQAError:
     """Return an error that is of its pair alone; raise one that other pairs would meet too."""
-    if isinstance(error, InvalidQuestionError | InvalidContextError):
+    if isinstance(error, InvalidQuestionError | InvalidContextError | TextTooLongError):
         return error
     raise error

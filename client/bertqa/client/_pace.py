@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import overload
 
-from bertqa.errors import ClientStateError, DeadlineExceededError
+from bertqa.errors import ClientStateError, TextTooLongError
 from bertqa.qa import Pace, Window
 
 _STRETCH_SECONDS = 0.001
@@ -39,7 +39,7 @@ class WorkPace:
         """Note the end of a step.
 
         Raises:
-            DeadlineExceededError: The deadline has passed.
+            TextTooLongError: The deadline has passed.
             ClientStateError: Nothing waits for the work.
         """
         now = time.monotonic()
@@ -52,11 +52,11 @@ class WorkPace:
             self._rested_at = time.monotonic()
 
 
-def too_long(timeout: float) -> DeadlineExceededError:
+def too_long(timeout: float) -> TextTooLongError:
     """Return the error for a text that takes the client itself more than the time that there is."""
-    return DeadlineExceededError(
+    return TextTooLongError(
         f"There was no answer within {timeout:g} s: the context is long, and the time was over "
-        "while the client worked on it. Pass a greater timeout=, or a shorter context."
+        "while the client worked on it. It takes a greater timeout, or a shorter context."
     )
 
 

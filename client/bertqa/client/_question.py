@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Results of windows.
+# How many windows' results are released before other threads get a turn.
 _FORGOTTEN_AT_ONCE = 256
 # What another attempt may not meet.
 _MAY_PASS = (

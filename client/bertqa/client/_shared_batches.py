@@ -39,15 +39,14 @@ class _Waiting:
 
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """Windows that go in one request, and how many of them are waited for."""
+    """The task of a request, and how many of its windows are waited for."""
 
-    members: list[_Waiting]
+    task: asyncio.Task[None]
     wanted: int
-    task: asyncio.Task[None] | None = None
 
     def leave(self) -> None:
         self.wanted -= 1
-        if not self.wanted and self.task is not None:
+        if not self.wanted:
             self.task.cancel()
 
 
@@ -107,9 +106,11 @@ class SharedBatches:
 
     def _depart(self, key: _Key) -> None:
         """Send what waits now, as far as it fits into one request."""
-        slot = self._slots.pop(key, None)
-        if slot is None:
+        slot = self._slots.get(key)
+        if slot is None or not slot.is_held:
+            # The slot that called was let go meanwhile; this one, if any, is still waited for.
             return
+        del self._slots[key]
         queue, length = self._queues[key], key[2]
         most = max(_defaults.TOKEN_BUDGET // length, 1)
         members = [queue.popleft() for _ in range(min(most, len(queue)))]
@@ -117,15 +118,15 @@ class SharedBatches:
             self._want_slot(key)
         else:
             del self._queues[key]
-        batch = _Batch(members, len(members))
-        for waiting in members:
-            waiting.batch = batch
         hold = Hold(self._limit, slot)
-        batch.task = asyncio.get_running_loop().create_task(
+        task = asyncio.get_running_loop().create_task(
             self._run(members, hold), context=members[0].context
         )
         # A task that is cancelled before it begins releases nothing by itself.
-        batch.task.add_done_callback(lambda _: hold.release())
+        task.add_done_callback(lambda _: hold.release())
+        batch = _Batch(task, len(members))
+        for waiting in members:
+            waiting.batch = batch
 
     async def _run(self, batch: list[_Waiting], hold: Hold) -> None:
         deadline = max(each.deadline for each in batch)
@@ -147,14 +148,14 @@ class SharedBatches:
     def _leave(self, key: _Key, left: _Waiting) -> None:
         """Cancel what nothing waits for any more."""
         left.result.cancel()
-        queue = self._queues.get(key)
         if left.batch is not None:
             left.batch.leave()
-        elif queue is not None and left in queue:
-            queue.remove(left)
-            if not queue:
-                del self._queues[key]
-                self._limit.release(self._slots.pop(key))
+            return
+        queue = self._queues[key]
+        queue.remove(left)
+        if not queue:
+            del self._queues[key]
+            self._limit.release(self._slots.pop(key))
 
 
 def _part(response: Response, row: int, rows: int) -> Response:

@@ -27,15 +27,12 @@ class ShortWay:
 
     Attributes:
         outcome: The answers or the error; None until they are there.
-        waits: The effect that waits for a slot, which its window may share with others; `next`
-            takes the result. None where the flow does not wait for one.
     """
 
     def __init__(
         self, question: Question, flow: AnswerFlow, limit: ConcurrencyLimit, deadline: float
     ) -> None:
         self.outcome: Outcome | None = None
-        self.waits: RunInference | None = None
         self._question = question
         self._flow = flow
         self._limit = limit
@@ -43,16 +40,16 @@ class ShortWay:
         self._effect: Effect | None = None
         self._response: Response | None = None
 
-    def next(self, response: Response | None = None) -> Sending | None:
+    def next(self, response: Response | None = None) -> Sending | RunInference | None:
         """Continue the flow.
 
         Args:
             response: What the last request ended with, None at first.
 
         Returns:
-            The request to send. None where there is an outcome, or the flow has to be handed over.
+            The request to send, or the effect that has to wait for a slot, which its window may
+            share with others. None where there is an outcome, or the flow has to be handed over.
         """
-        self.waits = None
         results: list[WindowResult] | None = None
         if isinstance(self._effect, RunInference):
             self._response = response
@@ -77,8 +74,7 @@ class ShortWay:
         slot = self._limit.request(_nothing, self._effect.version)
         if not slot.is_held:
             self._limit.release(slot)
-            self.waits = self._effect
-            return None
+            return self._effect
         return Sending(self._effect, self._deadline, Hold(self._limit, slot), None)
 
     def hand_over(self, scheduler: Scheduler) -> None:

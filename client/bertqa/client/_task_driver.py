@@ -113,13 +113,13 @@ class TaskDriver:
         """
         self._enter()
         way = ShortWay(*started, self.limit, deadline)
-        sending = way.next()
-        while sending is not None or way.waits is not None:
-            if sending is not None:
-                response = await self._send(sending, timeout)
-            elif way.waits is not None:
-                response = await self._shared.run(way.waits, deadline, timeout)
-            sending = way.next(response)
+        todo = way.next()
+        while todo is not None:
+            if isinstance(todo, Sending):
+                response = await self._send(todo, timeout)
+            else:
+                response = await self._shared.run(todo, deadline, timeout)
+            todo = way.next(response)
         if way.outcome is not None:
             return way.outcome
         rest = scheduler()

@@ -95,7 +95,7 @@ class ThreadDriver:
         """
         way = ShortWay(*started, self.limit, deadline)
         sending = way.next()
-        while sending is not None:
+        while isinstance(sending, Sending):
             sending = way.next(self._send(sending, timeout))
         if way.outcome is not None:
             return way.outcome

@@ -127,9 +127,7 @@ def read_squad(path: str | Path, *, splits: Sequence[str] = EVALUATION_SPLITS) -
             question or context or the same id twice, or have more than 1 % of answers whose
             `answer_start` does not point at their text.
     """
-    file = path_of("path", path)
-    address = DataAddress.parse(path) if isinstance(path, str) else DataAddress(str(file))
-    return read_address(address, splits=splits)
+    return read_address(DataAddress.of(path, path_of("path", path)), splits=splits)
 
 
 def read_address(
@@ -146,8 +144,7 @@ def read_address(
             _require_columns(source.header, source.name)
         what = "SQuAD JSON" if written.kind is Kind.JSON and address.path.is_file() else ""
         dataset = _made(source.records(), source.name, what)
-    is_file = address.is_local and not address.path.is_dir()
-    return replace(dataset, name=address.name if is_file else source.name)
+    return replace(dataset, name=source.name if address.is_dataset else address.name)
 
 
 def parse_squad(document: Any, name: str) -> SquadDataset:
@@ -274,7 +271,7 @@ class _Reader:
 
     def _identifier(self, values: dict[str, Any], place: str) -> str:
         name = column(values, ("id",))
-        if name is None and not place.startswith(_NESTED):
+        if name is None and _NESTED not in place:
             return place
         value = self.fields.value(values, name or "id", place)
         return str(int(value)) if _is_whole(value) else self._text(values, "id", place)

@@ -6,7 +6,7 @@ What it returns is turned into arrays while the lock is held, so that pieces hav
 
 from __future__ import annotations
 
-import os
+import functools
 import re
 import threading
 from collections import OrderedDict
@@ -22,6 +22,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from bertqa import _defaults
+from bertqa.artifact import usable_cores
 from bertqa.qa._offsets import METASPACE, dividing, exact_offsets
 from bertqa.qa._tokenizers import tokenizer_errors
 from bertqa.qa._windows import OUTSIDE, Tokens
@@ -51,8 +52,7 @@ _WORDS_KEPT = 30_000
 _LONGEST_WORD_KEPT = 30
 # Characters of a piece of a long text. Many that are so short are plain: see `_Plain`.
 _PIECE = 1_000
-# A core is left to the other threads, such as that of an event loop.
-_PIECES_AT_ONCE = min(8, max(1, (os.cpu_count() or 1) - 1))
+_MOST_PIECES_AT_ONCE = 8
 # Characters that are searched for such an edge in one step.
 _SEARCHED_AT_ONCE = 100_000
 # How often a thread that waits for another one looks at the deadline, in seconds.
@@ -182,7 +182,7 @@ class Encoder:
             )
             return
         pieces = self._pieces(text, pace)
-        while some := list(islice(pieces, _PIECES_AT_ONCE)):
+        while some := list(islice(pieces, _pieces_at_once())):
             plain = []
             for _, piece in some:
                 pace()
@@ -312,6 +312,12 @@ class _Kept:
                 _, (left, _) = self._tokens.popitem(last=False)
                 self._characters -= len(left)
         return tokens
+
+
+@functools.cache
+def _pieces_at_once() -> int:
+    # A core is left to the other threads, such as that of an event loop.
+    return min(_MOST_PIECES_AT_ONCE, max(1, usable_cores() - 1))
 
 
 def _special_and_unknown(tokenizer: Tokenizer) -> tuple[NDArray[np.int32], int | None]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from bertqa import _defaults
+from bertqa import _defaults, _hub
 from bertqa._checks import path as path_of
 from bertqa._checks import whole
 from bertqa._quiet import muted
@@ -133,18 +133,19 @@ class QATokenizer:
             )
         # Importing it takes a while, and sets the level of its loggers.
         from huggingface_hub import constants, hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import DisabledRepoError, GatedRepoError, HfHubHTTPError
 
         nowhere = f"Found no file or directory at {source!r}"
         instead = f"Pass the path of a {TOKENIZER_FILE}."
         try:
-            with muted("huggingface_hub"):
+            with muted(*_hub.LOGGERS):
                 file = hf_hub_download(source, TOKENIZER_FILE)
         except HfHubHTTPError as error:
+            why = f"the Hugging Face hub has no {TOKENIZER_FILE} of that name"
+            if isinstance(error, GatedRepoError | DisabledRepoError):
+                why = _hub.refusal(error)
             raise TokenizerError(
-                f"{nowhere}, and the Hugging Face hub has no {TOKENIZER_FILE} of that name for "
-                f"you. {instead}",
-                detail=str(error).strip(),
+                f"{nowhere}, and {why}. {instead}", detail=str(error).strip()
             ) from error
         except Exception as error:  # whatever the hub's cache or the network raises
             raise TokenizerError(

@@ -94,7 +94,7 @@ class Security:
             timeout: Seconds to wait for the token.
 
         Raises:
-            BertQAError: The token cannot be had, not in time, or cannot be sent.
+            BertQAError: The token cannot be obtained, or not in time, or cannot be sent.
         """
         if not callable(self.token):
             return self._with_token(self.token)

@@ -89,7 +89,7 @@ def card_of(facts: CardFacts) -> str:
     Returns:
         The text of the card: metadata in YAML, with the scores as `model-index`, and Markdown.
     """
-    manifest = next(iter(facts.manifests.values()))
+    manifest = facts.manifests["openvino"]
     data = ModelCardData(
         model_name=facts.name,
         library_name="openvino",

@@ -51,10 +51,8 @@ class DirectoryRegistry:
         if not root.is_dir():
             raise StorageError(f"There is no directory {root}.")
         with _explained(root):
-            paths = [
-                path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()
-            ]
-        yield Fetched(str(root), paths, lambda path, _: root / path)
+            fetched = Fetched.of_directory(str(root), root)
+        yield fetched
 
 
 def _holds(target: Path, package: Package) -> bool:

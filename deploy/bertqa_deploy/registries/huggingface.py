@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import httpx
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
@@ -66,7 +66,7 @@ class HubRegistry:
         with _explained(address), _quiet():
             api = _api()
             api.create_repo(address.path, private=not public, exist_ok=True)
-            branch = address.revision or constants.DEFAULT_REVISION
+            branch = _branch(address)
             if address.revision:
                 api.create_branch(address.path, branch=branch, exist_ok=True)
             head = api.model_info(address.path, revision=branch)
@@ -74,40 +74,13 @@ class HubRegistry:
             changed = [file for file in package.files if not _is_there(file, there)]
             gone = sorted(there.keys() - {file.path for file in package.files})
             if changed or gone:
-                commit = self._commit(api, address, package, changed, gone, head.sha, on_progress)
+                commit = _commit(api, address, package, changed, gone, head.sha, on_progress)
                 _require_arrived(api, address, package, commit)
         visible = "private: only its owners see it" if head.private else "public"
         note = f"Each has the digest there that it has here. The model is {visible}."
         return Pushed(
             f"{api.endpoint}/{address.path}/tree/{branch}", [file.path for file in changed], note
         )
-
-    def _commit(
-        self,
-        api: HfApi,
-        address: Address,
-        package: Package,
-        changed: list[PackageFile],
-        gone: list[str],
-        parent: str | None,
-        on_progress: OnProgress,
-    ) -> str:
-        branch = address.revision or constants.DEFAULT_REVISION
-        with ExitStack() as opened:
-            operations: list[Any] = [CommitOperationDelete(path) for path in gone]
-            for file in changed:
-                content = opened.enter_context(_Reader(file))
-                operations.append(CommitOperationAdd(file.path, content))
-                content.on_progress = on_progress
-                api.preupload_lfs_files(address.path, operations[-1:], revision=branch)
-            commit = api.create_commit(
-                address.path,
-                operations,
-                commit_message=f"Publish version {package.version} of {package.name}",
-                revision=branch,
-                parent_commit=parent,
-            )
-        return commit.oid
 
     @contextmanager
     def fetch(self, address: Address, on_progress: OnProgress) -> Iterator[Fetched]:
@@ -136,6 +109,36 @@ def _api() -> HfApi:
     return HfApi(endpoint=os.environ.get(_ENDPOINT) or None, library_name="bertqa")
 
 
+def _branch(address: Address) -> str:
+    return address.revision or constants.DEFAULT_REVISION
+
+
+def _commit(
+    api: HfApi,
+    address: Address,
+    package: Package,
+    changed: list[PackageFile],
+    gone: list[str],
+    parent: str | None,
+    on_progress: OnProgress,
+) -> str:
+    with ExitStack() as opened:
+        operations: list[Any] = [CommitOperationDelete(path) for path in gone]
+        for file in changed:
+            content = opened.enter_context(_Reader(file))
+            operations.append(CommitOperationAdd(file.path, content))
+            content.on_progress = on_progress
+            api.preupload_lfs_files(address.path, operations[-1:], revision=_branch(address))
+        commit = api.create_commit(
+            address.path,
+            operations,
+            commit_message=f"Publish version {package.version} of {package.name}",
+            revision=_branch(address),
+            parent_commit=parent,
+        )
+    return commit.oid
+
+
 class _Reader(io.BufferedReader):
     """A file that reports how far it is sent.
 
@@ -143,7 +146,8 @@ class _Reader(io.BufferedReader):
     """
 
     def __init__(self, file: PackageFile) -> None:
-        super().__init__(_raw(file.open()))
+        # A buffered file reads ahead of it as well.
+        super().__init__(file.open())  # type: ignore[arg-type]
         self.on_progress: OnProgress = ignore
         self._report = Progress(f"Sending {file.path}", 0, file.size, "bytes")
 
@@ -152,11 +156,6 @@ class _Reader(io.BufferedReader):
         found = super().read(size)
         self.on_progress(replace(self._report, done=self.tell()))
         return found
-
-
-def _raw(opened: BinaryIO) -> io.RawIOBase:
-    """Return what `io.BufferedReader` reads from; a buffered file reads ahead of it as well."""
-    return opened  # type: ignore[return-value]
 
 
 def _digests(api: HfApi, repo: str, package: Package, revision: str) -> dict[str, str]:
@@ -240,7 +239,7 @@ def _sentence(address: Address, error: BaseException) -> str | None:
     model = f"hf://{address.path}"
     match error:
         case RevisionNotFoundError():
-            return f"{model} has no revision {address.revision or constants.DEFAULT_REVISION!r}."
+            return f"{model} has no revision {_branch(address)!r}."
         case LocalEntryNotFoundError() | OfflineModeIsEnabled() | httpx.TransportError():
             return f"Cannot connect to the Hugging Face hub at {endpoint}. {_BY_DIRECTORY}"
         case EntryNotFoundError():

@@ -74,10 +74,7 @@ class MlflowRegistry:
                         artifact_uri=uri, dst_path=folder, tracking_uri=client.tracking_uri
                     )
                 )
-            paths = [
-                path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()
-            ]
-            yield Fetched(origin, paths, lambda path, _: root / path)
+            yield Fetched.of_directory(origin, root)
 
 
 def _register(client: Any, name: str, package: Package, on_progress: OnProgress) -> Any:

@@ -24,7 +24,6 @@ from bertqa.artifact import (
     ModelInfo,
     Repository,
     VersionManifest,
-    onnx_model_name,
     open_regular,
 )
 from bertqa.errors import NotAQAModelError, RepositoryError
@@ -77,7 +76,7 @@ class Package:
     Attributes:
         name: The model's name.
         version: Its number.
-        manifest: The manifest of the IR, or of the ONNX where that is alone.
+        manifest: The manifest of the IR.
         files: The files, the largest last.
     """
 
@@ -108,13 +107,9 @@ def package_of(repository: Repository, version: int, model: str = MODEL_NAME) ->
         RepositoryError: The version is missing or damaged, or was published without what other
             tools need of it.
     """
-    twin = onnx_model_name(model)
-    models = [model]
-    if repository.version_dir(version, twin).is_dir():
-        models.append(twin)
     parts = {
-        repository.manifest(version, each).format: VersionFiles.of(repository, version, each)
-        for each in models
+        repository.manifest(version, part.model).format: part
+        for part in reversed(VersionFiles.all_of(repository, version, model))
     }
     manifests = {key: repository.manifest(version, part.model) for key, part in parts.items()}
     unknown = next((key for key in parts if key not in PLACES), None)

@@ -43,6 +43,20 @@ class Fetched:
     paths: Collection[str]
     file: Callable[[str, bool], Path]
 
+    @classmethod
+    def of_directory(cls, origin: str, root: Path) -> Fetched:
+        """Return a package that is in a directory.
+
+        Args:
+            origin: The address with the revision that it led to.
+            root: The directory.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        paths = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+        return cls(origin, paths, lambda path, _: root / path)
+
 
 class Registry(Protocol):
     """A kind of registry; each has an entry in `REGISTRIES`."""

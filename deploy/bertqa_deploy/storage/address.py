@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 
 from bertqa.errors import InvalidOptionError
 
@@ -30,6 +31,13 @@ _REGISTRIES = {
 }
 
 
+class Layout(StrEnum):
+    """How the files lie in a directory: as OVMS reads them, or as on the Hugging Face hub."""
+
+    REPOSITORY = "repository"
+    HUB = "hub"
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a repository, or a model of a registry, is.
@@ -49,6 +57,11 @@ class Address:
             return self.path
         separator = "@" if self.scheme == HUB else "/"
         return f"{self.scheme}://{self.path}" + (self.revision and separator + self.revision)
+
+    @property
+    def is_registry(self) -> bool:
+        """Whether it is that of a model in a registry."""
+        return self.scheme in _REGISTRIES
 
     @property
     def container(self) -> str:

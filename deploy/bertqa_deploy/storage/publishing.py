@@ -9,17 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from bertqa._progress import OnProgress, ignore
-from bertqa.artifact import MODEL_NAME, Repository, onnx_model_name
+from bertqa.artifact import MODEL_NAME, Repository
 from bertqa.errors import InvalidOptionError
 from bertqa_deploy.errors import StorageError
 from bertqa_deploy.manifests import check_manifest
 from bertqa_deploy.registries import registry_of
-from bertqa_deploy.storage.address import HUB, MLFLOW, Address
+from bertqa_deploy.storage.address import HUB, Address, Layout
 from bertqa_deploy.storage.directory import Directory
 from bertqa_deploy.storage.object_store import ANSWER_SECONDS, ObjectStore
 from bertqa_deploy.storage.version import VersionFiles
@@ -35,13 +34,6 @@ class PublishedFile:
     size: int
     sha256: str
     sent: bool
-
-
-class Layout(StrEnum):
-    """How the files lie in a directory: as OVMS reads them, or as on the Hugging Face hub."""
-
-    REPOSITORY = "repository"
-    HUB = "hub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +94,8 @@ def publish(
         raise InvalidOptionError(
             f"The model is named {model!r}: pass the name of a model's directory."
         )
-    as_package = to.scheme in (HUB, MLFLOW) or layout is Layout.HUB
-    if as_package and to.scheme not in (HUB, MLFLOW, ""):
+    as_package = to.is_registry or layout is Layout.HUB
+    if as_package and to.scheme and not to.is_registry:
         raise InvalidOptionError(
             f"{to} is a store that OVMS reads, in a layout of its own: --layout hub is for a "
             "directory, or write hf://org/name."
@@ -119,10 +111,7 @@ def publish(
             f"{to} is inside the repository that has the version, {repository.root}. Nothing was "
             "changed. Choose a directory outside it."
         )
-    twin = onnx_model_name(model)
-    # The twin first: a client that sees the IR may count on it.
-    models = [twin, model] if repository.version_dir(version, twin).is_dir() else [model]
-    parts = [VersionFiles.of(repository, version, each) for each in models]
+    parts = VersionFiles.all_of(repository, version, model)
     for part in parts:
         check_manifest(repository, version, part.model, force=force)
     if as_package:

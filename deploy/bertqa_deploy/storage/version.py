@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from bertqa.artifact import IR_FILE, MANIFEST_FILE, ONNX_FILE, Repository, sha256_of
+from bertqa.artifact import (
+    IR_FILE,
+    MANIFEST_FILE,
+    ONNX_FILE,
+    Repository,
+    onnx_model_name,
+    sha256_of,
+)
 from bertqa.errors import RepositoryError
 from bertqa_deploy.errors import VersionExistsError
 
@@ -78,6 +85,25 @@ class VersionFiles:
             version,
             {MANIFEST_FILE: sha256_of(directory / MANIFEST_FILE), **digests},
         )
+
+    @classmethod
+    def all_of(cls, repository: Repository, version: int, model: str) -> list[VersionFiles]:
+        """List a version's files, with those of its ONNX twin where there is one.
+
+        Args:
+            repository: The repository that has the version.
+            version: Its number.
+            model: The model's name.
+
+        Returns:
+            The twin's files first: a client that sees the IR may count on it.
+
+        Raises:
+            RepositoryError: There is no such version, or a manifest does not list its files.
+        """
+        twin = onnx_model_name(model)
+        models = [twin, model] if repository.version_dir(version, twin).is_dir() else [model]
+        return [cls.of(repository, version, each) for each in models]
 
     def missing(
         self, where: str, sizes: Mapping[str, int], digest: Callable[[str], str]

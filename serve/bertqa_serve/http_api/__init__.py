@@ -5,11 +5,10 @@ It tokenises and decodes in front of a server that speaks tensors, and needs no 
 
 from bertqa_serve.http_api.app import create_app
 from bertqa_serve.http_api.backend import Backend, ServerBackend, SideBySide, System
-from bertqa_serve.http_api.options import HTTP_PORT, HttpApiOptions, Recording
+from bertqa_serve.http_api.options import HttpApiOptions, Recording
 from bertqa_serve.http_api.server import http_api_beside, serve_http_api
 
 __all__ = [
-    "HTTP_PORT",
     "Backend",
     "HttpApiOptions",
     "Recording",

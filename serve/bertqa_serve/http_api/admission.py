@@ -37,7 +37,7 @@ class Admission:
         if self.taken >= self.places:
             raise Problem(
                 UNAVAILABLE,
-                f"{self.taken} questions are waiting already: try again later.",
+                f"{self.taken} requests are answered or wait already: try again later.",
                 retry_after=self.retry_after(),
             )
         self.taken += 1

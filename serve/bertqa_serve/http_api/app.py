@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
+from bertqa import Answer
 from bertqa.errors import BertQAError
 from bertqa_serve.http_api import page
 from bertqa_serve.http_api.admission import Admission
@@ -68,7 +69,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (415, "The body is not JSON."),
         (422, "A field is wrong; there is a sentence for each."),
         (502, "The server of the model does not answer as it should."),
-        (503, "The model is loading, or too many questions wait; see `Retry-After`."),
+        (503, "The model is loading, or too many requests wait; see `Retry-After`."),
         (504, "The answer was not there in time."),
     )
 }
@@ -169,22 +170,22 @@ def _api(
         is_list = isinstance(body.inputs, list)
         inputs = body.inputs if isinstance(body.inputs, list) else [body.inputs]
         pairs = [(each.question, each.context) for each in inputs]
-        found = []
+        found: list[tuple[Pair | str, list[Answer]]] = []
         if not is_list:
-            found.append(await asking.one(pairs[0], top_k, given))
+            found.append((pairs[0], await asking.one(pairs[0], top_k, given)))
         else:
-            async for outcome in asking.many(pairs, top_k, given):
+            async for pair, outcome in asking.many(pairs, top_k, given):
                 if isinstance(outcome, str):
                     raise Problem(422, f"inputs.{len(found)}: {outcome}")
-                found.append(outcome)
+                found.append((pair, outcome))
         shown = []
-        for answers, (_, context) in zip(found, pairs, strict=True):
+        for pair, answers in found:
             each = [
                 {"answer": one.text, "score": one.score, "start": one.start, "end": one.end}
-                for one in described(answers, context, unit)
+                for one in described(answers, pair[1], unit)
             ]
             shown.append(each if (top_k or 1) > 1 else each[0])
-        versions = {answers[0].model_version for answers in found}
+        versions = {answers[0].model_version for _, answers in found}
         return json_response(shown if is_list else shown[0], versions)
 
     hugging_face: dict[str, Any] = {
@@ -229,7 +230,7 @@ def _api(
             return json_response(shown, {found[0].model_version}, NDJSON if as_lines else None)
         items: list[Pair | str] = [body.pair(item) for item in body.pairs]
         outcomes = one.many(items, body.top_k, given)
-        lines = (result(*each, unit) async for each in _with_items(outcomes, items))
+        lines = (result(*each, unit) async for each in outcomes)
         if as_lines:
             return await Lines.begun(lines)
         return json_response(Results.model_construct(results=[each async for each in lines]))
@@ -265,11 +266,3 @@ def _api(
         return HTMLResponse(page.html(), headers=dict(page.headers()))
 
     return api
-
-
-async def _with_items(
-    outcomes: AsyncIterator[Any], items: Iterable[Pair | str]
-) -> AsyncIterator[tuple[Any, Pair | str]]:
-    rest = iter(items)
-    async for outcome in outcomes:
-        yield outcome, next(rest)

@@ -108,8 +108,7 @@ class Asking:
         Raises:
             Problem: It cannot be answered.
         """
-        client, options, deadline = self._prepared(options)
-        options["timeout"] = _left(deadline)
+        client, options, _ = self._prepared(options)
         self.facts.questions += 1
         try:
             answers = await client.answers(*pair, top_k or 1, **options)
@@ -120,8 +119,8 @@ class Asking:
 
     async def many(
         self, items: Sequence[Pair | str], top_k: int | None, options: AskOptions
-    ) -> AsyncIterator[list[Answer] | str]:
-        """Yield the answers to each of many questions, or what is wrong with it.
+    ) -> AsyncIterator[tuple[Pair | str, list[Answer] | str]]:
+        """Yield each of many questions with its answers, or with what is wrong with it.
 
         Args:
             items: Questions with their contexts, or what is wrong with one.
@@ -129,14 +128,12 @@ class Asking:
             options: The options of the body, which take precedence over the headers'.
 
         Yields:
-            The answers or the error, in order.
+            An item, and its answers or the error; in order.
 
         Raises:
             Problem: The questions cannot be answered.
         """
-        client, options, deadline = self._prepared(options)
-        wished = self.wishes.seconds() is not None
-        options["timeout"] = _left(deadline)
+        client, options, wished = self._prepared(options)
         waiting: deque[Pair | str] = deque()
 
         def pairs() -> Iterator[Pair]:
@@ -149,36 +146,37 @@ class Asking:
             stream = client.answers_many(pairs(), top_k or 1, return_errors=True, **options)
             async with aclosing(stream) as outcomes:  # type: ignore[type-var]
                 while True:
-                    async with asyncio.timeout(_left(deadline) if wished else None):
+                    async with asyncio.timeout(_left(wished)):
                         outcome = await anext(outcomes, None)
                     while waiting and isinstance(waiting[0], str):
-                        yield str(waiting.popleft())
+                        yield waiting[0], str(waiting.popleft())
                     if outcome is None:
                         return
-                    waiting.popleft()
+                    item = waiting.popleft()
                     self.facts.questions += 1
                     if isinstance(outcome, BertQAError):
-                        yield in_words(outcome)
+                        yield item, in_words(outcome)
                     else:
                         self._note(outcome[0])
-                        yield outcome
+                        yield item, outcome
         except TimeoutError:
             raise Problem(TOO_LATE, "The answers were not there in time.") from None
         except BertQAError as error:
             raise problem_of(error) from error
 
     def _prepared(self, options: AskOptions) -> tuple[AsyncQAClient, AskOptions, float | None]:
-        seconds = self.wishes.seconds()
-        if seconds is None or (self.timeout is not None and seconds > self.timeout):
-            seconds = self.timeout
-        deadline = None if seconds is None else self.facts.began + seconds
+        """Return the client, its options, and the deadline where the request asks for one."""
+        wished = self.wishes.seconds()
+        limits = [each for each in (wished, self.timeout) if each is not None]
+        deadline = self.facts.began + min(limits) if limits else None
         merged: AskOptions = {**self.wishes.options(), **options}
         try:
             client, version = self.backend.client(merged.get("version"))
         except BertQAError as error:
             raise problem_of(error) from error
         merged["version"] = version
-        return client, merged, deadline
+        merged["timeout"] = _left(deadline)
+        return client, merged, None if wished is None else deadline
 
     def _note(self, answer: Answer) -> None:
         self.facts.version = answer.model_version
@@ -215,12 +213,12 @@ def described(answers: Sequence[Answer], context: str, unit: str) -> list[FoundA
     ]
 
 
-def result(outcome: Sequence[Answer] | str, item: Pair | str, unit: str) -> Answers | Failure:
+def result(item: Pair | str, outcome: Sequence[Answer] | str, unit: str) -> Answers | Failure:
     """Return the result of one of many questions as it is sent.
 
     Args:
-        outcome: The answers, or what is wrong.
         item: The question with its context, or what is wrong with it.
+        outcome: The answers, or what is wrong.
         unit: What places of answers count: "codepoint" or "utf16".
     """
     if isinstance(outcome, str):

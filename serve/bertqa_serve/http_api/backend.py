@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from bertqa import AsyncQAClient, Recorder
+from bertqa._defaults import TIMEOUT_SECONDS
 from bertqa.errors import BertQAError, VersionNotFoundError
 from bertqa.transport import AVAILABLE, AdminClient, Security, rest_address, served_versions
 from bertqa_serve.http_api.options import HttpApiOptions
@@ -72,8 +73,8 @@ class ServerBackend:
             arguments["recorder"] = recorder = Recorder(
                 recording.path,
                 sample=recording.sample,
-                clear=recording.clear,
-                contexts=recording.contexts,
+                clear=recording.texts,
+                contexts=recording.texts,
             )
             self._opened.callback(recorder.close)
         self._client = await self._opened.enter_async_context(AsyncQAClient(**arguments))
@@ -104,7 +105,7 @@ class ServerBackend:
                 self.model,
                 metadata_url=self._arguments.get("metadata_url"),
                 security=self._security(),
-                timeout=self._options.timeout or 30.0,
+                timeout=self._options.timeout or TIMEOUT_SECONDS,
             )
         )
         split = await client.split()

@@ -78,8 +78,7 @@ def listener(host: str, port: int | None) -> socket.socket:
                 continue
             raise PortInUseError(
                 f"Port {tried} on {host} cannot be used for the HTTP API: {reason_of(error)}. "
-                "Choose another one with --http-port, or leave the HTTP API out with "
-                "--no-http-api.",
+                "Choose another port.",
                 detail=str(error),
             ) from error
     raise AssertionError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import logging
 import re
 import secrets
@@ -21,7 +21,7 @@ from bertqa_serve.http_api.admission import Admission
 from bertqa_serve.http_api.bodies import Bodies, HungUpError
 from bertqa_serve.http_api.metrics import Metrics
 from bertqa_serve.http_api.options import ApiToken
-from bertqa_serve.http_api.problems import Problem
+from bertqa_serve.http_api.problems import Problem, error_response
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TRACE_STATE = re.compile(r"[\x20-\x7e]{1,512}")
 _JSON_TYPE = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 _METHODS = frozenset(("GET", "HEAD", "POST", "OPTIONS"))
-# What needs no token: probes, metrics, and pages that hold nothing themselves.
+# What needs no token beside the page: probes and metrics.
 _OPEN = frozenset(("/health/live", "/health/ready", "/metrics"))
 
 
@@ -55,7 +55,7 @@ class RequestFacts:
 
 
 class Gate:
-    """The outermost layer, as an ASGI application.
+    """The outermost layer but for CORS, as an ASGI application.
 
     A request whose client hangs up is cancelled.
 
@@ -109,20 +109,21 @@ class Gate:
             with continue_trace(headers):
                 await self._admit(scope, headers, receive, send_with_id)
         except HungUpError:
-            status = status or _HUNG_UP
+            pass  # Nobody is there to be answered.
         except Problem as problem:
-            await _respond(problem, scope, send_with_id)
+            await error_response(problem)(scope, receive, send_with_id)
         except Exception as error:
             # Its message may quote a text: what is logged is where it was raised.
             logger.error("request %s failed: %s", facts.request_id, _place_of(error))
             if not status:
-                await _respond(failure(facts), scope, send_with_id)
+                await error_response(failure(facts))(scope, receive, send_with_id)
         finally:
+            status = status or _HUNG_UP
             seconds = time.monotonic() - facts.began
             endpoint = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.request(endpoint, method, status or _HUNG_UP, seconds)
-            _log(facts, endpoint, method, status or _HUNG_UP, seconds)
+            self._metrics.request(endpoint, method, status, seconds)
+            _log(facts, endpoint, method, status, seconds)
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         if self._is_local and not is_loopback(_host_of(headers)):
@@ -159,9 +160,14 @@ class Gate:
             return {"type": "http.disconnect"}
 
         limit = asyncio.timeout(None)
+
+        def expire(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # The answer is there.
+                limit.reschedule(loop.time())
+
         try:
             async with limit:
-                hung_up.add_done_callback(lambda _: _expire(limit, loop.time()))
+                hung_up.add_done_callback(expire)
                 await self._application(scope, receive_again, send)
         except TimeoutError:
             if not limit.expired():
@@ -202,29 +208,9 @@ def _place_of(error: Exception) -> str:
     return f"{type(error).__qualname__}{place}"
 
 
-def _expire(limit: asyncio.Timeout, now: float) -> None:
-    if not limit.expired():
-        try:
-            limit.reschedule(now)
-        except RuntimeError:  # The answer is there.
-            return
-
-
 async def _until_hung_up(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _respond(problem: Problem, scope: Scope, send: Send) -> None:
-    body = json.dumps(problem.body, separators=(",", ":")).encode() + b"\n"
-    headers = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        **problem.headers,
-    }
-    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
 def _id_of(headers: Headers) -> str:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bertqa._defaults import TIMEOUT_SECONDS
 from bertqa.artifact import MODEL_NAME
 from bertqa.errors import InvalidOptionError
 from bertqa.transport import is_loopback
+from bertqa_serve.ports import reachable
 
 HTTP_PORT = 8080
 LOOPBACK = "127.0.0.1"
@@ -20,12 +22,17 @@ ApiToken = str | Callable[[], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """Where answers are recorded, as evidence for the next switch; see `bertqa.Recorder`."""
+    """Where answers are recorded, as evidence for the next switch; see `bertqa.Recorder`.
+
+    Attributes:
+        path: The file.
+        sample: The share of questions that are recorded.
+        texts: Whether questions, contexts and answers are written as they are.
+    """
 
     path: Path
     sample: float = 1.0
-    clear: bool = False
-    contexts: bool = False
+    texts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +89,7 @@ class HttpApiOptions:
     @property
     def timeout(self) -> float | None:
         """Seconds that an answer may take at most; None sets no limit."""
-        seconds: float | None = self.client.get("timeout", 30.0)
+        seconds: float | None = self.client.get("timeout", TIMEOUT_SECONDS)
         return seconds
 
     @property
@@ -93,5 +100,4 @@ class HttpApiOptions:
     @property
     def url(self) -> str:
         """The address for a browser on this machine."""
-        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"http://{reachable(self.host)}:{self.port}"

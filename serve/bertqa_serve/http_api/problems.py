@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from starlette.responses import Response
+
 from bertqa.errors import (
     AccessDeniedError,
     BertQAError,
@@ -22,6 +24,7 @@ from bertqa.errors import (
     ServerUnreachableError,
     VersionNotFoundError,
 )
+from bertqa_serve.http_api.encoding import json_line
 
 GATEWAY, UNAVAILABLE, TOO_LATE = 502, 503, 504
 RETRY_SECONDS = 1.0
@@ -76,6 +79,17 @@ class Problem(Exception):  # noqa: N818 - it is a response, as HTTPException is
     def body(self) -> dict[str, Any]:
         """The body, in the form of Hugging Face."""
         return {"error": str(self)}
+
+
+def error_response(problem: Problem) -> Response:
+    """Return what is sent for a problem.
+
+    Args:
+        problem: The problem.
+    """
+    return Response(
+        json_line(problem.body), problem.status, problem.headers, media_type="application/json"
+    )
 
 
 def problem_of(error: BertQAError) -> Problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -10,12 +9,13 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bertqa_serve.http_api.asking import MODEL_VERSION
+from bertqa_serve.http_api.encoding import json_line
 from bertqa_serve.http_api.gate import STATE, failure
-from bertqa_serve.http_api.problems import Problem, sentences
+from bertqa_serve.http_api.problems import Problem, error_response, sentences
 
 NDJSON = "application/x-ndjson"
 _WORDS = {
@@ -64,14 +64,7 @@ class Lines(Response):
 
 
 async def _send_line(send: Send, line: dict[str, Any]) -> None:
-    await send({"type": "http.response.body", "body": _dumped(line) + b"\n", "more_body": True})
-
-
-def _dumped(value: object) -> bytes:
-    # A lone surrogate, as a message may quote one, stays an escape of JSON.
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(
-        "utf-8", "backslashreplace"
-    )
+    await send({"type": "http.response.body", "body": json_line(line), "more_body": True})
 
 
 def json_response(
@@ -86,22 +79,21 @@ def json_response(
     """
     content = value.model_dump() if isinstance(value, BaseModel) else value
     headers = {MODEL_VERSION: ",".join(map(str, sorted(versions)))} if versions else None
-    body = _dumped(content) + b"\n"
-    return Response(body, headers=headers, media_type=media_type or "application/json")
+    return Response(
+        json_line(content), headers=headers, media_type=media_type or "application/json"
+    )
 
 
 async def problem_response(_: Request, problem: Exception) -> Response:
     """Return the response for a problem; see `FastAPI.exception_handler`."""
     assert isinstance(problem, Problem)
-    return JSONResponse(problem.body, problem.status, problem.headers)
+    return error_response(problem)
 
 
 async def invalid_response(_: Request, error: Exception) -> Response:
     """Return the response for fields that are wrong; see `FastAPI.exception_handler`."""
     assert isinstance(error, RequestValidationError)
-    return Response(
-        _dumped({"error": sentences(error.errors())}), 422, media_type="application/json"
-    )
+    return error_response(Problem(422, sentences(error.errors())))
 
 
 async def refused_response(_: Request, error: Exception) -> Response:
@@ -110,10 +102,9 @@ async def refused_response(_: Request, error: Exception) -> Response:
     message = _WORDS.get(error.status_code, f"{error.detail}.")
     # FastAPI's status for what Python cannot read, such as JSON that is nested too deep.
     status = 422 if error.status_code == 400 else error.status_code
-    return JSONResponse({"error": message}, status, error.headers)
+    return error_response(Problem(status, message, headers=error.headers))
 
 
 async def failure_response(request: Request, _: Exception) -> Response:
     """Return the response for what was not expected; see `FastAPI.exception_handler`."""
-    problem = failure(request.scope["state"][STATE])
-    return JSONResponse(problem.body, problem.status)
+    return error_response(failure(request.scope["state"][STATE]))

@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PrivateAttr,
     Tag,
     WithJsonSchema,
     model_validator,
@@ -169,15 +170,17 @@ class Squad(_Strict):
     n_best: int | None = None
     max_answer_len: int | None = None
     null_score_threshold: float | None = None
+    _decoder: SquadDecoder = PrivateAttr()
 
     @model_validator(mode="after")
     def _check(self) -> Squad:
-        self.decoder()
+        self._decoder = SquadDecoder(**self.model_dump(exclude={"name"}, exclude_none=True))
         return self
 
+    @property
     def decoder(self) -> SquadDecoder:
-        """Return the decoder."""
-        return SquadDecoder(**self.model_dump(exclude={"name"}, exclude_none=True))
+        """The decoder."""
+        return self._decoder
 
 
 class AnswersRequest(Parameters):
@@ -233,6 +236,7 @@ class AnswersRequest(Parameters):
         Field(description="A key that always goes to the same version of those in the split."),
     ] = None
     decoder: Squad | None = None
+    _options: AskOptions = PrivateAttr()
 
     @model_validator(mode="after")
     def _check(self) -> AnswersRequest:
@@ -242,22 +246,18 @@ class AnswersRequest(Parameters):
             raise ValueError(f"{' and '.join(missing)} {verb} missing.")
         if self.pairs is not None and self.question is not None:
             raise ValueError("Pass question, or pairs with a question each, and not both.")
-        self.options()
+        given = super().options()
+        if self.decoder is not None:
+            given["decoder"] = self.decoder.decoder
+        if self.routing_key is not None:
+            given["key"] = self.routing_key
+        check_options(given)  # Two may exclude each other.
+        self._options = given
         return self
 
     def options(self) -> AskOptions:
-        """Return the options that were set, for the client.
-
-        Raises:
-            InvalidOptionError: Two of them exclude each other.
-        """
-        given = super().options()
-        if self.decoder is not None:
-            given["decoder"] = self.decoder.decoder()
-        if self.routing_key is not None:
-            given["key"] = self.routing_key
-        check_options(given)
-        return given
+        """Return the options that were set, for the client."""
+        return self._options
 
     def pair(self, item: Any) -> tuple[str, str] | str:
         """Return the question and the context of one of the pairs, or what is wrong with it.

@@ -31,6 +31,7 @@ from bertqa_serve.http_api.connections import PatientProtocol, listener
 from bertqa_serve.http_api.logs import log_to_stderr
 from bertqa_serve.http_api.metrics import MULTIPROCESS
 from bertqa_serve.http_api.options import HttpApiOptions
+from bertqa_serve.signals import ending_by
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,6 @@ _START_SECONDS = 300.0
 _SILENT_SECONDS = 60
 _END_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 75
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 OnReady = Callable[[str], None]
 
@@ -95,9 +95,14 @@ def http_api_beside(options: HttpApiOptions) -> Iterator[tuple[str, Callable[[],
     try:
         if not ready.poll(_START_SECONDS):
             raise ServerDiedError("The HTTP API did not start in time.")
-        with contextlib.suppress(EOFError):
+        try:
             ready.recv()
-        process.join(0 if process.is_alive() else _END_SECONDS)
+        except EOFError:
+            process.join(_END_SECONDS)
+            check()
+            raise ServerDiedError(
+                "The HTTP API ended before it could be asked; see its log above."
+            ) from None
         check()
         yield options.url, check
     finally:
@@ -207,12 +212,8 @@ class _Server(uvicorn.Server):
             self.force_exit = self.should_exit
             self.should_exit = True
 
-        before = {number: signal.signal(number, end) for number in _SIGNALS}
-        try:
+        with ending_by(end):
             yield
-        finally:
-            for number, old in before.items():
-                signal.signal(number, old)
 
 
 class _Workers(Multiprocess):

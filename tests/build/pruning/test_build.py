@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ from bertqa_build.recipe import Recipe, load_recipe
 from tests.support.checkpoints import write_checkpoint, write_squad
 from tests.support.families import FAMILIES
 from tests.support.self_taught import write_own_answers
+
+pytestmark = pytest.mark.timeout(900)
 
 RECIPE = """
 name: tiny
@@ -116,20 +119,18 @@ def test_one_run_makes_a_pair_of_versions_for_each_speed_up(built: Path) -> None
 
 def test_no_mask_and_no_zero_weight_is_left_in_the_files(built: Path) -> None:
     repository = Repository(built / "repository")
-    pruning = repository.manifest(5).pruning
-    assert pruning is not None
     head, neuron = 3 * (8 * 32 + 8) + 8 * 32, 32 + 1 + 32
-    removed = head * (8 - sum(pruning.heads)) + neuron * (128 - sum(pruning.neurons))
-    assert removed > 0
-    lost = {}
+    left = []
+    for version in (3, 5):
+        pruning = repository.manifest(version).pruning
+        assert pruning is not None
+        left.append(head * sum(pruning.heads) + neuron * sum(pruning.neurons))
+    assert left[0] > left[1]
     for model, file in (("bert-qa", "model.bin"), ("bert-qa-onnx", "model.onnx")):
-        paths = [repository.version_dir(version, model) / file for version in (1, 5)]
+        paths = [repository.version_dir(version, model) / file for version in (3, 5)]
         before, after = (path.stat().st_size for path in paths)
-        lost[file] = before - after
-    # Fewer operations are fewer bytes too. An IR has equal constants once, such as the biases of a
-    # random model, which are zero until it is pruned.
-    assert lost["model.onnx"] >= 4 * removed
-    assert lost["model.bin"] > 2 * removed
+        # Fewer operations are fewer bytes too.
+        assert before - after >= 4 * (left[0] - left[1])
     graph = ov.Core().read_model(repository.version_dir(5) / "model.xml")
     for each in graph.get_ops():
         is_weight = each.get_type_name() == "Constant" and each.get_element_type().is_real()
@@ -180,7 +181,8 @@ def test_a_run_that_is_interrupted_again_and_again_makes_the_same(
     stopped: set[str] = set()
 
     def stop(progress: Progress) -> None:
-        kind = f"{progress.stage.split(' on ')[0]}{progress.done == progress.total}"
+        stage = re.split(" on | is ", progress.stage)[0]
+        kind = f"{stage}{progress.done == progress.total}"
         if "1.6x" in kind and kind not in stopped:
             stopped.add(kind)
             raise KeyboardInterrupt

@@ -250,7 +250,7 @@ def test_a_pipe_goes_in_and_out(
     assert result.status == 0
     assert [row["nr"] for row in rows] == ["1", "2"]
     assert rows[0]["answer"] in CONTEXT
-    assert "1 questions answered." in result.err
+    assert "1 question answered." in result.err
     assert "Bad rows: 1;" in result.err
 
 
@@ -269,7 +269,7 @@ def test_the_system_s_name_of_standard_output_is_standard_output(
 
     assert result.status == 0
     assert (tmp_path / "answers.csv").read_text(encoding="utf-8").count("\n") == 3
-    assert "1 questions answered." in result.err
+    assert "1 question answered." in result.err
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,13 @@ def test_a_recipe_is_written_from_options_and_from_questions(
     result = invoke("init", str(third), "--source", "tiny")
     assert result.status == 0, result.err
     assert load_recipe(third).data.evaluation == "rajpurkar/squad:validation"
+    monkeypatch.setattr("sys.stdin", io.StringIO("tiny\n\nint8\nptq\n"))
+    result = invoke("init", "recipes/d.yaml", "--eval-data", "train.json")
+    assert result.status == 0, result.err
+    asked = load_recipe(Path("recipes/d.yaml"))
+    assert asked.data.train == ["rajpurkar/squad:train"]
+    assert asked.address(str(asked.data.evaluation)).path == tmp_path / "train.json"
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    result = invoke("init", "recipes/d.yaml")
+    result = invoke("init", "recipes/e.yaml")
     assert result.status == 2
     assert "name the checkpoint with --source" in result.err

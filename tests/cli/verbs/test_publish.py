@@ -19,6 +19,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("publish") / "model_repository"
     for version in (1, 2):
         write_published_version(root, version)
+        # A registry is given a model's family too.
+        write_manifest(root / "bert-qa" / str(version), family="bert")
     return root
 
 
@@ -83,6 +85,12 @@ def test_it_goes_to_a_store(invoke: Invoke, root: Path, store: Store) -> None:
         (["9", "--to", "copy"], 1, "no version 9 of bert-qa (published: 1, 2)"),
         (["--model", "other", "--to", "copy"], 1, "has no version of other"),
         ([], 2, "Missing option '--to'"),
+        (["--to", "az://models/qa", "--layout", "hub"], 2, "--layout hub is for a"),
+        (["--to", "elsewhere", "--public"], 2, "leave out --public"),
+        (["--to", "elsewhere", "--layout", "x"], 2, "Invalid value for '--layout'"),
+        (["--to", f"hf://org/name@{'0' * 40}"], 2, "names a commit"),
+        (["--to", "mlflow://name/3"], 2, "MLflow numbers versions itself"),
+        (["--to", "mlflow://name"], 1, "MLFLOW_TRACKING_URI is not set"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_made(
@@ -95,6 +103,7 @@ def test_what_cannot_be_is_said_before_anything_is_made(
     complaint: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     result = invoke("publish", *arguments, "--repository", str(root))
     assert (result.status, result.out) == (status, "")
     assert complaint in result.err

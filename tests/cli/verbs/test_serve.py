@@ -3,12 +3,8 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -19,7 +15,7 @@ from tritonclient import grpc as triton
 from bertqa import QAClient
 from bertqa.artifact import Repository
 from bertqa.qa import QATokenizer
-from tests.cli.conftest import Invoke, Result
+from tests.cli.conftest import Invoke, Result, serving
 from tests.support.models import tokenizer_json, write_config, write_toy_version
 
 CONTEXT = (
@@ -37,34 +33,13 @@ def two_ports() -> tuple[int, int]:
         return first.getsockname()[1], second.getsockname()[1]
 
 
-@contextmanager
-def serving(repository: Path, port: int, rest_port: int) -> Iterator[dict[str, str]]:
-    """Run `bert-qa serve` until it says that it is ready, and end it as a user would."""
-    command = [
-        *(sys.executable, "-m", "bertqa_cli.main", "serve", "--json", "--engine", "local"),
-        *("--repository", str(repository), "--port", str(port), "--rest-port", str(rest_port)),
-        "--no-warm-up",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        printed = b""
-        while not printed.rstrip().endswith(b"}"):
-            line = process.stdout.readline()
-            assert line, process.stderr.read().decode()
-            printed += line
-        try:
-            yield json.loads(printed)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
-    assert process.returncode == 0
-
-
 def test_both_versions_answer_alike_over_grpc_rest_curl_and_tritonclient(
     demo_repository: Repository, two_ports: tuple[int, int]
 ) -> None:
-    with serving(demo_repository.root, *two_ports) as server:
+    port, rest_port = map(str, two_ports)
+    options = ("--engine", "local", "--repository", str(demo_repository.root), "--no-warm-up")
+    ports = ("--port", port, "--rest-port", rest_port)
+    with serving(*options, *ports, seconds=30) as (server, _):
         grpc_url, rest_url = server["grpc_url"], server["rest_url"]
         with (
             QAClient(grpc_url, metadata_url=rest_url) as over_grpc,

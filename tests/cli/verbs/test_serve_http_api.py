@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.conftest import Invoke
+from tests.cli.conftest import Invoke, serving
 from tests.support.engines import Served
 from tests.support.http_api import CONTEXT, HUGGING_FACE
 
@@ -25,40 +22,23 @@ ASKING = {"authorization": f"Bearer {TOKEN}"}
 
 
 @contextmanager
-def serving(served: Served, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run the verb until it says that it can be asked, and end it as a user would."""
+def serving_http_api(
+    served: Served, *options: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the verb in front of a server; see `serving`."""
     address = served.address()
-    command = [
-        *(sys.executable, "-m", "bertqa_cli.main", "serve", "http-api", "--json"),
-        *("--url", address["url"], "--metadata-url", address["metadata_url"], *options),
-    ]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "BERTQA_API_TOKEN": TOKEN},
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        printed = ""
-        while not printed.rstrip().endswith("}"):
-            line = process.stdout.readline()
-            assert line, process.stderr.read()
-            printed += line
-        try:
-            yield json.loads(printed)["http_url"], process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(ValueError):
-                process.communicate(timeout=60)
-    assert process.returncode == 0
+    urls = ("--url", address["url"], "--metadata-url", address["metadata_url"])
+    with serving("http-api", *urls, *options, seconds=60, BERTQA_API_TOKEN=TOKEN) as (
+        shown,
+        process,
+    ):
+        yield shown["http_url"], process
 
 
 def test_the_verb_serves_records_and_ends_when_asked(served: Served, tmp_path: Path) -> None:
     record = tmp_path / "answers.jsonl"
     options = ("--record", str(record), "--shadow", "1", "--version", "2")
-    with serving(served, *options) as (url, process):
+    with serving_http_api(served, *options) as (url, process):
         assert httpx.post(url, json=HUGGING_FACE, timeout=60).status_code == 401
         answered = httpx.post(url, json=HUGGING_FACE, headers=ASKING, timeout=60)
         assert answered.headers["x-model-version"] == "2"
@@ -72,7 +52,7 @@ def test_the_verb_serves_records_and_ends_when_asked(served: Served, tmp_path: P
 
 @pytest.mark.thorough
 def test_several_processes_answer_count_together_and_drain(served: Served) -> None:
-    with serving(served, "--workers", "2") as (url, process):
+    with serving_http_api(served, "--workers", "2") as (url, process):
         for _ in range(40):
             # Each over a connection of its own, which either process may take.
             assert httpx.post(url, json=HUGGING_FACE, headers=ASKING, timeout=60).status_code == 200
@@ -99,15 +79,21 @@ def test_several_processes_answer_count_together_and_drain(served: Served) -> No
 
 
 def test_a_port_that_is_taken_is_named(invoke: Invoke, served: Served) -> None:
+    repository = str(served.repository)
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = str(holder.getsockname()[1])
-        result = invoke("serve", "http-api", "--url", served.grpc_url, "--http-port", port)
-    assert result.status == 1
-    assert f"Port {port} on 127.0.0.1 cannot be used for the HTTP API" in " ".join(
-        result.err.split()
-    )
+        alone = invoke("serve", "http-api", "--url", served.grpc_url, "--http-port", port)
+        beside = invoke("serve", "--repository", repository, "--http-port", port)
+    for result in (alone, beside):
+        assert result.status == 1
+        assert f"Port {port} on 127.0.0.1 cannot be used for the HTTP API" in " ".join(
+            result.err.split()
+        )
+    # Only `serve` can leave it out.
+    assert "--no-http-api" not in alone.err
+    assert "--no-http-api" in beside.err
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,10 @@ def test_a_refusal_halves_what_all_questions_of_a_client_share(
     with pytest.raises(ServerOverloadedError):
         client.answer(QUESTION, CONTEXT, timeout=0.3)
     assert itself._driver.limit.limit <= before / 2
+    while itself._driver.limit.limit > 1:
+        with pytest.raises(ServerOverloadedError):
+            client.answer(QUESTION, CONTEXT, timeout=0.3)
     gate.obstacles = []
-    list(client.answer_many([(QUESTION, CONTEXT * 40)] * 200))
-    assert itself._driver.limit.limit > before / 2
+    list(client.answer_many([(QUESTION, CONTEXT)] * 20))
+    assert itself._driver.limit.limit > 1
     assert slots(itself) == (0, 0)

@@ -20,6 +20,7 @@ from bertqa.errors import (
     DeadlineExceededError,
     InvalidContextError,
     InvalidQuestionError,
+    TextTooLongError,
 )
 from bertqa.qa import Decoder, Logits, Pace, Span, Window
 from bertqa.qa._encoding import Encoder
@@ -163,6 +164,17 @@ def test_the_deadline_holds_while_a_text_is_tokenised(
     with pytest.raises(DeadlineExceededError, match=r"within 0\.3 s.*long"):
         list(client.answer_many([(QUESTION, SENTENCE), texts], timeout=0.3))
     assert client.answer(QUESTION, SENTENCE).text
+
+
+def test_a_text_that_takes_too_long_is_an_error_of_its_pair_alone(
+    open_client: Twins, endless: list[BaseException]
+) -> None:
+    client = open_client(transport=InProcessTransport())
+    pairs = [(QUESTION, SENTENCE), (QUESTION, LONG), (LONG, SENTENCE), (QUESTION, SENTENCE)]
+    first, second, third, last = client.answer_many(pairs, return_errors=True, timeout=0.3)
+    assert isinstance(second, TextTooLongError)
+    assert isinstance(third, TextTooLongError)
+    assert first == last == client.answer(QUESTION, SENTENCE)
 
 
 def test_the_deadline_holds_while_the_answer_is_chosen(open_client: Twins) -> None:

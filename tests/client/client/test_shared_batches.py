@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
 
 from bertqa import Answer, AsyncQAClient, _defaults
+from bertqa.client._concurrency import ConcurrencyLimit
+from bertqa.client._effects import RunInference
+from bertqa.client._shared_batches import SharedBatches
+from bertqa.client._turns import Sending
 from bertqa.errors import DeadlineExceededError, ServerOverloadedError
 from bertqa.qa import QATokenizer
 from tests.support.held import HeldTransport
@@ -161,3 +166,36 @@ async def test_a_refusal_is_raised_where_nothing_is_tried_again(transport: HeldT
         transport.open.set()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(each, ServerOverloadedError) for each in outcomes)
+
+
+async def test_a_call_for_a_slot_that_was_let_go_sends_nothing_on_the_next_one() -> None:
+    limit = ConcurrencyLimit(1, 1)
+    sent = []
+
+    async def send(sending: Sending, timeout: float) -> ServerOverloadedError:
+        sent.append(limit.in_flight)
+        sending.hold.release()
+        return ServerOverloadedError("It is full.")
+
+    shared = SharedBatches(limit, send)
+
+    async def ask() -> object:
+        windows = TOKENIZER.windows(QUESTIONS[0], CONTEXT)
+        return await shared.run(RunInference([windows[0]], None), time.monotonic() + 60, 60)
+
+    held = limit.request(lambda: None)
+    first = asyncio.create_task(ask())
+    await until(lambda: limit.waiting == 1)
+    other = limit.request(lambda: None)
+    # The first is given up as its slot is granted; the next one comes before the slot's call.
+    first.cancel()
+    following = asyncio.create_task(ask())
+    limit.release(held)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert first.cancelled()
+    assert other.is_held
+    assert not sent
+    limit.release(other)
+    assert isinstance(await following, ServerOverloadedError)
+    assert sent == [1]

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
+import huggingface_hub
 import numpy as np
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.errors import DisabledRepoError, GatedRepoError, HfHubHTTPError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -29,6 +30,7 @@ from bertqa.qa import QATokenizer, Windows, _encoding
 from bertqa.qa._encoding import Encoder, Pace, no_pace
 from bertqa.qa._windows import OUTSIDE, Tokens
 from tests.support.models import tokenizer_json
+from tests.support.reading_hub import reading_hub
 
 QUESTION = "Who gave their name to Normandy?"
 CONTEXT = "The Normans gave their name to Normandy, a region in northern France. " * 40
@@ -199,47 +201,46 @@ def test_a_source_that_is_nowhere_is_named(source: str) -> None:
     assert "hub" not in str(raised.value)
 
 
-class _Hub(BaseHTTPRequestHandler):
-    """Has the tokenizer of `owner/name`, and of no other."""
-
-    def do_GET(self) -> None:
-        body = tokenizer_json().encode() if "/owner/name/" in self.path else b""
-        self.send_response(200 if body else 404)
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("ETag", '"1"')
-        self.send_header("Content-Length", str(len(body)))
-        if not body:
-            self.send_header("X-Error-Code", "RepoNotFound")
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 def test_a_tokenizer_of_the_hub_is_loaded_or_missed_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as hub:
-        threading.Thread(target=hub.serve_forever, daemon=True).start()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
+    with reading_hub({"models/owner/name": model}) as url:
         monkeypatch.setattr(
             constants,
             "HUGGINGFACE_CO_URL_TEMPLATE",
-            f"http://127.0.0.1:{hub.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+            url + "/{repo_id}/resolve/{revision}/{filename}",
         )
         assert QATokenizer.load("owner/name").digest == TOKENIZER.digest
         with pytest.raises(TokenizerError, match=r"'owner/none'.* hub has no tokenizer\.json"):
             QATokenizer.load("owner/none")
-        hub.shutdown()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(TokenizerError, match=r"'owner/none'.* hub at http.* cannot be reached\."):
         QATokenizer.load("owner/none")
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (GatedRepoError, "the hub lets in only those who have accepted its terms: log in"),
+        (DisabledRepoError, r"the hub has disabled it\."),
+    ],
+)
+def test_why_the_hub_keeps_a_tokenizer_back_is_said(
+    monkeypatch: pytest.MonkeyPatch, refusal: type[HfHubHTTPError], reason: str
+) -> None:
+    def download(*_: object) -> str:
+        asked = httpx.Request("HEAD", "https://hub.example/owner/name")
+        raise refusal("403 Client Error.", response=httpx.Response(403, request=asked))
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    with pytest.raises(TokenizerError, match=f"'owner/name', and {reason}") as raised:
+        QATokenizer.load("owner/name")
+    assert raised.value.detail == "403 Client Error."
 
 
 def test_what_is_not_a_tokenizer_is_refused(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def run(inputs: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str
         "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "MLFLOW_TRACKING_URI": (folder / "runs").as_uri(),
+        "MLFLOW_ALLOW_FILE_STORE": "true",
     }
     return subprocess.run(
         ["/bin/sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True

@@ -10,8 +10,8 @@ from bertqa.artifact import Repository
 from bertqa.errors import InvalidOptionError
 from bertqa_deploy.errors import StorageError, VersionExistsError
 from bertqa_deploy.registries.pulling import pull
-from bertqa_deploy.storage.address import Address
-from bertqa_deploy.storage.publishing import Layout, publish
+from bertqa_deploy.storage.address import Address, Layout
+from bertqa_deploy.storage.publishing import publish
 
 
 def lay_out(repository: Repository, to: Path, version: int = 1) -> list[str]:

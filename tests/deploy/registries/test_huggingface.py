@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
@@ -16,6 +14,7 @@ from bertqa_deploy.registries.pulling import pull
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import Published, publish
 from tests.support.hub import Hub
+from tests.support.json_server import JsonHandler, answering
 from tests.support.models import write_manifest
 
 MODEL = Address.parse("hf://org/qa")
@@ -168,25 +167,15 @@ def test_without_a_network_a_directory_is_proposed(
 def test_another_server_at_the_endpoint_is_one_sentence(
     made: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes
 ) -> None:
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+    class Handler(JsonHandler):
+        def serve(self) -> None:
+            self.answer(answer)
 
-        do_GET = do_HEAD = do_POST = _answer  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with answering(Handler) as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
         for work in (lambda: push(made), lambda: pull(Repository(tmp_path / "r"), MODEL)):
             with pytest.raises(StorageError):
                 work()
-        server.shutdown()
     assert not (tmp_path / "r").exists()
 
 

@@ -14,8 +14,8 @@ from transformers import AutoTokenizer
 from bertqa import QAClient
 from bertqa.artifact import IR_FILE, Repository
 from bertqa.runtime.openvino import OpenVINOEngine
-from bertqa_deploy.storage.address import Address
-from bertqa_deploy.storage.publishing import Layout, publish
+from bertqa_deploy.storage.address import Address, Layout
+from bertqa_deploy.storage.publishing import publish
 from tests.support.optimum_onnx import python_with_optimum_onnx
 
 pytestmark = pytest.mark.thorough

@@ -20,6 +20,7 @@ from bertqa.errors import (
     RequestTooLargeError,
     ServerOverloadedError,
 )
+from bertqa_serve.http_api.problems import Problem, error_response
 from tests.support.http_api import CONTEXT, HUGGING_FACE, ONE, Held
 
 JSON = {"content-type": "application/json"}
@@ -199,3 +200,7 @@ def test_no_text_is_logged(api: httpx.Client, caplog: pytest.LogCaptureFixture) 
     for record in own:
         assert SECRET not in record.getMessage() + str(vars(record).get("fields"))
     assert CONTEXT not in caplog.text
+
+
+def test_a_lone_surrogate_in_a_message_is_sent_as_an_escape() -> None:
+    assert error_response(Problem(422, "\ud800é.")).body == b'{"error":"\\ud800\xc3\xa9."}\n'

@@ -15,7 +15,8 @@ import pytest
 
 from bertqa.errors import ProtocolError
 from bertqa_serve.http_api import connections
-from tests.support.http_api import HUGGING_FACE, LOOPBACK, ONE, Held
+from tests.support.http_api import HUGGING_FACE, ONE, Held
+from tests.support.web import LOOPBACK
 
 BODY = json.dumps(HUGGING_FACE).encode()
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -50,8 +51,9 @@ def held() -> Iterator[Held]:
 def test_beyond_the_places_requests_are_refused_at_once() -> None:
     with Held(places=2) as held, ThreadPoolExecutor(2) as threads:
         held.hold()
-        waiting = [threads.submit(httpx.post, held.url, json=HUGGING_FACE, timeout=60)] * 1
-        waiting.append(threads.submit(httpx.post, held.url, json=HUGGING_FACE, timeout=60))
+        waiting = [
+            threads.submit(httpx.post, held.url, json=HUGGING_FACE, timeout=60) for _ in range(2)
+        ]
         until(lambda: len(held.requests.sent) == 2)
         refused = httpx.post(f"{held.url}/v1/answers", json=ONE, timeout=60)
         assert refused.status_code == 503
@@ -153,7 +155,7 @@ def test_a_kept_connection_has_any_number_of_requests(
 @pytest.mark.thorough
 async def test_500_connections_at_once_are_all_answered() -> None:
     limits = httpx.Limits(max_connections=500)
-    with Held() as held:
+    with Held(client={"timeout": 120.0}) as held:
         held.hold()
         async with httpx.AsyncClient(base_url=held.url, limits=limits, timeout=120) as client:
             asking = [asyncio.create_task(client.post("/", json=HUGGING_FACE)) for _ in range(500)]

@@ -132,9 +132,9 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         Args:
             pairs: Questions with their contexts, any number of them. They are read ahead, so that
                 windows of like length go out together.
-            return_errors: Whether an InvalidQuestionError or an InvalidContextError takes the place
-                of the answer to its pair; otherwise the first error is raised, and ends the stream.
-                Other errors, which are not of one pair alone, are always raised.
+            return_errors: Whether an InvalidQuestionError, InvalidContextError or TextTooLongError
+                takes the place of the answer to its pair; otherwise the first error is raised, and
+                ends the stream. Other errors, which are not of one pair alone, are always raised.
             look_ahead: How many windows to read ahead; 1 for a source that waits for each answer.
             **options: See `AskOptions`; `timeout` is for each request.
 
@@ -145,11 +145,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             InvalidOptionError: An option is not valid. This is raised before a pair is read.
         """
         settings = self._settings_of(options)
-        check_pairs(pairs, ITERABLES)
-        return_errors = flag("return_errors", return_errors)
-        look_ahead = check_look_ahead("look_ahead", look_ahead)
-        scheduler = self._scheduler(settings.timeout, look_ahead=look_ahead)
-        return self._answer_pairs(pairs, scheduler, settings, return_errors=return_errors)
+        return self._many(pairs, settings, return_errors=return_errors, look_ahead=look_ahead)
 
     def answers_many(
         self,
@@ -178,12 +174,8 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         """
         settings = self._settings_of(options)
         most = self._top_k if top_k is None else check_top_k("top_k", top_k)
-        check_pairs(pairs, ITERABLES)
-        return_errors = flag("return_errors", return_errors)
-        look_ahead = check_look_ahead("look_ahead", look_ahead)
-        scheduler = self._scheduler(settings.timeout, look_ahead=look_ahead)
-        return self._answer_pairs(
-            pairs, scheduler, settings, return_errors=return_errors, top_k=most
+        return self._many(
+            pairs, settings, return_errors=return_errors, look_ahead=look_ahead, top_k=most
         )
 
     async def split(self) -> Mapping[int, float] | None:
@@ -270,6 +262,24 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             deadline=deadline,
         )
 
+    def _many(
+        self,
+        pairs: AsyncPairs,
+        settings: Settings,
+        *,
+        return_errors: bool,
+        look_ahead: int,
+        top_k: int | None = None,
+    ) -> AsyncIterator[Any]:
+        """Check what is left to check now, and return what `_answer_pairs` yields."""
+        check_pairs(pairs, ITERABLES)
+        return_errors = flag("return_errors", return_errors)
+        look_ahead = check_look_ahead("look_ahead", look_ahead)
+        scheduler = self._scheduler(settings.timeout, look_ahead=look_ahead)
+        return self._answer_pairs(
+            pairs, scheduler, settings, return_errors=return_errors, top_k=top_k
+        )
+
     async def _answer_pairs(
         self,
         pairs: AsyncPairs,
@@ -277,7 +287,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         settings: Settings,
         *,
         return_errors: bool,
-        top_k: int | None = None,
+        top_k: int | None,
     ) -> AsyncIterator[Any]:
         """Yield the best answer to each question, or, with `top_k`, a list of answers."""
         spans: deque[Scope] = deque()

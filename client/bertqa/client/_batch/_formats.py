@@ -16,7 +16,7 @@ from bertqa.errors import DataError
 
 # Formats that are not written; a file of these names that holds another one misleads.
 _NOT_WRITTEN = {".json", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".xls", ".xlsx", ".ods"}
-_WRITTEN = ".csv, .tsv, .jsonl, .ndjson, .parquet, or but for Parquet one of these and .gz"
+_WRITTEN = ".csv, .tsv, .jsonl, .ndjson, .parquet, each but .parquet also with .gz after it"
 
 
 class Writer(Protocol):

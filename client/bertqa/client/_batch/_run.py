@@ -115,8 +115,7 @@ def answer_file(
         BertQAError: What `QAClient.answer_many` raises where the server is at fault; the message
             says how many rows are done.
     """
-    named = source
-    source = standard(_checks.path("source", source), "stdin", 0)
+    path = standard(_checks.path("source", source), "stdin", 0)
     target = standard(_checks.path("target", target), "stdout", 1)
     top_k = _COUNT("top_k", top_k)
     question_column = _checks.text("question_column", question_column)
@@ -127,14 +126,12 @@ def answer_file(
     streams = is_stream(target)
     if not streams:
         _check_target(target)
-    is_typed = isinstance(named, str) and str(source) != STANDARD_STREAM
-    address = DataAddress.parse(str(named)) if is_typed else DataAddress(str(source))
-    with opened(address, columns.wanted) as (table, own_format):
+    with opened(DataAddress.of(source, path), columns.wanted) as (table, own_format):
         if table.header is not None:
             columns.check(table.header, table.name)
         written = written_format(target, own_format)
-        contents = _look_at(table, columns, source, typed=written.kind is Kind.PARQUET)
-        run = _Run(client, table, columns, top_k, options, contents.rows, _name_of(source))
+        contents = _look_at(table, columns, typed=written.kind is Kind.PARQUET)
+        run = _Run(client, table, columns, top_k, options, contents.rows, _name_of(path))
         if streams:
             return _to_stream(run, target, written, contents, on_progress)
         with alone(target):
@@ -210,7 +207,7 @@ class _Run:
             yield {**row.kept, **values, ERROR: done.error}
 
 
-def _look_at(table: Source, columns: Columns, source: Path, *, typed: bool) -> _Contents:
+def _look_at(table: Source, columns: Columns, *, typed: bool) -> _Contents:
     """Read the whole input: what is damaged is found before anything is asked."""
     types = types_of(table)
     names: dict[str, None] = dict.fromkeys(table.header or ())
@@ -229,10 +226,10 @@ def _look_at(table: Source, columns: Columns, source: Path, *, typed: bool) -> _
             if typed:
                 types.observe(row.kept)
     if table.header is None and rows and not names:
-        raise DataError(f"{_name_of(source)} has no JSON object with fields in any line. {first}")
+        raise DataError(f"{table.name} has no JSON object with fields in any line. {first}")
     if table.header is None and names and (absent := [n for n in columns.wanted if n not in seen]):
         raise DataError(
-            f"{_name_of(source)} has no {' and no '.join(absent)} in any line; its fields are "
+            f"{table.name} has no {' and no '.join(absent)} in any line; its fields are "
             f"{', '.join(names)}. {columns.naming(absent)}"
         )
     return _Contents(rows, list(kept), types)

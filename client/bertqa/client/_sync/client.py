@@ -134,9 +134,9 @@ class QAClient(BaseClient[Transport]):
         Args:
             pairs: Questions with their contexts, any number of them. They are read ahead, so that
                 windows of like length go out together.
-            return_errors: Whether an InvalidQuestionError or an InvalidContextError takes the place
-                of the answer to its pair; otherwise the first error is raised, and ends the stream.
-                Other errors, which are not of one pair alone, are always raised.
+            return_errors: Whether an InvalidQuestionError, InvalidContextError or TextTooLongError
+                takes the place of the answer to its pair; otherwise the first error is raised, and
+                ends the stream. Other errors, which are not of one pair alone, are always raised.
             look_ahead: How many windows to read ahead; 1 for a source that waits for each answer.
             **options: See `AskOptions`; `timeout` is for each request.
 
@@ -147,11 +147,7 @@ class QAClient(BaseClient[Transport]):
             InvalidOptionError: An option is not valid. This is raised before a pair is read.
         """
         settings = self._settings_of(options)
-        check_pairs(pairs, ITERABLES)
-        return_errors = flag("return_errors", return_errors)
-        look_ahead = check_look_ahead("look_ahead", look_ahead)
-        scheduler = self._scheduler(settings.timeout, look_ahead=look_ahead)
-        return self._answer_pairs(pairs, scheduler, settings, return_errors=return_errors)
+        return self._many(pairs, settings, return_errors=return_errors, look_ahead=look_ahead)
 
     def answers_many(
         self,
@@ -180,12 +176,8 @@ class QAClient(BaseClient[Transport]):
         """
         settings = self._settings_of(options)
         most = self._top_k if top_k is None else check_top_k("top_k", top_k)
-        check_pairs(pairs, ITERABLES)
-        return_errors = flag("return_errors", return_errors)
-        look_ahead = check_look_ahead("look_ahead", look_ahead)
-        scheduler = self._scheduler(settings.timeout, look_ahead=look_ahead)
-        return self._answer_pairs(
-            pairs, scheduler, settings, return_errors=return_errors, top_k=most
+        return self._many(
+            pairs, settings, return_errors=return_errors, look_ahead=look_ahead, top_k=most
         )
 
     def split(self) -> Mapping[int, float] | None:
@@ -272,6 +264,24 @@ class QAClient(BaseClient[Transport]):
             deadline=deadline,
         )
 
+    def _many(
+        self,
+        pairs: Pairs,
+        settings: Settings,
+        *,
+        return_errors: bool,
+        look_ahead: int,
+        top_k: int | None = None,
+    ) -> Iterator[Any]:
+        """Check what is left to check now, and return what `_answer_pairs` yields."""
+        check_pairs(pairs, ITERABLES)
+        return_errors = flag("return_errors", return_errors)
+        look_ahead = check_look_ahead("look_ahead", look_ahead)
+        scheduler = self._scheduler(settings.timeout, look_ahead=look_ahead)
+        return self._answer_pairs(
+            pairs, scheduler, settings, return_errors=return_errors, top_k=top_k
+        )
+
     def _answer_pairs(
         self,
         pairs: Pairs,
@@ -279,7 +289,7 @@ class QAClient(BaseClient[Transport]):
         settings: Settings,
         *,
         return_errors: bool,
-        top_k: int | None = None,
+        top_k: int | None,
     ) -> Iterator[Any]:
         """Yield the best answer to each question, or, with `top_k`, a list of answers."""
         spans: deque[Scope] = deque()
