@@ -203,7 +203,9 @@ class _Build:
         from_first(self._begin)
         plan = wanted.pruning
         table = from_first(lambda: plan and plan.table(self.data, self.on_progress))
-        self.provenance = provenance_of(self.recipe, self.checkpoint, self.digests)
+        self.provenance = provenance_of(
+            self.recipe, wanted.checkpoint, self.checkpoint.revision, self.digests
+        )
         model = self._fp32_model(version_folder(self.folder, FP32, wanted.model))
         if wanted.fp32 not in found:
             found[wanted.fp32] = from_first(lambda: self._make_fp32(model, wanted.fp32))

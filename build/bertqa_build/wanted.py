@@ -9,6 +9,7 @@ from pathlib import Path
 from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.fingerprint import (
     DataDigests,
+    checkpoint_digest,
     fp32_fingerprint,
     int8_fingerprint,
     published_fingerprint,
@@ -23,12 +24,14 @@ class Wanted:
     """The versions that a recipe makes, each known by the digest of all that decides it.
 
     Attributes:
-        model: The digest of the FP32 model, however its embeddings are stored.
+        checkpoint: The digest of the checkpoint, before any training.
+        model: That of the FP32 model, however its embeddings are stored.
         fp32: That of the FP32 version.
         int8: That of the INT8 version, None where the recipe makes none.
         pruning: The pruned versions, None where there are not any.
     """
 
+    checkpoint: str
     model: str
     fp32: str
     int8: str | None
@@ -77,8 +80,10 @@ def wanted_of(
     Raises:
         BuildError: The family cannot be pruned, or the latency table does not fit.
     """
-    model = fp32_fingerprint(recipe, checkpoint, data)
+    digest = checkpoint_digest(checkpoint)
+    model = fp32_fingerprint(recipe, digest, checkpoint.revision, data)
     return Wanted(
+        digest,
         model,
         published_fingerprint(model, recipe),
         int8_fingerprint(recipe, model, data) if recipe.makes_int8 else None,
