@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bertqa_build.embeddings import Storage, embedding_bytes, with_stored_embeddings
+from bertqa_build.embeddings import Storage, with_stored_embeddings
 from bertqa_build.export import to_onnx, to_openvino
 from bertqa_build.model import SpanModel
 from tests.build.pruning.test_one_shot import batches, logits
@@ -44,6 +44,16 @@ def test_both_formats_are_smaller_by_what_is_said(storage: Storage) -> None:
     ]
     assert constants[0] - constants[1] == pytest.approx(saved, rel=0.05)
     assert torch.equal(model.get_input_embeddings().get_parameter("weight"), _table(model))
+
+
+def embedding_bytes(model: SpanModel) -> dict[Storage, int]:
+    """Return how large a model's table of word embeddings is in each way to store it."""
+    rows, columns = model.get_input_embeddings().get_parameter("weight").shape
+    return {
+        "FP32": 4 * rows * columns,
+        "FP16": 2 * rows * columns,
+        "INT8": rows * columns + 4 * rows,
+    }
 
 
 def _table(model: SpanModel) -> torch.Tensor:

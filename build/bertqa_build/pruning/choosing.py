@@ -30,16 +30,6 @@ def milliseconds(sizes: Sizes, table: LatencyTable) -> float:
     )
 
 
-def whole_sizes(table: LatencyTable, layers: int) -> Sizes:
-    """Return the sizes of an encoder that is not pruned.
-
-    Args:
-        table: A table for such encoders.
-        layers: How many layers it has.
-    """
-    return (LayerSize(table.place.heads, table.place.neurons),) * layers
-
-
 def most_speedup(sizes: Sizes, table: LatencyTable) -> float:
     """Return how many times faster a model is of whose layers every module was dropped.
 

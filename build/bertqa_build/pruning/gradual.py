@@ -276,7 +276,7 @@ def calibration_inputs(
             f"tokens, and what {widest} neurons do is not known from fewer tokens than that. Raise "
             "pruning.calibration_windows, or name more data in data.calibration."
         )
-    return list(batches(model, windows, len(windows)))
+    return list(batches(model, windows))
 
 
 def _judged(inputs: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
