@@ -22,9 +22,8 @@ from bertqa_build.pruning import gradual
 from bertqa_build.pruning.gradual import PRUNED
 from bertqa_build.pruning.sizes import Sizes, sizes_of
 from bertqa_build.recipe import Recipe, load_recipe
-from tests.support.checkpoints import write_checkpoint, write_squad
 from tests.support.families import FAMILIES
-from tests.support.self_taught import write_own_answers
+from tests.support.self_taught import write_tiny
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -69,12 +68,7 @@ def _alike() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("inputs")
-    write_checkpoint(folder / "checkpoint")
-    write_squad(folder / "train.json", copies=2)
-    write_own_answers(folder / "evaluation.json")
-    (folder / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("inputs"), RECIPE)
 
 
 def tiny(inputs: Path, *overrides: str) -> Recipe:

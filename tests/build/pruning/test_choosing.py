@@ -16,7 +16,7 @@ from bertqa_build.pruning.choosing import (
 from bertqa_build.pruning.latency import LatencyTable, Place
 from bertqa_build.pruning.one_shot import Pruner
 from bertqa_build.pruning.sizes import LayerSize, Sizes
-from tests.build.pruning.test_one_shot import PRUNED, batches
+from tests.support.pruning import PRUNED, batches
 
 
 @pytest.fixture(scope="module")
