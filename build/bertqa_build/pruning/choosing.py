@@ -92,7 +92,7 @@ def choose_sizes(
         The size of each layer.
     """
     modules = offered(pruner, table)
-    least = sum(float(module.seconds.min()) for module in modules)
+    least = sum(float(module.times.min()) for module in modules)
     predicted = milliseconds(whole, table) / speedup - table.rest
     budget = max(least, predicted)
     tried: dict[float, float] = {}
@@ -125,7 +125,7 @@ def offered(pruner: Pruner, table: LatencyTable) -> list[Choices]:
         table: The latencies.
 
     Returns:
-        The modules in the order of the layers, with milliseconds in place of seconds.
+        The modules in the order of the layers, with times in milliseconds.
     """
     modules = []
     for layer in range(pruner.layers):
