@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from bertqa._progress import OnProgress, Progress
 from bertqa_build.checkpoint import Checkpoint
@@ -26,15 +25,12 @@ from bertqa_build.pruning.latency import LatencyTable
 from bertqa_build.pruning.measured import speedup_of
 from bertqa_build.pruning.one_shot import Pruner
 from bertqa_build.pruning.recovery import RecoveryTrainer
-from bertqa_build.pruning.sizes import Sizes, model_class_of, sizes_of
+from bertqa_build.pruning.sizes import Sizes, sizes_of
 from bertqa_build.pruning.statistics import batches
-from bertqa_build.quiet import quiet
 from bertqa_build.recipe import Pruning, Recipe
 from bertqa_build.recipe_data import RecipeData
-from bertqa_build.stages import recipe_windows, save_checkpoint, train_stage
-
-PRUNED = "pruned"
-DISTILLED = "distilled"
+from bertqa_build.stages import load_saved, recipe_windows, save_checkpoint, train_stage
+from bertqa_build.work_files import DISTILLED, PRUNED, version_folder
 
 JUDGED_WINDOWS = 128
 """Windows of the calibration data on which a division among the layers is judged."""
@@ -157,7 +153,7 @@ class Gradual:
             BuildError: The calibration data are too few.
             TrainingError: The training had to stop.
         """
-        directory = self.folder / f"pruned-{step.fingerprint[:12]}"
+        directory = version_folder(self.folder, PRUNED, step.fingerprint)
         pruned, distilled = directory / PRUNED, directory / DISTILLED
         finished = distilled if self.settings.epochs else pruned
         if not from_first(finished.is_dir):
@@ -165,10 +161,10 @@ class Gradual:
                 before = self.model(step.before) if step.before else self.teacher
                 from_first(lambda: self._prune(step, before, pruned))
             if self.settings.epochs:
-                student = load_pruned(pruned)
+                student = load_saved(pruned)
                 self._train(step, student, directory / "training")
                 from_first(lambda: save_checkpoint(student, self.checkpoint, distilled))
-        return load_pruned(finished)
+        return load_saved(finished)
 
     def _prune(self, step: Step, model: PreTrainedModel, directory: Path) -> None:
         stage = f"Pruning to {step.speedup:.3g}x"
@@ -228,28 +224,6 @@ class Gradual:
                 hidden=teaching.hidden,
             ),
         )
-
-
-def load_pruned(directory: Path) -> PreTrainedModel:
-    """Read a model that may be pruned.
-
-    Args:
-        directory: A checkpoint in Hugging Face layout that this build wrote.
-
-    Returns:
-        The model, in FP32 and evaluation mode, with eager attention.
-    """
-    config = AutoConfig.from_pretrained(directory, local_files_only=True)
-    with quiet():
-        loaded: Any = model_class_of(config).from_pretrained(
-            directory,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation="eager",
-            local_files_only=True,
-        )
-    model: PreTrainedModel = loaded.eval()
-    return model
 
 
 def require_enough_tokens(recipe: Recipe, data: RecipeData, checkpoint: Checkpoint) -> None:

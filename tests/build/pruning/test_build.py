@@ -19,9 +19,9 @@ from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.errors import BuildError, CheckpointError
 from bertqa_build.pipeline import build, plan
 from bertqa_build.pruning import gradual
-from bertqa_build.pruning.gradual import PRUNED
 from bertqa_build.pruning.sizes import Sizes, sizes_of
 from bertqa_build.recipe import Recipe, load_recipe
+from bertqa_build.work_files import PRUNED
 from tests.support.families import FAMILIES
 from tests.support.self_taught import write_tiny
 
