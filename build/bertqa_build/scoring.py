@@ -7,7 +7,6 @@ from pathlib import Path
 
 import onnx
 
-from bertqa._defaults import LOCAL_TIMEOUT_SECONDS
 from bertqa._progress import OnProgress, Progress
 from bertqa.artifact import Scores, write_whole
 from bertqa.client import QAClient
@@ -68,7 +67,7 @@ def _evaluate(engine: Engine, what: str, dataset: SquadDataset, on_progress: OnP
     def report(progress: Progress) -> None:
         on_progress(replace(progress, stage=stage))
 
-    with QAClient(transport=engine, timeout=LOCAL_TIMEOUT_SECONDS) as qa:
+    with QAClient(transport=engine, timeout=None) as qa:
         return Scored(*evaluate_each(qa, dataset, on_progress=report))
 
 

@@ -14,7 +14,6 @@ from openvino import opset13 as ops
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from bertqa._defaults import LOCAL_TIMEOUT_SECONDS
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import IR_FILE, OUTPUTS, ModelInfo, Repository, VersionManifest
 from bertqa.client import QAClient
@@ -241,6 +240,6 @@ class _Measure:
             inputs = collate([window])
             outputs = engine.run({name: inputs[name] for name in engine.inputs})
             logits += [outputs[name][:, : len(window)] for name in OUTPUTS]
-        with QAClient(transport=engine, timeout=LOCAL_TIMEOUT_SECONDS) as qa:
+        with QAClient(transport=engine, timeout=None) as qa:
             _, scores = evaluate_each(qa, self._dataset)
         return _Found(scores, logits)

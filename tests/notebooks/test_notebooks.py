@@ -107,6 +107,14 @@ FACTS = {
         r"\ntraffic:\n  version-2: 100\n",
         r"error: Which workspace\?",
     ),
+    "05_from_a_directory_to_a_served_version.ipynb": (
+        r"Calibrate: \d+ questions, \d+ .*windows",
+        r"│ all +│",
+        r"Nothing was written",
+        r"│ 2 +│ INT8 +│ .* published",
+        r"my-qa is ready",
+        r"Answer\(text='186,282 miles', start=14, end=27, score=0\.\d+, model_version=2\)",
+    ),
 }
 
 

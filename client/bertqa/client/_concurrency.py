@@ -98,12 +98,17 @@ class Hold:
             wake: Called when it is held, unless it is so at once. It must not block.
 
         Returns:
-            Whether it is held at once.
+            Whether there is nothing to wait for: it is held at once, or the request is over.
         """
         self._slot = slot = self._limit.request(wake, self._slot.version)
         if self._is_over:
             self._limit.release(slot)
-        return slot.is_held
+        return slot.is_held or self._is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the request has ended, or was given up."""
+        return self._is_over
 
     def resumed(self) -> None:
         """Note that the request is on its way again."""
@@ -123,7 +128,10 @@ class Hold:
         if ending is Verdict.QUICK and (self._has_paused or not self._limit.is_usual(seconds)):
             # What it waited for says nothing about how much the server can take.
             ending = Verdict.NOTHING
-        self._limit.release(self._slot, ending)
+        slot, was_held = self._slot, self._slot.is_held
+        self._limit.release(slot, ending)
+        if not was_held:
+            slot.wake()  # It may be waited for in another thread.
 
 
 class ConcurrencyLimit:

@@ -310,6 +310,8 @@ def _pause(sending: Sending, timeout: float, seconds: float) -> None:
         time_left(sending.deadline, timeout)
     ):
         raise too_late(timeout)
+    if sending.hold.is_over:
+        raise ClientStateError("The question was given up.")
     sending.hold.resumed()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,7 +13,16 @@ import pytest
 
 from bertqa import AsyncQAClient, QAClient
 from bertqa.client._concurrency import ConcurrencyLimit, Hold, Verdict
-from bertqa.errors import DeadlineExceededError, ModelNotReadyError, ServerUnreachableError
+from bertqa.client._effects import FetchMetadata
+from bertqa.client._model_registry import ModelRegistry
+from bertqa.client._thread_driver import _pause
+from bertqa.client._turns import Sending
+from bertqa.errors import (
+    ClientStateError,
+    DeadlineExceededError,
+    ModelNotReadyError,
+    ServerUnreachableError,
+)
 from bertqa.transport import (
     ASYNC_PAUSE,
     SYNC_PAUSE,
@@ -257,7 +267,24 @@ def test_a_slot_that_comes_after_its_request_was_given_up_is_given_back() -> Non
     given_up = hold(limit)
     given_up.pause()
     given_up.release()
-    assert not given_up.resume(lambda: None) or limit.in_flight == 0
+    assert given_up.resume(lambda: None), "there is nothing to wait for"
+    assert given_up.is_over
+    assert (limit.in_flight, limit.waiting) == (0, 0)
+
+
+def test_a_request_that_is_given_up_while_it_waits_for_a_slot_is_woken() -> None:
+    limit = ConcurrencyLimit(at_first=1)
+    given_up = hold(limit)
+    sending = Sending(FetchMetadata(None, ModelRegistry()), time.monotonic() + 60.0, given_up, None)
+    given_up.pause()
+    other = hold(limit)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(_pause, sending, 60.0, 0.0)
+        asyncio.run(until(lambda: limit.waiting == 1))
+        given_up.release()
+        with pytest.raises(ClientStateError):
+            waiting.result(timeout=60)
+    other.release()
     assert (limit.in_flight, limit.waiting) == (0, 0)
 
 
