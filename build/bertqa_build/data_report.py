@@ -11,8 +11,8 @@ from bertqa_build.data import Labels
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.stages import calibration_windows, stage_windows
+from bertqa_build.wording import count, some_of
 
-_NAMED = 3
 _PURPOSES = {
     "finetune": "Fine-tune",
     "quantization": "Calibrate",
@@ -45,18 +45,18 @@ class Part:
             of_all = f" of {labels.windows}" if self.used != labels.windows else ""
             windows = f", {self.used}{of_all} windows"
         yield (
-            f"{self.purpose}: {_count(labels.questions, 'question')}{windows}, "
+            f"{self.purpose}: {count(labels.questions, 'question')}{windows}, "
             f"{labels.without_answer} without an answer"
         )
         if labels.dropped:
             yield (
-                f"{self.purpose}: left out {_count(len(labels.dropped), 'question')} whose whole "
-                f"answer the tokenizer drops ({_names(labels.dropped)})"
+                f"{self.purpose}: left out {count(len(labels.dropped), 'question')} whose whole "
+                f"answer the tokenizer drops ({some_of(labels.dropped)})"
             )
         if labels.cut:
             yield (
                 f"{self.purpose}: no window holds the whole answer of "
-                f"{_count(len(labels.cut), 'question')} ({_names(labels.cut)}): it is longer than "
+                f"{count(len(labels.cut), 'question')} ({some_of(labels.cut)}): it is longer than "
                 "what two windows share, or than a window. A larger doc_stride helps"
             )
 
@@ -109,11 +109,3 @@ def sentences_of(data: RecipeData, parts: list[Part]) -> Iterator[str]:
 
 def _labels(dataset: SquadDataset) -> Labels:
     return Labels(len(dataset), without_answer=sum(each.is_impossible for each in dataset))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _names(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
