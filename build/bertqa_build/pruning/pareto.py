@@ -41,7 +41,7 @@ class Point:
 
     @property
     def cells(self) -> dict[str, int | str]:
-        """What a table says of the version, by the headings of its columns."""
+        """What a table shows of the version, by the headings of its columns."""
         return {
             "version": self.version,
             "precision": self.precision,
