@@ -1,4 +1,4 @@
-# The client and the command `bert-qa`, for asking. Build it from the project's root:
+# The client, the command `bert-qa` for asking, and the HTTP API. Build it from the project's root:
 #   docker build --file deploy/docker/client.Dockerfile --tag bert-qa-client:0.1.0 .
 FROM python:3.11-slim AS install
 WORKDIR /source
@@ -9,7 +9,7 @@ COPY build ./build
 COPY deploy/bertqa_deploy ./deploy/bertqa_deploy
 COPY cli ./cli
 RUN python -m venv /opt/bert-qa \
- && /opt/bert-qa/bin/pip install --no-cache-dir --constraint constraints.txt .
+ && /opt/bert-qa/bin/pip install --no-cache-dir --constraint constraints.txt ".[api]"
 
 FROM python:3.11-slim
 COPY --from=install /opt/bert-qa /opt/bert-qa

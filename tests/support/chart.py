@@ -31,16 +31,28 @@ class Rendering:
     text: str
     objects: tuple[Manifest, ...]
 
-    def all(self, kind: str) -> list[Manifest]:
-        return [found for found in self.objects if found["kind"] == kind]
+    def all(self, kind: str, *, of_http_api: bool = False) -> list[Manifest]:
+        """The objects of a kind but for those of the HTTP API, or those alone."""
+        return [
+            found
+            for found in self.objects
+            if found["kind"] == kind and is_of_http_api(found) == of_http_api
+        ]
 
     def one(self, kind: str, name: str | None = None) -> Manifest:
-        """The one object of a kind, or the one of that name."""
-        named = [
-            found for found in self.all(kind) if name is None or found["metadata"]["name"] == name
-        ]
+        """The one object of a kind that is not of the HTTP API, or the one of that name."""
+        named = self.all(kind)
+        if name is not None:
+            everyone = [*named, *self.all(kind, of_http_api=True)]
+            named = [found for found in everyone if found["metadata"]["name"] == name]
         assert len(named) == 1, f"{len(named)} objects {kind} {name or ''} were rendered"
         return named[0]
+
+
+def is_of_http_api(found: Manifest) -> bool:
+    """Whether an object belongs to the HTTP API, as its label says."""
+    component = found["metadata"].get("labels", {}).get("app.kubernetes.io/component")
+    return bool(component == "http-api")
 
 
 def render(
@@ -116,7 +128,8 @@ def pod_specs(rendering: Rendering) -> dict[str, Manifest]:
             case "PodTemplate":
                 specs[label] = found["template"]["spec"]
             case "InferenceService":
-                specs[label] = found["spec"]["predictor"]
+                parts = ("predictor", "transformer")
+                specs |= {f"{label} {p}": found["spec"][p] for p in parts if p in found["spec"]}
     assert specs, "no pod is in the rendering"
     return specs
 

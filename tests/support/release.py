@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.support.chart import CHART
+from tests.support.chart import CHART, is_of_http_api
 from tools.programs import helm, kubectl
 
 KINDS = (
@@ -35,6 +35,13 @@ def values() -> dict[str, Any]:
         "proxy": {"maxConnectionSeconds": 5, "resources": {"limits": {"cpu": "200m"}}},
         "server": {"requestTimeoutSeconds": 10},
         "test": {},
+        "httpApi": {
+            "replicas": 1,
+            "resources": {
+                "limits": {"cpu": "500m", "memory": "512Mi"},
+                "requests": {"cpu": "100m"},
+            },
+        },
     }
     for section, variable in (("server", "SERVER"), ("proxy", "PROXY"), ("test", "CLIENT")):
         image = os.environ.get(f"BERTQA_{variable}_IMAGE")
@@ -95,6 +102,7 @@ class Release:
                 "bert-qa/version"
             ]
             for one in deployments
+            if not is_of_http_api(one)
         }
 
     def left(self) -> set[str]:

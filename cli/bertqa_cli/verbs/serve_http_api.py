@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from bertqa_cli.console import print_json
+from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.http_api import HttpApiFlags, print_ready
-from bertqa_cli.options import DefaultConnectionOptions, Json, Version
+from bertqa_cli.options import DEFAULT_URL, DefaultConnectionOptions, Json, Version
+
+_Tracks = Annotated[
+    Path | None,
+    typer.Option(
+        help="A JSON file with servers of one version each and their weights, in place of --url. "
+        "It is read again where it changes.",
+        dir_okay=False,
+    ),
+]
 
 
 @grouped_options
 def serve_http_api(
     version: Version = None,
+    tracks: _Tracks = None,
     *,
     connection: DefaultConnectionOptions,
     http: HttpApiFlags,
@@ -18,9 +35,26 @@ def serve_http_api(
 ) -> None:
     """Answer questions in text over HTTP, in front of any OVMS, until interrupted.
 
-    It follows the split of the traffic that `bert-qa switch` sets, unless --version names one.
+    It follows the split of the traffic that `bert-qa switch` sets, or that of --tracks, unless
+    --version names one.
     """
+    if tracks is not None:
+        named = {
+            "--version": version is not None,
+            "--url": connection.url != DEFAULT_URL,
+            "--metadata-url": connection.metadata_url is not None,
+            "--shadow": http.shadow is not None,
+        }
+        for option in (option for option, is_named in named.items() if is_named):
+            raise CommandError(
+                f"Pass --tracks or {option}, and not both: the file names the servers.",
+                status=Status.USAGE,
+            )
+    from bertqa_serve.http_api import read_tracks
     from bertqa_serve.http_api import serve_http_api as serve
+
+    if tracks is not None:
+        read_tracks(tracks)
 
     traffic = "auto" if version is None else None
     client = {**connection.client_arguments(), "version": version, "traffic": traffic}
@@ -28,4 +62,4 @@ def serve_http_api(
     def on_ready(address: str) -> None:
         print_json({"http_url": address}) if json else print_ready(address)
 
-    serve(http.options(client), on_ready=on_ready)
+    serve(replace(http.options(client), tracks=tracks), on_ready=on_ready)

@@ -6,6 +6,7 @@ from bertqa.client._local import load_models_with
 from bertqa.client._model_registry import ModelRegistry, ModelSpec
 from bertqa.client._options import AskOptions, check_options, check_top_k
 from bertqa.client._recorder import Recorder
+from bertqa.client._router import WeightedRouter
 from bertqa.client._split_poller import noticed_seconds, split_of
 from bertqa.client._sync.client import QAClient
 from bertqa.client._tracing import STAGES, continue_trace
@@ -19,6 +20,7 @@ __all__ = [
     "ModelSpec",
     "QAClient",
     "Recorder",
+    "WeightedRouter",
     "answer_file",
     "check_options",
     "check_top_k",

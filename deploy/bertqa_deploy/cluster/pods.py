@@ -13,14 +13,20 @@ from typing import Any
 from kubernetes import client
 from kubernetes.stream import portforward
 
+from bertqa.artifact import Split
+from bertqa.errors import BertQAError
+from bertqa.transport import ANSWER_SECONDS, AdminClient, rest_address
 from bertqa_deploy.cluster.access import Access, explaining, labels_of, wait_for
 
 # Where OVMS itself listens in a pod, on loopback: neither the proxy nor TLS is in between.
 OVMS_REST_PORT = 8001
+HTTP_API_PORT = 8080
 _CHUNK = 65_536
 # An API server that does not answer must not keep a block from ending.
 _CLOSE_SECONDS = 10.0
 _SERVER = "ovms"
+# What the HTTP API reports of the split that it follows.
+_SPLIT_METRIC = "bertqa_http_split_percent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class Pods:
     def __init__(self, release: str, access: Access) -> None:
         self.namespace = access.namespace
         self._labels = labels_of(release, component="server")
+        self._http_api_labels = labels_of(release, component="http-api")
         api = access.open_client()
         self._core = client.CoreV1Api(api)
         self._apps = client.AppsV1Api(api)
@@ -163,6 +170,53 @@ class Pods:
 
         wait_for(missing, seconds)
 
+    def wait_until_followed(self, split: Split, seconds: float) -> None:
+        """Wait until each ready pod of the HTTP API follows a split.
+
+        Kubernetes brings the weights to its pods within a minute and a half.
+
+        Args:
+            split: The percents by version.
+            seconds: How long to wait.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, refuses, or one does not follow in time.
+        """
+        wanted = {version: float(percent) for version, percent in split.items() if percent}
+
+        def missing() -> str | None:
+            late = [each.name for each in self._of_http_api() if self._followed_by(each) != wanted]
+            if not late:
+                return None
+            return f"The HTTP API did not follow the split in {seconds:g} s: {', '.join(late)}."
+
+        wait_for(missing, seconds)
+
+    def _of_http_api(self) -> list[Pod]:
+        """Return the pods of the HTTP API that are ready."""
+        with explaining(self.namespace, "pods"):
+            found: Any = self._core.list_namespaced_pod(
+                self.namespace, label_selector=self._http_api_labels
+            )
+        pods = [_pod(each) for each in found.items]
+        return [pod for pod in pods if pod.ready and not pod.ending]
+
+    def _followed_by(self, pod: Pod) -> dict[int, float] | None:
+        """Return the split that a pod of the HTTP API follows, None where it cannot be asked."""
+        with (
+            self.tunnel(pod, HTTP_API_PORT) as url,
+            AdminClient(rest_address(url), timeout=ANSWER_SECONDS) as admin,
+        ):
+            try:
+                samples = admin.metrics()
+            except BertQAError:
+                return None
+        return {
+            int(each.labels["version"]): each.value
+            for each in samples
+            if each.name == _SPLIT_METRIC and each.labels["version"].isdecimal() and each.value
+        }
+
     def _deployments(self) -> dict[str, Any]:
         with explaining(self.namespace, "Deployments"):
             found: Any = self._apps.list_namespaced_deployment(
@@ -171,10 +225,14 @@ class Pods:
         return {each.metadata.labels["bert-qa/track"]: each for each in found.items}
 
     @contextmanager
-    def tunnel(self, pod: Pod) -> Iterator[str]:
-        """Return a URL on loopback that leads to the pod's own OVMS while the block runs.
+    def tunnel(self, pod: Pod, port: int = OVMS_REST_PORT) -> Iterator[str]:
+        """Return a URL on loopback that leads to a port of a pod while the block runs.
 
         When the block has ended, however it did, so have the tunnel's connections and threads.
+
+        Args:
+            pod: The pod.
+            port: The port; by default that of its OVMS.
         """
 
         def connect() -> Any:
@@ -183,21 +241,22 @@ class Pods:
                     self._streams.connect_get_namespaced_pod_portforward,
                     pod.name,
                     self.namespace,
-                    ports=str(OVMS_REST_PORT),
+                    ports=str(port),
                 )
 
-        with _Tunnel(connect) as port:
-            yield f"http://127.0.0.1:{port}"
+        with _Tunnel(connect, port) as here:
+            yield f"http://127.0.0.1:{here}"
 
 
 class _Tunnel:
     """A port of loopback whose connections are carried to a pod, each by threads of its own.
 
-    `connect` opens a connection to the pod and returns it as the Kubernetes client does.
+    `connect` opens a connection to a port of the pod and returns it as the Kubernetes client does.
     """
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(self, connect: Callable[[], Any], port: int) -> None:
         self._connect = connect
+        self._port = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._carrying: list[threading.Thread] = []
@@ -233,7 +292,7 @@ class _Tunnel:
     def _carry(self, connection: socket.socket) -> None:
         with closing(connection), suppress(OSError, client.ApiException):
             self._keep(connection)
-            with closing(self._connect().socket(OVMS_REST_PORT)) as inside:
+            with closing(self._connect().socket(self._port)) as inside:
                 inside.setblocking(True)
                 self._keep(inside)
                 back = threading.Thread(target=_pump, args=(inside, connection), daemon=True)

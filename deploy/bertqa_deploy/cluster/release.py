@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from bertqa.artifact import Split
 from bertqa_deploy.cluster.helm import Helm, Values
 from bertqa_deploy.cluster.pods import Pod, Pods
 from bertqa_deploy.cluster.services import Services
@@ -104,6 +105,14 @@ class HelmCluster:
         self._services.wait_until_led(self._pods.present, self._patience)
         if routed:
             self._services.wait_until_routed(self._patience)
+
+    def wait_until_followed(self, split: Split) -> None:
+        """Wait until the pods of the HTTP API follow a split.
+
+        Args:
+            split: The percents by version.
+        """
+        self._pods.wait_until_followed(split, self._patience)
 
     def wait_until_only(self, tracks: Collection[str]) -> None:
         """Wait until the pods of tracks that were removed have ended.

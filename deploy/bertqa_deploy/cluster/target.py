@@ -36,13 +36,20 @@ class Release:
 
     Attributes:
         tracks: The values of each track.
-        weighted: Whether weights split the traffic; else the heaviest track has it all.
+        routed: Whether the routes of a gateway split the traffic.
+        answers_http: Whether the HTTP API splits what it is asked.
         memory: The memory of a rollout.
     """
 
     tracks: Tracks
-    weighted: bool
+    routed: bool
+    answers_http: bool
     memory: Mapping[str, Any]
+
+    @property
+    def weighted(self) -> bool:
+        """Whether weights split traffic; else the heaviest track has it all."""
+        return self.routed or self.answers_http
 
     @property
     def names(self) -> dict[int, str]:
@@ -103,8 +110,9 @@ class ReleaseTarget:
             )
         if len(goal) > 1 and not release.weighted:
             raise ClusterError(
-                f"Without a gateway (gateway.enabled) the split {format_split(goal)} is not "
-                "possible: enable it, or switch at once (--steps 100)."
+                "Without a gateway (gateway.enabled) and the HTTP API (httpApi.enabled) the split "
+                f"{format_split(goal)} is not possible: enable one, or switch at once (--steps "
+                "100)."
             )
         state = release.state
         if len({*goal, *state.served, *state.memory.good}) > 2:
@@ -145,7 +153,9 @@ class ReleaseTarget:
         release = self._add(release, wanted)
         release = self._weigh(release, wanted)
         # Also where nothing was changed: a rollout that was killed may not have waited.
-        self._cluster.wait_until_led(routed=release.weighted)
+        self._cluster.wait_until_led(routed=release.routed)
+        if release.answers_http:
+            self._cluster.wait_until_followed(release.state.split)
         release = self._remove(release, wanted)
         if wanted.memory.goal is None:
             self._drain(release, wanted)
@@ -311,9 +321,10 @@ def release_of(values: Values) -> Release:
         raise ClusterError(
             f"The release has the tracks {', '.join(sorted(tracks))}: a switch is between two."
         )
-    release = Release(
-        tracks, bool(values.get("gateway", {}).get("enabled")), values.get("rollout") or {}
+    routed, answers_http = (
+        bool(values.get(part, {}).get("enabled")) for part in ("gateway", "httpApi")
     )
+    release = Release(tracks, routed, answers_http, values.get("rollout") or {})
     if len(release.names) < len(tracks):
         raise ClusterError(
             f"The tracks {' and '.join(sorted(tracks))} have the same version: remove one first."

@@ -7,6 +7,7 @@ from bertqa_serve.http_api.app import create_app
 from bertqa_serve.http_api.backend import Backend, ServerBackend, SideBySide, System
 from bertqa_serve.http_api.options import HttpApiOptions, Recording
 from bertqa_serve.http_api.server import http_api_beside, serve_http_api
+from bertqa_serve.http_api.tracks import read_tracks
 
 __all__ = [
     "Backend",
@@ -17,5 +18,6 @@ __all__ = [
     "System",
     "create_app",
     "http_api_beside",
+    "read_tracks",
     "serve_http_api",
 ]

@@ -54,6 +54,7 @@ from bertqa_serve.http_api.schema import (
     Results,
     Versions,
 )
+from bertqa_serve.http_api.tracks import TracksBackend
 
 _DESCRIPTION = (
     "Ask a question about a text in any language that can send HTTP. Errors have the form "
@@ -103,10 +104,11 @@ def create_app(
 
     Args:
         options: How it is run.
-        backend: What answers; by default the server that the options name.
+        backend: What answers; by default the server, or the servers, that the options name.
         on_failure: Called with the reason where it cannot start.
     """
-    backend = backend or ServerBackend(options)
+    if backend is None:
+        backend = ServerBackend(options) if options.tracks is None else TracksBackend(options)
     metrics = Metrics()
     api = _api(options, backend, metrics, on_failure)
     gate: ASGIApp = Gate(
@@ -259,7 +261,7 @@ def _api(
 
     @api.get("/metrics", summary="For Prometheus", response_class=Response, tags=["operation"])
     async def counts() -> Response:
-        return Response(metrics.text(), media_type=CONTENT_TYPE)
+        return Response(metrics.text(backend.split()), media_type=CONTENT_TYPE)
 
     @api.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def show() -> HTMLResponse:

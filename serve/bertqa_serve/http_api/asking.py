@@ -171,7 +171,7 @@ class Asking:
         deadline = self.facts.began + min(limits) if limits else None
         merged: AskOptions = {**self.wishes.options(), **options}
         try:
-            client, version = self.backend.client(merged.get("version"))
+            client, version = self.backend.client(merged.get("version"), merged.get("key"))
         except BertQAError as error:
             raise problem_of(error) from error
         merged["version"] = version

@@ -20,7 +20,7 @@ from bertqa_serve.http_api.schema import ServedVersion, Versions
 
 T = TypeVar("T")
 
-_READY_SECONDS = 2.0
+READY_SECONDS = 2.0
 _KEPT_SECONDS = 1.0
 
 
@@ -35,18 +35,48 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Wait for what runs in the background, and close it."""
 
-    def client(self, version: int | None) -> tuple[AsyncQAClient, int | None]:
+    def client(self, version: int | None, key: str | None) -> tuple[AsyncQAClient, int | None]:
         """Return the client for a version, and how that client is to be asked for it.
 
         Args:
             version: The version that the request names, if any.
+            key: A key that always goes to the same version, if the request has one.
         """
+
+    def split(self) -> Mapping[str, float] | None:
+        """Return the share of each version in percent, None where a server knows it."""
 
     async def versions(self) -> Versions:
         """Return what is served."""
 
     async def is_ready(self) -> bool:
         """Return whether questions are answered now."""
+
+
+def recorder_of(options: HttpApiOptions) -> Recorder | None:
+    """Return what records answers, None where nothing does.
+
+    Args:
+        options: What is recorded.
+    """
+    recording = options.recording
+    if recording is None:
+        return None
+    return Recorder(
+        recording.path,
+        sample=recording.sample,
+        clear=recording.texts,
+        contexts=recording.texts,
+    )
+
+
+def security_of(options: HttpApiOptions) -> Security:
+    """Return how servers are trusted, and what they are sent to be trusted.
+
+    Args:
+        options: How they are reached.
+    """
+    return Security.of(*(options.client.get(each) for each in ("tls", "token", "headers")))
 
 
 class ServerBackend:
@@ -62,20 +92,15 @@ class ServerBackend:
         self._arguments = options.client
         self._client: AsyncQAClient | None = None
         self._opened = AsyncExitStack()
-        self._ready = _Kept(self._look_whether_ready)
-        self._served = _Kept(self._look_for_versions)
+        self._ready = Kept(self._look_whether_ready)
+        self._served = Kept(self._look_for_versions)
 
     async def open(self) -> None:
         """See `Backend.open`."""
         arguments = dict(self._arguments)
-        if self._options.recording is not None:
-            recording = self._options.recording
-            arguments["recorder"] = recorder = Recorder(
-                recording.path,
-                sample=recording.sample,
-                clear=recording.texts,
-                contexts=recording.texts,
-            )
+        recorder = recorder_of(self._options)
+        if recorder is not None:
+            arguments["recorder"] = recorder
             self._opened.callback(recorder.close)
         self._client = await self._opened.enter_async_context(AsyncQAClient(**arguments))
 
@@ -83,10 +108,14 @@ class ServerBackend:
         """See `Backend.close`."""
         await self._opened.aclose()
 
-    def client(self, version: int | None) -> tuple[AsyncQAClient, int | None]:
+    def client(self, version: int | None, key: str | None) -> tuple[AsyncQAClient, int | None]:
         """See `Backend.client`."""
         assert self._client is not None
         return self._client, version
+
+    def split(self) -> Mapping[str, float] | None:
+        """See `Backend.split`."""
+        return None
 
     async def versions(self) -> Versions:
         """See `Backend.versions`."""
@@ -97,14 +126,14 @@ class ServerBackend:
         return await self._ready.get()
 
     async def _look_for_versions(self) -> Versions:
-        client, _ = self.client(None)
+        client, _ = self.client(None, None)
         served = await asyncio.to_thread(
             partial(
                 served_versions,
                 self._arguments["url"],
                 self.model,
                 metadata_url=self._arguments.get("metadata_url"),
-                security=self._security(),
+                security=security_of(self._options),
                 timeout=self._options.timeout or TIMEOUT_SECONDS,
             )
         )
@@ -129,16 +158,13 @@ class ServerBackend:
     async def _look_whether_ready(self) -> bool:
         def look() -> bool:
             address = rest_address(self._arguments["url"], self._arguments.get("metadata_url"))
-            with AdminClient(address, self._security(), timeout=_READY_SECONDS) as admin:
+            with AdminClient(address, security_of(self._options), timeout=READY_SECONDS) as admin:
                 return admin.is_model_ready(self.model)
 
         try:
             return await asyncio.to_thread(look)
         except BertQAError:
             return False
-
-    def _security(self) -> Security:
-        return Security.of(*(self._arguments.get(each) for each in ("tls", "token", "headers")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +214,17 @@ class SideBySide:
         """See `Backend.close`."""
         await self._opened.aclose()
 
-    def client(self, version: int | None) -> tuple[AsyncQAClient, int | None]:
+    def client(self, version: int | None, key: str | None) -> tuple[AsyncQAClient, int | None]:
         """See `Backend.client`."""
         number = next(iter(self._systems)) if version is None else version
         if number not in self._systems:
             known = ", ".join(map(str, self._systems))
             raise VersionNotFoundError(f"There is no version {number} here, but {known}.")
         return self._clients[number], self._systems[number].version
+
+    def split(self) -> Mapping[str, float] | None:
+        """See `Backend.split`."""
+        return None
 
     async def versions(self) -> Versions:
         """See `Backend.versions`."""
@@ -230,8 +260,12 @@ def _numbered(systems: Sequence[System]) -> Mapping[int, System]:
     return numbered
 
 
-class _Kept(Generic[T]):
-    """What takes a request to find out, kept for a moment, and found out once at a time."""
+class Kept(Generic[T]):
+    """What takes a request to find out, kept for a moment, and found out once at a time.
+
+    Args:
+        look: Finds it out.
+    """
 
     def __init__(self, look: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._look = look
@@ -239,6 +273,7 @@ class _Kept(Generic[T]):
         self._until = 0.0
 
     async def get(self) -> T:
+        """Return it, as it was found out a moment ago or now."""
         if self._task is None or (self._task.done() and time.monotonic() >= self._until):
             self._task = asyncio.create_task(self._look())
             self._task.add_done_callback(self._note)

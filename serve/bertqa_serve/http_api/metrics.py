@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+SPLIT_METRIC = "bertqa_http_split_percent"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # The stages that the client reports, by the names that they have here.
@@ -107,10 +108,29 @@ class Metrics:
             self._phases[phase].observe(seconds)
             self._windows.inc(attributes.get("windows", 0))
 
-    def text(self) -> bytes:
-        """Return the counts as Prometheus reads them."""
+    def text(self, split: Mapping[str, float] | None = None) -> bytes:
+        """Return the counts as Prometheus reads them.
+
+        Args:
+            split: The share of each version in percent, which all processes follow.
+        """
         registry = self._registry
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        return generate_latest(registry) + _split_text(split or {})
+
+
+def _split_text(split: Mapping[str, float]) -> bytes:
+    if not split:
+        return b""
+    registry = CollectorRegistry()
+    gauge = Gauge(
+        SPLIT_METRIC,
+        "The split of the questions that is followed.",
+        ("version",),
+        registry=registry,
+    )
+    for version, share in split.items():
+        gauge.labels(version).set(share)
+    return generate_latest(registry)

@@ -41,6 +41,8 @@ class HttpApiOptions:
 
     Attributes:
         client: The arguments of the `AsyncQAClient` that answers, such as `url` and `token`.
+        tracks: A file with several servers and the split between them, in place of `url`; it is
+            followed where it changes.
         host: The address to listen on.
         port: The port; 0 takes any that is free, None 8080 or the next one that is free.
         workers: Processes that answer; each has connections of its own.
@@ -58,6 +60,7 @@ class HttpApiOptions:
     """
 
     client: Mapping[str, Any] = field(repr=False)
+    tracks: Path | None = None
     host: str = LOOPBACK
     port: int | None = None
     workers: int = 1

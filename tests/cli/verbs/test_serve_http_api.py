@@ -16,6 +16,7 @@ import pytest
 from tests.cli.conftest import Invoke, serving
 from tests.support.engines import Served
 from tests.support.http_api import CONTEXT, HUGGING_FACE
+from tests.support.ports import free_port
 
 TOKEN = "a-secret-token"
 ASKING = {"authorization": f"Bearer {TOKEN}"}
@@ -102,6 +103,9 @@ def test_a_port_that_is_taken_is_named(invoke: Invoke, served: Served) -> None:
         (["--shadow", "2"], "--shadow needs --record"),
         (["--cors-origin", "example.com"], "is not a web origin"),
         (["--workers", "0"], "--workers"),
+        (["--tracks", "t.json", "--version", "1"], "Pass --tracks or --version, and not both"),
+        (["--tracks", "t.json", "--url", "a:9000"], "Pass --tracks or --url, and not both"),
+        (["--tracks", "t.json", "--shadow", "1", "--record", "f"], "--tracks or --shadow"),
         (["--api-token", "a", "--api-token-file", __file__], "and not both"),
     ],
 )
@@ -111,3 +115,11 @@ def test_options_that_do_not_fit_are_refused(
     result = invoke("serve", "http-api", *options)
     assert result.status == 2
     assert words in " ".join(result.err.split())
+
+
+def test_a_file_of_tracks_that_is_missing_is_named(invoke: Invoke, tmp_path: Path) -> None:
+    missing = str(tmp_path / "tracks.json")
+    result = invoke("serve", "http-api", "--tracks", missing, "--http-port", str(free_port()))
+    assert result.status in (1, 2)
+    assert "The tracks in" in result.err
+    assert "Traceback" not in result.err

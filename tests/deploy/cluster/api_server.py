@@ -37,6 +37,8 @@ from tests.deploy.cluster.api_wire import (
 )
 from tests.support.web import serving_application
 
+Key = tuple[str, str, str]
+
 PROTOCOL = "v4.channel.k8s.io"
 
 
@@ -44,8 +46,9 @@ class ApiServer:
     """`servers` maps a version to the port of the server that its pods stand for.
 
     Pods that follow `latest` stand for the highest version's. `drains` is how often the pods are
-    listed while one that was taken away is still there. `on_write` is called before each change,
-    and `outages` are the Services that had ready pods once, and then none.
+    listed while one that was taken away is still there. `http_api` is the port of the HTTP API that
+    a pod stands for; without it there is no such pod. `on_write` is called before each change, and
+    `outages` are the Services that had ready pods once, and then none.
     """
 
     def __init__(self, servers: Mapping[int, int]) -> None:
@@ -55,6 +58,7 @@ class ApiServer:
         self.weights: list[dict[str, int]] = []
         self.on_write: Callable[[str], None] = lambda _: None
         self.drains = 0
+        self.http_api: int | None = None
         self.unready: set[str] = set()
         self.restarts: dict[str, int] = {}
         self.outages: list[str] = []
@@ -125,7 +129,7 @@ class ApiServer:
             return {
                 each["metadata"]["labels"]["bert-qa/track"]
                 for (_, what, _), each in self._objects.items()
-                if what == "pods"
+                if what == "pods" and "bert-qa/track" in each["metadata"]["labels"]
             }
 
     def leads_to(self, service: str) -> set[str]:
@@ -239,6 +243,9 @@ class ApiServer:
             if plural != "deployments":
                 continue
             template = deployment["spec"]["template"]
+            if "bert-qa/track" not in template["metadata"]["labels"]:
+                pods -= self._roll_out_http_api(namespace, name, template)
+                continue
             runs = template["metadata"]["annotations"]["bert-qa/version"] in self.servers
             count = deployment["spec"].get("replicas", 1)
             names = [f"{name}-{number}" for number in range(count)]
@@ -261,6 +268,14 @@ class ApiServer:
             else:
                 del self._objects[pod]
         self._lead()
+
+    def _roll_out_http_api(self, namespace: str, name: str, template: Object) -> set[Key]:
+        """Have a pod of the HTTP API, where a test serves one, and return its key."""
+        if self.http_api is None:
+            return set()
+        key = (namespace, "pods", f"{name}-0")
+        self._objects[key] = self._pod(key, template, runs=True)
+        return {key}
 
     def _pod(self, key: tuple[str, str, str], template: Object, *, runs: bool) -> Object:
         namespace, _, name = key
@@ -332,8 +347,10 @@ class ApiServer:
         await websocket.accept(PROTOCOL)
         for channel in (0, 1):
             await websocket.send_bytes(bytes([channel]) + struct.pack("<H", port))
-        version = pod["metadata"]["annotations"]["bert-qa/version"]
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.servers[version])
+        to = self.http_api
+        if "bert-qa/track" in pod["metadata"]["labels"]:
+            to = self.servers[pod["metadata"]["annotations"]["bert-qa/version"]]
+        reader, writer = await asyncio.open_connection("127.0.0.1", to)
 
         async def back() -> None:
             while chunk := await reader.read(65_536):

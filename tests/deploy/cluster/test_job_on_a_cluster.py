@@ -95,7 +95,8 @@ def release() -> Iterator[Release]:
     if not image:
         pytest.skip("BERTQA_SWITCH_IMAGE names no image of deploy/docker/switch.Dockerfile")
     with release_of_its_own() as found:
-        found.upgrade({**values(), "switch": {"enabled": True, "image": image}})
+        given = {**values(), "httpApi": {"enabled": False}}
+        found.upgrade({**given, "switch": {"enabled": True, "image": image}})
         yield found
 
 

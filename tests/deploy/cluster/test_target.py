@@ -32,6 +32,7 @@ IN_STEPS = Plan(steps=(50, 100))
 V1 = {"stable": {"version": 1, "weight": 100, "replicas": 1}}
 V2 = {"v2": {"version": 2, "weight": 100, "replicas": 1}}
 SERVICE = "bert-qa"
+NO_HTTP = ("--set", "httpApi.enabled=false")
 
 
 def held(seconds: float = 1.0, **limits: Any) -> Plan:
@@ -309,8 +310,13 @@ def test_weights_that_the_owner_changed_are_good_and_can_be_given_back(
 @pytest.mark.parametrize(
     ("goal", "plan", "flags", "complaint"),
     [
-        ({1: 90.0, 2: 10.0}, AT_ONCE, (), "Without a gateway .* the split 1=90,2=10 is not poss"),
-        (TO_2, IN_STEPS, (), "Without a gateway .* the split 1=50,2=50 is not possible"),
+        (
+            {1: 90.0, 2: 10.0},
+            AT_ONCE,
+            NO_HTTP,
+            "Without a gateway .* the split 1=90,2=10 is not poss",
+        ),
+        (TO_2, IN_STEPS, NO_HTTP, "Without a gateway .* the split 1=50,2=50 is not possible"),
         ({1: 99.5, 2: 0.5}, AT_ONCE, GATEWAY, "1=99.5,2=0.5 is not of whole percents"),
         ({2: 50.0, 3: 50.0}, AT_ONCE, GATEWAY, "serves version 1, and a rollout is between two"),
     ],

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bertqa import TLS, QAClient
 from bertqa_serve.engine.server import LocalServer
+from bertqa_serve.http_api import HttpApiOptions
 from tests.deploy.helm.proxy import Proxy, mount_secret, running_proxy
 from tests.support.chart import Manifest, container, render
+from tests.support.http_api import serving
 
 
 def asking(scenario: str, values: dict[str, Any] | None = None) -> Manifest:
     return container(render(scenario, values).one("Pod")["spec"], "ask")
 
 
-def run(ask: Manifest, proxy: Proxy, directory: Path) -> subprocess.CompletedProcess[str]:
+@contextmanager
+def http_api(proxy: Proxy, directory: Path, **settings: Any) -> Iterator[str]:
+    """Serve the HTTP API in front of the proxy, as the chart does."""
+    at = {"url": f"localhost:{proxy.ports['grpc']}"}
+    at["metadata_url"] = f"http://localhost:{proxy.ports['rest']}"
+    file = directory / "tracks.json"
+    file.write_text(json.dumps({"tracks": [{**at, "version": 1, "weight": 100}]}))
+    with serving(HttpApiOptions(client={}, tracks=file, **settings)) as url:
+        yield url
+
+
+def run(
+    ask: Manifest, proxy: Proxy, directory: Path, http_url: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run the pod's command with its variables, on this machine's address and files."""
     environment = {one["name"]: one["value"] for one in ask["env"]}
     address = f"localhost:{proxy.ports['grpc']}"
     environment["URL"] = environment["URL"].replace("bert-qa.ml.svc:9000", address)
+    environment["HTTP_URL"] = http_url
+    environment = {
+        name: value.replace("/token/", f"{directory}/") for name, value in environment.items()
+    }
     programs = Path(sys.executable).parent
     environment["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
     arguments = [one.replace("/tls/", f"{directory}/tls/") for one in ask.get("args", [])]
@@ -42,10 +64,22 @@ def test_it_passes_when_the_served_model_finds_the_answer(
     engine: LocalServer, tmp_path: Path
 ) -> None:
     with running_proxy("pvc", engine, tmp_path) as proxy:
-        ask = asking("pvc", {"test": {"answer": the_answer(proxy, "grpc").upper()}})
-        ended = run(ask, proxy, tmp_path)
+        answer = the_answer(proxy, "grpc")
+        (tmp_path / "token").write_text("a-secret-token\n")
+        ask = asking(
+            "pvc", {"test": {"answer": answer.upper()}, "httpApi": {"token": {"secretName": "s"}}}
+        )
+        with http_api(proxy, tmp_path, token="a-secret-token") as url:
+            ended = run(ask, proxy, tmp_path, url)
+            refused = run(asking("pvc", {"test": {"answer": answer}}), proxy, tmp_path, url)
+        gone = run(ask, proxy, tmp_path, url)
     assert ended.returncode == 0, ended.stderr
     assert '"model_version": 1' in ended.stdout
+    assert json.dumps(answer) in ended.stdout.splitlines()[-1]
+    assert refused.returncode == 1
+    assert "answers with status 401" in refused.stderr
+    assert gone.returncode == 1
+    assert gone.stderr.startswith(f"error: {url} cannot be asked: ")
 
 
 def test_it_fails_with_both_answers_when_the_model_finds_another(

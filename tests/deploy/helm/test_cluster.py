@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 
 import pytest
 
@@ -38,6 +39,45 @@ def test_a_release_is_installed_asked_upgraded_rolled_back_and_removed(release: 
 
     release.helm("uninstall", release.name, "--wait", "--timeout", "5m")
     assert release.left() == set()
+
+
+ASK = """
+import collections, json, urllib.request
+body = json.dumps({"inputs": {"question": "When?", "context": "It was opened in 1932."}}).encode()
+headers = {"Content-Type": "application/json"}
+asked = urllib.request.Request("http://127.0.0.1:8080", body, headers)
+versions = collections.Counter(
+    urllib.request.urlopen(asked, timeout=60).headers["x-model-version"] for _ in range(40)
+)
+print(json.dumps(versions))
+"""
+
+
+def test_weights_split_what_is_asked_over_http_without_a_gateway(release: Release) -> None:
+    def pods() -> set[str]:
+        labels = "--selector=app.kubernetes.io/component=http-api"
+        return set(release.kubectl("get", "pods", labels, "--output", "name").split())
+
+    def versions() -> set[str]:
+        deployment = f"deployment/{release.name}-bert-qa-http-api"
+        return set(json.loads(release.kubectl("exec", deployment, "--", "python", "-c", ASK)))
+
+    def follow(stable: int, candidate: int, wanted: set[str]) -> None:
+        given = values()
+        given["tracks"]["stable"]["weight"] = stable
+        given["tracks"]["candidate"] = {"version": 2, "weight": candidate, "replicas": 1}
+        release.upgrade(given)
+        deadline = time.monotonic() + 180
+        while versions() != wanted:
+            assert time.monotonic() < deadline
+
+    release.upgrade(values())
+    assert versions() == {"1"}
+    before = pods()
+    follow(50, 50, {"1", "2"})
+    follow(0, 100, {"2"})
+    assert pods() == before
+    release.test()
 
 
 def test_a_wrong_value_installs_nothing(release: Release) -> None:

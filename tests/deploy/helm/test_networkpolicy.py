@@ -28,7 +28,8 @@ def test_every_pod_of_the_release_is_cut_off_by_default() -> None:
     assert "ingress" not in deny
     assert "egress" not in deny
     chosen = deny["podSelector"]["matchLabels"].items()
-    for owner in (*rendering.all("Deployment"), *rendering.all("Job")):
+    http_api = rendering.one("Deployment", "bert-qa-http-api")
+    for owner in (*rendering.all("Deployment"), *rendering.all("Job"), http_api):
         assert chosen <= owner["spec"]["template"]["metadata"]["labels"].items()
     assert chosen <= rendering.one("Pod")["metadata"]["labels"].items()
 
@@ -46,7 +47,8 @@ def test_no_rule_lets_everybody_in() -> None:
     values: dict[str, Any] = {"networkPolicy": {"clients": [], "monitoring": []}}
     rules = policy(render(values=values), "-server")["ingress"]
     assert all(rule["from"] for rule in rules)
-    assert len(rules) == 1, "only the test of the release itself may ask"
+    assert len(rules) == 1, "only the test and the HTTP API of the release itself may ask"
+    assert all("podSelector" in peer for peer in rules[0]["from"])
 
 
 def test_the_test_reaches_the_servers() -> None:
@@ -55,7 +57,9 @@ def test_the_test_reaches_the_servers() -> None:
     labels = rendering.one("Pod")["metadata"]["labels"].items()
     assert clients["from"][0]["podSelector"]["matchLabels"].items() <= labels
     assert policy(rendering, "-test")["podSelector"]["matchLabels"].items() <= labels
-    assert egress_ports("pvc", "-test") == {53, 9000, 8000}
+    assert egress_ports("pvc", "-test") == {53, 9000, 8000, 8080}
+    without = {"httpApi": {"enabled": False}}
+    assert egress_ports("pvc", "-test", without) == {53, 9000, 8000}
 
 
 def test_a_server_with_a_mounted_model_calls_no_other() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from typing import Any
 
@@ -35,6 +36,28 @@ def test_the_lines_carry_the_names_of_the_release() -> None:
     assert "dns:///answers-bert-qa-headless.ml:9000" in printed
 
 
+def test_they_say_how_to_ask_over_http() -> None:
+    printed = notes("pvc")
+    assert "port-forward service/answers-bert-qa-http-api 8080" in printed
+    assert "Programs in the cluster ask http://answers-bert-qa-http-api.ml:8080." in printed
+    line = next(one for one in printed.splitlines() if one.strip().startswith("curl"))
+    words = shlex.split(line)
+    assert words[:2] == ["curl", "http://localhost:8080"]
+    assert "question" in json.loads(words[words.index("--data") + 1])["inputs"]
+    secured = notes("tracks", {"httpApi": {"token": {"secretName": "answers"}}})
+    assert '--header "Authorization: Bearer $TOKEN"' in secured
+    assert "The gateway leads to it at /, /v1 and /models of\nqa.example.com." in secured
+    assert "http-api" not in notes("pvc", {"httpApi": {"enabled": False}})
+    assert "curl ADDRESS" in notes("kserve")
+    assert "'s" in shlex.split(
+        next(
+            one
+            for one in notes("pvc", {"test": {"question": "What's it?"}}).splitlines()
+            if one.strip().startswith("curl")
+        )
+    )[-1].encode().decode("unicode-escape")
+
+
 def test_every_track_is_named_with_its_version_and_weight() -> None:
     printed = notes("tracks")
     assert "track stable: version 1, weight 90 %, Service answers-bert-qa-stable" in printed
@@ -52,7 +75,9 @@ def test_a_single_track_shows_how_to_add_another() -> None:
 
 def test_weights_that_nothing_follows_are_pointed_out() -> None:
     sentence = "Without a gateway (gateway.enabled) the weights do not split traffic"
-    values = {"tracks": {"next": {"version": 2, "weight": 0}}}
+    values: dict[str, Any] = {"tracks": {"next": {"version": 2, "weight": 0}}}
+    assert "the weights split what is asked over HTTP alone" in notes("pvc", values)
+    values["httpApi"] = {"enabled": False}
     assert sentence in notes("pvc", values)
     assert "answers-bert-qa reaches the track stable alone" in notes("pvc", values)
     assert sentence not in notes("tracks")

@@ -25,7 +25,9 @@ def test_the_alerts_are_errors_latency_queue_and_what_is_down() -> None:
         "BertQAQueueLong",
         "BertQAServiceDown",
         "BertQATrackDown",
+        "BertQAHttpApiDown",
     ]
+    assert "BertQAHttpApiDown" not in alerts({"httpApi": {"enabled": False}})
 
 
 def test_each_describes_what_happened_and_what_to_do() -> None:
@@ -48,16 +50,26 @@ def test_they_read_metrics_of_this_model_in_this_namespace_that_are_switched_on(
     enabled = server_config(render("monitoring"))["monitoring"]["metrics"]["metrics_list"]
     for name, rule in alerts().items():
         read = re.findall(r"(ovms_\w+)\{([^}]*)\}", rule["expr"])
-        assert bool(read) is (name not in {"BertQAServiceDown", "BertQATrackDown"}), name
+        assert bool(read) is (not name.endswith("Down")), name
         for metric, selector in read:
             assert re.sub("_(bucket|sum|count)$", "", metric) in enabled
             assert 'namespace="ml"' in selector
             assert 'name="bert-qa"' in selector
 
 
-@pytest.mark.parametrize(("gateway", "asked"), [(False, "stable"), (True, "candidate|stable")])
-def test_a_track_that_users_ask_is_missed_within_a_minute(gateway: bool, asked: str) -> None:
+@pytest.mark.parametrize(
+    ("gateway", "http_api", "asked"),
+    [
+        (False, False, "stable"),
+        (True, False, "candidate|stable"),
+        (False, True, "candidate|stable"),
+    ],
+)
+def test_a_track_that_users_ask_is_missed_within_a_minute(
+    gateway: bool, http_api: bool, asked: str
+) -> None:
     values = {
+        "httpApi": {"enabled": http_api},
         "monitoring": {"prometheusRule": {"enabled": True}},
         "gateway": {"enabled": gateway},
         "tracks": {"idle": {"version": 3, "weight": 0}},

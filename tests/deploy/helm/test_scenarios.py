@@ -55,16 +55,15 @@ def test_every_object_holds_to_the_schemas(scenario: str, version: str) -> None:
 @pytest.mark.parametrize("scenario", ["kserve", "kserve-standard"])
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
 def test_the_pods_of_kserve_hold_to_the_schemas(scenario: str, version: str) -> None:
-    predictor = render(scenario, kubernetes=f"{version}.0").one("InferenceService")["spec"][
-        "predictor"
-    ]
+    service = render(scenario, kubernetes=f"{version}.0").one("InferenceService")["spec"]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kserve"}}
     keys = (
         *("initContainers", "containers", "volumes", "terminationGracePeriodSeconds"),
         *("serviceAccountName", "automountServiceAccountToken"),
     )
-    specification = {key: predictor[key] for key in keys if key in predictor}
-    kubernetes_schema("v1", "Pod", version).validate({**pod, "spec": specification})
+    for part in (service["predictor"], service["transformer"]):
+        specification = {key: part[key] for key in keys if key in part}
+        kubernetes_schema("v1", "Pod", version).validate({**pod, "spec": specification})
 
 
 @scenarios

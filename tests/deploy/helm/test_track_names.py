@@ -55,9 +55,15 @@ def taken(scenario: str) -> set[str]:
     return ours - names - set(tracks(scenario))
 
 
+def test_a_track_cannot_have_the_name_of_the_service_over_the_pods_of_another() -> None:
+    message = refusal({"tracks": {"stable-pods": {"version": 2, "weight": 0}}})
+    assert "The tracks stable and stable-pods cannot be side by side" in message
+
+
 def check_is_refused(scenario: str, suffix: str) -> None:
     message = refusal({"tracks": {suffix: {"version": 2, "weight": 0}}}, scenario)
-    assert f"A track cannot be called {suffix}" in message
+    beside = f"The tracks {suffix.removesuffix('-pods')} and {suffix} cannot be side by side"
+    assert f"A track cannot be called {suffix}" in message or beside in message
 
 
 def test_no_track_can_have_the_name_of_another_object() -> None:

@@ -184,6 +184,16 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"rollouts": {"failureLimit": 4}},
         "rollouts.failureLimit (4) is not below the 4 checks of a step",
     ),
+    "the HTTP API before servers that want a certificate": (
+        "mutual-tls",
+        {"httpApi": {"clientSecretName": ""}},
+        "name a Secret with its tls.crt and tls.key in httpApi.clientSecretName",
+    ),
+    "a track named as the HTTP API": (
+        "pvc",
+        {"tracks": {"http-api": {"version": 2, "weight": 0}}},
+        "A track cannot be called http-api",
+    ),
     "KServe on a host path": (
         "kserve",
         {"model": {"pvc": {"claimName": ""}, "hostPath": {"path": "/srv/models"}}},

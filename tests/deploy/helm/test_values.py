@@ -40,6 +40,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown placement": ({"xeon": {"amx": "sometimes"}}, "amx"),
     "no step of a rollout": ({"rollouts": {"steps": []}}, "steps"),
     "a step above 100": ({"rollouts": {"steps": [50, 101]}}, "steps"),
+    "no process of the HTTP API": ({"httpApi": {"workers": 0}}, "workers"),
+    "a web origin with a path": (
+        {"httpApi": {"corsOrigins": ["https://a.example/page"]}},
+        "corsOrigins",
+    ),
     "a Prometheus without a scheme": (
         {"rollouts": {"prometheus": "prometheus:9090"}},
         "prometheus",

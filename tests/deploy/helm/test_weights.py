@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.chart import Rendering, render
+from tests.support.chart import Rendering, is_of_http_api, render
 
 WEIGHTS = ((100, 0), (90, 10), (50, 50), (0, 100))
 NAMES = (("stable", "candidate"), ("stable", "v2"), ("v1", "v2"))
@@ -38,12 +38,14 @@ def rendered(names: tuple[str, str], weights: tuple[int, int], *values: Mapping[
 def templates(rendering: Rendering) -> dict[str, str]:
     return {
         one["metadata"]["name"]: json.dumps(one["spec"]["template"])
-        for one in rendering.all("Deployment")
+        for one in (*rendering.all("Deployment"), rendering.one("Deployment", "bert-qa-http-api"))
     }
 
 
 def without_what_moves_traffic(rendering: Rendering) -> str:
-    """Everything but routes, autoscalers, alerts, selectors of Services, a Deployment's notes."""
+    """Everything but routes, autoscalers, alerts, selectors of Services, a Deployment's notes, and
+    what the HTTP API follows.
+    """
     kept = []
     for one in json.loads(json.dumps(rendering.objects)):
         match one["kind"]:
@@ -57,7 +59,9 @@ def without_what_moves_traffic(rendering: Rendering) -> str:
                 continue
             case "Service":
                 one["spec"].pop("selector")
-            case "Deployment":
+            case "ConfigMap" if one["metadata"]["name"] == "bert-qa-http-api":
+                one.pop("data")
+            case "Deployment" if not is_of_http_api(one):
                 one["spec"].pop("replicas", None)
                 one["metadata"]["annotations"].pop("bert-qa/weight")
         kept.append(one)
@@ -74,7 +78,7 @@ def test_a_change_of_weights_replaces_no_pod(
     renderings = [rendered(names, weights, *values) for weights in WEIGHTS]
     for before, after in itertools.pairwise(renderings):
         assert templates(before) == templates(after)
-        assert len(templates(before)) == 2
+        assert len(templates(before)) == 3
         assert without_what_moves_traffic(before) == without_what_moves_traffic(after)
 
 

@@ -25,17 +25,18 @@ affinity:
 {{- end -}}
 {{- end -}}
 
-{{/* Takes a list: the root, the pods' labels. */}}
+{{/* Takes a list: the root, the pods' labels, the label that tells their generations apart. */}}
 {{- define "bert-qa.topologySpread" -}}
 {{- $root := index . 0 -}}
 {{- $labels := index . 1 -}}
+{{- $hash := index . 2 -}}
 {{- if ne $root.Values.topologySpread "off" -}}
 topologySpreadConstraints:
   {{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
   - topologyKey: {{ $key }}
     maxSkew: 1
     whenUnsatisfiable: {{ eq $root.Values.topologySpread "required" | ternary "DoNotSchedule" "ScheduleAnyway" }}
-    matchLabelKeys: [{{ if $root.Values.rollouts.enabled }}rollouts-{{ end }}pod-template-hash]
+    matchLabelKeys: [{{ $hash }}]
     labelSelector:
       matchLabels:
         {{- $labels | nindent 8 }}

@@ -28,7 +28,7 @@ spec:
   {{- with include "bert-qa.affinity" $root }}
   {{- . | nindent 2 }}
   {{- end }}
-  {{- with include "bert-qa.topologySpread" (list $root $labels) }}
+  {{- with include "bert-qa.topologySpread" (list $root $labels ($root.Values.rollouts.enabled | ternary "rollouts-pod-template-hash" "pod-template-hash")) }}
   {{- . | nindent 2 }}
   {{- end }}
   securityContext:

@@ -9,11 +9,16 @@ meet a free worker.
 */}}
 {{- define "bert-qa.proxy.config" -}}
 {{- $limits := include "bert-qa.proxy.limits" . | fromJson -}}
+{{- $grpcPaths := list (dict "prefix" "/inference.GRPCInferenceService/") -}}
+{{- if and .Values.kserve.enabled .Values.httpApi.enabled -}}
+{{- /* KServe routes one port, and a model is described over REST alone. */ -}}
+{{- $grpcPaths = append $grpcPaths (dict "path_separated_prefix" "/v2" "cluster" "ovms_rest") -}}
+{{- end -}}
 node: {id: bert-qa, cluster: bert-qa}
 static_resources:
   listeners:
     - {{ include "bert-qa.proxy.listener" (dict "root" . "name" "grpc" "port" 9000 "cluster" "ovms_grpc" "user" true
-        "paths" (list (dict "prefix" "/inference.GRPCInferenceService/"))) | indent 6 | trim }}
+        "paths" $grpcPaths) | indent 6 | trim }}
     - {{ include "bert-qa.proxy.listener" (dict "root" . "name" "rest" "port" 8000 "cluster" "ovms_rest" "user" true
         "paths" (list (dict "path_separated_prefix" "/v2"))) | indent 6 | trim }}
     - {{ include "bert-qa.proxy.listener" (dict "root" . "name" "probe" "port" 8081 "cluster" "ovms_probe" "user" false
@@ -99,9 +104,9 @@ filter_chains:
                 routes:
                   {{- range .paths }}
                   - match:
-                      {{- toYaml . | nindent 22 }}
+                      {{- omit . "cluster" | toYaml | nindent 22 }}
                     route:
-                      cluster: {{ $.cluster }}
+                      cluster: {{ .cluster | default $.cluster }}
                       timeout: {{ $values.server.requestTimeoutSeconds }}s
                   {{- end }}
           http_filters:

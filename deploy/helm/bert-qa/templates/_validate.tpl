@@ -31,7 +31,7 @@
 {{- $sum := 0 -}}
 {{- $weights := list -}}
 {{- range $tracks -}}
-{{- if has .name (list "dashboard" "headless" "metrics" "proxy" "recipe" "switch" "test") -}}
+{{- if has .name (list "dashboard" "headless" "http-api" "metrics" "proxy" "recipe" "switch" "test") -}}
 {{- fail (printf "A track cannot be called %s: the chart has an object of that name." .name) -}}
 {{- end -}}
 {{- if not .version -}}
@@ -111,6 +111,10 @@
 {{- $autoscaling := .Values.autoscaling -}}
 {{- if and $autoscaling.enabled (gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
 {{- fail (printf "autoscaling.minReplicas (%d) is above autoscaling.maxReplicas (%d)." (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
+{{- end -}}
+
+{{- if .Values.httpApi.enabled -}}
+{{- include "bert-qa.httpApi.validate" . -}}
 {{- end -}}
 
 {{- if .Values.switch.enabled -}}

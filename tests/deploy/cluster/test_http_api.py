@@ -1,0 +1,107 @@
+"""A release whose HTTP API splits what it is asked: a switch waits until its pods follow."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bertqa_deploy.cluster.pods import Pods
+from bertqa_deploy.cluster.release import HelmCluster
+from bertqa_deploy.cluster.target import ReleaseTarget
+from bertqa_deploy.errors import ClusterError
+from bertqa_deploy.rollout import Plan, Rollout
+from bertqa_serve.http_api import HttpApiOptions
+from tests.deploy.cluster.api_server import ApiServer
+from tests.deploy.cluster.conftest import Install
+from tests.deploy.conftest import SMOKE
+from tests.support.http_api import serving
+
+MAP = ("ml", "configmaps", "bert-qa-http-api")
+
+
+class Kubelet:
+    """Brings the ConfigMap to the pod of the HTTP API, later than the API server has it."""
+
+    def __init__(self, api: ApiServer, file: Path) -> None:
+        self._api = api
+        self._file = file
+        self._ended = threading.Event()
+
+    def bring(self) -> None:
+        self._file.write_text(self._api.saved()[MAP]["data"]["tracks.json"], encoding="utf-8")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        def run() -> None:
+            while not self._ended.wait(0.5):
+                self.bring()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
+
+
+@contextmanager
+def http_api(api: ApiServer, kubelet: Kubelet, file: Path) -> Iterator[str]:
+    kubelet.bring()
+    with serving(HttpApiOptions(client={}, tracks=file)) as url:
+        api.http_api = int(url.rpartition(":")[2])
+        api.change()
+        yield url
+
+
+def split(url: str) -> dict[str, float]:
+    shown = httpx.get(f"{url}/metrics").text.splitlines()
+    name = "bertqa_http_split_percent"
+    lines = [line.split() for line in shown if line.startswith(name)]
+    shares = {line[0].split('"')[1]: float(line[1]) for line in lines}
+    return {version: share for version, share in shares.items() if share}
+
+
+def test_pods_that_follow_another_split_are_waited_for(
+    install: Install, api: ApiServer, tmp_path: Path
+) -> None:
+    release = install()
+    pods = Pods(release.release, release.access)
+    pods.wait_until_followed({1: 100.0}, 0)  # There is no pod.
+
+    file = tmp_path / "tracks.json"
+    with http_api(api, Kubelet(api, file), file):
+        pods.wait_until_followed({1: 100.0, 2: 0.0}, 20)
+        with pytest.raises(ClusterError, match=r"did not follow .* in 0 s: bert-qa-http-api-0"):
+            pods.wait_until_followed({1: 50.0, 2: 50.0}, 0)
+        tracks = [{"url": "a:9000", "version": each, "weight": 50} for each in (1, 2)]
+        file.write_text(json.dumps({"tracks": tracks}), encoding="utf-8")
+        pods.wait_until_followed({1: 50.0, 2: 50.0}, 20)
+
+
+def test_without_a_gateway_steps_are_those_of_the_http_api_which_is_waited_for(
+    install: Install, api: ApiServer, tmp_path: Path
+) -> None:
+    release = install()
+    file = tmp_path / "tracks.json"
+    kubelet = Kubelet(api, file)
+    followed: list[dict[str, float]] = []
+
+    with http_api(api, kubelet, file) as url, kubelet.running():
+
+        def note(change: str) -> None:
+            if change == "DELETE deployments/bert-qa-stable":
+                followed.append(split(url))
+
+        api.on_write = note
+        target = ReleaseTarget(HelmCluster(release, patience=60), SMOKE)
+        plan = Plan(steps=(50, 100))
+        moved = Rollout(target, plan).move({2: 100.0})
+        assert moved.split == {2: 100.0}
+    assert followed == [{"2": 100.0}]
