@@ -16,11 +16,12 @@ from transformers import PreTrainedModel
 from bertqa import _hub
 from bertqa._quiet import muted
 from bertqa_build.checkpoint_config import read_config
-from bertqa_build.checkpoint_weights import count, load_weights, require_computes
+from bertqa_build.checkpoint_weights import load_weights, require_computes
 from bertqa_build.errors import CheckpointError, MissingCheckpointError
 from bertqa_build.families import family_of
 from bertqa_build.quiet import quiet
 from bertqa_build.tokenizer_file import TOKENIZER_FILES, load_tokenizer
+from bertqa_build.wording import count
 
 _PACKAGE_PREFIX = "pypi:"
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -96,7 +97,7 @@ def load_checkpoint(
     body = sorted(name for name in missing if name.partition(".")[0] not in family.head)
     if body:
         raise CheckpointError(
-            f"The checkpoint {source} lacks {count(body, 'tensor')} of {family.name}, such as "
+            f"The checkpoint {source} lacks {count(len(body), 'tensor')} of {family.name}, such as "
             f"{body[0]}, and would have random values there. Download it again, or name a "
             "complete one."
         )

@@ -19,6 +19,7 @@ from bertqa_build.families import Family
 from bertqa_build.model import SpanModel
 from bertqa_build.pruning.sizes import model_class_of
 from bertqa_build.quiet import quiet
+from bertqa_build.wording import count
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 """In the order in which transformers looks for them; each may be cut into shards."""
@@ -118,7 +119,7 @@ def load_weights(
     strangers = [name for name in dropped if not _is_of_another_task(model, name)]
     if strangers:
         raise CheckpointError(
-            f"The checkpoint {source} has {count(strangers, 'tensor')} that the {family.name} "
+            f"The checkpoint {source} has {count(len(strangers), 'tensor')} that the {family.name} "
             f"model has no place for: {_listed(strangers)}. Without them it would compute "
             "something else; name a checkpoint of the plain architecture."
         )
@@ -236,7 +237,7 @@ def _shards(index: Path, source: str) -> list[Path]:
     missing = [path.name for path in shards if not path.is_file()]
     if missing:
         raise CheckpointError(
-            f"The checkpoint {source} is not complete: of its {count(shards, 'shard')}, "
+            f"The checkpoint {source} is not complete: of its {count(len(shards), 'shard')}, "
             f"{len(missing)} {'is' if len(missing) == 1 else 'are'} missing: {_listed(missing)}. "
             "Download it again."
         )
@@ -324,19 +325,6 @@ def _is_head(family: Family, name: str) -> bool:
 def _is_of_another_task(model: PreTrainedModel, name: str) -> bool:
     first = _own_name(model, name).partition(".")[0]
     return first in _OTHER_HEADS or name.endswith(f".{_POSITIONS}")
-
-
-def count(items: list[Any], noun: str) -> str:
-    """Return how many items there are.
-
-    Args:
-        items: What is counted.
-        noun: What one of them is called.
-
-    Returns:
-        A number and the noun, such as "2 tensors".
-    """
-    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 
 def _listed(names: list[str]) -> str:

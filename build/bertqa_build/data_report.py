@@ -7,12 +7,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bertqa.evaluation import SquadDataset
-from bertqa_build.data import Labels, TrainingWindows
+from bertqa_build.data import Labels
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.stages import calibration_windows, stage_windows
+from bertqa_build.wording import count, some_of
 
-_NAMED = 3
+_PURPOSES = {
+    "finetune": "Fine-tune",
+    "quantization": "Calibrate",
+    "qat": "Train in INT8",
+    "pruning": "Distil",
+}
+"""What a recipe's sections read questions for, in the order of a build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +45,18 @@ class Part:
             of_all = f" of {labels.windows}" if self.used != labels.windows else ""
             windows = f", {self.used}{of_all} windows"
         yield (
-            f"{self.purpose}: {_count(labels.questions, 'question')}{windows}, "
+            f"{self.purpose}: {count(labels.questions, 'question')}{windows}, "
             f"{labels.without_answer} without an answer"
         )
         if labels.dropped:
             yield (
-                f"{self.purpose}: left out {_count(len(labels.dropped), 'question')} whose whole "
-                f"answer the tokenizer drops ({_names(labels.dropped)})"
+                f"{self.purpose}: left out {count(len(labels.dropped), 'question')} whose whole "
+                f"answer the tokenizer drops ({some_of(labels.dropped)})"
             )
         if labels.cut:
             yield (
                 f"{self.purpose}: no window holds the whole answer of "
-                f"{_count(len(labels.cut), 'question')} ({_names(labels.cut)}): it is longer than "
+                f"{count(len(labels.cut), 'question')} ({some_of(labels.cut)}): it is longer than "
                 "what two windows share, or than a window. A larger doc_stride helps"
             )
 
@@ -72,16 +79,17 @@ def parts_of(recipe: Recipe, data: RecipeData, tokenizer_json: str) -> list[Part
     Raises:
         DataError: The data cannot be used.
     """
-    parts = []
-    if recipe.finetune is not None:
-        parts.append(
-            _part("Fine-tune", stage_windows(recipe, data, tokenizer_json, recipe.finetune))
-        )
+    windows = {
+        name: stage_windows(recipe, data, tokenizer_json, settings)
+        for name, settings in recipe.trainings.items()
+    }
     if recipe.makes_int8:
-        parts.append(_part("Calibrate", calibration_windows(recipe, data, tokenizer_json)))
-        if recipe.qat is not None:
-            windows = stage_windows(recipe, data, tokenizer_json, recipe.qat)
-            parts.append(_part("Train in INT8", windows))
+        windows["quantization"] = calibration_windows(recipe, data, tokenizer_json)
+    parts = [
+        Part(purpose, windows[name].labels, len(windows[name]))
+        for name, purpose in _PURPOSES.items()
+        if name in windows
+    ]
     return [*parts, Part("Evaluate", _labels(data.evaluation), 0)]
 
 
@@ -99,17 +107,5 @@ def sentences_of(data: RecipeData, parts: list[Part]) -> Iterator[str]:
         yield data.overlap.sentence.rstrip(".")
 
 
-def _part(purpose: str, windows: TrainingWindows) -> Part:
-    return Part(purpose, windows.labels, len(windows))
-
-
 def _labels(dataset: SquadDataset) -> Labels:
     return Labels(len(dataset), without_answer=sum(each.is_impossible for each in dataset))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _names(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

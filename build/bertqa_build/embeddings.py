@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Literal
 
 import torch
@@ -62,21 +61,6 @@ def with_stored_embeddings(model: SpanModel, storage: Storage) -> SpanModel:
     if storage == "FP32":
         return model
     table = model.get_input_embeddings()
-    shared: dict[int, object] = {id(each): each for each in model.parameters()}
-    small = copy.deepcopy(model, shared)
+    small = model.sharing_copy()
     small.model.set_input_embeddings(StoredEmbedding(table, storage))
     return small.eval()
-
-
-def embedding_bytes(model: SpanModel) -> dict[Storage, int]:
-    """Return how large a model's table of word embeddings is in each way to store it.
-
-    Args:
-        model: The model.
-    """
-    rows, columns = model.get_input_embeddings().get_parameter("weight").shape
-    return {
-        "FP32": 4 * rows * columns,
-        "FP16": 2 * rows * columns,
-        "INT8": rows * columns + 4 * rows,
-    }

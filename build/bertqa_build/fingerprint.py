@@ -51,13 +51,13 @@ def read_data(data: RecipeData) -> DataDigests:
     }
 
 
-def fp32_fingerprint(recipe: Recipe, checkpoint: Checkpoint, data: DataDigests) -> str:
+def fp32_fingerprint(recipe: Recipe, checkpoint: str, revision: str, data: DataDigests) -> str:
     """Digest what decides the FP32 version: checkpoint, windows, fine-tuning, evaluation, tools.
 
     Args:
         recipe: The recipe.
-        checkpoint: What the recipe's source was resolved to: a hub's revision, and its tensors,
-            settings and tokenizer.
+        checkpoint: The digest of what the recipe's source was resolved to, by `checkpoint_digest`.
+        revision: Its commit, where it is a hub's.
         data: The digests of the recipe's data.
 
     Returns:
@@ -65,8 +65,8 @@ def fp32_fingerprint(recipe: Recipe, checkpoint: Checkpoint, data: DataDigests) 
     """
     return _digest(
         tools={name: package_version(name) for name in TOOLS},
-        checkpoint=checkpoint_digest(checkpoint),
-        revision=checkpoint.revision,
+        checkpoint=checkpoint,
+        revision=revision,
         model=recipe.model.model_dump(),
         evaluation=data[EVALUATION],
         held_out=recipe.data.held_out,

@@ -28,7 +28,8 @@ def _name() -> str:
 
 
 def _instructions() -> str:
-    return ", ".join(name for name in _SHOWN if name in cpu_flags()) or "no VNNI"
+    flags = cpu_flags()
+    return ", ".join(name for name in _SHOWN if name in flags) or "no VNNI"
 
 
 def _cpu_info() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -47,6 +48,11 @@ class SpanModel(nn.Module):
         described: dict[str, Any] = json.loads(self.config.to_json_string())
         described.pop("_name_or_path", None)
         return {**described, "architectures": [type(self.model).__name__]}
+
+    def sharing_copy(self) -> SpanModel:
+        """Return a copy with modules of its own, which shares the parameters with this model."""
+        shared: dict[int, object] = {id(each): each for each in self.parameters()}
+        return copy.deepcopy(self, shared)
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the table of word embeddings, for the Trainer's `neftune_noise_alpha`."""

@@ -23,12 +23,7 @@ from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.data_report import parts_of, sentences_of
 from bertqa_build.errors import BuildError
 from bertqa_build.families import family_of
-from bertqa_build.fingerprint import (
-    fp32_fingerprint,
-    int8_fingerprint,
-    published_fingerprint,
-    read_data,
-)
+from bertqa_build.fingerprint import read_data
 from bertqa_build.gate import (
     Loss,
     require_judging,
@@ -43,13 +38,13 @@ from bertqa_build.provenance import provenance_of
 from bertqa_build.pruning.gradual import Gradual
 from bertqa_build.pruning.latency import LatencyTable
 from bertqa_build.pruning.plan import Plan as PruningPlan
-from bertqa_build.pruning.plan import plan_of as pruning_plan_of
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.releases import Releases
 from bertqa_build.result import BuildResult, BuiltVersion
 from bertqa_build.sanity import require_sane
 from bertqa_build.stages import finetune, quantize_and_train
+from bertqa_build.wanted import Wanted, wanted_of
 from bertqa_build.work_files import version_folder
 from bertqa_build.workplace import alone, require_room, room_of
 
@@ -168,56 +163,68 @@ class _Build:
         from_first(self._read)
         if not is_first():
             self._read()
-        fp32_print = fp32_fingerprint(self.recipe, self.checkpoint, self.digests)
-        int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
-        wanted = self.recipe.makes_int8
-        plan = self._pruning(fp32_print)
-        fp32_files = published_fingerprint(fp32_print, self.recipe)
+        wanted = self._wanted
         with alone(self.folder, self.recipe.name, self.on_progress):
-            fp32 = from_first(lambda: self.releases.find(fp32_files))
-            int8 = from_first(lambda: self.releases.find(int8_print) if wanted else None)
-            pruned = from_first(lambda: self._find_pruned(plan))
-            if fp32 is not None and wanted:
+            found = from_first(lambda: self.releases.find(wanted.prints))
+            fp32 = found.get(wanted.fp32)
+            if fp32 is not None and wanted.int8 is not None:
                 require_possible(self.recipe.gate, fp32.scores)
-            if fp32 is None or (int8 is None and wanted) or None in pruned:
-                from_first(self._begin)
-                table = from_first(lambda: plan and plan.table(self.data, self.on_progress))
-                self.provenance = provenance_of(self.recipe, self.checkpoint, self.digests)
-                model = self._fp32_model(version_folder(self.folder, FP32, fp32_print))
-                fp32 = fp32 or from_first(lambda: self._make_fp32(model, fp32_files))
-                if wanted:
-                    require_possible(self.recipe.gate, fp32.scores)
-                    int8 = int8 or self._make_int8(model, fp32, int8_print)
-                if plan and table:
-                    whole = BuildResult(fp32, int8)
-                    pruned = self._make_pruned(plan, table, model, whole, pruned)
-        return BuildResult(fp32, int8, tuple(filter(None, pruned)))
+            if wanted.is_missing(found):
+                self._make(wanted, found)
+        return wanted.result(found)
 
-    def _pruning(self, fp32_print: str) -> PruningPlan | None:
-        if self.recipe.pruning is None:
-            return None
-        return pruning_plan_of(
-            self.recipe,
-            self.checkpoint,
-            fp32_print,
-            self.digests,
-            self.work_dir,
-            strict=self.strict,
+    def plan(self) -> Plan:
+        self._read()
+        wanted = self._wanted
+        found = self.releases.find(wanted.prints)
+        whole = {FP32: wanted.fp32, INT8: wanted.int8}
+        present = {name: found[each].version for name, each in whole.items() if each in found}
+        pruned = {
+            each.step.speedup: {each.fp32, each.int8} <= found.keys() for each in wanted.members
+        }
+        parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
+        room = room_of(self.recipe, self.checkpoint.model)
+        plan = wanted.pruning
+        pruning = None if plan is None else plan.description(self.on_progress)
+        if wanted.is_missing(found):
+            require_room(room, self.folder, self.repository.root)
+        self._report("Timing the model for some seconds")
+        known = tuple(parts), present, room, pruning, pruned
+        return plan_of(Look(self.recipe, self.data, self.checkpoint, *known))
+
+    @property
+    def _wanted(self) -> Wanted:
+        return wanted_of(
+            self.recipe, self.checkpoint, self.digests, self.work_dir, strict=self.strict
         )
 
-    def _find_pruned(self, plan: PruningPlan | None) -> list[BuiltVersion | None]:
-        """Return the versions of a plan that are published, FP32 and INT8 in turns."""
-        members = plan.members if plan else ()
-        return [self.releases.find(digest) for each in members for digest in (each.fp32, each.int8)]
+    def _make(self, wanted: Wanted, found: dict[str, BuiltVersion]) -> None:
+        """Make the versions that were not found, and put them there."""
+        from_first(self._begin)
+        plan = wanted.pruning
+        table = from_first(lambda: plan and plan.table(self.data, self.on_progress))
+        self.provenance = provenance_of(
+            self.recipe, wanted.checkpoint, self.checkpoint.revision, self.digests
+        )
+        model = self._fp32_model(version_folder(self.folder, FP32, wanted.model))
+        if wanted.fp32 not in found:
+            found[wanted.fp32] = from_first(lambda: self._make_fp32(model, wanted.fp32))
+        fp32 = found[wanted.fp32]
+        if wanted.int8 is not None:
+            require_possible(self.recipe.gate, fp32.scores)
+            if wanted.int8 not in found:
+                found[wanted.int8] = self._make_int8(model, fp32, wanted.int8)
+        if plan and table:
+            self._make_pruned(plan, table, model, wanted, found)
 
     def _make_pruned(
         self,
         plan: PruningPlan,
         table: LatencyTable,
         model: PreTrainedModel,
-        whole: BuildResult,
-        found: list[BuiltVersion | None],
-    ) -> list[BuiltVersion | None]:
+        wanted: Wanted,
+        found: dict[str, BuiltVersion],
+    ) -> None:
         """Make the versions of a plan; one that the gate refuses does not stop the others."""
         gradual = Gradual(
             self.recipe,
@@ -230,44 +237,26 @@ class _Build:
             self._callbacks,
             self.on_progress,
         )
-        made: list[BuiltVersion | None] = []
+        whole = wanted.whole(found)
         refused: list[str] = []
-        for member, fp32, int8 in zip(plan.members, found[::2], found[1::2], strict=True):
+        for member in plan.members:
+            if {member.fp32, member.int8} <= found.keys():
+                continue
             origin = Origin(member.step.speedup, whole, plan.source)
             try:
-                if fp32 is None or int8 is None:
-                    pruned = gradual.model(member.step)
-                    fp32 = fp32 or self._decided(
+                pruned = gradual.model(member.step)
+                if member.fp32 not in found:
+                    found[member.fp32] = self._decided(
                         functools.partial(self._make_fp32, pruned, member.fp32, origin)
                     )
-                    int8 = int8 or self._make_int8(pruned, fp32, member.int8, origin, model)
+                if member.int8 not in found:
+                    found[member.int8] = self._make_int8(
+                        pruned, found[member.fp32], member.int8, origin, model
+                    )
             except QualityGateError as error:
                 refused.append(str(error))
-            made += [fp32, int8]
         if refused:
             raise refusal(" ".join(refused))
-        return made
-
-    def plan(self) -> Plan:
-        self._read()
-        fp32_print = fp32_fingerprint(self.recipe, self.checkpoint, self.digests)
-        int8_print = int8_fingerprint(self.recipe, fp32_print, self.digests)
-        fp32_files = published_fingerprint(fp32_print, self.recipe)
-        prints = {FP32: fp32_files, **({INT8: int8_print} if self.recipe.makes_int8 else {})}
-        found = {precision: self.releases.find(each) for precision, each in prints.items()}
-        present = {name: built.version for name, built in found.items() if built is not None}
-        parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
-        room = room_of(self.recipe, self.checkpoint.model)
-        plan = self._pruning(fp32_print)
-        made = iter(self._find_pruned(plan))
-        members = plan.members if plan else ()
-        pruned = {each.step.speedup: None not in (next(made), next(made)) for each in members}
-        pruning = plan.description(self.on_progress) if plan else None
-        if len(present) < len(prints):
-            require_room(room, self.folder, self.repository.root)
-        self._report("Timing the model for some seconds")
-        known = tuple(parts), present, room, pruning, pruned
-        return plan_of(Look(self.recipe, self.data, self.checkpoint, *known))
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""

@@ -74,15 +74,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """The seconds that a window takes, of the usual length of the recipe's data.
+    """How many seconds windows take that are as long as the recipe's usually are.
 
     Attributes:
-        forward: In a forward pass.
-        step: In a training step.
+        forward: One in a forward pass.
+        step: One in a training step.
+        evaluation: Those of all questions, in both files of a version.
     """
 
     forward: float
     step: float
+    evaluation: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def plan_of(look: Look) -> Plan:
     """
     wanted = ("FP32", "INT8") if look.recipe.makes_int8 else ("FP32",)
     missing = not (all(each in look.present for each in wanted) and all(look.pruned.values()))
-    speed = _probe(look) if missing else Speed(0.0, 0.0)
+    speed = _probe(look) if missing else Speed(0.0, 0.0, 0.0)
     steps = [step for stage in STAGES for step in stage(look, speed)] if missing else []
     parameters = sum(each.numel() for each in look.checkpoint.model.parameters())
     return Plan(
@@ -225,10 +227,9 @@ def _export(look: Look, precision: str) -> Step:
 
 
 def _evaluation(look: Look, precision: str, speed: Speed) -> Step:
-    windows = _evaluated_windows(look)
     return Step(
         f"Evaluate both {precision} files, questions: {len(look.data.evaluation)}",
-        _EVALUATIONS * windows * speed.forward,
+        speed.evaluation,
     )
 
 
@@ -255,8 +256,7 @@ def _evaluated_windows(look: Look) -> int:
 def _probe(look: Look) -> Speed:
     """Time the model on windows of the usual length, within `PROBE_SECONDS`."""
     recipe, tokenizer_json = look.recipe, look.checkpoint.tokenizer_json
-    pruning = recipe.pruning if recipe.pruning and recipe.pruning.epochs else None
-    training = recipe.finetune or pruning or (recipe.qat if recipe.makes_int8 else None)
+    training = next(iter(recipe.trainings.values()), None)
     tokens, batch = recipe.model.max_seq_len, 1
     windows: TrainingWindows | None = None
     if training is not None:
@@ -293,7 +293,7 @@ def _probe(look: Look) -> Speed:
         seconds = _time_of(forward, PROBE_SECONDS / 2)
         stepped = 0.0 if training is None else _time_of(step, PROBE_SECONDS / 2) / batch
         module.cpu()
-    return Speed(seconds, stepped)
+    return Speed(seconds, stepped, _EVALUATIONS * _evaluated_windows(look) * seconds)
 
 
 def _time_of(call: Callable[[], None], limit: float) -> float:
@@ -313,7 +313,7 @@ def _memory(look: Look, size: int) -> int:
     """Return about how much memory a build takes: what it took until now, and its copies."""
     recipe = look.recipe
     copies = 3 + (2 if recipe.makes_int8 else 0)
-    if recipe.finetune or recipe.pruning or (recipe.makes_int8 and recipe.qat):
+    if recipe.trainings or recipe.pruning:
         copies += 3  # gradients and AdamW's two moments
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return peak + copies * size

@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 
 from bertqa.artifact import Provenance
-from bertqa_build.checkpoint import Checkpoint
-from bertqa_build.fingerprint import DataDigests, checkpoint_digest
+from bertqa_build.fingerprint import DataDigests
 from bertqa_build.machine import machine
 from bertqa_build.recipe import Recipe
 
@@ -18,12 +17,13 @@ _GIT_SECONDS = 10
 _IN_NO_COMMIT = ("??", "!!")
 
 
-def provenance_of(recipe: Recipe, checkpoint: Checkpoint, data: DataDigests) -> Provenance:
+def provenance_of(recipe: Recipe, checkpoint: str, revision: str, data: DataDigests) -> Provenance:
     """Return what a build is made of and on.
 
     Args:
         recipe: The recipe.
-        checkpoint: Its checkpoint, before any training.
+        checkpoint: The digest of its checkpoint, by `checkpoint_digest`.
+        revision: The checkpoint's commit, where it is a hub's.
         data: The digest of each source of questions.
 
     Returns:
@@ -33,8 +33,8 @@ def provenance_of(recipe: Recipe, checkpoint: Checkpoint, data: DataDigests) -> 
     return Provenance(
         commit=commit,
         is_modified=is_modified,
-        checkpoint_sha256=checkpoint_digest(checkpoint),
-        checkpoint_revision=checkpoint.revision,
+        checkpoint_sha256=checkpoint,
+        checkpoint_revision=revision,
         data=dict(data),
         seed=recipe.seed,
         machine=machine(),

@@ -207,11 +207,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _training_fits(self) -> Recipe:
-        pruning = self.pruning if self.pruning and self.pruning.epochs else None
-        sections = (("finetune", self.finetune), ("pruning", pruning), ("qat", self.qat))
-        for name, section in sections:
-            if section is None or (name == "qat" and not self.makes_int8):
-                continue
+        for name, section in self.trainings.items():
             if not self.data.train:
                 raise ValueError(f"{name} needs data.train, which names no file")
             try:
@@ -239,6 +235,16 @@ class Recipe(Section):
     def makes_int8(self) -> bool:
         """Whether an INT8 version is made, and not FP32 alone."""
         return self.precision == "int8"
+
+    @property
+    def trainings(self) -> dict[str, Training | Pruning]:
+        """The sections that train, by key: not a `qat` of FP32 alone, or a pruning at once."""
+        sections: dict[str, Training | Pruning | None] = {
+            "finetune": self.finetune,
+            "pruning": self.pruning if self.pruning and self.pruning.epochs else None,
+            "qat": self.qat if self.makes_int8 else None,
+        }
+        return {name: section for name, section in sections.items() if section is not None}
 
     @property
     def latency_table(self) -> Path | None:

@@ -13,8 +13,8 @@ from bertqa.errors import DataError
 from bertqa.evaluation import EVALUATION_SPLITS, SquadDataset, SquadQuestion, read_address
 from bertqa_build.data import TrainingWindows
 from bertqa_build.recipe import DataSource, Recipe
+from bertqa_build.wording import some_of
 
-_NAMED = 3
 _TRAINING_SPLITS = ("train",)
 
 
@@ -91,9 +91,8 @@ class RecipeData:
     def overlap(self) -> Overlap:
         """What the evaluation and what is learnt from have in common."""
         recipe = self.recipe
-        is_trained = recipe.finetune or (recipe.makes_int8 and recipe.qat)
         sources = [
-            *(recipe.data.train if is_trained else ()),
+            *(recipe.data.train if recipe.trainings else ()),
             *(recipe.calibration if recipe.makes_int8 else ()),
         ]
         return Overlap.between(self.evaluation, self.questions(sources))
@@ -162,11 +161,9 @@ class Overlap:
     def sentence(self) -> str:
         """What is in common, as a sentence; empty where nothing is."""
         if self.repeated:
-            named = ", ".join(self.repeated[:_NAMED])
-            more = ", ..." if len(self.repeated) > _NAMED else ""
             return (
                 f"Leakage: {len(self.repeated)} of the {self.total} questions to evaluate on are "
-                f"in the data to learn from too (questions {named}{more})."
+                f"in the data to learn from too (questions {some_of(self.repeated)})."
             )
         if self.contexts:
             return (

@@ -37,15 +37,14 @@ def _section(
 ) -> Iterator[str]:
     for name, field in section.model_fields.items():
         given = is_active and name in values
-        mark = indent if is_active else f"{indent}"
         inner = section_of(field)
-        yield from _comment(_description(name, field, inner), mark, twice=not is_active)
+        yield from _comment(_description(name, field, inner), indent, twice=not is_active)
         if inner is None:
-            yield from _key(name, values[name] if given else _default(field), mark, given=given)
+            yield from _key(name, values[name] if given else _default(field), indent, given=given)
             continue
         held = values.get(name) if given else None
         opened = isinstance(held, Mapping)
-        yield f"{mark}{'' if opened else '# '}{name}:{' null' if given and held is None else ''}"
+        yield f"{indent}{'' if opened else '# '}{name}:{' null' if given and held is None else ''}"
         yield from _section(
             inner, held if isinstance(held, Mapping) else {}, f"{indent}  ", is_active=opened
         )

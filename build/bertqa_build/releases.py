@@ -46,24 +46,35 @@ class Releases:
         self._force = force
         self._on_progress = on_progress
 
-    def find(self, fingerprint: str) -> BuiltVersion | None:
-        """Return the newest version that was made of the same inputs.
+    def find(self, fingerprints: Sequence[str]) -> dict[str, BuiltVersion]:
+        """Return the newest versions that were made of the same inputs.
 
         Args:
-            fingerprint: The digest of them.
+            fingerprints: The digests of the inputs of each version, in the order of their making.
+
+        Returns:
+            Those versions that there are, by their digests.
 
         Raises:
-            QualityGateError: There is one, which the recipe's gate of now refuses.
+            QualityGateError: The recipe's gate of now refuses one of them.
         """
+        newest: dict[str, tuple[int, VersionManifest]] = {}
         for entry in reversed(self._repository.entries(self._model)):
+            if len(newest) == len(fingerprints):
+                break
             if entry.manifest is None:
                 logger.warning("Version %d is passed over: %s", entry.number, entry.remarks[0])
-            elif entry.manifest.inputs_sha256 == fingerprint:
-                self._judge_again(entry.number, entry.manifest)
-                return BuiltVersion.of(
-                    self._repository, entry.number, present=True, model=self._model
+            elif entry.manifest.inputs_sha256 in fingerprints:
+                newest.setdefault(entry.manifest.inputs_sha256, (entry.number, entry.manifest))
+        found: dict[str, BuiltVersion] = {}
+        for each in fingerprints:
+            if each in newest:
+                number, manifest = newest[each]
+                self._judge_again(number, manifest)
+                found[each] = BuiltVersion.of(
+                    self._repository, number, present=True, model=self._model
                 )
-        return None
+        return found
 
     def scored(self, version: BuiltVersion) -> Scored:
         """Return what a published version scored, each of its questions too.

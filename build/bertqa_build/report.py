@@ -93,19 +93,12 @@ def _tiles(
     yield Tile("In INT8", f"{int8} of {len(after.products)}", int8 > 0, "matrix products")
 
 
-def _family(family: Sequence[Point]) -> Iterator[tuple[str | int, ...]]:
+def _family(family: Sequence[Point]) -> Iterator[list[int | str]]:
+    """Yield the headings of the table of pruned versions, and its rows."""
+    if family:
+        yield list(family[0].cells)
     for each in family:
-        yield (
-            each.version,
-            each.precision,
-            f"{each.asked:g}x",
-            f"{each.measured:.2f}x",
-            f"{each.over_fp32:.2f}x",
-            f"{each.scores.f1:.2f}",
-            f"{each.scores.exact_match:.2f}",
-            f"{each.size / 1e6:.1f} MB",
-            "yes" if each.on_front else "",
-        )
+        yield list(each.cells.values())
 
 
 def _reasons(inspection: Inspection) -> Iterator[tuple[str, int]]:

@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
+from transformers import AutoConfig, PreTrainedModel, PrinterCallback, TrainerCallback
 
 from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.compilation import compiled_quantizers
@@ -17,6 +18,7 @@ from bertqa_build.data import TrainingWindows, training_windows
 from bertqa_build.errors import BuildError
 from bertqa_build.model import SpanModel
 from bertqa_build.processes import from_first
+from bertqa_build.pruning.sizes import model_class_of
 from bertqa_build.quantization import (
     TOKENIZER_FILE,
     load_quantized,
@@ -64,11 +66,7 @@ def finetune(
     if not from_first(finished.is_dir):
         train_stage(recipe, data, settings, checkpoint, model, work_dir / "finetuning", callbacks)
         from_first(lambda: save_checkpoint(model, checkpoint, finished))
-    with quiet():
-        finetuned: PreTrainedModel = type(checkpoint.model).from_pretrained(
-            finished, dtype=torch.float32, attn_implementation="eager", local_files_only=True
-        )
-    return finetuned
+    return load_saved(finished)
 
 
 def quantize_and_train(
@@ -263,6 +261,28 @@ def save_checkpoint(model: PreTrainedModel, checkpoint: Checkpoint, directory: P
         # By default names go back to those of the checkpoint's files, wrappers and all.
         model.save_pretrained(staged, save_original_format=False)
         (staged / TOKENIZER_FILE).write_text(checkpoint.tokenizer_json, encoding="utf-8")
+
+
+def load_saved(directory: Path) -> PreTrainedModel:
+    """Read a model that `save_checkpoint` wrote, pruned or not.
+
+    Args:
+        directory: Where it is.
+
+    Returns:
+        The model, in FP32 and evaluation mode, with eager attention.
+    """
+    config = AutoConfig.from_pretrained(directory, local_files_only=True)
+    with quiet():
+        loaded: Any = model_class_of(config).from_pretrained(
+            directory,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            local_files_only=True,
+        )
+    model: PreTrainedModel = loaded.eval()
+    return model
 
 
 @contextmanager

@@ -23,7 +23,8 @@ from bertqa_build.model import SpanModel, as_span_model
 from bertqa_build.processes import count, from_first
 from bertqa_build.recipe import Distillation, Pruning, Training
 
-_KEPT_CHECKPOINTS = 2
+KEPT_CHECKPOINTS = 2
+"""How many checkpoints of a training are kept at a time."""
 _STATE_FILE = "trainer_state.json"
 _REPLACED = ("forward", "_original_forward")  # by accelerate, for autocast, and for good
 _TARGETS = ("start_positions", "end_positions")
@@ -203,7 +204,7 @@ def training_arguments(
         seed=seed,
         save_strategy="steps",
         save_steps=settings.checkpoint_steps,
-        save_total_limit=_KEPT_CHECKPOINTS,
+        save_total_limit=KEPT_CHECKPOINTS,
         logging_steps=10,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
@@ -285,7 +286,7 @@ def _require_room(trainer: QATrainer, directory: Path) -> None:
     moments = 2 * sum(
         p.numel() * p.element_size() for p in trainer.model.parameters() if p.requires_grad
     )
-    needed = (_KEPT_CHECKPOINTS + 1) * (weights + moments)
+    needed = (KEPT_CHECKPOINTS + 1) * (weights + moments)
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise TrainingError(

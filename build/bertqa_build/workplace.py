@@ -15,10 +15,10 @@ from bertqa.artifact import FOR_EVER, acquire, file_lock, holder_of
 from bertqa_build.errors import BuildError
 from bertqa_build.processes import is_first
 from bertqa_build.recipe import Recipe
+from bertqa_build.training import KEPT_CHECKPOINTS
 
 _EXPORTS = 2
 """IR and ONNX."""
-_KEPT_CHECKPOINTS = 2
 _OF_CHECKPOINT = 3
 """How often a training's checkpoint holds the model: its weights and AdamW's two moments."""
 _INT8_SHARE = 0.3
@@ -45,12 +45,15 @@ def room_of(recipe: Recipe, model: PreTrainedModel) -> Room:
         model: The model that it is built of.
     """
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-    trainings = [recipe.finetune, recipe.qat if recipe.makes_int8 else None]
-    work = float(_EXPORTS * (2 if recipe.makes_int8 else 1))
-    for settings in trainings:
-        work += 0 if settings is None else _KEPT_CHECKPOINTS * _OF_CHECKPOINT + 1
-    published = _EXPORTS * (1 + (_INT8_SHARE if recipe.makes_int8 else 0))
-    return Room(round(work * size), round(published * size))
+    pruning = recipe.pruning
+    pruned = 0 if pruning is None else len(pruning.speedup)
+    steps = max(pruned, pruning.steps) if pruning and pruning.epochs else pruned
+    # Each of these has the model that it ends with, and a step of a pruning one to train from too.
+    times = {"finetune": 1, "pruning": steps, "qat": 1 + pruned}
+    work = sum(times[name] * (KEPT_CHECKPOINTS * _OF_CHECKPOINT + 1) for name in recipe.trainings)
+    work += steps + _EXPORTS * (2 if recipe.makes_int8 else 1) * (1 + pruned)
+    published = _EXPORTS * (1 + (_INT8_SHARE if recipe.makes_int8 else 0)) * (1 + pruned)
+    return Room(work * size, round(published * size))
 
 
 def require_room(room: Room, work: Path, repository: Path) -> None:

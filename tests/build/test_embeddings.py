@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bertqa_build.embeddings import Storage, embedding_bytes, with_stored_embeddings
+from bertqa_build.embeddings import Storage, with_stored_embeddings
 from bertqa_build.export import to_onnx, to_openvino
 from bertqa_build.model import SpanModel
-from tests.build.pruning.test_one_shot import batches, logits
 from tests.support.families import FAMILIES, Row
+from tests.support.pruning import batches, logits
 
 
 @pytest.mark.parametrize(("storage", "most"), [("FP16", 0.01), ("INT8", 0.2)])
@@ -28,6 +28,8 @@ def test_a_copy_answers_nearly_alike(row: Row, storage: Storage, most: float) ->
 @pytest.mark.parametrize("storage", ["FP16", "INT8"])
 def test_both_formats_are_smaller_by_what_is_said(storage: Storage) -> None:
     model = SpanModel(FAMILIES[0].model())
+    table = model.get_input_embeddings().get_parameter("weight")
+    before = table.detach().clone()
     small = with_stored_embeddings(model, storage)
     saved = embedding_bytes(model)["FP32"] - embedding_bytes(model)[storage]
     assert saved > 0
@@ -43,8 +45,15 @@ def test_both_formats_are_smaller_by_what_is_said(storage: Storage) -> None:
         for module in (model, small)
     ]
     assert constants[0] - constants[1] == pytest.approx(saved, rel=0.05)
-    assert torch.equal(model.get_input_embeddings().get_parameter("weight"), _table(model))
+    assert model.get_input_embeddings().get_parameter("weight") is table
+    assert torch.equal(table, before)
 
 
-def _table(model: SpanModel) -> torch.Tensor:
-    return model.model.get_input_embeddings().get_parameter("weight")
+def embedding_bytes(model: SpanModel) -> dict[Storage, int]:
+    """Return how large a model's table of word embeddings is in each way to store it."""
+    rows, columns = model.get_input_embeddings().get_parameter("weight").shape
+    return {
+        "FP32": 4 * rows * columns,
+        "FP16": 2 * rows * columns,
+        "INT8": rows * columns + 4 * rows,
+    }

@@ -15,7 +15,12 @@ from bertqa.evaluation import SquadDataset, read_address
 from bertqa_build import fingerprint as module
 from bertqa_build import recipe_data
 from bertqa_build.checkpoint import Checkpoint, load_checkpoint
-from bertqa_build.fingerprint import fp32_fingerprint, int8_fingerprint, read_data
+from bertqa_build.fingerprint import (
+    checkpoint_digest,
+    fp32_fingerprint,
+    int8_fingerprint,
+    read_data,
+)
 from bertqa_build.recipe import Recipe, load_recipe
 from bertqa_build.recipe_data import RecipeData
 from tests.support.checkpoints import write_checkpoint, write_squad
@@ -58,7 +63,8 @@ def checkpoint_of(folder: Path) -> Checkpoint:
 def prints(folder: Path, checkpoint: Checkpoint | None = None) -> tuple[str, str]:
     recipe: Recipe = load_recipe(folder / "tiny.yaml", [])
     data = read_data(RecipeData(recipe))
-    fp32 = fp32_fingerprint(recipe, checkpoint or checkpoint_of(folder), data)
+    checkpoint = checkpoint or checkpoint_of(folder)
+    fp32 = fp32_fingerprint(recipe, checkpoint_digest(checkpoint), checkpoint.revision, data)
     return fp32, int8_fingerprint(recipe, fp32, data)
 
 

@@ -22,9 +22,9 @@ from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa_build.errors import BuildError, RecipeError
 from bertqa_build.pipeline import build
 from bertqa_build.recipe import Recipe, load_recipe
-from tests.support.checkpoints import write_checkpoint, write_squad
+from tests.support.checkpoints import write_squad
 from tests.support.demo import DemoBuild
-from tests.support.self_taught import write_own_answers
+from tests.support.self_taught import write_tiny
 
 RECIPE = """
 name: tiny
@@ -46,12 +46,7 @@ RUINOUS_TRAINING = ["qat.learning_rate=0.5", "qat.max_windows=8", "gate.max_f1_d
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("inputs")
-    write_checkpoint(folder / "checkpoint")
-    write_squad(folder / "train.json", copies=2)
-    write_own_answers(folder / "evaluation.json")
-    (folder / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("inputs"), RECIPE)
 
 
 @pytest.fixture(scope="module")

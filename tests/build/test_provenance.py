@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bertqa_build.checkpoint import load_checkpoint
+from bertqa_build.fingerprint import checkpoint_digest
 from bertqa_build.provenance import provenance_of
 from bertqa_build.recipe import Recipe, load_recipe
 from tests.support.checkpoints import write_checkpoint
@@ -31,27 +32,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_recipe_in_a_repository_has_its_commit(recipe: Recipe, folder: Path) -> None:
-    checkpoint = load_checkpoint(str(folder), max_seq_len=128)
+    digest = checkpoint_digest(load_checkpoint(str(folder), max_seq_len=128))
     place = recipe.directory
 
-    outside = provenance_of(recipe, checkpoint, {"a.json": "12"})
+    outside = provenance_of(recipe, digest, "", {"a.json": "12"})
     assert (outside.commit, outside.is_modified) == ("", None)
     assert (outside.seed, outside.data) == (7, {"a.json": "12"})
     assert outside.machine
     assert outside.threads
-    assert len(outside.checkpoint_sha256) == 64
+    assert outside.checkpoint_sha256 == digest
+    assert len(digest) == 64
 
     git(place, "init", "-q")
     git(place, "commit", "-q", "--allow-empty", "-m", "empty")
-    assert provenance_of(recipe, checkpoint, {}).commit == ""  # It is in no commit yet.
+    assert provenance_of(recipe, digest, "", {}).commit == ""  # It is in no commit yet.
 
     git(place, "add", ".")
     git(place, "commit", "-q", "-m", "recipe")
-    found = provenance_of(recipe, checkpoint, {})
+    found = provenance_of(recipe, digest, "", {})
     assert (found.commit, found.is_modified) == (git(place, "rev-parse", "HEAD"), False)
 
     (place / "tiny.yaml").write_text(RECIPE + "seed: 1\n", encoding="utf-8")
-    changed = provenance_of(recipe, checkpoint, {})
+    changed = provenance_of(recipe, digest, "", {})
     assert (changed.commit, changed.is_modified) == (found.commit, True)
 
 
@@ -59,5 +61,5 @@ def test_a_recipe_without_a_file_has_no_commit(folder: Path) -> None:
     recipe = Recipe.model_validate(
         {"name": "x", "source": str(folder), "data": {"calibration": ["a"], "evaluation": "a"}}
     )
-    found = provenance_of(recipe, load_checkpoint(str(folder), max_seq_len=128), {})
+    found = provenance_of(recipe, "", "", {})
     assert (found.commit, found.is_modified) == ("", None)

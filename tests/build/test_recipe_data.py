@@ -113,7 +113,7 @@ def write_contexts(path: Path, contexts: int, questions: int = 2) -> Path:
             "context": f"Context {c} is about {c} things.",
             "answers": {
                 "text": ["things"],
-                "answer_start": [f"Context {c} is about {c} ".__len__()],
+                "answer_start": [len(f"Context {c} is about {c} ")],
             },
         }
         for c in range(contexts)
@@ -138,6 +138,29 @@ def test_a_share_is_held_out_by_contexts(tmp_path: Path) -> None:
     assert again.evaluation == data.evaluation
     both = RecipeData(recipe(tmp_path, **(held | {"train": ["a.json", "b.json"]}))).evaluation
     assert len({each.id for each in both}) == len(both) == 16
+
+
+@pytest.mark.parametrize(
+    ("sections", "is_trained"),
+    [
+        ({"finetune": {"learning_rate": 1e-4}}, True),
+        ({"qat": {"learning_rate": 1e-4}}, True),
+        ({"pruning": {"speedup": 2}}, True),
+        ({"pruning": {"speedup": 2, "epochs_per_step": 0}}, False),
+        ({"qat": {"learning_rate": 1e-4}, "precision": "fp32"}, False),
+        ({}, False),
+    ],
+)
+def test_data_to_train_on_leak_where_a_section_trains(
+    tmp_path: Path, sections: dict[str, object], is_trained: bool
+) -> None:
+    """The quantisers are calibrated on other questions."""
+    squad = write_squad(tmp_path / "squad.json")
+    write_contexts(tmp_path / "other.json", 2)
+    data = {"train": [str(squad)], "calibration": ["other.json"], "evaluation": "squad.json"}
+    made = Recipe.model_validate({"name": "x", "source": "y", "data": data, **sections})
+    found = RecipeData(made.in_directory(tmp_path)).overlap.repeated
+    assert len(found) == (len(QUESTIONS) if is_trained else 0)
 
 
 def test_one_context_cannot_be_split(tmp_path: Path) -> None:

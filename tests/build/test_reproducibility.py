@@ -12,9 +12,8 @@ from bertqa_build.pipeline import build
 from bertqa_build.recipe import Recipe, load_recipe
 from bertqa_build.reproducibility import check_reproducible
 from bertqa_build.result import BuildResult
-from tests.support.checkpoints import write_checkpoint, write_squad
 from tests.support.models import write_manifest
-from tests.support.self_taught import write_own_answers
+from tests.support.self_taught import write_tiny
 
 RECIPE = """
 name: tiny
@@ -37,12 +36,7 @@ STAGES = [
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reproducible")
-    write_checkpoint(folder / "checkpoint")
-    write_squad(folder / "train.json", copies=2)
-    write_own_answers(folder / "evaluation.json")
-    (folder / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("reproducible"), RECIPE)
 
 
 @pytest.fixture(scope="module")

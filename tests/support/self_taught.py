@@ -9,7 +9,7 @@ from bertqa.client import QAClient
 from bertqa.qa import SquadDecoder
 from bertqa.runtime.torch import TorchEngine
 from bertqa_build.model import SpanModel
-from tests.support.checkpoints import tiny_bert
+from tests.support.checkpoints import tiny_bert, write_checkpoint, write_squad
 from tests.support.models import model_info
 
 _CONTEXTS = (
@@ -47,3 +47,16 @@ def write_own_answers(path: Path) -> Path:
     document = {"version": "1.1", "data": [{"title": "tiny", "paragraphs": paragraphs}]}
     path.write_text(json.dumps(document), encoding="utf-8")
     return path
+
+
+def write_tiny(folder: Path, recipe: str) -> Path:
+    """Write `tiny.yaml`, a recipe, and what it names: `checkpoint`, and questions in two files.
+
+    `train.json` has those of `write_squad`, twice, and `evaluation.json` those of
+    `write_own_answers`.
+    """
+    write_checkpoint(folder / "checkpoint")
+    write_squad(folder / "train.json", copies=2)
+    write_own_answers(folder / "evaluation.json")
+    (folder / "tiny.yaml").write_text(recipe, encoding="utf-8")
+    return folder

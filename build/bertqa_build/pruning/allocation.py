@@ -25,12 +25,12 @@ class Choices:
 
     Attributes:
         sizes: INT64 `[choices]`: how many structures are left.
-        seconds: FP64 `[choices]`: how long the module takes.
+        times: FP64 `[choices]`: how long the module takes, in any unit.
         errors: FP64 `[choices]`: the error that it makes.
     """
 
     sizes: NDArray[np.int64]
-    seconds: NDArray[np.float64]
+    times: NDArray[np.float64]
     errors: NDArray[np.float64]
 
 
@@ -41,7 +41,7 @@ def allocate(
 
     Args:
         modules: The modules.
-        budget: Seconds for all together.
+        budget: The time for all together, in the unit of theirs.
         weights: FP64 `[modules]`: what an error of each counts; all the same if left out.
 
     Returns:
@@ -51,14 +51,14 @@ def allocate(
         ValueError: Even the smallest sizes take longer.
     """
     weights = np.ones(len(modules)) if weights is None else weights
-    if sum(float(module.seconds.min()) for module in modules) > budget:
+    if sum(float(module.times.min()) for module in modules) > budget:
         raise ValueError("Even the smallest sizes take longer.")
     best_of_each = [int(np.argmin(module.errors)) for module in modules]
-    if sum(map(_seconds, modules, best_of_each)) <= budget:
+    if sum(map(_time, modules, best_of_each)) <= budget:
         return best_of_each
     # Times are rounded up, so that the sum never exceeds the budget; the smallest of each module is
     # taken off before, so that what is reached exactly stays within reach.
-    least = [float(module.seconds.min()) for module in modules]
+    least = [float(module.times.min()) for module in modules]
     room = budget - sum(least)
     unit = max(room, 1e-9 * budget) / _BUCKETS
     best = np.zeros(_BUCKETS + 1)
@@ -67,7 +67,7 @@ def allocate(
         following = np.full(_BUCKETS + 1, np.inf)
         choice = np.zeros(_BUCKETS + 1, dtype=np.int64)
         for index in range(len(module.sizes)):
-            steps = int(np.ceil((module.seconds[index] - first) / unit - 1e-9))
+            steps = int(np.ceil((module.times[index] - first) / unit - 1e-9))
             if steps > _BUCKETS:
                 continue
             total = np.full(_BUCKETS + 1, np.inf)
@@ -84,12 +84,12 @@ def allocate(
     ):
         index = int(choice[at])
         chosen.append(index)
-        at -= int(np.ceil((module.seconds[index] - first) / unit - 1e-9))
+        at -= int(np.ceil((module.times[index] - first) / unit - 1e-9))
     return chosen[::-1]
 
 
-def _seconds(module: Choices, choice: int) -> float:
-    return float(module.seconds[choice])
+def _time(module: Choices, choice: int) -> float:
+    return float(module.times[choice])
 
 
 def search(
@@ -108,7 +108,7 @@ def search(
 
     Args:
         modules: The modules.
-        budget: Seconds for all together.
+        budget: The time for all together, in the unit of theirs.
         loss: Returns the model's loss on calibration data for a choice of each module.
         trials: How many changes are tried.
         seed: Decides the changes.

@@ -30,16 +30,6 @@ def milliseconds(sizes: Sizes, table: LatencyTable) -> float:
     )
 
 
-def whole_sizes(table: LatencyTable, layers: int) -> Sizes:
-    """Return the sizes of an encoder that is not pruned.
-
-    Args:
-        table: A table for such encoders.
-        layers: How many layers it has.
-    """
-    return (LayerSize(table.place.heads, table.place.neurons),) * layers
-
-
 def most_speedup(sizes: Sizes, table: LatencyTable) -> float:
     """Return how many times faster a model is of whose layers every module was dropped.
 
@@ -102,7 +92,7 @@ def choose_sizes(
         The size of each layer.
     """
     modules = offered(pruner, table)
-    least = sum(float(module.seconds.min()) for module in modules)
+    least = sum(float(module.times.min()) for module in modules)
     predicted = milliseconds(whole, table) / speedup - table.rest
     budget = max(least, predicted)
     tried: dict[float, float] = {}
@@ -135,7 +125,7 @@ def offered(pruner: Pruner, table: LatencyTable) -> list[Choices]:
         table: The latencies.
 
     Returns:
-        The modules in the order of the layers, with milliseconds in place of seconds.
+        The modules in the order of the layers, with times in milliseconds.
     """
     modules = []
     for layer in range(pruner.layers):

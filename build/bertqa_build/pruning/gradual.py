@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from bertqa._progress import OnProgress, Progress
 from bertqa_build.checkpoint import Checkpoint
+from bertqa_build.data import TrainingWindows
 from bertqa_build.errors import BuildError
+from bertqa_build.families import family_of
 from bertqa_build.fingerprint import DataDigests, step_fingerprint
 from bertqa_build.model import SpanModel
 from bertqa_build.processes import from_first
@@ -24,15 +25,12 @@ from bertqa_build.pruning.latency import LatencyTable
 from bertqa_build.pruning.measured import speedup_of
 from bertqa_build.pruning.one_shot import Pruner
 from bertqa_build.pruning.recovery import RecoveryTrainer
-from bertqa_build.pruning.sizes import Sizes, model_class_of, sizes_of
+from bertqa_build.pruning.sizes import Sizes, sizes_of
 from bertqa_build.pruning.statistics import batches
-from bertqa_build.quiet import quiet
 from bertqa_build.recipe import Pruning, Recipe
 from bertqa_build.recipe_data import RecipeData
-from bertqa_build.stages import recipe_windows, save_checkpoint, train_stage
-
-PRUNED = "pruned"
-DISTILLED = "distilled"
+from bertqa_build.stages import load_saved, recipe_windows, save_checkpoint, train_stage
+from bertqa_build.work_files import DISTILLED, PRUNED, version_folder
 
 JUDGED_WINDOWS = 128
 """Windows of the calibration data on which a division among the layers is judged."""
@@ -155,7 +153,7 @@ class Gradual:
             BuildError: The calibration data are too few.
             TrainingError: The training had to stop.
         """
-        directory = self.folder / f"pruned-{step.fingerprint[:12]}"
+        directory = version_folder(self.folder, PRUNED, step.fingerprint)
         pruned, distilled = directory / PRUNED, directory / DISTILLED
         finished = distilled if self.settings.epochs else pruned
         if not from_first(finished.is_dir):
@@ -163,26 +161,30 @@ class Gradual:
                 before = self.model(step.before) if step.before else self.teacher
                 from_first(lambda: self._prune(step, before, pruned))
             if self.settings.epochs:
-                student = load_pruned(pruned)
+                student = load_saved(pruned)
                 self._train(step, student, directory / "training")
                 from_first(lambda: save_checkpoint(student, self.checkpoint, distilled))
-        return load_pruned(finished)
+        return load_saved(finished)
 
     def _prune(self, step: Step, model: PreTrainedModel, directory: Path) -> None:
         stage = f"Pruning to {step.speedup:.3g}x"
-        inputs = calibration_inputs(self.recipe, self.data, self.checkpoint)
+        source = self.recipe, self.data, self.checkpoint
+        require_enough_tokens(*source)
         span = SpanModel(model)
+        inputs = list(batches(span, _windows(*source)))
         found = Pruner(
             span,
             inputs,
             _judged(inputs),
-            lambda done, of: self.on_progress(Progress(f"{stage}: what can go", done, of)),
+            lambda done, of: self.on_progress(
+                Progress(f"{stage}: ranking heads and neurons", done, of)
+            ),
         )
         trials = self.settings.search_trials
         whole = sizes_of(self.teacher)
 
         def measured(sizes: Sizes) -> float:
-            self.on_progress(Progress(f"{stage}: how fast"))
+            self.on_progress(Progress(f"{stage}: measuring the speed"))
             return speedup_of(sizes, whole, self.table.place)
 
         sizes = choose_sizes(
@@ -194,7 +196,13 @@ class Gradual:
             seed=self.recipe.seed,
             measured=measured if self.can_measure else None,
             on_trial=lambda done, loss: self.on_progress(
-                Progress(f"{stage}: from where", done, trials, "trials", f"divergence {loss:.3f}")
+                Progress(
+                    f"{stage}: dividing among the layers",
+                    done,
+                    trials,
+                    "trials",
+                    f"divergence {loss:.3f}",
+                )
             ),
         )
         save_checkpoint(found.independent(sizes).model, self.checkpoint, directory)
@@ -218,46 +226,33 @@ class Gradual:
         )
 
 
-def load_pruned(directory: Path) -> PreTrainedModel:
-    """Read a model that may be pruned.
-
-    Args:
-        directory: A checkpoint in Hugging Face layout that this build wrote.
-
-    Returns:
-        The model, in FP32 and evaluation mode, with eager attention.
-    """
-    config = AutoConfig.from_pretrained(directory, local_files_only=True)
-    with quiet():
-        loaded: Any = model_class_of(config).from_pretrained(
-            directory,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation="eager",
-            local_files_only=True,
-        )
-    model: PreTrainedModel = loaded.eval()
-    return model
-
-
-def calibration_inputs(
-    recipe: Recipe, data: RecipeData, checkpoint: Checkpoint
-) -> list[dict[str, Tensor]]:
-    """Return the data from which is learnt what can be removed.
+def require_enough_tokens(recipe: Recipe, data: RecipeData, checkpoint: Checkpoint) -> None:
+    """Refuse calibration data from which is not learnt what can be removed.
 
     Args:
         recipe: The recipe, with a `pruning` section.
         data: The recipe's data.
         checkpoint: The model's checkpoint.
 
-    Returns:
-        Inputs of the model, in batches.
-
     Raises:
         BuildError: They have fewer tokens than the widest layer has inputs.
     """
+    windows = _windows(recipe, data, checkpoint)
+    tokens = sum(len(window.input_ids) for window in windows.windows)
+    config = checkpoint.model.config
+    widest = max(config.hidden_size, family_of(config.model_type).neurons(config))
+    if tokens <= widest:
+        raise BuildError(
+            f"The calibration data are too few to prune by: {len(windows)} windows of {tokens} "
+            f"tokens, and what {widest} neurons do is not known from fewer tokens than that. Raise "
+            "pruning.calibration_windows, or name more data in data.calibration."
+        )
+
+
+def _windows(recipe: Recipe, data: RecipeData, checkpoint: Checkpoint) -> TrainingWindows:
+    """Return the data from which is learnt what can be removed."""
     assert recipe.pruning is not None
-    windows = recipe_windows(
+    return recipe_windows(
         recipe,
         data,
         recipe.calibration,
@@ -266,17 +261,6 @@ def calibration_inputs(
         doc_stride=recipe.pruning.doc_stride,
         max_windows=recipe.pruning.calibration_windows,
     )
-    model = SpanModel(checkpoint.model)
-    tokens = sum(len(window.input_ids) for window in windows.windows)
-    config = checkpoint.model.config
-    widest = max(config.hidden_size, model.family.neurons(config))
-    if tokens <= widest:
-        raise BuildError(
-            f"The calibration data are too few to prune by: {len(windows)} windows of {tokens} "
-            f"tokens, and what {widest} neurons do is not known from fewer tokens than that. Raise "
-            "pruning.calibration_windows, or name more data in data.calibration."
-        )
-    return list(batches(model, windows, len(windows)))
 
 
 def _judged(inputs: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,14 +38,11 @@ def milliseconds_of(irs: Mapping[Key, Path], place: Place, turns: int = _TURNS) 
         compiled = core.compile_model(path, "CPU", properties(place.threads))
         names = [port.get_any_name() for port in compiled.inputs]
         inputs = synthetic_inputs(place.batch, place.tokens, names=names, ids=_LOW_IDS)
-        calls[name] = _call(compiled.create_infer_request(), inputs)
+        request = compiled.create_infer_request()
+        calls[name] = partial(time_call, partial(request.infer, dict(inputs)))
         calls[name]()
     seconds = take_turns(calls, turns)
     return {name: 1000 * min(values) for name, values in seconds.items()}
-
-
-def _call(request: ov.InferRequest, inputs: Mapping[str, object]):  # type: ignore[no-untyped-def]
-    return lambda: time_call(lambda: request.infer(dict(inputs)))
 
 
 def speedup_of(sizes: Sizes, whole: Sizes, place: Place) -> float:
@@ -58,14 +56,17 @@ def speedup_of(sizes: Sizes, whole: Sizes, place: Place) -> float:
     Returns:
         The ratio of their times, measured in turns.
     """
-    timed = {
-        name: TimedModel(
-            whole_model(
-                place.encoder, [(size.heads, size.neurons) for size in layers], place.precision
-            ),
-            place,
-        )
-        for name, layers in (("pruned", sizes), ("whole", whole))
-    }
+    timed = {"pruned": _timed(sizes, place), "whole": _timed_whole(whole, place)}
     times = take_turns({name: each.milliseconds for name, each in timed.items()}, _TURNS)
     return min(times["whole"]) / min(times["pruned"])
+
+
+def _timed(sizes: Sizes, place: Place) -> TimedModel:
+    layers = [(size.heads, size.neurons) for size in sizes]
+    return TimedModel(whole_model(place.encoder, layers, place.precision), place)
+
+
+@lru_cache(maxsize=1)
+def _timed_whole(sizes: Sizes, place: Place) -> TimedModel:
+    """Return a model that several are compared with, compiled once."""
+    return _timed(sizes, place)

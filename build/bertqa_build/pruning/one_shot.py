@@ -103,8 +103,7 @@ class Pruner:
         Returns:
             The copy, which shares the parameters that are the same with the model.
         """
-        shared: dict[int, object] = {id(each): each for each in self.model.parameters()}
-        pruned = copy.deepcopy(self.model, shared)
+        pruned = self.model.sharing_copy()
         layers = encoder_layers(pruned.model, pruned.family)
         for index, (layer, size) in enumerate(zip(layers, sizes, strict=True)):
             self._prune(layer, index, size)

@@ -39,6 +39,21 @@ class Point:
     neurons: tuple[int, ...] = ()
     on_front: bool = False
 
+    @property
+    def cells(self) -> dict[str, int | str]:
+        """What a table shows of the version, by the headings of its columns."""
+        return {
+            "version": self.version,
+            "precision": self.precision,
+            "asked": f"{self.asked:g}x",
+            "measured": f"{self.measured:.2f}x",
+            "against FP32": f"{self.over_fp32:.2f}x",
+            "F1": f"{self.scores.f1:.2f}",
+            "exact match": f"{self.scores.exact_match:.2f}",
+            "size": f"{self.size / 1e6:.1f} MB",
+            "best at its speed": "yes" if self.on_front else "",
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON output."""
         return asdict(self)

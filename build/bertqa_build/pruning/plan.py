@@ -10,7 +10,7 @@ from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.fingerprint import DataDigests, int8_fingerprint, published_fingerprint
 from bertqa_build.pruning.choosing import require_reachable
 from bertqa_build.pruning.description import Description, describe
-from bertqa_build.pruning.gradual import Step, calibration_inputs, steps_of
+from bertqa_build.pruning.gradual import Step, require_enough_tokens, steps_of
 from bertqa_build.pruning.latency import LatencyTable
 from bertqa_build.pruning.sizes import sizes_of
 from bertqa_build.pruning.tables import TableSource, encoder_of
@@ -60,7 +60,7 @@ class Plan:
             BuildError: A speed-up cannot be reached, of which the message says the largest; or the
                 calibration data are too few.
         """
-        calibration_inputs(self.recipe, data, self.checkpoint)
+        require_enough_tokens(self.recipe, data, self.checkpoint)
         table = self.source.table(on_progress)
         sizes = sizes_of(self.checkpoint.model)
         require_reachable(self.members[-1].step.speedup, sizes, table)

@@ -8,7 +8,6 @@ removal adds least to that error (Hassibi and Stork, 1993; Kurtic et al., 2023).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -170,11 +169,9 @@ def _at_once(neurons: int) -> int:
     return max(_NEURONS_AT_ONCE, int(_SHARE_AT_ONCE * neurons))
 
 
-def _without(
-    weight: Tensor, inverse: Tensor, chosen: Sequence[int] | Tensor, group: int
-) -> tuple[Tensor, Tensor]:
+def _without(weight: Tensor, inverse: Tensor, chosen: Tensor, group: int) -> tuple[Tensor, Tensor]:
     """Return weights and inverse without some structures, and with what makes up for them."""
-    indices = (torch.as_tensor(chosen)[:, None] * group + torch.arange(group)).flatten()
+    indices = (chosen[:, None] * group + torch.arange(group)).flatten()
     keep = torch.ones(weight.shape[1], dtype=torch.bool)
     keep[indices] = False
     solved = torch.linalg.solve(_block(inverse, indices), inverse[indices][:, keep])

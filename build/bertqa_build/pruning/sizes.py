@@ -107,11 +107,6 @@ class EncoderLayer:
         )
 
     @property
-    def projections(self) -> list[nn.Linear]:
-        """Query, key and value: their outputs are the heads, one after the other."""
-        return [self._linear(name) for name in (*self._names.projections,)]
-
-    @property
     def attention_output(self) -> nn.Linear | None:
         """What mixes the heads; None where the attention was dropped."""
         return self._mixing(self._names.attention_output)

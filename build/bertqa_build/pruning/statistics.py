@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +15,15 @@ from bertqa_build.pruning.second_order import Moments
 
 _BATCH = 16
 
-Windows = TrainingWindows | Sequence[dict[str, Any]]
 
-
-def batches(model: SpanModel, windows: Windows, count: int) -> Iterator[dict[str, Tensor]]:
+def batches(model: SpanModel, windows: TrainingWindows) -> Iterator[dict[str, Tensor]]:
     """Yield the inputs of a model for some windows, those of like length together.
 
     Args:
         model: The model.
         windows: Windows as `training_windows` returns them.
-        count: How many of them to take at most.
     """
-    samples = [windows[index] for index in range(min(count, len(windows)))]
+    samples = [windows[index] for index in range(len(windows))]
     samples.sort(key=lambda sample: len(sample[model.inputs[0]]))
     for first in range(0, len(samples), _BATCH):
         batch = collate(samples[first : first + _BATCH])

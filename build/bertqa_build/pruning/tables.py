@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -108,6 +107,11 @@ class TableSource:
         work_dir: Where tables that were measured are kept.
         strict: Whether a table of another CPU, or of another OpenVINO, is refused.
 
+    Attributes:
+        place: Where the latencies are measured.
+        is_of_this_machine: Whether that is a machine like this one.
+        digest: The digest of the table that was handed over, or else of the place.
+
     Raises:
         BuildError: The table that was handed over is not one for this recipe, or more cores are
             asked for than this machine has.
@@ -115,19 +119,21 @@ class TableSource:
 
     def __init__(self, recipe: Recipe, encoder: Encoder, work_dir: Path, *, strict: bool) -> None:
         assert recipe.pruning is not None
-        at = recipe.pruning.at
-        self.place = place_here(
+        at, path = recipe.pruning.at, recipe.latency_table
+        self._given = None if path is None else LatencyTable.read(path)
+        all_threads = cores() if self._given is None else self._given.place.threads
+        here = place_here(
             encoder,
             batch=at.batch,
             tokens=at.tokens,
             precision=at.precision,
-            threads=at.threads or cores(),
+            threads=at.threads or all_threads,
         )
-        self._given: LatencyTable | None = None
-        if recipe.latency_table is not None:
-            self._given = LatencyTable.read(recipe.latency_table)
-            self.place = _fitting(self._given.place, self.place, recipe, strict=strict)
-            self.digest = sha256_of(recipe.latency_table)
+        self.place = here if self._given is None else self._given.place
+        self.is_of_this_machine = self.place == here and here.threads <= cores()
+        if path is not None:
+            _require_fitting(path, self.place, here, strict=strict)
+            self.digest = sha256_of(path)
             return
         if self.place.threads > cores():
             raise BuildError(
@@ -141,18 +147,6 @@ class TableSource:
             json.dumps(asdict(self.place), sort_keys=True).encode()
         ).hexdigest()
         self.path = work_dir / CACHE / f"{self.digest[:12]}.json"
-
-    @property
-    def is_of_this_machine(self) -> bool:
-        """Whether the table was measured on a machine like this one."""
-        here = place_here(
-            self.place.encoder,
-            batch=self.place.batch,
-            tokens=self.place.tokens,
-            precision=self.place.precision,
-            threads=self.place.threads,
-        )
-        return self.place == here and self.place.threads <= cores()
 
     def table(self, on_progress: OnProgress = ignore, *, keep: bool = True) -> LatencyTable:
         """Return the table.
@@ -179,13 +173,9 @@ def _measured(place: Place, on_progress: OnProgress) -> LatencyTable:
     return measure(place, lambda done, of: on_progress(Progress(stage, done, of)))
 
 
-def _fitting(given: Place, here: Place, recipe: Recipe, *, strict: bool) -> Place:
-    """Return the place of a table that was handed over, if it is one for the recipe."""
-    path = recipe.latency_table
-    found, wanted = _plain(given), _plain(here)
-    at = recipe.pruning.at if recipe.pruning else None
-    if at is not None and at.threads is None:
-        wanted["threads"] = found["threads"]
+def _require_fitting(path: Path, given: Place, here: Place, *, strict: bool) -> None:
+    """Refuse a table that was handed over for another model, request or, if strict, machine."""
+    found, wanted = asdict(given), asdict(here)
     for names, what in ((_OF_THE_MODEL, "the checkpoint"), (_ASKED, "pruning.at")):
         for name in names:
             if found[name] != wanted[name]:
@@ -205,9 +195,3 @@ def _fitting(given: Place, here: Place, recipe: Recipe, *, strict: bool) -> Plac
                     f"{text} Measure one here, or leave --strict out to prune for that machine."
                 )
             logger.warning("%s The versions are pruned for the speed there.", text)
-    return given
-
-
-def _plain(place: Place) -> dict[str, Any]:
-    plain: Mapping[str, Any] = asdict(place)
-    return dict(plain)

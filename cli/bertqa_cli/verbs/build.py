@@ -35,6 +35,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What the repository itself adds to the name of a model.
 _TAKEN = ("-onnx", "-traffic", ".split", ".rollout.json", ".json")
 _SHOWN = 60
+_IN_ANOTHER_TABLE = ("exact match", "size")
 
 _SHORT = "Without a recipe"
 _FOR_SHORT = "for a build without a recipe: change a recipe's keys with --set."
@@ -354,19 +355,10 @@ def _recipe(
 
 def _show_family(family: Sequence[Point]) -> None:
     """Show what speed and F1 the versions have that were pruned from one."""
-    table = Table(
-        "version", "precision", "asked", "measured", "against FP32", "F1", "best at its speed"
-    )
+    columns = [name for name in family[0].cells if name not in _IN_ANOTHER_TABLE]
+    table = Table(*columns)
     for each in family:
-        table.add_row(
-            str(each.version),
-            each.precision,
-            f"{each.asked:g}x",
-            f"{each.measured:.2f}x",
-            f"{each.over_fp32:.2f}x",
-            f"{each.scores.f1:.2f}",
-            "yes" if each.on_front else "",
-        )
+        table.add_row(*(str(each.cells[name]) for name in columns))
     print_table(table)
 
 

@@ -19,12 +19,11 @@ from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.errors import BuildError, CheckpointError
 from bertqa_build.pipeline import build, plan
 from bertqa_build.pruning import gradual
-from bertqa_build.pruning.gradual import PRUNED
 from bertqa_build.pruning.sizes import Sizes, sizes_of
 from bertqa_build.recipe import Recipe, load_recipe
-from tests.support.checkpoints import write_checkpoint, write_squad
+from bertqa_build.work_files import PRUNED
 from tests.support.families import FAMILIES
-from tests.support.self_taught import write_own_answers
+from tests.support.self_taught import write_tiny
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -69,12 +68,7 @@ def _alike() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("inputs")
-    write_checkpoint(folder / "checkpoint")
-    write_squad(folder / "train.json", copies=2)
-    write_own_answers(folder / "evaluation.json")
-    (folder / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("inputs"), RECIPE)
 
 
 def tiny(inputs: Path, *overrides: str) -> Recipe:
@@ -168,6 +162,7 @@ def test_a_dry_run_says_what_would_be_pruned(copy: Path, inputs: Path, tmp_path:
     steps = [each.what.split(" ")[0] for each in fresh.steps]
     assert steps.count("Prune") == steps.count("Distil") == 3
     assert steps.count("Export") == 6
+    assert [each.purpose for each in fresh.parts] == ["Calibrate", "Distil", "Evaluate"]
     assert fresh.pruning is not None
     assert fresh.pruning.to_dict()["most"] > 1
 

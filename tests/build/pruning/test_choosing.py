@@ -12,12 +12,11 @@ from bertqa_build.pruning.choosing import (
     most_speedup,
     offered,
     require_reachable,
-    whole_sizes,
 )
 from bertqa_build.pruning.latency import LatencyTable, Place
 from bertqa_build.pruning.one_shot import Pruner
 from bertqa_build.pruning.sizes import LayerSize, Sizes
-from tests.build.pruning.test_one_shot import PRUNED, batches
+from tests.support.pruning import PRUNED, batches
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +35,10 @@ def table(pruner: Pruner) -> LatencyTable:
         {size: 0.5 + size / 8 for size in range(0, neurons + 1, 8)},
         0.25,
     )
+
+
+def whole_sizes(table: LatencyTable, layers: int) -> Sizes:
+    return (LayerSize(table.place.heads, table.place.neurons),) * layers
 
 
 @pytest.mark.parametrize("speedup", [1.2, 2.0, 4.0])

@@ -23,9 +23,9 @@ from bertqa_build.pruning.sizes import (
     from_config,
     shrink,
 )
-from tests.support.families import FAMILIES, Row
+from tests.support.families import Row
+from tests.support.pruning import PRUNED, batches, logits
 
-PRUNED = [row for row in FAMILIES if family_of(row.model_type).layer_names is not None]
 HEADS = 4
 
 
@@ -33,25 +33,6 @@ def test_families_with_standard_attention_can_be_pruned() -> None:
     names = {each for each in model_types() if family_of(each).layer_names is not None}
     assert names == {"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"}
     assert names >= {row.model_type for row in PRUNED}
-
-
-def batches(model: SpanModel, count: int = 6) -> list[dict[str, Tensor]]:
-    chance = torch.Generator().manual_seed(5)
-    made = []
-    for _ in range(count):
-        shape = 4, 24
-        ids = torch.randint(5, model.vocabulary, shape, generator=chance)
-        mask = torch.ones(shape, dtype=torch.int64)
-        mask[0, 16:] = 0
-        types = (torch.arange(24) > 8).long().expand(shape)
-        values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-        made.append({name: values[name] for name in model.inputs})
-    return made
-
-
-def logits(model: SpanModel, inputs: dict[str, Tensor]) -> Tensor:
-    with torch.no_grad():
-        return torch.stack(model(**inputs))[:, inputs["attention_mask"].bool()]
 
 
 def whole(model: SpanModel) -> LayerSize:

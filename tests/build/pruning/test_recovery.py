@@ -13,7 +13,8 @@ from bertqa_build.pruning.one_shot import Pruner
 from bertqa_build.pruning.recovery import RecoveryTrainer, hidden_loss
 from bertqa_build.pruning.sizes import LayerSize, encoder_layers
 from bertqa_build.recipe import Distillation
-from tests.build.pruning.test_one_shot import PRUNED, batches
+from tests.support.families import Row
+from tests.support.pruning import PRUNED, batches
 
 
 def test_hidden_states_that_are_alike_cost_nothing_and_zeros_cost_one() -> None:
@@ -31,9 +32,9 @@ def test_hidden_states_that_are_alike_cost_nothing_and_zeros_cost_one() -> None:
 
 @pytest.mark.parametrize("row", [PRUNED[0], PRUNED[-1]], ids=str)
 def test_training_brings_hidden_states_and_answers_nearer_to_the_teacher_s(
-    row: object, tmp_path: Path
+    row: Row, tmp_path: Path
 ) -> None:
-    teacher = SpanModel(row.model())  # type: ignore[attr-defined]
+    teacher = SpanModel(row.model())
     inputs = batches(teacher, 8)
     layers = len(encoder_layers(teacher.model, teacher.family))
     sizes = (LayerSize(2, 16), LayerSize(0, 24), LayerSize(1, 8))[:layers]
