@@ -27,13 +27,16 @@ _BEAT_SECONDS = 0.001
 class LoopTimes:
     """How late another task of the loop was, in milliseconds, while one context was answered.
 
-    `idle` is how late it was at most in the same time while nothing else ran.
+    `own` is the most of it that this process can have caused: it was late for no longer by the
+    process's doing than the process computed meanwhile, on all cores. `idle` is how late it was at
+    most in the same time while nothing else ran.
     """
 
     characters: int
     windows: int
     seconds: float
     longest: float
+    own: float
     p99: float
     idle: float
 
@@ -91,12 +94,13 @@ def time_loop(
                 idle = await _beats_until(asyncio.create_task(asyncio.sleep(seconds)))
             finally:
                 gc.unfreeze()
-        late, alone = Samples(tuple(beats)), Samples(tuple(idle))
+        late, alone = (Samples(tuple(each for each, _ in found)) for found in (beats, idle))
         return LoopTimes(
             characters=len(context),
             windows=model.windows,
             seconds=seconds,
             longest=1000 * max(late.values),
+            own=1000 * max(min(beat) for beat in beats),
             p99=1000 * late.quantile(0.99),
             idle=1000 * max(alone.values),
         )
@@ -104,13 +108,17 @@ def time_loop(
     return asyncio.run(measure())
 
 
-async def _beats_until(task: asyncio.Task[object]) -> list[float]:
-    """Return by how many seconds each of the beats was late that came before a task was done."""
+async def _beats_until(task: asyncio.Task[object]) -> list[tuple[float, float]]:
+    """Return of each beat before a task was done how late it was and what the process computed.
+
+    Both are in seconds; the second is processor time since the beat before.
+    """
     late = []
     while not task.done():
-        begin = time.perf_counter()
+        begin, computed = time.perf_counter(), time.process_time()
         await asyncio.sleep(_BEAT_SECONDS)
-        late.append(max(time.perf_counter() - begin - _BEAT_SECONDS, 0.0))
+        seconds = max(time.perf_counter() - begin - _BEAT_SECONDS, 0.0)
+        late.append((seconds, time.process_time() - computed))
     await task
     return late
 
