@@ -76,7 +76,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _wishes(
+async def _wishes(
     version: Annotated[
         str | None, Header(alias=VERSION_HEADER, description="The version that answers.")
     ] = None,
