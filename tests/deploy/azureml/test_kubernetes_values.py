@@ -27,7 +27,11 @@ def test_the_chart_serves_from_the_workspace_s_storage() -> None:
     (model,) = [entry["config"] for entry in config["model_config_list"]]
     assert model["base_path"] == "az://models/bert-qa-repository/bert-qa"
     assert model["model_version_policy"] == {"specific": {"versions": [1]}}
-    (pods,) = [each["spec"] for each in objects if each["kind"] == "Deployment"]
+    (pods,) = [
+        each["spec"]
+        for each in objects
+        if each["kind"] == "Deployment" and each["metadata"]["name"] == "bert-qa"
+    ]
     assert pods["replicas"] == 2
     server = next(each for each in pods["template"]["spec"]["containers"] if each["name"] == "ovms")
     assert server["envFrom"] == [{"secretRef": {"name": "bert-qa-storage"}}]
