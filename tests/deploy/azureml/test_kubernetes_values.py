@@ -30,7 +30,7 @@ def test_the_chart_serves_from_the_workspace_s_storage() -> None:
     (pods,) = [
         each["spec"]
         for each in objects
-        if each["kind"] == "Deployment" and each["metadata"]["name"] == "bert-qa"
+        if each["kind"] == "Deployment" and each["metadata"]["name"] == "bert-qa-stable"
     ]
     assert pods["replicas"] == 2
     server = next(each for each in pods["template"]["spec"]["containers"] if each["name"] == "ovms")
