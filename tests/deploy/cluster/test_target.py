@@ -35,7 +35,7 @@ SERVICE = "bert-qa"
 NO_HTTP = ("--set", "httpApi.enabled=false")
 
 
-def held(seconds: float = 1.0, **limits: Any) -> Plan:
+def held(seconds: float = 3.0, **limits: Any) -> Plan:
     """Steps at which is judged by few requests."""
     chosen = Limits(**{"requests": 5, "p95_factor": 100, **limits})
     return Plan((50, 100), seconds, interval_seconds=0.2, limits=chosen)
