@@ -150,7 +150,6 @@ class Gradual:
             The model, in FP32 and evaluation mode.
 
         Raises:
-            BuildError: The calibration data are too few.
             TrainingError: The training had to stop.
         """
         directory = version_folder(self.folder, PRUNED, step.fingerprint)
@@ -168,10 +167,8 @@ class Gradual:
 
     def _prune(self, step: Step, model: PreTrainedModel, directory: Path) -> None:
         stage = f"Pruning to {step.speedup:.3g}x"
-        source = self.recipe, self.data, self.checkpoint
-        require_enough_tokens(*source)
         span = SpanModel(model)
-        inputs = list(batches(span, _windows(*source)))
+        inputs = list(batches(span, _windows(self.recipe, self.data, self.checkpoint)))
         found = Pruner(
             span,
             inputs,
