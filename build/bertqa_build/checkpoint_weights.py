@@ -289,19 +289,37 @@ def _is_dense(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.layout == torch.strided
 
 
+def from_directory(config: Any, folder: Path, **options: Any) -> Any:
+    """Read a model in FP32 with eager attention, pruned or not.
+
+    Args:
+        config: Its settings, as `AutoConfig` reads them.
+        folder: Where its weights are, in Hugging Face layout.
+        **options: More arguments of `from_pretrained`.
+
+    Returns:
+        What `from_pretrained` returns with these options.
+    """
+    with quiet():
+        return model_class_of(config).from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation="eager",
+            local_files_only=True,
+            **options,
+        )
+
+
 def _load(config: Any, folder: Path, source: str) -> tuple[PreTrainedModel, dict[str, Any]]:
     try:
-        with quiet():
-            loaded: Any = model_class_of(config).from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                attn_implementation="eager",
-                local_files_only=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                key_mapping=_WRAPPERS,
-            )
+        loaded = from_directory(
+            config,
+            folder,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            key_mapping=_WRAPPERS,
+        )
     except Exception as error:  # whatever transformers makes of foreign settings
         raise CheckpointError(
             f"The weights of the checkpoint {source} cannot be loaded: {first_line(error)}. Write "

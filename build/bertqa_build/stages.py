@@ -7,18 +7,16 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import torch
 from transformers import AutoConfig, PreTrainedModel, PrinterCallback, TrainerCallback
 
 from bertqa_build.checkpoint import Checkpoint
+from bertqa_build.checkpoint_weights import from_directory
 from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.data import TrainingWindows, training_windows
 from bertqa_build.errors import BuildError
 from bertqa_build.model import SpanModel
 from bertqa_build.processes import from_first
-from bertqa_build.pruning.sizes import model_class_of
 from bertqa_build.quantization import (
     TOKENIZER_FILE,
     load_quantized,
@@ -273,15 +271,7 @@ def load_saved(directory: Path) -> PreTrainedModel:
         The model, in FP32 and evaluation mode, with eager attention.
     """
     config = AutoConfig.from_pretrained(directory, local_files_only=True)
-    with quiet():
-        loaded: Any = model_class_of(config).from_pretrained(
-            directory,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation="eager",
-            local_files_only=True,
-        )
-    model: PreTrainedModel = loaded.eval()
+    model: PreTrainedModel = from_directory(config, directory).eval()
     return model
 
 
