@@ -201,7 +201,7 @@ def _error(library: Any, address: DataAddress, error: Exception) -> DataError:
             detail=reason,
         )
     return DataError(
-        f"The data set {name} cannot be loaded: there is no file or directory of this name, and "
+        f"Cannot load the data set {name}: no file or directory has this name, and "
         f"{_hub.refusal(error)}. Where there is no network, download it elsewhere (`hf download "
         f"--repo-type dataset {address.place} --local-dir DIRECTORY`) and name the directory.",
         detail=reason if _hub.is_final(error) else None,
