@@ -44,6 +44,7 @@ from bertqa.artifact._server_settings import (
 )
 from bertqa.artifact._split import (
     SPLIT_KEY,
+    SPLIT_METRIC,
     WHOLE,
     Split,
     format_split,
@@ -86,6 +87,7 @@ __all__ = [
     "REST_PORT",
     "SETTING_RANGES",
     "SPLIT_KEY",
+    "SPLIT_METRIC",
     "START_LOGITS",
     "TOKEN_TYPE_IDS",
     "WAIT_SECONDS",

@@ -14,6 +14,8 @@ from decimal import Decimal
 from bertqa.errors import InvalidOptionError
 
 SPLIT_KEY = "split"
+# What the HTTP API reports of the split that it follows, by version in percent.
+SPLIT_METRIC = "bertqa_http_split_percent"
 WHOLE = 100.0
 
 Split = Mapping[int, float]

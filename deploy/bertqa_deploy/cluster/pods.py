@@ -13,7 +13,7 @@ from typing import Any
 from kubernetes import client
 from kubernetes.stream import portforward
 
-from bertqa.artifact import Split
+from bertqa.artifact import SPLIT_METRIC, Split
 from bertqa.errors import BertQAError
 from bertqa.transport import ANSWER_SECONDS, AdminClient, rest_address
 from bertqa_deploy.cluster.access import Access, explaining, labels_of, wait_for
@@ -25,8 +25,6 @@ _CHUNK = 65_536
 # An API server that does not answer must not keep a block from ending.
 _CLOSE_SECONDS = 10.0
 _SERVER = "ovms"
-# What the HTTP API reports of the split that it follows.
-_SPLIT_METRIC = "bertqa_http_split_percent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +212,7 @@ class Pods:
         return {
             int(each.labels["version"]): each.value
             for each in samples
-            if each.name == _SPLIT_METRIC and each.labels["version"].isdecimal() and each.value
+            if each.name == SPLIT_METRIC and each.labels["version"].isdecimal() and each.value
         }
 
     def _deployments(self) -> dict[str, Any]:

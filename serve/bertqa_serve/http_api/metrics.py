@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from bertqa.artifact import SPLIT_METRIC
+
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-SPLIT_METRIC = "bertqa_http_split_percent"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # The stages that the client reports, by the names that they have here.
