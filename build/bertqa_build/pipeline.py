@@ -163,7 +163,7 @@ class _Build:
         from_first(self._read)
         if not is_first():
             self._read()
-        wanted = self._wanted
+        wanted = self._wanted()
         with alone(self.folder, self.recipe.name, self.on_progress):
             found = from_first(lambda: self.releases.find(wanted.prints))
             fp32 = found.get(wanted.fp32)
@@ -175,7 +175,7 @@ class _Build:
 
     def plan(self) -> Plan:
         self._read()
-        wanted = self._wanted
+        wanted = self._wanted()
         found = self.releases.find(wanted.prints)
         whole = {FP32: wanted.fp32, INT8: wanted.int8}
         present = {name: found[each].version for name, each in whole.items() if each in found}
@@ -192,7 +192,6 @@ class _Build:
         known = tuple(parts), present, room, pruning, pruned
         return plan_of(Look(self.recipe, self.data, self.checkpoint, *known))
 
-    @property
     def _wanted(self) -> Wanted:
         return wanted_of(
             self.recipe, self.checkpoint, self.digests, self.work_dir, strict=self.strict
