@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from bertqa._data_files import DataAddress
-from bertqa._reason import reason_of
+from bertqa._reason import read_finite, reason_of
 from bertqa_build.data_recipe import (
     DATASET,
     FILE,
@@ -291,7 +291,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             line, the key and the value.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_finite(path).decode()
     except FileNotFoundError as error:
         raise RecipeError(f"There is no recipe {path}.") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -1,9 +1,15 @@
-"""Why a file cannot be read, for messages that name the file themselves."""
+"""Whether a file can be read and why not, for messages that name the file themselves."""
 
 from __future__ import annotations
 
+import io
+import os
 import stat
+from io import BufferedReader
 from pathlib import Path
+from typing import IO
+
+_DEVICE = "it is a device, and has to be a file or a pipe"
 
 
 def reason_of(error: Exception) -> str:
@@ -30,3 +36,47 @@ def check_rereadable(path: Path) -> None:
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError("it is a pipe or a device, and has to be a file")
+
+
+def check_finite(file: IO[bytes]) -> None:
+    """Check that what is read comes to an end: a file, a pipe, a terminal or nothing.
+
+    Args:
+        file: What is open.
+
+    Raises:
+        OSError: It is a device, such as `/dev/zero`.
+    """
+    try:
+        found = os.fstat(file.fileno())
+    except io.UnsupportedOperation:  # It is in memory.
+        return
+    if stat.S_ISBLK(found.st_mode):
+        raise OSError(_DEVICE)
+    if stat.S_ISCHR(found.st_mode) and not file.isatty():
+        if found.st_rdev != Path(os.devnull).stat().st_rdev:
+            raise OSError(_DEVICE)
+
+
+def open_finite(path: Path) -> BufferedReader:
+    """Return a file or a pipe opened for reading.
+
+    Args:
+        path: Its path.
+
+    Raises:
+        OSError: It cannot be opened, or is a device that has no end.
+    """
+    file = path.open("rb")
+    try:
+        check_finite(file)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_finite(path: Path) -> bytes:
+    """Return what a file or a pipe holds; see `open_finite`."""
+    with open_finite(path) as file:
+        return file.read()

@@ -12,6 +12,7 @@ import openvino as ov
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from bertqa._reason import read_finite
 from bertqa.artifact import write_whole
 from bertqa.evaluation import take_turns, time_call
 from bertqa_build.errors import BuildError
@@ -121,7 +122,7 @@ class LatencyTable:
             BuildError: It cannot be read, or is not a table.
         """
         try:
-            return _TABLE.validate_json(path.read_bytes())
+            return _TABLE.validate_json(read_finite(path))
         except OSError as error:
             raise BuildError(
                 f"The latency table {path} cannot be read.", detail=str(error)

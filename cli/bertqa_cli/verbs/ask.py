@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from bertqa import QAClient
 from bertqa._data_files import STANDARD_STREAM, standard
-from bertqa._reason import reason_of
+from bertqa._reason import check_finite, read_finite, reason_of
 from bertqa.client import AskOptions, BatchReport, answer_file
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.datasets import data_option
@@ -224,14 +224,16 @@ def _context(source: str | None, context: str | None, context_file: Path | None)
         )
     if context is not None:
         return context
-    if source == STANDARD_STREAM or str(context_file) == STANDARD_STREAM:
-        return _decoded(sys.stdin.buffer.read(), "standard input")
-    assert context_file is not None
+    path = None if str(context_file) == STANDARD_STREAM else context_file
+    name = "standard input" if path is None else str(path)
     try:
-        return _decoded(context_file.read_bytes(), str(context_file))
+        if path is None:
+            check_finite(sys.stdin.buffer)
+            return _decoded(sys.stdin.buffer.read(), name)
+        return _decoded(read_finite(path), name)
     except OSError as error:
         raise CommandError(
-            f"The context file {context_file} cannot be read: {reason_of(error)}.",
+            f"The context from {name} cannot be read: {reason_of(error)}.",
             status=Status.USAGE,
         ) from error
 

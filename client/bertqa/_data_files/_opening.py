@@ -8,10 +8,11 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import IO
 
 from bertqa._data_files._address import DataAddress
 from bertqa._data_files._csv import COMMA, TAB, CsvSource
@@ -27,7 +28,7 @@ from bertqa._data_files._files import (
 from bertqa._data_files._json import JsonLinesSource, JsonSource
 from bertqa._data_files._parquet import ParquetSource
 from bertqa._data_files._records import Source
-from bertqa._reason import reason_of
+from bertqa._reason import check_finite, open_finite, reason_of
 from bertqa.errors import DataError
 
 _GZIP_SUFFIX = ".gz"
@@ -154,19 +155,31 @@ def _copied(path: Path) -> Iterator[tuple[Path, str]]:
     name = "Standard input" if str(path) == STANDARD_STREAM else str(path)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "input")
-        try:
-            with copy.open("wb") as file:
-                if str(path) == STANDARD_STREAM:
-                    shutil.copyfileobj(sys.stdin.buffer, file)
-                else:
-                    with path.open("rb") as stream:
-                        shutil.copyfileobj(stream, file)
-        except OSError as error:
-            raise DataError(
-                f"{name} cannot be copied to {folder}: {reason_of(error)}. TMPDIR names another "
-                "place for it."
-            ) from error
+        with _stream(path, name) as stream:
+            try:
+                with copy.open("wb") as file:
+                    shutil.copyfileobj(stream, file)
+            except OSError as error:
+                raise DataError(
+                    f"{name} cannot be copied to {folder}: {reason_of(error)}. TMPDIR names "
+                    "another place for it."
+                ) from error
         yield copy, name
+
+
+@contextmanager
+def _stream(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """Open a pipe, or standard input, which stays open."""
+    with ExitStack() as opened_here:
+        try:
+            if str(path) == STANDARD_STREAM:
+                stream: IO[bytes] = sys.stdin.buffer
+                check_finite(stream)
+            else:
+                stream = opened_here.enter_context(open_finite(path))
+        except OSError as error:
+            raise DataError(f"{name} cannot be read: {reason_of(error)}.") from error
+        yield stream
 
 
 def _source(path: Path, name: str, written: Format, wanted: Sequence[str]) -> tuple[Source, Format]:

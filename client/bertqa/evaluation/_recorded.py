@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
-from bertqa._reason import reason_of
+from bertqa._reason import open_finite, reason_of
 from bertqa.errors import DataError
 from bertqa.evaluation._statistics import Interval, bootstrap_mean, wilson
 from bertqa.evaluation._timing import Samples
@@ -211,7 +211,7 @@ def follow_log(
     """
     end = now() + seconds
     try:
-        with path.open("rb") as file:
+        with open_finite(path) as file:
             number, begun = 0, b""
             for line in file:
                 number += 1
@@ -234,7 +234,7 @@ def follow_log(
 
 def _lines(path: Path) -> Iterator[RecordedQuestion]:
     try:
-        with path.open("rb") as file:
+        with open_finite(path) as file:
             for number, line in enumerate(file, 1):
                 # A client may be at the last line, or may have been killed there.
                 is_last = number > 1 and not line.endswith(_END)

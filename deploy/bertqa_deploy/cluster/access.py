@@ -20,7 +20,7 @@ import yaml
 from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
-from bertqa._reason import reason_of
+from bertqa._reason import read_finite, reason_of
 from bertqa.transport import is_loopback
 from bertqa_deploy.errors import ClusterError
 
@@ -203,7 +203,7 @@ def _read(
     current = None
     for file in filter(None, files):
         try:
-            content = yaml.safe_load(Path(file).expanduser().read_text(encoding="utf-8")) or {}
+            content = yaml.safe_load(read_finite(Path(file).expanduser())) or {}
             for each in content.get("clusters") or ():
                 clusters.setdefault(each["name"], each.get("cluster") or {})
             for each in content.get("contexts") or ():

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bertqa._reason import reason_of
+from bertqa._reason import read_finite, reason_of
 from bertqa_deploy.errors import ClusterError
 
 # Where the pod of the chart's template has them.
@@ -86,7 +86,7 @@ def job_input(
     given = ["--release", release, "--namespace", namespace, "--chart", _PLACE_OF_CHART]
     if data is not None:
         try:
-            content = data.read_bytes()
+            content = read_finite(data)
         except OSError as error:
             raise ClusterError(f"{data} cannot be read: {reason_of(error)}.") from error
         found = _FORMAT.search(data.name)
