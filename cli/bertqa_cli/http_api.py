@@ -157,6 +157,11 @@ class HttpApiFlags:
             raise CommandError(
                 "--shadow needs --record, the file for what it answers.", status=Status.USAGE
             )
+        if self.record is None and (self.record_texts or self.record_share != 1.0):
+            option = "--record-texts" if self.record_texts else "--record-share"
+            raise CommandError(
+                f"{option} needs --record, the file for what is recorded.", status=Status.USAGE
+            )
 
     def check(self, host: str) -> None:
         """Check what `bert-qa serve` can check before it starts a server for the HTTP API.

@@ -9,8 +9,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
-_DEVICE = "it is a device, and has to be a file or a pipe"
-
 
 def reason_of(error: Exception) -> str:
     """Return why something failed, without the file's name that the text of an OSError repeats.
@@ -51,11 +49,9 @@ def check_finite(file: IO[bytes]) -> None:
         found = os.fstat(file.fileno())
     except io.UnsupportedOperation:  # It is in memory.
         return
-    if stat.S_ISBLK(found.st_mode):
-        raise OSError(_DEVICE)
-    if stat.S_ISCHR(found.st_mode) and not file.isatty():
-        if found.st_rdev != Path(os.devnull).stat().st_rdev:
-            raise OSError(_DEVICE)
+    is_device = stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)
+    if is_device and not file.isatty() and found.st_rdev != Path(os.devnull).stat().st_rdev:
+        raise OSError("it is a device, and has to be a file or a pipe")
 
 
 def open_finite(path: Path) -> BufferedReader:

@@ -23,7 +23,7 @@ from bertqa_cli.formatting import headline, highlighted
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import Whole, output_file
+from bertqa_cli.values import Whole, output_file, refuse_typed
 
 _FILES = "Files of questions"
 _SPANS = "How answers are chosen"
@@ -124,6 +124,8 @@ def ask(
 ) -> None:
     """Ask a served model a question about a text, or all questions of a file."""
     one = _one_question(question, source, context, context_file, questions, output)
+    if one is not None:
+        refuse_typed({"question_column", "context_column", "id_column"}, "for --input.")
     options = AskOptions(
         align_to_words=align_to_words, handle_impossible_answer=handle_impossible_answer
     )

@@ -50,6 +50,7 @@ from bertqa_cli.values import (
     Whole,
     output_file,
     refuse_typed,
+    refuse_typed_beside,
     version_number,
     write_output,
 )
@@ -58,7 +59,7 @@ DISAGREEMENTS_SHOWN = 5
 PORT = 8765
 
 _ASK_BOTH = "Type --data with questions, on which both are asked."
-_FOR_ASKING = "for versions that are asked, and --from-log asks none."
+_FOR_VERSIONS = "for two versions, and --from-log compares those of the log."
 
 
 @grouped_options
@@ -98,8 +99,7 @@ def compare(
     manifests, and none is asked.
     """
     if from_log is not None:
-        connection.refuse(_FOR_ASKING)
-        refuse_typed({"release", "namespace"}, _FOR_ASKING)
+        refuse_typed_beside({"from_log"}, _FOR_VERSIONS)
         _from_log(from_log, json=json)
         return
     if first is None or second is None:
@@ -122,6 +122,8 @@ def compare(
         refuse_typed({"namespace"}, FOR_RELEASE)
         if connection.url is None:
             connection.refuse(FOR_URL)
+
+    refuse_typed({"html"} if serve else {"port"}, "not for --serve." if serve else "for --serve.")
 
     if is_stored:
         comparison = _by_evidence(first, second, Repository(repository), connection.model)

@@ -25,7 +25,7 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
-from bertqa_cli.values import FOR_URL
+from bertqa_cli.values import FOR_URL, refuse_typed
 
 
 @grouped_options
@@ -40,6 +40,8 @@ def evaluate(
     """Score a published version or, with --url, a served one."""
     if connection.url is None:
         connection.refuse(FOR_URL)
+    else:
+        refuse_typed({"repository"}, "for a published version, and --url names a server.")
     dataset = read_dataset(data)
     with (
         _client(connection, repository, version) as (client, name),

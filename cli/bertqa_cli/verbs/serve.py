@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from bertqa_cli.http_api import HttpApiFlags, print_ready
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
-from bertqa_cli.values import VerbGroup, Whole
+from bertqa_cli.values import VerbGroup, Whole, refuse_typed
 
 if TYPE_CHECKING:
     from bertqa_serve.launcher import Running
@@ -116,6 +117,9 @@ def serve(
     context = click.get_current_context()
     if context.invoked_subcommand:
         return
+    if not with_http_api:
+        names = {each.name for each in fields(http)}
+        refuse_typed(names, "for the HTTP API, which --no-http-api leaves out.")
     from bertqa_serve.launcher import dry_run as command_of
     from bertqa_serve.launcher import serve as serve_repository
     from bertqa_serve.options import ServeOptions

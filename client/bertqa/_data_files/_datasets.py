@@ -181,7 +181,11 @@ def _explained(library: Any, address: DataAddress) -> Iterator[None]:
 
 def _error(library: Any, address: DataAddress, error: Exception) -> DataError:
     """Return what a library raised as a sentence on the data set."""
-    name, reason = address.description, reason_of(error)
+    # What the library raises around a reader's error says only that there was one.
+    cause = (
+        error.__cause__ if isinstance(error, library.exceptions.DatasetGenerationError) else None
+    )
+    name, reason = address.description, reason_of(error if cause is None else cause)
     if "split" in reason and address.split and not _hub.is_final(error):
         try:
             there = _splits(library, _pinned(library, address))

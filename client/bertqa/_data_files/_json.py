@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from bertqa._data_files._files import GZIP_FAULTS, encoding_of, unpacked
 from bertqa._data_files._records import Record
 from bertqa._data_files._squad_json import expanded, flattened
+from bertqa._data_files._strict_json import JsonError, parsed
 from bertqa._data_files._text import open_lines
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
@@ -42,16 +42,11 @@ class JsonSource:
     def _document(self) -> Any:
         text = self._text()
         try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
-            if error.msg == "Extra data" and error.lineno > 1:
+            return parsed(text)
+        except JsonError as fault:
+            if fault.has_more and fault.line > 1:
                 return self._lines(text)
-            raise DataError(
-                f"{self.name} is not valid JSON: {error.msg} at line {error.lineno}, column "
-                f"{error.colno}."
-            ) from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{self.name} is not valid JSON in UTF-8: {error}.") from error
+            raise DataError(f"{self.name} {fault}.") from fault
 
     def _text(self) -> str:
         try:
@@ -63,10 +58,15 @@ class JsonSource:
             ) from error
         except OSError as error:
             raise DataError(f"{self.name} cannot be read: {reason_of(error)}.") from error
+        encoding = encoding_of(content)
         try:
-            return content.decode(encoding_of(content))
+            return content.decode(encoding)
         except UnicodeDecodeError as error:
-            raise DataError(f"{self.name} is not valid JSON in UTF-8: {error}.") from error
+            line = content[: error.start].decode(encoding, "ignore").count("\n") + 1
+            raise DataError(
+                f"{self.name} is not valid JSON in UTF-8: line {line} holds the byte "
+                f"0x{content[error.start]:02x}. Save it as UTF-8."
+            ) from error
 
     def _lines(self, text: str) -> list[Any]:
         """Return the objects, one a line; a line separator of Unicode may stand within one."""
@@ -75,11 +75,11 @@ class JsonSource:
             if not line.strip():
                 continue
             try:
-                records.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
+                records.append(parsed(line))
+            except JsonError as fault:
                 raise DataError(
-                    f"{self.name} is not valid JSON Lines: line {number}: {error}."
-                ) from error
+                    f"{self.name} {fault.problem} at line {number}, column {fault.column}."
+                ) from fault
         return records
 
 
@@ -127,13 +127,9 @@ def _refuse_json_array(line: str, name: str) -> None:
 
 def _record(place: str, line: str) -> Record:
     try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
-        return Record(place, {}, f"{place} is not valid JSON: {error.msg} at column {error.colno}.")
-    except RecursionError:
-        return Record(place, {}, f"{place} is nested too deeply.")
-    except ValueError:
-        return Record(place, {}, f"{place} has a number of more digits than Python reads.")
+        values = parsed(line)
+    except JsonError as fault:
+        return Record(place, {}, f"{place} {fault.problem} at column {fault.column}.")
     if not isinstance(values, dict):
         return Record(place, {}, f"{place} is not a JSON object.")
     return Record(place, values)

@@ -17,6 +17,7 @@ from typing import IO
 from bertqa._data_files._address import DataAddress
 from bertqa._data_files._csv import COMMA, TAB, CsvSource
 from bertqa._data_files._datasets import open_dataset
+from bertqa._data_files._directories import check_directory, damage_in
 from bertqa._data_files._files import (
     GZIP_FAULTS,
     GZIP_MAGIC,
@@ -119,13 +120,40 @@ def opened(
     """
     path = address.path
     if address.is_dataset:
-        with open_dataset(address, splits) as rows:
+        if address.is_local:
+            check_directory(path, _group_of)
+        with ExitStack() as stack:
+            try:
+                rows = stack.enter_context(open_dataset(address, splits))
+            except DataError as error:
+                # With a detail, it is the library that cannot read what is there.
+                is_unread = address.is_local and error.detail is not None
+                damage = damage_in(path, _source_in) if is_unread else None
+                if damage is None:
+                    raise
+                raise damage from error
             yield rows, Format(Kind.JSON)
     elif is_stream(path):
         with _copied(path) as (copy, name):
             yield _source(copy, name, format_of(path) or _sniffed(copy) or Format(Kind.CSV), wanted)
     else:
         yield _source(path, str(path), _format_of_file(path), wanted)
+
+
+def _group_of(path: Path) -> object:
+    """Return what the files have in common that `datasets` reads in one go."""
+    found = format_of(path)
+    if found is None:
+        return None
+    kind = Kind.JSON if found.kind is Kind.JSON_LINES else found.kind
+    return kind, found.delimiter
+
+
+def _source_in(path: Path) -> Source | None:
+    """Return a file of a directory, None where its name is not one of data."""
+    if format_of(path) is None:
+        return None
+    return _source(path, str(path), _format_of_file(path), ())[0]
 
 
 def _format_of_file(path: Path) -> Format:

@@ -79,7 +79,8 @@ def flattened(document: Any, name: str, place: str = "") -> Iterator[Record]:
     """Yield the questions of a document, each with its context.
 
     Args:
-        document: Parsed JSON: SQuAD's own form, or a list of flat records or of SQuAD's articles.
+        document: Parsed JSON: SQuAD's own form, a list of flat records or of SQuAD's articles, or
+            one of these alone.
         name: What to call the file in messages.
         place: Where the document is in the file, empty where it is the whole of it.
 
@@ -87,7 +88,9 @@ def flattened(document: Any, name: str, place: str = "") -> Iterator[Record]:
         DataError: It is neither.
     """
     fields = Fields(name, "SQuAD JSON")
-    is_list = isinstance(document, list) and bool(document)
+    is_list = isinstance(document, list)
+    if _is_row(document):
+        document, is_list = [document], True
     articles = document if is_list else fields.list(document, "data", "the document")
     outer = f"{place}." if place else ""
     for number, article in enumerate(articles):
@@ -115,6 +118,12 @@ def expanded(values: Mapping[str, Any], place: str, name: str) -> Iterator[Recor
         yield from _questions(Fields(name, "SQuAD JSON"), values, place)
     else:
         yield Record(place, values)
+
+
+def _is_row(document: Any) -> bool:
+    """Return whether a whole file is one record or article, as JSON Lines of one line is."""
+    is_filled = isinstance(document, dict) and bool(document)
+    return is_filled and ("data" not in document or "context" in document)
 
 
 def _is_document(values: Mapping[str, Any]) -> bool:

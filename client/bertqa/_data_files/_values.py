@@ -31,14 +31,14 @@ def python_value(value: Any) -> Any:
 
 
 def as_plain(value: Any) -> Any:
-    """Return a value for JSON: what is not of JSON's types becomes text.
+    """Return a value for JSON: what is not of JSON's types becomes text, as NaN and infinity do.
 
     Args:
         value: A value of JSON, or a scalar of Arrow.
     """
-    if not hasattr(value, "as_py"):
+    if value is None or isinstance(value, str | int):
         return value
-    return json.loads(json.dumps(python_value(value), default=_shown))
+    return json.loads(json.dumps(python_value(value), default=_shown), parse_constant=str)
 
 
 def _text_of(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bertqa._data_files import Record, alike, find, folded, python_value
@@ -44,6 +44,7 @@ class Columns:
         context: The column of the context.
         id: A column that has to be there and filled, or None.
         ranked: Whether the output has a column `rank`, for several answers to each question.
+        holds_nul: Whether the output's format has the character NUL, which CSV has not.
 
     Raises:
         InvalidOptionError: Two of them are the same column.
@@ -53,6 +54,7 @@ class Columns:
     context: str
     id: str | None
     ranked: bool
+    holds_nul: bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
         if folded(self.question) == folded(self.context):
@@ -150,7 +152,7 @@ class Columns:
         kept = {
             name: values[name]
             for name in self.kept(names)
-            if name not in self.own and _is_encodable(name)
+            if name not in self.own and _is_encodable(name) and (self.holds_nul or "\0" not in name)
         }
         if problem is None and self._lacks_id(values, names):
             problem = f"{place} has nothing in {self.id}."
@@ -160,6 +162,8 @@ class Columns:
             text, kept, problem = "", {}, f"{place} is nested too deeply."
         if problem is None and not _is_encodable(text):
             problem = self._lone_surrogate(values, place)
+        if problem is None and not self.holds_nul:
+            problem = _nul(values, place)
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12)
         question, context = (
             None if found is None else python_value(values[found])
@@ -179,6 +183,18 @@ class Columns:
             ):
                 return f"{place} has a lone surrogate in {name!a}: it was decoded wrongly."
         return None
+
+
+def _nul(values: Mapping[str, Any], place: str) -> str | None:
+    """Return which column has a NUL, if any has: text within a list or an object is escaped."""
+    for name, value in values.items():
+        text = python_value(value)
+        if "\0" in name or (isinstance(text, str) and "\0" in text):
+            return (
+                f"{place} has a NUL character in {name!r}, which CSV cannot hold: write .jsonl, or "
+                "remove it."
+            )
+    return None
 
 
 def _found(names: Sequence[str], wanted: str) -> str:

@@ -39,5 +39,6 @@ class CsvWriter:
     def _write(self, cells: Sequence[str]) -> None:
         line = io.StringIO(newline="")
         csv.writer(line, delimiter=self._delimiter).writerow(cells)
-        # What no encoding has, a lone surrogate, is written as its code.
-        self._file.write(line.getvalue().encode("utf-8", "backslashreplace"))
+        # What no encoding has, a lone surrogate, is written as its code, and so is what no CSV has.
+        text = line.getvalue().replace("\0", "\\x00")
+        self._file.write(text.encode("utf-8", "backslashreplace"))

@@ -26,7 +26,7 @@ class JsonLinesWriter:
             row: Its values by field.
         """
         plain = {name: as_plain(value) for name, value in row.items()}
-        self._file.write(json.dumps(plain).encode() + b"\n")
+        self._file.write(json.dumps(plain, allow_nan=False).encode() + b"\n")
 
     def close(self) -> None:
         """Do nothing: each row is whole."""

@@ -16,6 +16,8 @@ class ColumnTypes:
 
     def __init__(self) -> None:
         self._kinds: dict[str, set[str]] = {}
+        # Columns with a whole number that no double holds.
+        self._wide: set[str] = set()
 
     def observe(self, values: Mapping[str, Any]) -> None:
         """Take the values of one row into account.
@@ -27,6 +29,8 @@ class ColumnTypes:
             kinds = self._kinds.setdefault(name, set())
             if value is not None:
                 kinds.add(_kind(value))
+                if _is_inexact(value):
+                    self._wide.add(name)
 
     def of(self, name: str) -> str:
         """Return the type of a column as Arrow names it; what differs from row to row is text.
@@ -37,7 +41,7 @@ class ColumnTypes:
         match sorted(self._kinds.get(name, ())):
             case [kind]:
                 return kind
-            case ["double", "int64"]:
+            case ["double", "int64"] if name not in self._wide:
                 return "double"
         return "string"
 
@@ -48,6 +52,11 @@ def _kind(value: Any) -> str:
     if isinstance(value, int):
         return "int64" if -_INT64 <= value < _INT64 else "string"
     return "double" if isinstance(value, float) else "string"
+
+
+def _is_inexact(value: Any) -> bool:
+    """Return whether a value is a whole number that no double holds."""
+    return _kind(value) == "int64" and int(float(value)) != value
 
 
 class ParquetWriter:

@@ -130,6 +130,7 @@ def answer_file(
         if table.header is not None:
             columns.check(table.header, table.name)
         written = written_format(target, own_format)
+        columns = replace(columns, holds_nul=written.kind is not Kind.CSV)
         contents = _look_at(table, columns, typed=written.kind is Kind.PARQUET)
         run = _Run(client, table, columns, top_k, options, contents.rows, _name_of(path))
         if streams:
