@@ -106,6 +106,51 @@ def test_a_directory_that_does_not_fit_is_named(
     assert "downloaded" not in str(caught.value)
 
 
+TABLE = "question,context,answer\nWho?,Me,Me\n"
+ROW = '{"question": "Who?", "context": "Me", "answer": "Me"}\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.csv": TABLE, "b.jsonl": ROW}, r"several formats, such as a\.csv, b\.jsonl, and one"),
+        ({"a.csv": TABLE, "b.tsv": TABLE}, r"several formats, such as a\.csv, b\.tsv, and one"),
+        ({"a.csv": TABLE, "sub/b.zip": "x"}, r"such as a\.csv, sub/b\.zip, and one format"),
+        ({"b.zip": "x"}, r"b\.zip is not a ZIP archive: it is damaged"),
+        ({"a.csv": TABLE, "b.csv": f"{TABLE}1\n"}, r"b\.csv is damaged: line 3 has 1 fields"),
+        ({"a.jsonl": ROW, "b.jsonl": "{x"}, r"b\.jsonl cannot be read: Line 1 is not valid JSON"),
+        (
+            {"a.csv": TABLE, "b.csv": "a,b\n1,2\n"},
+            r"b\.csv has the columns a, b, and .*a\.csv has ",
+        ),
+    ],
+    ids=str,
+)
+def test_a_file_of_a_directory_that_cannot_be_read_is_named(
+    tmp_path: Path, squad: Path, files: dict[str, str], message: str
+) -> None:
+    for name, content in files.items():
+        path = tmp_path / "files" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        RecipeData(recipe(tmp_path)).dataset("files")
+
+
+def test_a_card_may_say_which_files_of_a_directory_are_the_data(
+    tmp_path: Path, squad: Path
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.csv").write_text(TABLE)
+    (folder / "b.jsonl").write_text(ROW)
+    (folder / "notes.txt").write_text("These are questions.")
+    (folder / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files: a.csv\n---\n"
+    )
+    assert len(RecipeData(recipe(tmp_path)).dataset("files")) == 1
+
+
 def write_contexts(path: Path, contexts: int, questions: int = 2) -> Path:
     records = [
         {

@@ -394,3 +394,34 @@ def test_a_pipe_with_a_token_is_refused_without_being_read(tmp_path: Path) -> No
     for path in (pipe, Path("/dev/zero")):
         with pytest.raises(InvalidOptionError, match="cannot be read: it is a pipe or a device"):
             TokenFile(path)
+
+
+@pytest.mark.parametrize(
+    ("verb", "expected"),
+    [
+        (["ask", "q", "--context", "c", "--id-column", "x"], "--id-column is for --input."),
+        (
+            ["ask", "q", "--context", "c", "--question-column", "q", "--context-column", "c"],
+            "--question-column and --context-column are for --input.",
+        ),
+        (["compare", "--from-log", "FILE", "--data", "FILE"], "--data is for two versions"),
+        (["compare", "1", "--from-log", "FILE", "--html", "x.html"], "first and --html are for "),
+        (["compare", "1", "2", "--serve", "--html", "x.html"], "--html is not for --serve."),
+        (["compare", "1", "2", "--port", "8081"], "--port is for --serve."),
+        (
+            ["evaluate", "--data", "FILE", "--url", "localhost:9000", "--repository", "r"],
+            "--repository is for a published version",
+        ),
+        (["serve", "--no-http-api", "--queue", "9"], "--queue is for the HTTP API"),
+        (["serve", "http-api", "--record-texts"], "--record-texts needs --record"),
+        (["serve", "--record-share", "0.5"], "--record-share needs --record"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_wrong_usage(
+    invoke: Invoke, tmp_path: Path, verb: list[str], expected: str
+) -> None:
+    file = tmp_path / "file.json"
+    file.write_text("{}")
+    result = invoke(*(str(file) if each == "FILE" else each for each in verb))
+    assert (result.status, result.out) == (2, "")
+    assert expected in " ".join(result.err.split())

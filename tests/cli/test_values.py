@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +136,38 @@ def test_a_file_that_is_missing_or_a_directory_is_wrong_usage(
         result = invoke(*arguments, str(path))
         assert result.status == 2
         assert str(path) in result.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate", "--data"),
+        ("compare", "1", "2", "--data"),
+        ("compare", "--from-log"),
+        ("bench", "client", "--data"),
+        ("build",),
+        ("ask", "--output", "-", "--input"),
+        ("ask", "question", "--context-file"),
+        ("serve", "http-api", "--tracks"),
+        ("ask", "question", "--context", "c", "--token-file"),
+    ],
+)
+def test_a_device_without_an_end_is_refused(invoke: Invoke, arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments, "/dev/zero")
+    assert result.status in (1, 2)
+    assert "/dev/zero" in result.err
+    assert "device" in result.err or "not a file" in result.err
+
+
+@pytest.mark.parametrize("arguments", [("question", "-"), ("--input", "-", "--output", "-")])
+def test_a_device_without_an_end_is_refused_as_standard_input(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    with Path("/dev/zero").open(encoding="utf-8") as endless:
+        monkeypatch.setattr(sys, "stdin", endless)
+        result = invoke("ask", *arguments)
+    assert result.status in (1, 2)
+    assert "tandard input cannot be read: it is a device" in result.err
 
 
 @pytest.mark.parametrize("arguments", [("--engine", "abacus"), ("--log-level", "LOUD")])

@@ -7,6 +7,7 @@ from bertqa._data_files._opening import Format, Kind, format_of, is_stream, open
 from bertqa._data_files._parquet import ParquetSource
 from bertqa._data_files._records import Record, Source, alike, find, folded
 from bertqa._data_files._squad_json import Fields, flattened, names_of
+from bertqa._data_files._strict_json import is_deep
 from bertqa._data_files._values import as_plain, as_text, python_value
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "folded",
     "format_of",
     "import_pyarrow",
+    "is_deep",
     "is_stream",
     "names_of",
     "opened",

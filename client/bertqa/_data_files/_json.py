@@ -10,7 +10,7 @@ from typing import Any
 from bertqa._data_files._files import GZIP_FAULTS, encoding_of, unpacked
 from bertqa._data_files._records import Record
 from bertqa._data_files._squad_json import expanded, flattened
-from bertqa._data_files._strict_json import JsonError, parsed
+from bertqa._data_files._strict_json import JsonError, is_deep, parsed
 from bertqa._data_files._text import open_lines
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
@@ -126,6 +126,8 @@ def _refuse_json_array(line: str, name: str) -> None:
 
 
 def _record(place: str, line: str) -> Record:
+    if is_deep(line):
+        return Record(place, {}, f"{place} is nested too deeply.")
     try:
         values = parsed(line)
     except JsonError as fault:

@@ -11,6 +11,7 @@ from typing import Any
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][0-9.eE+-]*|[\[\]{},]', re.DOTALL)
 _SHOWN = 40
+_DEEPEST = 200
 
 
 class JsonError(ValueError):
@@ -48,7 +49,7 @@ def parsed(text: str) -> Any:
         has_more = error.msg == "Extra data"
         raise JsonError(problem, text, error.pos, has_more=has_more) from error
     except RecursionError as error:
-        raise JsonError("is nested too deeply", text, _deepest(text)) from error
+        raise JsonError("is nested too deeply", text, _nesting(text)[1]) from error
     except ValueError as error:
         raise next(_faults(text)) from error
 
@@ -96,15 +97,26 @@ def _faults_of_number(token: str, text: str, position: int) -> Iterator[JsonErro
         if 0 < most < len(token.lstrip("-")):
             yield JsonError(f"has a number of more than {most} digits", text, position)
     elif math.isinf(float(token)):
-        yield JsonError(f"has the number {_short(token)}, too large for a double", text, position)
+        yield JsonError(f"has the number {_short(token)}, which no double holds,", text, position)
 
 
 def _short(token: str) -> str:
     return token if len(token) <= _SHOWN else f"{token[:_SHOWN]}..."
 
 
-def _deepest(text: str) -> int:
-    """Return where the first of the innermost arrays and objects begins."""
+def is_deep(text: str) -> bool:
+    """Return whether JSON is nested more deeply than all code reads that it passes through.
+
+    Python's own limit depends on how deep the call is, so that what was read may not be written.
+
+    Args:
+        text: JSON.
+    """
+    return text.count("[") + text.count("{") > _DEEPEST and _nesting(text)[0] > _DEEPEST
+
+
+def _nesting(text: str) -> tuple[int, int]:
+    """Return how deep JSON is, and where the first of its innermost arrays and objects begins."""
     depth = deepest = place = 0
     for found in _TOKEN.finditer(text):
         if found[0] in "[{":
@@ -113,4 +125,4 @@ def _deepest(text: str) -> int:
                 deepest, place = depth, found.start()
         elif found[0] in "]}":
             depth -= 1
-    return place
+    return deepest, place

@@ -86,7 +86,7 @@ def test_more_than_one_percent_misplaced_is_refused(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", "is not valid JSON: .* line 1, column 2"),
-        ("[]", "at the document, found a list where an object should be"),
+        ("[]", "holds no question"),
         ({}, "at the document, data is missing"),
         ({"data": None}, "data is null and should be a list"),
         (
@@ -255,7 +255,7 @@ def test_answers_that_are_missing_without_a_mark_are_a_fault(tmp_path: Path) -> 
     ("content", "message"),
     [
         (LINES + b"{\n", "line 4"),
-        (b'{"train": [], "test": []}', "at the document, data is missing: found train, test"),
+        (b'{"train": [], "test": []}', "at record 1, context is missing: found train, test"),
         (b"{}", "at the document, data is missing: found nothing"),
         (LINES + b"[]\n", "at record 4, found a list"),
         (

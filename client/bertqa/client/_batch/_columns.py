@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bertqa._data_files import Record, alike, find, folded, python_value
+from bertqa._data_files import Record, alike, find, folded, is_deep, python_value
 from bertqa.errors import DataError, InvalidOptionError
 
 ANSWER_COLUMNS = ("answer", "start", "end", "score", "model_version")
@@ -159,6 +159,8 @@ class Columns:
         try:
             text = json.dumps(values, ensure_ascii=False, default=_shown)
         except RecursionError:
+            text = ""
+        if not text or is_deep(text):
             text, kept, problem = "", {}, f"{place} is nested too deeply."
         if problem is None and not _is_encodable(text):
             problem = self._lone_surrogate(values, place)
