@@ -142,7 +142,6 @@ def test_a_file_that_is_missing_or_a_directory_is_wrong_usage(
     "arguments",
     [
         ("evaluate", "--data"),
-        ("compare", "1", "2", "--data"),
         ("compare", "--from-log"),
         ("bench", "client", "--data"),
         ("build",),

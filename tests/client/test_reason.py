@@ -62,7 +62,7 @@ def test_what_comes_to_an_end_is_read(tmp_path: Path) -> None:
     check_finite(io.BytesIO())
     main, terminal = os.openpty()
     try:
-        with open(terminal, "rb", buffering=0, closefd=False) as file:  # noqa: PTH123
+        with open(terminal, "rb", buffering=0, closefd=False) as file:
             check_finite(file)
     finally:
         os.close(terminal)
