@@ -117,7 +117,7 @@ ROW = '{"question": "Who?", "context": "Me", "answer": "Me"}\n'
         ({"a.csv": TABLE, "b.tsv": TABLE}, r"several formats, such as a\.csv, b\.tsv, and one"),
         ({"a.csv": TABLE, "sub/b.zip": "x"}, r"such as a\.csv, sub/b\.zip, and one format"),
         ({"b.zip": "x"}, r"b\.zip is not a ZIP archive: it is damaged"),
-        ({"a.csv": TABLE, "b.csv": f"{TABLE}1\n"}, r"b\.csv is damaged: line 3 has 1 fields"),
+        ({"a.csv": TABLE, "b.csv": f"{TABLE}1,2,3,4\n"}, r"b\.csv is damaged: line 3 has 4 fields"),
         ({"a.jsonl": ROW, "b.jsonl": "{x"}, r"b\.jsonl cannot be read: Line 1 is not valid JSON"),
         (
             {"a.csv": TABLE, "b.csv": "a,b\n1,2\n"},

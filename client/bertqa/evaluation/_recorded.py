@@ -19,7 +19,7 @@ from bertqa.evaluation._statistics import Interval, bootstrap_mean, wilson
 from bertqa.evaluation._timing import Samples
 from bertqa.qa import normalize
 
-_READING = ConfigDict(extra="ignore")
+_READING = ConfigDict(extra="ignore", allow_inf_nan=False)
 _FOLLOW_SECONDS = 0.2
 _START, _END = b'{"at": ', b"\n"
 

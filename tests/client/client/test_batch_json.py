@@ -91,7 +91,7 @@ def test_nesting_has_one_limit_whatever_called(
 
 
 def test_numbers_that_json_lacks_are_written_as_text(tmp_path: Path, client: QAClient) -> None:
-    odd = {"a": float("nan"), "b": [float("inf"), {"c": float("-inf")}]}
+    odd: dict[str, Any] = {"a": float("nan"), "b": [float("inf"), {"c": float("-inf")}]}
     expected = {"a": "NaN", "b": ["Infinity", {"c": "-Infinity"}]}
     lines, table = tmp_path / "in.jsonl", tmp_path / "in.parquet"
     lines.write_text(json.dumps({**ASKED, **odd}))
@@ -110,7 +110,7 @@ def test_numbers_that_json_lacks_are_written_as_text(tmp_path: Path, client: QAC
 def test_digits_that_no_double_has_are_kept_in_parquet(tmp_path: Path, client: QAClient) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.parquet"
     numbers = {"wide": 2**53 + 1, "even": 2**53 + 2, "low": -(2**53) - 1, "few": 7}
-    more = [numbers, dict.fromkeys(numbers, 1.5)]
+    more: list[dict[str, Any]] = [dict(numbers), dict.fromkeys(numbers, 1.5)]
     source.write_text("\n".join(json.dumps({**ASKED, **each}) for each in more))
     answer_file(client, source, target)
     first, second = read(target)

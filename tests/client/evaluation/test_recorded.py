@@ -62,6 +62,10 @@ def test_a_shadow_is_held_against_the_answer(tmp_path: Path, clear: bool) -> Non
         ("{", "line 1 cannot be read"),
         ('{"question": "q", "answer": {"version": 1}}', "line 1 cannot be read"),
         ("[]", "line 1 cannot be read"),
+        (
+            '{"question": "q", "answer": {"version": 1, "text": "a", "score": NaN}}',
+            "line 1 cannot be read .answer.score: .*finite",
+        ),
     ],
 )
 def test_a_file_that_is_not_a_log_is_named(tmp_path: Path, text: str, complaint: str) -> None:
