@@ -21,7 +21,7 @@ class JsonError(ValueError):
         problem: What is wrong, as the end of a sentence whose subject is the text.
         line: The line that it is in, from 1 on.
         column: The column, from 1 on.
-        has_more: Whether what is wrong is that the text goes on after a whole document.
+        has_more: Whether what is wrong is only that there is more after a whole document.
     """
 
     def __init__(self, problem: str, text: str, position: int, *, has_more: bool = False) -> None:
@@ -30,6 +30,10 @@ class JsonError(ValueError):
         self.column = position - text.rfind("\n", 0, position)
         self.has_more = has_more
         super().__init__(f"{problem} at line {self.line}, column {self.column}")
+
+
+def _fault(problem: str, text: str, position: int) -> JsonError:
+    return JsonError(problem, text, position)
 
 
 def parsed(text: str) -> Any:
@@ -49,7 +53,7 @@ def parsed(text: str) -> Any:
         has_more = error.msg == "Extra data"
         raise JsonError(problem, text, error.pos, has_more=has_more) from error
     except RecursionError as error:
-        raise JsonError("is nested too deeply", text, _nesting(text)[1]) from error
+        raise _fault("is nested too deeply", text, _nesting(text)[1]) from error
     except ValueError as error:
         raise next(_faults(text)) from error
 
@@ -84,7 +88,7 @@ def _faults(text: str) -> Iterator[JsonError]:
         elif token.startswith('"') and is_key and keys[-1] is not None:
             key = json.loads(token, strict=False)
             if key in keys[-1]:
-                yield JsonError(f"has the key {_short(key)!r} twice", text, position)
+                yield _fault(f"has the key {_short(key)!r} twice", text, position)
             keys[-1].add(key)
         elif token != "," and not token.startswith('"'):
             yield from _faults_of_number(token, text, position)
@@ -95,9 +99,9 @@ def _faults_of_number(token: str, text: str, position: int) -> Iterator[JsonErro
     if token.lstrip("-").isdecimal():
         most = sys.get_int_max_str_digits()
         if 0 < most < len(token.lstrip("-")):
-            yield JsonError(f"has a number of more than {most} digits", text, position)
+            yield _fault(f"has a number of more than {most} digits", text, position)
     elif math.isinf(float(token)):
-        yield JsonError(f"has the number {_short(token)}, which no double holds,", text, position)
+        yield _fault(f"has the number {_short(token)}, which no double holds,", text, position)
 
 
 def _short(token: str) -> str:
