@@ -64,3 +64,22 @@ def test_importing_the_room_changes_nothing_and_prints_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("", "")
+
+
+CONVERT = """
+import sys
+forks = []
+sys.addaudithook(lambda event, _: forks.append(event) if event == "os.fork" else None)
+from bertqa_build.quiet import quiet
+import openvino as ov, openvino_telemetry, torch
+with quiet():
+    ov.convert_model(torch.nn.Linear(2, 2), example_input=torch.zeros(1, 2))
+sender = openvino_telemetry.Telemetry().sender
+sender.executor.shutdown()
+assert (sender.queue_size, forks) == (0, []), (sender.queue_size, forks)
+"""
+
+
+def test_how_libraries_are_used_is_reported_to_nobody() -> None:
+    done = subprocess.run([sys.executable, "-c", CONVERT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
