@@ -141,7 +141,7 @@ class ErrorMapper:
             )
         if _NO_CHANNEL in detail:
             return InvalidOptionError(
-                f"gRPC cannot open a channel to {self.address} with these channel_options=: "
+                f"A gRPC channel to {self.address} cannot be opened with these channel_options=: "
                 f"{words_of(detail)}.",
                 detail=detail,
             )

@@ -278,7 +278,7 @@ def test_a_client_whose_answers_are_awaited_is_refused_where_nothing_awaits_them
 
 @pytest.mark.parametrize("mark", ["\ufeff", "\udcff\udcfe"])
 @pytest.mark.parametrize("argument", ["url", "metadata_url"])
-def test_an_address_that_begins_with_the_mark_of_a_file_is_told_so(
+def test_an_address_that_begins_with_the_mark_of_a_file_is_refused(
     argument: str, mark: str, open_client: Twins
 ) -> None:
     given = {"url": "localhost:1", argument: f"{mark}http://localhost:8000"}

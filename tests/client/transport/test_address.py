@@ -202,7 +202,7 @@ def test_an_address_is_one_that_http_clients_take_or_refused(
 
 
 @pytest.mark.parametrize("url", ["http:/models", "https:/models:8000", "grpc:/models:9000"])
-def test_an_address_with_one_slash_is_told_so(url: str) -> None:
+def test_an_address_with_one_slash_is_refused(url: str) -> None:
     with pytest.raises(InvalidOptionError, match=r"has one slash behind .* and needs two"):
         Address.parse(url)
 
@@ -214,12 +214,12 @@ def test_the_port_0_is_none(url: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["models", "models:80", "[::1]:80", "a_b.example", "10.0.0.1"])
-def test_a_host_with_or_without_a_port_is_an_authority(text: str) -> None:
+def test_a_host_with_or_without_a_port_is_a_host_header(text: str) -> None:
     assert is_authority(text)
 
 
 @pytest.mark.parametrize(
     "text", ["", "a b", "a/b", "a@b", "a?b", "a:b", "a:0", "[::1", "xn--a", "a\tb", "\u00e9"]
 )
-def test_anything_else_is_no_authority(text: str) -> None:
+def test_anything_else_is_not_a_host_header(text: str) -> None:
     assert not is_authority(text)
