@@ -172,7 +172,7 @@ def model_name(name: str, value: Any) -> str:
         InvalidOptionError: It is something else.
     """
     if not (isinstance(value, str) and value and str.isprintable(value)) or value in _DIRECTORIES:
-        allowed = "the name of a model: a text of printable characters, other than . and .."
+        allowed = "the name of a model: a text of printable characters, other than '.' and '..'"
         raise refused(name, value, allowed)
     if len(value) > _LONGEST_NAME:
         raise refused(name, value, f"the name of a model, of at most {_LONGEST_NAME} characters")

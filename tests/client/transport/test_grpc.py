@@ -289,12 +289,12 @@ def test_a_secret_that_cannot_be_sent_is_not_shown(
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("", "other than . and .."),
+        ("", "other than '.' and '..'"),
         ("\udcff", "printable characters"),
         ("a\nb", "printable characters"),
         ("a\0", "printable characters"),
-        (".", "other than . and .."),
-        ("..", "other than . and .."),
+        (".", "other than '.' and '..'"),
+        ("..", "other than '.' and '..'"),
         ("a" * 1025, "at most 1024 characters"),
     ],
 )
