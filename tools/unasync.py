@@ -66,6 +66,10 @@ TEXTS = {
     "Answers questions from one event loop, any number at a time.": (
         "Answers questions; safe to use from several threads."
     ),
+    """ So does
+            what interrupts the wait for the next one: `asyncio.wait_for(anext(answers), 5)` ends
+            the stream where it times out; pass `timeout` in its place.
+""": "\n",
 }
 """Texts of docstrings that differ between the twins."""
 

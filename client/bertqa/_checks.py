@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from bertqa._reason import reason_of
 from bertqa.errors import InvalidOptionError
 
 T = TypeVar("T")
@@ -32,6 +33,11 @@ NO_LIMIT_SECONDS: Final = 24 * 24 * 3600.0
 _WHOLE = re.compile(r"[0-9]{1,19}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,19})?", re.ASCII)
 _SHOWN = 80
+# The name of a model is a part of URLs, where these would lead elsewhere.
+_DIRECTORIES = (".", "..")
+_LONGEST_NAME = 1024
+# Read as UTF-8; the others, of UTF-16 and UTF-32, are bytes that are none.
+_BYTE_ORDER_MARKS = ("\ufeff", "\udcff\udcfe", "\udcfe\udcff")
 
 
 def refused(name: str, value: object, allowed: str) -> InvalidOptionError:
@@ -145,8 +151,31 @@ def text(name: str, value: Any) -> str:
     Raises:
         InvalidOptionError: It is something else.
     """
+    if isinstance(value, str) and value.startswith(_BYTE_ORDER_MARKS):
+        raise refused(name, value, "a text without the byte order mark of a file")
     if not isinstance(value, str) or not value or not str.isprintable(value):
         raise refused(name, value, "a text of printable characters")
+    return plain(value)
+
+
+def model_name(name: str, value: Any) -> str:
+    """Check the name of a model on a server.
+
+    Args:
+        name: The name of the option.
+        value: A text of printable characters that can be a part of a URL.
+
+    Returns:
+        The text.
+
+    Raises:
+        InvalidOptionError: It is something else.
+    """
+    if not (isinstance(value, str) and value and str.isprintable(value)) or value in _DIRECTORIES:
+        allowed = "the name of a model: a text of printable characters, other than '.' and '..'"
+        raise refused(name, value, allowed)
+    if len(value) > _LONGEST_NAME:
+        raise refused(name, value, f"the name of a model, of at most {_LONGEST_NAME} characters")
     return plain(value)
 
 
@@ -170,12 +199,17 @@ def path(name: str, value: Any) -> Path:
     """
     try:
         found = os.fspath(value)
-        if not isinstance(found, str) or not found or "\0" in found:
+        if not isinstance(found, str) or not found:
             raise TypeError
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-            os.lstat(found)  # Its name may be too long.
     except Exception:  # An object may have a method __fspath__ that raises anything.
         raise refused(name, value, "a path as str or pathlib.Path") from None
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            os.lstat(found)
+    except (OSError, ValueError) as error:  # It is too long, or has a null character.
+        raise InvalidOptionError(
+            f"{name} is {shown(value)}, which cannot be a path: {reason_of(error)}."
+        ) from error
     return Path(found)
 
 

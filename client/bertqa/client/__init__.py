@@ -2,6 +2,7 @@
 
 from bertqa.client._async.client import AsyncQAClient
 from bertqa.client._batch import BatchReport, answer_file
+from bertqa.client._kinds import check_client
 from bertqa.client._local import load_models_with
 from bertqa.client._model_registry import ModelRegistry, ModelSpec
 from bertqa.client._options import AskOptions, check_options, check_top_k
@@ -22,6 +23,7 @@ __all__ = [
     "Recorder",
     "WeightedRouter",
     "answer_file",
+    "check_client",
     "check_options",
     "check_top_k",
     "continue_trace",

@@ -26,6 +26,7 @@ def time_left(deadline: float, timeout: float) -> float:
 def too_late(timeout: float) -> DeadlineExceededError:
     """Return the error for a request that could not even be sent in time."""
     return DeadlineExceededError(
-        f"There was no answer within {timeout:g} s: too many questions are in flight, or the "
-        "server is busy. Pass a greater timeout= to wait longer."
+        f"There was no answer within {timeout:g} s, which were over before the request was sent: "
+        "the time is short, too many questions are in flight, or the server is busy. Pass a "
+        "greater timeout= to wait longer."
     )

@@ -19,8 +19,6 @@ AUTO = "auto"
 
 _PIPELINE_OPTIONS = ("max_answer_len", "align_to_words", "handle_impossible_answer")
 _PIPELINE = PipelineDecoder()
-# A name is part of URLs.
-_LONGEST_NAME = 1024
 
 
 class AskOptions(TypedDict, total=False):
@@ -202,12 +200,6 @@ def check_pairs(pairs: Any, iterables: tuple[type, ...]) -> None:
         raise refused("pairs", pairs, "an iterable of pairs of a question and a context")
 
 
-def _name(name: str, value: Any) -> str:
-    if not (isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()):
-        raise refused(f"{name}=", value, "the name of a model in the server's config.json")
-    return _checks.plain(value)
-
-
 def _traffic(name: str, value: Any) -> WeightedRouter | Path | str:
     if isinstance(value, Mapping):
         return WeightedRouter(value)
@@ -261,7 +253,7 @@ _CLIENT: Mapping[str, Check[Any]] = {
     "path": _checks.path,
     "url": optional(_checks.text),
     "transport": optional(_methods("infer", "metadata", "close")),
-    "model": default(_name, MODEL_NAME),
+    "model": default(_checks.model_name, MODEL_NAME),
     "version": optional(_checks.version),
     "traffic": optional(_traffic),
     "fall_back": default(flag, False),

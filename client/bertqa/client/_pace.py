@@ -55,8 +55,8 @@ class WorkPace:
 def too_long(timeout: float) -> TextTooLongError:
     """Return the error for a text that takes the client itself more than the time that there is."""
     return TextTooLongError(
-        f"There was no answer within {timeout:g} s: the context is long, and the time was over "
-        "while the client worked on it. It takes a greater timeout, or a shorter context."
+        f"There was no answer within {timeout:g} s, which were over while the client itself worked "
+        "on the texts. It takes a greater timeout, or a shorter context."
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from bertqa._checks import optional, version, whole
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import Scores
-from bertqa.client import QAClient
+from bertqa.client import QAClient, check_client
 from bertqa.errors import InvalidOptionError
 from bertqa.evaluation._evaluate import ask_all, squad_decoder
 from bertqa.evaluation._metrics import exact_match, f1
@@ -36,6 +36,9 @@ class System:
         client: How to ask it.
         version: The version to ask, None for the client's default.
         size: Its bytes on disk, None where they are not known.
+
+    Raises:
+        InvalidOptionError: `client` is not a `QAClient`, or the version is not valid.
     """
 
     name: str
@@ -44,6 +47,7 @@ class System:
     size: int | None = None
 
     def __post_init__(self) -> None:
+        check_client("client", self.client)
         object.__setattr__(self, "version", optional(version)("version", self.version))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import Scores
-from bertqa.client import QAClient
+from bertqa.client import QAClient, check_client
 from bertqa.evaluation._metrics import score, score_each, summary
 from bertqa.evaluation._question_scores import QuestionScores
 from bertqa.evaluation._squad import SquadDataset
@@ -30,6 +30,7 @@ def evaluate(
         Exact match and F1 in percent.
 
     Raises:
+        InvalidOptionError: `qa` is not a `QAClient`.
         BertQAError: What `QAClient.answer_many` raises.
     """
     return score(predict(qa, dataset, version=version, on_progress=on_progress), dataset)
@@ -54,6 +55,7 @@ def evaluate_each(
         Exact match and F1 in percent, and those of each question.
 
     Raises:
+        InvalidOptionError: `qa` is not a `QAClient`.
         BertQAError: What `QAClient.answer_many` raises.
     """
     predictions = predict(qa, dataset, version=version, on_progress=on_progress)
@@ -80,6 +82,7 @@ def predict(
         The texts by question id.
 
     Raises:
+        InvalidOptionError: `qa` is not a `QAClient`.
         BertQAError: What `QAClient.answer_many` raises.
     """
     answers = ask_all(qa, dataset, version=version, on_progress=on_progress)
@@ -111,8 +114,10 @@ def ask_all(
         One answer for each question.
 
     Raises:
+        InvalidOptionError: `qa` is not a `QAClient`.
         BertQAError: What `QAClient.answer_many` raises.
     """
+    check_client("qa", qa)
     answers: list[Answer] = []
     pairs = ((question.question, question.context) for question in dataset)
     for answer in qa.answer_many(pairs, decoder=squad_decoder(dataset), version=version):

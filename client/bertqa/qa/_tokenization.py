@@ -204,8 +204,7 @@ class QATokenizer:
         tokens = self._encoder.context(context, pace)
         if not len(tokens.ids):
             raise InvalidContextError(
-                "The context holds nothing that the tokenizer makes a token of: only white space "
-                "or control characters."
+                f"The context {context!r:.200} holds nothing that the tokenizer makes a token of."
             )
         special = len(self._template)
         room = max_seq_len - special - len(question_ids)

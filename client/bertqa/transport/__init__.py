@@ -11,6 +11,7 @@ from bertqa.transport._admin import (
 from bertqa.transport._async.factory import open_async_split_transport, open_async_transport
 from bertqa.transport._call_headers import CALL_HEADERS, NO_HEADERS
 from bertqa.transport._cancellation import CANCELLATION, Cancellation
+from bertqa.transport._channel_options import ChannelOptions
 from bertqa.transport._contract import (
     AsyncTransport,
     InferResult,
@@ -19,7 +20,7 @@ from bertqa.transport._contract import (
     Outputs,
     Transport,
 )
-from bertqa.transport._factory import ChannelOptions, TransportOptions
+from bertqa.transport._factory import TransportOptions
 from bertqa.transport._patience import ANSWER_SECONDS, NO_ANSWER, patiently
 from bertqa.transport._pausing import ASYNC_PAUSE, SYNC_PAUSE
 from bertqa.transport._retries import pause_after_refusal, pauses

@@ -9,6 +9,8 @@ import socket
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+import idna
+
 from bertqa import _defaults
 from bertqa._checks import shown
 from bertqa.errors import InvalidOptionError
@@ -32,7 +34,9 @@ _DNS = re.compile(r"(?i)^(dnss?):///")
 _OF_GRPC_ALONE = re.compile(
     r"(?i)(ipv4|ipv6|unix|unix-abstract|vsock|xds|dns|dnss):(?!//|[0-9]+$)|(unix|xds)://"
 )
+_ONE_SLASH = re.compile(r"(?i)(grpcs?|tfss?|https?):/(?!/).")
 _LABEL = re.compile(r"[0-9A-Za-z_-]{1,63}")
+_IN_OTHER_SCRIPTS = "xn--"
 _LONGEST_NAME = 253
 _LONGEST_PATH = 500
 # What the C library takes for an IPv4 address: 127.1, 0x7f.0.0.1, 2130706433.
@@ -132,55 +136,63 @@ class Address:
                 f"The address {shown(url)} is not a text: pass 'localhost:9000'."
             )
         text = url.strip()
+        # What is before an @ may be a password.
+        named = "The address" if "@" in text else f"The address {shown(url)}"
         if _OF_GRPC_ALONE.match(text):
             raise InvalidOptionError(
-                f"The address {shown(url)} is in a form of gRPC alone, which names no host: write "
-                "host:port, grpc://host:port or dns:///name:port; encrypted, grpcs://host:port or "
+                f"{named} is in a form of gRPC alone, which names no host: write host:port, "
+                "grpc://host:port or dns:///name:port; encrypted, grpcs://host:port or "
                 "dnss:///name:port."
+            )
+        one_slash = _ONE_SLASH.match(text)
+        if one_slash is not None:
+            raise InvalidOptionError(
+                f"{named} has one slash behind {one_slash[1]}:, and needs two: write "
+                f"{one_slash[1]}://localhost, say."
             )
         if "://" not in text:
             text = f"grpc://{text}"
         text = _DNS.sub(r"\1://", text)
-        try:
-            parts = urlsplit(text)
-        except ValueError as error:
-            raise InvalidOptionError(
-                f"The address {shown(url)} cannot be read: {error!s:.80}."
-            ) from error
-        if "@" in parts.netloc:
-            # The message leaves the address out: it may hold a password.
+        if "@" in text.partition("://")[2].partition("/")[0]:
             raise InvalidOptionError(
                 "The address holds a user name or a password: pass token= or headers= instead."
             )
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            raise InvalidOptionError(f"{named} cannot be read: {error!s:.80}.") from error
         if parts.scheme not in _DEFAULT_PORTS:
             raise InvalidOptionError(
-                f"The address {shown(url)} begins with {parts.scheme:.20}://, but it has to "
-                "be host:port or begin with one of "
-                f"{', '.join(f'{name}://' for name in _DEFAULT_PORTS)}."
+                f"{named} begins with {parts.scheme:.20}://, but it has to be host:port or begin "
+                f"with one of {', '.join(f'{name}://' for name in _DEFAULT_PORTS)}."
             )
         try:
             port = parts.port
+            if port == 0:
+                raise ValueError
         except ValueError as error:
             raise InvalidOptionError(
-                f"The address {shown(url)} cannot be read: its port has to be a number from 1 to "
-                "65535."
+                f"{named} cannot be read: its port has to be a number from 1 to 65535."
             ) from error
         path = parts.path.rstrip("/")
         host = valid_host(parts.hostname or "")
-        if not host or port == 0 or parts.query or parts.fragment or not path.isprintable():
+        if not host and parts.hostname:
             raise InvalidOptionError(
-                f"The address {shown(url)} cannot be read: it has to be like localhost:9000 or "
-                "http://localhost:8000."
+                f"{named} cannot be read: {shown(parts.hostname)} is neither the name of a host "
+                "nor an IP address."
+            )
+        if not host or parts.query or parts.fragment or not path.isprintable():
+            raise InvalidOptionError(
+                f"{named} cannot be read: it has to be like localhost:9000 or http://localhost:8000."
             )
         if path and parts.scheme not in REST_SCHEMES:
             raise InvalidOptionError(
-                f"The address {shown(url)} has a path, which is possible with http:// and "
-                "https:// only."
+                f"{named} has a path, which is possible with http:// and https:// only."
             )
         if len(path) > _LONGEST_PATH:
             raise InvalidOptionError(
-                f"The path of the address {shown(url)} has {len(path)} characters, of which at "
-                f"most {_LONGEST_PATH} are possible."
+                f"{named} has a path of {len(path)} characters, of which at most {_LONGEST_PATH} "
+                "are possible."
             )
         return cls(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], path)
 
@@ -192,14 +204,33 @@ def valid_host(text: str) -> str | None:
         text: A name, in any script, or an IP address, without brackets. `127.1` becomes
             `127.0.0.1`: HTTP clients take short forms, gRPC takes them for names.
     """
-    if _IPV4.fullmatch(text):
-        with contextlib.suppress(OSError):
-            return socket.inet_ntoa(socket.inet_aton(text))
-    with contextlib.suppress(ValueError):
-        return str(ipaddress.ip_address(text)) if text.isascii() else text.encode("idna").decode()
-    name = text.removesuffix(".")
-    is_name = len(name) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, name.split(".")))
-    return text if is_name else None
+    try:
+        if not text.isascii():
+            text = idna.encode(text, uts46=True).decode()
+        if _IPV4.fullmatch(text):
+            with contextlib.suppress(OSError):
+                return socket.inet_ntoa(socket.inet_aton(text))
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.ip_address(text))
+        name = text.removesuffix(".")
+        labels = name.split(".")
+        for label in labels:
+            if label.lower().startswith(_IN_OTHER_SCRIPTS):
+                idna.decode(label)  # HTTP clients do, and end in errors of their own.
+    except UnicodeError:  # An IDNAError is one.
+        return None
+    return text if len(name) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, labels)) else None
+
+
+def is_authority(text: str) -> bool:
+    """Return whether a text can be the header `Host`: a host in ASCII, with or without a port."""
+    try:
+        parts = urlsplit(f"//{text}")
+        port, host = parts.port, parts.hostname or ""
+    except ValueError:
+        return False
+    is_whole = parts.netloc == text and text.isascii() and "@" not in text
+    return is_whole and port != 0 and valid_host(host) is not None
 
 
 def is_loopback(host: str) -> bool:

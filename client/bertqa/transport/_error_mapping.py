@@ -11,6 +11,7 @@ from bertqa.errors import (
     AccessDeniedError,
     BertQAError,
     DeadlineExceededError,
+    InvalidOptionError,
     ModelNotFoundError,
     ModelNotReadyError,
     ProtocolError,
@@ -21,7 +22,7 @@ from bertqa.errors import (
 )
 from bertqa.transport._address import TFS_SCHEMES
 from bertqa.transport._certificates import certificate_error
-from bertqa.transport._gateways import gateway_error, gateway_error_in_grpc
+from bertqa.transport._gateways import gateway_error, gateway_error_in_grpc, words_of
 from bertqa.transport._proxies import Proxy
 
 # OVMS answers with 404 over REST what it calls UNAVAILABLE over gRPC.
@@ -42,13 +43,21 @@ _NO_ROOM = re.compile(
 )
 # gRPC has one code for a lack of room, which passes, and for what is too large, which does not.
 _TOO_LARGE = re.compile(
-    r"(?i)message larger than max|metadata size exceeds|body is larger than|"
-    r"http2 header with status: 413"
+    r"(?i)message larger than max|body is larger than|http2 header with status: 413"
 )
+# Of gRPC, and of HTTP servers with status 400 or 494.
+_HEADERS_TOO_LARGE = re.compile(
+    r"(?i)metadata size exceeds|header (or cookie |fields? )?too large|"
+    r"http2 header with status: 431"
+)
+# What the library says without calling the server.
+_NO_CHANNEL = "Failed to create channel"
+_OF_INPUTS = re.compile(r"(?i)\b(inputs?|shapes?|tensors?|precision)\b")
 # What OVMS answers with status 400 where no API has the path.
 _NO_SUCH_PATH = "Invalid request URL"
 _BAD_REQUEST = 400
 _REQUEST_ENTITY_TOO_LARGE = 413
+_REQUEST_HEADER_FIELDS_TOO_LARGE = 431
 _PROXY_AUTHENTICATION = 407
 _HTTP_1 = re.compile(r"(?i)http1\.x server")
 # A proxy may be at fault for these, in place of the server.
@@ -82,10 +91,7 @@ _ERRORS: dict[str, tuple[type[BertQAError], str]] = {
         AccessDeniedError,
         "{address} denies access to the model {model!r}: pass another token= or headers=.",
     ),
-    "INVALID_ARGUMENT": (
-        ProtocolError,
-        "{address} refuses the request: {model!r} may be a model with other or with fixed inputs.",
-    ),
+    "INVALID_ARGUMENT": (ProtocolError, "{address} refuses the request{reason}."),
     "UNIMPLEMENTED": (ProtocolError, "{address} does not speak {protocol}."),
 }
 
@@ -133,6 +139,14 @@ class ErrorMapper:
                 "it is loading, or could not be loaded. The server's log says which.",
                 detail=detail,
             )
+        if _NO_CHANNEL in detail:
+            return InvalidOptionError(
+                f"A gRPC channel to {self.address} cannot be opened with these channel_options=: "
+                f"{words_of(detail)}.",
+                detail=detail,
+            )
+        if _HEADERS_TOO_LARGE.search(detail):
+            return self._headers_too_large(detail)
         if _TOO_LARGE.search(detail):
             return self._too_large(detail)
         if _NO_ROOM.search(detail):
@@ -153,7 +167,11 @@ class ErrorMapper:
             )
         error, template = _ERRORS.get(code, (ProtocolError, "{address} failed: {code}."))
         message = template.format(
-            address=self.address, code=code, model=self.model, protocol=self._protocol
+            address=self.address,
+            code=code,
+            model=self.model,
+            protocol=self._protocol,
+            reason=self._reason(detail),
         )
         return error(message, detail=detail)
 
@@ -185,6 +203,8 @@ class ErrorMapper:
     ) -> BertQAError:
         if status == _REQUEST_ENTITY_TOO_LARGE:
             return self._too_large(detail)
+        if status == _REQUEST_HEADER_FIELDS_TOO_LARGE or _HEADERS_TOO_LARGE.search(detail):
+            return self._headers_too_large(detail)
         if status == _PROXY_AUTHENTICATION:
             return AccessDeniedError(
                 f"A proxy in front of {self.address} requires authentication: write its user name "
@@ -246,6 +266,23 @@ class ErrorMapper:
         return (
             "TensorFlow Serving's API: OVMS from 2026.3 on speaks KServe alone, then the address "
             "begins with grpc:// or grpcs://"
+        )
+
+    def _reason(self, detail: str) -> str:
+        """Return why a server refuses a request, as far as it says so, as the end of a sentence."""
+        if _OF_INPUTS.search(detail):
+            return f": {self.model!r} may be a model with other or with fixed inputs"
+        words = words_of(detail)
+        return f" ({words})" if words else " and does not say why: its log may"
+
+    def _headers_too_large(self, detail: str) -> RequestTooLargeError:
+        words = words_of(detail)
+        limit = f" ({words})" if words else ""
+        return RequestTooLargeError(
+            f"The headers of a call to {self.address} are too large{limit}: pass fewer or shorter "
+            "headers=, or a shorter token=, or raise that limit of the server, or of the proxy in "
+            "front of it.",
+            detail=detail,
         )
 
     def _too_large(self, detail: str) -> RequestTooLargeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import NotRequired, Protocol, TypedDict, TypeVar
 
 import httpx
@@ -11,15 +10,16 @@ from bertqa._checks import shown
 from bertqa.artifact import split_model_name
 from bertqa.errors import InvalidOptionError
 from bertqa.transport._address import REST_SCHEMES, TFS_SCHEMES, Address
+from bertqa.transport._channel_options import (
+    ChannelOption,
+    ChannelOptions,
+    checked_channel_options,
+)
 from bertqa.transport._contract import AsyncProbedTransport, ProbedTransport
 from bertqa.transport._security import Security
 from bertqa.transport.codecs import Codec, KServeCodec
 
 HttpClientT = TypeVar("HttpClientT", httpx.Client, httpx.AsyncClient)
-ChannelOption = int | str | bytes
-ChannelOptions = Mapping[str, ChannelOption] | Iterable[tuple[str, ChannelOption]]
-
-_LARGEST_OPTION = 2**31
 
 
 class TransportOptions(TypedDict):
@@ -176,18 +176,4 @@ def channel_options_of(
         return ()
     if address.scheme in REST_SCHEMES:
         raise InvalidOptionError(f"channel_options= are for gRPC, but the address is {address}.")
-    try:
-        pairs = dict(given)
-    except Exception as error:  # Its methods may raise anything.
-        raise InvalidOptionError(
-            "channel_options= has to be a mapping, or pairs, of names and values: "
-            "{'grpc.max_send_message_length': 1000000}."
-        ) from error
-    for name, value in pairs.items():
-        is_number = isinstance(value, int) and -_LARGEST_OPTION <= value < _LARGEST_OPTION
-        if not (isinstance(name, str) and (is_number or isinstance(value, str | bytes))):
-            raise InvalidOptionError(
-                f"channel_options= has {shown(name)}: {shown(value)}, but gRPC takes texts, "
-                "bytes and whole numbers of 32 bits."
-            )
-    return tuple(pairs.items())
+    return checked_channel_options(given)

@@ -43,7 +43,7 @@ def gateway_error(
         waits: Whether it asks to wait, by its header `Retry-After`.
     """
     if status in _REDIRECTS:
-        where = "without naming another address" if location is None else f"to {_words(location)}"
+        where = "without naming another address" if location is None else f"to {words_of(location)}"
         return ProtocolError(
             f"{address} redirects {where} (status {status}): pass that address, or a token where "
             "it is one for signing in.",
@@ -51,7 +51,7 @@ def gateway_error(
         )
     if status not in _STATUSES or (status == _UNAVAILABLE and not _WORDS.search(text)):
         return None
-    words = _words(text)
+    words = words_of(text)
     says = f"status {status}" + (f" ({words})" if words else "")
     if status in _TIMEOUTS:
         return _timeout(address, f"{says}", text)
@@ -77,7 +77,7 @@ def gateway_error_in_grpc(address: str, code: str, detail: str) -> BertQAError |
         )
     if code != "UNAVAILABLE" or not _WORDS.search(detail):
         return None
-    words = _words(detail)
+    words = words_of(detail)
     if "upstream request timeout" in words:
         return _timeout(address, words, detail)
     return ServerUnreachableError(_away(address, words), detail=detail)
@@ -98,8 +98,12 @@ def _timeout(address: str, says: str, detail: str) -> DeadlineExceededError:
     )
 
 
-def _words(text: str) -> str:
-    """Return a text in one short line, without the tags of a page."""
+def words_of(text: str) -> str:
+    """Return a text in one short line, without the tags of a page.
+
+    Args:
+        text: What a server sent.
+    """
     line = " ".join(html.unescape(_TAG.sub(" ", text)).split())
     clean = "".join(each for each in line if each.isprintable())
     return clean if len(clean) <= _LONGEST_WORDS else f"{clean[:_LONGEST_WORDS]}..."

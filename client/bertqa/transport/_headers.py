@@ -7,17 +7,22 @@ from collections.abc import Mapping
 
 from bertqa._checks import items, shown
 from bertqa.errors import InvalidOptionError
+from bertqa.transport._address import is_authority
 
 # What gRPC allows, which is a part of what HTTP allows.
 _HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?")
 _TOKEN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+# Of OpenVINO Model Server over REST, whatever its settings.
+_LARGEST = 64 * 1024
 _OF_THE_PROTOCOL = frozenset(
     {
         "connection",
         "content-encoding",
         "content-length",
         "content-type",
+        "expect",
+        "http2-settings",
         "inference-header-content-length",
         "keep-alive",
         "proxy-connection",
@@ -44,7 +49,7 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     checked: dict[str, str] = {}
     for given, value in items("headers=", headers):
         name = given.lower() if isinstance(given, str) else ""
-        fault = _fault_of(name, value)
+        fault = fault_of_header(name, value)
         if name in checked:
             fault = "it is given twice"
         if fault is not None:
@@ -54,8 +59,13 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     return checked
 
 
-def _fault_of(name: str, value: object) -> str | None:
-    """Return why a header cannot be sent, None where it can."""
+def fault_of_header(name: str, value: object) -> str | None:
+    """Return why a header cannot be sent, None where it can.
+
+    Args:
+        name: The header's name, in lower case.
+        value: Its value.
+    """
     if name.startswith(":"):
         return "names with a colon belong to HTTP/2 itself (for ':authority', pass 'Host')"
     if not _HEADER_NAME.fullmatch(name):
@@ -70,9 +80,26 @@ def _fault_of(name: str, value: object) -> str | None:
         return f"its value is of type {type(value).__name__}, and has to be a text"
     if not _HEADER_VALUE.fullmatch(value):
         return "its value has to be printable ASCII, without spaces around it"
-    if name == "host" and not value:
-        return "its value is empty"
+    if name == "host" and not is_authority(value):
+        return "its value has to be the name of a host, with or without a port"
     return None
+
+
+def check_size(headers: Mapping[str, str]) -> None:
+    """Check that the headers of a call are not more than any server takes.
+
+    Args:
+        headers: The headers by name.
+
+    Raises:
+        InvalidOptionError: They are, over HTTP: over gRPC the limit may be lower.
+    """
+    size = sum(len(name) + len(value) for name, value in headers.items())
+    if size > _LARGEST:
+        raise InvalidOptionError(
+            f"The headers of a call, of headers= and token=, have {size} characters together, of "
+            f"which OpenVINO Model Server takes {_LARGEST} at most: pass fewer or shorter ones."
+        )
 
 
 def checked_token(token: object) -> str:

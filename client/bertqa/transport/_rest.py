@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import weakref
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -128,11 +128,17 @@ class AsyncSockets:
 
     Attributes:
         extensions: Those of each request.
+
+    Args:
+        client: The HTTP client, to be closed with the loop of its connections; None for one of the
+            user's, which is never closed.
     """
 
     extensions: Mapping[str, Any] = {}
 
-    def __init__(self) -> None:
+    def __init__(self, client: httpx.AsyncClient | None) -> None:
+        self._client = client
+        self._until_end: AsyncGenerator[None, None] | None = None
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._limits: set[asyncio.Timeout] = set()
@@ -149,6 +155,7 @@ class AsyncSockets:
         """
         try:
             async with asyncio.timeout(seconds) as limit:
+                await self._close_with_loop()
                 self._limits.add(limit)
                 try:
                     yield
@@ -173,8 +180,15 @@ class AsyncSockets:
         if isinstance(found, socket.socket):
             self._sockets.add(found)
 
-    @contextlib.contextmanager
-    def shut_down(self) -> Iterator[None]:
+    async def _close_with_loop(self) -> None:
+        """Have the connections closed at the end of the running loop, if nothing does it before."""
+        if self._until_end is None and self._client is not None:
+            # A loop that ends closes the generators that were begun in it.
+            self._until_end = _closed_at_the_end(self._client)
+            await anext(self._until_end)
+
+    @contextlib.asynccontextmanager
+    async def shut_down(self) -> AsyncIterator[None]:
         """Close what only a loop that has ended could close, before the block closes the rest."""
         self._is_shut = True
         if self._loop is None or not self._loop.is_closed():
@@ -182,6 +196,8 @@ class AsyncSockets:
                 with contextlib.suppress(RuntimeError):  # It is over anyway.
                     limit.reschedule(0)
             yield
+            if self._until_end is not None:
+                await self._until_end.aclose()
             return
         for each in list(self._sockets):
             each.close()
@@ -194,9 +210,12 @@ class SyncSockets:
 
     Attributes:
         extensions: Those of each request, by which the sockets become known.
+
+    Args:
+        client: Not used: threads need no loop that could end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, client: httpx.Client | None) -> None:
         self.extensions: Mapping[str, Any] = {"trace": self._trace}
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._is_shut = False
@@ -231,6 +250,13 @@ class SyncSockets:
             self._sockets.add(made)
             if self._is_shut:
                 _end(made)
+
+
+async def _closed_at_the_end(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await client.aclose()
 
 
 def _end(connection: socket.socket) -> None:

@@ -20,7 +20,7 @@ from bertqa.errors import (
 from bertqa.transport._address import Address
 from bertqa.transport._background import SyncCall
 from bertqa.transport._call_headers import CALL_HEADERS
-from bertqa.transport._headers import checked_headers, checked_token
+from bertqa.transport._headers import check_size, checked_headers, checked_token
 from bertqa.transport._tls import TLS
 
 Token = str | Callable[[], str | Awaitable[str]]
@@ -80,7 +80,10 @@ class Security:
                 )
             if not callable(token):
                 token = checked_token(token)
-        return cls(tls, checked, token)
+        made = cls(tls, checked, token)
+        if not callable(token):
+            made._with_token(token)  # It checks them together.
+        return made
 
     @property
     def server_name(self) -> str | None:
@@ -154,10 +157,10 @@ class Security:
             raise _no_token(error) from error
 
     def _with_token(self, token: object) -> dict[str, str]:
-        if self.token is None:
-            return {**self.headers, **CALL_HEADERS.get()}
-        authorization = f"Bearer {checked_token(token)}"
-        return {**self.headers, _AUTHORIZATION: authorization, **CALL_HEADERS.get()}
+        bearer = {} if self.token is None else {_AUTHORIZATION: f"Bearer {checked_token(token)}"}
+        headers = {**self.headers, **bearer, **CALL_HEADERS.get()}
+        check_size(headers)
+        return headers
 
     def check_fits(self, *addresses: Address) -> None:
         """Check that nothing that was asked for would be ignored, or readable on the way.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bertqa import _defaults
+from bertqa._checks import model_name
 from bertqa.artifact import MODEL_NAME, ModelInfo
 from bertqa.errors import (
     ModelNotFoundError,
@@ -69,11 +70,13 @@ def served_versions(
         and one that another server behind the same address has may be in both lists or in none.
 
     Raises:
+        InvalidOptionError: An address or the model's name is not valid.
         ModelNotFoundError: The server does not serve the model.
         ServerUnreachableError: Cannot connect to the server.
         DeadlineExceededError: The server did not answer in time.
         ProtocolError: The server does not answer as OVMS does.
     """
+    model = model_name("model", model)
     deadline = time.monotonic() + timeout
     again = pauses(deadline, patient=False)
     is_known = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,11 +113,13 @@ class TLS:
             return None
         try:
             check_rereadable(Path(path))
-            return Path(path).read_bytes()
+            content = Path(path).read_bytes()
         except (OSError, ValueError) as error:  # ValueError: the path has a null character
             raise InvalidOptionError(
                 f"{path}, passed as {name}= of TLS, cannot be read: {reason_of(error)}."
             ) from error
+        # That of an editor, or of files that were joined: gRPC sees no certificate behind one.
+        return content.replace(codecs.BOM_UTF8, b"")
 
     def _unusable(self, name: str, fault: str, what_to_do: str = _PEM) -> InvalidOptionError:
         path = getattr(self, name)

@@ -15,6 +15,7 @@ import pytest
 
 from bertqa import (
     Answer,
+    AsyncQAClient,
     BertQAError,
     InvalidOptionError,
     PipelineDecoder,
@@ -25,6 +26,7 @@ from bertqa import (
     highlight,
 )
 from bertqa._checks import NO_LIMIT_SECONDS
+from bertqa.client._local import ThreadedTransport
 from bertqa.client._options import _CLIENT, AskOptions, Settings
 from bertqa.client._router import WeightedRouter
 from bertqa.evaluation import System, compare, evaluate, parse_squad, read_squad
@@ -36,6 +38,9 @@ from tests.support.twins import Twins
 
 QUESTION = "Who gave their name to Normandy?"
 CONTEXT = "The Normans were the people who gave their name to Normandy. " * 3
+ASKED = {"id": "1", "question": QUESTION, "answers": [{"text": "Normans", "answer_start": 4}]}
+PARAGRAPHS = [{"context": CONTEXT, "qas": [ASKED]}]
+SQUAD = parse_squad({"data": [{"title": "one", "paragraphs": PARAGRAPHS}]}, "one")
 
 
 def outcome_of(call: Callable[[], Any]) -> Any:
@@ -245,13 +250,58 @@ def test_a_pair_that_is_none_is_refused(
         list(client.answer_many([pair]))
 
 
+@pytest.mark.parametrize("option", [*AskOptions.__annotations__, "top_k", "headers"])
+def test_each_option_of_a_copy_is_taken_or_refused(
+    option: str, open_client: Twins, transport: InProcessTransport
+) -> None:
+    client = open_client(transport=transport)
+    outcomes = [outcome_of(partial(client.with_options, **{option: each})) for each in ODD]
+    assert any(isinstance(each, InvalidOptionError) for each in outcomes)
+
+
+def test_a_client_whose_answers_are_awaited_is_refused_where_nothing_awaits_them(
+    tmp_path: Path, transport: InProcessTransport
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("question,context\nWho?,He was.\n")
+    awaited: Any = AsyncQAClient(transport=ThreadedTransport(transport))
+    calls: list[Callable[[], object]] = [
+        lambda: answer_file(awaited, rows, tmp_path / "a.csv"),
+        lambda: evaluate(awaited, SQUAD),
+        lambda: System("a", awaited),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidOptionError, match=r"AsyncQAClient.* has to be a QAClient"):
+            call()
+    assert list(tmp_path.iterdir()) == [rows]
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", "\udcff\udcfe"])
+@pytest.mark.parametrize("argument", ["url", "metadata_url"])
+def test_an_address_that_begins_with_the_mark_of_a_file_is_refused(
+    argument: str, mark: str, open_client: Twins
+) -> None:
+    given = {"url": "localhost:1", argument: f"{mark}http://localhost:8000"}
+    with pytest.raises(InvalidOptionError, match=f"{argument} is .*byte order mark"):
+        open_client(**given)
+
+
+@pytest.mark.parametrize(("path", "reason"), [("a" * 300, "File name too long"), ("a\0b", "null")])
+def test_a_path_that_cannot_be_one_is_refused_with_the_reason(
+    path: str, reason: str, tmp_path: Path, transport: InProcessTransport, open_client: Twins
+) -> None:
+    with pytest.raises(InvalidOptionError, match=f"path is .*cannot be a path: .*{reason}"):
+        open_client.local(path)
+    with (
+        QAClient(transport=transport) as client,
+        pytest.raises(InvalidOptionError, match=f"target is .*cannot be a path: .*{reason}"),
+    ):
+        answer_file(client, tmp_path, path)
+
+
 def test_decoders_recorders_and_evaluation_check_their_arguments(
     tmp_path: Path, transport: InProcessTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = [{"text": "Normans", "answer_start": 4}]
-    asked = [{"id": "1", "question": QUESTION, "answers": answers}]
-    document = {"data": [{"title": "one", "paragraphs": [{"context": CONTEXT, "qas": asked}]}]}
-    squad = parse_squad(document, "one")
     log, rows = tmp_path / "log", tmp_path / "rows.csv"
     rows.write_text("question,context,b\nWho?,,\n")
     monkeypatch.chdir(tmp_path)
@@ -269,9 +319,9 @@ def test_decoders_recorders_and_evaluation_check_their_arguments(
             lambda value: Recorder(log, key=value).close(),
             lambda value: load(tmp_path, value),
             lambda value: load(value),
-            lambda value: evaluate(client, squad, version=value),
-            lambda value: compare(system, System("b", client, value), squad, latency_questions=1),
-            lambda value: compare(system, other, squad, latency_questions=value),
+            lambda value: evaluate(client, SQUAD, version=value),
+            lambda value: compare(system, System("b", client, value), SQUAD, latency_questions=1),
+            lambda value: compare(system, other, SQUAD, latency_questions=value),
             lambda value: highlight(CONTEXT, around=value),
             lambda value: highlight(value),
             lambda value: read_squad(value),
@@ -283,8 +333,9 @@ def test_decoders_recorders_and_evaluation_check_their_arguments(
             lambda value: answer_file(client, rows, tmp_path / "a.csv", context_column=value),
             lambda value: answer_file(client, rows, tmp_path / "a.csv", max_answer_len=value),
             lambda value: highlight(CONTEXT, value),
-            lambda value: client.with_options(timeout=value, top_k=value),
-            lambda value: client.with_options(headers=value),
+            lambda value: answer_file(value, rows, tmp_path / "a.csv"),
+            lambda value: evaluate(value, SQUAD),
+            lambda value: System("a", value),
         ]
         for call in calls:
             outcomes = [outcome_of(partial(call, value)) for value in ODD]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 import ssl
 from collections.abc import Callable
@@ -364,3 +365,29 @@ def test_a_pipe_or_a_device_is_refused_without_being_read(
             InvalidOptionError, match=f"{path}, .* cannot be read: it is a pipe or a"
         ):
             open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, tls=TLS(**files))
+
+
+@pytest.mark.parametrize("scheme", ["grpcs", "https"])
+@pytest.mark.parametrize("marked", ["ca", "certificate", "key"])
+def test_the_byte_order_mark_of_an_editor_means_nothing(
+    open_client: Twins,
+    authority: Authority,
+    local_server: Served,
+    tmp_path: Path,
+    scheme: str,
+    marked: str,
+) -> None:
+    files = {name: getattr(authority, name) for name in ("ca", "certificate", "key")}
+    with_mark = tmp_path / "marked.pem"
+    with_mark.write_bytes(codecs.BOM_UTF8 + files[marked].read_bytes())
+    files[marked] = with_mark
+    port = local_server.grpc_port if scheme == "grpcs" else local_server.rest_port
+    context = authority.context(alpn=ALPN[scheme], mutual=True)
+    with tcp_server(pipe_to(port), context) as tls_port:
+        client = open_client(
+            f"{scheme}://localhost:{tls_port}",
+            tokenizer=TOKENIZER,
+            tls=TLS(**files),
+            timeout=60.0,
+        )
+        assert client.answer(QUESTION, CONTEXT).model_version == 2

@@ -77,6 +77,12 @@ from bertqa.transport._error_mapping import ErrorMapper, seconds_to_wait
             None,
             errors.RequestTooLargeError,
         ),
+        (
+            "INVALID_ARGUMENT",
+            "Failed to create channel to 'models:9000':JSON parsing failed",
+            None,
+            errors.InvalidOptionError,
+        ),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", None, errors.DeadlineExceededError),
         ("UNAUTHENTICATED", "", None, errors.AccessDeniedError),
         ("PERMISSION_DENIED", "RBAC: access denied", None, errors.AccessDeniedError),
@@ -257,3 +263,46 @@ def test_a_path_that_no_api_has_is_not_called_a_fault_of_the_model(
     assert "does not know the requested path" in str(error)
     assert str(error).count(advice) == 1
     assert str(error).endswith(("there?", "needs it."))
+
+
+@pytest.mark.parametrize(
+    ("detail", "reason"),
+    [
+        ("Invalid number of inputs - Expected: 3; Actual: 2", "may be a model with other or with"),
+        ("Invalid input shape - Expected: (1,8)", "may be a model with other or with fixed inputs"),
+        ("", r"refuses the request and does not say why: its log may\.$"),
+        ("<html><h1>400 Bad Request</h1></html>", r"refuses the request \(400 Bad Request\)\.$"),
+    ],
+)
+def test_a_model_is_suspected_where_the_server_speaks_of_inputs_alone(
+    detail: str, reason: str
+) -> None:
+    mapper = ErrorMapper("http://models:8000", "bert-qa", None)
+    for error in (mapper.from_http(400, detail), mapper.from_grpc("INVALID_ARGUMENT", detail)):
+        assert type(error) is errors.ProtocolError
+        assert re.search(reason, str(error))
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (431, ""),
+        (400, "400 Request Header Or Cookie Too Large"),
+        (494, "Request Header Fields Too Large"),
+        (None, "received initial metadata size exceeds limit"),
+        (None, "received metadata size exceeds hard limit (value length 17000 vs. 16384)"),
+        (None, "Received http2 header with status: 431"),
+    ],
+)
+def test_headers_that_are_too_large_are_not_taken_for_windows(
+    status: int | None, detail: str
+) -> None:
+    mapper = ErrorMapper("grpc://models:9000", "bert-qa", None)
+    error = (
+        mapper.from_grpc("RESOURCE_EXHAUSTED", detail)
+        if status is None
+        else mapper.from_http(status, detail)
+    )
+    assert type(error) is errors.RequestTooLargeError
+    assert "headers=" in str(error)
+    assert "max_seq_len" not in str(error)

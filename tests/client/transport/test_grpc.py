@@ -25,6 +25,7 @@ from bertqa.errors import (
     ServerOverloadedError,
     ServerUnreachableError,
 )
+from bertqa.transport import served_versions
 from bertqa.transport._address import Address
 from bertqa.transport._grpc import channel_arguments
 from tests.support.engines import Served
@@ -284,10 +285,39 @@ def test_a_secret_that_cannot_be_sent_is_not_shown(
     assert "s3cr" not in str(raised.value)
 
 
-@pytest.mark.parametrize("model", ["", "\udcff", "a\nb"])
-def test_a_name_that_no_model_has_is_refused(open_client: Twins, model: str) -> None:
-    with pytest.raises(InvalidOptionError, match="model="):
-        open_client("grpc://localhost:1", tokenizer=TOKENIZER, model=model)
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("", "other than '.' and '..'"),
+        ("\udcff", "printable characters"),
+        ("a\nb", "printable characters"),
+        ("a\0", "printable characters"),
+        (".", "other than '.' and '..'"),
+        ("..", "other than '.' and '..'"),
+        ("a" * 1025, "at most 1024 characters"),
+    ],
+)
+def test_a_name_that_no_model_has_is_refused(
+    open_client: Twins, scheme: str, model: str, words: str
+) -> None:
+    with pytest.raises(InvalidOptionError, match=f"model is .*{words}"):
+        open_client(f"{scheme}://localhost:1", tokenizer=TOKENIZER, model=model)
+    with pytest.raises(InvalidOptionError, match=f"model is .*{words}"):
+        served_versions(f"{scheme}://localhost:2000", model)
+
+
+def test_headers_that_are_too_large_for_grpc_are_said_to_be_that(
+    open_client: Twins, local_server: Served
+) -> None:
+    client = open_client(
+        f"localhost:{local_server.grpc_port}",
+        tokenizer=TOKENIZER,
+        headers={"x-key": "a" * 20_000},
+        timeout=60.0,
+    )
+    with pytest.raises(RequestTooLargeError, match=r"headers of a call .* shorter"):
+        client.answer(QUESTION, CONTEXT)
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import httpx
 import pytest
 
 from bertqa import TLS, Answer, AsyncQAClient, QATokenizer
@@ -175,3 +176,25 @@ def test_closing_a_client_ends_the_connections_that_are_being_made(local_server:
                 assert isinstance(outcome, Answer | ClientStateError)
         gc.collect()
     assert [str(each.message) for each in warned if "unclosed" in str(each.message)] == []
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_connections_end_with_their_loop_and_a_client_can_be_closed_in_another_one(
+    scheme: str, local_server: Served
+) -> None:
+    gc.collect()  # What other tests have left is not meant.
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ResourceWarning)
+        client = AsyncQAClient(**local_server.address(scheme), timeout=60)
+        assert asyncio.run(client.answer(QUESTION, CONTEXT)).model_version == 2
+        asyncio.run(client.close())
+        del client
+        gc.collect()
+    assert [str(each.message) for each in warned if "unclosed" in str(each.message)] == []
+
+
+def test_an_http_client_of_the_users_outlives_the_loop_of_the_calls(local_server: Served) -> None:
+    own = httpx.AsyncClient()
+    client = AsyncQAClient(local_server.rest_url, http_client=own, timeout=60)
+    asyncio.run(client.answer(QUESTION, CONTEXT))
+    assert not own.is_closed

@@ -50,7 +50,12 @@ PLAIN = ["models:9000", "grpc://models:9000", "dns:///models:9000", "http://mode
         ({"Content-Length": "5"}, "'Content-Length' .*protocol"),
         ({"Transfer-Encoding": "chunked"}, "'Transfer-Encoding' .*protocol"),
         ({"TE": "trailers"}, "'TE' .*protocol"),
-        ({"Host": ""}, "'Host' .*empty"),
+        ({"Expect": "100-continue"}, "'Expect' .*protocol"),
+        ({"Host": ""}, "'Host' .*name of a host"),
+        ({"Host": "a b"}, "'Host' .*name of a host"),
+        ({"Host": "models/a"}, "'Host' .*name of a host"),
+        ({"X-Key": "a" * 65_536}, "65541 characters together.*takes 65536 at most"),
+        ({f"x-{n}": "a" * 100 for n in range(1000)}, "characters together.*at most"),
         ({"X-Key": "a", "x-key": "b"}, "'x-key' .*twice"),
         ([("X-Key", "a")], "headers= is of type list"),
         ("X-Key: a", "headers= is of type str"),
@@ -262,3 +267,15 @@ def test_a_host_that_is_not_one_is_refused(text: str) -> None:
 
 def test_a_name_in_another_script_is_asked_for_as_name_servers_have_it() -> None:
     assert Address.parse("https://b\u00fccher.example").host == "xn--bcher-kva.example"
+
+
+async def test_a_token_and_headers_that_no_server_takes_together_are_refused() -> None:
+    whole, half = "t" * 65_536, "t" * 33_000
+    for given in ({"token": whole}, {"token": half, "headers": {"x-key": half}}):
+        with pytest.raises(InvalidOptionError, match="characters together"):
+            Security.of(**given)
+    security = Security.of(token=lambda: half, headers={"x-key": half})
+    with pytest.raises(InvalidOptionError, match="characters together"):
+        security.sync_headers(60)
+    with pytest.raises(InvalidOptionError, match="characters together"):
+        await security.async_headers(60)

@@ -139,7 +139,9 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             **options: See `AskOptions`; `timeout` is for each request.
 
         Returns:
-            The answers, in the order of the pairs. Closing it cancels what is in flight.
+            The answers, in the order of the pairs. Closing it cancels what is in flight. So does
+            what interrupts the wait for the next one: `asyncio.wait_for(anext(answers), 5)` ends
+            the stream where it times out; pass `timeout` in its place.
 
         Raises:
             InvalidOptionError: An option is not valid. This is raised before a pair is read.

@@ -35,6 +35,7 @@ from bertqa.client._batch._formats import (
     written_format,
 )
 from bertqa.client._batch._journal import Done, Journal, alone, journal_line
+from bertqa.client._kinds import check_client
 from bertqa.client._options import AskOptions, check_options
 from bertqa.client._sync.client import QAClient
 from bertqa.errors import BertQAError, DataError, InvalidOptionError
@@ -115,6 +116,7 @@ def answer_file(
         BertQAError: What `QAClient.answer_many` raises where the server is at fault; the message
             says how many rows are done.
     """
+    check_client("client", client)
     path = standard(_checks.path("source", source), "stdin", 0)
     target = standard(_checks.path("target", target), "stdout", 1)
     top_k = _COUNT("top_k", top_k)

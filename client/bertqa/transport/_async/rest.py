@@ -50,7 +50,7 @@ class AsyncRestTransport(RestConnection):
             address, model, security, repeats=repeats, is_own_client=http_client is None
         )
         self._client = http_client or httpx.AsyncClient(**self._client_arguments)
-        self._sockets = AsyncSockets()
+        self._sockets = AsyncSockets(self._client if self._is_own_client else None)
         self._call_extensions = dict(self._extensions)
         if self._is_own_client:
             self._call_extensions |= self._sockets.extensions
@@ -88,7 +88,7 @@ class AsyncRestTransport(RestConnection):
     async def close(self) -> None:
         """Close the connections; see `AsyncTransport`."""
         if self._is_own_client:
-            with self._sockets.shut_down():
+            async with self._sockets.shut_down():
                 await self._client.aclose()
 
     async def _call(

@@ -52,7 +52,7 @@ class RestTransport(RestConnection):
             address, model, security, repeats=repeats, is_own_client=http_client is None
         )
         self._client = http_client or httpx.Client(**self._client_arguments)
-        self._sockets = SyncSockets()
+        self._sockets = SyncSockets(self._client if self._is_own_client else None)
         self._call_extensions = dict(self._extensions)
         if self._is_own_client:
             self._call_extensions |= self._sockets.extensions
