@@ -28,6 +28,7 @@ import openvino as ov
 from bertqa import _defaults
 from bertqa.artifact import plugin_config, synthetic_inputs, usable_cores
 from bertqa.evaluation import take_turns
+from bertqa.runtime.openvino import core
 from bertqa.transport import Security, open_async_transport
 from bertqa_serve.launcher import running
 from bertqa_serve.options import ServeOptions
@@ -49,8 +50,7 @@ def in_process(model: Path, length: int, callers: int) -> Measure:
         length: Tokens in each window.
         callers: Requests at once.
     """
-    core = ov.Core()
-    compiled = core.compile_model(core.read_model(model), "CPU", plugin_config(usable_cores()))
+    compiled = core().compile_model(core().read_model(model), "CPU", plugin_config(usable_cores()))
     requests = ov.AsyncInferQueue(compiled, min(callers, QUEUE_LIMIT))
     names = [port.get_any_name() for port in compiled.inputs]
     arrays = synthetic_inputs(1, length, names=names)
@@ -144,7 +144,7 @@ def compare(
     Returns:
         The figures of each way to run the model, by its name.
     """
-    names = [port.get_any_name() for port in ov.Core().read_model(model).inputs]
+    names = [port.get_any_name() for port in core().read_model(model).inputs]
     measures = {IN_PROCESS: in_process(model, options.length, callers)} | {
         protocol: served(url, names, options.length, callers) for protocol, url in addresses.items()
     }

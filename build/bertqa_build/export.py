@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertqa.artifact import OUTPUTS, ModelInfo, synthetic_inputs
-from bertqa.runtime.openvino import MODEL_INFO
+from bertqa.runtime.openvino import MODEL_INFO, core
 from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.errors import BuildError
 from bertqa_build.model import SpanModel
@@ -58,7 +58,7 @@ def to_openvino(module: SpanModel, *, quantized: bool = False) -> ov.Model:
         _name(port, name)
     model.validate_nodes_and_infer_types()
     _name_by_place(model)
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     _require_same_logits("The OpenVINO IR", module, quantized, lambda inputs: compiled(inputs))
     return model
 

@@ -23,7 +23,7 @@ from bertqa.artifact import (
     onnx_model_name,
 )
 from bertqa.errors import ModelLoadError
-from bertqa.runtime.openvino import INTEGER, OpenVINOEngine, executed_operations
+from bertqa.runtime.openvino import INTEGER, OpenVINOEngine, core, executed_operations
 from bertqa_build.graph import (
     ATTENTION,
     FAKE_QUANTIZE,
@@ -171,7 +171,7 @@ def inspect(repository: Repository, version: int) -> Inspection:
     directory = repository.require_version(version)
     manifest = repository.manifest(version)
     engine = OpenVINOEngine(directory / IR_FILE, version=version)
-    graph = ov.Core().read_model(directory / IR_FILE)
+    graph = core().read_model(directory / IR_FILE)
     onnx_path = repository.version_dir(version, onnx_model_name(MODEL_NAME)) / ONNX_FILE
     return Inspection(
         version=version,

@@ -20,7 +20,7 @@ from bertqa.client import QAClient
 from bertqa.errors import DataError
 from bertqa.evaluation import Interval, QuestionScores, SquadDataset, evaluate_each
 from bertqa.qa import QATokenizer, collate
-from bertqa.runtime.openvino import OpenVINOEngine, read_ir_info
+from bertqa.runtime.openvino import OpenVINOEngine, core, read_ir_info
 from bertqa_build.errors import BuildError
 from bertqa_build.graph import is_quantizer, operands, origin, products, short, way_back
 from bertqa_build.work_files import INT8_PYTORCH, WEIGHTS_FILE, version_folder
@@ -106,7 +106,7 @@ def measure_sensitivity(
     """
     path = repository.require_version(version) / IR_FILE
     manifest = repository.manifest(version)
-    graph = ov.Core().read_model(path)
+    graph = core().read_model(path)
     info = read_ir_info(graph)
     weights = {} if work_dir is None else kept_weights(work_dir, manifest)
     layers = [
@@ -198,7 +198,7 @@ def _put_back(port: ov.Input, name: str, weights: Weights) -> bool:
 def _value_of(port: ov.Input) -> NDArray[np.float32]:
     """Return the constant that a port is fed with."""
     result = ops.result(port.get_source_output())
-    compiled = ov.Core().compile_model(ov.Model([result], []), "CPU")
+    compiled = core().compile_model(ov.Model([result], []), "CPU")
     value: NDArray[np.float32] = compiled({})[0]
     return value
 

@@ -12,7 +12,7 @@ from onnx import TensorProto
 from torch import Tensor
 
 from bertqa.runtime.onnxruntime import OPENVINO_PROVIDER, OnnxRuntimeEngine
-from bertqa.runtime.openvino import OpenVINOEngine
+from bertqa.runtime.openvino import OpenVINOEngine, core
 from bertqa.transport import Inputs
 from bertqa_build.errors import BuildError
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
@@ -55,7 +55,7 @@ def folder(modules: dict[str, SpanModel], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_ir_keeps_the_contract(folder: Path, precision: str) -> None:
-    model = ov.Core().read_model(folder / f"{precision}.xml")
+    model = core().read_model(folder / f"{precision}.xml")
     assert [port.get_names() for port in model.inputs] == [{name} for name in INPUTS]
     assert [port.get_names() for port in model.outputs] == [{name} for name in OUTPUTS]
     assert {str(port.get_element_type()) for port in model.inputs} == {"<Type: 'int64_t'>"}
@@ -125,7 +125,7 @@ def test_every_engine_returns_the_logits_of_the_module(
 def test_int8_weights_are_stored_in_int8_in_both_formats(folder: Path) -> None:
     constants = {
         tuple(operation.get_output_shape(0)): operation.get_output_element_type(0)
-        for operation in ov.Core().read_model(folder / "int8.xml").get_ops()
+        for operation in core().read_model(folder / "int8.xml").get_ops()
         if operation.get_type_name() == "Constant"
     }
     assert constants[VOCABULARY_SIZE, 32] == ov.Type.i8

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino as ov
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -16,7 +15,7 @@ from torch import Tensor
 from bertqa.artifact import IR_FILE, ONNX_FILE, ModelInfo
 from bertqa.client import QAClient
 from bertqa.evaluation import read_squad
-from bertqa.runtime.openvino import OpenVINOEngine
+from bertqa.runtime.openvino import OpenVINOEngine, core
 from bertqa.runtime.torch import TorchEngine
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.data import training_windows
@@ -109,7 +108,7 @@ def test_the_onnx_of_deberta_loads_in_the_engine_that_serves_it(tmp_path: Path) 
     (row,) = (row for row in FAMILIES if row.model_type == "deberta-v2")
     module = SpanModel(row.model())
     onnx.save(to_onnx(module), tmp_path / ONNX_FILE)
-    compiled = ov.Core().compile_model(tmp_path / ONNX_FILE, "CPU")
+    compiled = core().compile_model(tmp_path / ONNX_FILE, "CPU")
     inputs = encoded(row, [(question, CONTEXT) for question in QUESTIONS])
     with torch.no_grad():
         expected, _ = module(**inputs)

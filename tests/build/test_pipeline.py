@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
-import openvino as ov
 import pytest
 
 from bertqa._progress import Progress
@@ -18,7 +17,7 @@ from bertqa.client import QAClient
 from bertqa.errors import DataError, QualityGateError
 from bertqa.evaluation import QuestionScores, evaluate, read_squad
 from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
-from bertqa.runtime.openvino import OpenVINOEngine
+from bertqa.runtime.openvino import OpenVINOEngine, core
 from bertqa_build.errors import BuildError, RecipeError
 from bertqa_build.pipeline import build
 from bertqa_build.recipe import Recipe, load_recipe
@@ -70,7 +69,6 @@ def test_the_demo_becomes_two_versions_that_describe_themselves(demo_build: Demo
     repository, result = demo_build.repository, demo_build.result
     assert (result.fp32.version, result.int8.version) == (1, 2)
     assert repository.versions() == repository.versions("bert-qa-onnx") == [1, 2]
-    core = ov.Core()
     for built, precision in ((result.fp32, "FP32"), (result.int8, "INT8")):
         manifest = repository.manifest(built.version)
         assert (manifest.precision, manifest.scores) == (precision, built.scores)
@@ -79,7 +77,7 @@ def test_the_demo_becomes_two_versions_that_describe_themselves(demo_build: Demo
         assert manifest.toolchain["openvino"]
         for name, digest in manifest.files.items():
             assert sha256_of(built.directory / name) == digest
-        model = core.read_model(built.directory / "model.xml")
+        model = core().read_model(built.directory / "model.xml")
         section = model.get_rt_info(["model_info"]).value
         in_ir = ModelInfo.from_rt_info({key: str(value) for key, value in section.items()})
         path = repository.version_dir(built.version, "bert-qa-onnx") / "model.onnx"

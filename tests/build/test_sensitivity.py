@@ -9,6 +9,7 @@ import pytest
 from bertqa._progress import Progress
 from bertqa.artifact import IR_FILE
 from bertqa.evaluation import SquadDataset, read_squad
+from bertqa.runtime.openvino import core
 from bertqa_build.errors import BuildError
 from bertqa_build.figures import sensitivity as draw
 from bertqa_build.graph import is_quantizer, operands, origin, products, short
@@ -26,7 +27,7 @@ def questions() -> SquadDataset:
 
 
 def graph_of(demo_build: DemoBuild) -> ov.Model:
-    return ov.Core().read_model(demo_build.repository.version_dir(2) / IR_FILE)
+    return core().read_model(demo_build.repository.version_dir(2) / IR_FILE)
 
 
 def quantised(graph: ov.Model) -> dict[str, int]:

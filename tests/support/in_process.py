@@ -11,6 +11,7 @@ import openvino as ov
 
 from bertqa.artifact import ModelInfo
 from bertqa.errors import VersionNotFoundError
+from bertqa.runtime.openvino import core
 from bertqa.transport import InferResult, Inputs, ModelMetadata
 from tests.support.models import model_info, rt_info, toy_qa_model
 
@@ -19,7 +20,7 @@ _creating = threading.Lock()
 
 @functools.cache
 def _compiled(version: int) -> ov.CompiledModel:
-    return ov.Core().compile_model(toy_qa_model(seed=version), "CPU")
+    return core().compile_model(toy_qa_model(seed=version), "CPU")
 
 
 class InProcessTransport:

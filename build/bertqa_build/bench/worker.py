@@ -23,7 +23,7 @@ from bertqa.artifact import ModelInfo, synthetic_inputs
 from bertqa.evaluation import time_call
 from bertqa.runtime import Engine
 from bertqa.runtime.onnxruntime import CPU_PROVIDER, OPENVINO_PROVIDER, OnnxRuntimeEngine
-from bertqa.runtime.openvino import OpenVINOEngine, executed_operations
+from bertqa.runtime.openvino import OpenVINOEngine, core, executed_operations
 from bertqa.runtime.torch import TorchEngine
 from bertqa_build.bench.plan import BenchFiles, EngineName, Precision
 
@@ -116,7 +116,7 @@ def _load_onnx_runtime_openvino(
 ) -> tuple[Engine, Any]:
     properties = _openvino_properties(precision, threads)
     # The provider does not show what it compiled: OpenVINO is asked to compile the same.
-    same = ov.Core().compile_model(files.onnx(precision), "CPU", properties)
+    same = core().compile_model(files.onnx(precision), "CPU", properties)
     execution = _execution(same)
     del same
     engine = OnnxRuntimeEngine(

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from bertqa._reason import read_finite
 from bertqa.artifact import write_whole
 from bertqa.evaluation import take_turns, time_call
+from bertqa.runtime.openvino import core
 from bertqa_build.errors import BuildError
 from bertqa_build.machine import cpu_name
 from bertqa_build.pruning.blocks import (
@@ -237,7 +238,7 @@ class TimedModel:
     """
 
     def __init__(self, model: ov.Model, place: Place) -> None:
-        compiled = ov.Core().compile_model(model, "CPU", properties(place.threads))
+        compiled = core().compile_model(model, "CPU", properties(place.threads))
         self._request = compiled.create_infer_request()
         chance = np.random.default_rng(0)
         shape = (place.batch, place.tokens)

@@ -7,10 +7,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
-import openvino as ov
-
 from bertqa.artifact import synthetic_inputs
 from bertqa.evaluation import take_turns, time_call
+from bertqa.runtime.openvino import core
 from bertqa_build.pruning.blocks import whole_model
 from bertqa_build.pruning.latency import Place, TimedModel, properties
 from bertqa_build.pruning.sizes import Sizes
@@ -32,10 +31,9 @@ def milliseconds_of(irs: Mapping[Key, Path], place: Place, turns: int = _TURNS) 
     Returns:
         The milliseconds of a request, the least of all turns, by name.
     """
-    core = ov.Core()
     calls = {}
     for name, path in irs.items():
-        compiled = core.compile_model(path, "CPU", properties(place.threads))
+        compiled = core().compile_model(path, "CPU", properties(place.threads))
         names = [port.get_any_name() for port in compiled.inputs]
         inputs = synthetic_inputs(place.batch, place.tokens, names=names, ids=_LOW_IDS)
         request = compiled.create_infer_request()

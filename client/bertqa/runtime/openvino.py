@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openvino as ov
 
 from bertqa.artifact import OUTPUTS, ModelInfo
@@ -16,6 +19,35 @@ from bertqa.transport import Inputs, Outputs
 
 MODEL_INFO = "model_info"
 INTEGER = frozenset({"i8", "u8"})
+
+_CORE_LOCK = threading.Lock()
+
+
+def core() -> ov.Core:
+    """Return the one `openvino.Core` of this process, ready to be used by several threads.
+
+    A second one is never made. Each one's CPU plugin gives the thread that first compiles a model a
+    stack for signals, and in the end takes it away and puts back the one before, which may be gone
+    by then. The next signal, such as Ctrl-C, then ends the process with a segmentation fault.
+
+    OpenVINO's Python bindings fill tables at their first use, with Python's lock held; two threads
+    that are both first wait for each other for ever. So the first inference of all is run here,
+    while every other thread that needs the core waits for a lock.
+    """
+    with _CORE_LOCK:
+        return _make_core()
+
+
+@functools.cache
+def _make_core() -> ov.Core:
+    core = ov.Core()
+    nothing = ov.op.Parameter(ov.Type.i64, ov.PartialShape([-1]))
+    compiled = core.compile_model(ov.Model([nothing.output(0)], [nothing]), "CPU")
+    request = compiled.create_infer_request()
+    request.start_async({0: np.zeros(1, dtype=np.int64)}, share_inputs=True)
+    request.wait()
+    request.get_output_tensor(0).data.copy()
+    return core
 
 
 class OpenVINOEngine(Engine):
@@ -41,10 +73,9 @@ class OpenVINOEngine(Engine):
             ModelLoadError: OpenVINO cannot read or compile the model.
             NotAQAModelError: The model has no `model_info`.
         """
-        core = ov.Core()
         try:
-            read = model if isinstance(model, ov.Model) else core.read_model(model)
-            self.compiled = core.compile_model(
+            read = model if isinstance(model, ov.Model) else core().read_model(model)
+            self.compiled = core().compile_model(
                 read, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **(properties or {})}
             )
         except RuntimeError as error:

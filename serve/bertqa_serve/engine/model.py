@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import queue
-import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from grpc import StatusCode
 from numpy.typing import NDArray
 
 from bertqa.errors import ModelLoadError
+from bertqa.runtime.openvino import core
 from bertqa_serve.engine.config import ModelConfig
 from bertqa_serve.engine.request_error import RequestError
 
@@ -43,7 +43,6 @@ DATATYPES = {
 _KSERVE_NAMES = {element: name for name, (element, _) in DATATYPES.items()}
 _OUTPUT_LIMIT = 2**26  # Values: inputs that broadcast could ask for any number.
 _MODEL_FILES = ("*.xml", "*.onnx")
-_CORE_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,29 +210,6 @@ def model_file(directory: Path) -> Path:
         for path in sorted(directory.glob(pattern)):
             return path
     raise ModelLoadError(f"{directory} has no model in it (looked for {', '.join(_MODEL_FILES)}).")
-
-
-def core() -> Any:
-    """Return the one `openvino.Core` of this module, ready to be used by several threads.
-
-    OpenVINO's Python bindings fill tables at their first use, with Python's lock held; two threads
-    that are both first wait for each other for ever. So the first inference of all is run here,
-    while every other thread that needs the core waits for a lock.
-    """
-    with _CORE_LOCK:
-        return _make_core()
-
-
-@functools.cache
-def _make_core() -> Any:
-    core = ov.Core()
-    nothing = ov.op.Parameter(ov.Type.i64, ov.PartialShape([-1]))
-    compiled = core.compile_model(ov.Model([nothing.output(0)], [nothing]), "CPU")
-    request = compiled.create_infer_request()
-    request.start_async({0: np.zeros(1, dtype=np.int64)}, share_inputs=True)
-    request.wait()
-    request.get_output_tensor(0).data.copy()
-    return core
 
 
 def _specs(ports: list[Any]) -> tuple[TensorSpec, ...]:

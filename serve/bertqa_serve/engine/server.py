@@ -18,12 +18,12 @@ import grpc
 import openvino
 import uvicorn
 
+from bertqa.runtime.openvino import core
 from bertqa_serve.engine.config import ServerConfig
 from bertqa_serve.engine.grpc_api import KServeGrpc
 from bertqa_serve.engine.limits import GrpcThreads, Limits
 from bertqa_serve.engine.manager import ModelManager
 from bertqa_serve.engine.metrics import Metrics
-from bertqa_serve.engine.model import core
 from bertqa_serve.engine.rest_api import KServeRest
 from bertqa_serve.engine.service import Service
 from bertqa_serve.errors import PortInUseError, UsageError

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 
 from bertqa._progress import Progress
 from bertqa.artifact import Repository
 from bertqa.errors import QualityGateError
+from bertqa.runtime.openvino import core
 from bertqa_build import export
 from bertqa_build.checkpoint import load_checkpoint
 from bertqa_build.errors import BuildError, CheckpointError
@@ -126,7 +126,7 @@ def test_no_mask_and_no_zero_weight_is_left_in_the_files(built: Path) -> None:
         before, after = (path.stat().st_size for path in paths)
         # Fewer operations are fewer bytes too.
         assert before - after >= 4 * (left[0] - left[1])
-    graph = ov.Core().read_model(repository.version_dir(5) / "model.xml")
+    graph = core().read_model(repository.version_dir(5) / "model.xml")
     for each in graph.get_ops():
         is_weight = each.get_type_name() == "Constant" and each.get_element_type().is_real()
         if is_weight and min([*each.get_output_shape(0)], default=0) > 1:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 
+from bertqa.runtime.openvino import core
 from bertqa_build.errors import BuildError
 from bertqa_build.pruning.blocks import Encoder, attention_stack, feed_forward_stack
 from bertqa_build.pruning.latency import LatencyTable, measure, place_here
@@ -64,7 +64,7 @@ def test_stacks_run_in_their_precision(precision: str, size: int) -> None:
         if kind == "attention" and len(stack.inputs) > 1:
             inputs.append(np.zeros((2, 1, 1, 8), dtype=np.float32))
         hints = {"INFERENCE_PRECISION_HINT": "f32"}
-        output = ov.Core().compile_model(stack, "CPU", hints)(inputs)[0]
+        output = core().compile_model(stack, "CPU", hints)(inputs)[0]
         assert output.shape == (2, 8, 32)
         assert np.isfinite(output).all()
         products = [each for each in stack.get_ops() if each.get_type_name() == "MatMul"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +16,7 @@ from bertqa.artifact import INPUTS, ModelInfo
 from bertqa.errors import BertQAError, DeadlineExceededError, ModelLoadError, NotAQAModelError
 from bertqa.runtime import Engine
 from bertqa.runtime.onnxruntime import CPU_PROVIDER, OnnxRuntimeEngine
-from bertqa.runtime.openvino import OpenVINOEngine, executed_operations
+from bertqa.runtime.openvino import OpenVINOEngine, core, executed_operations
 from bertqa.transport import Inputs, Outputs
 from tests.support.models import model_info, toy_qa_model, write_toy_version
 
@@ -117,8 +119,29 @@ def test_stored_int8_weights_alone_do_not_make_an_int8_product() -> None:
     scaled = ops.multiply(weights, ops.constant(np.full((64, 1), 0.1, dtype=np.float32)))
     product = ops.matmul(values, scaled, transpose_a=False, transpose_b=True)
     product.set_friendly_name("product")
-    compiled = ov.Core().compile_model(
+    compiled = core().compile_model(
         ov.Model([product], [values]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     (executed,) = [each for each in executed_operations(compiled) if "product" in each.names]
     assert (executed.kind, executed.precision) == ("FullyConnected", "f32")
+
+
+SIGNAL_AFTER_ENGINES = """
+import signal, sys
+from pathlib import Path
+from bertqa.runtime.openvino import OpenVINOEngine
+
+signals = []
+signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+first, second = (OpenVINOEngine(Path(sys.argv[1])) for _ in range(2))
+del first, second
+signal.raise_signal(signal.SIGTERM)
+assert signals == [signal.SIGTERM]
+"""
+
+
+def test_signals_arrive_after_engines_are_gone(tmp_path: Path) -> None:
+    model = write_toy_version(tmp_path, 1) / "model.xml"
+    command = [sys.executable, "-c", SIGNAL_AFTER_ENGINES, str(model)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

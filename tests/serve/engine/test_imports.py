@@ -10,10 +10,10 @@ from tests.support.models import write_toy_version
 
 UNCHANGED = """
 import bertqa_serve.engine
-from bertqa_serve.engine import model
+from bertqa.runtime import openvino
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-assert model._make_core.cache_info().currsize == 0, "importing compiled a model"
+assert openvino._make_core.cache_info().currsize == 0, "importing compiled a model"
 registry = CollectorRegistry()
 Counter("questions", "", registry=registry)
 assert "questions_created" in generate_latest(registry).decode(), "importing switched a global"
