@@ -18,6 +18,9 @@ from bertqa.qa import QATokenizer
 from tests.support.models import model_info
 from tests.support.question_files import CONTEXT, Counting, read
 
+MOST = 6
+"""Requests of eight. Four begin at once, and one of them has the first row."""
+
 
 def many(tmp_path: Path) -> Path:
     source = tmp_path / "in.csv"
@@ -33,7 +36,7 @@ def test_a_server_that_goes_away_leaves_rows_and_the_way_to_resume(
     tmp_path: Path, client: QAClient, output: str
 ) -> None:
     source, target = many(tmp_path), tmp_path / output
-    breaking = QAClient(transport=Counting(3), timeout=2)
+    breaking = QAClient(transport=Counting(MOST), timeout=0.5)
     with pytest.raises(ServerUnreachableError) as raised:
         answer_file(breaking, source, target, top_k=2)
     journal = tmp_path / f"{output}.partial"
@@ -55,7 +58,7 @@ def test_a_server_that_goes_away_leaves_rows_and_the_way_to_resume(
 def test_a_context_that_changed_since_is_noticed(tmp_path: Path, client: QAClient) -> None:
     source, target = many(tmp_path), tmp_path / "out.csv"
     with pytest.raises(ServerUnreachableError):
-        answer_file(QAClient(transport=Counting(3), timeout=2), source, target)
+        answer_file(QAClient(transport=Counting(MOST), timeout=0.5), source, target)
     source.write_text(source.read_text().replace("Normandy", "Brittany"))
     with pytest.raises(DataError, match="another input"):
         answer_file(client, source, target)
@@ -64,7 +67,7 @@ def test_a_context_that_changed_since_is_noticed(tmp_path: Path, client: QAClien
 def test_a_server_that_is_never_there_leaves_nothing(tmp_path: Path) -> None:
     source = many(tmp_path)
     with pytest.raises(ServerUnreachableError, match="0 of 60 rows are done: run") as raised:
-        answer_file(QAClient(transport=Counting(0), timeout=2), source, tmp_path / "out.csv")
+        answer_file(QAClient(transport=Counting(0), timeout=0.5), source, tmp_path / "out.csv")
     assert list(tmp_path.iterdir()) == [source]
     assert ".partial" not in str(raised.value)
 
@@ -74,11 +77,11 @@ def test_numbers_that_equal_nothing_do_not_keep_a_run_from_resuming(
 ) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     rows = [
-        {"question": "Who?", "context": CONTEXT * (1 + n % 9), "x": math.nan} for n in range(60)
+        {"question": "Who?", "context": CONTEXT * (1 + n % 9), "x": math.nan} for n in range(120)
     ]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(ServerUnreachableError):
-        answer_file(QAClient(transport=Counting(3), timeout=2), source, target)
+        answer_file(QAClient(transport=Counting(MOST), timeout=0.5), source, target)
     assert answer_file(client, source, target).resumed
 
 
@@ -102,7 +105,7 @@ def test_other_options_of_the_client_are_noticed(tmp_path: Path, change: dict[st
         change = {"tokenizer": QATokenizer.from_json(model_info().tokenizer_json)}
     own = {name: value for name, value in change.items() if name not in ("options", "asked")}
     with pytest.raises(ServerUnreachableError):
-        answer_file(QAClient(transport=Counting(3), timeout=2), source, target)
+        answer_file(QAClient(transport=Counting(MOST), timeout=0.5), source, target)
     journal = tmp_path / "out.csv.partial"
     before = journal.read_bytes()
     another = QAClient(transport=Counting(), **own).with_options(**change.get("options", {}))
