@@ -297,6 +297,7 @@ def test_a_terminal_without_unicode_gets_codes_and_valid_json(
         ("versions --json", ">&-", 0),
         ("versions", ">&- 2>&-", 0),
         ("ask question -", "<&-", 2),
+        ("ask --input in.csv --output -", ">&-", 2),
         ("versions", ">/dev/full", 1),
         ("versions --json", ">/dev/full", 1),
         ("serve --dry-run --engine local", ">/dev/full", 1),
@@ -306,6 +307,7 @@ def test_streams_that_are_closed_or_full_cause_no_traceback(
     tmp_path: Path, arguments: str, redirection: str, status: int
 ) -> None:
     write_published_version(tmp_path / "model_repository", 1)
+    (tmp_path / "in.csv").write_text("question,context\nWho?,Anna\n")
 
     ended = subprocess.run(
         ["sh", "-c", f"{shlex.join(PROGRAM)} {arguments} {redirection}"],

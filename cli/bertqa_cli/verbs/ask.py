@@ -32,7 +32,11 @@ _SPANS = "How answers are chosen"
 def _output(path: Path | None) -> Path | None:
     """Return the file for the answers, checked, unless it is standard output."""
     path = None if path is None else standard(path, "stdout", 1)
-    return path if path is not None and str(path) == STANDARD_STREAM else output_file(path)
+    if path is None or str(path) != STANDARD_STREAM:
+        return output_file(path)
+    if sys.__stdout__ is None:  # What `main` opened in its place keeps nothing.
+        raise typer.BadParameter("standard output is closed: name a file.")
+    return path
 
 
 @grouped_options

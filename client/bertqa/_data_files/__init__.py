@@ -2,7 +2,7 @@
 
 from bertqa._data_files._address import DataAddress
 from bertqa._data_files._datasets import splits_of
-from bertqa._data_files._files import STANDARD_STREAM, import_pyarrow, standard
+from bertqa._data_files._files import STANDARD_STREAM, binary, import_pyarrow, standard
 from bertqa._data_files._opening import Format, Kind, format_of, is_stream, opened
 from bertqa._data_files._parquet import ParquetSource
 from bertqa._data_files._records import Record, Source, alike, find, folded
@@ -22,6 +22,7 @@ __all__ = [
     "alike",
     "as_plain",
     "as_text",
+    "binary",
     "find",
     "flattened",
     "folded",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bertqa import _hub
 from bertqa._data_files._files import STANDARD_STREAM
+from bertqa._reason import reason_of
 from bertqa.errors import DataError
 
 _FILES = re.compile(r"\.(?:csv|tsv|json|jsonl|ndjson|parquet|gz|txt|arrow|xlsx)", re.IGNORECASE)
@@ -41,7 +42,7 @@ class DataAddress:
     @property
     def is_dataset(self) -> bool:
         """Whether it is a data set of the hub or a directory, and not one file or stream."""
-        return not self.is_local or self.path.is_dir()
+        return not self.is_local or _is_directory(self.path)
 
     @property
     def description(self) -> str:
@@ -86,10 +87,10 @@ class DataAddress:
             The address.
 
         Raises:
-            DataError: There is no such file, and the hub has no names of this form; or a directory
-                is empty, or has a checkpoint.
+            DataError: There is no such file, and the hub has no names of this form; a path may not
+                be read; or a directory is empty, or has a checkpoint.
         """
-        whole = directory / Path(text).expanduser()
+        whole = directory / _expanded(text)
         if text == STANDARD_STREAM:
             return cls(text)
         if _exists(whole):
@@ -97,7 +98,7 @@ class DataAddress:
         head, _, tail = text.partition(":")
         parts = tail.rpartition("/")
         config, split = parts[0] or None, parts[2] or None
-        inner = directory / Path(head).expanduser()
+        inner = directory / _expanded(head)
         if tail and _exists(inner):
             if not inner.is_dir():
                 raise DataError(f"{inner} is a file, and has no split {tail!r}: leave it out.")
@@ -112,18 +113,43 @@ class DataAddress:
         return cls(name, revision or None, config, split, is_local=False)
 
 
-def _exists(path: Path) -> bool:
-    """Return whether anything exists at a path, also a broken symbolic link."""
+def _expanded(text: str) -> Path:
+    """Return a path with the home of its user; `~` and a name that no user has stay as they are."""
     try:
-        return path.is_symlink() or path.exists()
-    except (OSError, ValueError):  # It is too long, or holds a NUL.
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def _exists(path: Path) -> bool:
+    """Return whether anything exists at a path, also a broken symbolic link. Raises DataError."""
+    try:
+        path.lstat()
+    except PermissionError as error:
+        raise _unreadable(path, error) from error
+    except (OSError, ValueError):  # It is not there, is too long, or holds a NUL.
+        return False
+    return True
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # What opens it as a file says why that fails.
         return False
 
 
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path} cannot be read: {reason_of(error)}.")
+
+
 def _with_data(path: Path) -> Path:
-    if not path.is_dir():
+    if not _is_directory(path):
         return path
-    names = {each.name for each in path.iterdir()}
+    try:
+        names = {each.name for each in path.iterdir()}
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if not names:
         raise DataError(f"{path} is an empty directory, without data.")
     if "config.json" in names and names & _OF_CHECKPOINTS:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bertqa._data_files._records import Source
+from bertqa._reason import reason_of
 from bertqa.errors import DataError
 
 _ZIP = ".zip"
@@ -24,12 +25,16 @@ def check_directory(directory: Path, format_of: Callable[[Path], object]) -> Non
         format_of: Returns what the files of one format have in common, None for no data.
 
     Raises:
-        DataError: It has data files of several formats.
+        DataError: It has data files of several formats, or cannot be read.
     """
-    if _names_its_files(directory):
-        return
+    try:
+        files = [] if _names_its_files(directory) else _files(directory)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or directory} cannot be read: {reason_of(error)}."
+        ) from error
     by_format: dict[object, Path] = {}
-    for path in _files(directory):
+    for path in files:
         found = _ZIP if path.suffix.lower() == _ZIP else format_of(path)
         if found is not None:
             by_format.setdefault(found, path.relative_to(directory))

@@ -7,7 +7,7 @@ import gzip
 import io
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bertqa.errors import DataError
 
@@ -70,6 +70,24 @@ def standard(path: Path, name: str, descriptor: int) -> Path:
     """
     names = [each.format(name, descriptor) for each in _STANDARD]
     return Path(STANDARD_STREAM) if str(path) in names else path
+
+
+def binary(stream: object, name: str) -> IO[bytes]:
+    """Return the bytes under a standard stream.
+
+    Args:
+        stream: `sys.stdin` or `sys.stdout`, or what took its place; None where it is closed.
+        name: What to call it in messages.
+
+    Raises:
+        DataError: There are none, as in a notebook.
+    """
+    below = getattr(stream, "buffer", None)
+    if below is None:
+        state = "is closed" if stream is None else f"is a {type(stream).__name__}, without bytes"
+        raise DataError(f"{name} {state}: name a file.")
+    found: IO[bytes] = below
+    return found
 
 
 def encoding_of(beginning: bytes) -> str:

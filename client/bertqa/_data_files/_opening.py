@@ -23,6 +23,7 @@ from bertqa._data_files._files import (
     GZIP_MAGIC,
     PARQUET_MAGIC,
     STANDARD_STREAM,
+    binary,
     encoding_of,
     unpacked,
 )
@@ -201,7 +202,7 @@ def _stream(path: Path, name: str) -> Iterator[IO[bytes]]:
     with ExitStack() as opened_here:
         try:
             if str(path) == STANDARD_STREAM:
-                stream: IO[bytes] = sys.stdin.buffer
+                stream = binary(sys.stdin, name)
                 check_finite(stream)
             else:
                 stream = opened_here.enter_context(open_finite(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ class ParquetSource:
             raise self._unreadable(error, f" after row {number}") from error
 
     def _unreadable(self, error: Exception, place: str = "") -> DataError:
+        if isinstance(error, OSError) and error.errno:  # Arrow's own faults have no number.
+            return DataError(f"{self.name} cannot be read: {os.strerror(error.errno)}.")
         return DataError(
             f"{self.name} cannot be read as Parquet{place}: it is damaged, cut short or of "
             "another kind.",

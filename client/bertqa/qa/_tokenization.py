@@ -243,6 +243,8 @@ def _template_of(tokenizer: Tokenizer) -> Template:
 def _exists(source: str) -> bool:
     try:
         return Path(source).exists() and bool(source)
+    except PermissionError:  # What reads it says so.
+        return True
     except OSError:  # The name is too long, say.
         return False
 

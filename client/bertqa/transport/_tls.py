@@ -13,7 +13,7 @@ from bertqa._checks import shown
 from bertqa._reason import check_rereadable, reason_of
 from bertqa.errors import InvalidOptionError
 from bertqa.transport._address import valid_host
-from bertqa.transport._trust import system_certificates, system_context
+from bertqa.transport._trust import default_context, system_certificates, system_context
 
 _FILES = ("ca", "certificate", "key")
 _PEM = "Pass a file in PEM format."
@@ -86,7 +86,7 @@ class TLS:
         if ca is not None and _CERTIFICATE not in ca:
             raise self._unusable("ca", "it holds no certificate")
         try:
-            context = system_context() if ca is None else ssl.create_default_context(cafile=self.ca)
+            context = system_context() if ca is None else default_context(str(self.ca))
         except ssl.SSLError as error:
             raise self._unusable("ca", reason_of(error)) from error
         if certificate is None or key is None:

@@ -13,6 +13,29 @@ from bertqa.errors import InvalidOptionError
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 # The names by which OpenSSL looks for certificates in a directory.
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+_KEY_LOG = "SSLKEYLOGFILE"
+
+
+def default_context(ca: str | None = None) -> ssl.SSLContext:
+    """Return a TLS context as Python makes it, which writes its keys where `SSLKEYLOGFILE` says.
+
+    Args:
+        ca: A file with the certificates to trust, None for what OpenSSL finds by itself.
+
+    Raises:
+        InvalidOptionError: The file of that variable cannot be written.
+        ssl.SSLError: `ca` holds no certificate that can be used.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:
+        raise
+    except OSError as error:
+        name = os.environ.get(_KEY_LOG, "")
+        raise InvalidOptionError(
+            f"{name}, of the environment variable {_KEY_LOG}, cannot be written: "
+            f"{reason_of(error)}. Correct the variable, or unset it."
+        ) from error
 
 
 def system_context() -> ssl.SSLContext:
@@ -25,7 +48,7 @@ def system_context() -> ssl.SSLContext:
             certificate at all.
     """
     paths = ssl.get_default_verify_paths()
-    context = ssl.create_default_context()
+    context = default_context()
     file = os.environ.get(paths.openssl_cafile_env)
     if file:
         try:

@@ -91,3 +91,11 @@ def test_certificates_of_the_environment_that_cannot_be_used_are_named(
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "empty"))
     with pytest.raises(InvalidOptionError, match="has no certificates to trust"):
         open_client(url, tokenizer=TOKENIZER)
+
+
+def test_a_log_of_keys_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "absent" / "keys"))
+    with pytest.raises(InvalidOptionError, match="variable SSLKEYLOGFILE, cannot be written: No"):
+        TLS().ssl_context()

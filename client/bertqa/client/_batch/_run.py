@@ -20,6 +20,7 @@ from bertqa._data_files import (
     Format,
     Kind,
     Source,
+    binary,
     is_stream,
     opened,
     standard,
@@ -379,9 +380,10 @@ def _stream(target: Path) -> Iterator[IO[bytes]]:
     name = _name_of(target, "Standard output")
     try:
         if str(target) == STANDARD_STREAM:
+            below = binary(sys.stdout, name)
             sys.stdout.flush()
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+            yield below
+            below.flush()
         else:
             with target.open("wb") as file:
                 yield file
