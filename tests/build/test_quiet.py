@@ -80,6 +80,6 @@ assert (sender.queue_size, forks) == (0, []), (sender.queue_size, forks)
 """
 
 
-def test_how_libraries_are_used_is_reported_to_nobody() -> None:
+def test_no_usage_statistics_are_sent() -> None:
     done = subprocess.run([sys.executable, "-c", CONVERT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -4,14 +4,15 @@ import io
 import os
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from bertqa import QAClient
 from bertqa._reason import check_finite, read_finite, reason_of
 from bertqa.client import answer_file
 from bertqa.errors import BertQAError
 from bertqa.evaluation import follow_log, read_squad, report_on_log
+from tests.support.in_process import InProcessTransport
 
 
 def test_the_reason_does_not_repeat_the_path(tmp_path: Path) -> None:
@@ -25,8 +26,8 @@ def test_the_reason_does_not_repeat_the_path(tmp_path: Path) -> None:
 
 def test_a_message_names_its_file_once(tmp_path: Path) -> None:
     path = tmp_path / "absent.jsonl"
-    no_client: Any = None
-    for read in (report_on_log, lambda path: answer_file(no_client, path, tmp_path / "out.csv")):
+    client = QAClient(transport=InProcessTransport())
+    for read in (report_on_log, lambda path: answer_file(client, path, tmp_path / "out.csv")):
         with pytest.raises(BertQAError) as raised:
             read(path)
         assert str(raised.value) == f"{path} cannot be read: No such file or directory."
@@ -34,14 +35,14 @@ def test_a_message_names_its_file_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/full", "/dev/urandom"])
 def test_a_device_is_refused_and_not_read_without_end(tmp_path: Path, device: str) -> None:
-    no_client: Any = None
+    client = QAClient(transport=InProcessTransport())
     link = tmp_path / "link.jsonl"
     link.symlink_to(device)
     for read in (
         report_on_log,
         lambda path: next(follow_log(path, 1)),
         read_squad,
-        lambda path: answer_file(no_client, path, tmp_path / "out.csv"),
+        lambda path: answer_file(client, path, tmp_path / "out.csv"),
     ):
         for path in (Path(device), link):
             with pytest.raises(BertQAError) as raised:

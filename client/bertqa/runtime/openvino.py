@@ -26,9 +26,9 @@ _CORE_LOCK = threading.Lock()
 def core() -> ov.Core:
     """Return the one `openvino.Core` of this process, ready to be used by several threads.
 
-    A second one is never made. Each one's CPU plugin gives the thread that first compiles a model a
-    stack for signals, and in the end takes it away and puts back the one before, which may be gone
-    by then. The next signal, such as Ctrl-C, then ends the process with a segmentation fault.
+    A second one is never made. The CPU plugin of each sets a stack for signals in the thread that
+    first compiles a model, and at its end restores the one before, which may be freed by then. The
+    next signal, such as Ctrl-C, then ends the process with a segmentation fault.
 
     OpenVINO's Python bindings fill tables at their first use, with Python's lock held; two threads
     that are both first wait for each other for ever. So the first inference of all is run here,

@@ -28,13 +28,7 @@ from bertqa._data_files import (
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._reason import reason_of
 from bertqa.client._batch._columns import ANSWER_COLUMNS, ERROR, RANK, Columns, Row
-from bertqa.client._batch._formats import (
-    Writer,
-    check_name,
-    types_of,
-    writing,
-    written_format,
-)
+from bertqa.client._batch._formats import Writer, check_name, types_of, writing, written_format
 from bertqa.client._batch._journal import Done, Journal, alone, journal_line
 from bertqa.client._kinds import check_client
 from bertqa.client._options import AskOptions, check_options
