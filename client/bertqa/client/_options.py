@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict
@@ -82,6 +82,14 @@ _ASK: Mapping[str, Check[Any]] = {
     "timeout": seconds,
 }
 
+# What some of the client's methods take beside `AskOptions`.
+_ELSEWHERE: Mapping[str, str] = {
+    "top_k": "answers(), answers_many() and with_options()",
+    "headers": "with_options()",
+    "return_errors": "answer_many() and answers_many()",
+    "look_ahead": "answer_many() and answers_many()",
+}
+
 check_top_k: Check[int] = default(whole(1), _defaults.TOP_K)
 check_look_ahead: Check[int] = default(whole(1), _defaults.LOOK_AHEAD)
 
@@ -134,9 +142,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     unknown = sorted(options.keys() - _ASK.keys())
     if unknown:
-        raise InvalidOptionError(
-            f"There is no option {', '.join(unknown)}. The options are {', '.join(_ASK)}."
-        )
+        raise InvalidOptionError(_unknown(unknown))
     given = {name: _ASK[name](name, value) for name, value in options.items()}
     pipeline = [name for name in _PIPELINE_OPTIONS if options.get(name) is not None]
     if pipeline and given.get("decoder") is not None:
@@ -144,6 +150,16 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
             f"{', '.join(pipeline)} cannot be passed beside decoder=: pass it to the decoder."
         )
     return given
+
+
+def _unknown(names: Sequence[str]) -> str:
+    """Return what to say of options that a method does not take."""
+    for name in names:
+        if name in _ELSEWHERE:
+            return f"There is no option {name} here: use {_ELSEWHERE[name]}, which take it."
+    elsewhere = ", ".join(f"{name} (of {where})" for name, where in _ELSEWHERE.items())
+    known = f"{', '.join(_ASK)}, and {elsewhere}"
+    return f"There is no option {', '.join(names)}. The options are {known}."
 
 
 def merge_options(own: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -309,7 +309,9 @@ class AdminClient:
         return mapper.from_http(response.status_code, detail, location=location)
 
     def _mapper(self, model: str = "", version: int | None = None) -> ErrorMapper:
-        return ErrorMapper(str(self.address), model, version, self._proxy)
+        return ErrorMapper(
+            str(self.address), model, version, self._proxy, self._security.has_credentials
+        )
 
     @contextlib.contextmanager
     def _reading(self, what: str) -> Iterator[None]:

@@ -87,6 +87,19 @@ def certificate_error(address: str, detail: str) -> CertificateError | None:
     return None
 
 
+def is_explained(address: Address, *, is_first: bool, is_last: bool) -> bool:
+    """Return whether to look for the reason of a failure by a handshake of our own.
+
+    At the first failure it leaves no doubt only where a server speaks TLS at an address without.
+
+    Args:
+        address: The address that was called.
+        is_first: Whether it is the first failure at a server that never answered.
+        is_last: Whether the call is not made again.
+    """
+    return is_last or (is_first and not address.is_secure)
+
+
 async def async_raise_explained(
     error: ServerUnreachableError, address: Address, security: Security, deadline: float
 ) -> None:

@@ -19,11 +19,12 @@ from bertqa.errors import (
     ServerOverloadedError,
     ServerUnreachableError,
     VersionNotFoundError,
+    blaming_address,
 )
 from bertqa.transport._address import TFS_SCHEMES
 from bertqa.transport._certificates import certificate_error
 from bertqa.transport._gateways import gateway_error, gateway_error_in_grpc, words_of
-from bertqa.transport._proxies import Proxy
+from bertqa.transport._proxies import Proxy, proxy_error, proxy_requires_authentication
 
 # OVMS answers with 404 over REST what it calls UNAVAILABLE over gRPC.
 _GRPC_CODES = {
@@ -83,14 +84,6 @@ _ERRORS: dict[str, tuple[type[BertQAError], str]] = {
         ServerOverloadedError,
         "{address} has no room for the request now: try again later, with fewer at once.",
     ),
-    "UNAUTHENTICATED": (
-        AccessDeniedError,
-        "{address} requires authentication: pass token= or headers=.",
-    ),
-    "PERMISSION_DENIED": (
-        AccessDeniedError,
-        "{address} denies access to the model {model!r}: pass another token= or headers=.",
-    ),
     "INVALID_ARGUMENT": (ProtocolError, "{address} refuses the request{reason}."),
     "UNIMPLEMENTED": (ProtocolError, "{address} does not speak {protocol}."),
 }
@@ -105,12 +98,14 @@ class ErrorMapper:
         model: The model that was requested.
         version: The version that was requested; None is the server's default.
         proxy: The proxy of the environment that was called in between, which messages name.
+        has_credentials: Whether a token, or a header `Authorization`, was sent.
     """
 
     address: str
     model: str
     version: int | None
     proxy: Proxy | None = None
+    has_credentials: bool = False
 
     def from_grpc(self, code: str, detail: str) -> BertQAError:
         """Return the error for the status of a gRPC call.
@@ -165,6 +160,11 @@ class ErrorMapper:
                 f"write http://{self.address.rpartition('/')[2]}.",
                 detail=detail,
             )
+        if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+            return self._denied(code, detail)
+        if code == "UNAVAILABLE":
+            of_proxy = None if self.proxy is None else proxy_error(self.address, detail)
+            return of_proxy or self._no_connection(detail)
         error, template = _ERRORS.get(code, (ProtocolError, "{address} failed: {code}."))
         message = template.format(
             address=self.address,
@@ -206,11 +206,7 @@ class ErrorMapper:
         if status == _REQUEST_HEADER_FIELDS_TOO_LARGE or _HEADERS_TOO_LARGE.search(detail):
             return self._headers_too_large(detail)
         if status == _PROXY_AUTHENTICATION:
-            return AccessDeniedError(
-                f"A proxy in front of {self.address} requires authentication: write its user name "
-                "and password into the variable that names it.",
-                detail=detail,
-            )
+            return proxy_requires_authentication(self.address, detail)
         if not _NOT_READY.search(detail):
             waits = retry_after is not None
             of_gateway = gateway_error(
@@ -220,23 +216,52 @@ class ErrorMapper:
                 return of_gateway
         return self._from_grpc(_GRPC_CODES.get(status, f"HTTP status {status}"), detail)
 
-    def unreachable(self, detail: str) -> ServerUnreachableError:
+    def unreachable(self, detail: str) -> BertQAError:
         """Return the error for an address that cannot be connected to."""
-        _, template = _ERRORS["UNAVAILABLE"]
-        error = certificate_error(self.address, detail) or ServerUnreachableError(
-            template.format(address=self.address), detail=detail
+        return self.of_the_way(
+            certificate_error(self.address, detail) or self._no_connection(detail)
         )
-        self.of_the_way(error)
-        return error
+
+    def refused_by_proxy(self, detail: str) -> BertQAError:
+        """Return the error for a proxy that does not lead to the address.
+
+        Args:
+            detail: What the HTTP client says of it, with the status of the proxy's answer.
+        """
+        _, template = _ERRORS["UNAVAILABLE"]
+        return self.of_the_way(
+            proxy_error(self.address, detail)
+            or ServerUnreachableError(template.format(address=self.address), detail=detail)
+        )
+
+    def _no_connection(self, detail: str) -> BertQAError:
+        error, template = _ERRORS["UNAVAILABLE"]
+        return blaming_address(error(template.format(address=self.address), detail=detail))
+
+    def _denied(self, code: str, detail: str) -> AccessDeniedError:
+        """Return the error for a server that wants credentials, or others than it got."""
+        words = words_of(detail)
+        reason = f" ({words})" if words else ""
+        if code == "PERMISSION_DENIED":
+            other = "another token= or headers=" if self.has_credentials else "token= or headers="
+            message = (
+                f"{self.address} denies access to the model {self.model!r}{reason}: pass {other}."
+            )
+        elif self.has_credentials:
+            message = (
+                f"{self.address} refused the token, or the header Authorization, that was "
+                f"sent{reason}: pass another token= or headers=."
+            )
+        else:
+            message = f"{self.address} requires authentication{reason}: pass token= or headers=."
+        return AccessDeniedError(message, detail=detail)
 
     def not_http(self, detail: str) -> BertQAError:
         """Return the error for an address that answers with something else than HTTP."""
-        return self.of_the_way(
-            certificate_error(self.address, detail)
-            or ProtocolError(
-                f"{self.address} does not speak HTTP: is it a gRPC port?", detail=detail
-            )
+        failure = ProtocolError(
+            f"{self.address} does not speak HTTP: is it a gRPC port?", detail=detail
         )
+        return self.of_the_way(certificate_error(self.address, detail) or blaming_address(failure))
 
     def of_the_way(self, error: BertQAError) -> BertQAError:
         """Return an error whose message names the proxy that was called in between.
@@ -255,9 +280,24 @@ class ErrorMapper:
             detail=detail,
         )
 
-    def timed_out(self, detail: str) -> BertQAError:
-        """Return the error for a call whose deadline passed."""
-        return self.from_grpc("DEADLINE_EXCEEDED", detail)
+    def timed_out(self, detail: str, *, connects: bool = False) -> BertQAError:
+        """Return the error for a call whose deadline passed.
+
+        Args:
+            detail: The text of the library.
+            connects: Whether there was not even a connection.
+        """
+        error = self.from_grpc("DEADLINE_EXCEEDED", detail)
+        return blaming_address(error) if connects else error
+
+    def misread(self, error: ProtocolError) -> BertQAError:
+        """Return the error for a good response that is not of the protocol.
+
+        Args:
+            error: The error of the codec, which does not know the address.
+        """
+        failure = ProtocolError(f"{self.address}: {error}", detail=error.detail)
+        return self.of_the_way(blaming_address(failure))
 
     @property
     def _protocol(self) -> str:
@@ -298,11 +338,13 @@ class ErrorMapper:
         if "version" not in detail:
             _, _, path = self.address.partition("://")[2].partition("/")
             hint = f" Leave out /{path}, unless a gateway in front of the server needs it."
-            return ProtocolError(
-                f"{self.address} does not know the requested path of {model}: does OpenVINO Model "
-                f"Server, or another server that speaks KServe v2, answer there?"
-                f"{hint if path else ''}",
-                detail=detail,
+            return blaming_address(
+                ProtocolError(
+                    f"{self.address} does not know the requested path of {model}: does OpenVINO "
+                    "Model Server, or another server that speaks KServe v2, answer there?"
+                    f"{hint if path else ''}",
+                    detail=detail,
+                )
             )
         if self.version is None:
             return ModelNotReadyError(

@@ -20,6 +20,7 @@ from bertqa.errors import (
     DeadlineExceededError,
     ProtocolError,
     ServerUnreachableError,
+    blames_address,
 )
 from bertqa.transport._address import Address
 from bertqa.transport._cancellation import CANCELLATION
@@ -73,7 +74,13 @@ class GrpcConnection:
         except BertQAError:  # of the token; InvalidOptionError is a ValueError
             raise
         except grpc.RpcError as error:
-            mapper = ErrorMapper(str(self._address), self._model, version, self._proxy)
+            mapper = ErrorMapper(
+                str(self._address),
+                self._model,
+                version,
+                self._proxy,
+                self._security.has_credentials,
+            )
             code, detail = error.code().name, error.details() or ""
             if code == "DEADLINE_EXCEEDED" and "connect" in detail.lower():
                 raise mapper.unreachable(detail) from error
@@ -106,6 +113,8 @@ class GrpcConnection:
         try:
             yield
         except (ServerUnreachableError, DeadlineExceededError, ProtocolError) as error:
+            if not (blames_address(error) or isinstance(error, CertificateError)):
+                raise
             hint = self._hint_at_rest(rest, is_certificate=isinstance(error, CertificateError))
             raise type(error)(
                 f"{error} (The model behind {self._address} says over REST which tokenizer it "

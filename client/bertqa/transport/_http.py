@@ -74,8 +74,11 @@ def mapped_errors(address: Address, mapper: ErrorMapper) -> Iterator[None]:
     try:
         yield
     except (httpx.TimeoutException, TimeoutError) as error:
-        raise mapper.timed_out(str(error)) from error
-    except (httpx.NetworkError, httpx.ProxyError) as error:
+        connects = isinstance(error, httpx.ConnectTimeout)
+        raise mapper.timed_out(str(error), connects=connects) from error
+    except httpx.ProxyError as error:
+        raise mapper.refused_by_proxy(str(error)) from error
+    except httpx.NetworkError as error:
         raise mapper.unreachable(str(error) or type(error).__name__) from error
     except httpx.RemoteProtocolError as error:
         if "disconnected" in str(error) or "peer closed" in str(error):

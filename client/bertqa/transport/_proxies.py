@@ -6,13 +6,14 @@ import contextlib
 import importlib.util
 import ipaddress
 import os
+import re
 import urllib.request
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from bertqa.errors import InvalidOptionError
+from bertqa.errors import AccessDeniedError, InvalidOptionError
 from bertqa.transport._address import REST_SCHEMES, Address, valid_host
 
 _REST_PROXIES = {"http": ("http", "all"), "https": ("https", "all")}
@@ -20,6 +21,11 @@ _REST_PROXIES = {"http": ("http", "all"), "https": ("https", "all")}
 _GRPC_PROXIES = ("grpc", "https", "http")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _SOCKS = ("socks5", "socks5h")
+# What httpx and gRPC say of a proxy that does not lead to a server.
+_STATUS = re.compile(r"(?i)(?:^|proxy returned response code )([0-9]{3})\b")
+_UNKNOWN_TO_SOCKS = re.compile(r"Invalid username/password|from proxy server, but got")
+_AUTHENTICATION = 407
+_NOT_ALLOWED = (401, 403, 405)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,40 @@ def find_proxy(address: Address) -> Proxy | None:
         return None
     _check(proxy)
     return proxy
+
+
+def proxy_error(address: str, detail: str) -> AccessDeniedError | None:
+    """Return the error for a proxy that refuses to lead to a server, None where it only failed to.
+
+    Args:
+        address: The address that was called.
+        detail: What the library says of it, with the status of the proxy's answer.
+    """
+    found = _STATUS.search(detail)
+    status = int(found[1]) if found else None
+    if status == _AUTHENTICATION or _UNKNOWN_TO_SOCKS.search(detail):
+        return proxy_requires_authentication(address, detail)
+    if status not in _NOT_ALLOWED:
+        return None
+    return AccessDeniedError(
+        f"A proxy in front of {address} refuses to lead there (status {status}): have that "
+        "allowed, or list the server in NO_PROXY.",
+        detail=detail,
+    )
+
+
+def proxy_requires_authentication(address: str, detail: str) -> AccessDeniedError:
+    """Return the error for a proxy that does not know the caller.
+
+    Args:
+        address: The address that was called.
+        detail: What the proxy, or the library, says of it.
+    """
+    return AccessDeniedError(
+        f"A proxy in front of {address} requires authentication: write its user name and password "
+        "into its address (http://user:password@proxy:port).",
+        detail=detail,
+    )
 
 
 def is_excepted(address: Address) -> bool:

@@ -70,7 +70,13 @@ class RestConnection:
         return self._address
 
     def _mapper(self, version: int | None) -> ErrorMapper:
-        return ErrorMapper(str(self._address), self._model, version, self._proxy)
+        return ErrorMapper(
+            str(self._address),
+            self._model,
+            version,
+            self._proxy,
+            self._security.has_credentials,
+        )
 
     def _url(self, path: str) -> str:
         return f"{self._address}{path}"
@@ -95,6 +101,14 @@ class RestConnection:
             retry_after, location = map(response.headers.get, ("Retry-After", "Location"))
             raise mapper.from_http(response.status_code, detail, retry_after, location)
         self._met = True
+
+    @contextlib.contextmanager
+    def _reading(self, version: int | None) -> Iterator[None]:
+        """Raise what a strange response means as an error that names the address."""
+        try:
+            yield
+        except ProtocolError as error:
+            raise self._mapper(version).misread(error) from error
 
     def _is_left(self, response: httpx.Response) -> bool:
         """Return whether to leave a response, which has come whole, before it is closed.

@@ -90,6 +90,12 @@ class Security:
         """The name that the server's certificate is for, where that is not the address's."""
         return None if self.tls is None else self.tls.server_name
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether calls of this context send a token, or a header `Authorization`."""
+        headers = {**self.headers, **CALL_HEADERS.get()}
+        return self.token is not None or _AUTHORIZATION in headers
+
     async def async_headers(self, timeout: float) -> dict[str, str]:
         """Return the headers of one call, with the token of now and those of this call alone.
 

@@ -259,6 +259,29 @@ def test_each_option_of_a_copy_is_taken_or_refused(
     assert any(isinstance(each, InvalidOptionError) for each in outcomes)
 
 
+@pytest.mark.parametrize(
+    ("method", "option", "words"),
+    [
+        ("answer", "top_k", r"no option top_k here: use answers\(\)"),
+        ("answer_many", "top_k", r"no option top_k here: use answers\(\), answers_many\(\)"),
+        ("answers", "headers", r"no option headers here: use with_options\(\)"),
+        ("answer", "look_ahead", r"here: use answer_many\(\) and answers_many\(\)"),
+        ("with_options", "topk", r"timeout, and top_k \(of .*, headers \(of with_options\(\)\)"),
+    ],
+)
+def test_an_option_of_another_method_leads_there(
+    method: str, option: str, words: str, open_client: Twins, transport: InProcessTransport
+) -> None:
+    client = open_client(transport=transport)
+    given: dict[str, Any] = {
+        "answer_many": {"pairs": [(QUESTION, CONTEXT)]},
+        "with_options": {},
+    }.get(method, {"question": QUESTION, "context": CONTEXT})
+    with pytest.raises(InvalidOptionError, match=words):
+        list(getattr(client, method)(**given, **{option: 3}))
+    assert transport.requests == []
+
+
 def test_a_client_whose_answers_are_awaited_is_refused_where_nothing_awaits_them(
     tmp_path: Path, transport: InProcessTransport
 ) -> None:

@@ -24,6 +24,7 @@ def test_a_decoder_takes_the_place_of_the_pipelines() -> None:
     ("options", "text"),
     [
         ({"max_anwser_len": 3}, "no option max_anwser_len"),
+        ({"topk": 3}, r"no option topk\. .*timeout, and top_k \(of answers.*headers \(of with"),
         ({"decoder": SquadDecoder(), "max_answer_len": 3}, "beside decoder="),
         ({"max_answer_len": 0}, "max_answer_len is 0"),
         ({"timeout": 0}, "timeout is 0"),

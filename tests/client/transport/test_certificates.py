@@ -135,6 +135,27 @@ def test_a_server_with_tls_alone_is_found_out(
     assert f"speaks TLS alone: write {scheme}s{slashes}localhost:{port}." in str(error)
 
 
+@pytest.mark.parametrize("scheme", ["grpc", "http", "dns"])
+def test_a_server_with_tls_alone_is_found_out_at_the_first_call(
+    open_client: Twins, authority: Authority, scheme: str
+) -> None:
+    asked = 0
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await pipe_to(port)(reader, writer)
+
+    with (
+        tcp_server(read_only, authority.context(alpn=ALPN["https"])) as port,
+        tcp_server(count) as counted,
+    ):
+        slashes = ":///" if scheme == "dns" else "://"
+        error = fails(open_client, f"{scheme}{slashes}127.0.0.1:{counted}")
+    assert isinstance(error, CertificateError)
+    assert asked == 2  # The call, and the handshake that shows the reason.
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_a_rest_address_with_tls_alone_leads_to_the_grpc_address_with_tls(
     open_client: Twins, authority: Authority, named: bool

@@ -204,6 +204,19 @@ def test_the_answer_of_a_gateway_is_known_over_grpc_too(
     assert re.search("A gateway at grpc://models:9000 answered|redirects", str(error))
 
 
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("detail", ["token expired", ""])
+@pytest.mark.parametrize("sent", [False, True])
+def test_credentials_that_were_sent_are_not_asked_for(status: int, detail: str, sent: bool) -> None:
+    mapper = ErrorMapper("http://models:8000", "bert-qa", None, has_credentials=sent)
+    code = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}[status]
+    for error in (mapper.from_http(status, detail), mapper.from_grpc(code, detail)):
+        assert type(error) is errors.AccessDeniedError
+        assert ("pass another token=" in str(error)) == sent
+        assert ("requires authentication" in str(error)) == (status == 401 and not sent)
+        assert ("(token expired)" in str(error)) == bool(detail)
+
+
 def test_a_gateway_that_asks_to_wait_is_waited_for() -> None:
     error = ErrorMapper("http://models:8000", "bert-qa", None).from_http(503, PAGE, "7")
     assert isinstance(error, errors.ServerOverloadedError)

@@ -15,6 +15,7 @@ from bertqa.errors import AccessDeniedError, InvalidOptionError, ServerUnreachab
 from bertqa.transport import AdminClient, Security, served_versions
 from bertqa.transport._address import Address, is_loopback
 from bertqa.transport._http import proxy_of
+from bertqa.transport._proxies import proxy_error
 from tests.support.certificates import Authority
 from tests.support.engines import Served
 from tests.support.gates import pipe_to, tcp_server
@@ -180,6 +181,40 @@ def test_a_proxy_that_refuses_is_named(
             client.answer(QUESTION, CONTEXT)
     assert f"the proxy http://127.0.0.1:{port} of the environment variable" in str(caught.value)
     assert re.search(words, f"{caught.value} {caught.value.detail}")
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "grpcs", "http", "https"])
+@pytest.mark.parametrize("status", [407, 403])
+def test_a_proxy_that_refuses_to_lead_to_a_server_is_asked_once(
+    open_client: Twins, scheme: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with http_proxy(None, status) as (port, asked):
+        for variable in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(variable, f"http://127.0.0.1:{port}")
+        client = open_client(f"{scheme}://models.invalid:1", tokenizer=TOKENIZER, timeout=60.0)
+        with pytest.raises(AccessDeniedError) as caught:
+            client.answer(QUESTION, CONTEXT)
+        assert len(asked) == 1
+    words = "A proxy in front of .* requires authentication: write its user name"
+    if status == 403:
+        words = "denies access" if scheme == "http" else "refuses to lead there .status 403"
+    assert re.search(words, str(caught.value))
+    assert "the proxy http://127.0.0.1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        ("407 Proxy Authentication Required", "requires authentication"),
+        ("HTTP proxy returned response code 407", "requires authentication"),
+        ("Invalid username/password", "requires authentication"),
+        ("403 Forbidden", "refuses to lead there"),
+    ],
+)
+def test_what_libraries_say_of_a_proxy_that_refuses_is_understood(detail: str, words: str) -> None:
+    assert words in str(proxy_error("https://models:1", detail))
+    for passing in ("502 Bad Gateway", "response code 503", "Proxy Server could not connect: 4."):
+        assert proxy_error("https://models:1", passing) is None
 
 
 @pytest.mark.parametrize(

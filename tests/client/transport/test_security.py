@@ -7,12 +7,14 @@ import contextlib
 import threading
 from typing import Any
 
+import grpc
 import pytest
 
 from bertqa import TLS, BertQAError, QATokenizer
 from bertqa.errors import AccessDeniedError, DeadlineExceededError, InvalidOptionError
 from bertqa.transport import AdminClient, Security, served_versions
 from bertqa.transport._address import Address
+from tests.support.gates import GrpcGate, tcp_server
 from tests.support.models import tokenizer_json
 from tests.support.questions import CONTEXT, QUESTION
 from tests.support.twins import Twins
@@ -171,6 +173,82 @@ def test_a_token_that_does_not_come_in_time_is_named_over_both_protocols(
         ):
             admin.models()
     never.set()
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+@pytest.mark.parametrize("how", ["token", "header", "copy", "none"])
+def test_credentials_that_are_refused_are_said_to_be_that(
+    open_client: Twins, scheme: str, how: str
+) -> None:
+    said = b'{"error": "an obstacle"}'
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 401 -\r\ncontent-length: %d\r\n\r\n%s" % (len(said), said))
+        await writer.drain()
+
+    basic = {"Authorization": "Basic abc"}
+    options: dict[str, Any] = {"token": {"token": "s3cret"}, "header": {"headers": basic}}
+    with tcp_server(refuse) as rest_port, GrpcGate(rest_port) as gate:
+        gate.obstacles = [grpc.StatusCode.UNAUTHENTICATED]
+        port = gate.port if scheme == "grpc" else rest_port
+        client = open_client(
+            f"{scheme}://localhost:{port}", tokenizer=TOKENIZER, **options.get(how, {})
+        )
+        if how == "copy":
+            client = client.with_options(headers=basic)
+        with pytest.raises(AccessDeniedError) as caught:
+            client.answer(QUESTION, CONTEXT)
+    words = "requires authentication" if how == "none" else "refused the token, or the header"
+    assert words in str(caught.value)
+    assert "(an obstacle): pass " in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+NOTE = "says over REST which tokenizer"
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_noted"),
+    [
+        (b"302 -\r\nlocation: https://login.example\r\ncontent-length: 0\r\n\r\n", False),
+        (b"500 -\r\ncontent-length: 4\r\n\r\nboom", False),
+        (b"504 -\r\ncontent-length: 0\r\n\r\n", False),
+        (b"404 -\r\ncontent-length: 4\r\n\r\nnone", True),
+        (b"200 -\r\ncontent-length: 18\r\n\r\n<html>Login</html>", True),
+    ],
+)
+def test_the_rest_address_of_a_grpc_client_is_doubted_where_it_may_be_wrong(
+    open_client: Twins, answer: bytes, is_noted: bool
+) -> None:
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 " + answer)
+        await writer.drain()
+
+    with tcp_server(reply) as port:
+        rest = f"http://localhost:{port}"
+        for url, noted in ((f"grpc://localhost:{port + 1000}", is_noted), (rest, False)):
+            with pytest.raises(BertQAError) as caught:
+                open_client(url).answer(QUESTION, CONTEXT)
+            assert (NOTE in str(caught.value)) == noted
+            assert rest in str(caught.value)
+
+
+def test_a_late_token_casts_no_doubt_on_an_address(open_client: Twins) -> None:
+    never = threading.Event()
+
+    def late() -> str:
+        never.wait(0.2 if open_client.kind == "async" else 60)
+        return "s3cret"
+
+    client = open_client("grpc://localhost:1001", token=late, timeout=0.1)
+    with pytest.raises(DeadlineExceededError) as caught:
+        client.answer(QUESTION, CONTEXT)
+    never.set()
+    assert NOTE not in str(caught.value)
+    with pytest.raises(BertQAError, match=NOTE):
+        open_client("grpc://localhost:1001", timeout=60.0).answer(QUESTION, CONTEXT)
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])

@@ -61,7 +61,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         Raises:
             BertQAError: The question, an option, or the server is at fault; see `bertqa.errors`.
         """
-        answers = await self.answers(question, context, 1, **options)
+        answers = await self._answers(question, context, 1, self._settings_of(options))
         return answers[0]
 
     async def answers(
@@ -88,6 +88,11 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         """
         settings = self._settings_of(options)
         most = self._top_k if top_k is None else check_top_k("top_k", top_k)
+        return await self._answers(question, context, most, settings)
+
+    async def _answers(
+        self, question: str, context: str, most: int, settings: Settings
+    ) -> list[Answer]:
         begin = time.monotonic()
         deadline = begin + settings.timeout
         with self._scope("bertqa.answer") as scope, scope.step():

@@ -63,7 +63,7 @@ class QAClient(BaseClient[Transport]):
         Raises:
             BertQAError: The question, an option, or the server is at fault; see `bertqa.errors`.
         """
-        answers = self.answers(question, context, 1, **options)
+        answers = self._answers(question, context, 1, self._settings_of(options))
         return answers[0]
 
     def answers(
@@ -90,6 +90,9 @@ class QAClient(BaseClient[Transport]):
         """
         settings = self._settings_of(options)
         most = self._top_k if top_k is None else check_top_k("top_k", top_k)
+        return self._answers(question, context, most, settings)
+
+    def _answers(self, question: str, context: str, most: int, settings: Settings) -> list[Answer]:
         begin = time.monotonic()
         deadline = begin + settings.timeout
         with self._scope("bertqa.answer") as scope, scope.step():

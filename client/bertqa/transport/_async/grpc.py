@@ -8,7 +8,7 @@ from typing import Any
 from bertqa.errors import CertificateError, ServerUnreachableError
 from bertqa.transport._address import Address
 from bertqa.transport._async.rest import AsyncRestTransport
-from bertqa.transport._certificates import async_raise_explained
+from bertqa.transport._certificates import async_raise_explained, is_explained
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._grpc import AsyncChannel, ChannelOptions, GrpcConnection
 from bertqa.transport._pausing import async_pause
@@ -93,6 +93,7 @@ class AsyncGrpcTransport(GrpcConnection):
     async def _call(self, call: Any, request: Any, version: int | None, deadline: float) -> Any:
         """Return the response to a request; repeat it where no server answers."""
         waits = self._waits(deadline)
+        is_first = not self._met
         while True:
             try:
                 with self._mapping_errors(version):
@@ -101,8 +102,10 @@ class AsyncGrpcTransport(GrpcConnection):
                     return self._check_message(await calling)
             except ServerUnreachableError as error:
                 pause = None if isinstance(error, CertificateError) else next(waits, None)
+                is_worth = is_explained(self._address, is_first=is_first, is_last=pause is None)
+                if is_worth and self._may_be_explained():
+                    await async_raise_explained(error, self._address, self._security, deadline)
                 if pause is None:
-                    if self._may_be_explained():
-                        await async_raise_explained(error, self._address, self._security, deadline)
                     raise
+                is_first = False
             await async_pause(pause)

@@ -14,7 +14,7 @@ from bertqa.errors import (
     VersionNotFoundError,
 )
 from bertqa.transport._address import Address
-from bertqa.transport._certificates import async_raise_explained
+from bertqa.transport._certificates import async_raise_explained, is_explained
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._pausing import async_pause
@@ -59,13 +59,15 @@ class AsyncRestTransport(RestConnection):
         """Run the model; see `AsyncTransport`."""
         request = self._codec.infer_request(inputs, version)
         body, headers = await self._call(request, version, timeout)
-        return self._codec.infer_result(body, headers)
+        with self._reading(version):
+            return self._codec.infer_result(body, headers)
 
     async def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """Describe the model; see `AsyncTransport`."""
         request = self._codec.metadata_request(version)
         body, _ = await self._call(request, version, timeout)
-        return self._codec.model_metadata(body)
+        with self._reading(version):
+            return self._codec.model_metadata(body)
 
     async def is_live(self, timeout: float) -> bool:
         """Return whether the server answers; see `AsyncProbedTransport`."""
@@ -98,16 +100,19 @@ class AsyncRestTransport(RestConnection):
         deadline = time.monotonic() + timeout
         mapper = self._mapper(version)
         waits = self._waits(deadline)
+        is_first = not self._met
         while True:
             try:
                 with self._mapping_errors(mapper):
                     return await self._attempt(request, deadline, mapper)
             except ServerUnreachableError as error:
                 pause = None if isinstance(error, CertificateError) else next(waits, None)
+                is_worth = is_explained(self._address, is_first=is_first, is_last=pause is None)
+                if is_worth and self._may_be_explained():
+                    await async_raise_explained(error, self._address, self._security, deadline)
                 if pause is None:
-                    if self._may_be_explained():
-                        await async_raise_explained(error, self._address, self._security, deadline)
                     raise
+                is_first = False
             except (ModelNotFoundError, VersionNotFoundError) as error:
                 if await self._is_starting(deadline):
                     raise mapper.starting(error.detail) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from bertqa.errors import CertificateError, ServerUnreachableError
 from bertqa.transport._address import Address
-from bertqa.transport._certificates import sync_raise_explained
+from bertqa.transport._certificates import is_explained, sync_raise_explained
 from bertqa.transport._contract import InferResult, Inputs, ModelMetadata
 from bertqa.transport._grpc import ChannelOptions, GrpcConnection, SyncChannel
 from bertqa.transport._pausing import sync_pause
@@ -95,6 +95,7 @@ class GrpcTransport(GrpcConnection):
     def _call(self, call: Any, request: Any, version: int | None, deadline: float) -> Any:
         """Return the response to a request; repeat it where no server answers."""
         waits = self._waits(deadline)
+        is_first = not self._met
         while True:
             try:
                 with self._mapping_errors(version):
@@ -103,8 +104,10 @@ class GrpcTransport(GrpcConnection):
                     return self._check_message(calling)
             except ServerUnreachableError as error:
                 pause = None if isinstance(error, CertificateError) else next(waits, None)
+                is_worth = is_explained(self._address, is_first=is_first, is_last=pause is None)
+                if is_worth and self._may_be_explained():
+                    sync_raise_explained(error, self._address, self._security, deadline)
                 if pause is None:
-                    if self._may_be_explained():
-                        sync_raise_explained(error, self._address, self._security, deadline)
                     raise
+                is_first = False
             sync_pause(pause)
