@@ -41,6 +41,9 @@ class AsyncFace:
     def answer_many(self, pairs: Pairs, **options: Any) -> Iterator[Answer | BertQAError]:
         return self._drain(self._client.answer_many(pairs, **options))
 
+    def answers_many(self, pairs: Pairs, **options: Any) -> Iterator[list[Answer] | BertQAError]:
+        return self._drain(self._client.answers_many(pairs, **options))
+
     def with_options(self, **options: Any) -> AsyncFace:
         face = copy.copy(self)
         face._client = self._client.with_options(**options)

@@ -159,6 +159,14 @@ class Batcher:
         self._sent[batch] = pending
         return batch
 
+    def owners(self, batch: RunInference) -> list[InFlightQuestion]:
+        """Return the questions that still wait for a batch, one for each of its windows.
+
+        Args:
+            batch: A batch that `next_batch` returned.
+        """
+        return [pending.owner for pending in self._sent[batch] if pending.is_wanted]
+
     def is_wanted(self, batch: RunInference) -> bool:
         """Return whether a flow still waits for a batch.
 
@@ -168,7 +176,7 @@ class Batcher:
         Returns:
             Whether any of its windows is waited for.
         """
-        return any(pending.is_wanted for pending in self._sent[batch])
+        return bool(self.owners(batch))
 
     def discard(self, batch: RunInference) -> None:
         """Forget a batch that nothing waits for.

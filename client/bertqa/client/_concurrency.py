@@ -77,18 +77,23 @@ class Hold:
     Args:
         limit: What granted the slot.
         slot: The slot.
+
+    Attributes:
+        paused_at: When the request paused first, a time of `time.monotonic()`; None where it has
+            not.
     """
 
     def __init__(self, limit: ConcurrencyLimit, slot: Slot) -> None:
         self._limit = limit
         self._slot = slot
+        self.paused_at: float | None = None
         self._since = time.monotonic()
-        self._has_paused = False
         self._is_over = False
 
     def pause(self) -> None:
         """Let the slot go: nothing is on its way for a while."""
-        self._has_paused = True
+        if self.paused_at is None:
+            self.paused_at = time.monotonic()
         self._limit.release(self._slot)
 
     def resume(self, wake: Callable[[], object]) -> bool:
@@ -125,7 +130,8 @@ class Hold:
         ending, seconds = Verdict.NOTHING, time.monotonic() - self._since
         if response is not None:
             ending = verdict(response, seconds, timeout)
-        if ending is Verdict.QUICK and (self._has_paused or not self._limit.is_usual(seconds)):
+        has_paused = self.paused_at is not None
+        if ending is Verdict.QUICK and (has_paused or not self._limit.is_usual(seconds)):
             # What it waited for says nothing about how much the server can take.
             ending = Verdict.NOTHING
         slot, was_held = self._slot, self._slot.is_held

@@ -11,12 +11,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
 
 from bertqa import _defaults
+from bertqa.client._deadline import Patience
 from bertqa.client._effects import Compute, Effect, FetchMetadata, RunInference, Sleep, WindowResult
 from bertqa.client._model_registry import ModelRegistry, ModelSpec
 from bertqa.client._options import Settings
@@ -69,6 +70,7 @@ class Question:
         settings: Lengths, decoder, and timeout.
         deadline: A time of `time.monotonic()` for the whole answer; None, as in a stream, where a
             server that is away is waited for as long as the timeout, from the first failure on.
+        patience: The clock of that.
 
     Raises:
         InvalidOptionError: `top_k` is below 1.
@@ -79,10 +81,13 @@ class Question:
     top_k: int
     settings: Settings
     deadline: float | None = None
+    patience: Patience = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
             raise InvalidOptionError(f"top_k is {self.top_k}, but it has to be 1 or more.")
+        patience = Patience(self.settings.timeout, self.deadline)
+        object.__setattr__(self, "patience", patience)
 
     def flow(self, registry: ModelRegistry, version: int | None, *, fall_back: bool) -> AnswerFlow:
         """Return the flow that answers the question.
@@ -124,8 +129,7 @@ class Question:
                 if isinstance(error, ServerUnreachableError):
                     registry.forget()
                 if waits is None:
-                    deadline = self.deadline or time.monotonic() + self.settings.timeout
-                    waits = pauses(deadline, patient=True)
+                    waits = pauses(self.patience.failed(), patient=True)
                 if not _may_pass(error, registry, version):
                     raise
                 pause = next(waits, None)

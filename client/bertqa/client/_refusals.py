@@ -39,19 +39,22 @@ class Refusals:
         self._retry = retry
         self._refused: dict[Request, _Refused] = {}
 
-    def judge(self, request: Request, response: Response) -> Response | Sleep:
+    def judge(
+        self, request: Request, response: Response, until: float | None = None
+    ) -> Response | Sleep:
         """Return the pause after which to send a request again, or what it ended with.
 
         Args:
             request: The request.
             response: Its result, or the error that it ended with.
+            until: When a question gives up that waits for the request, None where none has failed.
 
         Returns:
             A pause where the request was refused and there is time left. Otherwise the response;
             the error of a request that was refused to its end says how long it was tried.
         """
         if isinstance(response, ServerOverloadedError) and self._retry:
-            return self._pause(request, response)
+            return self._pause(request, response, until)
         refused = self._refused.pop(request, None)
         if refused is not None and isinstance(response, DeadlineExceededError):
             return _given_up(refused)
@@ -65,11 +68,13 @@ class Refusals:
         """
         self._refused.pop(request, None)
 
-    def _pause(self, request: Request, error: ServerOverloadedError) -> Sleep | Response:
+    def _pause(
+        self, request: Request, error: ServerOverloadedError, until: float | None
+    ) -> Sleep | Response:
         now = time.monotonic()
         refused = self._refused.get(request)
         if refused is None:
-            deadline = self._deadline or now + self._timeout
+            deadline = self._deadline or until or now + self._timeout
             refused = self._refused[request] = _Refused(now, deadline, 0, error)
         refused.times += 1
         refused.error = error

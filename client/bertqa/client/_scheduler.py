@@ -27,7 +27,8 @@ class Scheduler:
     Windows go through a `Batcher`; the metadata of a version is fetched once for all flows that
     need it; work on a long text is handed out by itself. A request that the server refused is
     handed out again after a pause, as it was: nothing is tokenised again. Three times the
-    look-ahead of windows may be under way before no more questions are wanted.
+    look-ahead of windows may be under way before no more questions are wanted; with a look-ahead
+    of 1 nothing may, because the source waits for each answer.
 
     Args:
         batcher: Gathers the windows.
@@ -40,6 +41,8 @@ class Scheduler:
         self._questions: deque[InFlightQuestion] = deque()
         self._added = 0
         self._under_way = 0
+        look_ahead = batcher.look_ahead
+        self._most_under_way = 1 if look_ahead == 1 else 3 * look_ahead
         self._computations: deque[Compute] = deque()
         self._computing: dict[Compute, InFlightQuestion] = {}
         self._pauses: deque[Sleep] = deque()
@@ -50,7 +53,7 @@ class Scheduler:
     @property
     def wants_more(self) -> bool:
         """Whether more questions would help to fill batches."""
-        return self._batcher.wants_more and self._under_way < 3 * self._batcher.look_ahead
+        return self._batcher.wants_more and self._under_way < self._most_under_way
 
     @property
     def is_empty(self) -> bool:
@@ -145,6 +148,18 @@ class Scheduler:
         self._refusals.forget(request)
         return False
 
+    def until(self, request: Request) -> float | None:
+        """Return when the first question gives up that waits for a request; see `Patience`.
+
+        Args:
+            request: A request that `next_request` or `take_fetch` returned.
+
+        Returns:
+            A time of `time.monotonic()`, None where no such question has met a failure.
+        """
+        ends = [owner.question.patience.until for owner in self._owners(request)]
+        return min((end for end in ends if end is not None), default=None)
+
     def wake(self, pause: Sleep) -> None:
         """Continue after a pause.
 
@@ -157,18 +172,23 @@ class Scheduler:
         else:
             self._requests.append(sleeper)
 
-    def receive(self, request: Request, response: Response) -> None:
+    def receive(self, request: Request, response: Response, until: float | None = None) -> None:
         """Take the result of a request.
 
         Args:
             request: A request that `next_request` returned.
             response: `ModelSpec` for FetchMetadata, `InferResult` for RunInference, or the
                 error that the request ended with.
+            until: When a question gives up whose first failure this is; see `Patience.failed`.
         """
-        judged = self._refusals.judge(request, response)
+        judged = self._refusals.judge(request, response, self.until(request))
         if isinstance(judged, Sleep):
             self._sleep(judged, request)
-        elif isinstance(request, FetchMetadata):
+            return
+        if isinstance(judged, BertQAError):
+            for owner in self._owners(request):
+                owner.question.patience.failed(until)
+        if isinstance(request, FetchMetadata):
             for question in self._fetching.pop(request.version):
                 self._advance(question, judged)
         else:
@@ -183,6 +203,12 @@ class Scheduler:
             self._under_way -= done.weight
             yield done.question, outcome
 
+    def _owners(self, request: Request) -> list[InFlightQuestion]:
+        """Return the questions that wait for a request."""
+        if isinstance(request, FetchMetadata):
+            return self._fetching[request.version]
+        return self._batcher.owners(request)
+
     def _place(self, pending: PendingWindow, result: WindowResult | BertQAError) -> None:
         if not pending.is_wanted:
             return
@@ -191,6 +217,7 @@ class Scheduler:
             self._set_results(pending.owner, [])
             self._advance(pending.owner, result)
             return
+        pending.owner.question.patience.answered()
         pending.results[pending.index] = result
         pending.owner.missing -= 1
         if not pending.owner.missing:

@@ -35,6 +35,19 @@ class Sending:
     hold: Hold
     flight: Flight[ModelSpec] | None
 
+    def until(self, timeout: float) -> float:
+        """Return when a question gives up whose first failure is that of this request.
+
+        The request itself may have waited for the server until now.
+
+        Args:
+            timeout: For how many seconds the question waits.
+        """
+        if self.hold.paused_at is not None:
+            return self.hold.paused_at + timeout
+        now = time.monotonic()
+        return now + timeout if now < self.deadline else self.deadline
+
     def end(self) -> None:
         """Note that nothing waits for its result any more."""
         self.hold.release()
@@ -113,7 +126,7 @@ class Turns:
         self._under_way: set[Turn] = set()
         self._sleeping: dict[Sleep, float] = {}
         self._parked: dict[FetchMetadata, Flight[ModelSpec]] = {}
-        self._fetch_until: dict[FetchMetadata, float] = {}
+        self._fetch_until: dict[Request, float] = {}
 
     @property
     def wants_question(self) -> bool:
@@ -165,16 +178,16 @@ class Turns:
             if self._slot is None:
                 self._slot = self._limit.request(self._wake, self._next.version)
             now = time.monotonic()
-            is_late = self._deadline is not None and now >= self._deadline
+            deadline = self._until(self._next) or now + self._timeout
+            is_late = now >= deadline
             if not (self._slot.is_held or is_late):
                 return None
             request, self._next = self._next, None
             if is_late:
-                self._receive(request, too_late(self._timeout))
+                self._receive(request, too_late(self._timeout), deadline)
                 continue
             if not self._scheduler.is_wanted(request):
                 continue
-            deadline = self._deadline or now + self._timeout
             flight = None
             if isinstance(request, FetchMetadata):
                 flight = self._flight_of(request, deadline)
@@ -199,8 +212,9 @@ class Turns:
         ends = list(self._sleeping.values())
         ends += [turn.deadline for turn in self._under_way if isinstance(turn, Computing)]
         ends += [self._fetch_until[fetch] for fetch in self._parked]
-        if self._slot is not None and self._deadline is not None:
-            ends.append(self._deadline)
+        if self._slot is not None and self._next is not None:
+            until = self._until(self._next)
+            ends += [] if until is None else [until]
         if ends:
             return max(min(ends) - time.monotonic(), 0.0)
         return None if self._under_way or self._slot is not None else 0.0
@@ -218,7 +232,8 @@ class Turns:
         if isinstance(turn, Computing):
             self._scheduler.computed(turn.computation, result)
         else:
-            self._receive(turn.request, result)  # type: ignore[arg-type]
+            until = turn.until(self._timeout)
+            self._receive(turn.request, result, until)  # type: ignore[arg-type]
 
     def tick(self) -> None:
         """Note what has come to its end by itself: pauses, and what is too late."""
@@ -234,11 +249,11 @@ class Turns:
                 if outcome is None:
                     self._scheduler.put_back(fetch)
                 else:
-                    self._receive(fetch, outcome)
+                    self._receive(fetch, outcome, deadline)
             elif deadline <= now:
                 del self._parked[fetch]
                 flight.leave(self._wake)
-                self._receive(fetch, too_late(self._timeout))
+                self._receive(fetch, too_late(self._timeout), deadline)
         for turn in [each for each in self._under_way if isinstance(each, Computing)]:
             if turn.deadline <= now:
                 turn.end()
@@ -264,10 +279,15 @@ class Turns:
         while (pause := self._scheduler.next_pause()) is not None:
             self._sleeping[pause] = time.monotonic() + pause.seconds
 
-    def _receive(self, request: Request, response: Response) -> None:
-        if isinstance(request, FetchMetadata):
-            self._fetch_until.pop(request, None)
-        self._scheduler.receive(request, response)
+    def _until(self, request: Request) -> float | None:
+        """Return when to give up a request that is not sent, None where nothing says so yet."""
+        until = self._deadline or self._scheduler.until(request)
+        return until or self._fetch_until.get(request)
+
+    def _receive(self, request: Request, response: Response, until: float | None = None) -> None:
+        # What waited for the fetch of another stream has waited since then.
+        until = self._fetch_until.pop(request, until)
+        self._scheduler.receive(request, response, until)
 
     def _settle_fetches(self) -> None:
         """Leave out fetches whose result is known, and park those that another stream makes."""
@@ -281,8 +301,7 @@ class Turns:
                 left.append(fetch)
                 continue
             self._parked[fetch] = flight
-            until = self._deadline or time.monotonic() + self._timeout
-            self._fetch_until.setdefault(fetch, until)
+            self._fetch_until[fetch] = self._until(fetch) or time.monotonic() + self._timeout
         for fetch in left:
             self._scheduler.put_back(fetch)
 

@@ -12,6 +12,7 @@ import inspect
 import itertools
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -136,6 +137,23 @@ def test_an_endless_stream_is_read_only_as_far_as_needed(qa: Any) -> None:
     first = [next(answers) for _ in range(40)]
     assert len(set(first)) == 1
     assert next(read) <= 40 + 3 * 16 + 1
+
+
+@pytest.mark.parametrize("verb", ["answer_many", "answers_many"])
+def test_a_source_may_wait_for_each_answer(open_client: Twins, verb: str) -> None:
+    client = open_client(transport=InProcessTransport())
+    answered: list[Any] = []
+    # One window, several, and a text that is worked on beside the stream.
+    contexts = [CONTEXT * repeats for repeats in (1, 15, 100, 1, 1)]
+
+    def source() -> Iterator[tuple[str, str]]:
+        for number, context in enumerate(contexts):
+            assert len(answered) == number, "a pair is read before the answer to the one before"
+            yield QUESTION, context
+
+    for answer in getattr(client, verb)(source(), look_ahead=1):
+        answered.append(answer)
+    assert len(answered) == len(contexts)
 
 
 def test_no_secret_is_shown(open_client: Twins) -> None:

@@ -249,7 +249,7 @@ def test_a_stream_that_is_left_keeps_no_fetch_from_others(pool: ThreadPoolExecut
     transport = Slow()
     transport.let.set()
     with QAClient(transport=transport) as client:
-        stream = client.answer_many([(QUESTION, CONTEXT)] * 400, look_ahead=1)
+        stream = client.answer_many([(QUESTION, CONTEXT)] * 400, look_ahead=2)
         next(stream)
         client._registry.forget()
         transport.let.clear()

@@ -148,7 +148,7 @@ def test_a_generator_that_is_closed_early_frees_slots_and_calls(gate: GrpcGate) 
         # The first request goes out alone, so that it is the one that passes.
         client._driver.limit = ConcurrencyLimit(1, 8)
         gate.obstacles = [passed(), *(threading.Event() for _ in range(8))]
-        answers = client.answer_many([(QUESTION, CONTEXT)] * 100, look_ahead=1)
+        answers = client.answer_many([(QUESTION, CONTEXT)] * 100, look_ahead=2)
         next(answers)
         assert slots(client)[0] >= 1
         gate.wait_until(slots(client)[0])
@@ -165,7 +165,7 @@ def test_a_generator_that_is_closed_while_requests_pause_holds_nothing(gate: Grp
         # The first request goes out alone, so that it is the one that passes.
         client._driver.limit = ConcurrencyLimit(1, 8)
         gate.obstacles = [passed(), *[grpc.StatusCode.RESOURCE_EXHAUSTED] * 500]
-        answers = client.answer_many([(QUESTION, CONTEXT)] * 100, look_ahead=1)
+        answers = client.answer_many([(QUESTION, CONTEXT)] * 100, look_ahead=2)
         next(answers)
         answers.close()  # type: ignore[attr-defined]
         assert slots(client) == (0, 0)

@@ -153,7 +153,7 @@ def test_a_stream_that_is_closed_in_a_pause_leaves_nothing() -> None:
     transport = Loading()
     with QAClient(transport=transport) as client:
         transport.loaded = True
-        stream = client.answer_many([(QUESTION, CONTEXT)] * 100, version=2, look_ahead=1)
+        stream = client.answer_many([(QUESTION, CONTEXT)] * 100, version=2, look_ahead=2)
         next(stream)
         transport.loaded = False
         attempts = transport.attempts

@@ -140,7 +140,8 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             return_errors: Whether an InvalidQuestionError, InvalidContextError or TextTooLongError
                 takes the place of the answer to its pair; otherwise the first error is raised, and
                 ends the stream. Other errors, which are not of one pair alone, are always raised.
-            look_ahead: How many windows to read ahead; 1 for a source that waits for each answer.
+            look_ahead: How many windows to read ahead; 1 for a source that waits for each answer:
+                no pair is read before the answer to the one before it is out.
             **options: See `AskOptions`; `timeout` is for each request.
 
         Returns:
