@@ -66,6 +66,14 @@ class Status(IntEnum):
     USAGE = 2
     REFUSED = 3
     INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class Terminated(SystemExit):
+    """SIGTERM arrived; nothing but the end of the process may take it for an error."""
+
+    def __init__(self) -> None:
+        super().__init__(int(Status.TERMINATED))
 
 
 class CommandError(BertQAError):

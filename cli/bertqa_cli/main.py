@@ -1,7 +1,8 @@
 """The entry point of `bert-qa`: ends with an exit status, whatever happens.
 
-0 done, 1 failed, 2 wrong usage, 3 refused by the quality gate, 130 interrupted. Everything else is
-imported in `run`, so that an interrupt during the imports ends with 130 as well.
+0 done, 1 failed, 2 wrong usage, 3 refused by the quality gate, 130 interrupted, 143 ended by
+SIGTERM. Everything else is imported in `run`, so that an interrupt during the imports ends with 130
+as well.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NoReturn
 
 _FAILED = 1
 _INTERRUPTED = 130
+_TERMINATED = 143
 # As the client names them.
 _TEXT_THREADS = "bertqa-text"
 
@@ -35,12 +37,10 @@ def run() -> NoReturn:
         status = main(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:
-        with contextlib.suppress(OSError):
-            print("interrupted", file=sys.stderr, flush=True)
-            sys.stdout.flush()
-        # The interpreter would wait for threads that wait for a server.
-        os._exit(_INTERRUPTED)
-    except (BrokenPipeError, SystemExit):  # Rich exits where a reader has gone.
+        _end("interrupted", _INTERRUPTED)
+    except (BrokenPipeError, SystemExit) as error:  # Rich exits where a reader has gone.
+        if isinstance(error, SystemExit) and error.code == _TERMINATED:
+            _end("terminated", _TERMINATED)
         status = _FAILED
         _discard_output()
     except OSError as error:
@@ -55,6 +55,14 @@ def run() -> NoReturn:
                 stream.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _end(word: str, status: int) -> NoReturn:
+    """End at once: the interpreter would wait for threads that wait for a server."""
+    with contextlib.suppress(OSError):
+        print(word, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    os._exit(status)
 
 
 def _open_closed_streams() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import threading
 from collections.abc import Iterator
 
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -10,6 +12,7 @@ from rich.progress import Progress as Bars
 
 from bertqa._progress import OnProgress, Progress
 from bertqa_cli.console import stderr, visible
+from bertqa_cli.errors import Terminated
 
 BYTES = "bytes"
 
@@ -55,12 +58,32 @@ def stages() -> Iterator[OnProgress]:
 
 @contextlib.contextmanager
 def resumable() -> Iterator[None]:
-    """Name the way to resume where the user interrupts what a second run would complete."""
+    """Name the way to resume where a signal ends what a second run would complete."""
     try:
-        yield
-    except KeyboardInterrupt:
+        with _ending_on_sigterm():
+            yield
+    except (KeyboardInterrupt, Terminated):
         stderr.print("[dim]Run the same command again to resume.[/]")
         raise
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Raise `Terminated` where SIGTERM would end the process, as Ctrl-C raises an exception."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # A second one ends it at once.
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def amount(progress: Progress) -> str:

@@ -129,7 +129,7 @@ def interruptible() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def interrupted(*arguments: str) -> tuple[int, str, str]:
+def interrupted(*arguments: str, by: signal.Signals = signal.SIGINT) -> tuple[int, str, str]:
     """Interrupt a verb whose request has arrived, where nothing answers it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -142,7 +142,7 @@ def interrupted(*arguments: str) -> tuple[int, str, str]:
             preexec_fn=interruptible,
         )
         with accepted(silent, process):
-            process.send_signal(signal.SIGINT)
+            process.send_signal(by)
             out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
@@ -188,16 +188,22 @@ def test_a_text_whose_time_is_over_does_not_hold_up_the_end() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "answered\n", "")
 
 
-def test_an_interrupt_of_what_can_be_resumed_names_the_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("by", "expected", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_that_ends_what_can_be_resumed_names_the_way(
+    tmp_path: Path, by: signal.Signals, expected: int, word: str
+) -> None:
     questions = tmp_path / "questions.csv"
     questions.write_text("question,context\nWho?,Anna.\n", encoding="utf-8")
 
     status, _, err = interrupted(
-        "ask", "--input", str(questions), "--output", str(tmp_path / "answers.csv")
+        "ask", "--input", str(questions), "--output", str(tmp_path / "answers.csv"), by=by
     )
 
-    assert status == 130
-    assert err.endswith("Run the same command again to resume.\ninterrupted\n")
+    assert status == expected
+    assert err.endswith(f"Run the same command again to resume.\n{word}\n")
 
 
 def test_an_interrupt_during_the_imports_prints_no_traceback(tmp_path: Path) -> None:

@@ -65,8 +65,9 @@ def ask(
         typer.Option(
             callback=_output,
             metavar="FILE",
-            help="The file for the answers to --input, of any of these formats; '-' is standard "
-            "output.",
+            help="The file for the answers to --input: .csv, .tsv, .jsonl, .ndjson (each also "
+            "with .gz) or .parquet; another name has the format of --input, JSON Lines where that "
+            "is JSON or a directory. '-' is standard output.",
             rich_help_panel=_FILES,
         ),
     ] = None,

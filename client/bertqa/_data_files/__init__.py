@@ -1,6 +1,7 @@
 """The one reader of questions: files of every format, directories of data, and the hub's."""
 
 from bertqa._data_files._address import DataAddress
+from bertqa._data_files._csv import TAB
 from bertqa._data_files._datasets import splits_of
 from bertqa._data_files._files import STANDARD_STREAM, binary, import_pyarrow, standard
 from bertqa._data_files._opening import Format, Kind, format_of, is_stream, opened
@@ -12,6 +13,7 @@ from bertqa._data_files._values import as_plain, as_text, python_value
 
 __all__ = [
     "STANDARD_STREAM",
+    "TAB",
     "DataAddress",
     "Fields",
     "Format",

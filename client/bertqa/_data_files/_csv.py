@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from bertqa._data_files._records import Record, find
-from bertqa._data_files._text import open_lines
+from bertqa._data_files._text import has_mark, open_lines
 from bertqa.errors import DataError
 
 COMMA, TAB = ",", "\t"
@@ -29,6 +29,11 @@ class CsvSource:
         wanted: Columns that its first line most likely names.
         delimiter: What most likely separates its fields.
 
+    Attributes:
+        header: The names of its columns.
+        delimiter: What separates its fields.
+        is_marked: Whether it begins with a byte order mark, by which Excel knows UTF-8.
+
     Raises:
         DataError: Its first line cannot be read.
     """
@@ -45,6 +50,7 @@ class CsvSource:
                 raise DataError(f"{name} holds JSON, not CSV: let its name end in .jsonl.")
             self.delimiter = hinted or _delimiter_of(first, wanted, delimiter)
             self.header = self._header(chain([first], lines))
+        self.is_marked = has_mark(path)
 
     def records(self) -> Iterator[Record]:
         """Yield the rows.

@@ -54,11 +54,13 @@ class Format:
         kind: The format.
         delimiter: What separates the fields of CSV.
         compressed: Whether gzip compresses the whole.
+        is_marked: Whether CSV begins with a byte order mark.
     """
 
     kind: Kind
     delimiter: str = COMMA
     compressed: bool = False
+    is_marked: bool = False
 
 
 _BY_SUFFIX = {
@@ -215,7 +217,7 @@ def _source(path: Path, name: str, written: Format, wanted: Sequence[str]) -> tu
     match written.kind:
         case Kind.CSV:
             source = CsvSource(path, name, wanted, written.delimiter)
-            return source, Format(Kind.CSV, source.delimiter)
+            return source, Format(Kind.CSV, source.delimiter, is_marked=source.is_marked)
         case Kind.JSON:
             return JsonSource(path, name), Format(Kind.JSON)
         case Kind.JSON_LINES:

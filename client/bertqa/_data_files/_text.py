@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from bertqa._data_files._files import GZIP_FAULTS, encoding_of, unpacked
 from bertqa._reason import reason_of
 from bertqa.errors import DataError
 
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Bytes that are not UTF-8, as `surrogateescape` decodes them; valid UTF-8 has none of these.
 _BYTE = re.compile("[\udc80-\udcff]")
 
@@ -53,6 +55,16 @@ def open_lines(path: Path, name: str) -> Iterator[Iterator[str]]:
         raise DataError(f"{name} is not text after line {lines.read}: {error}.") from error
     except OSError as error:
         raise DataError(f"{name} cannot be read: {reason_of(error)}.") from error
+
+
+def has_mark(path: Path) -> bool:
+    """Return whether a text file, compressed or not, begins with a byte order mark.
+
+    Args:
+        path: The file, which `open_lines` has read.
+    """
+    with path.open("rb") as raw, unpacked(raw, str(path)) as content:
+        return content.peek(4).startswith(_MARKS)
 
 
 class Lines:

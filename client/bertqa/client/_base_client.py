@@ -33,7 +33,12 @@ from bertqa.client._refusals import Refusals
 from bertqa.client._router import WeightedRouter
 from bertqa.client._scheduler import Scheduler
 from bertqa.client._split_poller import SplitPoller
-from bertqa.client._tracing import Scope, check_headers, server_attributes
+from bertqa.client._tracing import (
+    Scope,
+    ServerAttributes,
+    check_headers,
+    server_attributes,
+)
 from bertqa.errors import (
     BertQAError,
     InvalidContextError,
@@ -51,6 +56,7 @@ from bertqa.transport import (
     Token,
     Transport,
     TransportOptions,
+    describing_url,
 )
 
 TransportT = TypeVar("TransportT", Transport, AsyncTransport)
@@ -152,7 +158,6 @@ class BaseClient(Generic[TransportT]):
         self._options: Mapping[str, Any] = {}
         self._top_k = _defaults.TOP_K
         self._headers = NO_HEADERS
-        self._server = server_attributes(given.url, given.model)
         self._split_poller: SplitPoller | None = None
         self._split_file: Path | None = None
         self._traffic: WeightedRouter | SplitPoller | None = None
@@ -184,6 +189,11 @@ class BaseClient(Generic[TransportT]):
             "http_client": http_client,
             "channel_options": channel_options,
         }
+        described_at = None if given.url is None else describing_url(given.url, options)
+        self._server = ServerAttributes(
+            infer=server_attributes(given.url, given.model),
+            metadata=server_attributes(described_at, given.model),
+        )
         self._connect(given.url, options, follows=given.traffic == AUTO)
 
     @classmethod
@@ -307,9 +317,9 @@ class BaseClient(Generic[TransportT]):
         del own["timeout"], own["key"]
         return repr([(name, _fields(value)) for name, value in own.items()])
 
-    def _scope(self, name: str) -> Scope:
-        """Return the span of a question or of a stream."""
-        return Scope(name, self._headers, self._server)
+    def _scope(self, name: str, above: Scope | None = None) -> Scope:
+        """Return the span of a question or of a stream; see `Scope`."""
+        return Scope(name, self._headers, self._server, above)
 
     def _scheduler(
         self,

@@ -9,7 +9,8 @@ import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from bertqa._checks import flag, real
 from bertqa._checks import path as path_of
@@ -28,7 +29,7 @@ class Recorder:
     """Appends a line of JSON for each answer, or for each pair of an answer and its shadow's.
 
     It is safe to use from several threads and, as each line is one write, processes. A failure to
-    write is logged, once, and never fails an answer.
+    write is logged, once, and never fails an answer. As a context manager it closes the file.
 
     Args:
         path: The file, created where it does not exist.
@@ -115,6 +116,17 @@ class Recorder:
             if self._file >= 0:
                 os.close(self._file)
             self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def _described(self, outcome: Answer | BertQAError, seconds: float | None) -> dict[str, Any]:
         if isinstance(outcome, BertQAError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from types import MappingProxyType, ModuleType, TracebackType
-from typing import Any, Self
+from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from bertqa.errors import BertQAError, InvalidOptionError
@@ -29,7 +29,22 @@ STAGES: ContextVar[OnStage | None] = ContextVar("STAGES", default=None)
 """What the stages of questions in this context are reported to, with OpenTelemetry or without."""
 
 _NOTHING: Attributes = MappingProxyType({})
-_SERVER: ContextVar[Attributes] = ContextVar("_SERVER", default=_NOTHING)
+
+
+class ServerAttributes(NamedTuple):
+    """Attributes of spans that are about a server.
+
+    Attributes:
+        infer: Of what runs the model.
+        metadata: Of what describes the model, which over gRPC is another address.
+    """
+
+    infer: Attributes = _NOTHING
+    metadata: Attributes = _NOTHING
+
+
+_NO_SERVER = ServerAttributes()
+_SERVER: ContextVar[ServerAttributes] = ContextVar("_SERVER", default=_NO_SERVER)
 
 
 @functools.cache
@@ -63,17 +78,19 @@ def stage(name: str, **attributes: int) -> AbstractContextManager[object]:
         name: The name of the span.
         **attributes: Its attributes, without the prefix `bertqa.`.
     """
-    return _observed(name, attributes, is_request=False)
+    return _observed(name, attributes, None)
 
 
-def request(name: str, **attributes: int) -> AbstractContextManager[object]:
+def request(
+    kind: Literal["infer", "metadata"], **attributes: int
+) -> AbstractContextManager[object]:
     """Return a span for a request to the server, which learns of it by headers.
 
     Args:
-        name: The name of the span.
+        kind: What is requested; it names the span.
         **attributes: Its attributes, without the prefix `bertqa.`.
     """
-    return _observed(name, attributes, is_request=True)
+    return _observed(f"{_NAME}.{kind}", attributes, getattr(_SERVER.get(), kind))
 
 
 def continue_trace(headers: Mapping[str, str]) -> AbstractContextManager[object]:
@@ -97,10 +114,10 @@ def _continued(headers: Mapping[str, str]) -> Iterator[None]:
 
 
 def _observed(
-    name: str, attributes: Mapping[str, int], *, is_request: bool
+    name: str, attributes: Mapping[str, int], server: Attributes | None
 ) -> AbstractContextManager[object]:
     on_stage = STAGES.get()
-    span = nullcontext() if _tracer() is None else _stage(name, attributes, is_request=is_request)
+    span = nullcontext() if _tracer() is None else _stage(name, attributes, server)
     return span if on_stage is None else _Timed(name, attributes, span, on_stage)
 
 
@@ -136,20 +153,20 @@ class _Timed:
 
 
 @contextmanager
-def _stage(name: str, attributes: Mapping[str, int], *, is_request: bool) -> Iterator[None]:
+def _stage(name: str, attributes: Mapping[str, int], server: Attributes | None) -> Iterator[None]:
     api = _api()
     assert api is not None
     trace, propagate = api
     known = {f"{_NAME}.{key}": value for key, value in attributes.items()}
     with _tracer().start_as_current_span(
         name,
-        kind=trace.SpanKind.CLIENT if is_request else trace.SpanKind.INTERNAL,
-        attributes={**_SERVER.get(), **known} if is_request else known,
+        kind=trace.SpanKind.INTERNAL if server is None else trace.SpanKind.CLIENT,
+        attributes={**(server or _NOTHING), **known},
         record_exception=False,
         set_status_on_exception=False,
     ) as span:
         reset = None
-        if is_request:
+        if server is not None:
             carrier: dict[str, str] = {}
             propagate.inject(carrier)
             reset = CALL_HEADERS.set({**CALL_HEADERS.get(), **_sendable(carrier)})
@@ -173,12 +190,24 @@ class Scope:
         name: The name of the span.
         headers: More headers for its requests.
         server: Attributes of the server's, for the spans of its requests.
+        above: The scope whose span is the parent; None takes the current one. It may have ended.
     """
 
-    def __init__(self, name: str, headers: Mapping[str, str], server: Attributes) -> None:
+    def __init__(
+        self,
+        name: str,
+        headers: Mapping[str, str],
+        server: ServerAttributes,
+        above: Scope | None = None,
+    ) -> None:
         self._headers, self._server = headers, server
-        tracer = _tracer()
-        self._span = None if tracer is None else tracer.start_span(name, attributes=server)
+        self._span: Any = None
+        tracer, api = _tracer(), _api()
+        if tracer is None or api is None:
+            return
+        parent = None if above is None else above._span
+        context = None if parent is None else api[0].set_span_in_context(parent)
+        self._span = tracer.start_span(name, context, attributes=server.infer)
 
     def __enter__(self) -> Self:
         return self
@@ -208,6 +237,15 @@ class Scope:
             for key, value in attributes.items():
                 self._span.set_attribute(f"{_NAME}.{key}", value)
 
+    def fail(self, error: BaseException) -> None:
+        """Mark the span as failed where the error is not raised.
+
+        Args:
+            error: Why it failed.
+        """
+        if self._span is not None:
+            _mark(self._span, error)
+
     def end(self, error: BaseException | None) -> None:
         """End the span.
 
@@ -216,7 +254,7 @@ class Scope:
         """
         if self._span is not None:
             if error is not None:
-                _mark(self._span, error)
+                self.fail(error)
             self._span.end()
 
     @contextmanager

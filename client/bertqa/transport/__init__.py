@@ -20,7 +20,7 @@ from bertqa.transport._contract import (
     Outputs,
     Transport,
 )
-from bertqa.transport._factory import TransportOptions
+from bertqa.transport._factory import TransportOptions, describing_url
 from bertqa.transport._patience import ANSWER_SECONDS, NO_ANSWER, patiently
 from bertqa.transport._pausing import ASYNC_PAUSE, SYNC_PAUSE
 from bertqa.transport._retries import pause_after_refusal, pauses
@@ -57,6 +57,7 @@ __all__ = [
     "TransportOptions",
     "VersionMetadata",
     "VersionState",
+    "describing_url",
     "is_loopback",
     "open_async_split_transport",
     "open_async_transport",

@@ -101,6 +101,20 @@ def addresses(url: str, options: TransportOptions) -> tuple[Address, Address | N
     return address, rest_address
 
 
+def describing_url(url: str, options: TransportOptions) -> str:
+    """Return the address that is asked what the model is.
+
+    Args:
+        url: The server's address.
+        options: The options of the transport.
+
+    Raises:
+        InvalidOptionError: An address is not valid, or the security does not fit it.
+    """
+    address, rest_address = addresses(url, options)
+    return str(rest_address or address)
+
+
 def _addresses(url: str, options: TransportOptions) -> tuple[Address, Address | None]:
     address = Address.parse(url)
     metadata_url = options["metadata_url"]

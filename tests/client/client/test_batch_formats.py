@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import math
@@ -199,6 +200,53 @@ def test_types_of_json_are_kept_in_parquet_where_they_agree(
     assert (first["big"], first["deep"]) == (str(2**70), None)
     assert [second[each] for each in ("n", "x", "b", "s", "mixed")] == [None, 2.5, False, "", "a"]
     assert second["deep"] == '{"a": [1]}'
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    ("name", "delimiter", "output", "written"),
+    [
+        ("in.csv", ";", "out.csv", ";"),
+        ("in.csv", ";", "out.csv.gz", ";"),
+        ("in.csv", ";", "out", ";"),
+        ("in.csv", ";", "out.tsv", "\t"),
+        ("in.csv", "|", "out.csv", "|"),
+        ("in.csv", ",", "out.csv", ","),
+        ("in.tsv", "\t", "out.csv", "\t"),
+        ("in.csv.gz", ";", "out.csv", ";"),
+    ],
+)
+def test_csv_from_csv_keeps_the_delimiter_and_the_mark(
+    tmp_path: Path,
+    client: QAClient,
+    name: str,
+    delimiter: str,
+    output: str,
+    written: str,
+    mark: str,
+) -> None:
+    source, target = tmp_path / name, tmp_path / output
+    table = f"{mark}id,question,context\r\n1,Who?,Anna.\r\n".replace(",", delimiter).encode()
+    source.write_bytes(gzip.compress(table) if name.endswith(".gz") else table)
+
+    answer_file(client, source, target)
+
+    data = target.read_bytes()
+    text = (gzip.decompress(data) if output.endswith(".gz") else data).decode()
+    assert text.startswith(f"{mark}id{written}question{written}answer{written}start{written}")
+
+
+def test_csv_from_utf_16_is_marked_and_from_json_lines_has_commas(
+    tmp_path: Path, client: QAClient
+) -> None:
+    (tmp_path / "in.csv").write_text("question;context\nWho?;Anna.\n", encoding="utf-16")
+    (tmp_path / "in.jsonl").write_text('{"question": "Who?", "context": "Anna."}\n')
+
+    for name in ("in.csv", "in.jsonl"):
+        answer_file(client, tmp_path / name, tmp_path / f"{name}.out.csv")
+
+    assert (tmp_path / "in.csv.out.csv").read_text("utf-8").startswith("\ufeffquestion;answer;")
+    assert (tmp_path / "in.jsonl.out.csv").read_text("utf-8").startswith("question,answer,")
 
 
 @pytest.mark.parametrize("name", ["in.csv", "in.tsv.gz", "in.jsonl", "in.parquet"])

@@ -68,6 +68,14 @@ def test_what_cannot_be_recorded_is_refused_at_once(tmp_path: Path) -> None:
         Recorder(tmp_path / "log", key=b"k" * 65)
 
 
+def test_as_a_context_manager_it_closes_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with Recorder(path) as recorder:
+        recorder.record("Who?", "c", ANSWER)
+    recorder.record("Where?", "c", ANSWER)
+    assert len(lines(path)) == 1
+
+
 def test_a_full_disk_does_not_get_in_the_way(caplog: pytest.LogCaptureFixture) -> None:
     recorder = Recorder("/dev/full")
     recorder.record("Who?", "c", ANSWER)

@@ -18,6 +18,7 @@ from bertqa.client import _tracing as tracing
 from tests.support.engines import Served
 from tests.support.gates import GrpcGate
 from tests.support.in_process import InProcessTransport
+from tests.support.models import model_info
 from tests.support.rest_gate import rest_gate
 from tests.support.twins import Twins
 
@@ -81,7 +82,8 @@ def test_requests_carry_the_trace_to_the_server(
         if scheme == "http" or span.name == "bertqa.infer":
             assert parent in sent
         assert attribute(span, "server.address") == "127.0.0.1"
-        assert attribute(span, "server.port") == port
+        of_metadata = span.name == "bertqa.metadata"
+        assert attribute(span, "server.port") == (rest.port if of_metadata else port)
         assert attribute(span, "bertqa.model") == "bert-qa"
 
 
@@ -106,6 +108,31 @@ def test_each_question_of_a_stream_is_a_span_of_the_streams(
             assert span.parent is not None
             assert span.parent.span_id == stream.context.span_id
     assert stream.status.status_code is not StatusCode.ERROR
+
+
+@pytest.mark.parametrize("shadow", [2, 9])
+@pytest.mark.parametrize("in_stream", [False, True])
+def test_a_shadow_is_below_the_question_that_it_copies(
+    open_client: Twins, spans: InMemorySpanExporter, shadow: int, in_stream: bool
+) -> None:
+    transport = InProcessTransport({1: model_info(), 2: model_info()})
+    client = open_client(transport=transport, version=1, shadow=shadow, on_shadow=lambda *_: None)
+    if in_stream:
+        assert len(list(client.answer_many([("Who?", CONTEXT)]))) == 1
+    else:
+        client.answer("Who?", CONTEXT)
+    client.close()
+    found = spans.get_finished_spans()
+    (question,) = [span for span in found if span.name == "bertqa.answer"]
+    (copy,) = [span for span in found if span.name == "bertqa.shadow"]
+    assert question.context is not None
+    assert copy.parent is not None
+    assert copy.parent.span_id == question.context.span_id
+    assert len({span.context.trace_id for span in found if span.context is not None}) == 1
+    assert attribute(question, "bertqa.version") == 1
+    is_there = shadow == 2
+    assert attribute(copy, "bertqa.version") == (2 if is_there else None)
+    assert attribute(copy, "error.type") == (None if is_there else "VersionNotFoundError")
 
 
 def test_a_stream_that_is_left_ends_its_spans(

@@ -101,7 +101,7 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
             if isinstance(outcome, BertQAError):
                 raise outcome
             scope.set(version=outcome[0].model_version, answers=len(outcome))
-        self._start_shadow(started[0], outcome[0], time.monotonic() - begin)
+        self._start_shadow(scope, started[0], outcome[0], time.monotonic() - begin)
         return outcome
 
     @overload
@@ -322,28 +322,30 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
                                 raise outcome
                             yield raise_unless_own(outcome)
                         else:
-                            spans[0].set(version=outcome[0].model_version)
-                            spans.popleft().end(None)
-                            self._start_shadow(question, outcome[0])
+                            span = spans.popleft()
+                            span.set(version=outcome[0].model_version)
+                            span.end(None)
+                            self._start_shadow(span, question, outcome[0])
                             yield outcome[0] if top_k is None else outcome
             finally:
                 for span in spans:
                     span.end(None)
 
     def _start_shadow(
-        self, question: Question, answer: Answer, seconds: float | None = None
+        self, above: Scope, question: Question, answer: Answer, seconds: float | None = None
     ) -> None:
         """Send a copy to the shadow version in the background, unless too many wait already."""
         started = self._shadow_of(question)
         if started is None:
             self._record(question, answer, seconds)
         elif not self._driver.start(
-            partial(self._answer_shadow, question, started, answer, seconds)
+            partial(self._answer_shadow, above, question, started, answer, seconds)
         ):
             logger.debug("a shadow is left out: %d wait already", _defaults.SHADOWS_WAITING)
 
     async def _answer_shadow(
         self,
+        above: Scope,
         question: Question,
         started: tuple[Question, AnswerFlow],
         answer: Answer,
@@ -352,8 +354,12 @@ class AsyncQAClient(BaseClient[AsyncTransport]):
         try:
             begin = time.monotonic()
             timeout = question.settings.timeout
-            with self._scope("bertqa.shadow") as scope, scope.step():
+            with self._scope("bertqa.shadow", above) as scope, scope.step():
                 outcome = await self._outcome(started, timeout, begin + timeout)
+                if isinstance(outcome, BertQAError):
+                    scope.fail(outcome)
+                else:
+                    scope.set(version=outcome[0].model_version)
             shadow_seconds = time.monotonic() - begin
             self._report_shadow(question, answer, seconds, outcome, shadow_seconds)
         except Exception:

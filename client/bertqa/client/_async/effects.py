@@ -22,8 +22,8 @@ async def execute(
         `ModelMetadata` for FetchMetadata, `InferResult` for RunInference.
     """
     if isinstance(effect, FetchMetadata):
-        with request("bertqa.metadata"):
+        with request("metadata"):
             return await transport.metadata(version=effect.version, timeout=timeout)
     windows = effect.windows
-    with request("bertqa.infer", windows=len(windows), tokens=sum(map(len, windows))):
+    with request("infer", windows=len(windows), tokens=sum(map(len, windows))):
         return await transport.infer(collate(windows), version=effect.version, timeout=timeout)

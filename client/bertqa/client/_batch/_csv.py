@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -17,12 +18,17 @@ class CsvWriter:
         file: Where to write; it is not closed.
         names: The names of the columns.
         delimiter: What separates the fields.
+        is_marked: Whether to begin with a byte order mark.
     """
 
-    def __init__(self, file: IO[bytes], names: Sequence[str], delimiter: str) -> None:
+    def __init__(
+        self, file: IO[bytes], names: Sequence[str], delimiter: str, *, is_marked: bool
+    ) -> None:
         self._file = file
         self._names = names
         self._delimiter = delimiter
+        if is_marked:
+            self._file.write(codecs.BOM_UTF8)
         self._write(names)
 
     def write(self, row: Mapping[str, Any]) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from bertqa._data_files import Format, Kind, ParquetSource, Source, format_of
+from bertqa._data_files import TAB, Format, Kind, ParquetSource, Source, format_of
 from bertqa.client._batch._csv import CsvWriter
 from bertqa.client._batch._json_lines import JsonLinesWriter
 from bertqa.client._batch._parquet import ColumnTypes, ParquetWriter
@@ -40,10 +41,16 @@ def written_format(path: Path, own: Format) -> Format:
 
     Args:
         path: The output.
-        own: The format of the input. JSON is written as JSON Lines.
+        own: The format of the input. JSON is written as JSON Lines. CSV keeps its delimiter and its
+            byte order mark, so that what opened the input opens the output; `.tsv` has tabs.
     """
     found = format_of(path) or own
-    return Format(Kind.JSON_LINES) if found.kind is Kind.JSON else found
+    if found.kind is Kind.JSON:
+        return Format(Kind.JSON_LINES)
+    if found.kind is own.kind is Kind.CSV:
+        delimiter = found.delimiter if found.delimiter == TAB else own.delimiter
+        return replace(found, delimiter=delimiter, is_marked=own.is_marked)
+    return found
 
 
 def check_name(path: Path) -> None:
@@ -84,7 +91,7 @@ def writing(
     writer: Writer
     match written.kind:
         case Kind.CSV:
-            writer = CsvWriter(sink, [*kept, *own], written.delimiter)
+            writer = CsvWriter(sink, [*kept, *own], written.delimiter, is_marked=written.is_marked)
         case Kind.PARQUET:
             writer = ParquetWriter(sink, kept, own, types)
         case _:

@@ -24,8 +24,8 @@ def execute(
         `ModelMetadata` for FetchMetadata, `InferResult` for RunInference.
     """
     if isinstance(effect, FetchMetadata):
-        with request("bertqa.metadata"):
+        with request("metadata"):
             return transport.metadata(version=effect.version, timeout=timeout)
     windows = effect.windows
-    with request("bertqa.infer", windows=len(windows), tokens=sum(map(len, windows))):
+    with request("infer", windows=len(windows), tokens=sum(map(len, windows))):
         return transport.infer(collate(windows), version=effect.version, timeout=timeout)
