@@ -159,9 +159,9 @@ def test_the_deadline_holds_while_a_text_is_tokenised(
     open_client: Twins, endless: list[BaseException], texts: tuple[str, str]
 ) -> None:
     client = open_client(transport=InProcessTransport())
-    with pytest.raises(DeadlineExceededError, match=r"within 0\.3 s.*long"):
+    with pytest.raises(DeadlineExceededError, match=r"within 0\.3 s.*itself worked on the text"):
         client.answer(*texts, timeout=0.3)
-    with pytest.raises(DeadlineExceededError, match=r"within 0\.3 s.*long"):
+    with pytest.raises(DeadlineExceededError, match=r"within 0\.3 s.*itself worked on the text"):
         list(client.answer_many([(QUESTION, SENTENCE), texts], timeout=0.3))
     assert client.answer(QUESTION, SENTENCE).text
 
@@ -187,7 +187,7 @@ def test_the_deadline_holds_while_the_answer_is_chosen(open_client: Twins) -> No
                     time.sleep(0.001)
 
     client = open_client(transport=InProcessTransport())
-    with pytest.raises(DeadlineExceededError, match="long"):
+    with pytest.raises(DeadlineExceededError, match="itself worked on the text"):
         client.answer(QUESTION, SENTENCE * 200, decoder=Endless(), timeout=2.0)
 
 
@@ -209,7 +209,7 @@ def test_the_deadline_holds_for_a_tokenizer_that_takes_a_text_whole(open_client:
     used._encoder._tokenizer = Stuck()
     client = open_client(transport=InProcessTransport(), tokenizer=used)
     try:
-        with pytest.raises(DeadlineExceededError, match="long"):
+        with pytest.raises(DeadlineExceededError, match="itself worked on the text"):
             client.answer(QUESTION, LONG, timeout=0.3)
         assert client.answer(QUESTION, SENTENCE)
     finally:
