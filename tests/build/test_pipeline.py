@@ -265,7 +265,7 @@ def test_published_versions_are_compared_by_their_evidence(built: Path, inputs: 
 
 def test_bad_data_is_refused_before_any_work(inputs: Path, tmp_path: Path) -> None:
     repository = Repository(tmp_path / "repository")
-    (tmp_path / "evaluation.json").write_text("[]", encoding="utf-8")
+    (tmp_path / "evaluation.json").write_text("{}", encoding="utf-8")
     recipe = tiny(inputs, f"data.evaluation={tmp_path / 'evaluation.json'}")
     with pytest.raises(DataError, match="is not SQuAD JSON"):
         build(recipe, repository, tmp_path / "work")

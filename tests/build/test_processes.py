@@ -92,7 +92,7 @@ def test_two_processes_build_what_one_publishes_and_reports(tmp_path: Path) -> N
             "rng_state_1.pth",
         }
 
-    (tmp_path / "train.json").write_text("[]", encoding="utf-8")
+    (tmp_path / "train.json").write_text("{}", encoding="utf-8")
     refused = together(tmp_path)
     assert refused.returncode != 0
     assert refused.stderr.count("is not SQuAD JSON") == 1
