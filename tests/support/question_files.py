@@ -64,7 +64,9 @@ def parse(content: bytes) -> list[dict[str, Any]]:
     """Read what an output holds, whatever it is called."""
     if content.startswith(b"PAR1"):
         return pq.read_table(io.BytesIO(content)).to_pylist()  # type: ignore[no-any-return]
-    text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode()
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    text = content.decode("utf-8-sig")
     if text.startswith("{"):
         return [json.loads(line) for line in text.splitlines()]
     delimiter = next((each for each in ";\t|" if each in text.splitlines()[0]), ",")

@@ -226,7 +226,7 @@ class ErrorMapper:
         """Return the error for a proxy that does not lead to the address.
 
         Args:
-            detail: What the HTTP client says of it, with the status of the proxy's answer.
+            detail: The message of the HTTP client, with the status of the proxy's answer.
         """
         _, template = _ERRORS["UNAVAILABLE"]
         return self.of_the_way(

@@ -80,7 +80,7 @@ def proxy_error(address: str, detail: str) -> AccessDeniedError | None:
 
     Args:
         address: The address that was called.
-        detail: What the library says of it, with the status of the proxy's answer.
+        detail: The message of the library, with the status of the proxy's answer.
     """
     found = _STATUS.search(detail)
     status = int(found[1]) if found else None
@@ -100,7 +100,7 @@ def proxy_requires_authentication(address: str, detail: str) -> AccessDeniedErro
 
     Args:
         address: The address that was called.
-        detail: What the proxy, or the library, says of it.
+        detail: The words of the proxy, or of the library.
     """
     return AccessDeniedError(
         f"A proxy in front of {address} requires authentication: write its user name and password "

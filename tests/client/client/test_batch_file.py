@@ -58,7 +58,7 @@ def write_lines(path: Path, rows: list[dict[str, str]]) -> Path:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         if path.suffix == ".csv":
             return list(csv.DictReader(file))
         return [json.loads(line) for line in file]

@@ -211,7 +211,7 @@ def test_a_proxy_that_refuses_to_lead_to_a_server_is_asked_once(
         ("403 Forbidden", "refuses to lead there"),
     ],
 )
-def test_what_libraries_say_of_a_proxy_that_refuses_is_understood(detail: str, words: str) -> None:
+def test_messages_about_a_proxy_that_refuses_are_understood(detail: str, words: str) -> None:
     assert words in str(proxy_error("https://models:1", detail))
     for passing in ("502 Bad Gateway", "response code 503", "Proxy Server could not connect: 4."):
         assert proxy_error("https://models:1", passing) is None
