@@ -17,30 +17,9 @@ class BertQAError(Exception):
         detail: The message of the server or of a library, word for word, where there is one.
     """
 
-    _blames_address = False
-
     def __init__(self, message: str, *, detail: str | None = None) -> None:
         super().__init__(_TOO_LONG.sub(lambda word: f"{word[0][:_SHOWN]}...", message))
         self.detail = detail
-
-
-def blaming_address(error: BertQAError) -> BertQAError:
-    """Return an error, marked as one whose address may be that of another server or of none.
-
-    Args:
-        error: The error, not raised.
-    """
-    error._blames_address = True
-    return error
-
-
-def blames_address(error: BertQAError) -> bool:
-    """Return whether an error is marked by `blaming_address`.
-
-    Args:
-        error: The error.
-    """
-    return error._blames_address
 
 
 class InvalidQuestionError(BertQAError):

@@ -19,7 +19,6 @@ from bertqa.errors import (
     ServerOverloadedError,
     ServerUnreachableError,
     VersionNotFoundError,
-    blaming_address,
 )
 from bertqa.transport._address import TFS_SCHEMES
 from bertqa.transport._certificates import certificate_error
@@ -87,6 +86,28 @@ _ERRORS: dict[str, tuple[type[BertQAError], str]] = {
     "INVALID_ARGUMENT": (ProtocolError, "{address} refuses the request{reason}."),
     "UNIMPLEMENTED": (ProtocolError, "{address} does not speak {protocol}."),
 }
+
+
+_BLAMES_ADDRESS = "_blames_address"
+
+
+def blaming_address(error: BertQAError) -> BertQAError:
+    """Return an error, marked as one whose address may be that of another server or of none.
+
+    Args:
+        error: The error, not raised.
+    """
+    setattr(error, _BLAMES_ADDRESS, True)
+    return error
+
+
+def blames_address(error: BertQAError) -> bool:
+    """Return whether an error is marked by `blaming_address`.
+
+    Args:
+        error: The error.
+    """
+    return getattr(error, _BLAMES_ADDRESS, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,15 +249,14 @@ class ErrorMapper:
         Args:
             detail: The message of the HTTP client, with the status of the proxy's answer.
         """
-        _, template = _ERRORS["UNAVAILABLE"]
-        return self.of_the_way(
-            proxy_error(self.address, detail)
-            or ServerUnreachableError(template.format(address=self.address), detail=detail)
-        )
+        return self.of_the_way(proxy_error(self.address, detail) or self._unavailable(detail))
 
     def _no_connection(self, detail: str) -> BertQAError:
+        return blaming_address(self._unavailable(detail))
+
+    def _unavailable(self, detail: str) -> BertQAError:
         error, template = _ERRORS["UNAVAILABLE"]
-        return blaming_address(error(template.format(address=self.address), detail=detail))
+        return error(template.format(address=self.address), detail=detail)
 
     def _denied(self, code: str, detail: str) -> AccessDeniedError:
         """Return the error for a server that wants credentials, or others than it got."""

@@ -20,11 +20,10 @@ from bertqa.errors import (
     DeadlineExceededError,
     ProtocolError,
     ServerUnreachableError,
-    blames_address,
 )
 from bertqa.transport._address import Address
 from bertqa.transport._cancellation import CANCELLATION
-from bertqa.transport._error_mapping import ErrorMapper
+from bertqa.transport._error_mapping import ErrorMapper, blames_address
 from bertqa.transport._http import proxy_of
 from bertqa.transport._names import Names, without_names
 from bertqa.transport._proxies import Proxy
