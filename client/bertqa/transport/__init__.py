@@ -1,6 +1,6 @@
 """Calling a model over a network: one contract, one transport for each protocol."""
 
-from bertqa.transport._address import is_loopback
+from bertqa.transport._address import is_loopback, leads_to_loopback
 from bertqa.transport._admin import (
     AVAILABLE,
     AdminClient,
@@ -59,6 +59,7 @@ __all__ = [
     "VersionState",
     "describing_url",
     "is_loopback",
+    "leads_to_loopback",
     "open_async_split_transport",
     "open_async_transport",
     "open_split_transport",

@@ -84,7 +84,7 @@ class Address:
     @property
     def is_local(self) -> bool:
         """Whether the server is on this machine, by its name or its IP address."""
-        return is_loopback(self.host)
+        return leads_to_loopback(self.host)
 
     @property
     def encrypted(self) -> Address:
@@ -236,20 +236,39 @@ def is_authority(text: str) -> bool:
 def is_loopback(host: str) -> bool:
     """Return whether a host is this machine by its name or its IP address.
 
+    Who listens there is heard by this machine alone.
+
     Args:
         host: A name or an IP address, in any form that a connection takes: `127.1` too.
     """
+    ip = _ip_of(host)
+    return _is_localhost(host) if ip is None else ip.is_loopback
+
+
+def leads_to_loopback(host: str) -> bool:
+    """Return whether a connection to a host leads to this machine.
+
+    That is a loopback host, or the unspecified address: `0.0.0.0` or `::`.
+
+    Args:
+        host: A name or an IP address, in any form that a connection takes.
+    """
+    ip = _ip_of(host)
+    return is_loopback(host) or (ip is not None and ip.is_unspecified)
+
+
+def _is_localhost(host: str) -> bool:
     name = host.lower().removesuffix(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
         try:
-            ip = ipaddress.IPv4Address(socket.inet_aton(host))
+            return ipaddress.IPv4Address(socket.inet_aton(host))
         except (OSError, ValueError):
-            return False
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    # A connection to the unspecified address, 0.0.0.0, leads to this machine.
-    return ip.is_loopback or ip.is_unspecified
+            return None
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return mapped or ip

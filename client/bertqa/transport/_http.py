@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from bertqa.errors import ClientStateError, ProtocolError
-from bertqa.transport._address import Address, is_loopback
+from bertqa.transport._address import Address, leads_to_loopback
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._names import Names
 from bertqa.transport._proxies import Proxy, find_proxy
@@ -117,4 +117,4 @@ def is_called_directly(address: Address) -> bool:
     Args:
         address: The address of a server.
     """
-    return address.authority is not None or is_loopback(address.host)
+    return address.authority is not None or leads_to_loopback(address.host)

@@ -21,7 +21,7 @@ from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
 from bertqa._reason import read_finite, reason_of
-from bertqa.transport import is_loopback
+from bertqa.transport import leads_to_loopback
 from bertqa_deploy.errors import ClusterError
 
 _LOOK_SECONDS = 0.5
@@ -237,7 +237,7 @@ def _spare_loopback(configuration: Any) -> None:
     """Keep the proxies of the environment from standing before this machine, as for Helm."""
     host = urlsplit(configuration.host).hostname or ""
     of_environment = client.Configuration(host=configuration.host).proxy
-    if is_loopback(host) and configuration.proxy == of_environment:
+    if leads_to_loopback(host) and configuration.proxy == of_environment:
         # It counts for requests, and for tunnels, which read the environment by themselves.
         configuration.no_proxy = ",".join(filter(None, (configuration.no_proxy, host)))
 

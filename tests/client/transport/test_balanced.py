@@ -180,7 +180,7 @@ def test_a_name_that_needs_no_proxy_needs_none_at_its_addresses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Loopback addresses need none either, but that is not what is looked at here.
-    monkeypatch.setattr("bertqa.transport._http.is_loopback", lambda host: False)
+    monkeypatch.setattr("bertqa.transport._http.leads_to_loopback", lambda host: False)
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:1")
     for variable in ("no_proxy", "NO_PROXY"):

@@ -13,7 +13,7 @@ import pytest
 from bertqa import TLS, QATokenizer
 from bertqa.errors import AccessDeniedError, InvalidOptionError, ServerUnreachableError
 from bertqa.transport import AdminClient, Security, served_versions
-from bertqa.transport._address import Address, is_loopback
+from bertqa.transport._address import Address, is_loopback, leads_to_loopback
 from bertqa.transport._http import proxy_of
 from bertqa.transport._proxies import proxy_error
 from tests.support.certificates import Authority
@@ -262,7 +262,8 @@ def test_a_host_is_excepted_as_other_programs_do_it(
         ("127.200.3.4", True),
         ("::1", True),
         ("::ffff:127.0.0.1", True),
-        ("0.0.0.0", True),
+        ("0.0.0.0", False),
+        ("::", False),
         ("localhost.example", False),
         ("10.0.0.1", False),
         ("models", False),
@@ -271,3 +272,4 @@ def test_a_host_is_excepted_as_other_programs_do_it(
 )
 def test_this_machine_is_known_by_all_its_names(host: str, expected: bool) -> None:
     assert is_loopback(host) == expected
+    assert leads_to_loopback(host) == (expected or host in ("0.0.0.0", "::"))

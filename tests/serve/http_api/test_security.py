@@ -93,6 +93,15 @@ def test_names_of_this_machine_are(held: Held, host: str) -> None:
     )
 
 
+@pytest.mark.parametrize("listening", ["0.0.0.0", "::"])
+def test_what_listens_everywhere_answers_whatever_it_is_called(listening: str) -> None:
+    with Held(host=listening) as held:
+        for host in ("10.244.1.3:8080", "bert-qa-http-api.default.svc:8080", "qa.example.com"):
+            for path in ("/health/live", "/health/ready"):
+                answered = httpx.get(held.url + path, headers={"host": host}, timeout=60)
+                assert answered.status_code == 200
+
+
 def test_ids_are_passed_on_returned_and_made_where_they_are_missing(held: Held) -> None:
     headers = {"x-request-id": "abc-1", "traceparent": TRACE, "tracestate": "a=b"}
     answered = httpx.post(held.url, json=HUGGING_FACE, headers=headers, timeout=60)
