@@ -241,8 +241,10 @@ def is_loopback(host: str) -> bool:
     Args:
         host: A name or an IP address, in any form that a connection takes: `127.1` too.
     """
+    if _is_localhost(host):
+        return True
     ip = _ip_of(host)
-    return _is_localhost(host) if ip is None else ip.is_loopback
+    return ip is not None and ip.is_loopback
 
 
 def leads_to_loopback(host: str) -> bool:

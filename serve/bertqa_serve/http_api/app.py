@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -30,6 +30,7 @@ from bertqa_serve.http_api.asking import (
 )
 from bertqa_serve.http_api.backend import Backend, ServerBackend
 from bertqa_serve.http_api.bodies import Bodies
+from bertqa_serve.http_api.direct import DirectRoute
 from bertqa_serve.http_api.gate import REQUEST_ID, STATE, Gate
 from bertqa_serve.http_api.metrics import CONTENT_TYPE, Metrics
 from bertqa_serve.http_api.options import HttpApiOptions
@@ -162,6 +163,8 @@ def _api(
         },
     )
 
+    questions = APIRouter(route_class=DirectRoute)
+
     def asking(request: Request, wishes: Wishes) -> Asking:
         facts = request.scope["state"][STATE]
         return Asking(backend, metrics, facts, wishes, options.timeout)
@@ -198,11 +201,11 @@ def _api(
         "tags": ["Hugging Face"],
     }
 
-    @api.post("/", summary="Ask, in the form of Hugging Face's inference API", **hugging_face)
+    @questions.post("/", summary="Ask, in the form of Hugging Face's inference API", **hugging_face)
     async def ask(request: Request, body: HuggingFaceRequest, wishes: _Wished) -> Response:
         return await in_form_of_hugging_face(asking(request, wishes), body)
 
-    @api.post("/models/{model}", summary="The same for a model by its name", **hugging_face)
+    @questions.post("/models/{model}", summary="The same for a model by its name", **hugging_face)
     async def ask_model(
         request: Request, model: str, body: HuggingFaceRequest, wishes: _Wished
     ) -> Response:
@@ -210,7 +213,7 @@ def _api(
             raise Problem(404, f"There is no model of that name here, but {backend.model}.")
         return await in_form_of_hugging_face(asking(request, wishes), body)
 
-    @api.post(
+    @questions.post(
         "/v1/answers",
         summary="Ask one question, or many",
         description=f"With `Accept: {NDJSON}` each result is a line, sent as soon as it is there.",
@@ -236,6 +239,8 @@ def _api(
         if as_lines:
             return await Lines.begun(lines)
         return json_response(Results.model_construct(results=[each async for each in lines]))
+
+    api.include_router(questions)
 
     @api.get("/v1/versions", summary="What is served", responses=_PROBLEMS, tags=["bert-qa"])
     async def versions() -> Versions:

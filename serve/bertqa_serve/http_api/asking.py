@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -43,6 +43,15 @@ class Wishes:
     version: str | None
     key: str | None
     timeout: str | None
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Wishes:
+        """Return what headers ask for.
+
+        Args:
+            headers: The headers of a request.
+        """
+        return cls(*map(headers.get, (VERSION_HEADER, KEY_HEADER, TIMEOUT_HEADER)))
 
     def options(self) -> AskOptions:
         """Return the options of the client that are meant.

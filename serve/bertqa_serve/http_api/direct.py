@@ -1,0 +1,58 @@
+"""Endpoints that FastAPI describes, called without its search for their arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from bertqa_serve.http_api.asking import Wishes
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class DirectRoute(APIRoute):
+    """A route of an endpoint that takes `request`, `body`, `wishes` and the parameters of its path.
+
+    FastAPI looks for the arguments of any endpoint, at every request, which takes it as long as
+    everything else that the HTTP API does for one.
+    """
+
+    def get_route_handler(self) -> Handler:
+        """Return what answers a request; see `APIRoute`."""
+        assert self.body_field is not None
+        validate = self.body_field.field_info.annotation.model_validate  # type: ignore[union-attr]
+        endpoint = self.endpoint
+
+        async def handle(request: Request) -> Response:
+            content = await request.body()
+            try:
+                body = validate(json.loads(content))
+            except ValidationError as error:
+                raise RequestValidationError(_placed(error), body=content) from error
+            except json.JSONDecodeError as error:
+                raise RequestValidationError([_invalid(error)], body=content) from error
+            except (ValueError, RecursionError) as error:
+                raise HTTPException(400) from error
+            wishes = Wishes.of(request.headers)
+            response: Response = await endpoint(
+                request=request, body=body, wishes=wishes, **request.path_params
+            )
+            return response
+
+        return handle
+
+
+def _placed(error: ValidationError) -> list[dict[str, Any]]:
+    return [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
+
+
+def _invalid(error: json.JSONDecodeError) -> dict[str, Any]:
+    return {"type": "json_invalid", "loc": ("body", error.pos), "ctx": {"error": error.msg}}
