@@ -12,6 +12,8 @@ RUN python -m venv /opt/bert-qa \
  && /opt/bert-qa/bin/pip install --no-cache-dir --constraint constraints.txt ".[api]"
 
 FROM python:3.11-slim
+# `helm test` asks the HTTP API with it.
+RUN apt-get update && apt-get install --no-install-recommends -y curl && rm -rf /var/lib/apt/lists/*
 COPY --from=install /opt/bert-qa /opt/bert-qa
 ENV PATH=/opt/bert-qa/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 5000:5000

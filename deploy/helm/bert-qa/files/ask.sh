@@ -14,23 +14,11 @@ answers=$(bert-qa ask "$QUESTION" --context "$CONTEXT" --url "$URL" --model "$MO
 echo "$answers"
 echo "$answers" | check
 if [ -n "${HTTP_URL:-}" ]; then
-  answer=$(python -c '
-import json, os, pathlib, sys, urllib.error, urllib.request
-
-url, token_file = os.environ["HTTP_URL"], os.environ.get("TOKEN_FILE")
-headers = {"Content-Type": "application/json"}
-if token_file:
-    headers["Authorization"] = "Bearer " + pathlib.Path(token_file).read_text().strip()
-inputs = {"question": os.environ["QUESTION"], "context": os.environ["CONTEXT"]}
-body = json.dumps({"inputs": inputs}).encode()
-try:
-    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60) as answered:
-        print(answered.read().decode())
-except urllib.error.HTTPError as error:
-    sys.exit(f"error: {url} answers with status {error.code}: {error.read().decode()}")
-except OSError as error:
-    sys.exit(f"error: {url} cannot be asked: {error}")
-')
+  answer=$(curl --silent --show-error --fail-with-body --max-time 60 --header 'Content-Type: application/json' \
+    ${TOKEN_FILE:+--header "Authorization: Bearer $(cat "$TOKEN_FILE")"} --data "$HTTP_BODY" "$HTTP_URL") || {
+    echo "error: $HTTP_URL does not answer: $answer" >&2
+    exit 1
+  }
   echo "$answer"
   echo "$answer" | check
 fi
