@@ -1,4 +1,4 @@
-"""Write values.yaml, values.schema.json and the README's table from `values.source.yaml`.
+"""Write values.yaml, values.schema.json, defaults and the README's table from `values.source.yaml`.
 
 The source is a JSON Schema in YAML: its descriptions become comments and its defaults the values.
 Tools that read values.yaml with comments instead lose the enums, patterns, ranges and unknown keys
@@ -21,6 +21,9 @@ SOURCE = HERE / "values.source.yaml"
 CHART = HERE / "bert-qa"
 TABLE_BEGIN = "<!-- values: begin -->"
 TABLE_END = "<!-- values: end -->"
+_DEFAULTS_BEGIN = """\
+{{/* Made from ../values.source.yaml by `python -m tools.chart`: change that, not this. */}}
+{{- define "bert-qa.defaults" -}}"""
 
 Schema = dict[str, Any]
 
@@ -52,6 +55,20 @@ def _yaml_lines(schema: Schema, indent: int) -> Iterator[str]:
             continue
         text = yaml.safe_dump({name: property_["default"]}, sort_keys=False, width=1000)
         yield from (space + line for line in text.splitlines())
+
+
+def defaults(source: Schema) -> str:
+    """Return the text of `_defaults.tpl`: the values by their paths, for keys that are null."""
+    found = {".".join(path): property_ for path, property_ in _leaves(source, ())}
+    text = json.dumps(
+        {
+            "numbers": [path for path, each in found.items() if each.get("type") == "integer"],
+            "values": {path: each["default"] for path, each in found.items()},
+        },
+        indent=1,
+        ensure_ascii=False,
+    )
+    return f"{_DEFAULTS_BEGIN}\n{text}\n{{{{- end -}}}}\n"
 
 
 def values_table(source: Schema) -> str:
@@ -99,6 +116,7 @@ def generated() -> dict[Path, str]:
     return {
         CHART / "values.yaml": values_yaml(source),
         CHART / "values.schema.json": values_schema(source),
+        CHART / "templates" / "_defaults.tpl": defaults(source),
         readme_path: readme(source, readme_path.read_text(encoding="utf-8")),
     }
 

@@ -39,6 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     source.write_text(yaml.safe_dump(SOURCE, sort_keys=False), encoding="utf-8")
     readme = f"# Chart\n\n{chart.TABLE_BEGIN}\nold\n{chart.TABLE_END}\n\nThe end.\n"
     (tmp_path / "README.md").write_text(readme, encoding="utf-8")
+    (tmp_path / "templates").mkdir()
     monkeypatch.setattr(chart, "SOURCE", source)
     monkeypatch.setattr(chart, "CHART", tmp_path)
     return tmp_path
@@ -55,6 +56,17 @@ def test_values_have_their_defaults_and_their_descriptions_above_them(folder: Pa
     lines = text.splitlines()
     assert lines[lines.index("replicas: 2") - 1] == "# How many."
     assert lines[lines.index("  labels:") - 1] == "  # Labels."
+
+
+def test_the_defaults_are_known_by_their_paths_and_the_whole_numbers_named(folder: Path) -> None:
+    assert chart.main([]) == 0
+    head, begin, *lines, end = (folder / "templates" / "_defaults.tpl").read_text().splitlines()
+    assert head.startswith("{{/* Made from ")
+    assert (begin, end) == ('{{- define "bert-qa.defaults" -}}', "{{- end -}}")
+    assert json.loads("\n".join(lines)) == {
+        "numbers": ["replicas"],
+        "values": {"server.level": "INFO", "server.labels": {"a": "b"}, "replicas": 2},
+    }
 
 
 def test_the_schema_is_the_source(folder: Path) -> None:
@@ -78,7 +90,9 @@ def test_files_that_are_missing_or_out_of_date_are_reported(
 ) -> None:
     assert chart.main(["--check"]) == 1
     printed = capsys.readouterr().err
-    assert printed.startswith("Out of date: values.yaml, values.schema.json, README.md.")
+    assert printed.startswith(
+        "Out of date: values.yaml, values.schema.json, _defaults.tpl, README.md."
+    )
 
     chart.main([])
     assert chart.main(["--check"]) == 0

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bertqa.artifact import SETTING_RANGES
-from tests.support.chart import CHART, ROOT, refusal, render
+from tests.support.chart import CHART, ROOT, container, refusal, render, server_pod
 from tools.programs import helm
 
 
@@ -91,10 +94,95 @@ def test_nothing_is_rendered_from_the_memory_of_a_rollout(split: str) -> None:
     assert render(values={"rollout": memory}).text == render().text
 
 
-def test_the_chart_may_be_part_of_another(tmp_path: Path) -> None:
-    (tmp_path / "Chart.yaml").write_text("{apiVersion: v2, name: parent, version: 0.1.0}")
-    (tmp_path / "values.yaml").write_text("bert-qa: {model: {pvc: {claimName: models}}}")
+SOURCE = yaml.safe_load((CHART.parent / "values.source.yaml").read_text())
+KeyPath = tuple[str, ...]
+
+
+def keys(schema: dict[str, Any], path: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """Every key of the values, sections too, with its schema."""
+    for name, found in schema["properties"].items():
+        yield (*path, name), found
+        if "default" not in found:
+            yield from keys(found, (*path, name))
+
+
+def section_of(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+    """The section that a key is in, made where it is not there."""
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+    return values
+
+
+def without_source(path: KeyPath) -> bool:
+    """Whether null at a key would take the scenario's model away."""
+    return path == ("model", "pvc", "claimName")[: len(path)]
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCE["properties"] if name != "model"])
+def test_a_section_that_is_null_is_the_default(name: str) -> None:
+    assert render(values={name: None}).text == render().text
+
+
+def test_every_key_may_be_null() -> None:
+    values: dict[str, Any] = {}
+    for path, found in keys(SOURCE):
+        if "default" in found and not without_source(path):
+            section_of(values, path)[path[-1]] = None
+    assert render(values=values).text == render().text
+
+
+@pytest.mark.parametrize("kind", ["image", "storage", "hostPath", "training"])
+def test_a_source_that_is_null_is_none(kind: str) -> None:
+    assert render(values={"model": {kind: None}}).text == render().text
+
+
+@pytest.mark.parametrize("scenario", ["pvc", "autoscaling", "keda", "kserve", "monitoring"])
+def test_whole_numbers_stay_whole(scenario: str) -> None:
+    """A values file makes 1000000 a float, which some templates wrote as 1e+06."""
+    values: dict[str, Any] = {}
+    for path, found in keys(SOURCE):
+        if found.get("type") == "integer" and found.get("maximum", 10**6) >= 10**6:
+            section_of(values, path)[path[-1]] = 1_000_000
+    rendered = render(scenario, values).text
+    assert "1000000" in rendered
+    assert "e+0" not in rendered
+
+
+@pytest.mark.parametrize(
+    ("limits", "requests"),
+    [
+        ({"cpu": 4, "memory": "4Gi"}, {"cpu": "4", "memory": "4096Mi"}),
+        ({"cpu": "4000m", "memory": "4G"}, {"cpu": "4.0", "memory": 4_000_000_000}),
+    ],
+)
+def test_quantities_are_equal_however_they_are_spelled(
+    limits: dict[str, Any], requests: dict[str, Any]
+) -> None:
+    resources = {"limits": limits, "requests": requests}
+    pod = server_pod(render("xeon", {"resources": resources, "xeon": {"wholeCpus": True}}))
+    assert container(pod, "ovms")["resources"] == resources
+    requests = {**requests, "memory": "3Gi"}
+    assert "requests that differ from its limits" in refusal(
+        {"resources": {**resources, "requests": requests}}
+    )
+
+
+PARENT = "bert-qa: {model: {pvc: {claimName: models}}, proxy: null, server: {image: null}}"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_chart_may_be_part_of_another(tmp_path: Path, enabled: bool) -> None:
+    dependency = {"name": "bert-qa", "version": "0.1.0", "condition": "bert-qa.enabled"}
+    parent = {
+        "apiVersion": "v2",
+        "name": "parent",
+        "version": "0.1.0",
+        "dependencies": [dependency],
+    }
+    (tmp_path / "Chart.yaml").write_text(json.dumps(parent))
+    (tmp_path / "values.yaml").write_text(PARENT)
     shutil.copytree(CHART, tmp_path / "charts" / "bert-qa")
     command = [str(helm()), "template", "whole", str(tmp_path)]
+    command += ["--set", f"bert-qa.enabled={json.dumps(enabled)}"]
     rendered = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "name: whole-bert-qa-stable" in rendered.stdout
+    assert ("name: whole-bert-qa-stable" in rendered.stdout) == enabled

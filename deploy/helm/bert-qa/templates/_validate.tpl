@@ -41,10 +41,10 @@
 {{- $weights = append $weights (printf "%s=%d" .name (.weight | int)) -}}
 {{- if $.Values.xeon.wholeCpus -}}
 {{- $limit := .resources.limits.cpu | default "none" | toString -}}
-{{- if or (eq $limit "none") (ne 0 (mod (include "bert-qa.millicpus" .resources.limits.cpu | int) 1000)) -}}
+{{- if or (eq $limit "none") (ne 0 (mod (include "bert-qa.thousandths" .resources.limits.cpu | int64) 1000)) -}}
 {{- fail (printf "The track %s has a CPU limit of %s, which is not whole: xeon.wholeCpus reserves cores for each server and needs a whole number. Change the limit, or set xeon.wholeCpus=false." .name $limit) -}}
 {{- end -}}
-{{- if ne (toYaml .resources.limits) (toYaml .resources.requests) -}}
+{{- if ne (include "bert-qa.quantities" .resources.limits) (include "bert-qa.quantities" .resources.requests) -}}
 {{- fail (printf "The track %s has requests that differ from its limits: xeon.wholeCpus reserves cores for each server and needs both equal. Leave the requests out, or set xeon.wholeCpus=false." .name) -}}
 {{- end -}}
 {{- end -}}

@@ -1,6 +1,31 @@
 {{/* Values in the form that the templates use: tracks, CPUs, resources. */}}
 
 {{/*
+Gives every key that is missing or null its default, and makes whole numbers of those that a values file made floats.
+Each template begins with it. Helm leaves a key out that is null, and a section with all of its keys.
+*/}}
+{{- define "bert-qa.prepare" -}}
+{{- $defaults := include "bert-qa.defaults" . | fromJson -}}
+{{- range $path, $default := $defaults.values -}}
+{{- $names := splitList "." $path -}}
+{{- $name := last $names -}}
+{{- $section := $.Values -}}
+{{- range initial $names -}}
+{{- if not (kindIs "map" (get $section .)) -}}
+{{- $_ := set $section . dict -}}
+{{- end -}}
+{{- $section = get $section . -}}
+{{- end -}}
+{{- if or (not (hasKey $section $name)) (kindIs "invalid" (get $section $name)) -}}
+{{- $_ := set $section $name $default -}}
+{{- end -}}
+{{- if has $path $defaults.numbers -}}
+{{- $_ := set $section $name (get $section $name | int64) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
 The tracks as JSON {"tracks": [...]}, in the order of their names, with their defaults filled in.
 A track is {name, version, latest, weight, replicas, resources, cpus, memory}; version is text, memory in bytes.
 */}}
@@ -78,28 +103,30 @@ cluster can be asked (`helm template`), it starts from 1.
 {{- end -}}
 {{- end -}}
 
-{{/* A CPU quantity in thousandths. */}}
-{{- define "bert-qa.millicpus" -}}
-{{- $text := toString . -}}
-{{- if hasSuffix "m" $text -}}
-{{- trimSuffix "m" $text | int -}}
-{{- else -}}
-{{- mulf (float64 $text) 1000 | int -}}
-{{- end -}}
+{{/* A quantity in thousandths, however it is spelled; 0 where there is none. */}}
+{{- define "bert-qa.thousandths" -}}
+{{- $text := . | default 0 | toString -}}
+{{- $unit := regexFind "(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)$" $text -}}
+{{- $sizes := dict "" 1000 "m" 1 "k" 1e6 "M" 1e9 "G" 1e12 "T" 1e15 "P" 1e18
+      "Ki" 1024e3 "Mi" 1048576e3 "Gi" 1073741824e3 "Ti" 1099511627776e3 "Pi" 1125899906842624e3 -}}
+{{- mulf (trimSuffix $unit $text | float64) (index $sizes $unit) | int64 -}}
 {{- end -}}
 
 {{/* The whole CPUs in a CPU quantity, one at least: OVMS sees all of the node's, so its flags name the number. */}}
 {{- define "bert-qa.cpus" -}}
-{{- max 1 (div (include "bert-qa.millicpus" (. | default 1) | int) 1000) -}}
+{{- max 1 (div (include "bert-qa.thousandths" (. | default 1) | int64) 1000) -}}
 {{- end -}}
 
 {{/* A memory quantity in bytes, 0 where there is none. */}}
 {{- define "bert-qa.bytes" -}}
-{{- $text := . | default 0 | toString -}}
-{{- $unit := regexFind "[A-Za-z]*$" $text -}}
-{{- $sizes := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15
-      "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 -}}
-{{- mulf (trimSuffix $unit $text | float64) (index $sizes $unit) | int64 -}}
+{{- div (include "bert-qa.thousandths" . | int64) 1000 -}}
+{{- end -}}
+
+{{/* Quantities by their names, in thousandths, so that equal ones are equal. */}}
+{{- define "bert-qa.quantities" -}}
+{{- range $name, $quantity := . }}
+{{ $name }}: {{ include "bert-qa.thousandths" $quantity }}
+{{- end }}
 {{- end -}}
 
 {{/* Resources whose requests default to the limits. */}}
