@@ -88,6 +88,9 @@
   "server.maxRequestTokens": 0,
   "server.requestTimeoutSeconds": 30,
   "server.startupSeconds": 300,
+  "server.extraArgs": [],
+  "server.extraContainers": [],
+  "server.lifecycle": {},
   "server.pollSeconds": 1,
   "proxy.image": "envoyproxy/envoy:distroless-v1.40.0",
   "proxy.maxConnectionSeconds": 20,
@@ -107,11 +110,47 @@
   "priorityClassName": "",
   "podLabels": {},
   "podAnnotations": {},
+  "affinity": {},
+  "runtimeClassName": "",
+  "podSecurityContext": {
+   "runAsNonRoot": true,
+   "runAsUser": 5000,
+   "runAsGroup": 5000,
+   "fsGroup": 5000,
+   "fsGroupChangePolicy": "OnRootMismatch",
+   "seccompProfile": {
+    "type": "RuntimeDefault"
+   }
+  },
+  "containerSecurityContext": {
+   "allowPrivilegeEscalation": false,
+   "readOnlyRootFilesystem": true,
+   "runAsNonRoot": true,
+   "runAsUser": 5000,
+   "runAsGroup": 5000,
+   "capabilities": {
+    "drop": [
+     "ALL"
+    ]
+   },
+   "seccompProfile": {
+    "type": "RuntimeDefault"
+   }
+  },
+  "env": [],
+  "envFrom": [],
+  "volumes": [],
+  "volumeMounts": [],
   "imagePullPolicy": "IfNotPresent",
   "imagePullSecrets": [],
+  "nameOverride": "",
   "fullnameOverride": "",
+  "namespaceOverride": "",
+  "commonLabels": {},
+  "extraManifests": [],
   "serviceAccount.name": "",
   "serviceAccount.annotations": {},
+  "service.ipFamilies": [],
   "service.type": "ClusterIP",
   "service.annotations": {},
   "httpApi.enabled": true,
@@ -124,6 +163,7 @@
   "httpApi.token.secretName": "",
   "httpApi.token.key": "token",
   "httpApi.clientSecretName": "",
+  "httpApi.extraArgs": [],
   "httpApi.logLevel": "INFO",
   "httpApi.resources": {
    "limits": {
@@ -195,6 +235,10 @@
      }
     }
    }
+  ],
+  "networkPolicy.dnsPorts": [
+   53,
+   5353
   ],
   "networkPolicy.egress": [],
   "monitoring.serviceMonitor.enabled": false,

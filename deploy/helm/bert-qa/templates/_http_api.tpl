@@ -23,16 +23,16 @@ replaces none of its pods. Where others move the traffic between versions, they 
 {{- $name := include "bert-qa.fullname" . -}}
 {{- $tracks := list -}}
 {{- if .Values.kserve.enabled -}}
-{{- $predictor := printf "%s-predictor.%s:80" $name .Release.Namespace -}}
+{{- $predictor := printf "%s-predictor.%s:80" $name (include "bert-qa.namespace" .) -}}
 {{- $rest := printf "http://%s" $predictor -}}
 {{- $url := eq .Values.kserve.protocol "grpc" | ternary (printf "grpc://%s" $predictor) $rest -}}
 {{- $tracks = append $tracks (dict "url" $url "metadata_url" $rest "weight" 100) -}}
 {{- else if .Values.rollouts.enabled -}}
-{{- $tracks = append $tracks (dict "url" (printf "%s:///%s-headless.%s.svc:9000" $scheme $name .Release.Namespace) "weight" 100) -}}
+{{- $tracks = append $tracks (dict "url" (printf "%s:///%s-headless.%s.svc:9000" $scheme $name (include "bert-qa.namespace" .)) "weight" 100) -}}
 {{- else -}}
 {{- range (include "bert-qa.tracks" . | fromJson).tracks -}}
 {{- $service := include "bert-qa.podsServiceName" (list $ .name) -}}
-{{- $track := dict "url" (printf "%s:///%s.%s.svc:9000" $scheme $service $.Release.Namespace) "weight" .weight -}}
+{{- $track := dict "url" (printf "%s:///%s.%s.svc:9000" $scheme $service (include "bert-qa.namespace" $)) "weight" .weight -}}
 {{- if not .latest -}}
 {{- $_ := set $track "version" (int64 .version) -}}
 {{- end -}}
@@ -46,7 +46,7 @@ replaces none of its pods. Where others move the traffic between versions, they 
 {{- $api := .Values.httpApi -}}
 - --tracks=/etc/bert-qa/tracks.json
 - --model={{ .Values.model.name }}
-- --http-host=0.0.0.0
+- "--http-host={{ include "bert-qa.listening" . }}"
 - --http-port=8080
 - --workers={{ $api.workers | int64 }}
 - --queue={{ $api.queue | int64 }}
@@ -57,12 +57,15 @@ replaces none of its pods. Where others move the traffic between versions, they 
 {{- range $api.corsOrigins }}
 - {{ printf "--cors-origin=%s" . | quote }}
 {{- end }}
+{{- range $api.extraArgs }}
+- {{ quote . }}
+{{- end }}
 {{- if $api.token.secretName }}
 - --api-token-file=/token/token
 {{- end }}
 {{- if .Values.tls.enabled }}
 - --ca=/tls/server/ca.crt
-- --server-name={{ include "bert-qa.fullname" . }}.{{ .Release.Namespace }}.svc
+- --server-name={{ include "bert-qa.fullname" . }}.{{ include "bert-qa.namespace" . }}.svc
 {{- if .Values.tls.clientCASecretName }}
 - --certificate=/tls/client/tls.crt
 - --key=/tls/client/tls.key
@@ -176,4 +179,24 @@ lifecycle:
 {{- fail (printf "The tracks %s and %s-pods cannot be side by side: the Service over the pods of the one has the name of the other." .name .name) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The specification of a pod of its Deployment, before the values add to it. */}}
+{{- define "bert-qa.httpApi.pod" -}}
+{{ include "bert-qa.podCommon" . }}
+{{- with include "bert-qa.topologySpread" (list . (include "bert-qa.httpApi.labels" .) "pod-template-hash") }}
+{{- . | nindent 0 }}
+{{- end }}
+securityContext:
+  {{- include "bert-qa.podSecurity" . | nindent 2 }}
+terminationGracePeriodSeconds: {{ include "bert-qa.httpApi.graceSeconds" . }}
+containers:
+  - name: http-api
+    command: [bert-qa, serve, http-api]
+    args:
+      {{- include "bert-qa.httpApi.args" . | nindent 6 }}
+    {{- include "bert-qa.httpApi.container" . | nindent 4 }}
+    {{- include "bert-qa.httpApi.lifecycle" . | nindent 4 }}
+volumes:
+  {{- include "bert-qa.httpApi.volumes" . | nindent 2 }}
 {{- end -}}

@@ -34,7 +34,7 @@
 
 {{/* A PersistentVolume's path cannot be changed, so its name follows the path. */}}
 {{- define "bert-qa.hostVolumeName" -}}
-{{- $identity := printf "%s/%s" .Release.Namespace .Values.model.hostPath.path -}}
+{{- $identity := printf "%s/%s" (include "bert-qa.namespace" .) .Values.model.hostPath.path -}}
 {{- printf "%s-models-%s" (include "bert-qa.fullname" .) (sha256sum $identity | trunc 8) -}}
 {{- end -}}
 

@@ -1,13 +1,27 @@
 {{/* Names and labels. */}}
 
 {{- define "bert-qa.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
-{{- else if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- include "bert-qa.shortened" (.Release.Name | replace "." "-") -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- include "bert-qa.shortened" (printf "%s-%s" (.Release.Name | replace "." "-") $name) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* A name that has room for what is appended to it. One that is cut has a part of its own, so that no other is cut to it. */}}
+{{- define "bert-qa.shortened" -}}
+{{- if gt (len .) 40 -}}
+{{- printf "%s-%s" (trunc 34 . | trimSuffix "-") (sha256sum . | trunc 5) -}}
+{{- else -}}
+{{- . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "bert-qa.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace -}}
 {{- end -}}
 
 {{- define "bert-qa.selectorLabels" -}}
@@ -31,6 +45,9 @@ bert-qa/track: {{ index . 1 }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* What holds the pods of a track, for those that scale it. Takes a list: the root, the track's name. */}}
@@ -50,7 +67,7 @@ name: {{ include "bert-qa.fullname" (index . 0) }}-{{ index . 1 }}
 {{- $root := index . 0 -}}
 {{- $suffix := index . 1 -}}
 name: {{ include "bert-qa.fullname" $root }}{{ if $suffix }}-{{ $suffix }}{{ end }}
-namespace: {{ $root.Release.Namespace }}
+namespace: {{ include "bert-qa.namespace" $root }}
 labels:
   {{- include "bert-qa.labels" $root | nindent 2 }}
 {{- end -}}

@@ -6,7 +6,7 @@
 metadata:
   labels:
     {{- $labels | nindent 4 }}
-    {{- with $root.Values.podLabels }}
+    {{- with merge (deepCopy $root.Values.podLabels) $root.Values.commonLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
@@ -21,55 +21,66 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  {{- include "bert-qa.podCommon" $root | nindent 2 }}
-  {{- with $root.Values.xeon.numaScheduler }}
-  schedulerName: {{ . }}
-  {{- end }}
-  {{- with include "bert-qa.affinity" $root }}
+  {{- include "bert-qa.pod" (list $root (include "bert-qa.serverPod" (list $root $track $labels))) | nindent 2 }}
+{{- end -}}
+
+{{/* Its specification, before the values add to it. Takes a list: the root, the track, the pods' labels. */}}
+{{- define "bert-qa.serverPod" -}}
+{{- $root := index . 0 -}}
+{{- $track := index . 1 -}}
+{{- $labels := index . 2 -}}
+{{ include "bert-qa.podCommon" $root }}
+{{- with $root.Values.xeon.numaScheduler }}
+schedulerName: {{ . }}
+{{- end }}
+{{- with include "bert-qa.affinity" $root }}
+{{- . | nindent 0 }}
+{{- end }}
+{{- with include "bert-qa.topologySpread" (list $root $labels ($root.Values.rollouts.enabled | ternary "rollouts-pod-template-hash" "pod-template-hash")) }}
+{{- . | nindent 0 }}
+{{- end }}
+securityContext:
+  {{- include "bert-qa.podSecurity" $root | nindent 2 }}
+terminationGracePeriodSeconds: {{ include "bert-qa.graceSeconds" $root }}
+initContainers:
+  {{- with include "bert-qa.model.initContainers" (list $root $track) }}
   {{- . | nindent 2 }}
   {{- end }}
-  {{- with include "bert-qa.topologySpread" (list $root $labels ($root.Values.rollouts.enabled | ternary "rollouts-pod-template-hash" "pod-template-hash")) }}
-  {{- . | nindent 2 }}
-  {{- end }}
-  securityContext:
-    {{- include "bert-qa.podSecurity" $root | nindent 4 }}
-  terminationGracePeriodSeconds: {{ include "bert-qa.graceSeconds" $root }}
-  initContainers:
-    {{- with include "bert-qa.model.initContainers" (list $root $track) }}
+  - {{ include "bert-qa.proxy.sidecar" $root | indent 4 | trim }}
+containers:
+  - name: ovms
+    {{- include "bert-qa.server.container" (list $root $track) | nindent 4 }}
+    {{- with include "bert-qa.model.environment" $root | trim }}
     {{- . | nindent 4 }}
     {{- end }}
-    - {{ include "bert-qa.proxy.sidecar" $root | indent 6 | trim }}
-  containers:
-    - name: ovms
-      {{- include "bert-qa.server.container" (list $root $track) | nindent 6 }}
-      {{- with include "bert-qa.model.environment" $root | trim }}
+    {{- include "bert-qa.server.lifecycle" . | nindent 4 }}
+    volumeMounts:
+      - name: server-config
+        mountPath: /config
+        readOnly: true
+      - name: scratch
+        mountPath: /tmp
+      {{- with include "bert-qa.model.mounts" $root | trim }}
       {{- . | nindent 6 }}
       {{- end }}
-      {{- include "bert-qa.server.lifecycle" . | nindent 6 }}
-      volumeMounts:
-        - name: server-config
-          mountPath: /config
-          readOnly: true
-        - name: scratch
-          mountPath: /tmp
-        {{- with include "bert-qa.model.mounts" $root | trim }}
-        {{- . | nindent 8 }}
-        {{- end }}
-  volumes:
-    - name: server-config
-      {{- if $root.Values.rollouts.enabled }}
-      {{- include "bert-qa.annotatedFiles" (list "config.json") | nindent 6 }}
-      {{- else }}
-      configMap:
-        name: {{ include "bert-qa.fullname" $root }}-{{ $track.name }}
-      {{- end }}
-    - name: scratch
-      emptyDir:
-        sizeLimit: 8Gi
-    {{- include "bert-qa.proxy.volumes" $root | nindent 4 }}
-    {{- with include "bert-qa.model.volumes" $root | trim }}
-    {{- . | nindent 4 }}
+  {{- with $root.Values.server.extraContainers }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+volumes:
+  - name: server-config
+    {{- if $root.Values.rollouts.enabled }}
+    {{- include "bert-qa.annotatedFiles" (list "config.json") | nindent 4 }}
+    {{- else }}
+    configMap:
+      name: {{ include "bert-qa.fullname" $root }}-{{ $track.name }}
     {{- end }}
+  - name: scratch
+    emptyDir:
+      sizeLimit: 8Gi
+  {{- include "bert-qa.proxy.volumes" $root | nindent 2 }}
+  {{- with include "bert-qa.model.volumes" $root | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
 {{/*
@@ -95,4 +106,29 @@ downwardAPI:
     - path: {{ . }}
       fieldRef: {fieldPath: "metadata.annotations['bert-qa/{{ . }}']"}
     {{- end }}
+{{- end -}}
+
+{{/*
+A pod's specification with what the values add to every pod and every container. Takes a list: the root, the
+specification.
+*/}}
+{{- define "bert-qa.pod" -}}
+{{- $values := (index . 0).Values -}}
+{{- $pod := index . 1 | fromYaml -}}
+{{- range $key := list "affinity" "runtimeClassName" -}}
+{{- with get $values $key -}}
+{{- $_ := set $pod $key . -}}
+{{- end -}}
+{{- end -}}
+{{- with $values.volumes -}}
+{{- $_ := set $pod "volumes" (concat ($pod.volumes | default list) .) -}}
+{{- end -}}
+{{- range $container := concat ($pod.initContainers | default list) $pod.containers -}}
+{{- range $key := list "env" "envFrom" "volumeMounts" -}}
+{{- with get $values $key -}}
+{{- $_ := set $container $key (concat (get $container $key | default list) .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $pod -}}
 {{- end -}}

@@ -67,7 +67,7 @@ endpoints:
 {{- $limits := include "bert-qa.proxy.limits" .root | fromJson -}}
 name: {{ .name }}
 address:
-  socket_address: {address: 0.0.0.0, port_value: {{ .port }}}
+  socket_address: {address: {{ has "IPv6" $values.service.ipFamilies | ternary "'::'" "0.0.0.0" }}, port_value: {{ .port }}{{ if has "IPv6" $values.service.ipFamilies }}, ipv4_compat: true{{ end }}}
 per_connection_buffer_limit_bytes: 1048576
 filter_chains:
   - filters:

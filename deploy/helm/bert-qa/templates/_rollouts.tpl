@@ -21,7 +21,7 @@ argument of the analysis that holds the pods' hash.
 */}}
 {{- define "bert-qa.rollouts.counts" -}}
 {{- $root := index . 0 -}}
-{{- $pods := printf "namespace=\"%s\", name=\"%s\", rollouts_pod_template_hash=\"{{args.%s}}\"" $root.Release.Namespace $root.Values.model.name (index . 1) -}}
+{{- $pods := printf "namespace=\"%s\", name=\"%s\", rollouts_pod_template_hash=\"{{args.%s}}\"" (include "bert-qa.namespace" $root) $root.Values.model.name (index . 1) -}}
 {{- $window := printf "%ds" (int $root.Values.rollouts.pauseSeconds) -}}
 {{- $failed := printf "sum(increase(ovms_requests_fail{%s, method=\"ModelInfer\"}[%s]))" $pods $window -}}
 {{- $succeeded := printf "sum(increase(ovms_requests_success{%s, method=\"ModelInfer\"}[%s]))" $pods $window -}}
@@ -45,7 +45,7 @@ with the weights that are there, with every default of the Gateway API, and with
 {{- $track := first (include "bert-qa.tracks" $root | fromJson).tracks -}}
 {{- $canary := printf "%s-canary" $name -}}
 {{- $weight := 0 -}}
-{{- $live := lookup "gateway.networking.k8s.io/v1" .kind $root.Release.Namespace $name -}}
+{{- $live := lookup "gateway.networking.k8s.io/v1" .kind (include "bert-qa.namespace" $root) $name -}}
 {{- range (dig "spec" "rules" list $live | default (list dict) | last).backendRefs -}}
 {{- if eq .name $canary -}}
 {{- $weight = int .weight -}}
@@ -107,7 +107,7 @@ with the weights that are there, with every default of the Gateway API, and with
 {{- if le (div $rollouts.pauseSeconds $rollouts.intervalSeconds | int) (int $rollouts.failureLimit) -}}
 {{- fail (printf "rollouts.failureLimit (%d) is not below the %d checks of a step: a new version that fails all of them would be taken." (int $rollouts.failureLimit) (div $rollouts.pauseSeconds $rollouts.intervalSeconds | int)) -}}
 {{- end -}}
-{{- if lookup "apps/v1" "Deployment" .Release.Namespace $name -}}
+{{- if lookup "apps/v1" "Deployment" (include "bert-qa.namespace" .) $name -}}
 {{- fail (printf "The release runs as the Deployment %s, whose pods would go before those of a Rollout are ready: install another release with rollouts.enabled, move its clients, and uninstall this one." $name) -}}
 {{- end -}}
 {{- end -}}

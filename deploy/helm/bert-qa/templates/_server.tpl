@@ -50,6 +50,9 @@
 - --rest_workers={{ $settings.rest_workers | int64 }}
 - --file_system_poll_wait_seconds={{ $settings.poll_seconds | int64 }}
 - --log_level={{ $root.Values.server.logLevel }}
+{{- range $root.Values.server.extraArgs }}
+- {{ quote . }}
+{{- end }}
 {{- end -}}
 
 {{- define "bert-qa.server.readyPath" -}}
@@ -59,25 +62,11 @@
 {{- end -}}
 
 {{- define "bert-qa.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-runAsNonRoot: true
-runAsUser: 5000
-runAsGroup: 5000
-capabilities:
-  drop: [ALL]
-seccompProfile:
-  type: RuntimeDefault
+{{- toYaml .Values.containerSecurityContext -}}
 {{- end -}}
 
 {{- define "bert-qa.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 5000
-runAsGroup: 5000
-fsGroup: 5000
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{- toYaml .Values.podSecurityContext -}}
 {{- end -}}
 
 {{/* What all pods of the release that do not ask the cluster's API have in common. */}}
@@ -141,7 +130,11 @@ livenessProbe:
   timeoutSeconds: 5
   failureThreshold: 6
 lifecycle:
+  {{- with $root.Values.server.lifecycle }}
+  {{- toYaml . | nindent 2 }}
+  {{- else }}
   preStop:
     exec:
       command: [sleep, {{ include "bert-qa.pauseSeconds" $root | quote }}]
+  {{- end }}
 {{- end -}}

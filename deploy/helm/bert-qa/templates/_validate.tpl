@@ -24,6 +24,14 @@
 {{- end -}}
 {{- end -}}
 
+{{- $fullname := include "bert-qa.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) -}}
+{{- fail (printf "Services cannot be called %s: a name has small letters, digits and hyphens, and begins with a letter. Change the release's name, or set fullnameOverride." $fullname) -}}
+{{- end -}}
+{{- if and .Values.switch.enabled .Values.namespaceOverride (ne .Values.namespaceOverride .Release.Namespace) -}}
+{{- fail (printf "switch.enabled does not go with namespaceOverride=%s: a switch works in the namespace of its release. Install the release in that namespace instead." .Values.namespaceOverride) -}}
+{{- end -}}
+
 {{- $tracks := (include "bert-qa.tracks" . | fromJson).tracks -}}
 {{- if not $tracks -}}
 {{- fail "There is no track: tracks needs one at least, such as stable with its version." -}}
@@ -102,7 +110,7 @@
 {{- else if .Capabilities.APIVersions.Has "argoproj.io/v1alpha1/Rollout" -}}
 {{- range $tracks -}}
 {{- $name := printf "%s-%s" (include "bert-qa.fullname" $) .name -}}
-{{- if lookup "argoproj.io/v1alpha1" "Rollout" $.Release.Namespace $name -}}
+{{- if lookup "argoproj.io/v1alpha1" "Rollout" (include "bert-qa.namespace" $) $name -}}
 {{- fail (printf "The release runs as the Rollout %s, whose pods would go before those of a Deployment are ready: install another release without rollouts.enabled, move its clients, and uninstall this one." $name) -}}
 {{- end -}}
 {{- end -}}

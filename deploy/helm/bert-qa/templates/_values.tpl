@@ -86,7 +86,7 @@ cluster can be asked (`helm template`), it starts from 1.
 {{- $present := dict -}}
 {{- if $autoscaling.enabled -}}
 {{- $workload := include "bert-qa.workload" (list $root $track.name) | fromYaml -}}
-{{- $present = lookup $workload.apiVersion $workload.kind $root.Release.Namespace $workload.name | default dict -}}
+{{- $present = lookup $workload.apiVersion $workload.kind (include "bert-qa.namespace" $root) $workload.name | default dict -}}
 {{- end -}}
 {{- $runs := dig "spec" "replicas" 1 $present | int -}}
 {{- $noted := dig "metadata" "annotations" dict $present | default dict -}}
@@ -144,4 +144,17 @@ cluster can be asked (`helm template`), it starts from 1.
 {{/* How long Kubernetes waits for such a pod to end. */}}
 {{- define "bert-qa.graceSeconds" -}}
 {{- add (include "bert-qa.pauseSeconds" . | int) 15 -}}
+{{- end -}}
+
+{{/* The address that pods listen on. */}}
+{{- define "bert-qa.listening" -}}
+{{- has "IPv6" .Values.service.ipFamilies | ternary "::" "0.0.0.0" -}}
+{{- end -}}
+
+{{/* The families of addresses of a Service, where they are given. */}}
+{{- define "bert-qa.ipFamilies" -}}
+{{- with .Values.service.ipFamilies -}}
+ipFamilyPolicy: {{ gt (len .) 1 | ternary "PreferDualStack" "SingleStack" }}
+ipFamilies: {{ toJson . }}
+{{- end -}}
 {{- end -}}

@@ -1,0 +1,183 @@
+"""_pod.tpl and _names.tpl: what values add to every pod, and the names of objects."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.chart import (
+    CHART,
+    SCENARIOS,
+    Manifest,
+    container,
+    pod_specs,
+    pod_template,
+    refusal,
+    render,
+    server_pod,
+)
+from tools.programs import helm
+
+PROXY = {"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}
+AUTHORITY = {"name": "authority-of-ours", "configMap": {"name": "authority"}}
+MOUNT = {"name": "authority-of-ours", "mountPath": "/etc/ssl/ours", "readOnly": True}
+AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}
+EVERYWHERE: dict[str, Any] = {
+    "env": [PROXY],
+    "envFrom": [{"secretRef": {"name": "more"}}],
+    "volumes": [AUTHORITY],
+    "volumeMounts": [MOUNT],
+    "affinity": AFFINITY,
+    "runtimeClassName": "kata",
+}
+
+
+def containers(pod: Manifest) -> list[Manifest]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_pod_and_container_has_what_is_given(scenario: str) -> None:
+    for pod in pod_specs(render(scenario, EVERYWHERE)).values():
+        assert pod["affinity"] == AFFINITY
+        assert pod["runtimeClassName"] == "kata"
+        assert AUTHORITY in pod["volumes"]
+        for one in containers(pod):
+            assert one["env"][-1] == PROXY
+            assert one["envFrom"][-1] == {"secretRef": {"name": "more"}}
+            assert one["volumeMounts"][-1] == MOUNT
+
+
+@pytest.mark.parametrize("scenario", ["image", "kserve-standard", "switch", "training"])
+def test_users_and_groups_can_be_left_to_the_platform(scenario: str) -> None:
+    nobody = {"runAsUser": None, "runAsGroup": None}
+    values = {"podSecurityContext": {**nobody, "fsGroup": None}, "containerSecurityContext": nobody}
+    for pod in pod_specs(render(scenario, values)).values():
+        for security in (pod.get("securityContext", {}), *map(security_of, containers(pod))):
+            assert not {"runAsUser", "runAsGroup", "fsGroup"} & security.keys()
+        assert all(security_of(one)["runAsNonRoot"] for one in containers(pod))
+
+
+def security_of(one: Manifest) -> Manifest:
+    return dict(one["securityContext"])
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_common_labels_are_on_every_object_and_pod(scenario: str) -> None:
+    rendering = render(scenario, {"commonLabels": {"team": "answers"}})
+    for found in rendering.objects:
+        assert found["metadata"]["labels"]["team"] == "answers", found["kind"]
+        template = found.get("template") or found.get("spec", {}).get("template")
+        if template:
+            assert template["metadata"]["labels"]["team"] == "answers"
+    selectors = [found["spec"].get("selector") for found in rendering.all("Service")]
+    assert "team" not in json.dumps(selectors)
+
+
+def test_the_server_takes_flags_containers_and_a_life_cycle_of_ones_own() -> None:
+    lifecycle = {"preStop": {"sleep": {"seconds": 3}}}
+    beside = {"name": "beside", "image": "beside:1"}
+    server = {
+        "extraArgs": ["--trace_path=x: y"],
+        "extraContainers": [beside],
+        "lifecycle": lifecycle,
+    }
+    pod = server_pod(render(values={"server": server}))
+    assert container(pod, "ovms")["args"][-1] == "--trace_path=x: y"
+    assert container(pod, "ovms")["lifecycle"] == lifecycle
+    assert container(pod, "beside") == beside
+
+
+def test_the_http_api_takes_options_of_ones_own() -> None:
+    rendering = render(values={"httpApi": {"extraArgs": ["--record=/tmp/asked"]}})
+    (pod,) = [spec for name, spec in pod_specs(rendering).items() if name.endswith("-http-api")]
+    assert "--record=/tmp/asked" in container(pod, "http-api")["args"]
+
+
+def test_further_objects_are_part_of_the_release() -> None:
+    objects = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}}
+        for name in ("one", "two")
+    ]
+    rendering = render(values={"extraManifests": objects})
+    assert [found for found in rendering.objects if found in objects] == objects
+
+
+@pytest.mark.parametrize("families", [["IPv6"], ["IPv4", "IPv6"], ["IPv6", "IPv4"]])
+def test_pods_listen_on_ipv6_where_services_have_it(families: list[str]) -> None:
+    rendering = render("monitoring", {"service": {"ipFamilies": families}})
+    policy = "PreferDualStack" if len(families) > 1 else "SingleStack"
+    for service in [*rendering.all("Service"), *rendering.all("Service", of_http_api=True)]:
+        assert service["spec"]["ipFamilies"] == families
+        assert service["spec"]["ipFamilyPolicy"] == policy
+    (pod,) = [spec for name, spec in pod_specs(rendering).items() if name.endswith("-http-api")]
+    assert "--http-host=::" in container(pod, "http-api")["args"]
+    envoy = yaml.safe_load(rendering.one("ConfigMap", "bert-qa-proxy")["data"]["envoy.yaml"])
+    for listener in envoy["static_resources"]["listeners"]:
+        address = listener["address"]["socket_address"]
+        assert (address["address"], address["ipv4_compat"]) == ("::", True)
+
+
+def test_services_have_the_clusters_families_where_none_are_given() -> None:
+    rendering = render("monitoring")
+    assert not any("ipFamilies" in found["spec"] for found in rendering.all("Service"))
+
+
+@pytest.mark.parametrize("scenario", ["tracks", "mutual-tls", "kserve", "monitoring", "training"])
+def test_all_objects_can_be_in_another_namespace(scenario: str) -> None:
+    rendering = render(scenario, {"namespaceOverride": "elsewhere"})
+    assert {found["metadata"]["namespace"] for found in rendering.objects} == {"elsewhere"}
+    for inside in (".ml.svc", ".ml:", "namespace: ml"):
+        assert inside not in rendering.text
+
+
+def test_a_switch_works_in_the_namespace_of_its_release() -> None:
+    assert "switch.enabled does not go with namespaceOverride=elsewhere" in refusal(
+        {"namespaceOverride": "elsewhere"}, "switch"
+    )
+
+
+def named(release: str, **values: Any) -> tuple[int, str]:
+    """The exit status of helm, and the name of the server's Deployment or the message."""
+    values = {"model": {"pvc": {"claimName": "models"}}, **values}
+    command = [str(helm()), "template", release, str(CHART), "--values", "-"]
+    done = subprocess.run(
+        command, input=json.dumps(values), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return done.returncode, done.stderr
+    everything = yaml.load_all(done.stdout, Loader=yaml.CSafeLoader)
+    kinds = {found["kind"]: found["metadata"]["name"] for found in everything if found}
+    return 0, kinds["ServiceAccount"]
+
+
+def test_names_follow_the_release_and_what_overrides_them() -> None:
+    assert named("answers") == (0, "answers-bert-qa")
+    assert named("my-bert-qa") == (0, "my-bert-qa")
+    assert named("answers", nameOverride="reader") == (0, "answers-reader")
+    assert named("answers", fullnameOverride="reader") == (0, "reader")
+    assert named("team.answers") == (0, "team-answers-bert-qa")
+
+
+def test_names_that_are_cut_are_not_shared() -> None:
+    names = [named("a" * 40 + end)[1] for end in ("", "-one", "-two")]
+    assert len(set(names)) == 3
+    assert all(len(name) <= 40 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("release", "values"), [("1st", {}), ("answers", {"fullnameOverride": "Reader"})]
+)
+def test_names_that_no_service_can_have_are_refused(release: str, values: dict[str, Any]) -> None:
+    status, message = named(release, **values)
+    assert status == 1
+    assert "Services cannot be called" in message
+
+
+def test_pods_of_the_server_have_labels_of_their_own_too() -> None:
+    values = {"podLabels": {"team": "servers"}, "commonLabels": {"team": "answers"}}
+    assert pod_template(render(values=values))["metadata"]["labels"]["team"] == "servers"
