@@ -98,6 +98,6 @@ def test_the_refusal_that_it_shows_is_what_helm_prints() -> None:
     command = [str(helm()), "template", "bert-qa", str(CHART)]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     shown = " ".join(DOCUMENT.read_text("utf-8").split())
-    sentence = refused.stderr.partition("validate.yaml:1:4): ")[2].splitlines()[0]
+    sentence = refused.stderr.partition("validate.yaml:2:4): ")[2].splitlines()[0]
     assert sentence.endswith(".")
     assert sentence in shown

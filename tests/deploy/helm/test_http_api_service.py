@@ -89,7 +89,7 @@ def test_its_route_has_what_users_ask_and_neither_health_nor_metrics() -> None:
 def test_it_reaches_the_servers_and_names_and_nothing_else() -> None:
     egress = policy()["egress"]
     ports = {port["port"] for rule in egress for port in rule["ports"]}
-    assert ports == {53, 9000, 8000}
+    assert ports == {53, 5353, 9000, 8000}
     (to,) = [rule["to"][0]["podSelector"]["matchLabels"] for rule in egress if "to" in rule]
     assert to["app.kubernetes.io/component"] == "server"
 

@@ -57,9 +57,9 @@ def test_the_test_reaches_the_servers() -> None:
     labels = rendering.one("Pod")["metadata"]["labels"].items()
     assert clients["from"][0]["podSelector"]["matchLabels"].items() <= labels
     assert policy(rendering, "-test")["podSelector"]["matchLabels"].items() <= labels
-    assert egress_ports("pvc", "-test") == {53, 9000, 8000, 8080}
+    assert egress_ports("pvc", "-test") == {53, 5353, 9000, 8000, 8080}
     without = {"httpApi": {"enabled": False}}
-    assert egress_ports("pvc", "-test", without) == {53, 9000, 8000}
+    assert egress_ports("pvc", "-test", without) == {53, 5353, 9000, 8000}
 
 
 def test_a_server_with_a_mounted_model_calls_no_other() -> None:
@@ -67,25 +67,25 @@ def test_a_server_with_a_mounted_model_calls_no_other() -> None:
 
 
 def test_a_server_reaches_its_object_store() -> None:
-    assert egress_ports("gs", "-server") == {53, 443}
-    assert egress_ports("s3", "-server") == {53, 443, 9000}
+    assert egress_ports("gs", "-server") == {53, 5353, 443}
+    assert egress_ports("s3", "-server") == {53, 5353, 443, 9000}
 
 
 def test_an_endpoint_without_a_port_is_reached_on_that_of_its_scheme() -> None:
     values = {"model": {"storage": {"endpoint": "http://minio.storage"}}}
-    assert egress_ports("s3", "-server", values) == {53, 443, 80}
+    assert egress_ports("s3", "-server", values) == {53, 5353, 443, 80}
 
 
 def test_training_reaches_model_hubs() -> None:
     rendering = render("training")
     chosen = policy(rendering, "-training")["podSelector"]["matchLabels"].items()
     assert chosen <= rendering.one("Job")["spec"]["template"]["metadata"]["labels"].items()
-    assert egress_ports("training", "-training") == {53, 443}
+    assert egress_ports("training", "-training") == {53, 5353, 443}
 
 
 def test_further_rules_are_added() -> None:
     values = {"networkPolicy": {"egress": [{"ports": [{"port": 988, "protocol": "TCP"}]}]}}
-    assert egress_ports("gs", "-server", values) == {53, 443, 988}
+    assert egress_ports("gs", "-server", values) == {53, 5353, 443, 988}
 
 
 def test_there_are_no_policies_where_they_are_switched_off() -> None:

@@ -141,7 +141,7 @@ def test_no_service_selects_its_pod_which_reaches_the_api_server() -> None:
     policy = rendering.one("NetworkPolicy", "bert-qa-switch")["spec"]
     assert policy["podSelector"]["matchLabels"].items() <= labels
     ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
-    assert ports == {53, 443, 6443}
+    assert ports == {53, 5353, 443, 6443}
 
 
 def test_its_image_resources_and_place_are_those_of_the_values() -> None:
