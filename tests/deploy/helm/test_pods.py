@@ -25,7 +25,7 @@ from tools.programs import helm
 PROXY = {"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}
 AUTHORITY = {"name": "authority-of-ours", "configMap": {"name": "authority"}}
 MOUNT = {"name": "authority-of-ours", "mountPath": "/etc/ssl/ours", "readOnly": True}
-AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}
+AFFINITY: Manifest = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}
 EVERYWHERE: dict[str, Any] = {
     "env": [PROXY],
     "envFrom": [{"secretRef": {"name": "more"}}],
