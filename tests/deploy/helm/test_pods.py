@@ -181,3 +181,33 @@ def test_names_that_no_service_can_have_are_refused(release: str, values: dict[s
 def test_pods_of_the_server_have_labels_of_their_own_too() -> None:
     values = {"podLabels": {"team": "servers"}, "commonLabels": {"team": "answers"}}
     assert pod_template(render(values=values))["metadata"]["labels"]["team"] == "servers"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_one_registry_has_all_images(scenario: str) -> None:
+    images = {
+        one["image"]
+        for pod in pod_specs(
+            render(scenario, {"global": {"imageRegistry": "r.example/qa/"}})
+        ).values()
+        for one in containers(pod)
+    }
+    assert all(image.startswith("r.example/qa/") for image in images)
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("openvino/model_server:1", "r.example/openvino/model_server:1"),
+        ("ovms", "r.example/ovms"),
+        ("ghcr.io/team/ovms@sha256:ab", "r.example/team/ovms@sha256:ab"),
+        ("localhost:5000/ovms:1", "r.example/ovms:1"),
+        ("localhost/ovms", "r.example/ovms"),
+    ],
+)
+def test_a_registry_takes_the_place_of_an_images_own(image: str, expected: str) -> None:
+    values = {"global": {"imageRegistry": "r.example"}, "server": {"image": image}}
+    assert container(server_pod(render(values=values)), "ovms")["image"] == expected
+    assert (
+        container(server_pod(render(values={"server": {"image": image}})), "ovms")["image"] == image
+    )

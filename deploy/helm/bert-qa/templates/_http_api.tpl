@@ -5,10 +5,6 @@
 app.kubernetes.io/component: http-api
 {{- end -}}
 
-{{- define "bert-qa.httpApi.image" -}}
-{{- .Values.httpApi.image | default .Values.test.image -}}
-{{- end -}}
-
 {{/* The Service over a track's own pods, of whose addresses each is balanced over. Takes a list: the root, the track's name. */}}
 {{- define "bert-qa.podsServiceName" -}}
 {{- printf "%s-%s-pods" (include "bert-qa.fullname" (index . 0)) (index . 1) | trunc 63 -}}
@@ -75,7 +71,7 @@ replaces none of its pods. Where others move the traffic between versions, they 
 
 {{/* Its container, but for its name, command and life cycle. */}}
 {{- define "bert-qa.httpApi.container" -}}
-image: {{ include "bert-qa.httpApi.image" . | quote }}
+image: {{ include "bert-qa.image" (list . (.Values.httpApi.image | default .Values.test.image)) | quote }}
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 ports:
   - {name: http1, containerPort: 8080, protocol: TCP}

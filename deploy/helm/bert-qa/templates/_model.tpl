@@ -59,7 +59,7 @@
 {{- else if and (eq $source "image") (eq (include "bert-qa.imageMount" .) "volume") -}}
 - name: models
   image:
-    reference: {{ .Values.model.image.reference | quote }}
+    reference: {{ include "bert-qa.image" (list . .Values.model.image.reference) | quote }}
     pullPolicy: {{ .Values.imagePullPolicy }}
 {{- else if eq $source "image" -}}
 - name: models
@@ -124,7 +124,7 @@ envFrom:
 {{- $source := include "bert-qa.sources" $root -}}
 {{- if and (eq $source "image") (eq (include "bert-qa.imageMount" $root) "copy") -}}
 - name: copy-model
-  image: {{ $root.Values.model.image.reference | quote }}
+  image: {{ include "bert-qa.image" (list $root $root.Values.model.image.reference) | quote }}
   imagePullPolicy: {{ $root.Values.imagePullPolicy }}
   command: [cp, -R, /models/., /copy/]
   securityContext:
@@ -137,7 +137,7 @@ envFrom:
       mountPath: /copy
 {{- else if eq $source "training" -}}
 - name: wait-for-model
-  image: {{ $root.Values.server.image | quote }}
+  image: {{ include "bert-qa.image" (list $root $root.Values.server.image) | quote }}
   imagePullPolicy: {{ $root.Values.imagePullPolicy }}
   command:
     - /bin/bash

@@ -132,3 +132,18 @@ specification.
 {{- end -}}
 {{- toYaml $pod -}}
 {{- end -}}
+
+{{/*
+An image, from the registry that is given for all of them. The first part of a reference is a registry where it has a
+dot or a port, or is localhost. Takes a list: the root, the image.
+*/}}
+{{- define "bert-qa.image" -}}
+{{- $registry := dig "imageRegistry" "" (index . 0).Values.global | trimSuffix "/" -}}
+{{- $image := index . 1 -}}
+{{- $first := first (splitList "/" $image) -}}
+{{- if and $registry (contains "/" $image) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) -}}
+{{- $image = trimPrefix (printf "%s/" $first) $image -}}
+{{- end -}}
+{{- with $registry -}}{{- . -}}/{{- end -}}
+{{- $image -}}
+{{- end -}}

@@ -187,7 +187,7 @@ resources:
 
 {{/* Envoy's container, but for its name, ports and life cycle. */}}
 {{- define "bert-qa.proxy.container" -}}
-image: {{ .Values.proxy.image | quote }}
+image: {{ include "bert-qa.image" (list . .Values.proxy.image) | quote }}
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 command: [envoy]
 args:

@@ -100,7 +100,7 @@ priorityClassName: {{ . }}
 {{- define "bert-qa.server.container" -}}
 {{- $root := index . 0 -}}
 {{- $track := index . 1 -}}
-image: {{ $root.Values.server.image | quote }}
+image: {{ include "bert-qa.image" (list $root $root.Values.server.image) | quote }}
 imagePullPolicy: {{ $root.Values.imagePullPolicy }}
 args:
   {{- include "bert-qa.server.args" . | nindent 2 }}
