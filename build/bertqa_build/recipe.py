@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -57,6 +59,8 @@ __all__ = [
 _DEEPEST_KEY = 8
 _SHOWN = 100
 _LARGEST_SEED = 2**32 - 1
+_LONGEST_NAME = 255
+"""As file systems have it."""
 
 
 class Model(Section):
@@ -83,7 +87,8 @@ class Quantization(Section):
         description="`mixed`: asymmetric activations; `performance`: symmetric ones.",
     )
     fast_bias_correction: bool = Field(
-        default=True, description="NNCF's quick form of bias correction."
+        default=True,
+        description="Correct the biases that rounding shifts, by NNCF's quick form.",
     )
     smooth_quant_alpha: float = Field(
         default=0.95,
@@ -93,8 +98,21 @@ class Quantization(Section):
     )
     keep_floating_point: list[str] = Field(
         default_factory=list,
-        description="Regular expressions for the graph nodes that stay in floating point.",
+        description=(
+            "Layers that stay in floating point: names as `bert-qa inspect` prints them, or "
+            "regular expressions that are found in these."
+        ),
     )
+
+    @field_validator("keep_floating_point")
+    @classmethod
+    def _are_patterns(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
+        return patterns
 
 
 class Gate(Section):
@@ -138,6 +156,7 @@ class Recipe(Section):
     """The whole way from a checkpoint to two published versions, in one file."""
 
     name: str = Field(
+        max_length=_LONGEST_NAME,
         pattern=r"^[a-z0-9][a-z0-9._-]*$",
         description="The name of the build's folder in the work directory.",
     )
