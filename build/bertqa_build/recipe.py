@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -31,6 +29,7 @@ from bertqa_build.data_recipe import (
 )
 from bertqa_build.errors import RecipeError
 from bertqa_build.pruning_recipe import Pruning
+from bertqa_build.quantization_recipe import Quantization
 from bertqa_build.recipe_keys import known_keys
 from bertqa_build.training_recipe import (
     Distillation,
@@ -76,43 +75,6 @@ class Model(Section):
     def _windows_move_on(self) -> Model:
         check_windows(self.max_seq_len, self.doc_stride, self.max_question_len)
         return self
-
-
-class Quantization(Section):
-    """How NNCF places and calibrates the quantisers."""
-
-    calibration_windows: int = Field(default=300, ge=1, description="Windows to calibrate on.")
-    preset: Literal["mixed", "performance"] = Field(
-        default="mixed",
-        description="`mixed`: asymmetric activations; `performance`: symmetric ones.",
-    )
-    fast_bias_correction: bool = Field(
-        default=True,
-        description="Correct the biases that rounding shifts, by NNCF's quick form.",
-    )
-    smooth_quant_alpha: float = Field(
-        default=0.95,
-        ge=-1,
-        le=1,
-        description="SmoothQuant's alpha for matrix products; -1 turns it off.",
-    )
-    keep_floating_point: list[str] = Field(
-        default_factory=list,
-        description=(
-            "Layers that stay in floating point: names as `bert-qa inspect` prints them, or "
-            "regular expressions that are found in these."
-        ),
-    )
-
-    @field_validator("keep_floating_point")
-    @classmethod
-    def _are_patterns(cls, patterns: list[str]) -> list[str]:
-        for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
-        return patterns
 
 
 class Gate(Section):

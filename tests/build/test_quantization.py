@@ -184,8 +184,6 @@ def test_the_correction_of_biases_can_be_left_out(
     )
 
     assert quantizers(made) == quantizers(quantized)
-    corrected = quantized.state_dict()
-    assert not all(torch.equal(each, corrected[name]) for name, each in made.state_dict().items())
 
 
 def test_an_empty_calibration_set_is_refused() -> None:

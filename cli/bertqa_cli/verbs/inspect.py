@@ -18,7 +18,7 @@ from bertqa_cli.formatting import human_size
 from bertqa_cli.layers import in_int8, numbered_reasons, show_layers
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.values import Whole, output_file, refuse_typed, write_output
+from bertqa_cli.values import Whole, output_file, refuse_typed, svg_file, write_output
 
 if TYPE_CHECKING:
     from bertqa_build.inspection import Inspection
@@ -71,7 +71,7 @@ def inspect(
     ] = Path(".work"),
     plot: Annotated[
         Path | None,
-        typer.Option(callback=output_file, help="Draw the layers into this SVG file."),
+        typer.Option(callback=svg_file, help="Draw the layers into this SVG file."),
     ] = None,
     netron: Annotated[
         bool, typer.Option("--netron", help="Open both graphs in Netron, until Ctrl-C.")
@@ -93,7 +93,7 @@ def inspect(
         versions.require_version(version, model)
     first, second = (inspect_version(versions, version, model) for version in (before, after))
     if report is not None:
-        _write_report(report, versions, first, second)
+        _write_report(report, versions, first, second, model)
         stderr.print(f"wrote {escape(str(report))}")
     if json:
         print_json({"before": first.to_dict(), "after": second.to_dict()})
@@ -142,7 +142,7 @@ def _open(repository: Repository, model: str, *versions: int) -> None:
 
 
 def _write_report(
-    path: Path, repository: Repository, before: Inspection, after: Inspection
+    path: Path, repository: Repository, before: Inspection, after: Inspection, model: str
 ) -> None:
     from bertqa_build.inspection import measure_speed
     from bertqa_build.quiet import quiet
@@ -152,7 +152,6 @@ def _write_report(
         from bertqa_build.machine import machine
         from bertqa_build.pruning.pareto import family_of_version
 
-    model = after.manifest.model
     speeds = measure_speed(repository, (before.version, after.version), model=model)
     family = family_of_version(repository, after.version, model)
     write_output(path, render(before, after, speeds, machine(), family))
