@@ -29,7 +29,7 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _are_no_switches(cls, value: Any, info: ValidationInfo) -> Any:
+    def _refuse_switches(cls, value: Any, info: ValidationInfo) -> Any:
         # Pydantic takes true for the number 1, which YAML makes of "yes" and "on" too.
         field = cls.model_fields[info.field_name or ""]
         if isinstance(value, bool) and field.annotation is not bool:

@@ -49,8 +49,8 @@ def kept_nodes(model: SpanModel, patterns: Sequence[str]) -> list[str]:
         if not found:
             some = ", ".join([each for each in dict.fromkeys(layers.values()) if each][:_SHOWN])
             raise RecipeError(
-                f"quantization.keep_floating_point: no layer of the model is called {pattern!r}. "
-                f"Its layers are {some} and so on; `bert-qa inspect N --layers` lists them."
+                f"No layer of the model is called {pattern!r}, as quantization.keep_floating_point "
+                f"has it. There are {some} and so on; `bert-qa inspect N --layers` lists them."
             )
         kept += exact or found
     return list(dict.fromkeys(kept))

@@ -36,7 +36,12 @@ def human_size(size: int) -> str:
 
 
 def next_step(repository: Path, model: str) -> str:
-    """Return what to type to serve a model whose version was just published, as a sentence."""
+    """Return what to type to serve a version that was just published, as a sentence.
+
+    Args:
+        repository: The repository.
+        model: The name of the model.
+    """
     named = "" if model == MODEL_NAME else f" --model {model}"
     return f"Next: bert-qa serve --repository {shlex.quote(str(repository))}{named}"
 
