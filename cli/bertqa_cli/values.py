@@ -309,11 +309,12 @@ def svg_file(path: Path | None) -> Path | None:
     Raises:
         typer.BadParameter: Its name promises another format than SVG, or it cannot be written.
     """
-    if path is not None and path.suffix.lower() not in ("", ".svg"):
+    found = output_file(path)
+    if found is not None and found.suffix.lower() not in ("", ".svg"):
         raise typer.BadParameter(
-            f"{path} would hold an SVG, whatever it is called: let it end in .svg."
+            f"{found} would hold an SVG, whatever it is called: let it end in .svg."
         )
-    return output_file(path)
+    return found
 
 
 def write_output(path: Path, text: str) -> None:
