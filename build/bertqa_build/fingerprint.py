@@ -19,7 +19,7 @@ TOOLS = ("torch", "nncf", "openvino", "transformers", "tokenizers", "onnx", "onn
 _NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version")
 
 DataDigests = Mapping[str, str]
-EVALUATION = ""
+EVALUATION = "questions to evaluate on"
 """The key of the questions to evaluate on."""
 
 

@@ -31,6 +31,16 @@ def short(name: str) -> str:
     return match[1] if match else name.rpartition("/")[2]
 
 
+def is_kept(pattern: str, *names: str) -> bool:
+    """Return whether a pattern of `keep_floating_point` fits a layer by one of its names.
+
+    Args:
+        pattern: The pattern.
+        *names: The names.
+    """
+    return any(re.search(pattern, name) for name in names)
+
+
 def products(graph: ov.Model) -> Iterator[ov.Node]:
     """Yield the matrix products of a graph, and its fused attentions, in its order.
 

@@ -29,6 +29,7 @@ from bertqa_build.graph import (
     FAKE_QUANTIZE,
     MATMUL,
     PASSED_THROUGH,
+    is_kept,
     is_quantizer,
     operands,
     origin,
@@ -39,6 +40,7 @@ from bertqa_build.speed import time_windows
 
 _ATTENTION_INPUTS = ("queries", "keys", "values")
 _DEQUANTIZED = "/DequantizationMultiply"
+_NUMBERED = re.compile(r"\b\w+\.\d+\.")
 
 NOT_QUANTISED = "the version is not quantised"
 KEPT = "the recipe keeps it in floating point: quantization.keep_floating_point"
@@ -154,12 +156,13 @@ class Inspection:
         }
 
 
-def inspect(repository: Repository, version: int) -> Inspection:
+def inspect(repository: Repository, version: int, model: str = MODEL_NAME) -> Inspection:
     """Read a version's graphs, and compile its IR to see what runs in which precision.
 
     Args:
         repository: The model repository.
         version: The version's number.
+        model: The name of the model.
 
     Returns:
         What its files hold: operations, matrix products, quantisers' ranges and sizes.
@@ -168,11 +171,11 @@ def inspect(repository: Repository, version: int) -> Inspection:
         RepositoryError: There is no such version.
         ModelLoadError: It cannot be loaded.
     """
-    directory = repository.require_version(version)
-    manifest = repository.manifest(version)
+    directory = repository.require_version(version, model)
+    manifest = repository.manifest(version, model)
     engine = OpenVINOEngine(directory / IR_FILE, version=version)
     graph = core().read_model(directory / IR_FILE)
-    onnx_path = repository.version_dir(version, onnx_model_name(MODEL_NAME)) / ONNX_FILE
+    onnx_path = repository.version_dir(version, onnx_model_name(model)) / ONNX_FILE
     return Inspection(
         version=version,
         manifest=manifest,
@@ -204,6 +207,7 @@ def measure_speed(
     repository: Repository,
     versions: Iterable[int],
     *,
+    model: str = MODEL_NAME,
     lengths: tuple[int, ...] = (128, 384),
     repeats: int = 7,
 ) -> dict[int, list[Speed]]:
@@ -212,6 +216,7 @@ def measure_speed(
     Args:
         repository: The model repository.
         versions: The versions' numbers.
+        model: The name of the model.
         lengths: The lengths of the windows, in tokens.
         repeats: How often each version is timed on each length.
 
@@ -219,7 +224,9 @@ def measure_speed(
         By version, one `Speed` for each length.
     """
     engines = {
-        version: OpenVINOEngine(repository.require_version(version) / IR_FILE, version=version)
+        version: OpenVINOEngine(
+            repository.require_version(version, model) / IR_FILE, version=version
+        )
         for version in versions
     }
     speeds: dict[int, list[Speed]] = {version: [] for version in engines}
@@ -295,7 +302,7 @@ def _product(
         return Product(name, True, precision, ranges=ranges)
     if not quantised:
         reason = NOT_QUANTISED
-    elif any(re.search(pattern, name) for pattern in _kept_patterns(manifest)):
+    elif _is_kept(name, manifest):
         reason = KEPT
     elif sources[0].get_type_name() == "Softmax":
         reason = PROBABILITIES
@@ -306,9 +313,13 @@ def _product(
     return Product(name, False, precision, reason, ranges)
 
 
-def _kept_patterns(manifest: VersionManifest) -> list[str]:
+def _is_kept(name: str, manifest: VersionManifest) -> bool:
+    """Return whether the recipe keeps a product, by its name here or by NNCF's, without layers."""
     patterns: list[str] = manifest.recipe.get("quantization", {}).get("keep_floating_point", [])
-    return patterns
+    layer, _, is_attention = name.partition(" ")
+    path = _NUMBERED.sub("", layer).replace(".", "/")
+    node = f"{path}/{'matmul' if is_attention else 'linear'}/0"
+    return any(is_kept(pattern, layer, node) for pattern in patterns)
 
 
 def _is_quantised(source: ov.Node) -> bool:

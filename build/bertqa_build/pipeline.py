@@ -24,6 +24,7 @@ from bertqa_build.data_report import parts_of, sentences_of
 from bertqa_build.errors import BuildError
 from bertqa_build.families import family_of
 from bertqa_build.fingerprint import read_data
+from bertqa_build.floating_point import kept_nodes
 from bertqa_build.gate import (
     Loss,
     require_judging,
@@ -277,6 +278,8 @@ class _Build:
         )
         for remark in require_sane(self.checkpoint, self.dataset, recipe.gate.max_unknown):
             self._report(remark)
+        if recipe.makes_int8:
+            kept_nodes(SpanModel(self.checkpoint.model), recipe.quantization.keep_floating_point)
 
     def _begin(self) -> None:
         """Refuse a small disk, and say what the data are, with all that teaches nothing."""

@@ -17,6 +17,7 @@ ROW = 0.27
 """The height of a row, such as a bar, in inches."""
 QUIET = "#6b7280"
 _TITLE = 0.45
+_PADDING = 5
 
 _STYLE: Any = {
     "axes.titlelocation": "left",
@@ -109,13 +110,22 @@ def bar_chart(groups: Sequence[Group], *, standalone: bool = False) -> str:
     def paint(axes: Sequence[Axes]) -> None:
         for each, group in zip(axes, groups, strict=True):
             places = range(len(group.bars))
-            bars = each.barh(
+            each.barh(
                 places,
                 [bar.value for bar in group.bars],
                 height=0.62,
                 color=[bar.colour for bar in group.bars],
             )
-            each.bar_label(bars, [bar.note for bar in group.bars], padding=5, color=QUIET)
+            for place, bar in zip(places, group.bars, strict=True):
+                # On the left of a bar below zero the note would cover the label.
+                each.annotate(
+                    bar.note,
+                    (max(bar.value, 0.0), place),
+                    xytext=(_PADDING, 0),
+                    textcoords="offset points",
+                    va="center",
+                    color=QUIET,
+                )
             each.set_yticks(places, [bar.label for bar in group.bars])
             each.set_xticks([])
             each.invert_yaxis()

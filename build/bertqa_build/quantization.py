@@ -20,6 +20,7 @@ from bertqa.errors import DataError
 from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.data import TrainingWindows, collate
 from bertqa_build.errors import CheckpointError
+from bertqa_build.floating_point import kept_nodes
 from bertqa_build.model import SpanModel, as_span_model
 from bertqa_build.pruning.sizes import model_class_of
 from bertqa_build.quiet import quiet
@@ -53,6 +54,7 @@ def quantize(
     Raises:
         DataError: `calibration` is empty.
         BuildError: NNCF could not compile its quantisers in time.
+        RecipeError: `settings.keep_floating_point` names a layer that the model does not have.
     """
     settings = settings or Quantization()
     count = min(len(calibration), settings.calibration_windows)
@@ -60,6 +62,7 @@ def quantize(
         raise DataError("The calibration set is empty: no window can be made of it.")
     span_model = as_span_model(model).eval()
     family = span_model.family
+    kept = kept_nodes(span_model, settings.keep_floating_point)
     samples = [_inputs(span_model, calibration[index]) for index in range(count)]
     with quiet(), compiled_quantizers(), torch.no_grad():
         quantized: SpanModel = nncf.quantize(
@@ -68,12 +71,13 @@ def quantize(
             subset_size=count,
             preset=nncf.QuantizationPreset(settings.preset),
             model_type=nncf.ModelType.TRANSFORMER,
-            fast_bias_correction=settings.fast_bias_correction,
-            ignored_scope=nncf.IgnoredScope(patterns=settings.keep_floating_point),
+            ignored_scope=nncf.IgnoredScope(names=kept),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
+                # The slow form is not for PyTorch: NNCF refuses it.
+                disable_bias_correction=not settings.fast_bias_correction,
                 smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
                     matmul=_OFF if family.no_smooth_quant else settings.smooth_quant_alpha
-                )
+                ),
             ),
         )
     return _settle(quantized)

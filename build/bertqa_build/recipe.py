@@ -29,6 +29,7 @@ from bertqa_build.data_recipe import (
 )
 from bertqa_build.errors import RecipeError
 from bertqa_build.pruning_recipe import Pruning
+from bertqa_build.quantization_recipe import Quantization
 from bertqa_build.recipe_keys import known_keys
 from bertqa_build.training_recipe import (
     Distillation,
@@ -57,6 +58,8 @@ __all__ = [
 _DEEPEST_KEY = 8
 _SHOWN = 100
 _LARGEST_SEED = 2**32 - 1
+_LONGEST_NAME = 255
+"""As file systems have it."""
 
 
 class Model(Section):
@@ -72,29 +75,6 @@ class Model(Section):
     def _windows_move_on(self) -> Model:
         check_windows(self.max_seq_len, self.doc_stride, self.max_question_len)
         return self
-
-
-class Quantization(Section):
-    """How NNCF places and calibrates the quantisers."""
-
-    calibration_windows: int = Field(default=300, ge=1, description="Windows to calibrate on.")
-    preset: Literal["mixed", "performance"] = Field(
-        default="mixed",
-        description="`mixed`: asymmetric activations; `performance`: symmetric ones.",
-    )
-    fast_bias_correction: bool = Field(
-        default=True, description="NNCF's quick form of bias correction."
-    )
-    smooth_quant_alpha: float = Field(
-        default=0.95,
-        ge=-1,
-        le=1,
-        description="SmoothQuant's alpha for matrix products; -1 turns it off.",
-    )
-    keep_floating_point: list[str] = Field(
-        default_factory=list,
-        description="Regular expressions for the graph nodes that stay in floating point.",
-    )
 
 
 class Gate(Section):
@@ -138,6 +118,7 @@ class Recipe(Section):
     """The whole way from a checkpoint to two published versions, in one file."""
 
     name: str = Field(
+        max_length=_LONGEST_NAME,
         pattern=r"^[a-z0-9][a-z0-9._-]*$",
         description="The name of the build's folder in the work directory.",
     )

@@ -8,12 +8,14 @@ import multiprocessing
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import MODEL_NAME, Repository, VersionManifest, onnx_model_name, sha256_of
+from bertqa_build.errors import BuildError
 from bertqa_build.machine import machine
 from bertqa_build.recipe import Recipe
 from bertqa_build.result import BuildResult
@@ -114,7 +116,13 @@ def _in_its_own_process(
     # Another process has another order of sets, and other counters in its libraries.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_again, recipe, place, model, allow_leakage).result()
+        try:
+            return pool.submit(_again, recipe, place, model, allow_leakage).result()
+        except BrokenProcessPool as error:
+            raise BuildError(
+                "The process that built again was ended by the system, as where memory runs out. "
+                "What was published stays."
+            ) from error
 
 
 def _again(recipe: Recipe, place: Path, model: str, allow_leakage: bool) -> dict[str, str]:

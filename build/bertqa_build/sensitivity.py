@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from bertqa._progress import OnProgress, Progress, ignore
-from bertqa.artifact import IR_FILE, OUTPUTS, ModelInfo, Repository, VersionManifest
+from bertqa.artifact import IR_FILE, MODEL_NAME, OUTPUTS, ModelInfo, Repository, VersionManifest
 from bertqa.client import QAClient
 from bertqa.errors import DataError
 from bertqa.evaluation import Interval, QuestionScores, SquadDataset, evaluate_each
@@ -81,6 +81,7 @@ def measure_sensitivity(
     version: int,
     dataset: SquadDataset,
     *,
+    model: str = MODEL_NAME,
     work_dir: Path | None = None,
     on_progress: OnProgress = ignore,
 ) -> Sensitivity:
@@ -90,6 +91,7 @@ def measure_sensitivity(
         repository: The repository that has the version.
         version: Its number.
         dataset: Questions with answers, such as those that the recipe calibrates on.
+        model: The name of the model.
         work_dir: The work directory of the build. Where it still has the version's weights as they
             were before they were rounded, these are put back; otherwise they stay in INT8, and only
             the layer's activations are left in floating point.
@@ -104,8 +106,8 @@ def measure_sensitivity(
         ModelLoadError: It cannot be loaded.
         DataError: There are no questions.
     """
-    path = repository.require_version(version) / IR_FILE
-    manifest = repository.manifest(version)
+    path = repository.require_version(version, model) / IR_FILE
+    manifest = repository.manifest(version, model)
     graph = core().read_model(path)
     info = read_ir_info(graph)
     weights = {} if work_dir is None else kept_weights(work_dir, manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ def room_of(recipe: Recipe, model: PreTrainedModel) -> Room:
 
 
 def require_room(room: Room, work: Path, repository: Path) -> None:
-    """Refuse a disk that has too little room for a build; nothing is written.
+    """Refuse a disk that has too little room for a build, or is read-only; nothing is written.
 
     Args:
         room: What the build takes.
@@ -65,8 +66,14 @@ def require_room(room: Room, work: Path, repository: Path) -> None:
         repository: Where versions are published; likewise.
 
     Raises:
-        BuildError: There is too little room.
+        BuildError: There is too little room, or nothing may be written.
     """
+    for path in (work, repository):
+        if not os.access(_present(path), os.W_OK | os.X_OK):
+            raise BuildError(
+                f"{path} cannot be written: its disk is read-only, or permission is denied. Choose "
+                "another directory with --work-dir or --repository."
+            )
     places = {_present(work): room.work}
     present = _present(repository)
     same = next((each for each in places if each.stat().st_dev == present.stat().st_dev), present)

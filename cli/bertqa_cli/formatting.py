@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from pathlib import Path
 
 from rich.text import Text
 
 from bertqa import Answer
+from bertqa.artifact import MODEL_NAME
 from bertqa.qa import cut_around
 from bertqa_cli.console import visible
 
@@ -31,6 +33,17 @@ def directory_size(directory: Path) -> int:
 def human_size(size: int) -> str:
     """Return a number of bytes in decimal megabytes."""
     return f"{size / 1e6:.1f} MB"
+
+
+def next_step(repository: Path, model: str) -> str:
+    """Return what to type to serve a version that was just published, as a sentence.
+
+    Args:
+        repository: The repository.
+        model: The name of the model.
+    """
+    named = "" if model == MODEL_NAME else f" --model {model}"
+    return f"Next: bert-qa serve --repository {shlex.quote(str(repository))}{named}"
 
 
 def score(value: float | None) -> str:

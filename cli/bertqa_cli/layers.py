@@ -27,7 +27,13 @@ Asked = tuple[str, int, Path]
 
 
 def show_layers(
-    repository: Repository, version: int, asked: Asked | None, *, plot: Path | None, json: bool
+    repository: Repository,
+    version: int,
+    asked: Asked | None,
+    *,
+    model: str,
+    plot: Path | None,
+    json: bool,
 ) -> None:
     """Show one version, layer by layer.
 
@@ -35,14 +41,15 @@ def show_layers(
         repository: The model repository.
         version: The version's number.
         asked: What to measure the layers' costs on; None measures nothing.
+        model: The name of the model.
         plot: Where to draw them.
         json: Whether to print JSON.
     """
     from bertqa_build import figures
     from bertqa_build.inspection import inspect
 
-    found = inspect(repository, version)
-    costs = None if asked is None else _measure(repository, version, asked)
+    found = inspect(repository, version, model)
+    costs = None if asked is None else _measure(repository, version, asked, model)
     if plot is not None:
         drawn = (
             figures.products(found, standalone=True)
@@ -57,14 +64,16 @@ def show_layers(
     _show(found, costs)
 
 
-def _measure(repository: Repository, version: int, asked: Asked) -> Sensitivity:
+def _measure(repository: Repository, version: int, asked: Asked, model: str) -> Sensitivity:
     from bertqa_build.sensitivity import measure_sensitivity
 
     data, count, work_dir = asked
     dataset = read_dataset(data)
     first = replace(dataset, questions=dataset.questions[:count])
     with stages() as show:
-        return measure_sensitivity(repository, version, first, work_dir=work_dir, on_progress=show)
+        return measure_sensitivity(
+            repository, version, first, model=model, work_dir=work_dir, on_progress=show
+        )
 
 
 def _show(found: Inspection, costs: Sensitivity | None) -> None:

@@ -24,6 +24,10 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?")
 _LONGEST_SECONDS = 365 * 24 * 3600.0
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# What the repository itself adds to the name of a model.
+_TAKEN = ("-onnx", "-traffic", ".split", ".rollout.json", ".json")
+_SHOWN = 60
 
 # Why a verb refuses options that it would ignore.
 FOR_RELEASE = "for a --release."
@@ -222,8 +226,31 @@ def model_name(name: str) -> str:
     Raises:
         typer.BadParameter: It is neither.
     """
-    if "/" in name or name in (".", "..") or not name.isprintable():
+    if "/" in name or name in ("", ".", "..") or not name.isprintable():
         raise typer.BadParameter(f"{name!r} is not the name of a model.")
+    return name
+
+
+def built_name(name: str) -> str:
+    """Return the name of a model that is to be published, as it was given.
+
+    Args:
+        name: The name.
+
+    Raises:
+        typer.BadParameter: OVMS, its REST addresses or the repository cannot have it.
+    """
+    if not _NAME.fullmatch(name):
+        raise typer.BadParameter(
+            f"{name[:_SHOWN]!r} cannot be a name in OVMS's addresses and directories: such a "
+            "name has letters, digits, '.', '_' and '-', begins with a letter or a digit, and has "
+            "100 at most."
+        )
+    if name.endswith(_TAKEN):
+        raise typer.BadParameter(
+            f"{name!r} is how the repository calls a part of another model: let it not end in "
+            f"{', '.join(_TAKEN)}."
+        )
     return name
 
 
@@ -271,6 +298,23 @@ def output_file(path: Path | None) -> Path | None:
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be written: {reason_of(error)}.") from error
     return path
+
+
+def svg_file(path: Path | None) -> Path | None:
+    """Return an option's file for a figure as it was given, checked as by `output_file`.
+
+    Args:
+        path: The file.
+
+    Raises:
+        typer.BadParameter: Its name promises another format than SVG, or it cannot be written.
+    """
+    found = output_file(path)
+    if found is not None and found.suffix.lower() not in ("", ".svg"):
+        raise typer.BadParameter(
+            f"{found} would hold an SVG, whatever it is called: let it end in .svg."
+        )
+    return found
 
 
 def write_output(path: Path, text: str) -> None:

@@ -63,6 +63,7 @@ def checkpoint_of(folder: Path) -> Checkpoint:
 def prints(folder: Path, checkpoint: Checkpoint | None = None) -> tuple[str, str]:
     recipe: Recipe = load_recipe(folder / "tiny.yaml", [])
     data = read_data(RecipeData(recipe))
+    assert all(data)  # A manifest names each source.
     checkpoint = checkpoint or checkpoint_of(folder)
     fp32 = fp32_fingerprint(recipe, checkpoint_digest(checkpoint), checkpoint.revision, data)
     return fp32, int8_fingerprint(recipe, fp32, data)

@@ -24,6 +24,14 @@ def test_bars_are_drawn_with_text_that_stays_text() -> None:
     assert Colour.BEST in text
 
 
+def test_the_note_of_a_bar_below_zero_leaves_the_label_free() -> None:
+    bars = [Bar("gain", 5.0, "+5"), Bar("none", 0.0, "+0"), Bar("loss", -4.0, "-4 (-12 to +0)")]
+    document = ElementTree.fromstring(bar_chart([Group("F1", bars)], standalone=True))
+    begins = {each.text: float(each.attrib["x"]) for each in document.iter() if "x" in each.attrib}
+
+    assert begins["-4 (-12 to +0)"] == begins["+0"] < begins["+5"]
+
+
 def test_the_same_data_make_the_same_figure() -> None:
     assert bar_chart(GROUPS) == bar_chart(GROUPS)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bertqa.errors import DataError
 from bertqa.evaluation import read_squad
 from bertqa_build.data import TrainingWindows, collate, training_windows
-from bertqa_build.errors import CheckpointError
+from bertqa_build.errors import CheckpointError, RecipeError
 from bertqa_build.model import SpanModel
 from bertqa_build.quantization import (
     load_quantized,
@@ -54,6 +54,12 @@ def quantizers(model: nn.Module) -> list[str]:
         for name, module in model.named_modules()
         if type(module).__name__.endswith("Quantizer")
     ]
+
+
+def weights(model: nn.Module) -> list[str]:
+    """Return the products whose weights are quantised, by NNCF's names, in their order."""
+    found = [name.partition(".pre_hooks.model/") for name in quantizers(model)]
+    return [name.partition("__")[0] for _, is_weight, name in found if is_weight]
 
 
 def test_the_copy_is_quantised_and_the_model_is_not(
@@ -130,13 +136,54 @@ def test_what_is_read_back_trains_on(
     assert torch.equal(logits(load_quantized(tmp_path / "after"), batch), logits(student, batch))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "kept"),
+    [
+        (".*qa_outputs.*", ["qa_outputs/linear/0"]),
+        ("qa_outputs", ["qa_outputs/linear/0"]),
+        ("encoder.layer.1.output.dense", ["bert/encoder/output/dense/linear/1"]),
+        (
+            r"layer\.1\..*output\.dense$",
+            ["bert/encoder/attention/output/dense/linear/1", "bert/encoder/output/dense/linear/1"],
+        ),
+    ],
+)
 def test_what_should_stay_in_floating_point_does(
+    windows: TrainingWindows, quantized: SpanModel, pattern: str, kept: list[str]
+) -> None:
+    settings = Quantization(calibration_windows=1, keep_floating_point=[pattern])
+    made = quantize(tiny_bert(), windows, settings)
+
+    assert [name for name in weights(quantized) if name not in weights(made)] == kept
+
+
+def test_a_module_in_floating_point_leaves_the_layers_below_it_as_they_are(
     windows: TrainingWindows, quantized: SpanModel
 ) -> None:
-    settings = Quantization(calibration_windows=1, keep_floating_point=[".*qa_outputs.*"])
+    layer = "encoder.layer.0.attention.self"
+    settings = Quantization(calibration_windows=1, keep_floating_point=[layer])
     made = quantize(tiny_bert(), windows, settings)
-    assert [name for name in quantizers(quantized) if "qa_outputs" in name]
-    assert not [name for name in quantizers(made) if "qa_outputs" in name]
+
+    assert weights(made) == weights(quantized)
+    assert len(quantizers(made)) < len(quantizers(quantized))
+
+
+def test_a_layer_that_is_not_there_is_refused(windows: TrainingWindows) -> None:
+    # NNCF finds weights, which it does not quantise by themselves, by such a name too.
+    for pattern in ("layer.7.output", r"layer\.0\..*\.weight$"):
+        settings = Quantization(calibration_windows=1, keep_floating_point=[pattern])
+        with pytest.raises(RecipeError, match=r"No layer of the model is called .*embeddings"):
+            quantize(tiny_bert(), windows, settings)
+
+
+def test_the_correction_of_biases_can_be_left_out(
+    windows: TrainingWindows, quantized: SpanModel
+) -> None:
+    made = quantize(
+        tiny_bert(), windows, Quantization(calibration_windows=4, fast_bias_correction=False)
+    )
+
+    assert quantizers(made) == quantizers(quantized)
 
 
 def test_an_empty_calibration_set_is_refused() -> None:

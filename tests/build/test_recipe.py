@@ -129,6 +129,16 @@ def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
             "the calibration set is empty: name a file in train or in calibration",
         ),
         (MINIMAL + "model: {max_seq_len: 128}\n", 4, "doc_stride 128 is too large"),
+        (
+            MINIMAL + "quantization: {keep_floating_point: ['(']}\n",
+            4,
+            "quantization.keep_floating_point: '(' is not a regular expression: missing )",
+        ),
+        # YAML makes true of "yes" and "on", which are no limits of 1.
+        (MINIMAL + "gate: {min_f1: yes}\n", 4, "gate.min_f1: it is true, and not a switch"),
+        (MINIMAL + "seed: off\n", 4, "seed: it is false, and not a switch"),
+        (MINIMAL + "finetune: {learning_rate: on}\n", 4, "learning_rate: it is true"),
+        (f"name: {'x' * 256}\nsource: y\n", 1, "should have at most 255 characters"),
         ("name: x\nname: z\n", 2, "name is there twice, first in line 1"),
         ("name: x\nsource: [y\n", 3, "this is not valid YAML"),
     ],

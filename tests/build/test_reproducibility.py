@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from bertqa._progress import Progress
 from bertqa.artifact import Provenance, Repository
+from bertqa_build.errors import BuildError
 from bertqa_build.pipeline import build
 from bertqa_build.recipe import Recipe, load_recipe
 from bertqa_build.reproducibility import check_reproducible
@@ -47,6 +49,19 @@ def recipe(inputs: Path) -> Recipe:
 @pytest.fixture(scope="module")
 def built(inputs: Path, recipe: Recipe) -> BuildResult:
     return build(recipe, Repository(inputs / "repository"), inputs / "work", force=True)
+
+
+def end_at_once(*_: object) -> None:
+    os._exit(9)
+
+
+def test_a_process_that_the_system_ends_is_an_error(
+    inputs: Path, recipe: Recipe, built: BuildResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bertqa_build.reproducibility._again", end_at_once)
+    where = Repository(inputs / "repository"), inputs / "work"
+    with pytest.raises(BuildError, match="was ended by the system"):
+        check_reproducible(recipe, *where, built, 1)
 
 
 def test_every_stage_makes_the_same_bytes_in_another_process(

@@ -72,6 +72,16 @@ def test_statuses(error: BertQAError, status: Status) -> None:
         ("The split 1=90 sums to 90.", "The split 1=90 sums to 90."),
         ("The text 'key=value' stays.", "The text 'key=value' stays."),
         ("shadow= needs recorder=.", "shadow needs recorder."),
+        *(
+            (text, text)
+            for text in (
+                "The options, gate.min_f1=.inf: gate.min_f1 is inf.",
+                "'seed' should be KEY=VALUE, such as data.directory=../data.",
+                "recipe.yaml, seed=-1: seed is -1.",
+                "recipe.yaml, name=../x: name is '../x'.",
+                "recipe.yaml, adapter=[1]: adapter is [1].",
+            )
+        ),
     ],
 )
 def test_keywords_of_the_library_become_options(message: str, shown: str) -> None:

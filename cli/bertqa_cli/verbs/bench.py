@@ -12,7 +12,7 @@ from rich.table import Table
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.options import Json
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import Whole, output_directory, output_file, write_output
+from bertqa_cli.values import Whole, output_directory, svg_file, write_output
 
 
 def bench(
@@ -57,7 +57,7 @@ def bench(
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(callback=output_file, help="Write the figure here, as SVG.")
+        Path | None, typer.Option(callback=svg_file, help="Write the figure here, as SVG.")
     ] = None,
     work_dir: Annotated[
         Path, typer.Option(callback=output_directory, help="Where models and results are kept.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,12 +16,12 @@ from bertqa.artifact import GateResult, Repository
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.formatting import directory_size, human_size
+from bertqa_cli.formatting import directory_size, human_size, next_step
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.plans import show_plan
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import Verb, Whole, output_directory, refuse_typed
+from bertqa_cli.values import Verb, Whole, built_name, output_directory, refuse_typed
 
 if TYPE_CHECKING:
     from bertqa_build.pruning.pareto import Point
@@ -31,10 +29,6 @@ if TYPE_CHECKING:
     from bertqa_build.reproducibility import Reproducibility
     from bertqa_build.result import BuiltVersion
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-# What the repository itself adds to the name of a model.
-_TAKEN = ("-onnx", "-traffic", ".split", ".rollout.json", ".json")
-_SHOWN = 60
 _IN_ANOTHER_TABLE = ("exact match", "size")
 
 _SHORT = "Without a recipe"
@@ -56,29 +50,6 @@ class BuildVerb(Verb):
         if keys:
             self.epilog = f"Keys for --set, which docs/build.md explains: {', '.join(keys)}."
         super().format_help(ctx, formatter)
-
-
-def built_name(name: str) -> str:
-    """Return the name of a model that is to be published, as it was given.
-
-    Args:
-        name: The name.
-
-    Raises:
-        typer.BadParameter: OVMS, its REST addresses or the repository cannot have it.
-    """
-    if not _NAME.fullmatch(name):
-        raise typer.BadParameter(
-            f"{name[:_SHOWN]!r} cannot be a name in OVMS's addresses and directories: such a "
-            "name has letters, digits, '.', '_' and '-', begins with a letter or a digit, and has "
-            "100 at most."
-        )
-    if name.endswith(_TAKEN):
-        raise typer.BadParameter(
-            f"{name!r} is how the repository calls a part of another model: let it not end in "
-            f"{', '.join(_TAKEN)}."
-        )
-    return name
 
 
 def require_agreeing(method: str, precision: str | None) -> None:
@@ -293,11 +264,9 @@ def build(
     for built in result.versions:
         for line in _judgement(built.gate):
             stdout.print(f"Version {built.version}: {escape(line)}")
-    named = "" if model == DEFAULT_MODEL else f" --model {model}"
     stdout.print(
         f"Scored on {result.fp32.scores.questions} questions of "
-        f"{escape(result.fp32.scores.dataset)}. Next: bert-qa serve --repository "
-        f"{escape(shlex.quote(str(repository)))}{named}"
+        f"{escape(result.fp32.scores.dataset)}. {escape(next_step(repository, model))}"
     )
     if compared is not None:
         _show_comparison(compared)

@@ -16,9 +16,9 @@ from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import human_size
 from bertqa_cli.layers import in_int8, numbered_reasons, show_layers
-from bertqa_cli.options import DEFAULT_REPOSITORY, Json
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.values import Whole, output_file, refuse_typed, write_output
+from bertqa_cli.values import Whole, output_file, refuse_typed, svg_file, write_output
 
 if TYPE_CHECKING:
     from bertqa_build.inspection import Inspection
@@ -33,6 +33,7 @@ def inspect(
         ),
     ] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
+    model: Model = DEFAULT_MODEL,
     report: Annotated[
         Path | None,
         typer.Option(callback=output_file, help="Write one self-contained HTML page here."),
@@ -70,7 +71,7 @@ def inspect(
     ] = Path(".work"),
     plot: Annotated[
         Path | None,
-        typer.Option(callback=output_file, help="Draw the layers into this SVG file."),
+        typer.Option(callback=svg_file, help="Draw the layers into this SVG file."),
     ] = None,
     netron: Annotated[
         bool, typer.Option("--netron", help="Open both graphs in Netron, until Ctrl-C.")
@@ -84,22 +85,22 @@ def inspect(
     versions = Repository(repository)
     if after is None:
         asked = None if data is None else (data, questions, work_dir)
-        show_layers(versions, before, asked, plot=plot, json=json)
+        show_layers(versions, before, asked, model=model, plot=plot, json=json)
         if netron:
-            _open(versions, before)
+            _open(versions, model, before)
         return
     for version in (before, after):
-        versions.require_version(version)
-    first, second = (inspect_version(versions, version) for version in (before, after))
+        versions.require_version(version, model)
+    first, second = (inspect_version(versions, version, model) for version in (before, after))
     if report is not None:
-        _write_report(report, versions, first, second)
+        _write_report(report, versions, first, second, model)
         stderr.print(f"wrote {escape(str(report))}")
     if json:
         print_json({"before": first.to_dict(), "after": second.to_dict()})
     else:
         _show(first, second)
     if netron:
-        _open(versions, before, after)
+        _open(versions, model, before, after)
 
 
 def _check(
@@ -132,15 +133,16 @@ def _check(
         )
 
 
-def _open(repository: Repository, *versions: int) -> None:
+def _open(repository: Repository, model: str, *versions: int) -> None:
     """Serve the graphs of versions in Netron until Ctrl-C."""
-    for version, address in zip(versions, start_netron(repository, *versions), strict=True):
+    addresses = start_netron(repository, *versions, model=model)
+    for version, address in zip(versions, addresses, strict=True):
         stderr.print(f"version {version}: {address}")
     threading.Event().wait()
 
 
 def _write_report(
-    path: Path, repository: Repository, before: Inspection, after: Inspection
+    path: Path, repository: Repository, before: Inspection, after: Inspection, model: str
 ) -> None:
     from bertqa_build.inspection import measure_speed
     from bertqa_build.quiet import quiet
@@ -150,8 +152,8 @@ def _write_report(
         from bertqa_build.machine import machine
         from bertqa_build.pruning.pareto import family_of_version
 
-    speeds = measure_speed(repository, (before.version, after.version))
-    family = family_of_version(repository, after.version)
+    speeds = measure_speed(repository, (before.version, after.version), model=model)
+    family = family_of_version(repository, after.version, model)
     write_output(path, render(before, after, speeds, machine(), family))
 
 
@@ -194,12 +196,15 @@ def _show(before: Inspection, after: Inspection) -> None:
         stdout.print(f"{note} {escape(reason)}")
 
 
-def start_netron(repository: Repository, *versions: int, browse: bool = True) -> list[str]:
+def start_netron(
+    repository: Repository, *versions: int, model: str = DEFAULT_MODEL, browse: bool = True
+) -> list[str]:
     """Serve the graphs of versions in Netron.
 
     Args:
         repository: The model repository.
         *versions: The versions' numbers.
+        model: The name of the model.
         browse: Whether to open the browser.
 
     Returns:
@@ -209,7 +214,7 @@ def start_netron(repository: Repository, *versions: int, browse: bool = True) ->
 
     addresses = []
     for version in versions:
-        path = repository.require_version(version) / IR_FILE
+        path = repository.require_version(version, model) / IR_FILE
         host, port = netron.start(str(path), browse=browse)
         addresses.append(f"http://{host}:{port}")
     return addresses

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Annotated
 
 import typer
@@ -10,9 +9,11 @@ from rich.markup import escape
 
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stdout
-from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
+from bertqa_cli.formatting import next_step
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
+from bertqa_cli.values import built_name
 
 
 def pull(
@@ -25,7 +26,9 @@ def pull(
         ),
     ],
     repository: RepositoryOption = DEFAULT_REPOSITORY,
-    model: Model = DEFAULT_MODEL,
+    model: Annotated[
+        str, typer.Option(callback=built_name, help="The name to publish and serve it under.")
+    ] = DEFAULT_MODEL,
     force: Annotated[
         bool, typer.Option("--force", help="Take even a version that failed the quality gate.")
     ] = False,
@@ -47,6 +50,5 @@ def pull(
     else:
         stdout.print(
             f"[bold]{escape(pulled.origin)} is {number}[/], in {pulled.precision}. Each file "
-            f"matches its manifest. {pulled.seconds:.1f} s. Next: bert-qa serve --repository "
-            f"{escape(shlex.quote(str(repository)))}"
+            f"matches its manifest. {pulled.seconds:.1f} s. {escape(next_step(repository, model))}"
         )

@@ -79,6 +79,8 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
         )
     print_table(table)
     for entry in entries:
+        if entry.manifest and entry.manifest.gate and entry.manifest.gate.forced:
+            stdout.print(f"Version {entry.number}: the gate refused it, and --force published it")
         for remark in entry.remarks:
             stdout.print(f"Version {entry.number}: {escape(remark)}")
 

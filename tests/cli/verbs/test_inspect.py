@@ -66,6 +66,25 @@ def test_netron_serves_both_graphs(demo_repository: Repository) -> None:
         netron.stop()
 
 
+def test_versions_of_another_name_are_found(
+    invoke: Invoke, demo_repository: Repository, tmp_path: Path
+) -> None:
+    root = demo_repository.root
+    for name in ("bert-qa", "bert-qa-onnx"):
+        (tmp_path / name.replace("bert-qa", "other")).symlink_to(root / name)
+    page = tmp_path / "report.html"
+    there = ("--repository", str(tmp_path), "--model", "other")
+
+    one = invoke("inspect", "2", *there, "--json")
+    assert one.status == 0, one.err
+    assert json.loads(one.out)["onnx_operations"]
+    two = invoke("inspect", "1", "2", *there, "--report", str(page))
+    assert two.status == 0, two.err
+    assert page.is_file()
+    none = invoke("inspect", "2", "--repository", str(root), "--model", "other")
+    assert "has no version 2 of other" in none.err
+
+
 def test_one_version_is_shown_layer_by_layer(
     invoke: Invoke, demo_repository: Repository, tmp_path: Path
 ) -> None:
@@ -93,6 +112,7 @@ def test_one_version_is_shown_layer_by_layer(
         (["1", "--sensitivity"], "with --data"),
         (["1", "--questions", "20"], "--questions is for --sensitivity"),
         (["1", "--sensitivity", "--data", "absent.json"], "absent.json"),
+        (["1", "--plot", "layers.png"], "layers.png would hold an SVG"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

