@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
+from bertqa.errors import DataError
 from bertqa.evaluation import read_squad
-from bertqa_build.data import TrainingWindows, training_windows
+from bertqa_build.data import TrainingWindows, collate, training_windows
 from bertqa_build.errors import TrainingError
 from bertqa_build.model import SpanModel
 from bertqa_build.recipe import Distillation, Training
@@ -195,6 +196,28 @@ def test_padding_has_no_share_in_the_loss(windows: TrainingWindows, tmp_path: Pa
     with torch.no_grad():
         loss, more = (float(trainer.compute_loss(trainer.model, each)) for each in (batch, padded))
     assert more == pytest.approx(loss, rel=1e-5)
+
+
+def test_positions_and_types_are_those_of_transformers(
+    windows: TrainingWindows, tmp_path: Path
+) -> None:
+    batch = collate([windows[0]] * 4)
+    del batch["token_type_ids"]
+    width = len(windows[0]["input_ids"])
+    for name in ("input_ids", "attention_mask"):
+        batch[name] = batch[name][:, :width]
+    batch["start_positions"] = torch.tensor([5, -1, width + 300, 7])[:, None]
+    batch["end_positions"] = torch.tensor([6, -100, width, 9])[:, None]
+    model = tiny_bert()
+    trainer = trainer_of(windows, tmp_path, model)
+    with torch.no_grad():
+        expected = model(**batch).loss
+        assert torch.isclose(trainer.compute_loss(SpanModel(model), batch), expected, atol=1e-4)
+        none = {name: torch.full((4,), width) for name in ("start_positions", "end_positions")}
+        assert trainer.compute_loss(SpanModel(model), {**batch, **none}) == 0
+    del batch["attention_mask"]
+    with pytest.raises(DataError, match="have no attention_mask; a BERT model needs input_ids"):
+        trainer.compute_loss(SpanModel(model), batch)
 
 
 def test_the_teacher_is_left_alone(windows: TrainingWindows, tmp_path: Path) -> None:
