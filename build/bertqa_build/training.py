@@ -115,7 +115,9 @@ class QATrainer(Trainer):
         )
         if self.teacher is not None:
             with torch.no_grad():
-                taught = [_masked(each, mask) for each in self.teacher(**batch)]
+                taught = [
+                    _masked(each, mask) for each in self.teacher(**self.teacher.inputs_of(inputs))
+                ]
             weight = self.distillation.weight
             loss = (1 - weight) * loss + weight * distillation_loss(
                 logits, taught, self.distillation.temperature
@@ -152,7 +154,9 @@ class QATrainer(Trainer):
         return super()._get_train_sampler(train_dataset)
 
     def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = [*self._student.inputs, *_TARGETS]  # type: ignore[assignment]
+        models = [self._student, *([] if self.teacher is None else [self.teacher])]
+        names = dict.fromkeys(name for model in models for name in model.inputs)
+        self._signature_columns = [*names, *_TARGETS]  # type: ignore[assignment]
 
 
 def distillation_loss(student: list[Tensor], teacher: list[Tensor], temperature: float) -> Tensor:

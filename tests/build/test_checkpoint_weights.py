@@ -164,7 +164,7 @@ def test_a_head_of_another_size_is_replaced_by_fine_tuning_only(checkpoint: Path
 def test_a_head_whose_layers_other_tasks_have_too_must_be_named(tmp_path: Path) -> None:
     row = next(row for row in FAMILIES if row.model_type == "modernbert")
     config = row.model().config
-    classifier = ModernBertForSequenceClassification(config)
+    classifier = ModernBertForSequenceClassification(config)  # type: ignore[arg-type]
     source = row.write(tmp_path / "classifier", classifier)
     message = refusal(source)
     assert "its config.json names ModernBertForSequenceClassification, and in ModernBERT" in message
