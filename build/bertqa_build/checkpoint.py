@@ -86,7 +86,9 @@ def load_checkpoint(
     tokenizer_json = load_tokenizer(folder, source, config.vocab_size)
     family = family_of(config.model_type)
     torch.manual_seed(seed)
-    weights = load_weights(family, config, folder, source, needs_head=needs_head)
+    weights = load_weights(
+        family, config, folder, source, needs_head=needs_head and adapter is None
+    )
     model, missing = weights.model, weights.missing
     revision = _revision(folder)
     description = f"{source.partition('@')[0]}@{revision}" if revision else source

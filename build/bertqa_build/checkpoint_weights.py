@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from bertqa.artifact import synthetic_inputs
-from bertqa_build.checkpoint_config import first_line, require_not_a_pointer
+from bertqa_build.checkpoint_config import LABELS, first_line, require_not_a_pointer
 from bertqa_build.errors import CheckpointError
 from bertqa_build.families import Family
 from bertqa_build.model import SpanModel
@@ -38,8 +40,12 @@ _SMALL = 100_000_000
 _DOUBLES = frozenset({"F64", torch.float64})
 _POSITIONS = "position_ids"
 
-_WRAPPERS = {r"^(module|_orig_mod)\.": ""}
+_WRAPPER = r"^(module|_orig_mod)\."
 """What DataParallel and torch.compile put before the names of a model's tensors."""
+
+_NEW_HEAD = (
+    "Add a `finetune:` section to the recipe (or --set finetune.learning_rate=3e-5) for a new one"
+)
 
 _OTHER_HEADS = frozenset(
     {
@@ -80,6 +86,29 @@ class Weights:
     notes: tuple[str, ...]
 
 
+def has_head(family: Family, config: Any, folder: Path, source: str) -> bool:
+    """Return whether a checkpoint has a head for questions, whatever task it says it is of.
+
+    Args:
+        family: The checkpoint's family.
+        config: Its configuration.
+        folder: Its directory.
+        source: Its name, for messages.
+
+    Raises:
+        CheckpointError: The weights are missing, or cannot be read.
+    """
+    if family.shares_head and not _says_questions(config):
+        return False
+    shapes = {
+        re.sub(_WRAPPER, "", name): shape
+        for path in _weight_files(folder, source)
+        for name, (_, shape) in _tensors(path, source).items()
+    }
+    found = shapes.get(f"{family.head[-1]}.weight")
+    return found is not None and len(found) == 2 and found[0] == LABELS
+
+
 def load_weights(
     family: Family, config: Any, folder: Path, source: str, *, needs_head: bool
 ) -> Weights:
@@ -107,8 +136,24 @@ def load_weights(
         notes.append("its float64 tensors were rounded to FP32")
     model, loading = _load(config, folder, source)
     missing = set(loading["missing_keys"])
+    if family.shares_head and not _says_questions(config):
+        if needs_head:
+            named = _listed(list(config.architectures or ())) or "no architecture"
+            raise CheckpointError(
+                f"The checkpoint {source} has no head that is known to be for questions: its "
+                f"config.json names {named}, and in {family.name} other tasks have layers of the "
+                f"same names. {_NEW_HEAD}, or where it was trained on questions, set "
+                f'"architectures": ["{family.model_class.__name__}"] there.'
+            )
+        missing |= {name for name in model.state_dict() if name.startswith(family.head[-1])}
     for name, found, expected in sorted(loading["mismatched_keys"]):
-        if needs_head or not _is_head(family, name):
+        if needs_head and _is_head(family, name):
+            raise CheckpointError(
+                f"The checkpoint {source} has no head for questions: its {name} has {found[0]} "
+                f"outputs, not {LABELS} for the start and the end. {_NEW_HEAD}, or name a "
+                "checkpoint that was trained on questions."
+            )
+        if not _is_head(family, name):
             raise CheckpointError(
                 f"The checkpoint {source} does not fit its config.json: {name} has the shape "
                 f"{list(found)}, and {family.name} for questions has {list(expected)}."
@@ -248,7 +293,7 @@ def _require_floats(files: list[Path], source: str) -> bool:
     """Refuse tensors of other types than floating point, and return whether some are doubles."""
     doubles = False
     for path in files:
-        for name, kind in _types(path, source).items():
+        for name, (kind, _) in _tensors(path, source).items():
             doubles |= kind in _DOUBLES
             if kind not in _FLOATS and not name.endswith(_POSITIONS):
                 raise CheckpointError(
@@ -259,17 +304,18 @@ def _require_floats(files: list[Path], source: str) -> bool:
     return doubles
 
 
-def _types(path: Path, source: str) -> dict[str, Any]:
-    """Return the type of each tensor of a file, without reading the tensors."""
+def _tensors(path: Path, source: str) -> dict[str, tuple[Any, Sequence[int]]]:
+    """Return the type and the shape of each tensor of a file, without reading the tensors."""
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
-                return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+                return {name: (each.get_dtype(), each.get_shape()) for name, each in slices.items()}
         state = torch.load(path, map_location="meta", weights_only=True)
         for name, tensor in state.items():
             if not isinstance(name, str) or not _is_dense(tensor):
                 raise TypeError(f"{name!r} is not the name of a dense tensor")
-        return {name: tensor.dtype for name, tensor in state.items()}
+        return {name: (tensor.dtype, tensor.shape) for name, tensor in state.items()}
     except SafetensorError as error:
         raise CheckpointError(
             f"The weights of the checkpoint {source} cannot be loaded: {path} is damaged. "
@@ -318,7 +364,7 @@ def _load(config: Any, folder: Path, source: str) -> tuple[PreTrainedModel, dict
             folder,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            key_mapping=_WRAPPERS,
+            key_mapping={_WRAPPER: ""},
         )
     except Exception as error:  # whatever transformers makes of foreign settings
         raise CheckpointError(
@@ -330,6 +376,10 @@ def _load(config: Any, folder: Path, source: str) -> tuple[PreTrainedModel, dict
     # transformers would undo the mapping when the model is saved, and cannot.
     vars(model).pop("_weight_conversions", None)
     return model.eval(), loading
+
+
+def _says_questions(config: Any) -> bool:
+    return any("QuestionAnswering" in str(each) for each in config.architectures or ())
 
 
 def _own_name(model: PreTrainedModel, name: str) -> str:

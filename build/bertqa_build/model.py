@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from bertqa.artifact import INPUT_IDS, TOKEN_TYPE_IDS
+from bertqa.errors import DataError
 from bertqa_build.families import family_of
 
 
@@ -48,6 +52,26 @@ class SpanModel(nn.Module):
         described: dict[str, Any] = json.loads(self.config.to_json_string())
         described.pop("_name_or_path", None)
         return {**described, "architectures": [type(self.model).__name__]}
+
+    def inputs_of(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a batch's tensors for this model, in the order of its inputs.
+
+        Args:
+            batch: The tensors by name. Token types that are missing are 0, as in transformers.
+
+        Raises:
+            DataError: Another input is missing.
+        """
+        found = dict(batch)
+        if INPUT_IDS in found:
+            found.setdefault(TOKEN_TYPE_IDS, torch.zeros_like(found[INPUT_IDS]))
+        missing = [name for name in self.inputs if name not in found]
+        if missing:
+            raise DataError(
+                f"The items of the data set have no {missing[0]}; a {self.family.name} model needs "
+                f"{', '.join(self.inputs)}."
+            )
+        return {name: found[name] for name in self.inputs}
 
     def sharing_copy(self) -> SpanModel:
         """Return a copy with modules of its own, which shares the parameters with this model."""

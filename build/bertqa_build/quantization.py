@@ -158,5 +158,4 @@ def _unshare(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata:
 
 
 def _inputs(model: SpanModel, window: dict[str, Any]) -> tuple[Tensor, ...]:
-    batch = collate([window])
-    return tuple(batch[name] for name in model.inputs)
+    return tuple(model.inputs_of(collate([window])).values())

@@ -12,6 +12,7 @@ from bertqa._data_files import DataAddress, splits_of
 from bertqa.evaluation import EVALUATION_SPLITS
 from bertqa_build.checkpoint import locate
 from bertqa_build.checkpoint_config import read_config
+from bertqa_build.checkpoint_weights import has_head
 from bertqa_build.errors import RecipeError
 from bertqa_build.families import family_of
 from bertqa_build.recipe import Model, Recipe, recipe_of
@@ -22,7 +23,6 @@ OPTIONS = "The options"
 
 HELD_OUT = 0.2
 _SHORTEST_WINDOW = 32
-_HEAD = "QuestionAnswering"
 _FINETUNE: Mapping[str, Any] = {
     "epochs": 2,
     "learning_rate": 3.0e-5,
@@ -93,9 +93,10 @@ def values_of(form: ShortForm, *, is_adapted: bool = False) -> tuple[dict[str, A
         The values by keys, without those that have the default, and in sentences what was chosen.
     """
     chosen: list[str] = []
-    config = read_config(locate(form.source, form.directory), form.source, _SHORTEST_WINDOW)
+    folder = locate(form.source, form.directory)
+    config = read_config(folder, form.source, _SHORTEST_WINDOW)
     lengths = _lengths(config)
-    has_head = is_adapted or any(_HEAD in each for each in config.architectures or ())
+    answers = is_adapted or has_head(family_of(config.model_type), config, folder, form.source)
     values: dict[str, Any] = {"name": _name(form.source), "source": form.source}
     if form.precision != "int8":
         values["precision"] = form.precision
@@ -103,9 +104,9 @@ def values_of(form: ShortForm, *, is_adapted: bool = False) -> tuple[dict[str, A
         values["model"] = lengths
         chosen.append(f"The checkpoint has room for windows of {lengths['max_seq_len']} tokens.")
     windows = {key: lengths[key] for key in ("max_seq_len", "doc_stride") if key in lengths}
-    learns = form.precision == "int8" or not has_head
+    learns = form.precision == "int8" or not answers
     values["data"] = _data(form, learns, chosen)
-    if not has_head:
+    if not answers:
         values["finetune"] = {**_FINETUNE, **windows}
         chosen.append("The checkpoint cannot answer questions yet: it is fine-tuned first.")
     if form.method == "qat":

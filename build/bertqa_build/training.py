@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
+from bertqa.artifact import ATTENTION_MASK
 from bertqa_build.arguments import require_trainable
 from bertqa_build.data import TrainingWindows, collate
 from bertqa_build.errors import TrainingError
@@ -28,6 +29,7 @@ KEPT_CHECKPOINTS = 2
 _STATE_FILE = "trainer_state.json"
 _REPLACED = ("forward", "_original_forward")  # by accelerate, for autocast, and for good
 _TARGETS = ("start_positions", "end_positions")
+_IGNORED = -100
 
 
 class QATrainer(Trainer):
@@ -35,8 +37,9 @@ class QATrainer(Trainer):
 
     Batches hold `input_ids`, `attention_mask` and `token_type_ids`, INT64 `[batch, tokens]`, of
     which the model gets those that it has; and `start_positions` and `end_positions`, INT64
-    `[batch]`. Dropout is turned off. A loss that is not finite stops the training at once with a
-    TrainingError.
+    `[batch]`. As in transformers, token types that are missing are 0, and positions outside of
+    their window do not count. Dropout is turned off. A loss that is not finite stops the training
+    at once with a TrainingError.
 
     Args:
         model: A question-answering model, a `SpanModel`, or what `quantize` makes of them.
@@ -69,7 +72,7 @@ class QATrainer(Trainer):
         given = kwargs.get("optimizers") or (None, None)
         own_optimizer = given[0] is not None or kwargs.get("optimizer_cls_and_kwargs") is not None
         require_trainable(args, student, own_optimizer=own_optimizer)
-        self._inputs = student.inputs
+        self._student = student
         turn_off_dropout(student)
         super().__init__(model=student, args=args, **kwargs)
         self.label_names = list(_TARGETS)
@@ -101,10 +104,10 @@ class QATrainer(Trainer):
         Raises:
             TrainingError: The loss is not finite.
         """
-        batch = {name: inputs[name] for name in self._inputs}
-        mask = batch["attention_mask"].bool()
+        batch = self._student.inputs_of(inputs)
+        mask = batch[ATTENTION_MASK].bool()
         logits = [_masked(each, mask) for each in model(**batch)]
-        targets = [inputs[name] for name in _TARGETS]
+        targets = [_position(inputs[name], mask) for name in _TARGETS]
         smoothing = self.args.label_smoothing_factor
         loss = _mean(
             _cross_entropy(each, target, mask, smoothing)
@@ -112,7 +115,9 @@ class QATrainer(Trainer):
         )
         if self.teacher is not None:
             with torch.no_grad():
-                taught = [_masked(each, mask) for each in self.teacher(**batch)]
+                taught = [
+                    _masked(each, mask) for each in self.teacher(**self.teacher.inputs_of(inputs))
+                ]
             weight = self.distillation.weight
             loss = (1 - weight) * loss + weight * distillation_loss(
                 logits, taught, self.distillation.temperature
@@ -149,7 +154,9 @@ class QATrainer(Trainer):
         return super()._get_train_sampler(train_dataset)
 
     def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = [*self._inputs, *_TARGETS]  # type: ignore[assignment]
+        models = [self._student, *([] if self.teacher is None else [self.teacher])]
+        names = dict.fromkeys(name for model in models for name in model.inputs)
+        self._signature_columns = [*names, *_TARGETS]  # type: ignore[assignment]
 
 
 def distillation_loss(student: list[Tensor], teacher: list[Tensor], temperature: float) -> Tensor:
@@ -299,13 +306,27 @@ def _masked(logits: Tensor, mask: Tensor) -> Tensor:
     return logits.float().masked_fill(~mask, MASKED)
 
 
+def _position(position: Tensor, mask: Tensor) -> Tensor:
+    """Return gold positions as transformers takes them, `[batch]`.
+
+    What is negative means the first token, and what is outside of its window does not count.
+    """
+    position = position.reshape(len(mask)).clamp(min=0)
+    width = mask.shape[-1]
+    is_token = mask.gather(-1, position.clamp(max=width - 1)[:, None])[:, 0]
+    return position.where(is_token & (position < width), _IGNORED)
+
+
 def _cross_entropy(logits: Tensor, target: Tensor, mask: Tensor, smoothing: float) -> Tensor:
     """Return the cross entropy, of which the share `smoothing` falls on all tokens of a window."""
-    loss = functional.cross_entropy(logits, target)
+    counts = target != _IGNORED
+    count = counts.sum().clamp(min=1)
+    loss = functional.cross_entropy(logits, target, ignore_index=_IGNORED, reduction="sum") / count
     if not smoothing:
         return loss
     logs = functional.log_softmax(logits, dim=-1).masked_fill(~mask, 0.0)
-    return (1 - smoothing) * loss - smoothing * (logs.sum(-1) / mask.sum(-1)).mean()
+    spread = (logs.sum(-1) / mask.sum(-1))[counts].sum() / count
+    return (1 - smoothing) * loss - smoothing * spread
 
 
 def _mean(values: Iterable[Tensor]) -> Tensor:

@@ -8,11 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import BertForPreTraining, BertForSequenceClassification
+from transformers import (
+    BertForPreTraining,
+    BertForSequenceClassification,
+    ModernBertForSequenceClassification,
+)
 
 from bertqa_build.checkpoint import Checkpoint, load_checkpoint
 from bertqa_build.errors import CheckpointError
 from tests.support.checkpoints import tiny_bert, write_checkpoint
+from tests.support.families import FAMILIES
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n"
 WEIGHTS = "model.safetensors"
@@ -148,12 +153,24 @@ def test_a_classifier_gets_a_new_head(tmp_path: Path) -> None:
 def test_a_head_of_another_size_is_replaced_by_fine_tuning_only(checkpoint: Path) -> None:
     head = {"qa_outputs.weight": torch.zeros(3, 32), "qa_outputs.bias": torch.zeros(3)}
     change(checkpoint, lambda tensors: tensors.update(head))
-    assert "qa_outputs.bias has the shape [3], and BERT for questions has [2]" in (
-        refusal(checkpoint)
-    )
+    message = refusal(checkpoint)
+    assert "no head for questions: its qa_outputs.bias has 3 outputs, not 2" in message
+    assert "Add a `finetune:` section to the recipe" in message
     loaded = load(checkpoint, needs_head=False)
     assert "a new head takes the place of its qa_outputs.bias with 3 outputs" in loaded.notes
     assert loaded.model.get_parameter("qa_outputs.weight").any()
+
+
+def test_a_head_whose_layers_other_tasks_have_too_must_be_named(tmp_path: Path) -> None:
+    row = next(row for row in FAMILIES if row.model_type == "modernbert")
+    config = row.model().config
+    classifier = ModernBertForSequenceClassification(config)  # type: ignore[arg-type]
+    source = row.write(tmp_path / "classifier", classifier)
+    message = refusal(source)
+    assert "its config.json names ModernBertForSequenceClassification, and in ModernBERT" in message
+    assert '"architectures": ["ModernBertForQuestionAnswering"]' in message
+    load(source, needs_head=False)
+    assert same(load(row.write(tmp_path / "whole")).model, row.model())
 
 
 def test_weights_that_are_not_finite_are_refused(checkpoint: Path) -> None:

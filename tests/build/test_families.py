@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from bertqa_build.quantization import quantize
 from bertqa_build.recipe import Quantization
 from tests.support.checkpoints import CONTEXT, QUESTIONS, write_squad
 from tests.support.families import FAMILIES, Row
+from tests.support.trained_tokenizers import word_piece
 
 OWN = [row for row in FAMILIES if row.is_own]
 every_family = pytest.mark.parametrize("row", FAMILIES, ids=str)
@@ -77,6 +79,20 @@ def test_a_model_has_the_inputs_of_its_family(row: Row) -> None:
     assert model.inputs == row.inputs
     positions = family_of(row.model_type).positions(model.model.config)
     assert (positions and len(positions)) == row.positions
+
+
+def test_a_roberta_with_types_of_tokens_has_them_as_an_input() -> None:
+    row = next(row for row in FAMILIES if row.model_type == "roberta")
+    typed = replace(row, train=word_piece, settings={**row.settings, "type_vocab_size": 2})
+    model = typed.model()
+    typed = replace(typed, inputs=SpanModel(model).inputs)
+    assert typed.inputs == ("input_ids", "attention_mask", "token_type_ids")
+    inputs = encoded(typed, [(min(QUESTIONS), CONTEXT)])
+    assert inputs["token_type_ids"].any()
+    with torch.no_grad():
+        expected = model(**inputs)
+        start, _ = SpanModel(model)(**inputs)
+    assert difference(start, expected.start_logits, inputs["attention_mask"]) < 1e-4
 
 
 @every_family

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -58,6 +59,20 @@ def test_a_checkpoint_without_a_head_is_fine_tuned_first(folder: Path) -> None:
         ShortForm("bare", ("train.json",), directory=folder), ["adapter=somewhere"]
     )
     assert adapted.finetune is None
+
+
+def test_whether_there_is_a_head_is_asked_of_the_weights(tmp_path: Path) -> None:
+    config = json.loads((write_checkpoint(tmp_path) / "config.json").read_text(encoding="utf-8"))
+    write_squad(tmp_path / "train.json")
+    form = ShortForm(str(tmp_path), ("train.json",), directory=tmp_path)
+    for architectures in ([], ["BertForMaskedLM"]):
+        config["architectures"] = architectures
+        (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        assert short_recipe(form)[0].finetune is None
+    write_checkpoint(tmp_path, tiny_bert().bert)
+    config["architectures"] = ["BertForQuestionAnswering"]
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert short_recipe(form)[0].finetune is not None
 
 
 def test_a_split_for_evaluation_is_found(folder: Path, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_a_tokenizer_that_runs_in_python_alone_is_refused(tmp_path: Path) -> Non
 def test_a_tokenizer_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     write_config(tmp_path, "xlm-roberta")
     (tmp_path / "sentencepiece.bpe.model").write_bytes(b"no model")
-    assert "cannot be read" in refusal(tmp_path)
+    assert "sentencepiece.bpe.model is not a model of SentencePiece" in refusal(tmp_path)
     (tmp_path / "tokenizer.json").mkdir()
     assert "tokenizer.json cannot be read: Is a directory" in refusal(tmp_path)
 
@@ -170,3 +170,66 @@ def test_a_tokenizer_that_does_not_fit_its_model_is_refused(tmp_path: Path) -> N
     whole["post_processor"] = None
     (tmp_path / "tokenizer.json").write_text(json.dumps(whole), encoding="utf-8")
     assert "sets no special token between question and context" in refusal(tmp_path)
+
+
+def test_settings_that_contradict_the_tokenizer_are_refused(tmp_path: Path) -> None:
+    settings: list[tuple[Any, dict[str, Any], str]] = [
+        (word_piece, {"do_lower_case": False}, "do_lower_case is false in its tokenizer_config"),
+        (word_piece, {"strip_accents": False}, "strip_accents is false in its tokenizer_config"),
+        (word_piece, {"tokenize_chinese_chars": False}, "tokenize_chinese_chars is false in its"),
+        (byte_pairs, {"add_prefix_space": True}, "add_prefix_space is true in its"),
+    ]
+    for train, changed, message in settings:
+        write_config(tmp_path, "bert", **changed)
+        (tmp_path / "tokenizer.json").write_text(json_of(train), encoding="utf-8")
+        assert f"The tokenizer of example contradicts itself: {message}" in refusal(tmp_path)
+    agreeing = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
+    write_config(tmp_path, "bert", **agreeing, add_prefix_space=False)
+    for train in (word_piece, byte_pairs):
+        (tmp_path / "tokenizer.json").write_text(json_of(train), encoding="utf-8")
+        load_tokenizer(tmp_path, "example", VOCABULARY)
+
+
+@pytest.mark.parametrize("where", ["settings", "file"])
+def test_tokens_that_are_added_beside_the_tokenizer_are_refused(tmp_path: Path, where: str) -> None:
+    def write(*tokens: tuple[str, int]) -> None:
+        decoder = {str(number): {"content": token} for token, number in tokens}
+        write_config(tmp_path, "bert", **({"added_tokens_decoder": decoder} if is_set else {}))
+        if not is_set:
+            (tmp_path / "added_tokens.json").write_text(json.dumps(dict(tokens)), encoding="utf-8")
+
+    is_set = where == "settings"
+    write(("[CLS]", 2))
+    (tmp_path / "tokenizer.json").write_text(json_of(word_piece), encoding="utf-8")
+    load_tokenizer(tmp_path, "example", VOCABULARY + 1)
+    write(("[CLS]", 2), ("[NEW]", VOCABULARY))
+    assert "lacks the token '[NEW]', which is added beside it" in (
+        refusal(tmp_path, VOCABULARY + 1)
+    )
+
+
+def test_settings_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    write_config(tmp_path, "bert")
+    (tmp_path / "tokenizer.json").write_text(json_of(word_piece), encoding="utf-8")
+    for content in ("{bad", "[]"):
+        (tmp_path / "tokenizer_config.json").write_text(content, encoding="utf-8")
+        message = "The tokenizer_config.json of the checkpoint example cannot be read"
+        assert message in refusal(tmp_path)
+    write_config(tmp_path, "bert", added_tokens_decoder=["[NEW]"])
+    assert "The added tokens of the tokenizer of example cannot be read" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tokenizer_class": "Unheard"}, "names the class Unheard, which transformers lacks"),
+        ({"auto_map": {"AutoTokenizer": ["own.Own", None]}}, "it is code of the checkpoint's own"),
+    ],
+    ids=["unknown", "own"],
+)
+def test_a_tokenizer_of_a_class_that_is_not_there_is_refused(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    write_config(tmp_path, "bert", **settings)
+    Tokenizer.from_str(json_of(word_piece)).model.save(str(tmp_path))
+    assert message in refusal(tmp_path)

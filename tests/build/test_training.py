@@ -9,10 +9,16 @@ import torch
 from datasets import Dataset
 from torch import nn
 from torch.nn import functional
-from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    TrainerCallback,
+    TrainingArguments,
+    default_data_collator,
+)
 
+from bertqa.errors import DataError
 from bertqa.evaluation import read_squad
-from bertqa_build.data import TrainingWindows, training_windows
+from bertqa_build.data import TrainingWindows, collate, training_windows
 from bertqa_build.errors import TrainingError
 from bertqa_build.model import SpanModel
 from bertqa_build.recipe import Distillation, Training
@@ -25,6 +31,7 @@ from bertqa_build.training import (
     training_arguments,
 )
 from tests.support.checkpoints import tiny_bert, write_squad
+from tests.support.families import FAMILIES
 from tests.support.models import tokenizer_json
 
 SETTINGS = Training(
@@ -197,6 +204,28 @@ def test_padding_has_no_share_in_the_loss(windows: TrainingWindows, tmp_path: Pa
     assert more == pytest.approx(loss, rel=1e-5)
 
 
+def test_positions_and_types_are_those_of_transformers(
+    windows: TrainingWindows, tmp_path: Path
+) -> None:
+    batch = collate([windows[0]] * 4)
+    del batch["token_type_ids"]
+    width = len(windows[0]["input_ids"])
+    for name in ("input_ids", "attention_mask"):
+        batch[name] = batch[name][:, :width]
+    batch["start_positions"] = torch.tensor([5, -1, width + 300, 7])[:, None]
+    batch["end_positions"] = torch.tensor([6, -100, width, 9])[:, None]
+    model = tiny_bert()
+    trainer = trainer_of(windows, tmp_path, model)
+    with torch.no_grad():
+        expected = model(**batch).loss
+        assert torch.isclose(trainer.compute_loss(SpanModel(model), batch), expected, atol=1e-4)
+        none = {name: torch.full((4,), width) for name in ("start_positions", "end_positions")}
+        assert trainer.compute_loss(SpanModel(model), {**batch, **none}) == 0
+    del batch["attention_mask"]
+    with pytest.raises(DataError, match="have no attention_mask; a BERT model needs input_ids"):
+        trainer.compute_loss(SpanModel(model), batch)
+
+
 def test_the_teacher_is_left_alone(windows: TrainingWindows, tmp_path: Path) -> None:
     teacher = tiny_bert(1).train()
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
@@ -207,6 +236,33 @@ def test_the_teacher_is_left_alone(windows: TrainingWindows, tmp_path: Path) -> 
     assert all(parameter.requires_grad for parameter in teacher.parameters())
     rates = {module.p for module in teacher.modules() if isinstance(module, nn.Dropout)}
     assert rates == {0.1}
+
+
+def test_a_teacher_of_another_family_sees_the_inputs_of_its_own(tmp_path: Path) -> None:
+    student = next(row for row in FAMILIES if row.model_type == "distilbert").model()
+    row = {
+        "input_ids": [2, 7, 9, 3, 11, 12, 3],
+        "attention_mask": [1] * 7,
+        "token_type_ids": [0, 0, 0, 0, 1, 1, 1],
+        "start_positions": 4,
+        "end_positions": 5,
+    }
+    teacher = tiny_bert()
+    trainer = QATrainer(
+        student,
+        TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
+        train_dataset=Dataset.from_list([row]),
+        teacher=teacher,
+        distillation=Distillation(weight=1.0, temperature=2.0),
+        data_collator=default_data_collator,
+    )
+    (batch,) = trainer.get_train_dataloader()
+    with torch.no_grad():
+        loss = trainer.compute_loss(SpanModel(student), batch)
+        inputs = {name: torch.tensor([row[name]]) for name in list(row)[:3]}
+        taught = SpanModel(teacher)(**inputs)
+        del inputs["token_type_ids"]
+        assert torch.isclose(loss, distillation_loss(SpanModel(student)(**inputs), taught, 2.0))
 
 
 def test_it_takes_the_place_of_a_trainer_in_a_users_pipeline(

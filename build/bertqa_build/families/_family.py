@@ -51,6 +51,8 @@ class Family:
         name: The name of the family, for messages.
         model_class: The class of transformers, which runs with eager attention.
         head: The names of the layers that make logits of hidden states.
+        shares_head: Whether models for other tasks call layers so too, whose outputs may be two
+            as well.
         fast_attention: The quickest implementation of attention that PyTorch has for it.
         layer_names: Where its layers can be pruned; None where its attention is not standard.
         no_smooth_quant: Why SmoothQuant is turned off; empty where it is on.
@@ -59,6 +61,7 @@ class Family:
     name: ClassVar[str]
     model_class: ClassVar[type[PreTrainedModel]]
     head: ClassVar[tuple[str, ...]] = ("qa_outputs",)
+    shares_head: ClassVar[bool] = False
     no_smooth_quant: ClassVar[str] = ""
     fast_attention: ClassVar[str] = "sdpa"
     layer_names: ClassVar[LayerNames | None] = None

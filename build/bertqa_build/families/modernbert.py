@@ -17,6 +17,7 @@ class ModernBert(Family):
     name = "ModernBERT"
     model_class = ModernBertForQuestionAnswering
     head = ("head", "classifier")
+    shares_head = True
 
     def has_token_types(self, config: Any) -> bool:
         """Return False."""

@@ -10,18 +10,14 @@ from bertqa_build.families._family import Family, LayerNames
 
 
 class Roberta(Family):
-    """RoBERTa: its position table begins with rows that padding takes, and it has no token types.
+    """RoBERTa: its position table begins with rows that padding takes.
 
-    Its tokenizer numbers all tokens alike, also where the table of token types has two rows.
+    It rarely has token types. Where it does, its tokenizer may be BERT's and number them.
     """
 
     name = "RoBERTa"
     model_class: ClassVar[type[PreTrainedModel]] = RobertaForQuestionAnswering
     layer_names = LayerNames()
-
-    def has_token_types(self, config: Any) -> bool:
-        """Return False."""
-        return False
 
     def positions(self, config: Any) -> range:
         """Return the rows after that of padding; see `Family.positions`."""
