@@ -81,7 +81,11 @@ def complete_config(
 
 
 def publish_served(
-    repository: Repository, drafts: Sequence[Draft], *, on_progress: OnProgress = ignore
+    repository: Repository,
+    drafts: Sequence[Draft],
+    *,
+    present: Callable[[], int | None] = lambda: None,
+    on_progress: OnProgress = ignore,
 ) -> int:
     """Publish one version in all its formats, and a `config.json` where there is none.
 
@@ -89,10 +93,12 @@ def publish_served(
         repository: Where it is published.
         drafts: The formats, in the order in which they appear. Where there is no `config.json`, it
             serves all versions of the last one's model.
+        present: Returns the number under which the version is there already, if it is. It is asked
+            when what another writer left unfinished is complete, and no other can write.
         on_progress: Called when there is another writer to wait for.
 
     Returns:
-        The version's number: one above the highest ever used.
+        The version's number: one above the highest ever used, or the one that it has already.
 
     Raises:
         RepositoryError: The repository cannot be written, or another process does not stop writing
@@ -100,7 +106,7 @@ def publish_served(
     """
     require_sound(repository, *(draft.manifest.model for draft in drafts))
     with RepositoryWriter(repository, on_progress=on_progress) as writer:
-        version = writer.publish(drafts)
+        version = present() or writer.publish(drafts)
         if not repository.config_path.exists():
             config = OvmsConfig.default(repository.config_path, drafts[-1].manifest.model)
             writer.replace_config(config, config.new_text)

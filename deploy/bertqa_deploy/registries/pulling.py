@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +80,17 @@ def pull(
         manifests = dict(_manifests(fetched))
         manifest = manifests["openvino"]
         require_passed(manifest, f"The version at {source}", force=force)
-        number = _find(repository, model, manifest)
+        find = partial(_find, repository, model, manifest)
+        number = find()
         present = number is not None
-        if number is None:
+        if number is None or not repository.config_path.exists():
             # The twin first: a client that sees the IR may count on it.
             drafts = [
                 _draft(fetched, key, manifests[key], model, on_progress)
                 for key in reversed(list(PLACES))
                 if key in manifests
             ]
-            number = publish_served(repository, drafts, on_progress=on_progress)
+            number = publish_served(repository, drafts, present=find, on_progress=on_progress)
     seconds = round(time.monotonic() - begun, 3)
     return Pulled(number, model, fetched.origin, manifest.precision, present, seconds)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,39 @@ def test_it_appears_whole_and_is_pulled(made: Repository, tmp_path: Path) -> Non
     assert (pulled.version, pulled.origin) == (1, str(to))
     assert target.manifest(1, "other").files == made.manifest(1).files
     assert target.manifest(1, "other-onnx").format == "onnx"
+
+
+def killed_pulling(target: Repository, source: Address, at: str) -> None:
+    """Pull in a process that is gone at once where a file of this name would be renamed."""
+    child = os.fork()
+    if child == 0:
+        rename = Path.rename
+
+        def stop(path: Path, to: Path) -> Path:
+            if Path(to).match(at):
+                os._exit(9)
+            return rename(path, to)
+
+        Path.rename = stop  # type: ignore[method-assign, assignment]
+        os.replace = lambda one, other: stop(Path(one), Path(other))  # type: ignore[assignment]
+        try:
+            pull(target, source)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+@pytest.mark.parametrize("at", ["bert-qa-onnx/1", "bert-qa/1", "config.json"])
+def test_a_pull_that_was_killed_is_completed_by_the_next(
+    made: Repository, tmp_path: Path, at: str
+) -> None:
+    lay_out(made, tmp_path / "qa")
+    target, source = Repository(tmp_path / "r"), Address("", str(tmp_path / "qa"))
+    killed_pulling(target, source, at)
+    assert pull(target, source).version == 1
+    assert [entry.number for entry in target.entries()] == [1]
+    assert target.config_path.exists()
+    assert pull(target, source).present
 
 
 def test_nothing_is_left_of_one_that_broke_off(made: Repository, tmp_path: Path) -> None:
