@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def publish(
     manifest: VersionManifest,
     *,
     onnx: Scored | None = None,
+    present: Callable[[], int | None] = lambda: None,
     on_progress: OnProgress = ignore,
 ) -> int:
     """Publish a version, and a `config.json` that serves all versions where there is none.
@@ -54,10 +56,11 @@ def publish(
         manifest: What is known of the IR, with the name of the model; `version`, `format`, `files`
             and `published` are filled in.
         onnx: What the ONNX model scored, None where it was not.
+        present: Returns the number that the version has where another process published it.
         on_progress: Called when there is another writer to wait for.
 
     Returns:
-        The version's number: one above the highest ever used.
+        The version's number: one above the highest ever used, or the one that it has already.
 
     Raises:
         RepositoryError: The repository cannot be written, or another process does not stop writing
@@ -75,4 +78,4 @@ def publish(
         Draft(twin, {ONNX_FILE: artefacts.onnx}),
         Draft(ir, {IR_FILE: artefacts.ir, WEIGHTS_FILE: artefacts.weights}),
     ]
-    return publish_served(repository, drafts, on_progress=on_progress)
+    return publish_served(repository, drafts, present=present, on_progress=on_progress)

@@ -137,7 +137,7 @@ class Releases:
             gate: What the gate found.
 
         Returns:
-            The version as it is published.
+            The version as it is published, here or meanwhile by a build of the same elsewhere.
 
         Raises:
             RepositoryError: The repository cannot be written.
@@ -171,10 +171,18 @@ class Releases:
             exported.artefacts,
             manifest,
             onnx=exported.onnx,
+            present=lambda: self._published_meanwhile(version.fingerprint),
             on_progress=self._on_progress,
         )
         shutil.rmtree(exported.artefacts.ir.parent)
         return BuiltVersion.of(self._repository, number, present=False, model=self._model)
+
+    def _published_meanwhile(self, fingerprint: str) -> int | None:
+        """Return the version of the same inputs that a build elsewhere has published since."""
+        for entry in reversed(self._repository.entries(self._model)):
+            if entry.manifest is not None and entry.manifest.inputs_sha256 == fingerprint:
+                return entry.number
+        return None
 
     def _judge_again(self, number: int, manifest: VersionManifest) -> None:
         """Refuse a published version that the recipe's gate of now refuses, but one by force."""

@@ -128,6 +128,24 @@ def test_two_at_once_get_two_numbers(repository: Repository, artefacts: Artefact
     assert_whole(repository)
 
 
+def test_what_another_process_published_meanwhile_is_not_published_again(
+    repository: Repository, artefacts: Artefacts
+) -> None:
+    asked: list[int | None] = []
+
+    def present() -> int | None:
+        asked.append(max(repository.versions(MODEL_NAME), default=None))
+        return asked[-1]
+
+    with ThreadPoolExecutor() as pool:
+        numbers = list(
+            pool.map(lambda _: publish(repository, artefacts, MANIFEST, present=present), range(4))
+        )
+    assert numbers == [1] * 4
+    assert asked == [None, 1, 1, 1]
+    assert_whole(repository)
+
+
 def test_killed_at_any_moment_leaves_a_whole_repository(
     repository: Repository, artefacts: Artefacts
 ) -> None:
