@@ -45,8 +45,9 @@ def killed_pulling(target: Repository, source: Address, at: str) -> None:
                 os._exit(9)
             return rename(path, to)
 
-        Path.rename = stop  # type: ignore[method-assign, assignment]
-        os.replace = lambda one, other: stop(Path(one), Path(other))  # type: ignore[assignment]
+        patched = pytest.MonkeyPatch()
+        patched.setattr(Path, "rename", stop)
+        patched.setattr(os, "replace", lambda one, other: stop(Path(one), Path(other)))
         try:
             pull(target, source)
         finally:
