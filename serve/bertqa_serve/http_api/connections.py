@@ -34,8 +34,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._declining = _Declining(self.parser, self)
-        self.parser = self._declining  # type: ignore[assignment]
+        self.parser = _Declining(self.parser, self)  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
@@ -50,14 +49,14 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Note that a head has arrived; see `httptools`."""
-        if self._declining.offers_another_protocol():
+        if self._is_to_be_read_again():
             return
         self._stop_waiting()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Note that a request has arrived; see `httptools`."""
-        if not self._declining.offers_another_protocol():
+        if not self._is_to_be_read_again():
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -78,6 +77,10 @@ class PatientProtocol(HttpToolsProtocol):
         """See `asyncio.Protocol`."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def _is_to_be_read_again(self) -> bool:
+        assert isinstance(self.parser, _Declining)
+        return self.parser.offers_another_protocol()
 
     def _await_head(self) -> None:
         self._waiting = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
@@ -120,6 +123,9 @@ class _Declining:
                 if not self.offers_another_protocol():
                     raise
                 data = self._head_without_offer() + data[offer.args[0] :]
+                # With `Connection: close` the other one takes nothing more.
+                self._parser = httptools.HttpRequestParser(self._protocol)
+                self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def _head_without_offer(self) -> bytes:
         version = self._parser.get_http_version().encode()

@@ -145,7 +145,7 @@ def offering(body: bytes) -> bytes:
 
 
 def test_a_request_that_offers_another_protocol_is_answered_in_http_1_1(held: Held) -> None:
-    last = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
+    last = offering(BODY).replace(b"Connection: Upgrade", b"Connection: close, Upgrade")
     sent = (
         offering(BODY) * 2
         + b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
