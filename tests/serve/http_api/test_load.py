@@ -85,8 +85,8 @@ def test_a_client_that_hangs_up_cancels_its_work(held: Held, body: bytes) -> Non
     sent, cancelled = len(requests.sent), requests.cancelled
     with connected(held.url) as connection:
         connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        until(lambda: len(requests.sent) == sent + 1)
-    until(lambda: requests.cancelled == cancelled + 1)
+        until(lambda: len(requests.sent) > sent)
+    until(lambda: requests.cancelled > cancelled)
     held.let_through()
     until(lambda: 'status="499"' in httpx.get(f"{held.url}/metrics", timeout=60).text)
 

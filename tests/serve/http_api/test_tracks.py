@@ -95,7 +95,7 @@ def test_a_key_stays_with_its_version_and_a_named_version_answers(api: Api) -> N
     for key in ("ü", "日本", "ß", "naïve", "Ω"):
         sent = {**ONE, "routing_key": key}
         in_body = api.http.post("/v1/answers", json=sent).headers["x-model-version"]
-        headers = {"x-bert-qa-key": key.encode()}
+        headers = {b"x-bert-qa-key": key.encode()}
         in_header = api.http.post("/", json=HUGGING_FACE, headers=headers)
         assert in_header.headers["x-model-version"] == in_body
     assert api.versions(5, **{"x-bert-qa-version": "1"}) == {"1": 5}
