@@ -169,7 +169,7 @@ def test_a_tunnel_is_refused(held: Held) -> None:
         assert response(connection).startswith(b"HTTP/1.1 400")
 
 
-def test_who_is_not_answered_before_the_end_is_told_so() -> None:
+def test_what_is_not_answered_before_the_end_is_503() -> None:
     with Held() as held, ThreadPoolExecutor(1) as threads:
         held.hold()
         waiting = threads.submit(httpx.post, held.url, json=HUGGING_FACE, timeout=60)

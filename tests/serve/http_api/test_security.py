@@ -52,7 +52,7 @@ def test_a_token_is_required_where_one_is_set_and_read_again(tmp_path: Path) -> 
         assert client.post("/", json=HUGGING_FACE, headers=right).status_code == 200
 
 
-def test_without_a_token_to_compare_with_nobody_is_let_in(
+def test_without_a_token_to_compare_with_no_request_is_answered(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "token"
