@@ -48,6 +48,7 @@ class Held:
         tokenizer = QATokenizer.from_json(tokenizer_json())
         self.transport: HeldTransport | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._is_ended = False
 
         async def now() -> None:
             self.loop = asyncio.get_running_loop()
@@ -85,6 +86,12 @@ class Held:
         self.requests.sent.clear()
         return self
 
+    def end(self) -> None:
+        """End the service, whatever waits."""
+        self._serving.__exit__(None, None, None)
+        self._is_ended = True
+
     def __exit__(self, *details: Any) -> None:
-        self.let_through()
-        self._serving.__exit__(*details)
+        if not self._is_ended:
+            self.let_through()
+            self._serving.__exit__(*details)

@@ -213,7 +213,7 @@ class SquadDecoder:
             kept = max(self.n_best, rank + 1)
             offsets = np.insert(offsets, rank, 0, axis=0)[:kept]
             scores = np.insert(scores, rank, null_score)[:kept]
-            no_answer_wins = null_score - best > self.null_score_threshold
+            no_answer_wins = float(null_score - best) > self.null_score_threshold
             winner = rank if no_answer_wins else int(rank == 0)
         weights = np.exp(scores - scores.max())
         weights /= weights.sum()

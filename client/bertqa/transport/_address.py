@@ -268,6 +268,8 @@ def _ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
+        if not _IPV4.fullmatch(host):  # inet_aton ignores what comes behind a space.
+            return None
         try:
             return ipaddress.IPv4Address(socket.inet_aton(host))
         except (OSError, ValueError):

@@ -155,6 +155,8 @@ def _api(
         version="1",
         lifespan=lifespan,
         redoc_url=None,
+        # It would send on to http:// behind what ends TLS, and curl shows nothing of it.
+        redirect_slashes=False,
         exception_handlers={
             Problem: problem_response,
             RequestValidationError: invalid_response,
@@ -238,7 +240,9 @@ def _api(
         lines = (result(*each, unit) async for each in outcomes)
         if as_lines:
             return await Lines.begun(lines)
-        return json_response(Results.model_construct(results=[each async for each in lines]))
+        results = [each async for each in lines]
+        versions = {each.answers[0].model_version for each in results if isinstance(each, Answers)}
+        return json_response(Results.model_construct(results=results), versions)
 
     api.include_router(questions)
 

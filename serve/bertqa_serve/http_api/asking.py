@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from bertqa import Answer, AsyncQAClient
@@ -51,7 +51,12 @@ class Wishes:
         Args:
             headers: The headers of a request.
         """
-        return cls(*map(headers.get, (VERSION_HEADER, KEY_HEADER, TIMEOUT_HEADER)))
+        version, key, timeout = map(headers.get, (VERSION_HEADER, KEY_HEADER, TIMEOUT_HEADER))
+        if key is not None:
+            # Headers are read as Latin-1; the same key in a body is UTF-8.
+            with contextlib.suppress(UnicodeDecodeError):
+                key = key.encode("latin-1").decode()
+        return cls(version, key, timeout)
 
     def options(self) -> AskOptions:
         """Return the options of the client that are meant.
@@ -153,7 +158,7 @@ class Asking:
 
         try:
             stream = client.answers_many(pairs(), top_k or 1, return_errors=True, **options)
-            async with aclosing(stream) as outcomes:  # type: ignore[type-var]
+            async with contextlib.aclosing(stream) as outcomes:  # type: ignore[type-var]
                 while True:
                     async with asyncio.timeout(_left(wished)):
                         outcome = await anext(outcomes, None)

@@ -6,11 +6,14 @@ import asyncio
 import errno
 import socket
 from contextlib import ExitStack
+from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bertqa._reason import reason_of
 from bertqa_serve.errors import PortInUseError
+from bertqa_serve.http_api.encoding import json_line
 from bertqa_serve.http_api.options import HTTP_PORT
 
 # How long the head of a request may take to arrive, and a new connection may be silent.
@@ -29,6 +32,10 @@ class PatientProtocol(HttpToolsProtocol):
 
     _waiting: asyncio.TimerHandle | None = None
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.parser = _Declining(self.parser, self)  # type: ignore[assignment]
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
@@ -42,13 +49,38 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Note that a head has arrived; see `httptools`."""
+        if self._is_to_be_read_again():
+            return
         self._stop_waiting()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that a request has arrived; see `httptools`."""
+        if not self._is_to_be_read_again():
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP in the form of all errors.
+
+        Args:
+            msg: A sentence.
+        """
+        body = json_line({"error": msg})
+        head = (
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def _is_to_be_read_again(self) -> bool:
+        assert isinstance(self.parser, _Declining)
+        return self.parser.offers_another_protocol()
 
     def _await_head(self) -> None:
         self._waiting = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
@@ -57,6 +89,50 @@ class PatientProtocol(HttpToolsProtocol):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+
+
+class _Declining:
+    """A parser that reads on where a request offers another protocol than HTTP/1.1.
+
+    Java's client offers HTTP/2 with each request; httptools stops behind such a head, and uvicorn
+    then loses the body.
+
+    Args:
+        parser: httptools' parser.
+        protocol: Whose methods the parser calls.
+    """
+
+    def __init__(self, parser: Any, protocol: HttpToolsProtocol) -> None:
+        self._parser = parser
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    def offers_another_protocol(self) -> bool:
+        """Return whether the head that was read last offers one, and is to be read again."""
+        return bool(self._parser.should_upgrade()) and self._parser.get_method() != b"CONNECT"
+
+    def feed_data(self, data: bytes) -> None:
+        """Parse what arrived; see `httptools`."""
+        while True:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                if not self.offers_another_protocol():
+                    raise
+                data = self._head_without_offer() + data[offer.args[0] :]
+                # With `Connection: close` the other one takes nothing more.
+                self._parser = httptools.HttpRequestParser(self._protocol)
+                self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def _head_without_offer(self) -> bytes:
+        version = self._parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self._parser.get_method(), self._protocol.url, version)]
+        headers = self._protocol.headers
+        lines += [b"%s: %s" % each for each in headers if each[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
 
 def listener(host: str, port: int | None) -> socket.socket:
@@ -76,9 +152,11 @@ def listener(host: str, port: int | None) -> socket.socket:
         except OSError as error:
             if error.errno == errno.EADDRINUSE and tried != ports[-1]:
                 continue
+            is_address = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            advice = "Name an address of this machine" if is_address else "Choose another port"
             raise PortInUseError(
                 f"Port {tried} on {host} cannot be used for the HTTP API: {reason_of(error)}. "
-                "Choose another port.",
+                f"{advice}.",
                 detail=str(error),
             ) from error
     raise AssertionError

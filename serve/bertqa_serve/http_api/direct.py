@@ -10,10 +10,10 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bertqa_serve.http_api.asking import Wishes
+from bertqa_serve.http_api.problems import Problem
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -39,8 +39,12 @@ class DirectRoute(APIRoute):
                 raise RequestValidationError(_placed(error), body=content) from error
             except json.JSONDecodeError as error:
                 raise RequestValidationError([_invalid(error)], body=content) from error
-            except (ValueError, RecursionError) as error:
-                raise HTTPException(400) from error
+            except UnicodeDecodeError as error:
+                raise Problem(422, "The body is not JSON in UTF-8.") from error
+            except RecursionError as error:
+                raise Problem(422, "The JSON of the body is nested too deep.") from error
+            except ValueError as error:  # Python reads no number of more than 4,300 digits.
+                raise Problem(422, "The body has a number of too many digits.") from error
             wishes = Wishes.of(request.headers)
             response: Response = await endpoint(
                 request=request, body=body, wishes=wishes, **request.path_params

@@ -16,12 +16,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bertqa.client import STAGES, continue_trace
+from bertqa.errors import BertQAError
 from bertqa.transport import CALL_HEADERS, is_loopback
 from bertqa_serve.http_api.admission import Admission
 from bertqa_serve.http_api.bodies import Bodies, HungUpError
 from bertqa_serve.http_api.metrics import Metrics
 from bertqa_serve.http_api.options import ApiToken
-from bertqa_serve.http_api.problems import Problem, error_response
+from bertqa_serve.http_api.problems import UNAVAILABLE, Problem, error_response
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, whatever happens; see ASGI."""
         if scope["type"] != "http":
-            await self._application(scope, receive, send)
+            await self._application(scope, receive, _without_traceback(send))
             return
         headers = Headers(scope=scope)
         facts = RequestFacts(time.monotonic(), _id_of(headers))
@@ -112,6 +113,9 @@ class Gate:
             pass  # Nobody is there to be answered.
         except Problem as problem:
             await error_response(problem)(scope, receive, send_with_id)
+        except asyncio.CancelledError:  # The time in which it may end is over.
+            if not status:
+                await error_response(ending())(scope, receive, send_with_id)
         except Exception as error:
             # Its message may quote a text: what is logged is where it was raised.
             logger.error("request %s failed: %s", facts.request_id, _place_of(error))
@@ -136,6 +140,8 @@ class Gate:
             raise Problem(
                 415, "The body has to be JSON: send the header Content-Type: application/json."
             )
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise Problem(415, "The body has to come as it is, without a Content-Encoding.")
         with self._bodies.counting() as body:
             begin = time.monotonic()
             await self._bodies.read(body, receive, headers.get("content-length"))
@@ -180,7 +186,15 @@ class Gate:
         path = scope["path"]
         if self._token is None or path in _OPEN or (path == "/" and scope["method"] != "POST"):
             return
-        expected = self._token if isinstance(self._token, str) else self._token()
+        try:
+            expected = self._token if isinstance(self._token, str) else self._token()
+        except BertQAError as error:
+            logger.error("no request can be authorized: %s", error)
+            raise Problem(
+                UNAVAILABLE,
+                "The token that requests have to bring cannot be read; the service's log says why.",
+                retry_after=1,
+            ) from error
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not secrets.compare_digest(
             given.strip().encode(), expected.encode()
@@ -199,6 +213,22 @@ def failure(facts: RequestFacts) -> Problem:
         facts: What is known of it.
     """
     return Problem(500, f"The service failed; its log has more under {facts.request_id}.")
+
+
+def ending() -> Problem:
+    """Return the response to a request that is not answered when the service has to end."""
+    return Problem(UNAVAILABLE, "The service is being stopped: ask again.", retry_after=1)
+
+
+def _without_traceback(send: Send) -> Send:
+    """Return what sends only the last line of why the application does not start or end."""
+
+    async def send_last_line(message: Message) -> None:
+        if message["type"].endswith(".failed"):
+            message = {**message, "message": message.get("message", "").strip().split("\n")[-1]}
+        await send(message)
+
+    return send_last_line
 
 
 def _place_of(error: Exception) -> str:

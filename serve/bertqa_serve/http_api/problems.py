@@ -141,6 +141,12 @@ def _sentence(error: Mapping[str, Any]) -> str:
         return f"{name} is missing."
     if kind == "extra_forbidden":
         return f"There is no field {name[:80]!r}."
+    if kind in ("dict_type", "model_type"):
+        return f"{name} has to be an object."
+    if kind == "list_type":
+        return f"{name} has to be a list."
+    if kind == "too_short":
+        return f"{name} is empty."
     if kind in ("string_type", "string_unicode"):
         return f"{name} has to be a text in valid Unicode."
     return f"{name}: {error['msg'].rstrip('.')}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from bertqa_serve.http_api.asking import MODEL_VERSION
 from bertqa_serve.http_api.encoding import json_line
-from bertqa_serve.http_api.gate import STATE, failure
+from bertqa_serve.http_api.gate import STATE, ending, failure
 from bertqa_serve.http_api.problems import Problem, error_response, sentences
 
 NDJSON = "application/x-ndjson"
@@ -57,7 +58,8 @@ class Lines(Response):
             await _send_line(send, line.model_dump())
             try:
                 line = await anext(self._rest, None)
-            except Problem as problem:
+            except (Problem, asyncio.CancelledError) as error:
+                problem = error if isinstance(error, Problem) else ending()
                 await _send_line(send, {**problem.body, "status": problem.status})
                 break
         await send({"type": "http.response.body", "body": b""})

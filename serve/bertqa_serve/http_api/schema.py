@@ -58,6 +58,8 @@ class _Option:
         return {"anyOf": [kind, _NULL], "default": None, "description": self.text}
 
     def _check(self, value: Any) -> Any:
+        if value is None:  # As if it were left out: many a JSON library writes all fields.
+            return None
         if self.name == "top_k":
             return check_top_k(self.name, value)
         return check_options({self.name: value})[self.name]
@@ -113,6 +115,9 @@ class Parameters(_Strict):
 
 
 _NOT_OPTIONS = {"top_k", "offset_unit", "question", "context", "pairs", "routing_key", "decoder"}
+
+
+_OF_THE_OTHER_DECODER = ("max_answer_len", "align_to_words", "handle_impossible_answer")
 
 
 class QuestionInContext(_Strict):
@@ -248,6 +253,9 @@ class AnswersRequest(Parameters):
             raise ValueError("Pass question, or pairs with a question each, and not both.")
         given = super().options()
         if self.decoder is not None:
+            beside = [each for each in _OF_THE_OTHER_DECODER if each in given]
+            if beside:
+                raise ValueError(f"{', '.join(beside)} cannot be passed beside decoder.")
             given["decoder"] = self.decoder.decoder
         if self.routing_key is not None:
             given["key"] = self.routing_key

@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,6 +40,7 @@ _START_SECONDS = 300.0
 # After how long without a sign of life a worker is replaced: a busy machine is no reason.
 _SILENT_SECONDS = 60
 _END_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
 _KEEP_ALIVE_SECONDS = 75
 
 OnReady = Callable[[str], None]
@@ -230,3 +232,18 @@ class _Workers(Multiprocess):
         super().init_processes()
         if all(each.wait_until_ready(_START_SECONDS, self.should_exit) for each in self.processes):
             self._on_ready()
+
+    def terminate_all(self) -> None:
+        """End the processes, and refuse what would wait for one; see `Multiprocess`."""
+        for each in self.sockets:
+            each.close()
+        super().terminate_all()
+
+    def join_all(self) -> None:
+        """Wait for the processes, which a further signal ends at once; see `Multiprocess`."""
+        while any(each.exitcode is None for each in self.processes):
+            if self.signal_queue:
+                for each in self.processes:
+                    each.kill()
+            time.sleep(_LOOK_SECONDS)
+        super().join_all()

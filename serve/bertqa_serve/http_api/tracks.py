@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bertqa import AsyncQAClient
 from bertqa._checks import MOST_VERSION
@@ -26,8 +26,10 @@ from bertqa.artifact import ModelInfo, open_regular
 from bertqa.client import WeightedRouter
 from bertqa.errors import BertQAError, InvalidOptionError, NotAQAModelError, VersionNotFoundError
 from bertqa.transport import AVAILABLE, AdminClient, rest_address
+from bertqa.transport._address import Address
 from bertqa_serve.http_api.backend import READY_SECONDS, Kept, recorder_of, security_of
 from bertqa_serve.http_api.options import HttpApiOptions
+from bertqa_serve.http_api.problems import in_words
 from bertqa_serve.http_api.schema import ServedVersion, Versions
 
 # How long a file is taken as it was read.
@@ -54,6 +56,13 @@ class Track(BaseModel):
         int | None, Field(ge=1, le=MOST_VERSION, description="Its version; null where it varies.")
     ] = None
     weight: Annotated[float, Field(ge=0, le=100, description="Its share, in percent.")]
+
+    @model_validator(mode="after")
+    def _check(self) -> Track:
+        for each in (self.url, self.metadata_url):
+            if each is not None:
+                Address.parse(each)
+        return self
 
 
 class Tracks(BaseModel):
@@ -114,7 +123,8 @@ def read_tracks(path: Path) -> Tracks:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        reason = f"{place}: {first['msg']}" if place else first["msg"]
+        said = in_words(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
+        reason = f"{place}: {said.rstrip('.')}" if place else said.rstrip(".")
     else:
         tracks.router()
         return tracks

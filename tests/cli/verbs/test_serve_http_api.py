@@ -79,6 +79,34 @@ def test_several_processes_answer_count_together_and_drain(served: Served) -> No
         assert statuses == [200]
 
 
+def is_taken(url: str) -> bool:
+    """Return whether a request is taken, and answered."""
+    try:
+        return httpx.get(f"{url}/health/live", timeout=120).is_success
+    except httpx.ConnectError:
+        return False
+
+
+@pytest.mark.thorough
+def test_several_processes_refuse_what_comes_after_a_signal_and_end_at_the_second(
+    served: Served,
+) -> None:
+    many = {"context": CONTEXT, "pairs": [{"question": f"Who is {n}?"} for n in range(50_000)]}
+    headers = {**ASKING, "accept": "application/x-ndjson"}
+    with serving_http_api(served, "--workers", "2", "--drain", "1h") as (url, process):
+        address = f"{url}/v1/answers"
+        with httpx.stream("POST", address, json=many, headers=headers, timeout=120) as answered:
+            lines = answered.iter_lines()
+            next(lines)
+            process.send_signal(signal.SIGTERM)
+            while is_taken(url):
+                pass
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(httpx.HTTPError):
+                assert sum(1 for _ in lines) < 49_999
+        process.wait()
+
+
 def test_a_port_that_is_taken_is_named(invoke: Invoke, served: Served) -> None:
     repository = str(served.repository)
     with socket.socket() as holder:

@@ -148,6 +148,7 @@ def test_the_null_threshold_moves_the_decision(cases: list[Case]) -> None:
         )
 
     assert answered(-50.0) == 0
+    assert answered(-1e308) == 0
     assert 0 < answered(0.0) < answered(6.0) < answered(50.0) == 100
 
 

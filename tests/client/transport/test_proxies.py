@@ -267,6 +267,7 @@ def test_a_host_is_excepted_as_other_programs_do_it(
         ("localhost.example", False),
         ("10.0.0.1", False),
         ("models", False),
+        ("127.0.0.1 models", False),
         ("", False),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import time
@@ -21,6 +22,7 @@ from bertqa.errors import (
     ServerOverloadedError,
 )
 from bertqa_serve.http_api.problems import Problem, error_response
+from bertqa_serve.http_api.schema import AnswersRequest, Parameters
 from tests.support.http_api import CONTEXT, HUGGING_FACE, ONE, Held
 
 JSON = {"content-type": "application/json"}
@@ -56,8 +58,8 @@ def error_of(answered: httpx.Response, status: int) -> str:
         ({"inputs": {**ONE, "text": "x"}}, ["There is no field 'inputs.text'."]),
         ({"inputs": {**ONE, "question": 5}}, ["inputs.question has to be a text"]),
         ({"inputs": {**ONE, "question": "  "}}, ["The question is empty."]),
-        ({"inputs": []}, ["inputs"]),
-        ({"inputs": "text"}, ["inputs"]),
+        ({"inputs": []}, ["inputs is empty."]),
+        ({"inputs": "text"}, ["inputs has to be an object."]),
         (
             {"inputs": [ONE, {"question": "Who?", "context": ""}]},
             ["inputs.1: The context is empty"],
@@ -68,7 +70,7 @@ def error_of(answered: httpx.Response, status: int) -> str:
         ),
         ({"inputs": ONE, "parameters": {"max_seq_len": 3}}, ["leaves no room for the context"]),
         ({"inputs": ONE, "parameters": {"offset_unit": "bytes"}}, ["parameters.offset_unit"]),
-        ({"inputs": ONE, "parameters": 5}, ["parameters"]),
+        ({"inputs": ONE, "parameters": 5}, ["parameters has to be an object."]),
         ([], ["The body has to be a JSON object."]),
     ],
 )
@@ -87,7 +89,12 @@ def test_each_wrong_field_has_a_sentence(api: httpx.Client, body: Any, words: li
         ({**ONE, "version": "latest"}, "version is 'latest'"),
         ({**ONE, "decoder": {"name": "greedy"}}, "decoder.name"),
         ({**ONE, "decoder": {"name": "squad", "n_best": 0}}, "n_best is 0"),
-        ({**ONE, "decoder": {"name": "squad"}, "max_answer_len": 3}, "beside decoder"),
+        (
+            {**ONE, "decoder": {"name": "squad"}, "align_to_words": False},
+            "align_to_words cannot be passed beside decoder.",
+        ),
+        ({**ONE, "decoder": "squad"}, "decoder has to be an object."),
+        ({"pairs": {}}, "pairs has to be a list."),
         ({**ONE, "timeout": 3}, "There is no field 'timeout'."),
     ],
 )
@@ -97,6 +104,43 @@ def test_each_wrong_field_of_the_own_form_has_one_too(
     error = error_of(api.post("/v1/answers", json=body), 422)
     assert words in error
     assert "=" not in error
+
+
+def test_a_field_that_is_null_is_left_out(api: httpx.Client) -> None:
+    names = set(AnswersRequest.model_fields) - {"question", "context", "offset_unit"}
+    nulls = dict.fromkeys(names)
+    assert api.post("/v1/answers", json={**ONE, **nulls}).json() == (
+        api.post("/v1/answers", json=ONE).json()
+    )
+    decoder = {"name": "squad"}
+    answered = api.post("/v1/answers", json={**ONE, **nulls, "decoder": decoder})
+    assert answered.json() == api.post("/v1/answers", json={**ONE, "decoder": decoder}).json()
+    parameters = dict.fromkeys(set(Parameters.model_fields) - {"offset_unit"})
+    answered = api.post("/", json={**HUGGING_FACE, "parameters": parameters, "options": None})
+    assert answered.json() == api.post("/", json=HUGGING_FACE).json()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"inputs": "caf\xe9"}'.encode("latin-1"), "is not JSON in UTF-8."),
+        (b'{"inputs": ' + b"[" * 5000 + b"]" * 5000 + b"}", "is nested too deep."),
+        (b'{"inputs": ' + b"9" * 5000 + b"}", "has a number of too many digits."),
+    ],
+)
+def test_what_python_cannot_read_is_named(api: httpx.Client, content: bytes, words: str) -> None:
+    assert words in error_of(api.post("/", content=content, headers=JSON), 422)
+
+
+def test_a_compressed_body_is_415(api: httpx.Client) -> None:
+    content = gzip.compress(json.dumps(HUGGING_FACE).encode())
+    headers = {**JSON, "content-encoding": "gzip"}
+    assert "Content-Encoding" in error_of(api.post("/", content=content, headers=headers), 415)
+
+
+@pytest.mark.parametrize("path", ["/v1/answers/", "/models/bert-qa/", "/health/live/"])
+def test_an_address_with_a_slash_too_many_is_404(api: httpx.Client, path: str) -> None:
+    error_of(api.post(path, json=ONE), 404)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,27 @@ def test_a_token_is_required_where_one_is_set_and_read_again(tmp_path: Path) -> 
         assert client.post("/", json=HUGGING_FACE, headers=right).status_code == 200
 
 
+def test_without_a_token_to_compare_with_no_request_is_answered(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    headers = {"authorization": "Bearer first"}
+    with Held(token=TokenFile(file)) as held, httpx.Client(base_url=held.url, timeout=60) as client:
+        file.write_text("")
+        empty = client.post("/", json=HUGGING_FACE, headers=headers)
+        file.unlink()
+        missing = client.post("/", json=HUGGING_FACE, headers=headers)
+        assert client.get("/health/live").status_code == 200
+    for answered in (empty, missing):
+        assert answered.status_code == 503
+        assert answered.headers["retry-after"] == "1"
+        assert str(tmp_path) not in answered.json()["error"]
+    messages = [each.getMessage() for each in caplog.records if each.name.startswith("bertqa")]
+    assert any("does not hold a token" in each for each in messages)
+    assert any("No such file" in each for each in messages)
+
+
 def test_origins_are_off_and_can_be_allowed(held: Held) -> None:
     preflight = {"origin": ORIGIN, "access-control-request-method": "POST"}
     assert httpx.options(held.url, headers=preflight, timeout=60).status_code == 405

@@ -92,6 +92,12 @@ def test_a_key_stays_with_its_version_and_a_named_version_answers(api: Api) -> N
     chosen = [api.versions(4, **{"x-bert-qa-key": f"user-{n}"}) for n in range(12)]
     assert all(len(each) == 1 for each in chosen)
     assert len({version for each in chosen for version in each}) == 2
+    for key in ("ü", "日本", "ß", "naïve", "Ω"):
+        sent = {**ONE, "routing_key": key}
+        in_body = api.http.post("/v1/answers", json=sent).headers["x-model-version"]
+        headers = {b"x-bert-qa-key": key.encode()}
+        in_header = api.http.post("/", json=HUGGING_FACE, headers=headers)
+        assert in_header.headers["x-model-version"] == in_body
     assert api.versions(5, **{"x-bert-qa-version": "1"}) == {"1": 5}
     api.follow(api.track(1, 100), api.track(2, 0))
     assert api.versions(5, **{"x-bert-qa-version": "2"}) == {"2": 5}
@@ -102,7 +108,9 @@ def test_a_key_stays_with_its_version_and_a_named_version_answers(api: Api) -> N
 
 def test_a_list_is_answered(api: Api) -> None:
     api.follow(api.track(1, 0), api.track(2, 100))
-    results = api.http.post("/v1/answers", json={"pairs": [ONE, ONE]}).json()["results"]
+    answered = api.http.post("/v1/answers", json={"pairs": [ONE, {"question": ""}, ONE]})
+    assert answered.headers["x-model-version"] == "2"
+    results = [each for each in answered.json()["results"] if "answers" in each]
     assert [each["answers"][0]["model_version"] for each in results] == [2, 2]
 
 
@@ -164,6 +172,11 @@ def test_a_file_that_is_not_valid_changes_nothing(
         ('{"tracks": [{"weight": 100}]}', "tracks.0.url: Field required"),
         ('{"tracks": [{"url": "a:1", "weight": -1}]}', "tracks.0.weight: Input should be"),
         ('{"tracks": [{"url": "a:1", "weight": 1, "wieght": 2}]}', "tracks.0.wieght: Extra"),
+        ('{"tracks": [{"url": "ftp://a", "weight": 1}]}', "tracks.0: The address 'ftp://a' begins"),
+        (
+            '{"tracks": [{"url": "a:9000", "metadata_url": "", "weight": 1}]}',
+            "tracks.0: The address '' cannot be read",
+        ),
         (None, "No such file"),
     ],
 )

@@ -11,14 +11,14 @@ if wanted.casefold() not in text.casefold():
 '
 }
 answers=$(bert-qa ask "$QUESTION" --context "$CONTEXT" --url "$URL" --model "$MODEL" --json "$@")
-echo "$answers"
-echo "$answers" | check
+printf "%s\n" "$answers"
+printf "%s\n" "$answers" | check
 if [ -n "${HTTP_URL:-}" ]; then
   answer=$(curl --silent --show-error --fail-with-body --max-time 60 --header 'Content-Type: application/json' \
     ${TOKEN_FILE:+--header "Authorization: Bearer $(cat "$TOKEN_FILE")"} --data "$HTTP_BODY" "$HTTP_URL") || {
     echo "error: $HTTP_URL does not answer: $answer" >&2
     exit 1
   }
-  echo "$answer"
-  echo "$answer" | check
+  printf "%s\n" "$answer"
+  printf "%s\n" "$answer" | check
 fi
