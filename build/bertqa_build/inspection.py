@@ -274,12 +274,17 @@ def _products(
     }
     floating = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     quantised = any(map(is_quantizer, graph.get_ops()))
+    layers = {short(operation.get_friendly_name()) for operation in products_of(graph)}
+    distances: Counter[str] = Counter()
     for operation in products_of(graph):
         kind, name = operation.get_type_name(), operation.get_friendly_name()
         precision = runs_in.get(name, floating)
         inputs = operands(operation)[:2]
         if kind == MATMUL:
-            yield _product(short(name), inputs, precision, quantised, manifest)
+            label = short(name)
+            if any(layer.startswith(f"{label}.") for layer in layers):
+                label += _part_of_attention(inputs, distances, label)
+            yield _product(label, inputs, precision, quantised, manifest)
         else:
             # What a fused attention takes decides on its first product; the second stays as it is.
             yield _product(
@@ -291,6 +296,24 @@ def _products(
                 floating,
                 PROBABILITIES if quantised else NOT_QUANTISED,
             )
+
+
+def _is_weight(port: ov.Input) -> bool:
+    """Return whether a value is stored, and not computed of the input."""
+    node = origin(port)
+    while is_quantizer(node):
+        node = origin(node.input(0))
+    return bool(node.get_type_name() == "Constant")
+
+
+def _part_of_attention(inputs: list[ov.Input], distances: Counter[str], layer: str) -> str:
+    """Return which of the products of an attention that is not fused this one is."""
+    if origin(inputs[0]).get_type_name() == "Softmax":
+        return " (probabilities x values)"
+    if not any(map(_is_weight, inputs)):
+        return " (queries x keys)"
+    distances[layer] += 1
+    return f" (distances {distances[layer]})"
 
 
 def _product(

@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.text import Text
 
 from bertqa import Answer
-from bertqa.artifact import MODEL_NAME
+from bertqa.artifact import MODEL_NAME, OvmsConfig, Repository
+from bertqa.errors import RepositoryError
 from bertqa.qa import cut_around
 from bertqa_cli.console import visible
 
@@ -35,15 +36,29 @@ def human_size(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def next_step(repository: Path, model: str) -> str:
+def next_step(repository: Path, model: str, version: int) -> str:
     """Return what to type to serve a version that was just published, as a sentence.
 
     Args:
         repository: The repository.
         model: The name of the model.
+        version: The version, which a `config.json` that lists versions does not serve.
     """
+    verb = "serve" if _is_served(repository, model, version) else f"switch --to {version}"
     named = "" if model == MODEL_NAME else f" --model {model}"
-    return f"Next: bert-qa serve --repository {shlex.quote(str(repository))}{named}"
+    return f"Next: bert-qa {verb} --repository {shlex.quote(str(repository))}{named}"
+
+
+def _is_served(repository: Path, model: str, version: int) -> bool:
+    """Return whether a server with the repository's configuration has a version."""
+    published = Repository(repository)
+    try:
+        config = OvmsConfig.read(published.config_path)
+        return not config.has(model) or version in config.policy(model).choose(
+            published.versions(model)
+        )
+    except RepositoryError:
+        return True
 
 
 def score(value: float | None) -> str:

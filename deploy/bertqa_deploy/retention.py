@@ -97,7 +97,7 @@ def refuse_needed(numbers: Collection[int], needed: Mapping[int, str]) -> None:
         if number not in needed:
             continue
         is_configured = needed[number].startswith("is served as")
-        way = " `bert-qa switch --to N` serves another version, and no more than that."
+        way = " `bert-qa switch --to N --retire` serves another version alone."
         raise VersionNeededError(
             f"Version {number} {needed[number]}: nothing was deleted.{way if is_configured else ''}"
         )

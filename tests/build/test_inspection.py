@@ -4,9 +4,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from onnx import save
 
 from bertqa.artifact import Repository
 from bertqa.errors import ModelLoadError, RepositoryError
+from bertqa_build.export import to_onnx, to_openvino, write_openvino
 from bertqa_build.inspection import (
     NOT_QUANTISED,
     PROBABILITIES,
@@ -15,8 +17,10 @@ from bertqa_build.inspection import (
     measure_speed,
     operation_changes,
 )
+from bertqa_build.model import SpanModel
 from bertqa_build.report import render
-from tests.support.models import write_published_version
+from tests.support.families import FAMILIES
+from tests.support.models import model_info, write_manifest, write_published_version
 
 LAYERS = 6
 LINEAR = 6 * LAYERS + 1
@@ -128,6 +132,25 @@ def test_the_report_is_one_whole_page(
         assert f"{version.manifest.scores.f1:.2f} %" in text
     assert f"of {PRODUCTS}" in text
     assert html.count("<svg") == 5
+
+
+def test_products_of_an_attention_that_is_not_fused_are_told_apart(tmp_path: Path) -> None:
+    (row,) = (row for row in FAMILIES if row.model_type == "deberta-v2")
+    model = SpanModel(row.model())
+    directory = tmp_path / "bert-qa" / "1"
+    directory.mkdir(parents=True)
+    write_openvino(to_openvino(model), model_info(), directory / "model.xml")
+    write_manifest(directory)
+    onnx = tmp_path / "bert-qa-onnx" / "1"
+    onnx.mkdir(parents=True)
+    save(to_onnx(model), onnx / "model.onnx")
+    write_manifest(onnx)
+
+    names = [product.name for product in inspect(Repository(tmp_path), 1).products]
+    assert len(set(names)) == len(names)
+    of_a_layer = [name for name in names if name.startswith("encoder.layer.0.attention.self (")]
+    parts = ["queries x keys", "distances 1", "distances 2", "probabilities x values"]
+    assert of_a_layer == [f"encoder.layer.0.attention.self ({part})" for part in parts]
 
 
 def test_a_damaged_onnx_is_named(tmp_path: Path) -> None:

@@ -140,7 +140,9 @@ def test_what_a_server_reports_stays(tmp_path: Path) -> None:
 def test_one_that_is_needed_or_missing_keeps_all(tmp_path: Path) -> None:
     repository = publish(tmp_path, PASSED, PASSED, PASSED)
     serve_only(repository, 2)
-    with pytest.raises(VersionNeededError, match=r"Version 2 is served as bert-qa.*switch --to N"):
+    with pytest.raises(
+        VersionNeededError, match=r"Version 2 is served as bert-qa.*switch --to N --retire"
+    ):
         delete_versions(repository, [1, 2])
     with pytest.raises(RepositoryError, match=r"no version 9 of bert-qa \(published: 1, 2, 3\)"):
         delete_versions(repository, [1, 9])

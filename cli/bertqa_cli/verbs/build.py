@@ -264,9 +264,10 @@ def build(
     for built in result.versions:
         for line in _judgement(built.gate):
             stdout.print(f"Version {built.version}: {escape(line)}")
+    newest = max(built.version for built in result.versions)
     stdout.print(
         f"Scored on {result.fp32.scores.questions} questions of "
-        f"{escape(result.fp32.scores.dataset)}. {escape(next_step(repository, model))}"
+        f"{escape(result.fp32.scores.dataset)}. {escape(next_step(repository, model, newest))}"
     )
     if compared is not None:
         _show_comparison(compared)

@@ -50,5 +50,6 @@ def pull(
     else:
         stdout.print(
             f"[bold]{escape(pulled.origin)} is {number}[/], in {pulled.precision}. Each file "
-            f"matches its manifest. {pulled.seconds:.1f} s. {escape(next_step(repository, model))}"
+            f"matches its manifest. {pulled.seconds:.1f} s. "
+            f"{escape(next_step(repository, model, pulled.version))}"
         )

@@ -71,7 +71,7 @@ class CsvSource:
                     raise self._damaged(begin, end, error) from error
                 if cells is None:
                     return
-                is_blank = len(cells) < 2 and not "".join(cells).strip()
+                is_blank = not "".join(cells).strip()
                 if is_header or is_blank:
                     is_header = False
                     continue

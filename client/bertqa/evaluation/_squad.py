@@ -189,7 +189,7 @@ def _require_columns(names: Sequence[str], file: str) -> None:
     present = dict.fromkeys(names)
     missing = [each for each in _COLUMNS if column(present, (each,)) is None]
     if column(present, (ANSWERS, *TEXT)) is None:
-        missing.append(f"{ANSWERS} (or {TEXT[0]} with answer_start)")
+        missing.append(f"{ANSWERS} (or {TEXT[0]})")
     if missing:
         raise DataError(
             f"{file} has no column {' and no column '.join(missing)}; its columns are "

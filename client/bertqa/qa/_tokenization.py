@@ -228,8 +228,9 @@ def _template_of(tokenizer: Tokenizer) -> Template:
     second = sequences.index(1), length - sequences[::-1].index(1)
     if not first[0] < first[1] < second[0]:
         raise TokenizerError(
-            "The tokenizer sets no special token between question and context: its "
-            "post_processor has no template for pairs, as that of a QA model has."
+            "The tokenizer sets no special token between question and context: the "
+            "post_processor of its tokenizer.json has no template for pairs. Where transformers' "
+            "AutoTokenizer sets one, write the tokenizer again with its save_pretrained."
         )
     ids = np.array(sample.ids, dtype=np.int64)
     type_ids = np.array(sample.type_ids, dtype=np.int64)

@@ -56,6 +56,23 @@ def test_a_directory_in_the_hub_s_layout_is_pulled(
     assert pulled.out.rstrip().endswith(f"serve --repository {tmp_path / 'r'} --model mine")
 
 
+def test_what_a_configuration_does_not_serve_is_switched_to(
+    invoke: Invoke, root: Path, tmp_path: Path
+) -> None:
+    to, target = str(tmp_path / "qa"), tmp_path / "r"
+    assert invoke("publish", "--to", to, "--layout", "hub", "--repository", str(root)).status == 0
+    write_manifest(write_toy_version(target, 2), family="bert", precision="INT8")
+    pinned = {
+        "name": "bert-qa",
+        "base_path": "bert-qa",
+        "model_version_policy": {"specific": {"versions": [2]}},
+    }
+    config = {"model_config_list": [{"config": pinned}]}
+    (target / "config.json").write_text(json.dumps(config))
+    pulled = invoke("pull", to, "--repository", str(target))
+    assert pulled.out.rstrip().endswith(f"switch --to 3 --repository {target}")
+
+
 @pytest.mark.parametrize("name", ["a b", "ä", "bert-qa-onnx", "bert-qa.split", ""])
 def test_a_name_that_ovms_or_the_repository_cannot_have_is_refused(
     invoke: Invoke, root: Path, tmp_path: Path, name: str

@@ -311,6 +311,8 @@ TABLE = f"""{COLUMNS}
 2,What?,{CONTEXT},opera,,
 3,When?,{CONTEXT},,,True
 """
+BLANK = ",,, ,,\n"
+"""A row that a spreadsheet leaves where its cells were emptied."""
 
 
 @pytest.mark.parametrize(
@@ -318,6 +320,7 @@ TABLE = f"""{COLUMNS}
     [
         ("data.csv", TABLE.encode()),
         ("data.csv.gz", gzip.compress(TABLE.encode())),
+        ("data.csv", f"{TABLE}{BLANK}{BLANK}".encode()),
         ("data.tsv", TABLE.replace(",", "\t").encode("utf-16")),
         ("data.csv", TABLE.replace("question", "Question").replace(",", ";").encode("utf-8-sig")),
         ("data.csv", TABLE.replace("answer,answer_start", "answer_text,Start").encode()),
@@ -377,7 +380,7 @@ def test_an_answer_without_a_place_is_the_first_one_and_that_is_said(tmp_path: P
     ("name", "content", "message"),
     [
         ("a.csv", "question,text,answer\na,b,c\n", "no column context; its columns are question,"),
-        ("a.csv", "question,context\na,b\n", r"no column answers \(or answer with answer_start\)"),
+        ("a.csv", "question,context\na,b\n", r"no column answers \(or answer\)"),
         ("a.csv", "question,context,answer\n,b,b\n", "is not like SQuAD: at line 2, question is"),
         ("a.csv", "question,context,answer,start\na,b,b,x\n", "at line 2.*answer_start is 'x'"),
         ("a.jsonl", '{"question": "a", "context": "b"}\n', "answers is missing: found question, c"),
