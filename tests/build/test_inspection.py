@@ -134,7 +134,7 @@ def test_the_report_is_one_whole_page(
     assert html.count("<svg") == 5
 
 
-def test_products_of_an_attention_that_is_not_fused_are_told_apart(tmp_path: Path) -> None:
+def test_each_product_of_an_attention_that_is_not_fused_has_its_own_name(tmp_path: Path) -> None:
     (row,) = (row for row in FAMILIES if row.model_type == "deberta-v2")
     model = SpanModel(row.model())
     directory = tmp_path / "bert-qa" / "1"
