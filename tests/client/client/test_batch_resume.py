@@ -105,7 +105,7 @@ def test_other_options_of_the_client_are_noticed(tmp_path: Path, change: dict[st
         change = {"tokenizer": QATokenizer.from_json(model_info().tokenizer_json)}
     own = {name: value for name, value in change.items() if name not in ("options", "asked")}
     with pytest.raises(ServerUnreachableError):
-        answer_file(QAClient(transport=Counting(MOST), timeout=0.5), source, target)
+        answer_file(QAClient(transport=Counting(MOST), timeout=2.0), source, target)
     journal = tmp_path / "out.csv.partial"
     before = journal.read_bytes()
     another = QAClient(transport=Counting(), **own).with_options(**change.get("options", {}))
