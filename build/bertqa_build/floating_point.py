@@ -10,6 +10,7 @@ from nncf.common.graph import NNCFGraph, NNCFNode
 from nncf.torch.function_hook import wrap_model
 from nncf.torch.function_hook.nncf_graph.nncf_graph_builder import GraphModelWrapper
 
+from bertqa.artifact import ATTENTION_MASK, INPUT_IDS
 from bertqa_build.errors import RecipeError
 from bertqa_build.graph import is_kept, short
 from bertqa_build.model import SpanModel
@@ -58,12 +59,8 @@ def kept_nodes(model: SpanModel, patterns: Sequence[str]) -> list[str]:
 
 def _graph(model: SpanModel) -> NNCFGraph:
     words = torch.arange(_PROBE_TOKENS).unsqueeze(0) % model.vocabulary
-    items = {
-        "input_ids": words,
-        "attention_mask": torch.ones_like(words),
-        "token_type_ids": torch.zeros_like(words),
-    }
-    example = tuple(items[name] for name in model.inputs)
+    items = {INPUT_IDS: words, ATTENTION_MASK: torch.ones_like(words)}
+    example = tuple(model.inputs_of(items).values())
     with quiet(), torch.no_grad():
         return GraphModelWrapper(wrap_model(copy.deepcopy(model)), example).build_graph()
 

@@ -274,9 +274,10 @@ def _products(
     }
     floating = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     quantised = any(map(is_quantizer, graph.get_ops()))
-    layers = {short(operation.get_friendly_name()) for operation in products_of(graph)}
+    operations = list(products_of(graph))
+    layers = {short(operation.get_friendly_name()) for operation in operations}
     distances: Counter[str] = Counter()
-    for operation in products_of(graph):
+    for operation in operations:
         kind, name = operation.get_type_name(), operation.get_friendly_name()
         precision = runs_in.get(name, floating)
         inputs = operands(operation)[:2]

@@ -124,7 +124,7 @@ def _made(folder: Path, settings: Mapping[str, Any]) -> Tokenizer:
 
 
 def _object(path: Path, source: str) -> dict[str, Any]:
-    """Return the object in a JSON file; an empty one where there is no file."""
+    """Return the JSON object of a file, or an empty one if the file does not exist."""
     if not path.is_file() and not path.is_symlink():
         return {}
     require_not_a_pointer(path)

@@ -90,6 +90,7 @@ async def _wishes(
         Header(alias=TIMEOUT_HEADER, description="How long it may take: 0.5, 500ms or 30s."),
     ] = None,
 ) -> Wishes:
+    """Describe the headers for OpenAPI; `DirectRoute` reads them."""
     return Wishes(version, key, timeout)
 
 

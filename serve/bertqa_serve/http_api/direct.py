@@ -21,8 +21,8 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class DirectRoute(APIRoute):
     """A route of an endpoint that takes `request`, `body`, `wishes` and the parameters of its path.
 
-    FastAPI looks for the arguments of any endpoint, at every request, which takes it as long as
-    everything else that the HTTP API does for one.
+    FastAPI resolves the arguments of any endpoint anew for every request. For such an endpoint that
+    took a third of the HTTP API's own processor time.
     """
 
     def get_route_handler(self) -> Handler:
