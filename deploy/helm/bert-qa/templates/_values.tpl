@@ -2,9 +2,11 @@
 
 {{/*
 Gives every key that is missing or null its default, and makes whole numbers of those that a values file made floats.
-Each template begins with it. Helm leaves a key out that is null, and a section with all of its keys.
+Each template begins with it, and the first one does it for all. Helm leaves a key out that is null, and a section with all of its keys.
 */}}
 {{- define "bert-qa.prepare" -}}
+{{- if not .prepared -}}
+{{- $_ := set . "prepared" true -}}
 {{- $defaults := include "bert-qa.defaults" . | fromJson -}}
 {{- range $path, $default := $defaults.values -}}
 {{- $names := splitList "." $path -}}
@@ -21,6 +23,7 @@ Each template begins with it. Helm leaves a key out that is null, and a section 
 {{- end -}}
 {{- if has $path $defaults.numbers -}}
 {{- $_ := set $section $name (get $section $name | int64) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
