@@ -12,7 +12,7 @@ export GOGC := off
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-thorough test-ovms lint generate fuzz format bench chart notebooks clean
+.PHONY: help setup demo test test-thorough test-ovms lint generate fuzz format bench chart images kind notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ chart: $(INSTALLED) ## Check the chart and pack it into .work
 	$(BIN)/python -m tools.chart --check
 	$(PYTEST) tests/deploy/helm
 	$(BIN)/python -m tools.programs helm package deploy/helm/bert-qa --destination .work
+
+images: $(INSTALLED) ## Build the chart's images; REGISTRY=... pushes them, IMAGES="model client" names some
+	$(BIN)/python -m tools.images $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(BUILDER),--builder $(BUILDER)) $(IMAGES)
+
+kind: $(INSTALLED) ## Build what the chart needs, load it into a cluster of kind (CLUSTER=...), install it
+	$(BIN)/python -m tools.images --kind $(CLUSTER) $(if $(BUILDER),--builder $(BUILDER))
 
 bench: $(INSTALLED) ## Measure engines and precisions side by side, for three sizes of BERT
 	mkdir -p .work/bench

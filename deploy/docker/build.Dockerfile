@@ -1,5 +1,5 @@
 # `bert-qa build`: training, quantising, evaluating, publishing. Build it from the project's root:
-#   docker build --file deploy/docker/build.Dockerfile --tag bert-qa-build:0.1.0 .
+#   docker build --file deploy/docker/build.Dockerfile --tag bert-qa-build:0.2.0 .
 # For a GPU: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128
 FROM python:3.11-slim AS install
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu

@@ -1,5 +1,5 @@
 # The client, the command `bert-qa` for asking, and the HTTP API. Build it from the project's root:
-#   docker build --file deploy/docker/client.Dockerfile --tag bert-qa-client:0.1.0 .
+#   docker build --file deploy/docker/client.Dockerfile --tag bert-qa-client:0.2.0 .
 FROM python:3.11-slim AS install
 WORKDIR /source
 COPY constraints.txt pyproject.toml README.md LICENSE ./

@@ -1,5 +1,5 @@
 # `bert-qa switch --in-cluster`: the command with Helm, for a Job in the cluster. Build it from the project's root:
-#   docker build --file deploy/docker/switch.Dockerfile --tag bert-qa-switch:0.1.0 .
+#   docker build --file deploy/docker/switch.Dockerfile --tag bert-qa-switch:0.2.0 .
 FROM alpine/helm:4.1.4 AS helm
 
 FROM python:3.11-slim AS install

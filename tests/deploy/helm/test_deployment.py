@@ -38,7 +38,7 @@ def test_each_track_is_a_deployment_with_its_own_replicas_and_resources() -> Non
         container(server_pod(rendering, track), "ovms")["resources"]["limits"]["cpu"]
         for track in ("stable", "candidate")
     ]
-    assert cpus == ["4", "8"]
+    assert cpus == ["1", "8"]
 
 
 def test_a_track_may_have_no_pods() -> None:
@@ -215,7 +215,10 @@ def test_a_numa_aware_scheduler_may_place_the_pods() -> None:
     assert pod["schedulerName"] == "topology-aware-scheduler"
     assert pod["priorityClassName"] == "serving"
     assert pod["tolerations"][0]["key"] == "dedicated"
-    assert pod["nodeSelector"] == {"node.kubernetes.io/instance-type": "xeon"}
+    assert pod["nodeSelector"] == {
+        "kubernetes.io/arch": "amd64",
+        "node.kubernetes.io/instance-type": "xeon",
+    }
 
 
 def test_a_claim_is_mounted_read_only() -> None:

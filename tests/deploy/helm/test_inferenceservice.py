@@ -107,7 +107,7 @@ def test_the_server_listens_behind_the_proxy_alone_and_names_its_protocol() -> N
 
 
 def test_the_containers_are_those_of_a_deployment() -> None:
-    found, pod = predictor(), server_pod(render())
+    found, pod = predictor(), server_pod(render(values={"size": "small"}))
     for kserves, ours in (("kserve-container", "ovms"), ("transformer-container", "proxy")):
         one, other = container(found, kserves), container(pod, ours)
         for key in ("image", "imagePullPolicy", "resources", "securityContext"):
@@ -159,7 +159,9 @@ def test_in_standard_mode_the_server_is_watched_and_ends_as_in_a_deployment() ->
 def test_in_standard_mode_the_proxy_outlives_the_server_and_has_the_port_of_kserve() -> None:
     """KServe takes the first port of the first container, and a sidecar is not one of those."""
     found = standard()
-    assert found["initContainers"] == [container(server_pod(render()), "proxy")]
+    assert found["initContainers"] == [
+        container(server_pod(render(values={"size": "small"})), "proxy")
+    ]
     assert found["initContainers"][0]["restartPolicy"] == "Always"
     (server,) = found["containers"]
     assert server["ports"] == [{"name": "http1", "containerPort": 8000, "protocol": "TCP"}]

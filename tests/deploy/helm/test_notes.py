@@ -69,8 +69,8 @@ def test_a_single_track_shows_how_to_add_another() -> None:
         "pvc"
     )
     assert "--set tracks.v3.version=3" in notes("image")
-    assert "--set tracks.v2.version=2" in notes("training")
-    assert "--set" not in notes("tracks")
+    assert "--set tracks.stable.version=NUMBER" in notes("training")
+    assert "--set tracks" not in notes("tracks")
 
 
 def test_weights_that_nothing_follows_are_pointed_out() -> None:
@@ -91,7 +91,7 @@ def test_training_shows_how_to_follow_it_and_what_stays() -> None:
     printed = notes("training")
     assert "app.kubernetes.io/component=training" in printed
     assert "The claim answers-bert-qa-models stays" in printed
-    assert "stays" not in notes("training", {"model": {"training": {"claimName": "mine"}}})
+    assert "-models stays" not in notes("training", {"model": {"training": {"claimName": "mine"}}})
 
 
 def test_kserve_names_the_inference_service() -> None:
@@ -137,3 +137,22 @@ def test_a_rollout_shows_how_to_wait_for_it_and_how_to_change_its_version() -> N
     assert "argo rollouts get rollout answers-bert-qa-stable --namespace ml --watch" in printed
     assert "deployment/" not in printed
     assert "candidate" not in printed
+
+
+def test_images_that_have_to_be_pushed_first_are_named_with_what_pushes_them() -> None:
+    printed = notes("default")
+    assert "from yours, or loaded into them: bert-qa-client:" in printed
+    upgrade = next(line for line in printed.splitlines() if "test.image.registry=" in line)
+    assert "--set model.image.registry=registry.example/qa" in upgrade
+    assert "model.image" not in notes("pvc").partition("These images")[2]
+    assert "switch.image.registry" in notes("switch")
+    assert "model.training.image.registry" in notes("training")
+    assert "make images" in notes("kserve")
+    everywhere = {"global": {"imageRegistry": "registry.example"}}
+    assert "These images" not in notes("default", everywhere)
+
+
+def test_a_track_that_follows_the_newest_version_shows_how_to_pin_it() -> None:
+    printed = notes("default")
+    assert "track stable: the newest version, weight 100 %" in printed
+    assert "--set tracks.stable.version=NUMBER" in printed

@@ -156,7 +156,7 @@ def test_its_image_resources_and_place_are_those_of_the_values() -> None:
     assert found["image"] == "r.example/s:7"
     assert found["resources"]["limits"]["cpu"] == "2"
     assert pod["imagePullSecrets"] == [{"name": "mine"}]
-    assert pod["nodeSelector"] == {"pool": "qa"}
+    assert pod["nodeSelector"] == {"kubernetes.io/arch": "amd64", "pool": "qa"}
 
 
 def test_it_writes_to_scratch_space_alone() -> None:

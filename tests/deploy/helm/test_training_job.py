@@ -67,7 +67,7 @@ def test_its_image_and_resources_are_the_ones_of_the_values() -> None:
 
 @pytest.mark.parametrize(
     "training",
-    [{"recipe": "name: other\n"}, {"image": "bert-qa-build:0.2.0"}, {"env": []}],
+    [{"recipe": "name: other\n"}, {"image": "bert-qa-build:0.3.0"}, {"env": []}],
 )
 def test_another_job_is_another_object_since_a_job_cannot_be_changed(
     training: dict[str, Any],
@@ -81,7 +81,7 @@ def test_the_pod_names_the_recipe_that_it_builds() -> None:
         template = job({"model": {"training": training}})["spec"]["template"]
         return template["metadata"]["annotations"]["bert-qa/recipe"]
 
-    assert recipe({}) == recipe({"image": "bert-qa-build:0.2.0"})
+    assert recipe({}) == recipe({"image": "bert-qa-build:0.3.0"})
     assert recipe({}) != recipe({"recipe": "name: other\n"})
 
 

@@ -9,11 +9,6 @@ import pytest
 from tests.support.chart import refusal, render
 
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
-    "no model source": (
-        "pvc",
-        {"model": {"pvc": {"claimName": ""}}},
-        "The chart does not know where the model is",
-    ),
     "two model sources": (
         "pvc",
         {"model": {"storage": {"uri": "s3://models/qa"}}},
@@ -46,12 +41,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "no CPU limit while pinning is requested": (
         "pvc",
-        {"resources": {"limits": {"cpu": None}}},
+        {"resources": {"requests": {"cpu": "4"}}},
         "The track stable has a CPU limit of none",
     ),
     "requests below the limits while pinning is requested": (
         "pvc",
-        {"resources": {"requests": {"cpu": "2"}}},
+        {"resources": {"limits": {"cpu": "4"}, "requests": {"cpu": "2"}}},
         "The track stable has requests that differ from its limits",
     ),
     "training without a recipe": (

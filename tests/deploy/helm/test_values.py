@@ -113,22 +113,17 @@ def section_of(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
     return values
 
 
-def without_source(path: KeyPath) -> bool:
-    """Whether null at a key would take the scenario's model away."""
-    return path == ("model", "pvc", "claimName")[: len(path)]
-
-
-@pytest.mark.parametrize("name", [name for name in SOURCE["properties"] if name != "model"])
+@pytest.mark.parametrize("name", SOURCE["properties"])
 def test_a_section_that_is_null_is_the_default(name: str) -> None:
-    assert render(values={name: None}).text == render().text
+    assert render("default", {name: None}).text == render("default").text
 
 
 def test_every_key_may_be_null() -> None:
     values: dict[str, Any] = {}
     for path, found in keys(SOURCE):
-        if "default" in found and not without_source(path):
+        if "default" in found:
             section_of(values, path)[path[-1]] = None
-    assert render(values=values).text == render().text
+    assert render("default", values).text == render("default").text
 
 
 @pytest.mark.parametrize("kind", ["image", "storage", "hostPath", "training"])

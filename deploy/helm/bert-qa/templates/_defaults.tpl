@@ -31,9 +31,14 @@
   "autoscaling.scaleDownSeconds"
  ],
  "values": {
+  "size": "small",
   "model.name": "bert-qa",
   "model.pvc.claimName": "",
   "model.pvc.subPath": "",
+  "model.image.registry": "",
+  "model.image.repository": "bert-qa-model",
+  "model.image.tag": "",
+  "model.image.digest": "",
   "model.image.reference": "",
   "model.image.mount": "auto",
   "model.storage.uri": "",
@@ -44,7 +49,10 @@
   "model.training.enabled": false,
   "model.training.recipe": "",
   "model.training.recipeConfigMap": "",
-  "model.training.image": "bert-qa-build:0.1.0",
+  "model.training.image.registry": "",
+  "model.training.image.repository": "bert-qa-build",
+  "model.training.image.tag": "",
+  "model.training.image.digest": "",
   "model.training.claimName": "",
   "model.training.size": "20Gi",
   "model.training.storageClassName": "",
@@ -60,7 +68,7 @@
   "model.training.env": [],
   "tracks": {
    "stable": {
-    "version": 1,
+    "version": "latest",
     "weight": 100,
     "replicas": 2
    }
@@ -70,13 +78,11 @@
   "rollout.previous": "",
   "rollout.returning": false,
   "rollout.held": "",
-  "resources": {
-   "limits": {
-    "cpu": "4",
-    "memory": "4Gi"
-   }
-  },
-  "server.image": "openvino/model_server:2026.4.1",
+  "resources": {},
+  "server.image.registry": "",
+  "server.image.repository": "openvino/model_server",
+  "server.image.tag": "2026.4.1",
+  "server.image.digest": "",
   "server.logLevel": "INFO",
   "server.threads": 0,
   "server.streams": 0,
@@ -92,20 +98,20 @@
   "server.extraContainers": [],
   "server.lifecycle": {},
   "server.pollSeconds": 1,
-  "proxy.image": "envoyproxy/envoy:distroless-v1.40.0",
+  "proxy.image.registry": "",
+  "proxy.image.repository": "envoyproxy/envoy",
+  "proxy.image.tag": "distroless-v1.40.0",
+  "proxy.image.digest": "",
   "proxy.maxConnectionSeconds": 20,
-  "proxy.resources": {
-   "limits": {
-    "cpu": "500m",
-    "memory": "256Mi"
-   }
-  },
+  "proxy.resources": {},
   "xeon.wholeCpus": true,
   "xeon.vnni": "preferred",
   "xeon.amx": "preferred",
   "xeon.numaScheduler": "",
   "topologySpread": "preferred",
-  "nodeSelector": {},
+  "nodeSelector": {
+   "kubernetes.io/arch": "amd64"
+  },
   "tolerations": [],
   "priorityClassName": "",
   "podLabels": {},
@@ -154,7 +160,10 @@
   "service.type": "ClusterIP",
   "service.annotations": {},
   "httpApi.enabled": true,
-  "httpApi.image": "",
+  "httpApi.image.registry": "",
+  "httpApi.image.repository": "",
+  "httpApi.image.tag": "",
+  "httpApi.image.digest": "",
   "httpApi.replicas": 2,
   "httpApi.workers": 1,
   "httpApi.queue": 1024,
@@ -165,16 +174,7 @@
   "httpApi.clientSecretName": "",
   "httpApi.extraArgs": [],
   "httpApi.logLevel": "INFO",
-  "httpApi.resources": {
-   "limits": {
-    "cpu": "1",
-    "memory": "1Gi"
-   },
-   "requests": {
-    "cpu": "250m",
-    "memory": "512Mi"
-   }
-  },
+  "httpApi.resources": {},
   "httpApi.autoscaling.enabled": false,
   "httpApi.autoscaling.minReplicas": 2,
   "httpApi.autoscaling.maxReplicas": 8,
@@ -254,7 +254,10 @@
    "grafana_dashboard": "1"
   },
   "switch.enabled": false,
-  "switch.image": "bert-qa-switch:0.1.0",
+  "switch.image.registry": "",
+  "switch.image.repository": "bert-qa-switch",
+  "switch.image.tag": "",
+  "switch.image.digest": "",
   "switch.resources": {
    "limits": {
     "cpu": "1",
@@ -265,7 +268,10 @@
     "memory": "256Mi"
    }
   },
-  "test.image": "bert-qa-client:0.1.0",
+  "test.image.registry": "",
+  "test.image.repository": "bert-qa-client",
+  "test.image.tag": "",
+  "test.image.digest": "",
   "test.question": "When was the bridge opened?",
   "test.context": "The bridge over the river was designed by Anna Berg. It was opened in 1932 after four years of work.",
   "test.answer": "1932",

@@ -71,7 +71,7 @@ replaces none of its pods. Where others move the traffic between versions, they 
 
 {{/* Its container, but for its name, command and life cycle. */}}
 {{- define "bert-qa.httpApi.container" -}}
-image: {{ include "bert-qa.image" (list . (.Values.httpApi.image | default .Values.test.image)) | quote }}
+image: {{ include "bert-qa.image" (list . ((or .Values.httpApi.image.reference .Values.httpApi.image.repository) | empty | not | ternary .Values.httpApi.image .Values.test.image)) | quote }}
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 ports:
   - {name: http1, containerPort: 8080, protocol: TCP}

@@ -1,15 +1,17 @@
 {{/* Where the model is: one name of a source, and what each source means for a pod. */}}
 
-{{/* The sources that are given, with commas between them. */}}
+{{/* The sources that are given, with commas between them; the image where none is. */}}
 {{- define "bert-qa.sources" -}}
 {{- $model := .Values.model -}}
+{{- $image := $model.image -}}
+{{- $changed := ne $image.repository (get .defaults "model.image.repository") -}}
 {{- $given := list -}}
 {{- if $model.pvc.claimName }}{{ $given = append $given "pvc" }}{{ end -}}
-{{- if $model.image.reference }}{{ $given = append $given "image" }}{{ end -}}
+{{- if or $image.reference $image.registry $image.tag $image.digest $changed }}{{ $given = append $given "image" }}{{ end -}}
 {{- if $model.storage.uri }}{{ $given = append $given "storage" }}{{ end -}}
 {{- if $model.hostPath.path }}{{ $given = append $given "hostPath" }}{{ end -}}
 {{- if $model.training.enabled }}{{ $given = append $given "training" }}{{ end -}}
-{{- join ", " $given -}}
+{{- join ", " ($given | default (list "image")) -}}
 {{- end -}}
 
 {{- define "bert-qa.imageMount" -}}
@@ -59,7 +61,7 @@
 {{- else if and (eq $source "image") (eq (include "bert-qa.imageMount" .) "volume") -}}
 - name: models
   image:
-    reference: {{ include "bert-qa.image" (list . .Values.model.image.reference) | quote }}
+    reference: {{ include "bert-qa.image" (list . .Values.model.image) | quote }}
     pullPolicy: {{ .Values.imagePullPolicy }}
 {{- else if eq $source "image" -}}
 - name: models
@@ -124,7 +126,7 @@ envFrom:
 {{- $source := include "bert-qa.sources" $root -}}
 {{- if and (eq $source "image") (eq (include "bert-qa.imageMount" $root) "copy") -}}
 - name: copy-model
-  image: {{ include "bert-qa.image" (list $root $root.Values.model.image.reference) | quote }}
+  image: {{ include "bert-qa.image" (list $root $root.Values.model.image) | quote }}
   imagePullPolicy: {{ $root.Values.imagePullPolicy }}
   command: [cp, -R, /models/., /copy/]
   securityContext:

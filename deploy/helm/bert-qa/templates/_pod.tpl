@@ -133,17 +133,54 @@ specification.
 {{- toYaml $pod -}}
 {{- end -}}
 
+{{/* An image's reference by its parts, or as it was given. Takes a list: the root, the image. */}}
+{{- define "bert-qa.imageReference" -}}
+{{- $image := index . 1 -}}
+{{- if $image.reference -}}
+{{- $image.reference -}}
+{{- else -}}
+{{- with trimSuffix "/" $image.registry -}}{{- . -}}/{{- end -}}
+{{- $image.repository -}}:{{- $image.tag | default (index . 0).Chart.AppVersion -}}
+{{- with $image.digest -}}@{{- . -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
 An image, from the registry that is given for all of them. The first part of a reference is a registry where it has a
 dot or a port, or is localhost. Takes a list: the root, the image.
 */}}
 {{- define "bert-qa.image" -}}
 {{- $registry := dig "imageRegistry" "" (index . 0).Values.global | trimSuffix "/" -}}
-{{- $image := index . 1 -}}
+{{- $image := include "bert-qa.imageReference" . -}}
 {{- $first := first (splitList "/" $image) -}}
 {{- if and $registry (contains "/" $image) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) -}}
 {{- $image = trimPrefix (printf "%s/" $first) $image -}}
 {{- end -}}
 {{- with $registry -}}{{- . -}}/{{- end -}}
 {{- $image -}}
+{{- end -}}
+
+{{/* The images of the release that no registry has until somebody pushes them, as JSON {"images": {the value: the image}}. */}}
+{{- define "bert-qa.unpushed" -}}
+{{- $images := dict "test.image" .Values.test.image -}}
+{{- if eq (include "bert-qa.sources" .) "image" }}{{ $_ := set $images "model.image" .Values.model.image }}{{ end -}}
+{{- if .Values.model.training.enabled }}{{ $_ := set $images "model.training.image" .Values.model.training.image }}{{ end -}}
+{{- if .Values.switch.enabled }}{{ $_ := set $images "switch.image" .Values.switch.image }}{{ end -}}
+{{- $unpushed := dict -}}
+{{- range $value, $image := $images -}}
+{{- $reference := include "bert-qa.image" (list $ $image) -}}
+{{- if not (contains "/" $reference) }}{{ $_ := set $unpushed $value $reference }}{{ end -}}
+{{- end -}}
+{{- dict "images" $unpushed | toJson -}}
+{{- end -}}
+
+{{/* What a pod of a track asks of a node, for people. Takes a list: the root, the track. */}}
+{{- define "bert-qa.podSize" -}}
+{{- $cpus := 0 -}}
+{{- $bytes := 0 -}}
+{{- range list (index . 1).resources (include "bert-qa.resources" (index . 0).Values.proxy.resources | fromYaml) -}}
+{{- $cpus = add $cpus (include "bert-qa.thousandths" .requests.cpu | int64) -}}
+{{- $bytes = add $bytes (include "bert-qa.bytes" .requests.memory | int64) -}}
+{{- end -}}
+{{- divf $cpus 1000 }} CPUs and {{ div $bytes 1048576 }}Mi
 {{- end -}}

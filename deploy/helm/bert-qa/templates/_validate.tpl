@@ -2,11 +2,8 @@
 
 {{- define "bert-qa.validate" -}}
 {{- $sources := include "bert-qa.sources" . -}}
-{{- if not $sources -}}
-{{- fail "The chart does not know where the model is: set exactly one of model.pvc.claimName, model.image.reference, model.storage.uri, model.hostPath.path and model.training.enabled." -}}
-{{- end -}}
 {{- if contains "," $sources -}}
-{{- fail (printf "The model has more than one source (%s): set exactly one." $sources) -}}
+{{- fail (printf "The model has more than one source (%s): set one of them." $sources) -}}
 {{- end -}}
 {{- $training := .Values.model.training -}}
 {{- if $training.enabled -}}

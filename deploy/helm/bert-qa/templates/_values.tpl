@@ -3,17 +3,20 @@
 {{/*
 Gives every key that is missing or null its default, and makes whole numbers of those that a values file made floats.
 Each template begins with it, and the first one does it for all. Helm leaves a key out that is null, and a section with all of its keys.
+A text in the place of a section, which only an image may be, is its key `reference`.
 */}}
 {{- define "bert-qa.prepare" -}}
-{{- if not .prepared -}}
-{{- $_ := set . "prepared" true -}}
+{{- if not .defaults -}}
 {{- $defaults := include "bert-qa.defaults" . | fromJson -}}
+{{- $_ := set . "defaults" $defaults.values -}}
 {{- range $path, $default := $defaults.values -}}
 {{- $names := splitList "." $path -}}
 {{- $name := last $names -}}
 {{- $section := $.Values -}}
 {{- range initial $names -}}
-{{- if not (kindIs "map" (get $section .)) -}}
+{{- if kindIs "string" (get $section .) -}}
+{{- $_ := set $section . (dict "reference" (get $section .)) -}}
+{{- else if not (kindIs "map" (get $section .)) -}}
 {{- $_ := set $section . dict -}}
 {{- end -}}
 {{- $section = get $section . -}}
@@ -25,7 +28,41 @@ Each template begins with it, and the first one does it for all. Helm leaves a k
 {{- $_ := set $section $name (get $section $name | int64) -}}
 {{- end -}}
 {{- end -}}
+{{- $size := get (include "bert-qa.sizes" . | fromYaml) .Values.size -}}
+{{- range $name, $section := dict "server" .Values "proxy" .Values.proxy "httpApi" .Values.httpApi -}}
+{{- $_ := set $section "resources" (include "bert-qa.sized" (list $section.resources (get $size $name)) | fromYaml) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What each `size` means. */}}
+{{- define "bert-qa.sizes" -}}
+small:
+  server: {limits: {cpu: "1", memory: 2Gi}}
+  proxy: {limits: {cpu: 250m, memory: 256Mi}}
+  httpApi: {limits: {cpu: "1", memory: 1Gi}, requests: {cpu: 100m, memory: 256Mi}}
+medium:
+  server: {limits: {cpu: "4", memory: 4Gi}}
+  proxy: {limits: {cpu: 500m, memory: 256Mi}}
+  httpApi: {limits: {cpu: "1", memory: 1Gi}, requests: {cpu: 250m, memory: 512Mi}}
+large:
+  server: {limits: {cpu: "16", memory: 16Gi}}
+  proxy: {limits: {cpu: "1", memory: 512Mi}}
+  httpApi: {limits: {cpu: "2", memory: 2Gi}, requests: {cpu: "1", memory: 1Gi}}
+{{- end -}}
+
+{{/* Resources, with the size's of what they do not name, be it as a limit or a request. Takes a list: the resources, the size's. */}}
+{{- define "bert-qa.sized" -}}
+{{- $given := deepCopy (index . 0) -}}
+{{- $named := concat (keys ($given.limits | default dict)) (keys ($given.requests | default dict)) -}}
+{{- range $kind, $quantities := index . 1 -}}
+{{- range $name, $quantity := $quantities -}}
+{{- if not (has $name $named) -}}
+{{- $_ := set $given $kind (merge (get $given $kind | default dict) (dict $name $quantity)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $given -}}
 {{- end -}}
 
 {{/*

@@ -22,7 +22,7 @@ def test_an_image_that_cannot_be_pulled_is_named_and_the_job_removed(
 ) -> None:
     server.runs = [Run(waiting=(reason, "not found"))]
     said = refusal(typed)
-    assert "The image bert-qa-switch:0.1.0 of the switch cannot be pulled (not found)" in said
+    assert "The image bert-qa-switch:0.2.0 of the switch cannot be pulled (not found)" in said
     assert "switch.image" in said
     assert server.job() is None
 
