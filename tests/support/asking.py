@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from bertqa_deploy.cluster.access import Access
 from tests.support import clients
-from tests.support.release import Release, run
+from tests.support.release import Release, image_of, run
 from tools.programs import kubectl
 
 PATIENCE = 300
@@ -70,7 +70,7 @@ def asking(release: Release, urls: tuple[str, str], test: dict[str, Any]) -> Ite
             "containers": [
                 {
                     "name": "ask",
-                    "image": test["image"],
+                    "image": image_of(test["image"]),
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["python", "-c", Path(clients.__file__).read_text("utf-8")],
                     "args": [*urls, test["question"], test["context"]],

@@ -1,8 +1,9 @@
 """A release of the chart on the cluster to which KUBECONFIG leads, and what it is installed with.
 
 The images are parameters: BERTQA_SERVER_IMAGE, BERTQA_PROXY_IMAGE, BERTQA_CLIENT_IMAGE, and
-BERTQA_MODEL_IMAGE, which holds versions 1 and 2. BERTQA_GATEWAY_REST and BERTQA_GATEWAY_GRPC are
-the URLs of a gateway that serves all routes of the cluster, for pods.
+BERTQA_MODEL_IMAGE, which holds versions 1 and 2; without them they are the chart's own.
+BERTQA_GATEWAY_REST and BERTQA_GATEWAY_GRPC are the URLs of a gateway that serves all routes of the
+cluster, for pods.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from tests.support.chart import CHART, is_of_http_api
 from tools.programs import helm, kubectl
@@ -29,7 +33,7 @@ OF_THE_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 def values() -> dict[str, Any]:
     """A release that fits a small cluster, with the images that were given."""
     given: dict[str, Any] = {
-        "model": {"image": {"reference": os.environ.get("BERTQA_MODEL_IMAGE", "bert-qa-model:2")}},
+        "model": {},
         "tracks": {"stable": {"version": 1, "weight": 100, "replicas": 1}},
         "resources": {"limits": {"cpu": "1", "memory": "2Gi"}},
         "proxy": {"maxConnectionSeconds": 5, "resources": {"limits": {"cpu": "200m"}}},
@@ -43,11 +47,23 @@ def values() -> dict[str, Any]:
             },
         },
     }
-    for section, variable in (("server", "SERVER"), ("proxy", "PROXY"), ("test", "CLIENT")):
-        image = os.environ.get(f"BERTQA_{variable}_IMAGE")
-        if image:
+    for section in ("model", "server", "proxy", "test"):
+        name = "CLIENT" if section == "test" else section.upper()
+        if image := os.environ.get(f"BERTQA_{name}_IMAGE"):
             given[section]["image"] = image
     return given
+
+
+def image_of(image: Any) -> str:
+    """The reference of one of the project's images, by the chart's values for it."""
+    if isinstance(image, str):
+        return image
+    return f"{image['repository']}:{image['tag'] or app_version()}"
+
+
+def app_version() -> str:
+    """The tag of the project's images."""
+    return str(yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"])
 
 
 def run(*command: object, given: str | None = None) -> str:
@@ -84,9 +100,9 @@ class Release:
     def kubectl(self, *arguments: object) -> str:
         return run(kubectl(), *self.namespace, *arguments)
 
-    def upgrade(self, changes: dict[str, Any]) -> None:
-        waiting = ("--install", "--wait", "--timeout", "10m", "--values", "-")
-        self.helm("upgrade", self.name, CHART, *waiting, given=json.dumps(changes))
+    def upgrade(self, changes: dict[str, Any], *flags: str, chart: Path = CHART) -> None:
+        waiting = ("--install", "--wait", "--timeout", "10m", "--values", "-", *flags)
+        self.helm("upgrade", self.name, chart, *waiting, given=json.dumps(changes))
 
     def test(self) -> None:
         """Run `helm test`, which asks a question and checks the answer."""

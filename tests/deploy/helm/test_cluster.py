@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 
 import pytest
 
+from tests.deploy.helm.golden import RELEASED
+from tests.support.asking import asking
 from tests.support.chart import CHART
-from tests.support.release import Release, values
+from tests.support.release import Release, image_of, values
 from tools.programs import helm
+
+CLIENT, MODEL = ({"repository": f"bert-qa-{name}", "tag": ""} for name in ("client", "model"))
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -39,6 +44,32 @@ def test_a_release_is_installed_asked_upgraded_rolled_back_and_removed(release: 
 
     release.helm("uninstall", release.name, "--wait", "--timeout", "5m")
     assert release.left() == set()
+
+
+def test_the_chart_comes_up_without_values(release: Release) -> None:
+    if os.environ.keys() & {f"BERTQA_{name}_IMAGE" for name in ("MODEL", "CLIENT", "SERVER")}:
+        pytest.skip("BERTQA_..._IMAGE names other images than the chart's own")
+    release.upgrade({})
+    assert release.versions() == {"stable": "latest"}
+    release.test()
+
+
+def test_an_upgrade_from_the_chart_before_loses_no_request(release: Release) -> None:
+    """With what a user has set, and what `helm upgrade` is to be given by the chart's README."""
+    before = {**values(), "test": {"image": image_of(values()["test"].get("image", CLIENT))}}
+    before["model"] = {"image": {"reference": image_of(values()["model"].get("image", MODEL))}}
+    before["httpApi"]["replicas"] = 2
+    release.upgrade(before, chart=RELEASED / "bert-qa-0.1.0.tgz")
+    service = f"{release.name}-bert-qa"
+    urls = (f"grpc://{service}:9000", f"http://{service}:8000")
+    asked = {"image": before["test"]["image"], "question": "When?", "context": "In 1932."}
+    with asking(release, urls, asked) as clients:
+        clients.answers_from_now(50)
+        kept = ("--reset-then-reuse-values", "--set", "size=medium")
+        release.upgrade({}, *kept)
+        clients.answers_from_now(200)
+    assert release.versions() == {"stable": "1"}
+    release.test()
 
 
 ASK = """

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.deploy.cluster.api_server import ApiServer, running
 from tests.deploy.helm.golden import RELEASED, chart_version, immutable_fields
-from tests.support.chart import SCENARIOS, render
+from tests.support.chart import (
+    CHART,
+    NAMESPACE,
+    RELEASE,
+    ROOT,
+    SCENARIOS,
+    Rendering,
+    container,
+    pod_specs,
+    render,
+    server_pod,
+)
+from tests.support.ports import free_port
+from tools.programs import helm
 
 VERSIONS = sorted(path.stem for path in RELEASED.glob("*.yaml"))
 
@@ -57,3 +74,31 @@ def test_other_values_change_no_immutable_field(change: str) -> None:
     assert before.keys() & after.keys()
     for name in before.keys() & after.keys():
         assert before[name] == after[name], name
+
+
+def test_an_upgrade_from_0_1_0_keeps_what_was_set_and_takes_the_rest_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an API server, with the line that the chart's README has for it."""
+    kubeconfig, port = tmp_path / "kubeconfig", free_port()
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    given = ("model.pvc.claimName=models", "test.image=r.example/client:1")
+    readme = (CHART / "README.md").read_text("utf-8").partition("## Upgrading from 0.1.0")[2]
+    line = next(one for one in readme.splitlines() if one.startswith("helm upgrade"))
+
+    def helm_does(*arguments: str) -> str:
+        command = [str(helm()), *arguments, "--namespace", NAMESPACE]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    with running(ApiServer({1: 0}), port, kubeconfig):
+        old = str(RELEASED / "bert-qa-0.1.0.tgz")
+        helm_does("install", RELEASE, old, "--set", ",".join(given))
+        helm_does(*shlex.split(line)[1:])
+        manifest = list(yaml.safe_load_all(helm_does("get", "manifest", RELEASE)))
+    rendering = Rendering("", tuple(found for found in manifest if found))
+    pod = server_pod(rendering)
+    assert container(pod, "ovms")["resources"]["limits"] == {"cpu": "4", "memory": "4Gi"}
+    assert rendering.one("Deployment")["metadata"]["annotations"]["bert-qa/version"] == "1"
+    http_api = pod_specs(rendering)["Deployment bert-qa-http-api"]
+    assert container(http_api, "http-api")["image"] == "r.example/client:1"
