@@ -341,7 +341,7 @@ def test_what_a_release_cannot_do_is_refused_before_anything_is_done(
         (("kserve.enabled=true",), "KServe moves the traffic of this release"),
         (
             ("tracks.stable.version=latest",),
-            "The track stable follows the latest version: set its number first",
+            "The track stable follows the newest version by itself. Set the number",
         ),
         (
             ("tracks.a.version=2,tracks.a.weight=0", "tracks.b.version=3,tracks.b.weight=0"),
