@@ -75,7 +75,12 @@ def install(api: ApiServer) -> Install:
     def install(*flags: str, program: Path | None = None) -> Helm:
         program = program or helm()
         command = [str(program), "install", RELEASE, str(CHART), "--namespace", NAMESPACE]
-        values = ["--set", "model.pvc.claimName=models", "--set", "tracks.stable.replicas=1"]
+        values = [
+            "--set",
+            "model.pvc.claimName=models",
+            "--set",
+            "tracks.stable.version=1,tracks.stable.replicas=1",
+        ]
         subprocess.run([*command, *values, *flags], check=True, capture_output=True)
         return Helm(RELEASE, find_access(NAMESPACE), CHART, program=str(program))
 

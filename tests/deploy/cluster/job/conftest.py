@@ -59,7 +59,7 @@ def server(
 def release(server: JobServer) -> Callable[..., Helm]:
     def install(*flags: str) -> Helm:
         command = [str(helm()), "install", RELEASE, str(CHART), "--namespace", NAMESPACE]
-        values = ["--set", "model.pvc.claimName=models", *flags]
+        values = ["--set", "model.pvc.claimName=models,tracks.stable.version=1", *flags]
         subprocess.run([*command, *values], check=True, capture_output=True)
         return Helm(RELEASE, find_access(NAMESPACE), CHART, program=str(helm()))
 
