@@ -51,6 +51,12 @@ class Builder:
     def find(cls, wanted: str | None = None) -> Builder:
         """Return the wanted builder, or the first one that works.
 
+        Args:
+            wanted: Its name; None takes the first of `BUILDERS` that works.
+
+        Returns:
+            The builder.
+
         Raises:
             ImagesError: It is not on PATH, or does not work here, as Docker without its daemon.
         """
@@ -65,7 +71,15 @@ class Builder:
         raise ImagesError(f"Nothing here can build images: {'; '.join(failures)}.")
 
     def build(self, name: str, reference: str) -> None:
-        """Build an image of `deploy/docker` under a reference."""
+        """Build an image of `deploy/docker`.
+
+        Args:
+            name: Which of `IMAGES`.
+            reference: What it is called.
+
+        Raises:
+            ImagesError: The builder failed.
+        """
         file = ROOT / "deploy" / "docker" / f"{name}.Dockerfile"
         command = [self.program, "build", "--file", file, "--tag", reference]
         if self.program != "docker":  # BuildKit finds it by its name.
@@ -73,11 +87,26 @@ class Builder:
         _run(*command, ROOT)
 
     def push(self, reference: str) -> None:
-        """Push an image to its registry."""
+        """Push an image to its registry.
+
+        Args:
+            reference: The image.
+
+        Raises:
+            ImagesError: The builder failed.
+        """
         _run(self.program, "push", reference)
 
     def save(self, reference: str, archive: Path) -> None:
-        """Write an image into an archive that a cluster's nodes can load."""
+        """Write an image into an archive that a cluster's nodes can load.
+
+        Args:
+            reference: The image.
+            archive: The file, which is not there yet.
+
+        Raises:
+            ImagesError: The builder failed.
+        """
         if self.program == "buildah":
             _run("buildah", "push", reference, f"docker-archive:{archive}:{reference}")
         else:
@@ -85,7 +114,12 @@ class Builder:
 
 
 def reference_of(name: str, registry: str = "") -> str:
-    """Return an image's reference: the one that the chart asks for where there is no registry."""
+    """Return an image's reference: the one that the chart asks for where there is no registry.
+
+    Args:
+        name: Which of `IMAGES`.
+        registry: The registry, with a path if it has one.
+    """
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     return f"{registry.rstrip('/') or _LOCAL}/bert-qa-{name}:{chart['appVersion']}"
 
