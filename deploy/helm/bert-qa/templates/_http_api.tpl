@@ -159,9 +159,10 @@ lifecycle:
 {{/* What the schema cannot say about it. */}}
 {{- define "bert-qa.httpApi.validate" -}}
 {{- $api := .Values.httpApi -}}
-{{- $scaling := $api.autoscaling -}}
-{{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
-{{- fail (printf "httpApi.autoscaling.minReplicas (%d) is above httpApi.autoscaling.maxReplicas (%d)." (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- if and $api.autoscaling.enabled (not .Values.kserve.enabled) -}}
+{{- $workload := dict "apiVersion" "apps/v1" "kind" "Deployment" "name" (printf "%s-http-api" (include "bert-qa.fullname" .)) "scaled" true -}}
+{{- $scaler := dict "apiVersion" "autoscaling/v2" "kind" "HorizontalPodAutoscaler" -}}
+{{- include "bert-qa.validateScaling" (list . (list $workload) $api.autoscaling "httpApi.autoscaling" $scaler) -}}
 {{- end -}}
 {{- if and .Values.tls.clientCASecretName (not $api.clientSecretName) -}}
 {{- fail "The HTTP API needs a certificate to show to the servers (tls.clientCASecretName): name a Secret with its tls.crt and tls.key in httpApi.clientSecretName, or set httpApi.enabled=false." -}}

@@ -75,37 +75,6 @@ the one named stable, else the first by name. One answer may need two requests, 
 {{- $main.name -}}
 {{- end -}}
 
-{{/*
-The number of pods that a track's manifest names; empty leaves it out. Takes a list: the root, the track.
-A field that a new manifest leaves out goes back to 1, and one that an autoscaler has set is a conflict under another
-number, so where there is an autoscaler the number that runs is named: for each track with a weight, and for one without
-until its `replicas` change. An autoscaler leaves 0 pods alone, so a weight brings the fewest that it allows. Where no
-cluster can be asked (`helm template`), it starts from 1.
-*/}}
-{{- define "bert-qa.replicas" -}}
-{{- $root := index . 0 -}}
-{{- $track := index . 1 -}}
-{{- $autoscaling := $root.Values.autoscaling -}}
-{{- $present := dict -}}
-{{- if $autoscaling.enabled -}}
-{{- $workload := include "bert-qa.workload" (list $root $track.name) | fromYaml -}}
-{{- $present = lookup $workload.apiVersion $workload.kind (include "bert-qa.namespace" $root) $workload.name | default dict -}}
-{{- end -}}
-{{- $runs := dig "spec" "replicas" 1 $present | int -}}
-{{- $noted := dig "metadata" "annotations" dict $present | default dict -}}
-{{- $unchanged := eq (get $noted "bert-qa/replicas") (toString $track.replicas) -}}
-{{- if not (hasKey $noted "bert-qa/replicas") -}}
-{{- $unchanged = ne "0" (get $noted "bert-qa/weight") -}}
-{{- end -}}
-{{- if and $present $track.weight -}}
-{{- $runs | default $autoscaling.minReplicas -}}
-{{- else if and $present $unchanged -}}
-{{- $runs -}}
-{{- else if not (and $autoscaling.enabled $track.weight) -}}
-{{- $track.replicas -}}
-{{- end -}}
-{{- end -}}
-
 {{/* A quantity in thousandths, however it is spelled; 0 where there is none. */}}
 {{- define "bert-qa.thousandths" -}}
 {{- $text := . | default 0 | toString -}}
