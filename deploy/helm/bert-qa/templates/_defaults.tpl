@@ -2,6 +2,7 @@
 {{- define "bert-qa.defaults" -}}
 {
  "numbers": [
+  "model.training.deadlineSeconds",
   "server.threads",
   "server.streams",
   "server.maxConcurrentStreams",
@@ -55,6 +56,7 @@
     "memory": "16Gi"
    }
   },
+  "model.training.deadlineSeconds": 86400,
   "model.training.volumes": [],
   "model.training.volumeMounts": [],
   "model.training.env": [],

@@ -108,6 +108,22 @@ the one named stable, else the first by name. One answer may need two requests, 
 {{- dict "limits" $limits "requests" $requests | toYaml -}}
 {{- end -}}
 
+{{/*
+How long a workload may stand still before it counts as failed. Its pods wait for the training Job, until that has
+published.
+*/}}
+{{- define "bert-qa.progressSeconds" -}}
+{{- $seconds := add .Values.server.startupSeconds 300 -}}
+{{- if .Values.model.training.enabled -}}
+{{- $name := printf "%s-%s" (include "bert-qa.fullname" .) (include "bert-qa.training.suffix" .) -}}
+{{- $job := lookup "batch/v1" "Job" (include "bert-qa.namespace" .) $name | default dict -}}
+{{- if not (dig "status" "succeeded" 0 $job) -}}
+{{- $seconds = add $seconds .Values.model.training.deadlineSeconds -}}
+{{- end -}}
+{{- end -}}
+{{- $seconds -}}
+{{- end -}}
+
 {{/* How long a pod that goes waits before it stops: its connections move away, their requests end. */}}
 {{- define "bert-qa.pauseSeconds" -}}
 {{- add .Values.proxy.maxConnectionSeconds .Values.server.requestTimeoutSeconds 5 -}}
