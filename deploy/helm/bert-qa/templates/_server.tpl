@@ -135,6 +135,15 @@ lifecycle:
   {{- else }}
   preStop:
     exec:
-      command: [sleep, {{ include "bert-qa.pauseSeconds" $root | quote }}]
+      command:
+        - /bin/sh
+        - -c
+        - |
+          {{- $root.Files.Get "files/drain.sh" | trim | nindent 10 }}
+        - drain
+        {{- $most := include "bert-qa.pauseSeconds" $root | int }}
+        {{- range list (min 10 $most) $most 9000 8000 }}
+        - {{ quote . }}
+        {{- end }}
   {{- end }}
 {{- end -}}

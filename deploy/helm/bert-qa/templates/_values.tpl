@@ -124,7 +124,7 @@ published.
 {{- $seconds -}}
 {{- end -}}
 
-{{/* How long a pod that goes waits before it stops: its connections move away, their requests end. */}}
+{{/* The longest that a pod that goes waits before it stops: its connections move away, their requests end. */}}
 {{- define "bert-qa.pauseSeconds" -}}
 {{- add .Values.proxy.maxConnectionSeconds .Values.server.requestTimeoutSeconds 5 -}}
 {{- end -}}
