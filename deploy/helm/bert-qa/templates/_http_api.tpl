@@ -100,6 +100,14 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
+{{- define "bert-qa.httpApi.liveness" -}}
+livenessProbe:
+  httpGet: {path: /health/live, port: 8080}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+{{- end -}}
+
 {{/* How it starts, is watched and ends in a pod of a Deployment. Before it ends, it leaves its Services. */}}
 {{- define "bert-qa.httpApi.lifecycle" -}}
 startupProbe:
@@ -107,11 +115,7 @@ startupProbe:
   periodSeconds: 1
   timeoutSeconds: 5
   failureThreshold: 120
-livenessProbe:
-  httpGet: {path: /health/live, port: 8080}
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 6
+{{ include "bert-qa.httpApi.liveness" . }}
 lifecycle:
   preStop:
     exec:
