@@ -26,7 +26,7 @@ from tests.support.models import write_config, write_toy_version
 VALUES = {"proxy": {"maxConnectionSeconds": 1}, "server": {"requestTimeoutSeconds": 1}}
 
 
-# In place of a second, wait until the test says go on.
+# In place of a second, wait until the test continues.
 STEPS = 'sleep() { echo "$1"; read -r _; }\n'
 
 
@@ -43,7 +43,7 @@ def pause(
 
 @contextlib.contextmanager
 def pausing(command: list[str]) -> Iterator[Callable[[], str]]:
-    """Run it a step at a time: each call lets it go on, and returns how long it waits next."""
+    """Run it a step at a time: each call lets it continue, and returns how long it waits next."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as process:

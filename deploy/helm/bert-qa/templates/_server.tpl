@@ -19,7 +19,7 @@
       "base_path" (printf "%s/%s" (include "bert-qa.repository" $root) $root.Values.model.name)
       "target_device" "CPU"
       "model_version_policy" $policy
-      "plugin_config" (merge $plugin $server.pluginConfig) -}}
+      "plugin_config" (merge $plugin $server.pluginConfig (include "bert-qa.xeon.pluginConfig" $root | fromJson)) -}}
 {{- $metrics := list
       "ovms_requests_success"
       "ovms_requests_fail"
@@ -94,6 +94,15 @@ tolerations:
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
+{{- end -}}
+
+{{/* env: and envFrom: of the server. */}}
+{{- define "bert-qa.server.environment" -}}
+{{- $environment := include "bert-qa.model.environment" . | fromYaml -}}
+{{- with include "bert-qa.xeon.environment" . | fromYamlArray -}}
+{{- $_ := set $environment "env" (concat ($environment.env | default list) .) -}}
+{{- end -}}
+{{- with $environment -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}
 
 {{/* The server's container, but for its name and probes. Takes a list: the root, the track. */}}

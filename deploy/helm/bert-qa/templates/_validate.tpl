@@ -47,19 +47,12 @@
 {{- end -}}
 {{- $sum = add $sum .weight -}}
 {{- $weights = append $weights (printf "%s=%d" .name (.weight | int)) -}}
-{{- if $.Values.xeon.wholeCpus -}}
-{{- $limit := .resources.limits.cpu | default "none" | toString -}}
-{{- if or (eq $limit "none") (ne 0 (mod (include "bert-qa.thousandths" .resources.limits.cpu | int64) 1000)) -}}
-{{- fail (printf "The track %s has a CPU limit of %s, which is not whole: xeon.wholeCpus reserves cores for each server and needs a whole number. Change the limit, or set xeon.wholeCpus=false." .name $limit) -}}
-{{- end -}}
-{{- if ne (include "bert-qa.quantities" .resources.limits) (include "bert-qa.quantities" .resources.requests) -}}
-{{- fail (printf "The track %s has requests that differ from its limits: xeon.wholeCpus reserves cores for each server and needs both equal. Leave the requests out, or set xeon.wholeCpus=false." .name) -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}
 {{- if ne 100 (int $sum) -}}
 {{- fail (printf "The weights of the tracks sum to %d, not to 100 (%s)." (int $sum) (join ", " $weights)) -}}
 {{- end -}}
+
+{{- include "bert-qa.xeon.validate" . -}}
 
 {{- range $key := list "NUM_STREAMS" "INFERENCE_NUM_THREADS" "INFERENCE_PRECISION_HINT" "PERFORMANCE_HINT" -}}
 {{- if hasKey $.Values.server.pluginConfig $key -}}

@@ -30,7 +30,8 @@ Each template begins with it, and the first one does it for all. Helm leaves a k
 
 {{/*
 The tracks as JSON {"tracks": [...]}, in the order of their names, with their defaults filled in.
-A track is {name, version, latest, weight, replicas, resources, cpus, memory}; version is text, memory in bytes.
+A track is {name, version, latest, weight, replicas, resources, cpus, cores, memory}; version is text, memory in bytes,
+and cores are the threads that its CPUs are good for.
 */}}
 {{- define "bert-qa.tracks" -}}
 {{- $root := . -}}
@@ -46,6 +47,8 @@ A track is {name, version, latest, weight, replicas, resources, cpus, memory}; v
 {{- $replicas = $given.replicas | int -}}
 {{- end -}}
 {{- $resources := include "bert-qa.resources" ($given.resources | default $root.Values.resources) | fromYaml -}}
+{{- $resources = include "bert-qa.xeon.resources" (list $root $resources) | fromYaml -}}
+{{- $cpus := include "bert-qa.cpus" $resources.limits.cpu -}}
 {{- $tracks = append $tracks (dict
       "name" $name
       "version" $version
@@ -53,7 +56,8 @@ A track is {name, version, latest, weight, replicas, resources, cpus, memory}; v
       "weight" ($given.weight | default 0 | int)
       "replicas" $replicas
       "resources" $resources
-      "cpus" (include "bert-qa.cpus" $resources.limits.cpu)
+      "cpus" $cpus
+      "cores" ($root.Values.xeon.coresPerPod | default $cpus)
       "memory" (include "bert-qa.bytes" $resources.limits.memory)) -}}
 {{- end -}}
 {{- end -}}
