@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import shutil
 import socket
 import subprocess
@@ -47,16 +48,15 @@ def pausing(command: list[str]) -> Iterator[Callable[[], str]]:
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        begun = False
+        given, printed = process.stdin, process.stdout
+        assert given is not None
+        assert printed is not None
+        # The first call starts it.
+        enters = itertools.chain([""], itertools.repeat("\n"))
 
         def step() -> str:
-            nonlocal begun
-            if begun:
-                process.stdin.write("\n")
-            begun = True
-            return process.stdout.readline().strip()
+            given.write(next(enters))
+            return printed.readline().strip()
 
         try:
             yield step
