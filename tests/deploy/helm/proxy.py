@@ -88,10 +88,15 @@ def running_proxy(
     engine: Upstream,
     directory: Path,
     values: dict[str, Any] | None = None,
+    *,
+    name: str = "localhost",
 ) -> Iterator[Proxy]:
-    """Run Envoy on the rendered files, with only ports and directories put in their places."""
+    """Run Envoy on the rendered files, with only ports and directories put in their places.
+
+    With TLS, its certificate has the one `name`.
+    """
     authority = Authority(directory / "authority")
-    mount_secret(directory / "tls" / "server", authority.issue("localhost"))
+    mount_secret(directory / "tls" / "server", authority.issue(name))
     mount_secret(directory / "tls" / "clients", {"ca.crt": authority.certificate.read_bytes()})
     ports = free_ports()
     assert engine.rest_port is not None

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import shutil
+import socket
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -20,6 +25,114 @@ from tests.support.chart import container, render, server_pod
 from tests.support.models import write_config, write_toy_version
 
 VALUES = {"proxy": {"maxConnectionSeconds": 1}, "server": {"requestTimeoutSeconds": 1}}
+
+
+# In place of a second, wait until the test continues.
+STEPS = 'sleep() { echo "$1"; read -r _; }\n'
+
+
+def pause(
+    ports: Mapping[str, int], values: dict[str, Any] | None = None, *, first: str = ""
+) -> list[str]:
+    """The command with which a pod's server begins to end, for ports of this machine."""
+    server = container(server_pod(render(values=values)), "ovms")
+    command: list[str] = server["lifecycle"]["preStop"]["exec"]["command"]
+    (shell, flag, script, name, *seconds), listening = command[:-2], command[-2:]
+    assert listening == ["9000", "8000"]
+    return [shell, flag, first + script, name, *seconds, str(ports["grpc"]), str(ports["rest"])]
+
+
+@contextlib.contextmanager
+def pausing(command: list[str]) -> Iterator[Callable[[], str]]:
+    """Run it a step at a time: each call lets it continue, and returns how long it waits next."""
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        given, printed = process.stdin, process.stdout
+        assert given is not None
+        assert printed is not None
+        # The first call starts it.
+        enters = itertools.chain([""], itertools.repeat("\n"))
+
+        def step() -> str:
+            given.write(next(enters))
+            return printed.readline().strip()
+
+        try:
+            yield step
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("listener", ["grpc", "rest"])
+def test_a_pod_waits_as_long_as_a_client_is_connected(
+    listener: str, engine: LocalServer, tmp_path: Path
+) -> None:
+    with (
+        running_proxy("pvc", engine, tmp_path) as proxy,
+        pausing(pause(proxy.ports, first=STEPS)) as step,
+        socket.create_connection(("127.0.0.1", proxy.ports[listener])) as client,
+    ):
+        assert step() == "10", "what leads to the pod needs a while to learn that it goes"
+        assert [step() for _ in range(3)] == ["1"] * 3
+        client.close()
+        for _ in range(45 - 3):
+            if not step():
+                break
+        else:
+            raise AssertionError("it waits for a client that has gone")
+
+
+def test_a_pod_that_no_client_is_connected_to_waits_for_its_services_alone(
+    engine: LocalServer, tmp_path: Path
+) -> None:
+    with (
+        running_proxy("pvc", engine, tmp_path) as proxy,
+        httpx.Client() as kubelet,
+        pausing(pause(proxy.ports, first=STEPS)) as step,
+    ):
+        probe = f"http://127.0.0.1:{proxy.ports['probe']}/v2/health/live"
+        kubelet.get(probe).raise_for_status()
+        assert [step(), step()] == ["10", ""]
+
+
+def test_a_pod_waits_no_longer_than_connections_and_requests_may_last(
+    engine: LocalServer, tmp_path: Path
+) -> None:
+    values = {"proxy": {"maxConnectionSeconds": 12}, "server": {"requestTimeoutSeconds": 2}}
+    with (
+        running_proxy("pvc", engine, tmp_path) as proxy,
+        pausing(pause(proxy.ports, values, first=STEPS)) as step,
+        socket.create_connection(("127.0.0.1", proxy.ports["grpc"])),
+    ):
+        assert [step() for _ in range(11)] == ["10", *["1"] * 9, ""]
+    with pausing(pause(proxy.ports, VALUES, first=STEPS)) as step:
+        assert [step(), step()] == ["7", ""]
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_clients_are_seen_whatever_the_family_of_their_addresses(
+    family: socket.AddressFamily,
+) -> None:
+    server = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    ports = {"grpc": 9, "rest": server.getsockname()[1]}
+    host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    with (
+        server,
+        pausing(pause(ports, first=STEPS)) as step,
+        socket.create_connection((host, ports["rest"])),
+    ):
+        assert [step(), step()] == ["10", "1"]
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_any_shell_runs_the_pause(shell: str) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not on PATH")
+    with pausing([program, *pause({"grpc": 9, "rest": 9}, first=STEPS)[1:]]) as step:
+        assert [step(), step()] == ["10", ""]
 
 
 class Service:
@@ -126,7 +239,6 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 def test_clients_that_keep_their_connections_notice_nothing(tmp_path: Path) -> None:
     write_toy_version(tmp_path, 1)
     config = write_config(tmp_path)
-    pause = container(server_pod(render(values=VALUES)), "ovms")["lifecycle"]["preStop"]["exec"]
     with contextlib.ExitStack() as stack:
         old_pod = stack.enter_context(contextlib.ExitStack())
         engines, ports = [], []
@@ -145,7 +257,10 @@ def test_clients_that_keep_their_connections_notice_nothing(tmp_path: Path) -> N
             "no client is connected to the pod that is to go",
         )
         over_grpc.endpoints, over_rest.endpoints = [new["grpc"]], [new["rest"]]
-        time.sleep(int(pause["command"][1]))
+        # The least of 1 s is enough here, where endpoints change at once.
+        shell, flag, script, name, least, *rest = pause(old, VALUES)
+        assert int(least) > 1
+        subprocess.run([shell, flag, script, name, "1", *rest], check=True)
         assert over_grpc.open[old["grpc"]] == 0, "gRPC still holds on to the old pod"
         assert over_rest.open[old["rest"]] == 0, "REST still holds on to the old pod"
         engines[0].stop()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.chart import Manifest, container, render, server_pod
+from tests.support.chart import Manifest, container, pod_specs, render, server_pod
 
 
 def predictor(values: dict[str, Any] | None = None) -> Manifest:
@@ -63,6 +63,7 @@ def test_it_is_ready_when_the_version_is() -> None:
         "httpGet": {"path": "/v2/models/bert-qa/versions/2/ready", "port": 8081},
         "periodSeconds": 5,
         "timeoutSeconds": 5,
+        "failureThreshold": 3,
     }
 
 
@@ -179,6 +180,26 @@ def test_in_knative_mode_there_is_nothing_that_knative_refuses() -> None:
         found
     )
     assert all("lifecycle" not in one for one in found["containers"])
+
+
+def test_in_knative_mode_the_http_api_is_watched_once_it_had_time_to_start() -> None:
+    transformer = render("kserve").one("InferenceService")["spec"]["transformer"]
+    probe = container(transformer, "kserve-container")["livenessProbe"]
+    assert probe.pop("initialDelaySeconds") == 120
+    (pod,) = [spec for name, spec in pod_specs(render()).items() if name.endswith("-http-api")]
+    ours = container(pod, "http-api")
+    assert probe == ours["livenessProbe"]
+    assert ours["startupProbe"]["periodSeconds"] * ours["startupProbe"]["failureThreshold"] <= 120
+
+
+def test_in_knative_mode_a_revision_may_take_as_long_as_a_deployment() -> None:
+    key = "serving.knative.dev/progress-deadline"
+    specification = render("kserve", {"server": {"startupSeconds": 900}}).one("InferenceService")[
+        "spec"
+    ]
+    for part in ("predictor", "transformer"):
+        assert specification[part]["annotations"][key] == "1200s"
+    assert key not in standard()["annotations"]
 
 
 def test_a_changed_configuration_makes_a_new_revision() -> None:

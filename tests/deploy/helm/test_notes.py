@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import re
 import shlex
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bertqa.artifact import server_settings
-from tests.support.chart import CHART, NAMESPACE, SCENARIOS
-from tools.programs import helm
+from bertqa_serve.engine.server import LocalServer
+from tests.deploy.cluster.api_server import ApiServer, running
+from tests.deploy.helm.proxy import running_proxy
+from tests.support.chart import CHART, NAMESPACE, SCENARIOS, render
+from tests.support.ports import free_port
+from tools.programs import helm, kubectl
 
 
 def notes(scenario: str, values: dict[str, Any] | None = None, release: str = "answers") -> str:
@@ -83,8 +93,61 @@ def test_weights_that_nothing_follows_are_pointed_out() -> None:
     assert sentence not in notes("tracks")
 
 
-def test_tls_asks_for_its_scheme_and_authority() -> None:
-    assert "--url grpcs://localhost:9000 --ca ca.crt" in notes("tls")
+@pytest.mark.parametrize("scenario", ["tls", "mutual-tls"])
+def test_the_commands_with_tls_are_answered_as_they_are_printed(
+    scenario: str, engine: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a forwarded port, with a certificate that has the name of the Service alone."""
+    printed = [line.strip() for line in notes(scenario).splitlines()]
+    (get,) = (line for line in printed if line.startswith("kubectl") and " get secret " in line)
+    (ask,) = (line for line in printed if line.startswith("bert-qa ask"))
+    programs = f"{kubectl().parent}{os.pathsep}{Path(sys.executable).parent}"
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    (service,) = (line for line in printed if "port-forward" in line and "9000" in line)
+    port, name = free_port(), service.partition("service/")[2].split()[0]
+    with (
+        running_proxy(scenario, engine, tmp_path, name=f"{name}.{NAMESPACE}.svc") as proxy,
+        running(ApiServer({1: 0}), port, tmp_path / "kubeconfig"),
+    ):
+        authority = base64.b64encode(proxy.authority.certificate.read_bytes()).decode()
+        secret = {"metadata": {"name": get.split()[5]}, "data": {"ca.crt": authority}}
+        secrets = f"http://127.0.0.1:{port}/api/v1/namespaces/{NAMESPACE}/secrets"
+        httpx.post(secrets, json=secret).raise_for_status()
+        for file, content in proxy.authority.issue("client").items():
+            (tmp_path / file).write_bytes(content)
+        ask = ask.replace("localhost:9000", f"localhost:{proxy.ports['grpc']}")
+        ended = subprocess.run(
+            ["bash", "-c", f"{get} && {ask}"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        unnamed = re.sub(" --server-name [^ ]+", "", ask)
+        refused = subprocess.run(
+            ["bash", "-c", unnamed], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert refused.returncode != 0
+
+
+def test_all_addresses_of_servers_with_tls_are_encrypted() -> None:
+    printed = notes("tls")
+    assert "use grpcs://answers-bert-qa.ml:9000, or dnss:///answers-bert-qa-headless.ml:9000" in (
+        " ".join(printed.split())
+    )
+    assert not re.findall("(grpc|dns)://", printed)
+    certificate = render("tls").one("Certificate")["spec"]["dnsNames"]
+    for name in ("bert-qa.ml", "bert-qa-headless.ml", "bert-qa.ml.svc"):
+        assert name in certificate
+    assert "grpcs" not in notes("pvc")
+
+
+def test_mutual_tls_says_whose_certificate_is_shown() -> None:
+    printed = " ".join(notes("mutual-tls").split())
+    assert "that the authority in the Secret client-authority has signed" in printed
+    assert "--certificate" not in notes("tls")
 
 
 def test_training_shows_how_to_follow_it_and_what_stays() -> None:

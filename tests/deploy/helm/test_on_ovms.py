@@ -20,7 +20,14 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from bertqa_serve.errors import EngineNotFoundError
 from bertqa_serve.selection import choose_engine
 from tests.deploy.helm.proxy import Proxy, running_proxy
-from tests.support.chart import SCENARIOS, container, pod_specs, render, server_pod
+from tests.support.chart import (
+    SCENARIOS,
+    container,
+    pod_specs,
+    render,
+    server_config,
+    server_pod,
+)
 from tests.support.models import write_config, write_toy_version
 from tests.support.servers import AsProcess
 
@@ -132,6 +139,23 @@ def test_a_real_server_starts_with_whatever_is_rendered(program: str, config: Pa
         with serving(program, flags, config) as server:
             url = f"http://127.0.0.1:{server.rest_port}/v2/models/bert-qa/ready"
             assert httpx.get(url).status_code == 200, flags
+
+
+@pytest.mark.parametrize("scenario", ["pvc", "two-sockets", "xeon"])
+def test_a_real_server_takes_the_settings_of_openvino_that_are_rendered(
+    program: str, scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With glibc's huge pages, on a machine that may have none."""
+    rendering = render(scenario, {"xeon": {"hugePages": "64Mi"}})
+    for variable in container(server_pod(rendering), "ovms")["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    write_toy_version(tmp_path, 1)
+    rendered = server_config(rendering)
+    rendered["model_config_list"][0]["config"]["base_path"] = str(tmp_path / "bert-qa")
+    (tmp_path / "config.json").write_text(json.dumps(rendered), encoding="utf-8")
+    with serving(program, chart_flags(), tmp_path / "config.json") as server:
+        url = f"http://127.0.0.1:{server.rest_port}/v2/models/bert-qa/ready"
+        assert httpx.get(url).status_code == 200
 
 
 def inference(batch: int, tokens: int) -> service_pb2.ModelInferRequest:

@@ -62,6 +62,27 @@ def test_users_and_groups_can_be_left_to_the_platform(scenario: str) -> None:
         assert all(security_of(one)["runAsNonRoot"] for one in containers(pod))
 
 
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS.keys() - {"kserve"}))
+def test_whatever_moves_the_traffic_servers_are_watched_and_end_alike(scenario: str) -> None:
+    """But for Knative, which drains pods itself and refuses most of it."""
+    pods = pod_specs(render(scenario)).values()
+    servers = [
+        (pod, one)
+        for pod in pods
+        for one in pod["containers"]
+        if "--port=9001" in one.get("args", [])
+    ]
+    assert servers
+    for pod, server in servers:
+        path = server["startupProbe"]["httpGet"]["path"]
+        assert path.endswith("/ready")
+        assert server["readinessProbe"]["httpGet"]["path"] == path
+        assert server["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
+        most = int(server["lifecycle"]["preStop"]["exec"]["command"][-3])
+        assert pod["terminationGracePeriodSeconds"] >= most + 10
+        assert container(pod, "proxy")["restartPolicy"] == "Always"
+
+
 def security_of(one: Manifest) -> Manifest:
     return dict(one["securityContext"])
 

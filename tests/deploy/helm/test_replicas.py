@@ -30,14 +30,17 @@ class Cluster:
         self.autoscaling: dict[str, Any] = {}
 
     def upgrade(self, **tracks: dict[str, Any]) -> None:
+        done = self.tried({"tracks": {"stable": None, **tracks}})
+        assert done.returncode == 0, done.stderr
+
+    def tried(self, values: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         flags = ["--install", "--namespace", NAMESPACE, "--values", str(SCENARIOS["pvc"])]
-        values = {"autoscaling": self.autoscaling, "tracks": {"stable": None, **tracks}}
-        subprocess.run(
+        return subprocess.run(
             [str(self.program), "upgrade", RELEASE, str(CHART), *flags, "--values", "-"],
-            input=json.dumps(values),
+            input=json.dumps({"autoscaling": self.autoscaling, **values}),
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
         )
 
     def scale(self, track: str, replicas: int) -> None:
@@ -71,10 +74,72 @@ def track(version: int, weight: int, replicas: int = 2) -> dict[str, Any]:
 def test_turning_autoscaling_on_keeps_the_pods_that_run(
     cluster: Cluster, autoscaling: dict[str, Any]
 ) -> None:
-    cluster.upgrade(stable=track(1, 100, replicas=5))
+    before = {"stable": track(1, 100, replicas=5), "next": track(2, 0, replicas=6)}
+    cluster.upgrade(**before)
     cluster.autoscaling = autoscaling
-    cluster.upgrade(stable=track(1, 100, replicas=5))
-    assert cluster.replicas("stable") == 5
+    cluster.upgrade(**before)
+    assert (cluster.replicas("stable"), cluster.replicas("next")) == (5, 6)
+
+
+@autoscalers
+def test_an_autoscaler_is_not_turned_on_for_more_pods_than_it_allows(
+    cluster: Cluster, autoscaling: dict[str, Any]
+) -> None:
+    cluster.upgrade(stable=track(1, 100, replicas=10), next=track(2, 0, replicas=11))
+    cluster.autoscaling = autoscaling
+    refused = cluster.tried({})
+    assert refused.returncode != 0
+    assert (
+        "autoscaling.enabled would take pods away: bert-qa-stable runs 10 pods, and "
+        "autoscaling.maxReplicas is 8."
+    ) in refused.stderr
+    cluster.autoscaling = {**autoscaling, "maxReplicas": 10}
+    cluster.upgrade(stable=track(1, 100, replicas=10), next=track(2, 0, replicas=11))
+    assert (cluster.replicas("stable"), cluster.replicas("next")) == (10, 11)
+    cluster.autoscaling = {**autoscaling, "maxReplicas": 4}
+    cluster.upgrade(stable=track(1, 0, replicas=10), next=track(2, 100, replicas=11))
+
+
+@autoscalers
+def test_a_track_that_an_upgrade_adds_with_its_weight_begins_with_the_fewest_pods(
+    cluster: Cluster, autoscaling: dict[str, Any]
+) -> None:
+    cluster.autoscaling = {**autoscaling, "minReplicas": 3}
+    cluster.upgrade(v1=track(1, 100))
+    cluster.upgrade(v1=track(1, 50), v2=track(2, 50))
+    assert cluster.replicas("v2") == 3
+
+
+def test_turning_the_autoscaler_of_the_http_api_on_keeps_the_pods_that_run(
+    cluster: Cluster,
+) -> None:
+    def tried(**api: Any) -> subprocess.CompletedProcess[str]:
+        return cluster.tried({"httpApi": api})
+
+    assert tried(replicas=10).returncode == 0
+    refused = tried(replicas=10, autoscaling={"enabled": True})
+    assert "bert-qa-http-api runs 10 pods, and httpApi.autoscaling.maxReplicas is 8" in (
+        refused.stderr
+    )
+    assert tried(replicas=6).returncode == 0
+    assert tried(replicas=2, autoscaling={"enabled": True}).returncode == 0
+    assert cluster.replicas("http-api") == 6
+    cluster.scale("http-api", 0)
+    assert tried(autoscaling={"enabled": True, "minReplicas": 3}).returncode == 0
+    assert cluster.replicas("http-api") == 3
+
+
+def test_a_release_that_runs_is_not_put_under_kserve_or_taken_from_it(cluster: Cluster) -> None:
+    kserve = {"kserve": {"enabled": True, "mode": "standard"}}
+    assert cluster.tried({}).returncode == 0
+    assert (
+        "The release runs as the Deployment bert-qa-stable, whose pods would go before those of "
+        "KServe are ready"
+    ) in cluster.tried(kserve).stderr
+    httpx.delete(f"{cluster.url}-stable").raise_for_status()
+    assert cluster.tried(kserve).returncode == 0
+    assert cluster.tried(kserve).returncode == 0
+    assert "The release runs as the InferenceService bert-qa" in cluster.tried({}).stderr
 
 
 def test_turning_autoscaling_off_sets_the_replicas_of_the_track(cluster: Cluster) -> None:

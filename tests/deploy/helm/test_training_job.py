@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.support.chart import Manifest, container, render
+from tests.deploy.cluster.api_server import ApiServer, running
+from tests.support.chart import CHART, NAMESPACE, RELEASE, SCENARIOS, Manifest, container, render
+from tests.support.ports import free_port
+from tools.programs import helm
 
 
 def job(values: dict[str, Any] | None = None) -> Manifest:
@@ -106,6 +110,50 @@ def test_wrong_usage_or_a_refusal_by_the_gate_is_not_tried_again() -> None:
     assert rule["onExitCodes"] == {"containerName": "build", "operator": "In", "values": [2, 3]}
     assert specification["backoffLimit"] == 3
     assert specification["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_it_ends_at_its_deadline_which_makes_no_other_job_of_it() -> None:
+    longer = job({"model": {"training": {"deadlineSeconds": 172800}}})
+    assert (job()["spec"]["activeDeadlineSeconds"], longer["spec"]["activeDeadlineSeconds"]) == (
+        86400,
+        172800,
+    )
+    assert longer["metadata"]["name"] == job()["metadata"]["name"]
+
+
+@pytest.mark.parametrize("scenario", ["training", "rollouts"])
+def test_servers_that_wait_for_it_have_not_failed_before_its_deadline(scenario: str) -> None:
+    kind = "Rollout" if scenario == "rollouts" else "Deployment"
+    training = {"enabled": True, "recipe": "name: demo\n", "deadlineSeconds": 7200}
+    values = {"model": {"pvc": {"claimName": ""}, "training": training}}
+    waiting = render(scenario, values).one(kind)["spec"]["progressDeadlineSeconds"]
+    trained = render("pvc").one("Deployment")["spec"]["progressDeadlineSeconds"]
+    assert trained == 300 + 300
+    assert waiting == 7200 + trained
+
+
+def test_once_it_has_published_servers_may_take_as_long_as_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    address = f"http://127.0.0.1:{port}/apis"
+    files = ["--namespace", NAMESPACE, "--values", str(SCENARIOS["training"])]
+    upgrade = [str(helm()), "upgrade", RELEASE, str(CHART), "--install", *files]
+    upgrade += ["--set", "model.training.claimName=mine"]
+    deadlines = []
+    with running(ApiServer({1: 0}), port, tmp_path / "kubeconfig"):
+        for succeeded in (0, 1):
+            subprocess.run(upgrade, capture_output=True, check=True)
+            jobs = f"{address}/batch/v1/namespaces/{NAMESPACE}/jobs"
+            (found,) = httpx.get(jobs).raise_for_status().json()["items"]
+            found["status"] = {"succeeded": succeeded}
+            httpx.put(f"{jobs}/{found['metadata']['name']}", json=found).raise_for_status()
+            subprocess.run(upgrade, capture_output=True, check=True)
+            deployment = f"{address}/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}-stable"
+            specification = httpx.get(deployment).raise_for_status().json()["spec"]
+            deadlines.append(specification["progressDeadlineSeconds"])
+    assert deadlines == [86400 + 600, 600]
 
 
 def test_there_is_no_job_for_a_model_that_exists() -> None:

@@ -2,6 +2,7 @@
 {{- define "bert-qa.defaults" -}}
 {
  "numbers": [
+  "model.training.deadlineSeconds",
   "server.threads",
   "server.streams",
   "server.maxConcurrentStreams",
@@ -12,6 +13,9 @@
   "server.startupSeconds",
   "server.pollSeconds",
   "proxy.maxConnectionSeconds",
+  "xeon.coresPerPod",
+  "xeon.coresPerNumaNode",
+  "xeon.threadsPerCore",
   "httpApi.replicas",
   "httpApi.workers",
   "httpApi.queue",
@@ -63,6 +67,7 @@
     "memory": "16Gi"
    }
   },
+  "model.training.deadlineSeconds": 86400,
   "model.training.volumes": [],
   "model.training.volumeMounts": [],
   "model.training.env": [],
@@ -105,6 +110,10 @@
   "proxy.maxConnectionSeconds": 20,
   "proxy.resources": {},
   "xeon.wholeCpus": true,
+  "xeon.coresPerPod": 0,
+  "xeon.coresPerNumaNode": 0,
+  "xeon.threadsPerCore": 2,
+  "xeon.hugePages": "",
   "xeon.vnni": "preferred",
   "xeon.amx": "preferred",
   "xeon.numaScheduler": "",

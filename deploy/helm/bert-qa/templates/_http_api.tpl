@@ -100,6 +100,14 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
+{{- define "bert-qa.httpApi.liveness" -}}
+livenessProbe:
+  httpGet: {path: /health/live, port: 8080}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+{{- end -}}
+
 {{/* How it starts, is watched and ends in a pod of a Deployment. Before it ends, it leaves its Services. */}}
 {{- define "bert-qa.httpApi.lifecycle" -}}
 startupProbe:
@@ -107,11 +115,7 @@ startupProbe:
   periodSeconds: 1
   timeoutSeconds: 5
   failureThreshold: 120
-livenessProbe:
-  httpGet: {path: /health/live, port: 8080}
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 6
+{{ include "bert-qa.httpApi.liveness" . }}
 lifecycle:
   preStop:
     exec:
@@ -159,9 +163,10 @@ lifecycle:
 {{/* What the schema cannot say about it. */}}
 {{- define "bert-qa.httpApi.validate" -}}
 {{- $api := .Values.httpApi -}}
-{{- $scaling := $api.autoscaling -}}
-{{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
-{{- fail (printf "httpApi.autoscaling.minReplicas (%d) is above httpApi.autoscaling.maxReplicas (%d)." (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- if and $api.autoscaling.enabled (not .Values.kserve.enabled) -}}
+{{- $workload := dict "apiVersion" "apps/v1" "kind" "Deployment" "name" (printf "%s-http-api" (include "bert-qa.fullname" .)) "scaled" true -}}
+{{- $scaler := dict "apiVersion" "autoscaling/v2" "kind" "HorizontalPodAutoscaler" -}}
+{{- include "bert-qa.validateScaling" (list . (list $workload) $api.autoscaling "httpApi.autoscaling" $scaler) -}}
 {{- end -}}
 {{- if and .Values.tls.clientCASecretName (not $api.clientSecretName) -}}
 {{- fail "The HTTP API needs a certificate to show to the servers (tls.clientCASecretName): name a Secret with its tls.crt and tls.key in httpApi.clientSecretName, or set httpApi.enabled=false." -}}

@@ -50,7 +50,7 @@ initContainers:
 containers:
   - name: ovms
     {{- include "bert-qa.server.container" (list $root $track) | nindent 4 }}
-    {{- with include "bert-qa.model.environment" $root | trim }}
+    {{- with include "bert-qa.server.environment" $root }}
     {{- . | nindent 4 }}
     {{- end }}
     {{- include "bert-qa.server.lifecycle" . | nindent 4 }}

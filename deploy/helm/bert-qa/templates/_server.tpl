@@ -19,7 +19,7 @@
       "base_path" (printf "%s/%s" (include "bert-qa.repository" $root) $root.Values.model.name)
       "target_device" "CPU"
       "model_version_policy" $policy
-      "plugin_config" (merge $plugin $server.pluginConfig) -}}
+      "plugin_config" (merge $plugin $server.pluginConfig (include "bert-qa.xeon.pluginConfig" $root | fromJson)) -}}
 {{- $metrics := list
       "ovms_requests_success"
       "ovms_requests_fail"
@@ -96,6 +96,15 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end -}}
 
+{{/* env: and envFrom: of the server. */}}
+{{- define "bert-qa.server.environment" -}}
+{{- $environment := include "bert-qa.model.environment" . | fromYaml -}}
+{{- with include "bert-qa.xeon.environment" . | fromYamlArray -}}
+{{- $_ := set $environment "env" (concat ($environment.env | default list) .) -}}
+{{- end -}}
+{{- with $environment -}}{{- toYaml . -}}{{- end -}}
+{{- end -}}
+
 {{/* The server's container, but for its name and probes. Takes a list: the root, the track. */}}
 {{- define "bert-qa.server.container" -}}
 {{- $root := index . 0 -}}
@@ -135,6 +144,15 @@ lifecycle:
   {{- else }}
   preStop:
     exec:
-      command: [sleep, {{ include "bert-qa.pauseSeconds" $root | quote }}]
+      command:
+        - /bin/sh
+        - -c
+        - |
+          {{- $root.Files.Get "files/drain.sh" | trim | nindent 10 }}
+        - drain
+        {{- $most := include "bert-qa.pauseSeconds" $root | int }}
+        {{- range list (min 10 $most) $most 9000 8000 }}
+        - {{ quote . }}
+        {{- end }}
   {{- end }}
 {{- end -}}

@@ -8,7 +8,7 @@ What a value gives is taken, and 0 leaves it to the rule.
 {{- $server := (index . 0).Values.server -}}
 {{- $track := index . 1 -}}
 {{- $memory := $track.memory | int64 -}}
-{{- $threads := $server.threads | int | default ($track.cpus | int) -}}
+{{- $threads := $server.threads | int | default ($track.cores | int) -}}
 {{- $streams := $server.streams | int | default (min $threads (max 2 (div $threads 4))) -}}
 {{- $calls := 1000 -}}
 {{- $tokens := 32768 -}}

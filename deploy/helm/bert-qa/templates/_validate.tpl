@@ -44,19 +44,12 @@
 {{- end -}}
 {{- $sum = add $sum .weight -}}
 {{- $weights = append $weights (printf "%s=%d" .name (.weight | int)) -}}
-{{- if $.Values.xeon.wholeCpus -}}
-{{- $limit := .resources.limits.cpu | default "none" | toString -}}
-{{- if or (eq $limit "none") (ne 0 (mod (include "bert-qa.thousandths" .resources.limits.cpu | int64) 1000)) -}}
-{{- fail (printf "The track %s has a CPU limit of %s, which is not whole: xeon.wholeCpus reserves cores for each server and needs a whole number. Change the limit, or set xeon.wholeCpus=false." .name $limit) -}}
-{{- end -}}
-{{- if ne (include "bert-qa.quantities" .resources.limits) (include "bert-qa.quantities" .resources.requests) -}}
-{{- fail (printf "The track %s has requests that differ from its limits: xeon.wholeCpus reserves cores for each server and needs both equal. Leave the requests out, or set xeon.wholeCpus=false." .name) -}}
-{{- end -}}
-{{- end -}}
 {{- end -}}
 {{- if ne 100 (int $sum) -}}
 {{- fail (printf "The weights of the tracks sum to %d, not to 100 (%s)." (int $sum) (join ", " $weights)) -}}
 {{- end -}}
+
+{{- include "bert-qa.xeon.validate" . -}}
 
 {{- range $key := list "NUM_STREAMS" "INFERENCE_NUM_THREADS" "INFERENCE_PRECISION_HINT" "PERFORMANCE_HINT" -}}
 {{- if hasKey $.Values.server.pluginConfig $key -}}
@@ -114,8 +107,14 @@
 {{- end -}}
 
 {{- $autoscaling := .Values.autoscaling -}}
-{{- if and $autoscaling.enabled (gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
-{{- fail (printf "autoscaling.minReplicas (%d) is above autoscaling.maxReplicas (%d)." (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) -}}
+{{- if and $autoscaling.enabled (not .Values.kserve.enabled) -}}
+{{- $workloads := list -}}
+{{- range $tracks -}}
+{{- $workload := include "bert-qa.workload" (list $ .name) | fromYaml -}}
+{{- $workloads = append $workloads (set $workload "scaled" (ne 0 (int .weight))) -}}
+{{- end -}}
+{{- $scaler := $autoscaling.keda.enabled | ternary (dict "apiVersion" "keda.sh/v1alpha1" "kind" "ScaledObject") (dict "apiVersion" "autoscaling/v2" "kind" "HorizontalPodAutoscaler") -}}
+{{- include "bert-qa.validateScaling" (list . $workloads $autoscaling "autoscaling" $scaler) -}}
 {{- end -}}
 
 {{- if .Values.httpApi.enabled -}}
@@ -141,6 +140,17 @@
 {{- if hasKey .Values.kserve.annotations "serving.kserve.io/deploymentMode" -}}
 {{- fail "kserve.annotations must not hold serving.kserve.io/deploymentMode: set kserve.mode instead, by which the chart makes the pods." -}}
 {{- end -}}
+{{- if gt (int .Values.kserve.minReplicas) (int .Values.kserve.maxReplicas) -}}
+{{- fail (printf "kserve.minReplicas (%d) is above kserve.maxReplicas (%d)." (int .Values.kserve.minReplicas) (int .Values.kserve.maxReplicas)) -}}
+{{- end -}}
+{{- range $tracks -}}
+{{- $name := printf "%s-%s" (include "bert-qa.fullname" $) .name -}}
+{{- $present := lookup "apps/v1" "Deployment" (include "bert-qa.namespace" $) $name | default dict -}}
+{{- /* KServe's own Deployments have an owner. */ -}}
+{{- if and $present (not (dig "metadata" "ownerReferences" list $present)) -}}
+{{- fail (printf "The release runs as the Deployment %s, whose pods would go before those of KServe are ready: install another release with kserve.enabled, move its clients, and uninstall this one." $name) -}}
+{{- end -}}
+{{- end -}}
 {{- if eq $sources "hostPath" -}}
 {{- fail "KServe does not read a model from a host path: use a claim, an image or an object store." -}}
 {{- end -}}
@@ -148,6 +158,12 @@
 {{- if $enabled -}}
 {{- fail (printf "%s.enabled does not go with kserve.enabled: KServe does that itself." $name) -}}
 {{- end -}}
+{{- end -}}
+{{- /* A switch has no right to look for one, and a release under KServe no switch. */ -}}
+{{- else if and (not .Values.switch.enabled) (.Capabilities.APIVersions.Has "serving.kserve.io/v1beta1/InferenceService") -}}
+{{- $name := include "bert-qa.fullname" . -}}
+{{- if lookup "serving.kserve.io/v1beta1" "InferenceService" (include "bert-qa.namespace" .) $name -}}
+{{- fail (printf "The release runs as the InferenceService %s, whose pods would go before others are ready: install another release without kserve.enabled, move its clients, and uninstall this one." $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -67,7 +67,8 @@ large:
 
 {{/*
 The tracks as JSON {"tracks": [...]}, in the order of their names, with their defaults filled in.
-A track is {name, version, latest, weight, replicas, resources, cpus, memory}; version is text, memory in bytes.
+A track is {name, version, latest, weight, replicas, resources, cpus, cores, memory}; version is text, memory in bytes,
+and cores are the threads that its CPUs are good for.
 */}}
 {{- define "bert-qa.tracks" -}}
 {{- $root := . -}}
@@ -83,6 +84,8 @@ A track is {name, version, latest, weight, replicas, resources, cpus, memory}; v
 {{- $replicas = $given.replicas | int -}}
 {{- end -}}
 {{- $resources := include "bert-qa.resources" ($given.resources | default $root.Values.resources) | fromYaml -}}
+{{- $resources = include "bert-qa.xeon.resources" (list $root $resources) | fromYaml -}}
+{{- $cpus := include "bert-qa.cpus" $resources.limits.cpu -}}
 {{- $tracks = append $tracks (dict
       "name" $name
       "version" $version
@@ -90,7 +93,8 @@ A track is {name, version, latest, weight, replicas, resources, cpus, memory}; v
       "weight" ($given.weight | default 0 | int)
       "replicas" $replicas
       "resources" $resources
-      "cpus" (include "bert-qa.cpus" $resources.limits.cpu)
+      "cpus" $cpus
+      "cores" ($root.Values.xeon.coresPerPod | default $cpus)
       "memory" (include "bert-qa.bytes" $resources.limits.memory)) -}}
 {{- end -}}
 {{- end -}}
@@ -110,37 +114,6 @@ the one named stable, else the first by name. One answer may need two requests, 
 {{- end -}}
 {{- end -}}
 {{- $main.name -}}
-{{- end -}}
-
-{{/*
-The number of pods that a track's manifest names; empty leaves it out. Takes a list: the root, the track.
-A field that a new manifest leaves out goes back to 1, and one that an autoscaler has set is a conflict under another
-number, so where there is an autoscaler the number that runs is named: for each track with a weight, and for one without
-until its `replicas` change. An autoscaler leaves 0 pods alone, so a weight brings the fewest that it allows. Where no
-cluster can be asked (`helm template`), it starts from 1.
-*/}}
-{{- define "bert-qa.replicas" -}}
-{{- $root := index . 0 -}}
-{{- $track := index . 1 -}}
-{{- $autoscaling := $root.Values.autoscaling -}}
-{{- $present := dict -}}
-{{- if $autoscaling.enabled -}}
-{{- $workload := include "bert-qa.workload" (list $root $track.name) | fromYaml -}}
-{{- $present = lookup $workload.apiVersion $workload.kind (include "bert-qa.namespace" $root) $workload.name | default dict -}}
-{{- end -}}
-{{- $runs := dig "spec" "replicas" 1 $present | int -}}
-{{- $noted := dig "metadata" "annotations" dict $present | default dict -}}
-{{- $unchanged := eq (get $noted "bert-qa/replicas") (toString $track.replicas) -}}
-{{- if not (hasKey $noted "bert-qa/replicas") -}}
-{{- $unchanged = ne "0" (get $noted "bert-qa/weight") -}}
-{{- end -}}
-{{- if and $present $track.weight -}}
-{{- $runs | default $autoscaling.minReplicas -}}
-{{- else if and $present $unchanged -}}
-{{- $runs -}}
-{{- else if not (and $autoscaling.enabled $track.weight) -}}
-{{- $track.replicas -}}
-{{- end -}}
 {{- end -}}
 
 {{/* A quantity in thousandths, however it is spelled; 0 where there is none. */}}
@@ -176,7 +149,23 @@ cluster can be asked (`helm template`), it starts from 1.
 {{- dict "limits" $limits "requests" $requests | toYaml -}}
 {{- end -}}
 
-{{/* How long a pod that goes waits before it stops: its connections move away, their requests end. */}}
+{{/*
+How long a workload may stand still before it counts as failed. Its pods wait for the training Job, until that has
+published.
+*/}}
+{{- define "bert-qa.progressSeconds" -}}
+{{- $seconds := add .Values.server.startupSeconds 300 -}}
+{{- if .Values.model.training.enabled -}}
+{{- $name := printf "%s-%s" (include "bert-qa.fullname" .) (include "bert-qa.training.suffix" .) -}}
+{{- $job := lookup "batch/v1" "Job" (include "bert-qa.namespace" .) $name | default dict -}}
+{{- if not (dig "status" "succeeded" 0 $job) -}}
+{{- $seconds = add $seconds .Values.model.training.deadlineSeconds -}}
+{{- end -}}
+{{- end -}}
+{{- $seconds -}}
+{{- end -}}
+
+{{/* The longest that a pod that goes waits before it stops: its connections move away, their requests end. */}}
 {{- define "bert-qa.pauseSeconds" -}}
 {{- add .Values.proxy.maxConnectionSeconds .Values.server.requestTimeoutSeconds 5 -}}
 {{- end -}}
