@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any, Literal
 
 import promql_parser
 import pytest
-import yaml
 
 from tests.support.chart import Manifest, render, server_config
+from tests.support.promtool import evaluate
 
 Phase = Literal["Successful", "Failed", "Inconclusive"]
 
@@ -166,9 +164,6 @@ def times(pods: str, milliseconds: int) -> list[Manifest]:
 
 def measured(directory: Path, name: str, series: list[Manifest], expected: float | None) -> None:
     """Check the result of a metric's query on these series with Prometheus's own evaluation."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not on PATH: the queries are checked for their syntax alone")
     test = {
         "interval": "15s",
         "input_series": series,
@@ -180,12 +175,7 @@ def measured(directory: Path, name: str, series: list[Manifest], expected: float
             }
         ],
     }
-    path = directory / "test.yaml"
-    path.write_text(yaml.safe_dump({"rule_files": [], "tests": [test]}), encoding="utf-8")
-    checked = subprocess.run(
-        [promtool, "test", "rules", str(path)], capture_output=True, text=True, check=False
-    )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    evaluate(directory, [test])
 
 
 def test_failed_requests_are_a_share_of_all_pods_of_the_canary(tmp_path: Path) -> None:
