@@ -22,12 +22,9 @@ def _promtool(*arguments: str | Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def check_rules(directory: Path, spec: Manifest) -> Path:
-    """Check the specification of a PrometheusRule, and return the file that it was written to."""
-    path = directory / "rules.yaml"
-    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
-    _promtool("check", "rules", path)
-    return path
+def check_rules(directory: Path, spec: Manifest) -> None:
+    """Check the specification of a PrometheusRule."""
+    _promtool("check", "rules", _written(directory / "rules.yaml", spec))
 
 
 def evaluate(
@@ -44,8 +41,11 @@ def evaluate(
         spec: The specification of the PrometheusRule that they are about.
         interval: How often its rules are evaluated.
     """
-    files = [str(check_rules(directory, spec))] if spec else []
+    files = [str(_written(directory / "rules.yaml", spec))] if spec else []
     content = {"rule_files": files, "evaluation_interval": interval, "tests": list(tests)}
-    path = directory / "test.yaml"
+    _promtool("test", "rules", _written(directory / "test.yaml", content))
+
+
+def _written(path: Path, content: Manifest) -> Path:
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    _promtool("test", "rules", path)
+    return path
