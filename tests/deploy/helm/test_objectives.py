@@ -129,7 +129,8 @@ def test_what_is_not_the_fault_of_the_service_is_not_held_against_it(tmp_path: P
         over_rest(Release(), 0.5),
         *([*HEALTHY, *over_rest(other, 500), *over_http(other, 500)] for other in neighbours),
     ]
-    check(tmp_path, [Case(name, series, at="60m") for series in cases for name in (FAST, SLOWLY)])
+    every = [Case(name, series, at="60m") for series in cases for name in (FAST, SLOWLY)]
+    check(tmp_path, every, interval="2m")
 
 
 def test_what_is_over_is_no_alarm(tmp_path: Path) -> None:
