@@ -55,9 +55,7 @@ def test_azurite_needs_node(monkeypatch: pytest.MonkeyPatch) -> None:
         programs.azurite.__wrapped__()
 
 
-def test_promtool_that_is_nowhere_is_missing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_promtool_that_is_nowhere_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(programs.MissingProgramError, match="promtool is not on PATH, and Debian's"):
         programs.promtool.__wrapped__()

@@ -142,7 +142,10 @@ def mount_secret(directory: Path, content: dict[str, bytes]) -> None:
 
 
 def free_ports() -> dict[str, int]:
-    """A port for each listener and the administration; REST is 1000 below gRPC, as clients expect it."""
+    """A port for each listener and the administration.
+
+    REST is 1000 below gRPC, as clients expect it.
+    """
     while True:
         with contextlib.ExitStack() as stack:
             grpc_port, probe_port, admin_port = (_bound(stack, 0) for _ in range(3))

@@ -1,4 +1,4 @@
-"""The alerts of templates/prometheusrule.yaml, evaluated by Prometheus: each fires where it should, and nowhere else."""
+"""templates/_alerts.tpl, evaluated by Prometheus: each fires where it should, and nowhere else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.deploy.helm.rules import Alert, Case, Release, alerts, check
 from tests.support.chart import NAMESPACE, Manifest
 
-# Releases whose names begin or end like that of the one which is watched, and one of the same name elsewhere.
+# Their names begin or end like that of the one which is watched, or are the same elsewhere.
 NEIGHBOURS = [
     Release(name, name, NAMESPACE)
     for name in ("bert-qa-2", "bert-qa-stable", "qa-bert-qa", "bert-qa-http", "bert")
@@ -101,9 +101,7 @@ def refused(release: Release, bad: bool) -> list[Manifest]:
         release.metric(
             "envoy_http_downstream_rq_xx", "0+100x60", envoy_response_code_class="2", **listener
         ),
-        release.metric(
-            "envoy_cluster_upstream_rq_pending_overflow", f"0+{overflow}x60", **cluster
-        ),
+        release.metric("envoy_cluster_upstream_rq_pending_overflow", f"0+{overflow}x60", **cluster),
         *(release.metric(f"envoy_cluster_upstream_rq_{kind}", "0x60", **cluster) for kind in kinds),
     ]
 
@@ -299,9 +297,7 @@ def test_under_kserve_its_own_deployments_are_watched(
 ) -> None:
     release = Release(monitored=False)
     deployment = f"bert-qa{name}"
-    down = Alert(
-        "BertQATrackDown", f"No pod of {deployment} is ready.", {"deployment": deployment}
-    )
+    down = Alert("BertQATrackDown", f"No pod of {deployment} is ready.", {"deployment": deployment})
     restarts = Alert(
         "BertQAContainerRestarts",
         f"The container kserve-container of {deployment}-65f8bc9f8d-x7k2p was restarted 5 times "
@@ -311,9 +307,7 @@ def test_under_kserve_its_own_deployments_are_watched(
 
     def ended(name: str) -> Manifest:
         labels = {"pod": f"{name}-65f8bc9f8d-x7k2p", "container": "kserve-container"}
-        return release.kube(
-            "kube_pod_container_status_restarts_total", "0x20 1+1x4 5x40", **labels
-        )
+        return release.kube("kube_pod_container_status_restarts_total", "0x20 1+1x4 5x40", **labels)
 
     missed = [each for made in (name, other) for each in deployed(made, ready=0)(release, True)]
     asleep = deployed(name, ready=0, wanted=0)(release, True)

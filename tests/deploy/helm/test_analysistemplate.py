@@ -73,6 +73,7 @@ def test_they_read_metrics_that_are_switched_on_of_one_replica_set_each() -> Non
             assert metric.removesuffix("_bucket") in enabled
             chosen = dict(re.findall(r'(\w+)="([^"]*)"', selector))
             assert chosen["namespace"] == "ml"
+            assert chosen["release"] == "bert-qa"
             assert chosen["name"] == "bert-qa"
             assert chosen["rollouts_pod_template_hash"] in {CANARY, STABLE}
             assert metric.endswith("_bucket") or chosen["method"] == "ModelInfer"
@@ -128,6 +129,7 @@ def counter(name: str, pods: str, per_minute: float, pod: str = "a", **labels: s
     """A series that grows evenly, read every 15 seconds."""
     given = {
         "namespace": "ml",
+        "release": "bert-qa",
         "name": "bert-qa",
         "pod": pod,
         "rollouts_pod_template_hash": pods,
@@ -182,6 +184,14 @@ def test_failed_requests_are_a_share_of_all_pods_of_the_canary(tmp_path: Path) -
     series = [*requests(CANARY, 60, 2), *requests(CANARY, 36, 2, pod="b")]
     series += requests(STABLE, 0, 500)
     measured(tmp_path, ERRORS, series, 4)
+
+
+def test_requests_of_another_release_are_not_counted(tmp_path: Path) -> None:
+    others = [
+        {**one, "series": one["series"].replace('release="bert-qa"', 'release="bert-qa-2"')}
+        for one in requests(CANARY, 0, 500)
+    ]
+    measured(tmp_path, ERRORS, [*requests(CANARY, 96, 4), *others], 4)
 
 
 def test_requests_that_all_fail_are_a_hundred_percent(tmp_path: Path) -> None:

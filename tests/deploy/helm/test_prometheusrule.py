@@ -1,4 +1,4 @@
-"""templates/prometheusrule.yaml: what is alerted on. test_alerts.py and test_objectives.py evaluate it."""
+"""templates/prometheusrule.yaml: what is alerted on. Others evaluate it: test_alerts.py."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def test_a_track_that_users_ask_is_missed_within_a_minute(
 def test_pods_whose_names_kubernetes_cuts_are_found(tmp_path: Path) -> None:
     """A pod's name is cut to 58 letters and gets five more."""
     fullname, track = "a" * 40, "b" * 12
-    values = {"fullnameOverride": fullname, "tracks": {"stable": None, track: {"weight": 100}}}
-    values["tracks"][track]["version"] = 1
+    tracks = {"stable": None, track: {"version": 1, "weight": 100}}
+    values = {"fullnameOverride": fullname, "tracks": tracks}
     pod = f"{fullname}-{track}-65f8bc9f8d-"[:58] + "x7k2p"
     labels = {"pod": pod, "container": "ovms"}
     name = "BertQAContainerRestarts"
