@@ -96,12 +96,12 @@ def refused(release: Release, bad: bool) -> list[Manifest]:
     overflow = 3 if bad else 0
     listener = {"envoy_http_conn_manager_prefix": "grpc"}
     cluster = {"envoy_cluster_name": "ovms_grpc"}
-    kinds = ("timeout", "rx_reset", "pending_failure_eject")
+    kinds = ("pending_overflow", "timeout", "rx_reset", "pending_failure_eject")
     return [
         release.metric(
             "envoy_http_downstream_rq_xx", "0+100x60", envoy_response_code_class="2", **listener
         ),
-        release.metric("envoy_cluster_upstream_rq_pending_overflow", f"0+{overflow}x60", **cluster),
+        release.metric("envoy_cluster_upstream_rq_active_overflow", f"0+{overflow}x60", **cluster),
         *(release.metric(f"envoy_cluster_upstream_rq_{kind}", "0x60", **cluster) for kind in kinds),
     ]
 
@@ -195,8 +195,8 @@ CASES: dict[str, tuple[Bad, Alert]] = {
             refused,
             Alert(
                 "BertQAProxyFails",
-                "The proxies of release bert-qa fail 3 % of the requests (overflow).",
-                {"reason": "overflow"},
+                "The proxies of release bert-qa fail 3 % of the requests (too many calls).",
+                {"reason": "too many calls"},
             ),
         ),
     )

@@ -133,7 +133,7 @@ def test_what_is_not_the_fault_of_the_service_is_not_held_against_it(tmp_path: P
     check(tmp_path, every, interval="2m")
 
 
-def test_what_is_over_is_no_alarm(tmp_path: Path) -> None:
+def test_what_is_over_is_silent(tmp_path: Path) -> None:
     ended = [
         answered(Release(), "2", "0+1000x120"),
         answered(Release(), "5", "0x60 0+1000x10 10000x50"),

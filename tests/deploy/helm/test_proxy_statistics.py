@@ -1,4 +1,4 @@
-"""templates/_statistics.tpl: what a real Envoy counts of users' requests, and where that can be read."""
+"""templates/_statistics.tpl: what a real Envoy counts, and where that can be read."""
 
 from __future__ import annotations
 
@@ -79,17 +79,20 @@ def status(proxy: Proxy) -> grpc.StatusCode:
     return grpc.StatusCode.OK
 
 
-def test_calls_beyond_those_that_the_server_takes_and_slow_ones_are_counted(silent: Proxy) -> None:
+def test_calls_that_are_refused_or_take_too_long_are_counted(silent: Proxy) -> None:
+    url = f"http://localhost:{silent.ports['rest']}/v2"
     with ThreadPoolExecutor(4) as pool:
-        over_rest = pool.submit(
-            httpx.get, f"http://localhost:{silent.ports['rest']}/v2", timeout=30
-        )
+        over_rest = pool.submit(httpx.get, url, timeout=30)
         found = list(pool.map(status, [silent] * 3))
     assert found == [grpc.StatusCode.UNAVAILABLE] * 3
     assert over_rest.result().status_code == 504
     counted = statistics(silent)
     assert counted["envoy_cluster_upstream_rq_timeout_total ovms_grpc"] == 1
-    assert counted["envoy_cluster_upstream_rq_pending_overflow_total ovms_grpc"] == 2
+    overflow = [
+        counted[f"envoy_cluster_upstream_rq_{kind}_overflow_total ovms_grpc"]
+        for kind in ("pending", "active")
+    ]
+    assert sum(overflow) == 2
     assert counted["envoy_cluster_grpc_total ovms_grpc 14"] == 3
     assert counted["envoy_cluster_upstream_rq_timeout_total ovms_rest"] == 1
     assert counted["envoy_http_downstream_rq_xx_total rest 5"] == 1
@@ -133,7 +136,8 @@ def unknown_to(counted: dict[str, float]) -> set[str]:
 def test_a_failure_is_seen_from_the_first_one_on(silent: Proxy) -> None:
     """What is counted from zero on has a rate; what appears with its first count has none."""
     counted = statistics(silent)
-    for kind in ("pending_overflow", "timeout", "rx_reset", "pending_failure_eject"):
+    kinds = ("pending_overflow", "active_overflow", "pending_failure_eject")
+    for kind in (*kinds, "timeout", "rx_reset"):
         for cluster in ("ovms_grpc", "ovms_rest"):
             assert f"envoy_cluster_upstream_rq_{kind}_total {cluster}" in counted
 

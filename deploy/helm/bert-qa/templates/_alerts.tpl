@@ -146,12 +146,17 @@ release: {{ (index . 0).Release.Name | quote }}
 {{/* On what Envoy counts. */}}
 {{- define "bert-qa.alerts.proxy" -}}
 {{- $chosen := printf "%s, envoy_cluster_name=~\"ovms_grpc|ovms_rest\"" (include "bert-qa.statistics.selector" .) -}}
-{{- $reasons := dict "overflow" "upstream_rq_pending_overflow" "timeout" "upstream_rq_timeout" "reset" "upstream_rq_rx_reset" "no connection" "upstream_rq_pending_failure_eject" -}}
+{{- $reasons := dict
+      "too many calls" "active_overflow"
+      "full queue" "pending_overflow"
+      "timeout" "timeout"
+      "reset" "rx_reset"
+      "no connection" "pending_failure_eject" -}}
 - alert: BertQAProxyFails
   expr: |
     100 * sum by (reason) (
       {{- range $index, $reason := keys $reasons | sortAlpha }}
-      {{ if $index }}or {{ end }}label_replace(rate(envoy_cluster_{{ get $reasons $reason }}{ {{- $chosen }}}[5m]), "reason", "{{ $reason }}", "", "")
+      {{ if $index }}or {{ end }}label_replace(rate(envoy_cluster_upstream_rq_{{ get $reasons $reason }}{ {{- $chosen }}}[5m]), "reason", "{{ $reason }}", "", "")
       {{- end }}
     ) / on () group_left () {{ include "bert-qa.objectives.requests" (list . "5m") }} > {{ .Values.monitoring.prometheusRule.errorPercent }}
   for: 5m
@@ -160,6 +165,6 @@ release: {{ (index . 0).Release.Name | quote }}
   annotations:
     summary: The proxies of release {{ .Release.Name }} fail {{ "{{ $value | printf \"%.3g\" }}" }} % of the requests ({{ "{{ $labels.reason }}" }}).
     description: >-
-      After overflow, add replicas, or raise server.maxConcurrentStreams. After timeout, send smaller requests, or raise
-      server.requestTimeoutSeconds. After reset or no connection, see why the server ended.
+      With too many calls or a full queue, add replicas, or raise server.maxConcurrentStreams. After a timeout, send
+      smaller requests, or raise server.requestTimeoutSeconds. After a reset or no connection, see why the server ended.
 {{- end -}}

@@ -19,7 +19,7 @@ stats_config:
     inclusion_list:
       patterns:
         - safe_regex:
-            regex: cluster\.ovms_(grpc|rest)\.(grpc\.[0-9]+|upstream_rq_(5[0-9][0-9]|time|timeout|rx_reset|pending_(active|overflow|failure_eject)))
+            regex: cluster\.ovms_(grpc|rest)\.(grpc\.[0-9]+|upstream_rq_(5[0-9][0-9]|time|timeout|rx_reset|pending_(active|failure_eject)|(pending|active)_overflow))
         - safe_regex:
             regex: http\.(grpc|rest)\.downstream_(rq_([0-9]xx|active|too_large)|cx_active)
   stats_tags:
