@@ -106,6 +106,31 @@ def refused(release: Release, bad: bool) -> list[Manifest]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("metric", "reason"),
+    [
+        ("active_overflow", "too many calls"),
+        ("pending_overflow", "full queue"),
+        ("timeout", "timeout"),
+        ("rx_reset", "reset"),
+        ("pending_failure_eject", "no connection"),
+    ],
+)
+def test_each_way_in_which_a_proxy_fails_has_a_name(
+    tmp_path: Path, metric: str, reason: str
+) -> None:
+    failed = Release().metric(
+        f"envoy_cluster_upstream_rq_{metric}", "0+2x60", envoy_cluster_name="ovms_rest"
+    )
+    alert = Alert(
+        "BertQAProxyFails",
+        f"The proxies of release bert-qa fail 2 % of the requests ({reason}).",
+        {"reason": reason},
+    )
+    found = [one for one in refused(Release(), False) if f"rq_{metric}{{" not in one["series"]]
+    check(tmp_path, [Case(alert.name, [*found, failed], [alert])])
+
+
 CASES: dict[str, tuple[Bad, Alert]] = {
     case.name: (bad, case)
     for bad, case in (
