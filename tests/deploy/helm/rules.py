@@ -31,14 +31,10 @@ class Release:
     name: str = "bert-qa"
     fullname: str = "bert-qa"
     namespace: str = NAMESPACE
-    monitored: bool = True
 
     def metric(self, metric: str, values: str, **labels: str) -> Manifest:
         """A series of the release's own metrics."""
-        given = {"namespace": self.namespace, **labels}
-        if self.monitored:
-            given["release"] = self.name
-        return series(metric, values, **given)
+        return series(metric, values, namespace=self.namespace, release=self.name, **labels)
 
     def ovms(self, metric: str, values: str, **labels: str) -> Manifest:
         """A series of OVMS, which counts by model and version."""

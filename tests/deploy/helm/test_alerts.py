@@ -320,7 +320,7 @@ def test_under_argo_rollouts_a_version_without_pods_is_missed(tmp_path: Path) ->
 def test_under_kserve_its_own_deployments_are_watched(
     tmp_path: Path, scenario: str, name: str, other: str
 ) -> None:
-    release = Release(monitored=False)
+    release = Release()
     deployment = f"bert-qa{name}"
     down = Alert("BertQATrackDown", f"No pod of {deployment} is ready.", {"deployment": deployment})
     restarts = Alert(

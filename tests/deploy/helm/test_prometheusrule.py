@@ -32,9 +32,9 @@ ALL = [*OF_SERVERS, *OF_PODS, *OF_PROXY, *OF_OBJECTIVES]
         ("rollouts", set()),
         # Whoever reads the metrics there is not the chart's ServiceMonitor.
         ("tracks", {"BertQAMetricsMissing"}),
-        ("kserve-standard", {"BertQAMetricsMissing"}),
+        ("kserve-standard", set()),
         # Knative scales to nothing, and its Services have no pods behind them then.
-        ("kserve", {"BertQAMetricsMissing", "BertQAServiceDown", "BertQANoEndpoints"}),
+        ("kserve", {"BertQAServiceDown", "BertQANoEndpoints"}),
     ],
 )
 def test_each_way_to_run_it_has_the_alerts_that_can_fire(scenario: str, absent: set[str]) -> None:
@@ -75,7 +75,7 @@ def test_they_read_metrics_of_this_model_in_this_release_that_are_switched_on() 
             assert selector.startswith('namespace="ml", release="bert-qa", name="bert-qa"')
 
 
-@pytest.mark.parametrize("scenario", ["monitoring", "rollouts"])
+@pytest.mark.parametrize("scenario", ["monitoring", "rollouts", "kserve", "kserve-standard"])
 def test_every_metric_of_the_release_is_chosen_by_its_label(scenario: str) -> None:
     for group in rules(scenario)["groups"]:
         for rule in group["rules"]:
@@ -83,6 +83,12 @@ def test_every_metric_of_the_release_is_chosen_by_its_label(scenario: str) -> No
             assert read or "kube_" in rule["expr"] or rule["expr"].startswith("vector("), rule
             for _, selector in read:
                 assert selector.startswith('namespace="ml", release="bert-qa"')
+
+
+def test_metrics_that_others_read_are_those_of_the_namespace() -> None:
+    for name in OF_SERVERS:
+        assert "release=" not in alerts("tracks")[name]["expr"]
+        assert '{namespace="ml", name="bert-qa"' in alerts("tracks")[name]["expr"]
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ release: {{ (index . 0).Release.Name | quote }}
   annotations:
     summary: The container {{ "{{ $labels.container }} of {{ $labels.pod }}" }} was restarted {{ "{{ $value | printf \"%.0f\" }}" }} times within an hour.
     description: See why it ended (kubectl describe pod); OOMKilled means that its memory limit is too small.
-{{- if include "bert-qa.statistics.monitored" . }}
+{{- if .Values.monitoring.serviceMonitor.enabled }}
 - alert: BertQAMetricsMissing
   expr: |
     count(kube_pod_status_ready{ {{- $namespace }}, pod=~"{{ $seen.pods }}", condition="true"} == 1
@@ -139,7 +139,7 @@ release: {{ (index . 0).Release.Name | quote }}
     {{- include "bert-qa.alerts.labels" (list . "warning") | nindent 4 }}
   annotations:
     summary: Prometheus cannot read the metrics of {{ "{{ $value }}" }} ready pods of release {{ .Release.Name }}, so other alerts may be silent.
-    description: See its targets, whether its ServiceMonitors are selected, and whether networkPolicy.monitoring lets Prometheus in.
+    description: See its targets, whether it selects the monitors of the release, and whether networkPolicy.monitoring lets Prometheus in.
 {{- end }}
 {{- end -}}
 

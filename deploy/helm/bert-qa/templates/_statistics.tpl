@@ -32,19 +32,26 @@ stats_config:
 
 {{/*
 Labels that choose the metrics of this release alone. Two releases of a namespace may serve the same model, so the
-ServiceMonitors add a label. Where metrics are read by other means, there is the namespace alone.
+monitors add a label. Where metrics are read by other means, there is the namespace alone.
 */}}
 {{- define "bert-qa.statistics.selector" -}}
 namespace="{{ include "bert-qa.namespace" . }}"
-{{- if include "bert-qa.statistics.monitored" . }}, release="{{ .Release.Name }}"{{ end }}
+{{- if .Values.monitoring.serviceMonitor.enabled }}, release="{{ .Release.Name }}"{{ end }}
 {{- end -}}
 
-{{/* Whether the chart's own ServiceMonitors are there; empty where they are not. */}}
-{{- define "bert-qa.statistics.monitored" -}}
-{{- if and .Values.monitoring.serviceMonitor.enabled (not .Values.kserve.enabled) }}true{{ end -}}
+{{/* What a monitor reads of a server: OVMS, and on the same port Envoy. Takes a list: the root, what else identifies an endpoint. */}}
+{{- define "bert-qa.statistics.endpoints" -}}
+{{- range $path, $label := dict "/metrics" "metrics" "/stats/prometheus" "proxy" }}
+- {{ with index $ 1 }}{{ toYaml . | indent 2 | trim }}
+  {{ end }}path: {{ $path }}
+  interval: {{ (index $ 0).Values.monitoring.serviceMonitor.interval }}
+  relabelings:
+    {{- include "bert-qa.statistics.relabeling" (index $ 0) | nindent 4 }}
+    - {targetLabel: endpoint, replacement: {{ $label }}}
+{{- end }}
 {{- end -}}
 
-{{/* The label that the ServiceMonitors add. */}}
+{{/* The label that the monitors add. */}}
 {{- define "bert-qa.statistics.relabeling" -}}
 - {targetLabel: release, replacement: {{ .Release.Name | quote }}}
 {{- end -}}
