@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm.schemas import kubernetes_schema
 from tests.deploy.helm.rules import alerts
+from tests.deploy.helm.schemas import kubernetes_schema
 from tests.support.chart import (
     Manifest,
     container,
