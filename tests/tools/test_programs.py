@@ -55,6 +55,20 @@ def test_azurite_needs_node(monkeypatch: pytest.MonkeyPatch) -> None:
         programs.azurite.__wrapped__()
 
 
+def test_promtool_that_is_nowhere_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(programs.MissingProgramError, match="promtool is not on PATH, and Debian's"):
+        programs.promtool.__wrapped__()
+    assert not (folder / "debian-prometheus" / ".complete").exists()
+
+
+def test_promtool_on_the_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "promtool"
+    programs._write_program(program, b"")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert programs.promtool.__wrapped__() == program
+
+
 def test_an_unknown_program_is_wrong_usage() -> None:
     command = [sys.executable, "-m", "tools.programs", "helmm"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -21,7 +21,8 @@ from tests.support.chart import render
 from tools.programs import envoy
 
 LISTENERS = {"grpc": 9000, "rest": 8000, "probe": 8081}
-CLUSTERS = {"ovms_grpc": 9001, "ovms_rest": 8001, "ovms_probe": 8001}
+ADMINISTRATION = 9901
+CLUSTERS = {"ovms_grpc": 9001, "ovms_rest": 8001, "ovms_probe": 8001, "statistics": ADMINISTRATION}
 
 
 def files(scenario: str = "pvc", values: dict[str, Any] | None = None) -> dict[str, str]:
@@ -56,7 +57,7 @@ class Authority:
 
 @dataclass
 class Proxy:
-    """A running Envoy, and the ports that stand for 9000, 8000 and 8081."""
+    """A running Envoy, and the ports that stand for 9000, 8000, 8081 and 9901."""
 
     ports: dict[str, int]
     engine: Upstream
@@ -100,7 +101,7 @@ def running_proxy(
     mount_secret(directory / "tls" / "clients", {"ca.crt": authority.certificate.read_bytes()})
     ports = free_ports()
     assert engine.rest_port is not None
-    upstream = {9001: engine.grpc_port, 8001: engine.rest_port}
+    upstream = {9001: engine.grpc_port, 8001: engine.rest_port, ADMINISTRATION: ports["admin"]}
     replaced = {
         **{
             f"port_value: {LISTENERS[name]}}}": f"port_value: {ports[name]}}}" for name in LISTENERS
@@ -146,13 +147,17 @@ def mount_secret(directory: Path, content: dict[str, bytes]) -> None:
 
 
 def free_ports() -> dict[str, int]:
-    """A port for each listener; REST is 1000 below gRPC, as clients expect it."""
+    """A port for each listener and the administration.
+
+    REST is 1000 below gRPC, as clients expect it.
+    """
     while True:
         with contextlib.ExitStack() as stack:
-            grpc_port, probe_port = (_bound(stack, 0), _bound(stack, 0))
+            grpc_port, probe_port, admin_port = (_bound(stack, 0) for _ in range(3))
             with contextlib.suppress(OSError, OverflowError):
                 rest_port = _bound(stack, grpc_port - 1000)
-                return {"grpc": grpc_port, "rest": rest_port, "probe": probe_port}
+                ports = {"grpc": grpc_port, "rest": rest_port}
+                return {**ports, "probe": probe_port, "admin": admin_port}
 
 
 def _bound(stack: contextlib.ExitStack, port: int) -> int:

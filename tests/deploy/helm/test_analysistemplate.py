@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any, Literal
 
 import promql_parser
 import pytest
-import yaml
 
 from tests.support.chart import Manifest, render, server_config
+from tests.support.promtool import evaluate
 
 Phase = Literal["Successful", "Failed", "Inconclusive"]
 
@@ -75,6 +73,7 @@ def test_they_read_metrics_that_are_switched_on_of_one_replica_set_each() -> Non
             assert metric.removesuffix("_bucket") in enabled
             chosen = dict(re.findall(r'(\w+)="([^"]*)"', selector))
             assert chosen["namespace"] == "ml"
+            assert chosen["release"] == "bert-qa"
             assert chosen["name"] == "bert-qa"
             assert chosen["rollouts_pod_template_hash"] in {CANARY, STABLE}
             assert metric.endswith("_bucket") or chosen["method"] == "ModelInfer"
@@ -130,6 +129,7 @@ def counter(name: str, pods: str, per_minute: float, pod: str = "a", **labels: s
     """A series that grows evenly, read every 15 seconds."""
     given = {
         "namespace": "ml",
+        "release": "bert-qa",
         "name": "bert-qa",
         "pod": pod,
         "rollouts_pod_template_hash": pods,
@@ -166,9 +166,6 @@ def times(pods: str, milliseconds: int) -> list[Manifest]:
 
 def measured(directory: Path, name: str, series: list[Manifest], expected: float | None) -> None:
     """Check the result of a metric's query on these series with Prometheus's own evaluation."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not on PATH: the queries are checked for their syntax alone")
     test = {
         "interval": "15s",
         "input_series": series,
@@ -180,18 +177,21 @@ def measured(directory: Path, name: str, series: list[Manifest], expected: float
             }
         ],
     }
-    path = directory / "test.yaml"
-    path.write_text(yaml.safe_dump({"rule_files": [], "tests": [test]}), encoding="utf-8")
-    checked = subprocess.run(
-        [promtool, "test", "rules", str(path)], capture_output=True, text=True, check=False
-    )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    evaluate(directory, [test])
 
 
 def test_failed_requests_are_a_share_of_all_pods_of_the_canary(tmp_path: Path) -> None:
     series = [*requests(CANARY, 60, 2), *requests(CANARY, 36, 2, pod="b")]
     series += requests(STABLE, 0, 500)
     measured(tmp_path, ERRORS, series, 4)
+
+
+def test_requests_of_another_release_are_not_counted(tmp_path: Path) -> None:
+    others = [
+        {**one, "series": one["series"].replace('release="bert-qa"', 'release="bert-qa-2"')}
+        for one in requests(CANARY, 0, 500)
+    ]
+    measured(tmp_path, ERRORS, [*requests(CANARY, 96, 4), *others], 4)
 
 
 def test_requests_that_all_fail_are_a_hundred_percent(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@
   "autoscaling.minReplicas",
   "autoscaling.maxReplicas",
   "autoscaling.target",
-  "autoscaling.scaleDownSeconds"
+  "autoscaling.scaleDownSeconds",
+  "monitoring.prometheusRule.objective.latencyMilliseconds"
  ],
  "values": {
   "size": "small",
@@ -258,6 +259,9 @@
   "monitoring.prometheusRule.errorPercent": 1,
   "monitoring.prometheusRule.p95Milliseconds": 1000,
   "monitoring.prometheusRule.queueMilliseconds": 200,
+  "monitoring.prometheusRule.objective.availabilityPercent": 99.9,
+  "monitoring.prometheusRule.objective.latencyPercent": 99,
+  "monitoring.prometheusRule.objective.latencyMilliseconds": 1000,
   "monitoring.dashboard.enabled": false,
   "monitoring.dashboard.labels": {
    "grafana_dashboard": "1"

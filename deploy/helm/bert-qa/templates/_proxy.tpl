@@ -2,7 +2,7 @@
 
 {{/*
 Its bootstrap. Three listeners: gRPC, REST, and one for probes and metrics, which no user-facing Service names.
-Only the listed paths go on to the server, so /v1/config stays inside. OVMS computes a request to its end whatever
+Only the listed paths go on to the server, so /v1/config stays inside, as does all of Envoy's administration but its statistics. OVMS computes a request to its end whatever
 its size and whether its caller still waits, so users' requests are bounded here. A connection to its REST port belongs
 to one of its workers: users have two connections for each stream, and each probe opens one of its own, so that probes
 meet a free worker.
@@ -15,6 +15,7 @@ meet a free worker.
 {{- $grpcPaths = append $grpcPaths (dict "path_separated_prefix" "/v2" "cluster" "ovms_rest") -}}
 {{- end -}}
 node: {id: bert-qa, cluster: bert-qa}
+{{ include "bert-qa.statistics.proxy" . }}
 static_resources:
   listeners:
     - {{ include "bert-qa.proxy.listener" (dict "root" . "name" "grpc" "port" 9000 "cluster" "ovms_grpc" "user" true
@@ -24,6 +25,7 @@ static_resources:
     - {{ include "bert-qa.proxy.listener" (dict "root" . "name" "probe" "port" 8081 "cluster" "ovms_probe" "user" false
         "paths" (list
           (dict "path" "/metrics")
+          (dict "path" "/stats/prometheus" "cluster" "statistics")
           (dict "path_separated_prefix" "/v2/health")
           (dict "safe_regex" (dict "regex" "/v2/models/[^/]+(/versions/[0-9]+)?/ready")))) | indent 6 | trim }}
   clusters:
@@ -51,6 +53,9 @@ static_resources:
           explicit_http_config:
             http_protocol_options: {}
       load_assignment: {{- include "bert-qa.proxy.loopback" (list "ovms_probe" 8001) | nindent 8 }}
+    - name: statistics
+      connect_timeout: 1s
+      load_assignment: {{- include "bert-qa.proxy.loopback" (list "statistics" 9901) | nindent 8 }}
 {{- end -}}
 
 {{- define "bert-qa.proxy.loopback" -}}
@@ -111,6 +116,12 @@ filter_chains:
                   {{- end }}
           http_filters:
             {{- if .user }}
+            {{- if eq .name "grpc" }}
+            - name: envoy.filters.http.grpc_stats
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
+                stats_for_all_methods: false
+            {{- end }}
             - name: envoy.filters.http.buffer
               typed_config:
                 "@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer

@@ -21,7 +21,7 @@ argument of the analysis that holds the pods' hash.
 */}}
 {{- define "bert-qa.rollouts.counts" -}}
 {{- $root := index . 0 -}}
-{{- $pods := printf "namespace=\"%s\", name=\"%s\", rollouts_pod_template_hash=\"{{args.%s}}\"" (include "bert-qa.namespace" $root) $root.Values.model.name (index . 1) -}}
+{{- $pods := printf "%s, name=\"%s\", rollouts_pod_template_hash=\"{{args.%s}}\"" (include "bert-qa.statistics.selector" $root) $root.Values.model.name (index . 1) -}}
 {{- $window := printf "%ds" (int $root.Values.rollouts.pauseSeconds) -}}
 {{- $failed := printf "sum(increase(ovms_requests_fail{%s, method=\"ModelInfer\"}[%s]))" $pods $window -}}
 {{- $succeeded := printf "sum(increase(ovms_requests_success{%s, method=\"ModelInfer\"}[%s]))" $pods $window -}}
