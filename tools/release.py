@@ -1,0 +1,101 @@
+"""Check that a tag may be released, and print what the changelog says of it.
+
+    python -m tools.release v0.2.0 > notes.md
+
+The version of the distribution, the chart's and its appVersion are the tag's, and the changelog has
+a section for it with a date.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+_TAG = re.compile(r"v(\d+\.\d+\.\d+)")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+class ReleaseError(Exception):
+    """Raised when a tag cannot be released; the message says what to do."""
+
+
+def notes(tag: str, root: Path = ROOT) -> str:
+    """Return the section of the changelog for a tag that may be released.
+
+    Args:
+        tag: The tag, such as `v0.2.0`.
+        root: The project's root.
+
+    Returns:
+        The section without its heading, in Markdown.
+
+    Raises:
+        ReleaseError: The tag is not a version, a file has another version, or the changelog has no
+            section with a date.
+    """
+    named = _TAG.fullmatch(tag)
+    if named is None:
+        raise ReleaseError(f"The tag {tag} is not a version: it has to be like v0.2.0.")
+    version = named[1]
+    others = {place: found for place, found in _versions(root).items() if found != version}
+    if others:
+        differing = ", ".join(f"{place} has {found}" for place, found in others.items())
+        raise ReleaseError(f"The tag is {tag}, but {differing}: write {version} there.")
+    return _section(version, (root / "CHANGELOG.md").read_text(encoding="utf-8"))
+
+
+def _versions(root: Path) -> dict[str, str]:
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    chart_file = root / "deploy" / "helm" / "bert-qa" / "Chart.yaml"
+    chart = yaml.safe_load(chart_file.read_text(encoding="utf-8"))
+    return {
+        "version of pyproject.toml": project["version"],
+        "version of Chart.yaml": str(chart["version"]),
+        "appVersion of Chart.yaml": str(chart["appVersion"]),
+    }
+
+
+def _section(version: str, changelog: str) -> str:
+    for section in changelog.split("\n## ")[1:]:
+        heading, _, text = section.partition("\n")
+        name, _, date = heading.partition(" ")
+        if name != version:
+            continue
+        if _DATE.fullmatch(date.strip("()")) is None:
+            raise ReleaseError(
+                f"CHANGELOG.md has {date or 'nothing'} beside {version}: write the date there, as "
+                f"in `## {version} (2026-11-28)`."
+            )
+        return text.strip() + "\n"
+    raise ReleaseError(f"CHANGELOG.md has no section for {version}.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the notes of a tag.
+
+    Args:
+        arguments: The tag.
+
+    Returns:
+        The exit status: 1 where the tag cannot be released, 2 for other arguments, otherwise 0.
+    """
+    if len(arguments) != 1:
+        print("Usage: python -m tools.release TAG", file=sys.stderr)
+        return 2
+    try:
+        text = notes(arguments[0])
+    except ReleaseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(text, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
