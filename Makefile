@@ -12,7 +12,7 @@ export GOGC := off
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-thorough test-ovms lint workflows docs generate fuzz format bench chart images kind notebooks clean
+.PHONY: help setup demo test test-thorough test-ovms lint workflows docs links generate fuzz format bench chart images kind notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,10 @@ workflows: $(INSTALLED)
 	$(BIN)/zizmor --offline --quiet --strict-collection .github .pre-commit-config.yaml
 
 docs: $(INSTALLED) ## Make the documentation's pages in .work/site; a link that leads nowhere is an error
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+links: docs ## Follow the documentation's links to other sites too
+	$(BIN)/linkchecker --no-status --check-extern .work/site/index.html
 
 generate: $(INSTALLED) ## Write the synchronous twins from their asynchronous sources
 	$(BIN)/python -m tools.unasync
