@@ -1,4 +1,4 @@
-"""Check that a tag may be released, and print what the changelog says of it.
+"""Check that a tag may be released, and print its section of the changelog.
 
     python -m tools.release v0.2.0 > notes.md
 

@@ -34,7 +34,15 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:|/")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages that are not in `docs/`; MkDocs calls it."""
+    """Add the pages that are not in `docs/`; MkDocs calls it.
+
+    Args:
+        files: The files of the site.
+        config: The configuration of MkDocs.
+
+    Returns:
+        The files.
+    """
     from mkdocs.structure.files import File
 
     for source, page in PAGES.items():
@@ -44,7 +52,17 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Turn links into those of the site; MkDocs calls it for each page."""
+    """Turn links into those of the site; MkDocs calls it for each page.
+
+    Args:
+        markdown: The page's text.
+        page: The page.
+        config: The configuration of MkDocs, which may have the repository's address.
+        files: The files of the site.
+
+    Returns:
+        The text with its links.
+    """
     return with_links_of_the_site(markdown, page.file.src_uri, config.repo_url or "")
 
 
