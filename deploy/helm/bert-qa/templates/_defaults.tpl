@@ -2,6 +2,9 @@
 {{- define "bert-qa.defaults" -}}
 {
  "numbers": [
+  "model.image.tag",
+  "model.training.image.tag",
+  "server.image.tag",
   "server.threads",
   "server.streams",
   "server.maxConcurrentStreams",
@@ -11,7 +14,9 @@
   "server.requestTimeoutSeconds",
   "server.startupSeconds",
   "server.pollSeconds",
+  "proxy.image.tag",
   "proxy.maxConnectionSeconds",
+  "httpApi.image.tag",
   "httpApi.replicas",
   "httpApi.workers",
   "httpApi.queue",
@@ -28,7 +33,9 @@
   "autoscaling.minReplicas",
   "autoscaling.maxReplicas",
   "autoscaling.target",
-  "autoscaling.scaleDownSeconds"
+  "autoscaling.scaleDownSeconds",
+  "switch.image.tag",
+  "test.image.tag"
  ],
  "values": {
   "size": "small",

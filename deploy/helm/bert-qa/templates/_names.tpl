@@ -26,7 +26,7 @@
 
 {{- define "bert-qa.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 {{- end -}}
 
 {{- define "bert-qa.serverLabels" -}}
@@ -37,7 +37,7 @@ app.kubernetes.io/component: server
 {{/* What selects the pods of a track. Takes a list: the root, the track's name. */}}
 {{- define "bert-qa.trackLabels" -}}
 {{ include "bert-qa.serverLabels" (index . 0) }}
-bert-qa/track: {{ index . 1 }}
+bert-qa/track: {{ index . 1 | toYaml }}
 {{- end -}}
 
 {{- define "bert-qa.labels" -}}
@@ -66,8 +66,8 @@ name: {{ include "bert-qa.fullname" (index . 0) }}-{{ index . 1 }}
 {{- define "bert-qa.metadata" -}}
 {{- $root := index . 0 -}}
 {{- $suffix := index . 1 -}}
-name: {{ include "bert-qa.fullname" $root }}{{ if $suffix }}-{{ $suffix }}{{ end }}
-namespace: {{ include "bert-qa.namespace" $root }}
+name: {{ list (include "bert-qa.fullname" $root) $suffix | compact | join "-" | toYaml }}
+namespace: {{ include "bert-qa.namespace" $root | toYaml }}
 labels:
   {{- include "bert-qa.labels" $root | nindent 2 }}
 {{- end -}}

@@ -31,7 +31,7 @@ spec:
 {{- $labels := index . 2 -}}
 {{ include "bert-qa.podCommon" $root }}
 {{- with $root.Values.xeon.numaScheduler }}
-schedulerName: {{ . }}
+schedulerName: {{ toYaml . }}
 {{- end }}
 {{- with include "bert-qa.affinity" $root }}
 {{- . | nindent 0 }}
