@@ -74,7 +74,7 @@ def defaults(source: Schema) -> str:
 def _is_whole(property_: Schema, source: Schema) -> bool:
     """Whether a value is a whole number, be it beside other types."""
     name = property_.get("$ref", "").rpartition("/")[2]
-    return "integer" in {**source["definitions"].get(name, {}), **property_}.get("type", ())
+    return "integer" in {**source.get("definitions", {}).get(name, {}), **property_}.get("type", ())
 
 
 def values_table(source: Schema) -> str:

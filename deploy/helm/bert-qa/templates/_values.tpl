@@ -166,7 +166,7 @@ cluster can be asked (`helm template`), it starts from 1.
 
 {{/* The whole CPUs in a CPU quantity, one at least: OVMS sees all of the node's, so its flags name the number. */}}
 {{- define "bert-qa.cpus" -}}
-{{- max 1 (div (include "bert-qa.thousandths" (. | default 1) | int64) 1000) -}}
+{{- max 1 (div (include "bert-qa.thousandths" (. | default 1) | int64) 1000) | min 2147483647 -}}
 {{- end -}}
 
 {{/* A memory quantity in bytes, 0 where there is none. */}}
