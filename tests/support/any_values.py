@@ -72,12 +72,14 @@ class Installation:
 def installations(
     namespaces: tuple[str, ...] = ("ml", *LABELS, "n" * 63),
     kubernetes: tuple[str, ...] = VERSIONS,
+    without: tuple[str, ...] = (),
 ) -> st.SearchStrategy[Installation]:
     """Draw installations.
 
     Args:
         namespaces: Where they may be.
         kubernetes: The versions that they may be for.
+        without: Keys that are left as they are.
     """
     return st.builds(
         Installation,
@@ -87,15 +89,18 @@ def installations(
         namespace=st.sampled_from(namespaces),
         kubernetes=st.sampled_from(kubernetes),
         is_older_helm=st.booleans(),
-        values=_values(namespaces),
+        values=_values(namespaces, without),
     )
 
 
 @st.composite
-def _values(draw: st.DrawFn, namespaces: tuple[str, ...]) -> Values:
+def _values(draw: st.DrawFn, namespaces: tuple[str, ...], without: tuple[str, ...]) -> Values:
     """Those of a scenario, with some keys drawn anew."""
     values: Values = copy.deepcopy(_BASES[draw(st.sampled_from(sorted(_BASES)))])
-    for path in draw(st.lists(st.sampled_from(sorted(LEAVES)), max_size=14, unique=True)):
+    keys = [path for path in sorted(LEAVES) if ".".join(path) not in without]
+    paths = st.sampled_from(keys) | st.sampled_from(sorted(FREE))
+    size = draw(st.integers(0, 30))
+    for path in draw(st.lists(paths, min_size=size, max_size=size, unique=True)):
         found: Drawn = LEAVES[path]
         if path == ("namespaceOverride",):
             found = st.sampled_from(("", *namespaces))
@@ -272,7 +277,7 @@ FREE: dict[KeyPath, Drawn] = {
     ("podSecurityContext",): st.fixed_dictionaries(
         {}, optional={"runAsUser": st.integers(0, 2**31 - 1) | st.none(), "fsGroup": st.none()}
     ),
-    ("containerSecurityContext",): st.sampled_from(({}, {"runAsUser": None}, {"privileged": True})),
+    ("containerSecurityContext",): st.sampled_from(({}, {"runAsUser": None}, {"runAsNonRoot": False})),
     ("env",): _ENVIRONMENT,
     ("model", "training", "env"): _ENVIRONMENT,
     ("envFrom",): st.sampled_from(([], [{"configMapRef": {"name": "mine"}}])),
