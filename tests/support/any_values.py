@@ -13,7 +13,6 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -316,10 +315,3 @@ FREE: dict[KeyPath, Drawn] = {
 }
 LEAVES: dict[KeyPath, Drawn] = dict(_leaves(SCHEMA))
 
-
-def leaf_names() -> list[str]:
-    """Every key that is drawn."""
-    return sorted(".".join(path) for path in LEAVES)
-
-
-__all__ = ["LEAVES", "Installation", "Path", "installations", "leaf_names"]
