@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from hypothesis import HealthCheck, given, seed, settings
 
-from tests.deploy.helm import api_server, rendered
+from tests.deploy.helm import real_api_server, rendered
 from tests.support.any_values import Installation, installations
 
 
@@ -38,7 +38,7 @@ def run(examples: int, number: int, *, on_cluster: bool) -> Counter[str]:
     with _known_kinds(on_cluster) as known:
         drawn = installations()
         if on_cluster:
-            drawn = installations(api_server.NAMESPACES, without=("service.ipFamilies",))
+            drawn = installations(real_api_server.NAMESPACES, without=("service.ipFamilies",))
 
         @seed(number)
         @settings(
@@ -57,7 +57,7 @@ def run(examples: int, number: int, *, on_cluster: bool) -> Counter[str]:
             found = rendered.objects(ended.stdout)
             rendered.check(found, installation.kubernetes)
             if on_cluster:
-                assert api_server.complaints(found, installation.namespace, known) == ""
+                assert real_api_server.complaints(found, installation.namespace, known) == ""
             outcomes["taken"] += 1
 
         check()
@@ -67,8 +67,8 @@ def run(examples: int, number: int, *, on_cluster: bool) -> Counter[str]:
 @contextlib.contextmanager
 def _known_kinds(on_cluster: bool) -> Iterator[set[str]]:
     if on_cluster:
-        with api_server.namespaces():
-            yield api_server.known_kinds()
+        with real_api_server.namespaces():
+            yield real_api_server.known_kinds()
     else:
         yield set()
 

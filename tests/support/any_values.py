@@ -94,12 +94,17 @@ def installations(
 
 @st.composite
 def _values(draw: st.DrawFn, namespaces: tuple[str, ...], without: tuple[str, ...]) -> Values:
-    """Those of a scenario, with some keys drawn anew."""
+    """Those of a scenario, with some keys drawn anew: many of one section, or of all of them."""
     values: Values = copy.deepcopy(_BASES[draw(st.sampled_from(sorted(_BASES)))])
     keys = [path for path in sorted(LEAVES) if ".".join(path) not in without]
-    paths = st.sampled_from(keys) | st.sampled_from(sorted(FREE))
-    size = draw(st.integers(0, 30))
-    for path in draw(st.lists(paths, min_size=size, max_size=size, unique=True)):
+    section = draw(st.sampled_from(sorted(SCHEMA["properties"])))
+    inside = [path for path in keys if path[0] == section]
+    chosen = [path for path in inside if draw(st.booleans())]
+    if len(inside) < 5:
+        size = draw(st.integers(0, 30))
+        paths = st.sampled_from(keys) | st.sampled_from(sorted(FREE))
+        chosen += draw(st.lists(paths, min_size=size, max_size=size))
+    for path in dict.fromkeys(chosen):
         found: Drawn = LEAVES[path]
         if path == ("namespaceOverride",):
             found = st.sampled_from(("", *namespaces))
@@ -257,16 +262,16 @@ def _tracks(draw: st.DrawFn) -> Values:
 
 FREE: dict[KeyPath, Drawn] = {
     ("tracks",): _tracks(),
-    **{
-        path: _RESOURCES
-        for path in (
+    **dict.fromkeys(
+        (
             ("resources",),
             ("proxy", "resources"),
             ("httpApi", "resources"),
             ("switch", "resources"),
             ("model", "training", "resources"),
-        )
-    },
+        ),
+        _RESOURCES,
+    ),
     ("affinity",): st.sampled_from(
         ({}, {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}})
     ),
@@ -276,7 +281,9 @@ FREE: dict[KeyPath, Drawn] = {
     ("podSecurityContext",): st.fixed_dictionaries(
         {}, optional={"runAsUser": st.integers(0, 2**31 - 1) | st.none(), "fsGroup": st.none()}
     ),
-    ("containerSecurityContext",): st.sampled_from(({}, {"runAsUser": None}, {"runAsNonRoot": False})),
+    ("containerSecurityContext",): st.sampled_from(
+        ({}, {"runAsUser": None}, {"runAsNonRoot": False})
+    ),
     ("env",): _ENVIRONMENT,
     ("model", "training", "env"): _ENVIRONMENT,
     ("envFrom",): st.sampled_from(([], [{"configMapRef": {"name": "mine"}}])),
@@ -314,4 +321,3 @@ FREE: dict[KeyPath, Drawn] = {
     ("gateway", "http", "parentRefs"): drawn({"$ref": "#/definitions/parentRefs"}),
 }
 LEAVES: dict[KeyPath, Drawn] = dict(_leaves(SCHEMA))
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 from typing import Any
 
@@ -182,6 +183,36 @@ def test_names_that_no_service_can_have_are_refused() -> None:
 def test_pods_of_the_server_have_labels_of_their_own_too() -> None:
     values = {"podLabels": {"team": "servers"}, "commonLabels": {"team": "answers"}}
     assert pod_template(render(values=values))["metadata"]["labels"]["team"] == "servers"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_variable_of_ones_own_is_there_once(scenario: str) -> None:
+    given = [{"name": "HOME", "value": "/a"}, {"name": "HOME", "value": "/b"}]
+    for pod in pod_specs(render(scenario, {"env": given})).values():
+        for one in containers(pod):
+            homes = [each for each in one["env"] if each["name"] == "HOME"]
+            assert homes == [{"name": "HOME", "value": "/b"}]
+
+
+def test_labels_of_one_object_come_before_those_of_all() -> None:
+    labels = {"labels": {"team": "watchers"}}
+    monitoring = {"serviceMonitor": labels, "prometheusRule": labels, "dashboard": labels}
+    rendering = render("monitoring", {"commonLabels": {"team": "qa"}, "monitoring": monitoring})
+    found = [rendering.one("ServiceMonitor"), rendering.one("PrometheusRule")]
+    found.append(rendering.one("ConfigMap", "bert-qa-dashboard"))
+    assert {one["metadata"]["labels"]["team"] for one in found} == {"watchers"}
+    assert rendering.one("Service", "bert-qa")["metadata"]["labels"]["team"] == "qa"
+
+
+@pytest.mark.parametrize("scenario", ["kserve", "pvc"])
+@pytest.mark.parametrize("text", ["--a=b\nc", "--a='b' #c", '--a:  "b"', "--a=\\n"])
+def test_options_of_ones_own_may_be_any_text(scenario: str, text: str) -> None:
+    rendering = render(scenario, {"httpApi": {"extraArgs": [text]}})
+    pods = pod_specs(rendering)
+    one = pods.get("InferenceService bert-qa transformer", pods.get("Deployment bert-qa-http-api"))
+    assert one is not None
+    (api,) = one["containers"]
+    assert text in (api["args"] if "args" in api else shlex.split(api["command"][2]))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

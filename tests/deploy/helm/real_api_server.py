@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.support.chart import Manifest
@@ -20,7 +20,9 @@ _POD = ("containers", "initContainers", "volumes", "affinity", "terminationGrace
 @contextmanager
 def namespaces() -> Iterator[tuple[str, ...]]:
     """Make namespaces, and delete them in the end."""
-    spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n}} for n in NAMESPACES]
+    spaces = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n}} for n in NAMESPACES
+    ]
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": spaces})
     run(kubectl(), "apply", "--server-side", "-f", "-", given=listed)
     try:
