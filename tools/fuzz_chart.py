@@ -57,7 +57,7 @@ def run(examples: int, number: int, *, on_cluster: bool) -> Counter[str]:
             found = rendered.objects(ended.stdout)
             rendered.check(found, installation.kubernetes)
             if on_cluster:
-                assert real_api_server.complaints(found, installation.namespace, known) == ""
+                assert real_api_server.complaints(found, known) == ""
             outcomes["taken"] += 1
 
         check()

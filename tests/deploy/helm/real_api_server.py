@@ -37,14 +37,14 @@ def known_kinds() -> set[str]:
     return {f"{line.split()[-3]} {line.split()[-1]}" for line in lines}
 
 
-def complaints(objects: list[Manifest], namespace: str, known: set[str]) -> str:
+def complaints(objects: list[Manifest], known: set[str]) -> str:
     """What the API server says against objects; empty where it would take them."""
     sent = [one for found in objects for one in _sent(found, known)]
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": sent})
     ended = subprocess.run(
         [
             *(str(kubectl()), "apply", "--server-side", "--dry-run=server", "--force-conflicts"),
-            *("--validate=strict", "--namespace", namespace, "-f", "-"),
+            *("--validate=strict", "-f", "-"),
         ],
         input=listed,
         capture_output=True,

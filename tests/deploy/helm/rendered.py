@@ -26,6 +26,10 @@ _NAME = re.compile(rf"{_PART}(\.{_PART})*")
 _SERVICE = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
 _KEY = re.compile(rf"({_PART}(\.{_PART})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?")
 _LABEL = re.compile("([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_IMAGE = re.compile(
+    r"([a-zA-Z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
 _REFUSAL = re.compile(
     r"^Error: execution error at \(bert-qa/templates/[^)]*\): (?P<sentence>.*\.)$", re.MULTILINE
 )
@@ -75,7 +79,7 @@ def check(found: list[Manifest], kubernetes: str) -> None:
         try:
             _check_names(one)
             _check_schema(one, kubernetes)
-            _check_numbers(one)
+            _check_scalars(one)
         except (AssertionError, jsonschema.ValidationError) as error:
             raise AssertionError(f"{label}: {error}") from error
     for content in _files(found):
@@ -117,16 +121,18 @@ def _check_schema(one: Manifest, kubernetes: str) -> None:
         kubernetes_schema(api, kind, kubernetes).validate(one)
 
 
-def _check_numbers(value: Any, path: str = "") -> None:
-    """No whole number may be a float, but for quantities, where Kubernetes reads both."""
+def _check_scalars(value: Any, path: str = "") -> None:
+    """Images are references, and whole numbers no floats, but for quantities, which may be both."""
     if path.endswith((".limits", ".requests")):
         return
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, each in items:
         here = f"{path}.{key}"
         assert not isinstance(each, float), f"{here} is {each}"
+        if key == "image" and isinstance(each, str):
+            assert _IMAGE.fullmatch(each), f"{here} is {each}"
         if isinstance(each, dict | list):
-            _check_numbers(each, here)
+            _check_scalars(each, here)
 
 
 def _files(found: list[Manifest]) -> Iterator[dict[str, str]]:

@@ -85,6 +85,6 @@ def test_an_api_server_takes_what_is_rendered() -> None:
             ended = installation.template()
             if rendered.refused(ended) is None:
                 found = rendered.objects(ended.stdout)
-                assert real_api_server.complaints(found, installation.namespace, known) == ""
+                assert real_api_server.complaints(found, known) == ""
 
         takes()

@@ -228,6 +228,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"httpApi": {"resources": {"requests": {"hugepages-2Mi": "2Mi"}}}},
         "The HTTP API has hugepages-2Mi of 2Mi and a limit of none",
     ),
+    "a part of a huge page": (
+        "pvc",
+        {"httpApi": {"resources": {"limits": {"hugepages-2Mi": "3Mi"}}}},
+        "The HTTP API has hugepages-2Mi of 3Mi, which is not a number of whole pages",
+    ),
     "a label that the chart selects by": (
         "pvc",
         {"commonLabels": {"app.kubernetes.io/name": "mine"}},

@@ -43,5 +43,11 @@
 {{- else if or (not (hasKey $resources.limits $name)) (ne $asked $most) (ne 0 (mod $asked 1000)) -}}
 {{- fail (printf "%s has %s of %v and a limit of %v: of this resource both are one whole number." $owner $name $request ($limit | default "none")) -}}
 {{- end -}}
+{{- if hasPrefix "hugepages-" $name -}}
+{{- $page := include "bert-qa.thousandths" (trimPrefix "hugepages-" $name) | int64 -}}
+{{- if or (eq 0 $page) (eq 0 $asked) (ne 0 (mod $asked $page)) -}}
+{{- fail (printf "%s has %s of %v, which is not a number of whole pages." $owner $name $request) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
