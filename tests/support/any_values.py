@@ -1,6 +1,6 @@
 """Values that the chart's schema accepts, drawn by Hypothesis, and how the chart renders them.
 
-What the schema says of a key is drawn from it. Objects of Kubernetes that the schema lets through
+A key is drawn from its part of the schema. Objects of Kubernetes that the schema lets through
 as they are come from `FREE`, which has valid ones: for those it is the API server that answers.
 """
 
@@ -46,7 +46,7 @@ _CHARACTERS = st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn",
 
 @dataclass(frozen=True)
 class Installation:
-    """What somebody installs, and with which Helm on which Kubernetes."""
+    """A release of the chart: its values, its Helm and its Kubernetes."""
 
     release: str
     namespace: str
