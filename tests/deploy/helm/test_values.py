@@ -57,6 +57,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a directory outside of the node's": ({"model": {"hostPath": {"path": "/a/.."}}}, "path"),
     "a store with a space in it": ({"model": {"storage": {"uri": "s3://a b"}}}, "uri"),
     "an image with a space in it": ({"server": {"image": "a b"}}, "image"),
+    "a port in a repository": ({"server": {"image": {"repository": "a:5000/b"}}}, "repository"),
+    "a short digest": ({"server": {"image": "a@sha256:ab"}}, "image"),
     "a negative tag": ({"server": {"image": {"tag": -1}}}, "tag"),
     "less than nothing": ({"resources": {"limits": {"cpu": -1}}}, "cpu"),
     "an unknown resource": ({"resources": {"limits": {"gpu": 1}}}, "gpu"),
