@@ -191,7 +191,9 @@ def _objects(schema: Schema) -> Drawn:
         given = {name: drawn(found) for name, found in schema["properties"].items()}
         needed = {name: given.pop(name) for name in schema.get("required", ())}
         return st.fixed_dictionaries(needed, optional=given)
-    names = drawn({"type": "string", **schema["propertyNames"]})
+    if not isinstance(schema.get("additionalProperties"), dict):
+        return st.just({})  # What it may hold belongs into FREE.
+    names = drawn({"type": "string", **schema.get("propertyNames", {})})
     return st.dictionaries(names, drawn(schema["additionalProperties"]), max_size=3)
 
 
