@@ -282,6 +282,7 @@ def test_refuses(case: str) -> None:
 def test_refuses_an_image_as_a_volume_before_kubernetes_has_them() -> None:
     values = {"model": {"image": {"mount": "volume"}}}
     render("default", values, kubernetes="1.33.0")
+    render("kserve", {**values, "model": {**values["model"], "pvc": None}}, kubernetes="1.32.9")
     with pytest.raises(subprocess.CalledProcessError) as refused:
         render("default", values, kubernetes="1.32.9")
     assert "model.image.mount=volume needs Kubernetes 1.33 at least" in refused.value.stderr

@@ -5,7 +5,7 @@
 {{- if contains "," $sources -}}
 {{- fail (printf "The model has more than one source (%s): set one of them." $sources) -}}
 {{- end -}}
-{{- if and (eq $sources "image") (eq (include "bert-qa.imageMount" .) "volume") (semverCompare "<1.33.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- if and (eq $sources "image") (not .Values.kserve.enabled) (eq (include "bert-qa.imageMount" .) "volume") (semverCompare "<1.33.0-0" .Capabilities.KubeVersion.Version) -}}
 {{- fail (printf "model.image.mount=volume needs Kubernetes 1.33 at least, and this is %s: use copy." .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
 {{- $port := regexFind ":[0-9]+/?$" .Values.model.storage.endpoint | trimPrefix ":" | trimSuffix "/" -}}
