@@ -52,7 +52,7 @@ def run(examples: int, number: int, *, on_cluster: bool) -> Counter[str]:
             ended = installation.template()
             sentence = rendered.refused(ended)
             if sentence is not None:
-                outcomes[re.sub("[0-9.]+", "N", sentence)[:70]] += 1
+                outcomes[re.sub(r"[0-9]+(\.[0-9]+)?", "N", sentence)[:70]] += 1
                 return
             found = rendered.objects(ended.stdout)
             rendered.check(found, installation.kubernetes)
