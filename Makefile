@@ -78,9 +78,10 @@ bench: $(INSTALLED) ## Measure engines and precisions side by side, for three si
 notebooks: $(INSTALLED) ## Run the notebooks from the start and keep what comes out
 	$(BIN)/python -m notebooks.run
 
-fuzz: $(INSTALLED) ## Send the engine 100,000 damaged requests, and the client a million answers
+fuzz: $(INSTALLED) ## Send the engine damaged requests, the client damaged answers, and the chart any values
 	$(BIN)/python -m tools.fuzz
 	$(BIN)/python -m tools.fuzz_client
+	$(BIN)/python -m tools.fuzz_chart
 
 format: $(INSTALLED) ## Mend style in place
 	$(BIN)/ruff check --fix .

@@ -62,13 +62,19 @@ def defaults(source: Schema) -> str:
     found = {".".join(path): property_ for path, property_ in _leaves(source, ())}
     text = json.dumps(
         {
-            "numbers": [path for path, each in found.items() if each.get("type") == "integer"],
+            "numbers": [path for path, each in found.items() if _is_whole(each, source)],
             "values": {path: each["default"] for path, each in found.items()},
         },
         indent=1,
         ensure_ascii=False,
     )
     return f"{_DEFAULTS_BEGIN}\n{text}\n{{{{- end -}}}}\n"
+
+
+def _is_whole(property_: Schema, source: Schema) -> bool:
+    """Whether a value is a whole number, be it beside other types."""
+    name = property_.get("$ref", "").rpartition("/")[2]
+    return "integer" in {**source.get("definitions", {}).get(name, {}), **property_}.get("type", ())
 
 
 def values_table(source: Schema) -> str:

@@ -33,6 +33,8 @@ _TOKEN_BYTES = 48 * 1024
 # Three inputs of INT64.
 _BYTES_PER_TOKEN = 24
 _ENVELOPE_BYTES = 4096
+# A proxy counts the bytes of a request in 32 bits.
+_MOST_REQUEST_TOKENS = 44_000_000
 
 _POLL_SECONDS = 1
 _PING_MILLISECONDS = 10_000
@@ -303,4 +305,4 @@ def _request_tokens(memory_bytes: int | None, streams: int) -> int:
     if memory_bytes is None:
         return _LARGE_REQUEST_TOKENS
     shared = memory_bytes * 3 // 4 // streams // _TOKEN_BYTES
-    return max(_SMALLEST_BOUND_TOKENS, shared)
+    return min(_MOST_REQUEST_TOKENS, max(_SMALLEST_BOUND_TOKENS, shared))

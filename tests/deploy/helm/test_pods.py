@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 from typing import Any
 
@@ -181,20 +183,20 @@ def test_names_follow_the_release_and_what_overrides_them() -> None:
     assert named("my-bert-qa") == (0, "my-bert-qa")
     assert named("answers", nameOverride="reader") == (0, "answers-reader")
     assert named("answers", fullnameOverride="reader") == (0, "reader")
-    assert named("team.answers") == (0, "team-answers-bert-qa")
-
-
-def test_names_that_are_cut_are_not_shared() -> None:
-    names = [named("a" * 40 + end)[1] for end in ("", "-one", "-two")]
-    assert len(set(names)) == 3
-    assert all(len(name) <= 40 for name in names)
 
 
 @pytest.mark.parametrize(
-    ("release", "values"), [("1st", {}), ("answers", {"fullnameOverride": "Reader"})]
+    "releases",
+    [("a" * 40, "a" * 40 + "-one", "a" * 40 + "-two"), ("team.answers", "team-answers")],
 )
-def test_names_that_no_service_can_have_are_refused(release: str, values: dict[str, Any]) -> None:
-    status, message = named(release, **values)
+def test_names_that_are_changed_are_not_shared(releases: tuple[str, ...]) -> None:
+    names = [named(release)[1] for release in releases]
+    assert len(set(names)) == len(releases)
+    assert all(re.fullmatch("[-a-z0-9]{1,40}", name) for name in names)
+
+
+def test_names_that_no_service_can_have_are_refused() -> None:
+    status, message = named("1st")
     assert status == 1
     assert "Services cannot be called" in message
 
@@ -202,6 +204,36 @@ def test_names_that_no_service_can_have_are_refused(release: str, values: dict[s
 def test_pods_of_the_server_have_labels_of_their_own_too() -> None:
     values = {"podLabels": {"team": "servers"}, "commonLabels": {"team": "answers"}}
     assert pod_template(render(values=values))["metadata"]["labels"]["team"] == "servers"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_variable_of_ones_own_is_there_once(scenario: str) -> None:
+    given = [{"name": "HOME", "value": "/a"}, {"name": "HOME", "value": "/b"}]
+    for pod in pod_specs(render(scenario, {"env": given})).values():
+        for one in containers(pod):
+            homes = [each for each in one["env"] if each["name"] == "HOME"]
+            assert homes == [{"name": "HOME", "value": "/b"}]
+
+
+def test_labels_of_one_object_come_before_those_of_all() -> None:
+    labels = {"labels": {"team": "watchers"}}
+    monitoring = {"serviceMonitor": labels, "prometheusRule": labels, "dashboard": labels}
+    rendering = render("monitoring", {"commonLabels": {"team": "qa"}, "monitoring": monitoring})
+    found = [rendering.one("ServiceMonitor"), rendering.one("PrometheusRule")]
+    found.append(rendering.one("ConfigMap", "bert-qa-dashboard"))
+    assert {one["metadata"]["labels"]["team"] for one in found} == {"watchers"}
+    assert rendering.one("Service", "bert-qa")["metadata"]["labels"]["team"] == "qa"
+
+
+@pytest.mark.parametrize("scenario", ["kserve", "pvc"])
+@pytest.mark.parametrize("text", ["--a=b\nc", "--a='b' #c", '--a:  "b"', "--a=\\n"])
+def test_options_of_ones_own_may_be_any_text(scenario: str, text: str) -> None:
+    rendering = render(scenario, {"httpApi": {"extraArgs": [text]}})
+    pods = pod_specs(rendering)
+    one = pods.get("InferenceService bert-qa transformer", pods.get("Deployment bert-qa-http-api"))
+    assert one is not None
+    (api,) = one["containers"]
+    assert text in (api["args"] if "args" in api else shlex.split(api["command"][2]))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -216,12 +248,15 @@ def test_one_registry_has_all_images(scenario: str) -> None:
     assert all(image.startswith("r.example/qa/") for image in images)
 
 
+DIGEST = f"sha256:{'ab' * 32}"
+
+
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
         ("openvino/model_server:1", "r.example/openvino/model_server:1"),
         ("ovms", "r.example/ovms"),
-        ("ghcr.io/team/ovms@sha256:ab", "r.example/team/ovms@sha256:ab"),
+        (f"ghcr.io/team/ovms@{DIGEST}", f"r.example/team/ovms@{DIGEST}"),
         ("localhost:5000/ovms:1", "r.example/ovms:1"),
         ("localhost/ovms", "r.example/ovms"),
     ],

@@ -166,6 +166,8 @@ def of_each_size() -> dict[str, tuple[object, int, object, int | None]]:
     sizes["little"] = ("100m", 1, "64Mi", 2**26)
     sizes["odd"] = ("3500m", 3, "1.5Gi", 3 * 2**29)
     sizes["decimal"] = (2.5, 2, None, None)
+    sizes["exponent"] = ("2e1", 20, "1e10", 10**10)
+    sizes["enormous"] = (4, 4, "1000000P", 9 * 10**15)
     return sizes
 
 
@@ -196,7 +198,7 @@ def test_the_chart_chooses_every_setting_as_serve_does() -> None:
 
 def test_the_proxy_lets_through_what_the_smallest_server_holds() -> None:
     sizes = of_each_size()
-    for name in ("whole4", "whole64", "little", "odd", "decimal"):
+    for name in ("whole4", "whole64", "little", "odd", "decimal", "enormous"):
         _, cores, _, memory = sizes[name]
         smallest = [server_settings(cores, memory), server_settings(4, 2**32)]
         config = envoy_config(sized({name: sizes[name]}))

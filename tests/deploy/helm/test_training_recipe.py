@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import yaml
+import pytest
 
 from tests.support.chart import render
 
@@ -12,11 +12,12 @@ source: {model: /data/checkpoint}
 """
 
 
-def test_the_recipe_arrives_as_it_was_given() -> None:
-    rendering = render("training", {"model": {"training": {"recipe": RECIPE}}})
-    given = rendering.one("ConfigMap", "bert-qa-recipe")["data"]["recipe.yaml"]
-    assert given == RECIPE
-    assert yaml.safe_load(given)["source"] == {"model": "/data/checkpoint"}
+@pytest.mark.parametrize(
+    "recipe", [RECIPE, "  name: a\n  source: {}\n", "# \u00e4\r\nname: 'a: b'"]
+)
+def test_the_recipe_arrives_as_it_was_given(recipe: str) -> None:
+    rendering = render("training", {"model": {"training": {"recipe": recipe}}})
+    assert rendering.one("ConfigMap", "bert-qa-recipe")["data"]["recipe.yaml"] == recipe
 
 
 def test_a_config_map_that_exists_is_mounted_instead() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
 import pytest
@@ -189,6 +190,79 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"tracks": {"http-api": {"version": 2, "weight": 0}}},
         "A track cannot be called http-api",
     ),
+    "a volume of the chart's own name": (
+        "pvc",
+        {"volumes": [{"name": "scratch", "emptyDir": {}}]},
+        "two volumes called scratch",
+    ),
+    "two volumes at one path": (
+        "pvc",
+        {
+            "volumes": [{"name": "data", "emptyDir": {}}],
+            "volumeMounts": [{"name": "data", "mountPath": "/tmp"}],
+        },
+        "at /tmp",
+    ),
+    "a mount without its volume": (
+        "pvc",
+        {"volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+        "volumeMounts has the volume data, which a pod does not have",
+    ),
+    "a container of the chart's own name": (
+        "pvc",
+        {"server": {"extraContainers": [{"name": "ovms", "image": "busybox"}]}},
+        "two containers called ovms",
+    ),
+    "more asked for than the limit": (
+        "pvc",
+        {"proxy": {"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1500m"}}}},
+        "The proxy asks for more cpu (1500m) than its limit (1)",
+    ),
+    "half a GPU": (
+        "pvc",
+        {"resources": {"limits": {"nvidia.com/gpu": 0.5}}, "xeon": {"wholeCpus": False}},
+        "The track stable has nvidia.com/gpu of 0.5 and a limit of 0.5",
+    ),
+    "huge pages without a limit": (
+        "pvc",
+        {"httpApi": {"resources": {"requests": {"hugepages-2Mi": "2Mi"}}}},
+        "The HTTP API has hugepages-2Mi of 2Mi and a limit of none",
+    ),
+    "a part of a huge page": (
+        "pvc",
+        {"httpApi": {"resources": {"limits": {"hugepages-2Mi": "3Mi"}}}},
+        "The HTTP API has hugepages-2Mi of 3Mi, which is not a number of whole pages",
+    ),
+    "a label that the chart selects by": (
+        "pvc",
+        {"commonLabels": {"app.kubernetes.io/name": "mine"}},
+        "commonLabels must not hold app.kubernetes.io/name",
+    ),
+    "a label of the chart's own for a ServiceMonitor": (
+        "monitoring",
+        {"monitoring": {"serviceMonitor": {"labels": {"helm.sh/chart": "mine"}}}},
+        "monitoring.serviceMonitor.labels must not hold helm.sh/chart",
+    ),
+    "a claim of no size": (
+        "training",
+        {"model": {"training": {"size": "0Gi"}}},
+        "model.training.size is 0Gi",
+    ),
+    "a store at a port that does not exist": (
+        "s3",
+        {"model": {"storage": {"endpoint": "http://minio:70000"}}},
+        "model.storage.endpoint has the port 70000",
+    ),
+    "fewer pods of KServe at most than at least": (
+        "kserve",
+        {"kserve": {"minReplicas": 5}},
+        "kserve.minReplicas (5) is above kserve.maxReplicas (4)",
+    ),
+    "one Gateway twice": (
+        "tracks",
+        {"gateway": {"http": {"parentRefs": [{"name": "a"}, {"name": "a", "port": 80}]}}},
+        "gateway.http.parentRefs refers to a 2 times",
+    ),
     "KServe on a host path": (
         "kserve",
         {"model": {"pvc": {"claimName": ""}, "hostPath": {"path": "/srv/models"}}},
@@ -203,6 +277,21 @@ def test_refuses(case: str) -> None:
     message = refusal(values, scenario)
     assert sentence in message
     assert len([line for line in message.splitlines() if "execution error at" in line]) == 1
+
+
+def test_refuses_an_image_as_a_volume_before_kubernetes_has_them() -> None:
+    values = {"model": {"image": {"mount": "volume"}}}
+    render("default", values, kubernetes="1.33.0")
+    render("kserve", {**values, "model": {**values["model"], "pvc": None}}, kubernetes="1.32.9")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        render("default", values, kubernetes="1.32.9")
+    assert "model.image.mount=volume needs Kubernetes 1.33 at least" in refused.value.stderr
+
+
+def test_takes_two_listeners_of_one_gateway() -> None:
+    references = [{"name": "a", "sectionName": name} for name in ("internal", "public")]
+    route = render("tracks", {"gateway": {"http": {"parentRefs": references}}}).one("HTTPRoute")
+    assert route["spec"]["parentRefs"] == references
 
 
 def test_takes_as_many_tracks_as_a_route_has_rules() -> None:

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from bertqa.artifact import SETTING_RANGES
+from tests.deploy.helm import rendered
 from tests.support.chart import CHART, ROOT, container, refusal, render, server_pod
-from tools.programs import helm
+from tools.programs import helm, older_helm
 
 
 def test_the_generated_files_are_up_to_date() -> None:
@@ -48,6 +49,45 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"httpApi": {"corsOrigins": ["https://a.example/page"]}},
         "corsOrigins",
     ),
+    "a claim's name with capital letters": (
+        {"model": {"pvc": {"claimName": "Models"}}},
+        "claimName",
+    ),
+    "a directory outside of the volume": ({"model": {"pvc": {"subPath": "a/../.."}}}, "subPath"),
+    "a directory outside of the node's": ({"model": {"hostPath": {"path": "/a/.."}}}, "path"),
+    "a store with a space in it": ({"model": {"storage": {"uri": "s3://a b"}}}, "uri"),
+    "an image with a space in it": ({"server": {"image": "a b"}}, "image"),
+    "a port in a repository": ({"server": {"image": {"repository": "a:5000/b"}}}, "repository"),
+    "a short digest": ({"server": {"image": "a@sha256:ab"}}, "image"),
+    "a negative tag": ({"server": {"image": {"tag": -1}}}, "tag"),
+    "less than nothing": ({"resources": {"limits": {"cpu": -1}}}, "cpu"),
+    "an unknown resource": ({"resources": {"limits": {"gpu": 1}}}, "gpu"),
+    "a label with a space in it": ({"podLabels": {"team": "q a"}}, "team"),
+    "a label with two slashes": ({"commonLabels": {"a/b/c": "d"}}, "a/b/c"),
+    "an annotation without a name": (
+        {"service": {"annotations": {"a.example/": "b"}}},
+        "a.example/",
+    ),
+    "a long label": ({"commonLabels": {"a": "b" * 64}}, "commonLabels"),
+    "a name that no Service can have": ({"fullnameOverride": "Reader"}, "fullnameOverride"),
+    "a namespace with a dot": ({"namespaceOverride": "a.b"}, "namespaceOverride"),
+    "a host name with a scheme": ({"gateway": {"http": {"hostnames": ["http://a"]}}}, "hostnames"),
+    "a Gateway without a name": ({"gateway": {"http": {"parentRefs": [{"name": ""}]}}}, "name"),
+    "an unknown key of a Gateway": (
+        {"gateway": {"http": {"parentRefs": [{"name": "a", "listener": "b"}]}}},
+        "listener",
+    ),
+    "a peer of an unknown kind": ({"networkPolicy": {"clients": [{"pods": {}}]}}, "pods"),
+    "an object without a kind": (
+        {"extraManifests": [{"apiVersion": "v1", "metadata": {"name": "a"}}]},
+        "kind",
+    ),
+    "a volume without a name": ({"volumes": [{"emptyDir": {}}]}, "volumes"),
+    "an issuer with an unknown key": ({"tls": {"issuerRef": {"nmae": "a"}}}, "nmae"),
+    "a key that no Secret has": ({"httpApi": {"token": {"key": "a/b"}}}, "key"),
+    "a longer wait than an autoscaler has": ({"autoscaling": {"scaleDownSeconds": 3601}}, "scale"),
+    "more pods than 32 bits count": ({"autoscaling": {"maxReplicas": 2**31}}, "maxReplicas"),
+    "an interval of nothing": ({"monitoring": {"serviceMonitor": {"interval": "0s"}}}, "interval"),
     "a Prometheus without a scheme": (
         {"rollouts": {"prometheus": "prometheus:9090"}},
         "prometheus",
@@ -126,6 +166,27 @@ def test_every_key_may_be_null() -> None:
     assert render("default", values).text == render("default").text
 
 
+@pytest.mark.parametrize("program", [helm, older_helm])
+def test_a_key_that_is_null_is_not_there(program: Callable[[], Path]) -> None:
+    given = {
+        "podLabels": {"a": "b"},
+        "tracks": {"next": {"version": 2}},
+        "server": {"pluginConfig": {"CPU_RUNTIME_CACHE_CAPACITY": 10}},
+        "tls": {"enabled": True, "issuerRef": {"name": "a"}},
+    }
+    with_nulls = {
+        "podLabels": {"a": "b", "c": None},
+        "podAnnotations": {"a": None},
+        "tracks": {"next": {"version": 2, "weight": None, "replicas": None, "resources": None}},
+        "server": {"pluginConfig": {"CPU_RUNTIME_CACHE_CAPACITY": 10, "LOG_LEVEL": None}},
+        "tls": {"enabled": True, "issuerRef": {"name": "a", "kind": None}},
+        "resources": {"limits": {"cpu": None, "memory": None}},
+        "global": {"imageRegistry": None},
+    }
+    text = render("default", with_nulls, program=program()).text
+    assert text == render("default", given, program=program()).text
+
+
 @pytest.mark.parametrize("kind", ["image", "storage", "hostPath", "training"])
 def test_a_source_that_is_null_is_none(kind: str) -> None:
     assert render(values={"model": {kind: None}}).text == render().text
@@ -138,15 +199,40 @@ def test_whole_numbers_stay_whole(scenario: str) -> None:
     for path, found in keys(SOURCE):
         if found.get("type") == "integer" and found.get("maximum", 10**6) >= 10**6:
             section_of(values, path)[path[-1]] = 1_000_000
-    rendered = render(scenario, values).text
-    assert "1000000" in rendered
-    assert "e+0" not in rendered
+    text = render(scenario, values).text
+    assert "1000000" in text
+    assert "e+0" not in text
+
+
+@pytest.mark.parametrize("tag", [1000000, 20260401, "1e6"])
+def test_a_tag_may_be_a_number(tag: int | str) -> None:
+    pod = server_pod(render(values={"server": {"image": {"tag": tag}}}))
+    assert container(pod, "ovms")["image"] == f"openvino/model_server:{tag}"
+
+
+@pytest.mark.parametrize("word", ["on", "y", "null", "e1", "true"])
+def test_names_may_be_words_of_yaml(word: str) -> None:
+    values = {
+        "fullnameOverride": word,
+        "model": {"name": word, "pvc": {"claimName": word}},
+        "tracks": {"stable": None, "candidate": None, word: {"version": 1, "weight": 100}},
+        "priorityClassName": word,
+        "serviceAccount": {"name": word},
+        "commonLabels": {word: word},
+        "podAnnotations": {word: word},
+        "nodeSelector": {word: word},
+    }
+    for scenario in ("monitoring", "tracks"):
+        objects = rendered.objects(render(scenario, values).text)
+        rendered.check(objects, "1.37")
+        assert word in {found["metadata"]["name"] for found in objects}
 
 
 @pytest.mark.parametrize(
     ("limits", "requests"),
     [
         ({"cpu": 4, "memory": "4Gi"}, {"cpu": "4", "memory": "4096Mi"}),
+        ({"cpu": "4e0", "memory": "0.5Gi"}, {"cpu": "4.", "memory": "512Mi"}),
         ({"cpu": "4000m", "memory": "4G"}, {"cpu": "4.0", "memory": 4_000_000_000}),
     ],
 )
@@ -179,5 +265,5 @@ def test_the_chart_may_be_part_of_another(tmp_path: Path, enabled: bool) -> None
     shutil.copytree(CHART, tmp_path / "charts" / "bert-qa")
     command = [str(helm()), "template", "whole", str(tmp_path)]
     command += ["--set", f"bert-qa.enabled={json.dumps(enabled)}"]
-    rendered = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ("name: whole-bert-qa-stable" in rendered.stdout) == enabled
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ("name: whole-bert-qa-stable" in done.stdout) == enabled

@@ -2,7 +2,10 @@
 {{- define "bert-qa.defaults" -}}
 {
  "numbers": [
+  "model.image.tag",
+  "model.training.image.tag",
   "model.training.deadlineSeconds",
+  "server.image.tag",
   "server.threads",
   "server.streams",
   "server.maxConcurrentStreams",
@@ -12,10 +15,12 @@
   "server.requestTimeoutSeconds",
   "server.startupSeconds",
   "server.pollSeconds",
+  "proxy.image.tag",
   "proxy.maxConnectionSeconds",
   "xeon.coresPerPod",
   "xeon.coresPerNumaNode",
   "xeon.threadsPerCore",
+  "httpApi.image.tag",
   "httpApi.replicas",
   "httpApi.workers",
   "httpApi.queue",
@@ -33,7 +38,9 @@
   "autoscaling.maxReplicas",
   "autoscaling.target",
   "autoscaling.scaleDownSeconds",
-  "monitoring.prometheusRule.objective.latencyMilliseconds"
+  "monitoring.prometheusRule.objective.latencyMilliseconds",
+  "switch.image.tag",
+  "test.image.tag"
  ],
  "values": {
   "size": "small",

@@ -138,23 +138,23 @@ lifecycle:
 {{- if .secretName }}
 - name: token
   secret:
-    secretName: {{ .secretName }}
+    secretName: {{ toYaml .secretName }}
     defaultMode: 0440
     items:
-      - {key: {{ .key }}, path: token}
+      - {key: {{ toYaml .key }}, path: token}
 {{- end }}
 {{- end }}
 {{- if .Values.tls.enabled }}
 - name: authority
   secret:
-    secretName: {{ include "bert-qa.tlsSecretName" . }}
+    secretName: {{ include "bert-qa.tlsSecretName" . | toYaml }}
     defaultMode: 0440
     items:
       - {key: ca.crt, path: ca.crt}
 {{- if .Values.tls.clientCASecretName }}
 - name: certificate
   secret:
-    secretName: {{ .Values.httpApi.clientSecretName }}
+    secretName: {{ toYaml .Values.httpApi.clientSecretName }}
     defaultMode: 0440
 {{- end }}
 {{- end }}

@@ -57,7 +57,7 @@
 {{- if has $source (list "pvc" "hostPath" "training") -}}
 - name: models
   persistentVolumeClaim:
-    claimName: {{ include "bert-qa.claimName" . }}
+    claimName: {{ include "bert-qa.claimName" . | toYaml }}
 {{- else if and (eq $source "image") (eq (include "bert-qa.imageMount" .) "volume") -}}
 - name: models
   image:
@@ -69,7 +69,7 @@
 {{- else if and .Values.model.storage.secretName (hasPrefix "gs://" .Values.model.storage.uri) -}}
 - name: credentials
   secret:
-    secretName: {{ .Values.model.storage.secretName }}
+    secretName: {{ toYaml .Values.model.storage.secretName }}
     defaultMode: 0440
 {{- end -}}
 {{- end -}}
@@ -114,7 +114,7 @@ env:
 {{- if and $storage.secretName (not (hasPrefix "gs://" $storage.uri)) }}
 envFrom:
   - secretRef:
-      name: {{ $storage.secretName }}
+      name: {{ toYaml $storage.secretName }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -151,7 +151,7 @@ envFrom:
       done
   env:
     - name: MODEL
-      value: {{ $root.Values.model.name }}
+      value: {{ toYaml $root.Values.model.name }}
     - name: VERSION
       value: {{ $track.latest | ternary "[1-9]*" $track.version | quote }}
   securityContext:

@@ -5,16 +5,16 @@
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
 {{- else if contains $name .Release.Name -}}
-{{- include "bert-qa.shortened" (.Release.Name | replace "." "-") -}}
+{{- include "bert-qa.shortened" .Release.Name -}}
 {{- else -}}
-{{- include "bert-qa.shortened" (printf "%s-%s" (.Release.Name | replace "." "-") $name) -}}
+{{- include "bert-qa.shortened" (printf "%s-%s" .Release.Name $name) -}}
 {{- end -}}
 {{- end -}}
 
-{{/* A name that has room for what is appended to it. One that is cut has a part of its own, so that no other is cut to it. */}}
+{{/* A name without dots, and with room for what is appended to it. One that is changed has a part of its own, so that no other becomes it. */}}
 {{- define "bert-qa.shortened" -}}
-{{- if gt (len .) 40 -}}
-{{- printf "%s-%s" (trunc 34 . | trimSuffix "-") (sha256sum . | trunc 5) -}}
+{{- if or (gt (len .) 40) (contains "." .) -}}
+{{- printf "%s-%s" (replace "." "-" . | trunc 34 | trimSuffix "-") (sha256sum . | trunc 5) -}}
 {{- else -}}
 {{- . -}}
 {{- end -}}
@@ -26,7 +26,7 @@
 
 {{- define "bert-qa.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 {{- end -}}
 
 {{- define "bert-qa.serverLabels" -}}
@@ -37,17 +37,21 @@ app.kubernetes.io/component: server
 {{/* What selects the pods of a track. Takes a list: the root, the track's name. */}}
 {{- define "bert-qa.trackLabels" -}}
 {{ include "bert-qa.serverLabels" (index . 0) }}
-bert-qa/track: {{ index . 1 }}
+bert-qa/track: {{ index . 1 | toYaml }}
 {{- end -}}
 
 {{- define "bert-qa.labels" -}}
+{{ include "bert-qa.chartLabels" . }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "bert-qa.chartLabels" -}}
 {{ include "bert-qa.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end -}}
 
 {{/* What holds the pods of a track, for those that scale it. Takes a list: the root, the track's name. */}}
@@ -62,14 +66,17 @@ kind: Deployment
 name: {{ include "bert-qa.fullname" (index . 0) }}-{{ index . 1 }}
 {{- end -}}
 
-{{/* metadata: of an object. Takes a list: the root, the name's suffix (or ""). */}}
+{{/* metadata: of an object. Takes a list: the root, the name's suffix (or ""), the values' labels for it (or nothing). */}}
 {{- define "bert-qa.metadata" -}}
 {{- $root := index . 0 -}}
 {{- $suffix := index . 1 -}}
-name: {{ include "bert-qa.fullname" $root }}{{ if $suffix }}-{{ $suffix }}{{ end }}
-namespace: {{ include "bert-qa.namespace" $root }}
+name: {{ list (include "bert-qa.fullname" $root) $suffix | compact | join "-" | toYaml }}
+namespace: {{ include "bert-qa.namespace" $root | toYaml }}
 labels:
-  {{- include "bert-qa.labels" $root | nindent 2 }}
+  {{- include "bert-qa.chartLabels" $root | nindent 2 }}
+  {{- with merge (rest (rest .) | first | default dict | deepCopy) $root.Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
 {{- define "bert-qa.serviceAccountName" -}}

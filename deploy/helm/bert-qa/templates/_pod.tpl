@@ -31,7 +31,7 @@ spec:
 {{- $labels := index . 2 -}}
 {{ include "bert-qa.podCommon" $root }}
 {{- with $root.Values.xeon.numaScheduler }}
-schedulerName: {{ . }}
+schedulerName: {{ toYaml . }}
 {{- end }}
 {{- with include "bert-qa.affinity" $root }}
 {{- . | nindent 0 }}
@@ -129,8 +129,27 @@ specification.
 {{- $_ := set $container $key (concat (get $container $key | default list) .) -}}
 {{- end -}}
 {{- end -}}
+{{- with $container.env -}}
+{{- $_ := set $container "env" (include "bert-qa.lastOfEach" . | fromYamlArray) -}}
 {{- end -}}
+{{- end -}}
+{{- include "bert-qa.pod.validate" $pod -}}
 {{- toYaml $pod -}}
+{{- end -}}
+
+{{/* Objects with a name, of which the last of each name stays, at the place of the first: the API server takes no name twice. */}}
+{{- define "bert-qa.lastOfEach" -}}
+{{- $last := dict -}}
+{{- $names := list -}}
+{{- range . -}}
+{{- $names = append $names .name -}}
+{{- $_ := set $last .name . -}}
+{{- end -}}
+{{- $found := list -}}
+{{- range uniq $names -}}
+{{- $found = append $found (get $last .) -}}
+{{- end -}}
+{{- toYaml $found -}}
 {{- end -}}
 
 {{/* An image's reference by its parts, or as it was given. Takes a list: the root, the image. */}}

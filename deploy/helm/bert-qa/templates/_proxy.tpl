@@ -255,12 +255,12 @@ startupProbe:
 {{- if .Values.tls.enabled }}
 - name: server-certificate
   secret:
-    secretName: {{ include "bert-qa.tlsSecretName" . }}
+    secretName: {{ include "bert-qa.tlsSecretName" . | toYaml }}
     defaultMode: 0440
 {{- if .Values.tls.clientCASecretName }}
 - name: client-authority
   secret:
-    secretName: {{ .Values.tls.clientCASecretName }}
+    secretName: {{ toYaml .Values.tls.clientCASecretName }}
     defaultMode: 0440
     items:
       - {key: ca.crt, path: ca.crt}

@@ -55,7 +55,7 @@ with the weights that are there, with every default of the Gateway API, and with
 - matches:
     - {{ toYaml $.match | indent 6 | trim }}
       headers:
-        - {type: Exact, name: {{ $root.Values.gateway.header }}, value: {{ $value }}}
+        - {type: Exact, name: {{ toYaml $root.Values.gateway.header }}, value: {{ toYaml $value }}}
   backendRefs:
     - {{ include "bert-qa.rollouts.backend" (list $service $.port 1) }}
 {{- end }}
@@ -67,7 +67,7 @@ with the weights that are there, with every default of the Gateway API, and with
 {{- end -}}
 
 {{- define "bert-qa.rollouts.backend" -}}
-{group: "", kind: Service, name: {{ index . 0 }}, port: {{ index . 1 }}, weight: {{ index . 2 }}}
+{group: "", kind: Service, name: {{ index . 0 | toYaml }}, port: {{ index . 1 }}, weight: {{ index . 2 }}}
 {{- end -}}
 
 {{/* What the schema cannot say about rollouts. */}}

@@ -69,3 +69,21 @@ shares of its own requests. Where none of them has a weight they share alike, as
 {{- end -}}
 {{- dict "versions" $found | toJson -}}
 {{- end -}}
+
+{{/*
+References to one parent tell its listeners apart, all by names or all by ports. Takes a list: the kind of the route, its parentRefs.
+*/}}
+{{- define "bert-qa.parentRefs.validate" -}}
+{{- $listeners := dict -}}
+{{- range index . 1 -}}
+{{- $parent := omit . "sectionName" "port" | toJson -}}
+{{- $_ := set $listeners $parent (append (get $listeners $parent | default list) .) -}}
+{{- end -}}
+{{- range $references := $listeners -}}
+{{- $names := list -}}
+{{- range $references }}{{ $names = append $names (printf "%v %v" (.sectionName | default "") (.port | default 0 | int)) }}{{ end -}}
+{{- if and (gt (len $references) 1) (or (has " 0" $names) (ne (len $names) (len (uniq $names)))) -}}
+{{- fail (printf "gateway.%s.parentRefs refers to %s %d times: give each a sectionName of its own." (index $ 0) (first $references).name (len $references)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

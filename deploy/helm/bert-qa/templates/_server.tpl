@@ -71,7 +71,7 @@
 
 {{/* What all pods of the release that do not ask the cluster's API have in common. */}}
 {{- define "bert-qa.podCommon" -}}
-serviceAccountName: {{ include "bert-qa.serviceAccountName" . }}
+serviceAccountName: {{ include "bert-qa.serviceAccountName" . | toYaml }}
 automountServiceAccountToken: false
 {{ include "bert-qa.podPlace" . }}
 {{- end -}}
@@ -92,7 +92,7 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ toYaml . }}
 {{- end }}
 {{- end -}}
 

@@ -14,7 +14,7 @@ What a value gives is taken, and 0 leaves it to the rule.
 {{- $tokens := 32768 -}}
 {{- if $memory -}}
 {{- $calls = max 1 (min 1000 (div (div $memory 10) 98304)) -}}
-{{- $tokens = max 8192 (div (div (div (mul $memory 3) 4) $streams) 49152) -}}
+{{- $tokens = max 8192 (div (div (div (mul $memory 3) 4) $streams) 49152) | min 44000000 -}}
 {{- end -}}
 {{- $calls = $server.maxConcurrentStreams | int64 | default $calls -}}
 {{- dict

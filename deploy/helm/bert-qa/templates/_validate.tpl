@@ -5,6 +5,13 @@
 {{- if contains "," $sources -}}
 {{- fail (printf "The model has more than one source (%s): set one of them." $sources) -}}
 {{- end -}}
+{{- if and (eq $sources "image") (not .Values.kserve.enabled) (eq (include "bert-qa.imageMount" .) "volume") (semverCompare "<1.33.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "model.image.mount=volume needs Kubernetes 1.33 at least, and this is %s: use copy." .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- $port := regexFind ":[0-9]+/?$" .Values.model.storage.endpoint | trimPrefix ":" | trimSuffix "/" -}}
+{{- if and $port (or (lt (int $port) 1) (gt (int $port) 65535)) -}}
+{{- fail (printf "model.storage.endpoint has the port %s, which is not between 1 and 65535." $port) -}}
+{{- end -}}
 {{- $training := .Values.model.training -}}
 {{- if $training.enabled -}}
 {{- if and (not (trim $training.recipe)) (not $training.recipeConfigMap) -}}
@@ -18,6 +25,9 @@
 {{- end -}}
 {{- if hasKey (fromYaml $training.recipe) "Error" -}}
 {{- fail (printf "model.training.recipe is not YAML: %s." (get (fromYaml $training.recipe) "Error")) -}}
+{{- end -}}
+{{- if eq "0" (include "bert-qa.thousandths" $training.size) -}}
+{{- fail (printf "model.training.size is %v: a claim has a size above 0." $training.size) -}}
 {{- end -}}
 {{- end -}}
 
@@ -61,6 +71,30 @@
 {{- fail "server.grpcMaxThreads is 1, with which OVMS refuses every call: gRPC needs 2 threads at least." -}}
 {{- end -}}
 
+{{- $owners := dict "The proxy" .Values.proxy.resources -}}
+{{- if .Values.httpApi.enabled }}{{ $_ := set $owners "The HTTP API" .Values.httpApi.resources }}{{ end -}}
+{{- if $training.enabled }}{{ $_ := set $owners "The training Job" $training.resources }}{{ end -}}
+{{- if .Values.switch.enabled }}{{ $_ := set $owners "The switch" .Values.switch.resources }}{{ end -}}
+{{- range $tracks }}{{ $_ := set $owners (printf "The track %s" .name) .resources }}{{ end -}}
+{{- range $owner, $resources := $owners -}}
+{{- include "bert-qa.resources.validate" (list $owner $resources) -}}
+{{- end -}}
+
+{{- $monitoring := .Values.monitoring -}}
+{{- range $value, $given := dict
+      "commonLabels" .Values.commonLabels
+      "podLabels" .Values.podLabels
+      "podAnnotations" .Values.podAnnotations
+      "monitoring.serviceMonitor.labels" $monitoring.serviceMonitor.labels
+      "monitoring.prometheusRule.labels" $monitoring.prometheusRule.labels
+      "monitoring.dashboard.labels" $monitoring.dashboard.labels -}}
+{{- range $key := keys $given -}}
+{{- if regexMatch "^(app[.]kubernetes[.]io/(name|instance|component|version|managed-by)|helm[.]sh/chart|bert-qa/.*)$" $key -}}
+{{- fail (printf "%s must not hold %s, which the chart sets itself." $value $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- $tls := .Values.tls -}}
 {{- if and $tls.enabled (not $tls.secretName) (not $tls.issuerRef) -}}
 {{- fail "tls.enabled needs a certificate: name a Secret in tls.secretName, or a cert-manager issuer in tls.issuerRef." -}}
@@ -75,6 +109,7 @@
 {{- if not (index $gateway $kind).parentRefs -}}
 {{- fail (printf "gateway.%s.parentRefs is empty: name the Gateway that the route attaches to." $kind) -}}
 {{- end -}}
+{{- include "bert-qa.parentRefs.validate" (list $kind (index $gateway $kind).parentRefs) -}}
 {{- end -}}
 {{- if eq (toYaml $gateway.http.parentRefs) (toYaml $gateway.grpc.parentRefs) -}}
 {{- range $gateway.http.hostnames | default (list "*") -}}
@@ -131,6 +166,9 @@
 {{- end -}}
 
 {{- if .Values.kserve.enabled -}}
+{{- if gt (int .Values.kserve.minReplicas) (int .Values.kserve.maxReplicas) -}}
+{{- fail (printf "kserve.minReplicas (%d) is above kserve.maxReplicas (%d)." (int .Values.kserve.minReplicas) (int .Values.kserve.maxReplicas)) -}}
+{{- end -}}
 {{- if gt (len $tracks) 2 -}}
 {{- fail (printf "KServe splits traffic between two revisions, but there are %d tracks." (len $tracks)) -}}
 {{- end -}}

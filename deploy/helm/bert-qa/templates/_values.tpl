@@ -9,6 +9,7 @@ A text in the place of a section, which only an image may be, is its key `refere
 {{- if not .defaults -}}
 {{- $defaults := include "bert-qa.defaults" . | fromJson -}}
 {{- $_ := set . "defaults" $defaults.values -}}
+{{- include "bert-qa.withoutNulls" .Values -}}
 {{- range $path, $default := $defaults.values -}}
 {{- $names := splitList "." $path -}}
 {{- $name := last $names -}}
@@ -21,16 +22,27 @@ A text in the place of a section, which only an image may be, is its key `refere
 {{- end -}}
 {{- $section = get $section . -}}
 {{- end -}}
-{{- if or (not (hasKey $section $name)) (kindIs "invalid" (get $section $name)) -}}
+{{- if not (hasKey $section $name) -}}
 {{- $_ := set $section $name $default -}}
 {{- end -}}
-{{- if has $path $defaults.numbers -}}
+{{- if and (has $path $defaults.numbers) (not (kindIs "string" (get $section $name))) -}}
 {{- $_ := set $section $name (get $section $name | int64) -}}
 {{- end -}}
 {{- end -}}
 {{- $size := get (include "bert-qa.sizes" . | fromYaml) .Values.size -}}
 {{- range $name, $section := dict "server" .Values "proxy" .Values.proxy "httpApi" .Values.httpApi -}}
 {{- $_ := set $section "resources" (include "bert-qa.sized" (list $section.resources (get $size $name)) | fromYaml) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Takes the keys that are null out of a map and of all maps in it. */}}
+{{- define "bert-qa.withoutNulls" -}}
+{{- range $key, $value := . -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $ $key -}}
+{{- else if kindIs "map" $value -}}
+{{- include "bert-qa.withoutNulls" $value -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -116,18 +128,18 @@ the one named stable, else the first by name. One answer may need two requests, 
 {{- $main.name -}}
 {{- end -}}
 
-{{/* A quantity in thousandths, however it is spelled; 0 where there is none. */}}
+{{/* A quantity in thousandths, however it is spelled, as far as an integer holds it; 0 where there is none. */}}
 {{- define "bert-qa.thousandths" -}}
 {{- $text := . | default 0 | toString -}}
 {{- $unit := regexFind "(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)$" $text -}}
 {{- $sizes := dict "" 1000 "m" 1 "k" 1e6 "M" 1e9 "G" 1e12 "T" 1e15 "P" 1e18
       "Ki" 1024e3 "Mi" 1048576e3 "Gi" 1073741824e3 "Ti" 1099511627776e3 "Pi" 1125899906842624e3 -}}
-{{- mulf (trimSuffix $unit $text | float64) (index $sizes $unit) | int64 -}}
+{{- mulf (trimSuffix $unit $text | float64) (index $sizes $unit) | minf 9e18 | int64 -}}
 {{- end -}}
 
 {{/* The whole CPUs in a CPU quantity, one at least: OVMS sees all of the node's, so its flags name the number. */}}
 {{- define "bert-qa.cpus" -}}
-{{- max 1 (div (include "bert-qa.thousandths" (. | default 1) | int64) 1000) -}}
+{{- max 1 (div (include "bert-qa.thousandths" (. | default 1) | int64) 1000) | min 2147483647 -}}
 {{- end -}}
 
 {{/* A memory quantity in bytes, 0 where there is none. */}}
