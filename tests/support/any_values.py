@@ -158,8 +158,11 @@ def _of_type(schema: Schema, name: str) -> Drawn:
             return st.sampled_from(odd) | st.integers(least, most)
         case "number":
             least = schema.get("minimum", schema.get("exclusiveMinimum", 0))
-            numbers = st.floats(least, schema.get("maximum", 1e9), exclude_min=least == 0)
-            return numbers | st.integers(1, 100)
+            most = schema.get("maximum", schema.get("exclusiveMaximum", 1e9))
+            numbers = st.floats(
+                least, most, exclude_min=least == 0, exclude_max="exclusiveMaximum" in schema
+            )
+            return numbers | st.integers(1, 99)
         case "string":
             return _texts(schema)
         case "array":

@@ -83,7 +83,7 @@ def test_nothing_of_it_is_there_by_default() -> None:
         ({}, 70),
         (two_sockets(), 35),
         (two_sockets(threadsPerCore=1), 70),
-        ({"server": {"threads": 2}}, 35),
+        ({"size": "medium", "server": {"threads": 2}}, 35),
         ({"server": {"threads": 400}}, 70),
     ],
 )
@@ -145,7 +145,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "The container beside has no limits of CPU and memory",
     ),
     "a server without a memory limit": (
-        {**two_sockets(), "resources": {"limits": {"memory": None}}},
+        {**two_sockets(), "resources": {"limits": {"memory": "0"}}},
         "The track stable has no memory limit",
     ),
     "requests of memory that differ from its limit": (
