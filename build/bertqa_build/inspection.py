@@ -43,7 +43,7 @@ _DEQUANTIZED = "/DequantizationMultiply"
 _NUMBERED = re.compile(r"\b\w+\.\d+\.")
 
 NOT_QUANTISED = "the version is not quantised"
-KEPT = "the recipe keeps it in floating point: quantization.keep_floating_point"
+KEPT = "quantization.keep_floating_point keeps it in floating point"
 PROBABILITIES = (
     "attention probabilities: NNCF leaves their product with the values alone in a transformer, "
     "because 8 bits hold too little of a softmax"
@@ -339,7 +339,7 @@ def _product(
 
 def _is_kept(name: str, manifest: VersionManifest) -> bool:
     """Return whether the recipe keeps a product, by its name here or by NNCF's, without layers."""
-    patterns: list[str] = manifest.recipe.get("quantization", {}).get("keep_floating_point", [])
+    patterns = manifest.recipe.get("quantization", {}).get("keep_floating_point") or ()
     layer, _, is_attention = name.partition(" ")
     path = _NUMBERED.sub("", layer).replace(".", "/")
     node = f"{path}/{'matmul' if is_attention else 'linear'}/0"

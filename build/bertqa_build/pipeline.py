@@ -279,7 +279,20 @@ class _Build:
         for remark in require_sane(self.checkpoint, self.dataset, recipe.gate.max_unknown):
             self._report(remark)
         if recipe.makes_int8:
-            kept_nodes(SpanModel(self.checkpoint.model), recipe.quantization.keep_floating_point)
+            self._name_floating_point()
+
+    def _name_floating_point(self) -> None:
+        """Let the recipe name the layers that stay in floating point, and refuse others."""
+        family = family_of(self.checkpoint.model.config.model_type)
+        if self.recipe.quantization.keep_floating_point is None and family.keeps_floating_point:
+            layers = ", ".join(family.keeps_floating_point)
+            self._report(
+                f"Layers of {family.name} that fit {layers} stay in floating point: "
+                f"{family.why_floating_point}. quantization.keep_floating_point: [] quantises them"
+            )
+        quantization = self.recipe.quantization.of_family(family.keeps_floating_point)
+        self.recipe = self.recipe.model_copy(update={"quantization": quantization})
+        kept_nodes(SpanModel(self.checkpoint.model), quantization.keep_floating_point or ())
 
     def _begin(self) -> None:
         """Refuse a small disk, and say what the data are, with all that teaches nothing."""

@@ -46,7 +46,8 @@ def quantize(
         calibration: Windows with `input_ids`, `attention_mask` and `token_type_ids`, INT
             `[tokens]` each, as `training_windows` returns them. They are run one at a time,
             because padding would distort the ranges.
-        settings: How many windows to run, and how NNCF quantises.
+        settings: How many windows to run, and how NNCF quantises. Where they do not say which
+            layers stay in floating point, those of the model's family do.
 
     Returns:
         The quantised model, with the inputs and outputs of a `SpanModel`.
@@ -56,13 +57,13 @@ def quantize(
         BuildError: NNCF could not compile its quantisers in time.
         RecipeError: `settings.keep_floating_point` names a layer that the model does not have.
     """
-    settings = settings or Quantization()
+    span_model = as_span_model(model).eval()
+    family = span_model.family
+    settings = (settings or Quantization()).of_family(family.keeps_floating_point)
     count = min(len(calibration), settings.calibration_windows)
     if not count:
         raise DataError("The calibration set is empty: no window can be made of it.")
-    span_model = as_span_model(model).eval()
-    family = span_model.family
-    kept = kept_nodes(span_model, settings.keep_floating_point)
+    kept = kept_nodes(span_model, settings.keep_floating_point or ())
     samples = [_inputs(span_model, calibration[index]) for index in range(count)]
     with quiet(), compiled_quantizers(), torch.no_grad():
         quantized: SpanModel = nncf.quantize(

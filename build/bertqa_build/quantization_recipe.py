@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -28,20 +29,31 @@ class Quantization(Section):
         le=1,
         description="SmoothQuant's alpha for matrix products; -1 turns it off.",
     )
-    keep_floating_point: list[str] = Field(
-        default_factory=list,
+    keep_floating_point: list[str] | None = Field(
+        default=None,
         description=(
             "Layers that stay in floating point: names as `bert-qa inspect` prints them, or "
-            "regular expressions that are found in these."
+            "regular expressions that are found in these. The default is what the family needs; "
+            "`[]` is none."
         ),
     )
 
     @field_validator("keep_floating_point")
     @classmethod
-    def _are_patterns(cls, patterns: list[str]) -> list[str]:
-        for pattern in patterns:
+    def _are_patterns(cls, patterns: list[str] | None) -> list[str] | None:
+        for pattern in patterns or ():
             try:
                 re.compile(pattern)
             except re.error as error:
                 raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
         return patterns
+
+    def of_family(self, needed: Sequence[str]) -> Quantization:
+        """Return these settings with the layers named that stay in floating point.
+
+        Args:
+            needed: Those of the model's family, where the recipe does not say which.
+        """
+        if self.keep_floating_point is not None:
+            return self
+        return self.model_copy(update={"keep_floating_point": list(needed)})

@@ -18,23 +18,28 @@ from bertqa_build.quantization import (
 from bertqa_build.recipe import Quantization, Training
 from bertqa_build.training import QATrainer, freeze_embeddings, train, training_arguments
 from tests.support.checkpoints import tiny_bert, write_squad
+from tests.support.families import FAMILIES
 from tests.support.models import tokenizer_json
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 SETTINGS = Quantization(calibration_windows=4)
 
 
-@pytest.fixture(scope="module")
-def windows(tmp_path_factory: pytest.TempPathFactory) -> TrainingWindows:
-    squad = write_squad(tmp_path_factory.mktemp("data") / "squad.json", copies=2)
+def windows_of(directory: Path, tokenizer: str) -> TrainingWindows:
+    squad = write_squad(directory / "squad.json", copies=2)
     return training_windows(
         list(read_squad(squad)),
-        tokenizer_json(),
+        tokenizer,
         max_seq_len=96,
         doc_stride=16,
         max_question_len=32,
         seed=0,
     )
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory: pytest.TempPathFactory) -> TrainingWindows:
+    return windows_of(tmp_path_factory.mktemp("data"), tokenizer_json())
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +205,16 @@ def test_a_directory_that_is_not_whole_is_refused(
     (tmp_path / name).write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match="does not contain a complete quantised model"):
         load_quantized(tmp_path)
+
+
+def test_what_a_family_needs_in_floating_point_stays_there_unless_a_recipe_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    (row,) = [row for row in FAMILIES if row.model_type == "mpnet"]
+    windows = windows_of(tmp_path, row.tokenizer_json())
+    everything = Quantization(calibration_windows=1, keep_floating_point=[])
+    all_of_it = weights(quantize(row.model(), windows, everything))
+    default = weights(quantize(row.model(), windows, Quantization(calibration_windows=1)))
+    kept = [name for name in all_of_it if name not in default]
+    assert len(kept) == row.model().config.num_hidden_layers
+    assert all("output/dense" in name for name in kept)

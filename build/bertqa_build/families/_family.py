@@ -56,6 +56,9 @@ class Family:
         fast_attention: The quickest implementation of attention that PyTorch has for it.
         layer_names: Where its layers can be pruned; None where its attention is not standard.
         no_smooth_quant: Why SmoothQuant is turned off; empty where it is on.
+        keeps_floating_point: The layers that stay in floating point where a recipe does not say
+            which, as its `quantization.keep_floating_point` has them.
+        why_floating_point: What these lose in INT8.
     """
 
     name: ClassVar[str]
@@ -63,6 +66,8 @@ class Family:
     head: ClassVar[tuple[str, ...]] = ("qa_outputs",)
     shares_head: ClassVar[bool] = False
     no_smooth_quant: ClassVar[str] = ""
+    keeps_floating_point: ClassVar[tuple[str, ...]] = ()
+    why_floating_point: ClassVar[str] = ""
     fast_attention: ClassVar[str] = "sdpa"
     layer_names: ClassVar[LayerNames | None] = None
 
