@@ -39,10 +39,12 @@ def run() -> NoReturn:
     except KeyboardInterrupt:
         _end("interrupted", _INTERRUPTED)
     except (BrokenPipeError, SystemExit) as error:  # Rich exits where a reader has gone.
-        if isinstance(error, SystemExit) and error.code == _TERMINATED:
+        code = error.code if isinstance(error, SystemExit) else _FAILED
+        if code == _TERMINATED:
             _end("terminated", _TERMINATED)
-        status = _FAILED
-        _discard_output()
+        status = code if isinstance(code, int) else 0  # The completion of a shell is 0.
+        if status == _FAILED:
+            _discard_output()
     except OSError as error:
         status = _FAILED
         with contextlib.suppress(OSError):

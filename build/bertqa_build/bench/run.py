@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bertqa._progress import OnProgress, Progress, ignore
-from bertqa.artifact import write_whole
+from bertqa.artifact import cpu_flags, write_whole
 from bertqa.errors import InvalidOptionError
 from bertqa.evaluation import Samples, take_turns
 from bertqa_build.bench.models import prepare
@@ -32,7 +32,7 @@ from bertqa_build.bench.plan import (
     variants,
 )
 from bertqa_build.errors import BuildError
-from bertqa_build.machine import cpu_flags, machine
+from bertqa_build.machine import machine
 
 # How many times its FP32 weights a model takes in memory, measured with BERT-large: ONNX Runtime's
 # OpenVINO provider alone holds them four times.

@@ -24,6 +24,7 @@ from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole, output_file, refuse_typed
+from bertqa_cli.verb import alone
 
 _FILES = "Files of questions"
 _SPANS = "How answers are chosen"
@@ -253,3 +254,6 @@ def _decoded(data: bytes, name: str) -> str:
             f"The context from {name} is not UTF-8: {error.reason} at byte {error.start}.",
             status=Status.USAGE,
         ) from error
+
+
+app = alone(ask)

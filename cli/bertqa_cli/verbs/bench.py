@@ -13,6 +13,9 @@ from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.options import Json
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole, output_directory, svg_file, write_output
+from bertqa_cli.verb import Verb, group
+from bertqa_cli.verbs.bench_client import bench_client
+from bertqa_cli.verbs.bench_latency_table import bench_latency_table
 
 
 def bench(
@@ -118,3 +121,8 @@ def bench(
     for name, proof in measurement.proofs.items():
         facts = "; ".join(f"{key}: {value}" for key, value in proof.items())
         stdout.print(f"  {escape(name)}: [dim]{escape(facts)}[/]")
+
+
+app = group(bench)
+app.command("client", cls=Verb)(bench_client)
+app.command("latency-table", cls=Verb)(bench_latency_table)

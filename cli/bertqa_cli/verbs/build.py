@@ -21,7 +21,8 @@ from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.plans import show_plan
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import Verb, Whole, built_name, output_directory, refuse_typed
+from bertqa_cli.values import Whole, built_name, output_directory, refuse_typed
+from bertqa_cli.verb import Verb, alone
 
 if TYPE_CHECKING:
     from bertqa_build.pruning.pareto import Point
@@ -351,3 +352,6 @@ def _judgement(gate: GateResult | None) -> Iterator[str]:
     if gate.reasons:
         yield f"The gate refused it, and --force published it: {'; '.join(gate.reasons)}."
     yield from gate.notes
+
+
+app = alone(build, BuildVerb)

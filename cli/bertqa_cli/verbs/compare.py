@@ -54,6 +54,7 @@ from bertqa_cli.values import (
     version_number,
     write_output,
 )
+from bertqa_cli.verb import alone
 
 DISAGREEMENTS_SHOWN = 5
 PORT = 8765
@@ -328,3 +329,6 @@ def _show_log(report: LogReport) -> None:
             stdout.print(f"  differs: {escape(line.question)} (score {line.answer.score:.3f})")
     for name, count in sorted(report.shadow_errors.items()):
         stdout.print(f"The shadow failed {count} times with {escape(name)}.")
+
+
+app = alone(compare)

@@ -26,6 +26,7 @@ from bertqa_cli.options import (
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
 from bertqa_cli.values import FOR_URL, refuse_typed
+from bertqa_cli.verb import alone
 
 
 @grouped_options
@@ -80,3 +81,6 @@ def _client(
     chosen = published.latest_version(connection.model) if version is None else version
     with QAClient.local(published.require_version(chosen, connection.model)) as client:
         yield client, f"version {chosen}"
+
+
+app = alone(evaluate)

@@ -20,6 +20,7 @@ from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import Json
 from bertqa_cli.values import output_file, write_output
+from bertqa_cli.verb import alone
 from bertqa_cli.verbs.build import require_agreeing
 
 _DEFAULT_DATA = "rajpurkar/squad"
@@ -171,3 +172,6 @@ def _seen_from(values: dict[str, object], folder: Path) -> dict[str, object]:
         for key, value in data.items()
     }
     return {**values, "source": seen(values["source"]), "data": moved}
+
+
+app = alone(init)

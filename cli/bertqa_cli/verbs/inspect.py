@@ -19,6 +19,7 @@ from bertqa_cli.layers import in_int8, numbered_reasons, show_layers
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.values import Whole, output_file, refuse_typed, svg_file, write_output
+from bertqa_cli.verb import alone
 
 if TYPE_CHECKING:
     from bertqa_build.inspection import Inspection
@@ -218,3 +219,6 @@ def start_netron(
         host, port = netron.start(str(path), browse=browse)
         addresses.append(f"http://{host}:{port}")
     return addresses
+
+
+app = alone(inspect)

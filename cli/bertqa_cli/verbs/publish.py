@@ -14,6 +14,7 @@ from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole
+from bertqa_cli.verb import alone
 from bertqa_deploy.storage.address import Address, Layout
 
 
@@ -82,3 +83,6 @@ def publish(
         f"[bold]Version {chosen} of {escape(model)} is at {escape(published.to)}[/]: {summary} "
         f"{escape(published.note)} {published.seconds:.1f} s."
     )
+
+
+app = alone(publish)

@@ -45,8 +45,8 @@ from bertqa_cli.values import (
     refuse_typed,
     refuse_typed_beside,
     timeout_seconds,
-    typed_arguments,
 )
+from bertqa_cli.verb import alone, typed_arguments
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -253,3 +253,6 @@ def _smoke(question: str | None, context: str | None, answer: str | None) -> Smo
         names = " and ".join(f"--smoke-{name}" for name in missing)
         raise CommandError(f"The smoke question lacks {names}.", status=Status.USAGE)
     return Smoke(**given)
+
+
+app = alone(switch)

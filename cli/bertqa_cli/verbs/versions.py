@@ -28,6 +28,8 @@ from bertqa_cli.options import (
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.values import FOR_RELEASE, FOR_SERVER, FOR_URL, refuse_typed
+from bertqa_cli.verb import Verb, group
+from bertqa_cli.verbs.version_life import delete, diff, show
 
 
 @grouped_options
@@ -192,3 +194,8 @@ def _add(
         day(manifest.published),
         f"version {manifest.parent}" if manifest.parent else manifest.source,
     )
+
+
+app = group(versions)
+for below in (show, diff, delete):
+    app.command(cls=Verb)(below)

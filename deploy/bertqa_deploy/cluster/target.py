@@ -315,8 +315,8 @@ def release_of(values: Values) -> Release:
     following = [name for name, track in tracks.items() if track["version"] == _LATEST]
     if following:
         raise ClusterError(
-            f"The track {following[0]} follows the newest version by itself. Set the number that it "
-            f"serves first: `helm upgrade ... --reset-then-reuse-values --set "
+            f"The track {following[0]} follows the newest version by itself. Set the number that "
+            f"it serves first: `helm upgrade ... --reset-then-reuse-values --set "
             f"tracks.{following[0]}.version=NUMBER`."
         )
     if len(tracks) > 2:
