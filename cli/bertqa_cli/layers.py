@@ -87,8 +87,6 @@ def _show(found: Inspection, costs: Sensitivity | None) -> None:
 
     notes = numbered_reasons(found.products)
     table = Table("matrix product", "runs in", "activations")
-    for column in table.columns:
-        column.overflow = "fold"
     for product in found.products:
         table.add_row(
             product.name,
@@ -108,7 +106,6 @@ def _show(found: Inspection, costs: Sensitivity | None) -> None:
 
 def _show_costs(costs: Sensitivity) -> None:
     table = Table("layer left in floating point", "F1", "95 % interval", "error")
-    table.columns[0].overflow = "fold"
     for cost in costs.layers:
         table.add_row(
             cost.name,

@@ -109,7 +109,7 @@ def bench_client(
     table = Table("figure", "measured", "target", "met")
     for target in targets:
         table.add_row(*_row(target))
-    stdout.print(table)
+    print_table(table)
 
 
 def _target(
