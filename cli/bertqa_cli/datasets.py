@@ -11,6 +11,7 @@ from bertqa._data_files import DataAddress
 from bertqa.errors import DataError
 from bertqa.evaluation import SquadDataset, read_squad
 from bertqa_cli.console import print_warning
+from bertqa_cli.progress import working
 
 FORMS = (
     "a file (SQuAD JSON, JSON Lines, CSV or Parquet, also .gz), a directory of data, or ID[:SPLIT] "
@@ -50,7 +51,8 @@ def read_dataset(data: str) -> SquadDataset:
     Raises:
         DataError: It cannot be read, or is not like SQuAD.
     """
-    dataset = read_squad(data)
+    with working(f"Reading {data}"):
+        dataset = read_squad(data)
     if dataset.warning:
         print_warning(dataset.warning)
     return dataset

@@ -13,7 +13,7 @@ from rich.table import Table
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import read_dataset
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import stages, working
 from bertqa_cli.values import write_output
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def show_layers(
     from bertqa_build import figures
     from bertqa_build.inspection import inspect
 
-    found = inspect(repository, version, model)
+    with working("Compiling the version"):
+        found = inspect(repository, version, model)
     costs = None if asked is None else _measure(repository, version, asked, model)
     if plot is not None:
         drawn = (

@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import sys
 import threading
 from typing import NoReturn
@@ -21,9 +22,12 @@ _TERMINATED = 143
 # As the client names them.
 _TEXT_THREADS = "bertqa-text"
 
+_interrupts: list[signal.Signals] = []
+
 
 def run() -> NoReturn:
     """Run the command line and exit."""
+    _note_interrupts()
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets its code, not a traceback.
@@ -46,10 +50,16 @@ def run() -> NoReturn:
         if status == _FAILED:
             _discard_output()
     except OSError as error:
+        if _interrupts:
+            _end("interrupted", _INTERRUPTED)
         status = _FAILED
         with contextlib.suppress(OSError):
             print(f"error: The output cannot be written: {error.strerror}.", file=sys.stderr)
         _discard_output()
+    except Exception:
+        if not _interrupts:
+            raise
+        _end("interrupted", _INTERRUPTED)  # A library made another error of it.
     if any(thread.name.startswith(_TEXT_THREADS) for thread in threading.enumerate()):
         # One may be in the middle of a text whose time is over, and the interpreter would wait.
         for stream in (sys.stdout, sys.stderr):
@@ -59,8 +69,20 @@ def run() -> NoReturn:
     sys.exit(status)
 
 
+def _note_interrupts() -> None:
+    """Remember each Ctrl-C: a library that is interrupted in its import may raise anything."""
+
+    def interrupt(*_: object) -> NoReturn:
+        _interrupts.append(signal.SIGINT)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+
+
 def _end(word: str, status: int) -> NoReturn:
     """End at once: the interpreter would wait for threads that wait for a server."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         print(word, file=sys.stderr, flush=True)
         sys.stdout.flush()

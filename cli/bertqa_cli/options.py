@@ -25,6 +25,7 @@ from bertqa.transport import (
     served_versions,
 )
 from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.progress import working
 from bertqa_cli.token_file import TokenFile
 from bertqa_cli.values import (
     Lines,
@@ -301,13 +302,14 @@ class ConnectionOptions:
         Raises:
             BertQAError: What `bertqa.transport.served_versions` raises.
         """
-        return served_versions(
-            self.address,
-            self.model,
-            metadata_url=self.metadata_url,
-            timeout=self.timeout,
-            security=self.security(),
-        )
+        with working(f"Asking {self.address}"):
+            return served_versions(
+                self.address,
+                self.model,
+                metadata_url=self.metadata_url,
+                timeout=self.timeout,
+                security=self.security(),
+            )
 
     def open_transport(self) -> Transport:
         """Return an open transport without a client.

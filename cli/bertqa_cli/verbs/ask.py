@@ -22,7 +22,7 @@ from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import headline, highlighted
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version
-from bertqa_cli.progress import resumable, stages
+from bertqa_cli.progress import resumable, stages, working
 from bertqa_cli.values import Whole, output_file, refuse_typed
 from bertqa_cli.verb import alone
 
@@ -172,7 +172,8 @@ def ask(
 def _ask_one(
     client: QAClient, question: str, text: str, top_k: int, options: AskOptions, *, json: bool
 ) -> None:
-    answers = client.answers(question, text, top_k=top_k, **options)
+    with working("Asking"):
+        answers = client.answers(question, text, top_k=top_k, **options)
     if json:
         print_json([asdict(answer) for answer in answers])
         return

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.options import Json
-from bertqa_cli.progress import resumable, stages
+from bertqa_cli.progress import loading_the_build, resumable, stages
 from bertqa_cli.values import Whole, output_directory, svg_file, write_output
 from bertqa_cli.verb import Verb, group
 from bertqa_cli.verbs.bench_client import bench_client
@@ -75,9 +75,7 @@ def bench(
     """
     if context.invoked_subcommand:
         return
-    from bertqa_build.quiet import quiet
-
-    with quiet():
+    with loading_the_build():
         from bertqa_build.bench.chart import draw
         from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
         from bertqa_build.bench.run import measure, plan_for_this_machine

@@ -20,7 +20,7 @@ from bertqa_cli.formatting import directory_size, human_size, next_step
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.plans import show_plan
-from bertqa_cli.progress import resumable, stages
+from bertqa_cli.progress import loading_the_build, resumable, stages
 from bertqa_cli.values import Whole, built_name, output_directory, refuse_typed
 from bertqa_cli.verb import Verb, alone
 
@@ -176,7 +176,6 @@ def build(
 
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
     from bertqa_build.processes import count, is_first
-    from bertqa_build.quiet import quiet
 
     changes = [*([f"precision={precision}"] if precision else []), *(overrides or ())]
     place = Repository(repository)
@@ -187,7 +186,7 @@ def build(
             status=Status.USAGE,
         )
     try:
-        with quiet():
+        with loading_the_build():
             from bertqa_build.pipeline import build as build_versions
             from bertqa_build.pipeline import plan as plan_build
             from bertqa_build.pruning.pareto import family_of_version

@@ -42,7 +42,7 @@ from bertqa_cli.options import (
     helm_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import stages, working
 from bertqa_cli.values import (
     FOR_RELEASE,
     FOR_SERVER,
@@ -142,7 +142,8 @@ def compare(
             _serve(chosen, connection, port, json=json)
             return
         dataset = read_dataset(data)
-        systems = chosen[0].system(stack), chosen[1].system(stack)
+        with working("Opening both"):
+            systems = chosen[0].system(stack), chosen[1].system(stack)
         with stages() as show:
             comparison = compare_systems(*systems, dataset, on_progress=show)
     _report(comparison, html, json=json)

@@ -24,7 +24,7 @@ from bertqa_cli.options import (
     Version,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import stages, working
 from bertqa_cli.values import FOR_URL, refuse_typed
 from bertqa_cli.verb import alone
 
@@ -79,7 +79,10 @@ def _client(
         return
     published = Repository(root)
     chosen = published.latest_version(connection.model) if version is None else version
-    with QAClient.local(published.require_version(chosen, connection.model)) as client:
+    directory = published.require_version(chosen, connection.model)
+    with working(f"Loading version {chosen}"):
+        client = QAClient.local(directory)
+    with client:
         yield client, f"version {chosen}"
 
 

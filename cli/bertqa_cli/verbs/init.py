@@ -19,6 +19,7 @@ from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import Json
+from bertqa_cli.progress import loading_the_build
 from bertqa_cli.values import output_file, write_output
 from bertqa_cli.verb import alone
 from bertqa_cli.verbs.build import require_agreeing
@@ -60,9 +61,7 @@ def init(
             status=Status.USAGE,
         )
     require_agreeing(method, precision)
-    from bertqa_build.quiet import quiet
-
-    with quiet():
+    with loading_the_build():
         from bertqa_build.recipe import recipe_of
         from bertqa_build.recipe_text import recipe_text
         from bertqa_build.short_form import ShortForm, values_of

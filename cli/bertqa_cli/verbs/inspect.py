@@ -18,6 +18,7 @@ from bertqa_cli.formatting import human_size
 from bertqa_cli.layers import in_int8, numbered_reasons, show_layers
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import loading_the_build, working
 from bertqa_cli.values import Whole, output_file, refuse_typed, svg_file, write_output
 from bertqa_cli.verb import alone
 
@@ -92,7 +93,8 @@ def inspect(
         return
     for version in (before, after):
         versions.require_version(version, model)
-    first, second = (inspect_version(versions, version, model) for version in (before, after))
+    with working("Compiling both versions"):
+        first, second = (inspect_version(versions, version, model) for version in (before, after))
     if report is not None:
         _write_report(report, versions, first, second, model)
         stderr.print(f"wrote {escape(str(report))}")
@@ -146,14 +148,14 @@ def _write_report(
     path: Path, repository: Repository, before: Inspection, after: Inspection, model: str
 ) -> None:
     from bertqa_build.inspection import measure_speed
-    from bertqa_build.quiet import quiet
     from bertqa_build.report import render
 
-    with quiet():
+    with loading_the_build():
         from bertqa_build.machine import machine
         from bertqa_build.pruning.pareto import family_of_version
 
-    speeds = measure_speed(repository, (before.version, after.version), model=model)
+    with working("Measuring the speed of both versions"):
+        speeds = measure_speed(repository, (before.version, after.version), model=model)
     family = family_of_version(repository, after.version, model)
     write_output(path, render(before, after, speeds, machine(), family))
 

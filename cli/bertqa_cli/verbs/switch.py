@@ -29,6 +29,7 @@ from bertqa_cli.options import (
     split_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import working
 from bertqa_cli.rollouts import (
     PAUSE_SECONDS,
     MakeEvidence,
@@ -116,7 +117,9 @@ def switch(
     where it stands.
     """
     if status:
-        print_standing(_standing(release, namespace, repository, connection), json=json)
+        with working("Asking where it stands"):
+            standing = _standing(release, namespace, repository, connection)
+        print_standing(standing, json=json)
         return
     aim = _Aim(_split(to, back, split), retire, force)
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)

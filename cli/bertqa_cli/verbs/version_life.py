@@ -31,7 +31,7 @@ from bertqa_cli.options import (
     require_repository,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import stages, working
 from bertqa_cli.values import FOR_URL, Whole
 
 _Number = Annotated[int, typer.Argument(click_type=Whole(min=1), metavar="N", help="A version.")]
@@ -60,7 +60,8 @@ def show(
     require_repository(versions)
     entries = _formats(versions, number, model)
     served = {entry.directory: _served_as(versions, entry) for entry in entries}
-    files = {entry.directory: _files(entry) for entry in entries}
+    with working("Reading the files"):
+        files = {entry.directory: _files(entry) for entry in entries}
     if json:
         print_json(
             {

@@ -27,6 +27,7 @@ from bertqa_cli.options import (
     require_repository,
 )
 from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import working
 from bertqa_cli.values import FOR_RELEASE, FOR_SERVER, FOR_URL, refuse_typed
 from bertqa_cli.verb import Verb, group
 from bertqa_cli.verbs.version_life import delete, diff, show
@@ -160,7 +161,8 @@ def _tracks(release: str, namespace: str | None, *, json: bool) -> None:
 
     from bertqa_deploy.cluster.status import track_statuses
 
-    statuses = track_statuses(helm)
+    with working("Asking the cluster"):
+        statuses = track_statuses(helm)
     if json:
         print_json([asdict(each) for each in statuses])
         return
