@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import read_dataset
-from bertqa_cli.progress import stages, working
+from bertqa_cli.progress import resumable, stages, working
 from bertqa_cli.values import write_output
 
 if TYPE_CHECKING:
@@ -22,8 +22,22 @@ if TYPE_CHECKING:
 
 _NO_WORK = ("Const", "Input", "Output")
 
-Asked = tuple[str, int, Path]
-"""The data set, how many of them are asked, and the work directory of the build."""
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the layers' costs are measured on.
+
+    Attributes:
+        data: The data set.
+        count: How many of its questions are asked, at most.
+        work_dir: The work directory of the build, which keeps what is measured.
+        again: Whether to measure again what was measured before.
+    """
+
+    data: str
+    count: int
+    work_dir: Path
+    again: bool
 
 
 def show_layers(
@@ -68,12 +82,17 @@ def show_layers(
 def _measure(repository: Repository, version: int, asked: Asked, model: str) -> Sensitivity:
     from bertqa_build.sensitivity import measure_sensitivity
 
-    data, count, work_dir = asked
-    dataset = read_dataset(data)
-    first = replace(dataset, questions=dataset.questions[:count])
-    with stages() as show:
+    dataset = read_dataset(asked.data)
+    first = replace(dataset, questions=dataset.questions[: asked.count])
+    with resumable(), stages() as show:
         return measure_sensitivity(
-            repository, version, first, model=model, work_dir=work_dir, on_progress=show
+            repository,
+            version,
+            first,
+            model=model,
+            work_dir=asked.work_dir,
+            on_progress=show,
+            again=asked.again,
         )
 
 
