@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import read_dataset
@@ -135,15 +136,16 @@ def _show_costs(costs: Sensitivity) -> None:
         )
     print_table(table)
     stdout.print(
-        f"F1 {costs.f1:.2f} on {costs.questions} questions of {escape(costs.dataset)}, and "
-        f"{costs.floating_f1:.2f} with all of these layers in floating point. error: how that of "
-        "the logits changes. `quantization.keep_floating_point` in a recipe leaves layers out."
+        f"F1 {costs.f1:.2f} on {counted(costs.questions, 'question')} of "
+        f"{escape(costs.dataset)}, and {costs.floating_f1:.2f} with all of these layers in "
+        "floating point. error: how that of the logits changes. `quantization.keep_floating_point` in a recipe leaves layers out."
     )
     partly = sum(cost.with_weights is False for cost in costs.layers)
     if partly:
         stdout.print(
-            f"Of {partly} layers the activations alone were left in floating point, and the "
-            "weights stayed in INT8: the build's --work-dir does not have them as they were."
+            f"Of {counted(partly, 'layer')} the activations alone were left in floating point, "
+            "and the weights stayed in INT8: the build's --work-dir does not have them as they "
+            "were."
         )
 
 

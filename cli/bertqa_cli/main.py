@@ -21,6 +21,7 @@ _INTERRUPTED = 130
 _TERMINATED = 143
 # As the client names them.
 _TEXT_THREADS = "bertqa-text"
+_AGAIN_SECONDS = 0.05
 
 _interrupts: list[signal.Signals] = []
 
@@ -70,14 +71,29 @@ def run() -> NoReturn:
 
 
 def _note_interrupts() -> None:
-    """Remember each Ctrl-C: a library that is interrupted in its import may raise anything."""
+    """Remember each Ctrl-C, and lose none.
+
+    A library that is interrupted in its import may raise anything, and Python ignores whatever is
+    raised in a finalizer.
+    """
 
     def interrupt(*_: object) -> NoReturn:
         _interrupts.append(signal.SIGINT)
         raise KeyboardInterrupt
 
+    def ignored(error: sys.UnraisableHookArgs) -> None:
+        if issubclass(error.exc_type, KeyboardInterrupt):
+            # Not from in here, where it would be ignored again.
+            main = threading.main_thread().ident or 0
+            again = threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, (main, signal.SIGINT))
+            again.daemon = True
+            again.start()
+        else:
+            sys.__unraisablehook__(error)
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
+        sys.unraisablehook = ignored
 
 
 def _end(word: str, status: int) -> NoReturn:

@@ -209,6 +209,36 @@ def test_an_interrupt_that_a_library_turns_into_another_error_is_still_one(tmp_p
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
 
 
+LOST = """
+import os, signal, threading
+from bertqa_cli import app, main
+
+class Interrupted:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        len("")  # The signal is handled in here, where Python ignores what is raised.
+
+def work(arguments):
+    Interrupted()
+    threading.Event().wait()
+
+app.main = work
+main.run()
+"""
+
+
+def test_an_interrupt_in_a_finalizer_is_not_lost() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LOST],
+        capture_output=True,
+        text=True,
+        preexec_fn=interruptible,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
 def test_the_demo_is_interrupted_with_the_same_status(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "bertqa_cli.demo"],

@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import GateResult, Repository
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
@@ -266,7 +267,7 @@ def build(
             stdout.print(f"Version {built.version}: {escape(line)}")
     newest = max(built.version for built in result.versions)
     stdout.print(
-        f"Scored on {result.fp32.scores.questions} questions of "
+        f"Scored on {counted(result.fp32.scores.questions, 'question')} of "
         f"{escape(result.fp32.scores.dataset)}. {escape(next_step(repository, model, newest))}"
     )
     if compared is not None:

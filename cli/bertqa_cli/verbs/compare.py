@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import Repository
 from bertqa.errors import ModelLoadError
 from bertqa.evaluation import (
@@ -193,7 +194,7 @@ def _scored(name: str, repository: Repository, model: str) -> ScoredSystem:
 
 
 def _counted(system: ScoredSystem) -> str:
-    return f"{system.scores.questions} questions of {system.scores.dataset}"
+    return f"{counted(system.scores.questions, 'question')} of {system.scores.dataset}"
 
 
 def _chosen(
@@ -279,7 +280,7 @@ def _serve(
 
 def _show(comparison: Comparison) -> None:
     first, second = comparison.metrics
-    title = f"{comparison.questions} questions of {comparison.dataset}"
+    title = f"{counted(comparison.questions, 'question')} of {comparison.dataset}"
     table = Table("", first.name, second.name, title=escape(title))
     for row in metric_rows(first, second):
         table.add_row(*row)
@@ -297,7 +298,9 @@ def _show(comparison: Comparison) -> None:
             stdout.print(highlighted(answer, each.context))
     more = len(comparison.disagreements) - DISAGREEMENTS_SHOWN
     if more > 0:
-        stdout.print(f"\n[dim]and {more} more disagreements: --html and --json have them.[/]")
+        stdout.print(
+            f"\n[dim]and {counted(more, 'more disagreement')}: --html and --json have them.[/]"
+        )
 
 
 def _right(golds: list[str]) -> str:
@@ -329,7 +332,7 @@ def _show_log(report: LogReport) -> None:
         for line in shadow.disagreements[:DISAGREEMENTS_SHOWN]:
             stdout.print(f"  differs: {escape(line.question)} (score {line.answer.score:.3f})")
     for name, count in sorted(report.shadow_errors.items()):
-        stdout.print(f"The shadow failed {count} times with {escape(name)}.")
+        stdout.print(f"The shadow failed {counted(count, 'time')} with {escape(name)}.")
 
 
 app = alone(compare)

@@ -27,7 +27,10 @@ from bertqa_cli.verbs.build import require_agreeing
 _DEFAULT_DATA = "rajpurkar/squad"
 _DEFAULT_SPLITS = ("train", "validation")
 _NOTHING = "none"
-_HEADING = "A recipe for `bert-qa build`. What is commented out is what holds without it."
+_HEADING = (
+    "A recipe for `bert-qa build`. What is commented out is what holds without it; docs/build.md "
+    "explains each key, as `bert-qa init --all` does."
+)
 
 
 def init(
@@ -52,9 +55,13 @@ def init(
     method: Annotated[
         str, typer.Option(click_type=click.Choice(["ptq", "qat"]), help="As in `bert-qa build`.")
     ] = "ptq",
+    whole: Annotated[
+        bool,
+        typer.Option("--all", help="Explain every key, those of sections that are left out too."),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Write a recipe that builds as it is, with a comment on every key."""
+    """Write a recipe that builds as it is, with a comment on each of its keys."""
     if os.path.lexists(path):
         raise CommandError(
             f"{path} exists already, and is not overwritten: choose another name.",
@@ -76,7 +83,7 @@ def init(
     folder = path.absolute().parent
     values = _seen_from(values, folder)
     recipe_of(YamlDocument(values), str(path), folder)
-    write_output(path, recipe_text(values, " ".join([_HEADING, *chosen])))
+    write_output(path, recipe_text(values, " ".join([_HEADING, *chosen]), whole=whole))
     if json:
         print_json({"recipe": str(path), "chosen": chosen})
         return

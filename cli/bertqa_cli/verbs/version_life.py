@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import (
     MANIFEST_FILE,
     Repository,
@@ -255,7 +256,7 @@ def _format_of(entry: VersionEntry) -> str:
 
 def _in_words(scores: Scores) -> str:
     figures = f"F1 {score(scores.f1)}, EM {score(scores.exact_match)}"
-    return f"{figures} on {scores.questions} questions of {scores.dataset}"
+    return f"{figures} on {counted(scores.questions, 'question')} of {scores.dataset}"
 
 
 def _described(manifest: VersionManifest | None) -> Iterator[tuple[str, str]]:
