@@ -23,6 +23,7 @@ from bertqa_cli.errors import (
     status_of,
 )
 from bertqa_cli.examples import show_examples
+from bertqa_cli.settings import set_by
 
 PROGRAM = "bert-qa"
 JSON_OPTION = "--json"
@@ -156,6 +157,9 @@ def _without_variable(error: click.UsageError) -> str:
     if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
         return message
     source = error.ctx.get_parameter_source(error.param.name or "")
+    file = set_by(error.ctx) if source is ParameterSource.DEFAULT_MAP else None
+    if file is not None:
+        message = f"{message} It is set in {file}."
     hint = f" (env var: {error.param.envvar!r})"
     return message if source is ParameterSource.ENVIRONMENT else message.replace(hint, "", 1)
 

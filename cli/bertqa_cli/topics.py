@@ -80,7 +80,7 @@ TOPICS = {
     "environment": Topic(
         "The variables that are read.",
         (
-            "What is typed takes precedence over a variable.",
+            "What is typed takes precedence over a variable, and a variable over a file.",
             {
                 "BERTQA_URL": "--url. So for --metadata-url, --ca, --certificate, --key, "
                 "--server-name, --token, --token-file, --header (one a line) and --timeout: "
@@ -90,12 +90,32 @@ TOPICS = {
                 "OVMS_BINARY": "The ovms program, if it is not on PATH.",
                 "HELM, HELM_NAMESPACE": "The helm program, and the namespace of releases.",
                 "NO_COLOR": "Anything in it: no colours. Pipes never have any.",
+                "BERTQA_CONFIG": "A file of settings; see `bert-qa help configuration`.",
                 "COLUMNS": "The width to print in, 80 in a pipe if it is not set.",
                 "HTTPS_PROXY, NO_PROXY": "Proxies, never asked for this machine itself.",
             },
         ),
         "all",
-        "docs/client.md",
+        "docs/command-line.md",
+    ),
+    "configuration": Topic(
+        "Setting options in a file.",
+        (
+            (
+                "The nearest bertqa.toml, or [tool.bertqa] of a pyproject.toml, from this "
+                "directory upwards, or the file that BERTQA_CONFIG names (nothing in it: none). "
+                "What is typed comes first, then a variable, then the file, then the default."
+            ),
+            {
+                'url = "grpcs://qa.example:9000"': "In front of all tables: for every verb that "
+                "has --url. So for the connection, repository and work-dir.",
+                "[ask]": "A table for a verb, [versions.show] for one below it.",
+                "top-k = 3": "In it: an option without its dashes.",
+                'header = ["x-team=search"]': "A list where an option may be repeated.",
+            },
+        ),
+        "all",
+        "docs/command-line.md",
     ),
     "exit-status": Topic(
         "What a script learns from the exit status.",
@@ -115,7 +135,7 @@ TOPICS = {
             ),
         ),
         "all",
-        "docs/architecture.md",
+        "docs/command-line.md",
     ),
     "resume": Topic(
         "What an interrupted command keeps.",
@@ -202,7 +222,7 @@ TOPICS = {
             "It takes effect in the next shell: bash, zsh, fish and PowerShell.",
         ),
         "all",
-        "README.md",
+        "docs/command-line.md",
     ),
 }
 

@@ -27,6 +27,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What the repository itself adds to the name of a model.
 _TAKEN = ("-onnx", "-traffic", ".split", ".rollout.json", ".json")
 _SHOWN = 60
+_SOURCES = (
+    ParameterSource.COMMANDLINE,
+    ParameterSource.ENVIRONMENT,
+    ParameterSource.DEFAULT_MAP,
+)
 
 # Why a verb refuses options that it would ignore.
 FOR_RELEASE = "for a --release."
@@ -74,13 +79,14 @@ class Lines(click.ParamType[str]):
         return [line for line in rv.splitlines() if line.strip()]
 
 
-def from_environment(name: str) -> bool:
-    """Return whether the value of an option of the verb that runs is from the environment.
+def precedence(name: str) -> int:
+    """Return how near to the user the value of an option of the verb that runs was set, 0 first.
 
     Args:
         name: The option's name in Python.
     """
-    return _source_of(name) is ParameterSource.ENVIRONMENT
+    source = _source_of(name) or ParameterSource.COMMANDLINE
+    return _SOURCES.index(source) if source in _SOURCES else len(_SOURCES)
 
 
 def refuse_typed(names: Collection[str], reason: str) -> None:

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from typer.core import TyperCommand, TyperGroup
 
 from bertqa_cli.examples import show_examples
+from bertqa_cli.settings import apply_settings
 
 _TYPED = "bertqa_cli.typed"
 
@@ -26,6 +27,7 @@ class Verb(TyperCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return what is left of the arguments; see `click.Command.parse_args`."""
         ctx.meta[_TYPED] = list(args)
+        apply_settings(self, ctx)
         _refuse_empty(self, ctx, args)
         return super().parse_args(ctx, args)
 
@@ -45,6 +47,7 @@ class VerbGroup(TyperGroup):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return what is left of the arguments; see `click.Command.parse_args`."""
         ctx.meta[_TYPED] = list(args)
+        apply_settings(self, ctx)
         _refuse_empty(self, ctx, args)
         return super().parse_args(ctx, args)
 
