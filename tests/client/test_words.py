@@ -17,3 +17,4 @@ from bertqa._words import counted
 )
 def test_one_is_in_the_singular(number: float, words: str) -> None:
     assert counted(number, "epoch") == words
+    assert counted(number, "batch", "batches").endswith("batch" if number == 1 else "batches")

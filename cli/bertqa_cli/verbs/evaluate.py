@@ -75,7 +75,8 @@ def _client(
     """Return a client of a served or a published version, and what to call that version."""
     if connection.url is not None:
         with connection.open_client() as client:
-            yield client, f"version {version or 'default'} at {connection.url}"
+            name = "the default version" if version is None else f"version {version}"
+            yield client, f"{name} at {connection.url}"
         return
     published = Repository(root)
     chosen = published.latest_version(connection.model) if version is None else version
