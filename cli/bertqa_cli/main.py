@@ -89,8 +89,9 @@ def _note_interrupts() -> None:
             again.daemon = True
             again.start()
         else:
-            sys.__unraisablehook__(error)
+            otherwise(error)
 
+    otherwise = sys.unraisablehook
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
         sys.unraisablehook = ignored

@@ -32,7 +32,7 @@ CONNECTING = ("ask", "evaluate", "compare", "switch", "versions", "bench client"
 
 def command(path: str) -> click.Command:
     verb, *below = path.split()
-    found = load(verb)
+    found: click.Command = load(verb)
     for name in below:
         found = found.commands[name]  # type: ignore[attr-defined]
     return found
