@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import torch
 
+from bertqa._words import counted
 from bertqa.qa import QATokenizer
 from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.data import TrainingWindows, collate
@@ -213,7 +214,8 @@ def _training(what: str, look: Look, settings: Training | Pruning, seconds: floa
     windows = len(stage_windows(look.recipe, look.data, look.checkpoint.tokenizer_json, settings))
     total = round(settings.epochs * windows)
     return Step(
-        f"{what} for {settings.epochs:g} epochs of {windows} windows, {settings.batch_size} a step",
+        f"{what} for {counted(settings.epochs, 'epoch')} of {counted(windows, 'window')}, "
+        f"{settings.batch_size} a step",
         total * seconds,
     )
 

@@ -17,23 +17,30 @@ from bertqa_build.recipe_keys import section_of
 _WIDTH = 96
 
 
-def recipe_text(values: Mapping[str, Any], heading: str) -> str:
+def recipe_text(values: Mapping[str, Any], heading: str, *, whole: bool = False) -> str:
     """Return the text of a recipe.
 
     Args:
         values: The values by keys, as a recipe has them.
         heading: What the recipe is, in sentences.
+        whole: Whether sections without a value have a line for each key too, in place of their
+            names.
 
     Returns:
         YAML with a comment on each key. Keys without a value are commented out; they show what
         holds for them.
     """
-    lines = [*_comment(heading, ""), "", *_section(Recipe, values, "", is_active=True)]
+    lines = [*_comment(heading, ""), "", *_section(Recipe, values, "", whole, is_active=True)]
     return "\n".join(lines) + "\n"
 
 
 def _section(
-    section: type[BaseModel], values: Mapping[str, Any], indent: str, *, is_active: bool
+    section: type[BaseModel],
+    values: Mapping[str, Any],
+    indent: str,
+    whole: bool,
+    *,
+    is_active: bool,
 ) -> Iterator[str]:
     for name, field in section.model_fields.items():
         given = is_active and name in values
@@ -44,10 +51,14 @@ def _section(
             continue
         held = values.get(name) if given else None
         opened = isinstance(held, Mapping)
+        if not opened and not whole:
+            if given:
+                yield f"{indent}{name}: null"
+            yield from _comment(f"{name}: {', '.join(inner.model_fields)}", indent)
+            continue
         yield f"{indent}{'' if opened else '# '}{name}:{' null' if given and held is None else ''}"
-        yield from _section(
-            inner, held if isinstance(held, Mapping) else {}, f"{indent}  ", is_active=opened
-        )
+        inside = held if isinstance(held, Mapping) else {}
+        yield from _section(inner, inside, f"{indent}  ", whole, is_active=opened)
 
 
 def _key(name: str, value: Any, indent: str, *, given: bool) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from bertqa.qa import QATokenizer, collate
 from bertqa.runtime.openvino import OpenVINOEngine, core, read_ir_info
 from bertqa_build.errors import BuildError
 from bertqa_build.graph import is_quantizer, operands, origin, products, short, way_back
+from bertqa_build.kept import read_kept, write_kept
+from bertqa_build.machine import machine
 from bertqa_build.work_files import INT8_PYTORCH, WEIGHTS_FILE, version_folder
 
 _COMPARED_QUESTIONS = 32
@@ -84,6 +88,7 @@ def measure_sensitivity(
     model: str = MODEL_NAME,
     work_dir: Path | None = None,
     on_progress: OnProgress = ignore,
+    again: bool = False,
 ) -> Sensitivity:
     """Leave one layer of a quantised version after the other in floating point.
 
@@ -94,8 +99,10 @@ def measure_sensitivity(
         model: The name of the model.
         work_dir: The work directory of the build. Where it still has the version's weights as they
             were before they were rounded, these are put back; otherwise they stay in INT8, and only
-            the layer's activations are left in floating point.
+            the layer's activations are left in floating point. What was measured of a layer is kept
+            in its folder `sensitivity`, and not measured again: an interrupted run goes on there.
         on_progress: Called with each layer.
+        again: Whether to measure again what was measured before.
 
     Returns:
         What each layer costs.
@@ -120,28 +127,53 @@ def measure_sensitivity(
         raise BuildError(f"Version {version} is not quantised: no layer costs anything.")
     if not len(dataset):
         raise DataError(f"{dataset.name} has no questions to ask.")
+    key = {
+        "files": manifest.files,
+        "dataset_sha256": dataset.sha256,
+        "weights": len(weights),
+        "machine": machine(),
+        "openvino": ov.get_version(),
+    }
+    record = None if work_dir is None else _record(work_dir, model, version, key)
+    kept = {} if record is None or again else read_kept(record, key)
+    by_layer: dict[str, Any] = kept.setdefault("layers", {})
     measure = _Measure(info, dataset)
     stage, total = "Leaving one layer after the other in floating point", len(layers)
-    on_progress(Progress(stage, 0, total, "layers"))
-    quantised, floating = graph.clone(), graph.clone()
-    for _, friendly in layers:
-        leave_out(floating, friendly, weights)
-    base, target = measure(quantised), measure(floating)
-    costs = []
-    for done, (name, friendly) in enumerate(layers, start=1):
+    on_progress(Progress(stage, len(by_layer), total, "layers"))
+    missing = [each for each in layers if each[1] not in by_layer]
+    if missing:
+        quantised, floating = graph.clone(), graph.clone()
+        for _, friendly in layers:
+            leave_out(floating, friendly, weights)
+        base, target = measure(quantised), measure(floating)
+        kept |= {"f1": base.percent, "floating_f1": target.percent}
+    for name, friendly in missing:
         one = graph.clone()
         with_weights = leave_out(one, friendly, weights)
         found = measure(one)
         error = 1 - found.distance(target) / max(base.distance(target), np.finfo(np.float64).eps)
-        costs.append(LayerCost(name, base.scores.change_to(found.scores), error, with_weights))
-        on_progress(Progress(stage, done, total, "layers", note=name))
+        cost = LayerCost(name, base.scores.change_to(found.scores), error, with_weights)
+        by_layer[friendly] = asdict(cost)
+        if record is not None:
+            write_kept(record, key, kept)
+        on_progress(Progress(stage, len(by_layer), total, "layers", note=name))
+    costs = [
+        LayerCost(**{**by_layer[friendly], "f1": Interval(**by_layer[friendly]["f1"])})
+        for _, friendly in layers
+    ]
     return Sensitivity(
         dataset.name,
         len(dataset),
-        100 * float(base.scores.f1.mean()),
-        100 * float(target.scores.f1.mean()),
+        kept["f1"],
+        kept["floating_f1"],
         tuple(sorted(costs, key=lambda cost: (-cost.f1.estimate, -cost.error))),
     )
+
+
+def _record(work_dir: Path, model: str, version: int, key: dict[str, Any]) -> Path:
+    """Return the file that keeps what is measured under a key; another key has another file."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return work_dir / "sensitivity" / f"{model}-{version}-{digest[:12]}.json"
 
 
 def kept_weights(work_dir: Path, manifest: VersionManifest) -> Weights:
@@ -209,6 +241,11 @@ def _value_of(port: ov.Input) -> NDArray[np.float32]:
 class _Found:
     scores: QuestionScores
     logits: Sequence[NDArray[np.float32]]
+
+    @property
+    def percent(self) -> float:
+        """F1 in percent."""
+        return 100 * float(self.scores.f1.mean())
 
     def distance(self, other: _Found) -> float:
         """Return the root mean square of the differences of logits."""

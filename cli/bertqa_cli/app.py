@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 import click
 import typer
@@ -10,6 +11,7 @@ from click.core import ParameterSource
 from typer.core import TyperGroup
 
 from bertqa.errors import BertQAError
+from bertqa_cli.catalog import VERBS, load
 from bertqa_cli.console import print_error, print_json
 from bertqa_cli.errors import (
     CommandError,
@@ -20,26 +22,8 @@ from bertqa_cli.errors import (
     refused_by_system,
     status_of,
 )
-from bertqa_cli.values import Verb, VerbGroup
-from bertqa_cli.verbs import (
-    ask,
-    azureml,
-    bench,
-    bench_client,
-    bench_latency_table,
-    build,
-    compare,
-    evaluate,
-    init,
-    inspect,
-    publish,
-    pull,
-    serve,
-    serve_http_api,
-    switch,
-    version_life,
-    versions,
-)
+from bertqa_cli.examples import show_examples
+from bertqa_cli.settings import set_by
 
 PROGRAM = "bert-qa"
 JSON_OPTION = "--json"
@@ -47,6 +31,19 @@ JSON_OPTION = "--json"
 
 class _Verbs(TyperGroup):
     """The verbs; what the library reports reaches the user in the words of the command line."""
+
+    def __init__(self, **attributes: Any) -> None:
+        # Click suggests what may have been meant, and Typer would once more.
+        super().__init__(**{**attributes, "suggest_commands": False})
+        for name, entry in VERBS.items():
+            self.add_command(entry.placeholder(name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the verb that is named, imported; see `click.Group.resolve_command`."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, None if name is None else load(name), rest
 
     def invoke(self, context: click.Context) -> object:
         """Run a verb.
@@ -59,44 +56,47 @@ class _Verbs(TyperGroup):
         except CommandError:
             raise
         except BertQAError as error:
-            name = context.invoked_subcommand or ""
-            options = option_names(self.get_command(context, name))
+            name = context.invoked_subcommand
+            options = option_names(load(name) if name in VERBS else None)
             raise CommandError(
                 in_command_words(str(error), options), status=status_of(error), detail=error.detail
             ) from error
 
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help, with examples; see `click.Command.format_help`."""
+        super().format_help(ctx, formatter)
+        show_examples(ctx.command_path)
 
-app = typer.Typer(
-    name=PROGRAM,
-    cls=_Verbs,
-    help="Quantise a BERT question-answering model, serve it with OpenVINO Model Server (OVMS), "
-    "ask it, and switch versions safely.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command(cls=build.BuildVerb)(build.build)
-for verb in (init, ask, evaluate, compare, publish, pull, switch, inspect):
-    app.command(cls=Verb)(getattr(verb, verb.__name__.rpartition(".")[2]))
-servers = typer.Typer(
-    cls=serve.ServeGroup,
-    invoke_without_command=True,
-    subcommand_metavar="[http-api] [-- OPTIONS OF OVMS]",
-)
-servers.callback()(serve.serve)
-servers.command("http-api", cls=Verb)(serve_http_api.serve_http_api)
-app.add_typer(servers, name="serve")
-lists = typer.Typer(cls=VerbGroup, invoke_without_command=True)
-lists.callback()(versions.versions)
-for below in (version_life.show, version_life.diff, version_life.delete):
-    lists.command(cls=Verb)(below)
-app.add_typer(lists, name="versions")
-benches = typer.Typer(cls=VerbGroup, invoke_without_command=True)
-benches.callback()(bench.bench)
-benches.command("client", cls=Verb)(bench_client.bench_client)
-benches.command("latency-table", cls=Verb)(bench_latency_table.bench_latency_table)
-app.add_typer(benches, name="bench")
-app.add_typer(azureml.app, name="azureml")
+
+app = typer.Typer(name=PROGRAM, cls=_Verbs, no_args_is_help=True, invoke_without_command=True)
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            help="With --version: OpenVINO, OVMS, the CPU and the libraries too, for bug reports.",
+        ),
+    ] = False,
+    json: Annotated[bool, typer.Option(JSON_OPTION, help="Print the version as JSON.")] = False,
+) -> None:
+    """Quantise a BERT question-answering model, serve it with OpenVINO Model Server (OVMS).
+
+    Ask it, compare versions, and switch between them safely.
+    """
+    if version:
+        from bertqa_cli.about import show_version
+
+        show_version(verbose=verbose, json=json)
+        raise typer.Exit
+    if verbose or json:
+        raise click.UsageError("--verbose and --json go with --version, or follow a verb.", context)
+    if context.invoked_subcommand is None:
+        raise click.UsageError("Missing command.", context)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -122,8 +122,8 @@ def main(arguments: Sequence[str]) -> int:
         return _wrong_usage(error, as_json=as_json)
     except click.ClickException as error:
         return _failed(CommandError(error.format_message()), as_json=as_json)
-    except click.Abort:
-        return Status.INTERRUPTED
+    except click.Abort as error:  # Ctrl-C at a question.
+        raise KeyboardInterrupt from error
     except ModuleNotFoundError as error:
         return _failed(missing_extra(error), as_json=as_json)
     except BertQAError as error:
@@ -143,10 +143,11 @@ def _ended(status: object) -> int:
 
 def _wrong_usage(error: click.UsageError, *, as_json: bool) -> int:
     message = _without_variable(error)
-    if error.ctx is None or not message:  # The help was shown for want of arguments.
+    if not message:  # The help was shown for want of arguments.
         error.show()
         return error.exit_code
-    hint = f"`{error.ctx.command_path} --help` lists the options."
+    path = error.ctx.command_path if error.ctx else PROGRAM
+    hint = f"`{path} --help` lists the options."
     return _failed(CommandError(f"{message} {hint}", status=Status.USAGE), as_json=as_json)
 
 
@@ -156,6 +157,9 @@ def _without_variable(error: click.UsageError) -> str:
     if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
         return message
     source = error.ctx.get_parameter_source(error.param.name or "")
+    file = set_by(error.ctx) if source is ParameterSource.DEFAULT_MAP else None
+    if file is not None:
+        message = f"{message} It is set in {file}."
     hint = f" (env var: {error.param.envvar!r})"
     return message if source is ParameterSource.ENVIRONMENT else message.replace(hint, "", 1)
 

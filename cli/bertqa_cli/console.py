@@ -6,10 +6,11 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
 from rich.table import Table
@@ -20,6 +21,14 @@ from rich.text import Text
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+
+
+# The columns of a table of names and values; how wide a column of texts has to be at least, and of
+# a word that is longer than a line.
+_PAIR = 2
+_FOLDED = 9
+_WORD = 18
+_BOUNDLESS = 100_000
 
 
 def visible(text: str) -> str:
@@ -104,12 +113,55 @@ def print_text(text: str) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table, no wider than the terminal.
+    """Print a table, no wider than the terminal and with every cell whole.
+
+    Long texts are folded. What would leave them too little room is printed row by row, a line for
+    each cell.
 
     Args:
         table: The table, of any width. Its cells are texts without markup; a title may have some.
     """
-    stdout.print(table, soft_wrap=False, markup=False)
+    for column in table.columns:
+        if column.overflow == "ellipsis":
+            column.overflow = "fold"
+    if _least_width(table) <= stdout.width:
+        stdout.print(table, soft_wrap=False, markup=False)
+        return
+    if table.title:
+        stdout.print(table.title, style="bold")
+    for number, row in enumerate(zip(*(column.cells for column in table.columns), strict=True)):
+        if number and len(table.columns) > _PAIR:
+            stdout.print()
+        _print_row([str(column.header) for column in table.columns], [*map(_text, row)])
+
+
+def _print_row(names: Sequence[str], cells: Sequence[Text]) -> None:
+    heading = Text(f"{names[0]} ".lstrip(), style="bold").append_text(cells[0])
+    stdout.print(heading, soft_wrap=False)
+    pairs = Table(box=None, show_header=False, pad_edge=False, padding=(0, 0, 0, 2))
+    pairs.add_column(overflow="fold")
+    pairs.add_column(overflow="fold")
+    for name, cell in zip(names[1:], cells[1:], strict=True):
+        if cell.plain:
+            pairs.add_row(name, cell)
+    stdout.print(pairs, soft_wrap=False, markup=False)
+
+
+def _least_width(table: Table) -> int:
+    """Return the width below which a table cannot be read, as too little of a text is in a line."""
+    least, most = 0, 0
+    for column in table.columns:
+        texts = [_text(each).plain for each in (column.header, *column.cells)]
+        whole = max(cell_len(line) for text in texts for line in text.split("\n"))
+        word = max((cell_len(word) for text in texts for word in text.split()), default=0)
+        most += whole
+        least += whole if column.no_wrap else min(whole, max(min(word, _WORD), _FOLDED))
+    boundless = stdout.options.update(max_width=_BOUNDLESS)
+    return stdout.measure(table, options=boundless).maximum - most + least
+
+
+def _text(cell: RenderableType) -> Text:
+    return cell if isinstance(cell, Text) else Text(str(cell))
 
 
 def print_error(message: str, detail: str | None = None) -> None:

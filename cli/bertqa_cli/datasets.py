@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bertqa._data_files import DataAddress
 from bertqa.errors import DataError
-from bertqa.evaluation import SquadDataset, read_squad
 from bertqa_cli.console import print_warning
+from bertqa_cli.progress import working
+
+if TYPE_CHECKING:
+    from bertqa.evaluation import SquadDataset
 
 FORMS = (
     "a file (SQuAD JSON, JSON Lines, CSV or Parquet, also .gz), a directory of data, or ID[:SPLIT] "
@@ -50,7 +53,10 @@ def read_dataset(data: str) -> SquadDataset:
     Raises:
         DataError: It cannot be read, or is not like SQuAD.
     """
-    dataset = read_squad(data)
+    from bertqa.evaluation import read_squad
+
+    with working(f"Reading {data}"):
+        dataset = read_squad(data)
     if dataset.warning:
         print_warning(dataset.warning)
     return dataset

@@ -21,6 +21,7 @@ from bertqa_cli.console import print_error, print_table, stdout
 from bertqa_cli.errors import Status
 from bertqa_cli.formatting import directory_size, headline, highlighted, human_size
 from bertqa_cli.options import DEFAULT_REPOSITORY, VARIABLES
+from bertqa_cli.settings import VARIABLE as CONFIG_VARIABLE
 from bertqa_serve.errors import PortInUseError
 from bertqa_serve.ports import free_ports
 
@@ -61,11 +62,13 @@ def _run(*arguments: str) -> None:
     shown = shlex.join(argument if len(argument) < 80 else "…" for argument in arguments)
     stdout.print(f"\n[bold cyan]$ bert-qa {escape(shown)}[/]")
     command = [sys.executable, "-m", "bertqa_cli.main", *arguments]
-    # The demo asks its own server, whatever other verbs are told to.
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(VARIABLES)
-    }
-    subprocess.run(command, check=True, env=environment)
+    subprocess.run(command, check=True, env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without settings: the demo asks its own server, whatever they say."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(VARIABLES)}
+    return {**own, CONFIG_VARIABLE: ""}
 
 
 @contextlib.contextmanager
@@ -74,7 +77,10 @@ def _server() -> Iterator[tuple[str, str]]:
     arguments = ["serve", "--port", str(grpc_port), "--rest-port", str(rest_port)]
     stdout.print(f"\n[bold cyan]$ bert-qa {escape(shlex.join(arguments))} &[/]")
     process = subprocess.Popen(
-        [sys.executable, "-m", "bertqa_cli.main", *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "bertqa_cli.main", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=_environment(),
     )
     try:
         _wait_until_ready(process)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import read_dataset
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import resumable, stages, working
 from bertqa_cli.values import write_output
 
 if TYPE_CHECKING:
@@ -22,8 +23,22 @@ if TYPE_CHECKING:
 
 _NO_WORK = ("Const", "Input", "Output")
 
-Asked = tuple[str, int, Path]
-"""The data set, how many of them are asked, and the work directory of the build."""
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the layers' costs are measured on.
+
+    Attributes:
+        data: The data set.
+        count: How many of its questions are asked, at most.
+        work_dir: The work directory of the build, which keeps what is measured.
+        again: Whether to measure again what was measured before.
+    """
+
+    data: str
+    count: int
+    work_dir: Path
+    again: bool
 
 
 def show_layers(
@@ -48,7 +63,8 @@ def show_layers(
     from bertqa_build import figures
     from bertqa_build.inspection import inspect
 
-    found = inspect(repository, version, model)
+    with working("Compiling the version"):
+        found = inspect(repository, version, model)
     costs = None if asked is None else _measure(repository, version, asked, model)
     if plot is not None:
         drawn = (
@@ -67,12 +83,17 @@ def show_layers(
 def _measure(repository: Repository, version: int, asked: Asked, model: str) -> Sensitivity:
     from bertqa_build.sensitivity import measure_sensitivity
 
-    data, count, work_dir = asked
-    dataset = read_dataset(data)
-    first = replace(dataset, questions=dataset.questions[:count])
-    with stages() as show:
+    dataset = read_dataset(asked.data)
+    first = replace(dataset, questions=dataset.questions[: asked.count])
+    with resumable(), stages() as show:
         return measure_sensitivity(
-            repository, version, first, model=model, work_dir=work_dir, on_progress=show
+            repository,
+            version,
+            first,
+            model=model,
+            work_dir=asked.work_dir,
+            on_progress=show,
+            again=asked.again,
         )
 
 
@@ -87,8 +108,6 @@ def _show(found: Inspection, costs: Sensitivity | None) -> None:
 
     notes = numbered_reasons(found.products)
     table = Table("matrix product", "runs in", "activations")
-    for column in table.columns:
-        column.overflow = "fold"
     for product in found.products:
         table.add_row(
             product.name,
@@ -108,7 +127,6 @@ def _show(found: Inspection, costs: Sensitivity | None) -> None:
 
 def _show_costs(costs: Sensitivity) -> None:
     table = Table("layer left in floating point", "F1", "95 % interval", "error")
-    table.columns[0].overflow = "fold"
     for cost in costs.layers:
         table.add_row(
             cost.name,
@@ -118,15 +136,17 @@ def _show_costs(costs: Sensitivity) -> None:
         )
     print_table(table)
     stdout.print(
-        f"F1 {costs.f1:.2f} on {costs.questions} questions of {escape(costs.dataset)}, and "
-        f"{costs.floating_f1:.2f} with all of these layers in floating point. error: how that of "
-        "the logits changes. `quantization.keep_floating_point` in a recipe leaves layers out."
+        f"F1 {costs.f1:.2f} on {counted(costs.questions, 'question')} of "
+        f"{escape(costs.dataset)}, and {costs.floating_f1:.2f} with all of these layers in "
+        "floating point. error: how that of the logits changes. "
+        "`quantization.keep_floating_point` in a recipe leaves layers out."
     )
     partly = sum(cost.with_weights is False for cost in costs.layers)
     if partly:
         stdout.print(
-            f"Of {partly} layers the activations alone were left in floating point, and the "
-            "weights stayed in INT8: the build's --work-dir does not have them as they were."
+            f"Of {counted(partly, 'layer')} the activations alone were left in floating point, "
+            "and the weights stayed in INT8: the build's --work-dir does not have them as they "
+            "were."
         )
 
 

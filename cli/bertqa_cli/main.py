@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import sys
 import threading
 from typing import NoReturn
@@ -20,10 +21,14 @@ _INTERRUPTED = 130
 _TERMINATED = 143
 # As the client names them.
 _TEXT_THREADS = "bertqa-text"
+_AGAIN_SECONDS = 0.05
+
+_interrupts: list[signal.Signals] = []
 
 
 def run() -> NoReturn:
     """Run the command line and exit."""
+    _note_interrupts()
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets its code, not a traceback.
@@ -39,15 +44,23 @@ def run() -> NoReturn:
     except KeyboardInterrupt:
         _end("interrupted", _INTERRUPTED)
     except (BrokenPipeError, SystemExit) as error:  # Rich exits where a reader has gone.
-        if isinstance(error, SystemExit) and error.code == _TERMINATED:
+        code = error.code if isinstance(error, SystemExit) else _FAILED
+        if code == _TERMINATED:
             _end("terminated", _TERMINATED)
-        status = _FAILED
-        _discard_output()
+        status = code if isinstance(code, int) else 0  # The completion of a shell is 0.
+        if status == _FAILED:
+            _discard_output()
     except OSError as error:
+        if _interrupts:
+            _end("interrupted", _INTERRUPTED)
         status = _FAILED
         with contextlib.suppress(OSError):
             print(f"error: The output cannot be written: {error.strerror}.", file=sys.stderr)
         _discard_output()
+    except Exception:
+        if not _interrupts:
+            raise
+        _end("interrupted", _INTERRUPTED)  # A library made another error of it.
     if any(thread.name.startswith(_TEXT_THREADS) for thread in threading.enumerate()):
         # One may be in the middle of a text whose time is over, and the interpreter would wait.
         for stream in (sys.stdout, sys.stderr):
@@ -57,8 +70,36 @@ def run() -> NoReturn:
     sys.exit(status)
 
 
+def _note_interrupts() -> None:
+    """Remember each Ctrl-C, and lose none.
+
+    A library that is interrupted in its import may raise anything, and Python ignores whatever is
+    raised in a finalizer.
+    """
+
+    def interrupt(*_: object) -> NoReturn:
+        _interrupts.append(signal.SIGINT)
+        raise KeyboardInterrupt
+
+    def ignored(error: sys.UnraisableHookArgs) -> None:
+        if issubclass(error.exc_type, KeyboardInterrupt):
+            # Not from in here, where it would be ignored again.
+            main = threading.main_thread().ident or 0
+            again = threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, (main, signal.SIGINT))
+            again.daemon = True
+            again.start()
+        else:
+            otherwise(error)
+
+    otherwise = sys.unraisablehook
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+        sys.unraisablehook = ignored
+
+
 def _end(word: str, status: int) -> NoReturn:
     """End at once: the interpreter would wait for threads that wait for a server."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         print(word, file=sys.stderr, flush=True)
         sys.stdout.flush()

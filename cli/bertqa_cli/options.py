@@ -25,12 +25,13 @@ from bertqa.transport import (
     served_versions,
 )
 from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.progress import working
 from bertqa_cli.token_file import TokenFile
 from bertqa_cli.values import (
     Lines,
     Whole,
-    from_environment,
     model_name,
+    precedence,
     refuse_typed,
     timeout_seconds,
 )
@@ -191,14 +192,15 @@ class ConnectionOptions:
 
     def __post_init__(self) -> None:
         if self.token is not None and self.token_file is not None:
-            typed = [name for name in ("token", "token_file") if not from_environment(name)]
-            if len(typed) != 1:
+            # The one that was typed goes before one of the environment, and that before a file's.
+            both = sorted(("token", "token_file"), key=precedence)
+            if precedence(both[0]) == precedence(both[1]):
                 raise CommandError(
                     f"Pass --token or --token-file ({VARIABLES}TOKEN or {VARIABLES}TOKEN_FILE), "
                     "and not both.",
                     status=Status.USAGE,
                 )
-            object.__setattr__(self, "token_file" if typed == ["token"] else "token", None)
+            object.__setattr__(self, both[1], None)
         # It checks what it is made from: a mistake is reported before any work.
         self.security()
 
@@ -301,13 +303,14 @@ class ConnectionOptions:
         Raises:
             BertQAError: What `bertqa.transport.served_versions` raises.
         """
-        return served_versions(
-            self.address,
-            self.model,
-            metadata_url=self.metadata_url,
-            timeout=self.timeout,
-            security=self.security(),
-        )
+        with working(f"Asking {self.address}"):
+            return served_versions(
+                self.address,
+                self.model,
+                metadata_url=self.metadata_url,
+                timeout=self.timeout,
+                security=self.security(),
+            )
 
     def open_transport(self) -> Transport:
         """Return an open transport without a client.

@@ -1,14 +1,17 @@
-"""Showing long work on standard error: a line for each stage, a bar where it can be counted."""
+"""Showing long work on standard error: a bar for each stage, a line where nobody watches."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
+from rich.markup import escape
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from bertqa._progress import OnProgress, Progress
 from bertqa_cli.console import stderr, visible
@@ -16,24 +19,33 @@ from bertqa_cli.errors import Terminated
 
 BYTES = "bytes"
 
+# Below it the room is for what is done, and how much of it.
+_WIDE = 100
+_HEARTBEAT_SECONDS = 60.0
+
 
 @contextlib.contextmanager
 def stages() -> Iterator[OnProgress]:
-    """Show stages one under the other; where standard error is not a terminal, a line for each.
+    """Show stages one under the other.
+
+    Where standard error is no terminal that can redraw a line, each has a line when it begins, and
+    one a minute while it lasts.
 
     Yields:
         The callback for whatever reports its progress.
     """
-    if not stderr.is_terminal:
-        yield _lines()
+    if not _can_redraw():
+        yield lines()
         return
+    is_wide = stderr.width >= _WIDE
+    note = TextColumn("{task.fields[note]}", style="dim", markup=False)
     with Bars(
         SpinnerColumn(finished_text="[green]✓[/]"),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
+        TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
+        BarColumn(bar_width=24 if is_wide else 10),
         TextColumn("{task.fields[amount]}", markup=False),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}", style="dim", markup=False),
+        *((note,) if is_wide else ()),
         console=stderr,
     ) as bars:
         current: tuple[str, TaskID] | None = None
@@ -54,6 +66,34 @@ def stages() -> Iterator[OnProgress]:
 
         yield show
         _finish(bars, current)
+
+
+@contextlib.contextmanager
+def working(sentence: str) -> Iterator[None]:
+    """Show that something goes on which cannot be counted; nothing of it stays on the screen.
+
+    Args:
+        sentence: What it is, without a full stop.
+    """
+    if not _can_redraw():
+        yield
+        return
+    with stderr.status(escape(_one_line(sentence))):
+        yield
+
+
+@contextlib.contextmanager
+def loading_the_build() -> Iterator[None]:
+    """Let the block import what a build needs, which takes seconds and has much to say."""
+    with working("Loading PyTorch, NNCF and OpenVINO"):
+        from bertqa_build.quiet import quiet
+
+        with quiet():
+            yield
+
+
+def _can_redraw() -> bool:
+    return stderr.is_terminal and not stderr.is_dumb_terminal
 
 
 @contextlib.contextmanager
@@ -112,13 +152,23 @@ def _finish(bars: Bars, current: tuple[str, TaskID] | None) -> None:
     bars.update(current[1], total=total, completed=total, note="")
 
 
-def _lines() -> OnProgress:
-    current = ""
+def lines(clock: Callable[[], float] = time.monotonic) -> OnProgress:
+    """Return a callback that prints a line for each stage, and one a minute while it lasts.
+
+    Args:
+        clock: The seconds of a clock.
+    """
+    current, printed = "", clock()
 
     def show(progress: Progress) -> None:
-        nonlocal current
+        nonlocal current, printed
         if progress.stage != current:
-            current = progress.stage
-            stderr.print(_one_line(progress.stage), markup=False)
+            line = progress.stage
+        elif clock() - printed >= _HEARTBEAT_SECONDS and amount(progress):
+            line = f"{progress.stage}: {amount(progress)}"
+        else:
+            return
+        current, printed = progress.stage, clock()
+        stderr.print(_one_line(line), markup=False)
 
     return show

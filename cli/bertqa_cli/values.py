@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 import typer
 from click.core import ParameterSource
-from typer.core import TyperCommand, TyperGroup
 
 from bertqa._reason import reason_of
 from bertqa.artifact import write_whole
@@ -28,14 +27,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What the repository itself adds to the name of a model.
 _TAKEN = ("-onnx", "-traffic", ".split", ".rollout.json", ".json")
 _SHOWN = 60
+_SOURCES = (
+    ParameterSource.COMMANDLINE,
+    ParameterSource.ENVIRONMENT,
+    ParameterSource.DEFAULT_MAP,
+)
 
 # Why a verb refuses options that it would ignore.
 FOR_RELEASE = "for a --release."
 FOR_SERVER = "for one server, not for a release."
 FOR_URL = "for a server: name it with --url."
 FOR_CHANGES = "for a switch, and --status changes nothing."
-
-_TYPED = "bertqa_cli.typed"
 
 
 class Whole(click.IntRange):
@@ -77,18 +79,14 @@ class Lines(click.ParamType[str]):
         return [line for line in rv.splitlines() if line.strip()]
 
 
-def typed_arguments() -> list[str]:
-    """Return the arguments of the verb that runs, as they were typed."""
-    return list(click.get_current_context().meta[_TYPED])
-
-
-def from_environment(name: str) -> bool:
-    """Return whether the value of an option of the verb that runs is from the environment.
+def precedence(name: str) -> int:
+    """Return how near to the user the value of an option of the verb that runs was set, 0 first.
 
     Args:
         name: The option's name in Python.
     """
-    return _source_of(name) is ParameterSource.ENVIRONMENT
+    source = _source_of(name) or ParameterSource.COMMANDLINE
+    return _SOURCES.index(source) if source in _SOURCES else len(_SOURCES)
 
 
 def refuse_typed(names: Collection[str], reason: str) -> None:
@@ -167,54 +165,6 @@ def timeout_seconds(text: str | float) -> float:
 def version_number(text: str) -> int | None:
     """Return the version that a text is the number of, None where it is something else."""
     return int(text) if _VERSION.fullmatch(text) else None
-
-
-class Verb(TyperCommand):
-    """A verb that refuses an option without a value: `--repository ""` is not this directory."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Return what is left of the arguments; see `click.Command.parse_args`."""
-        ctx.meta[_TYPED] = list(args)
-        _refuse_empty(self, ctx, args)
-        return super().parse_args(ctx, args)
-
-
-class VerbGroup(TyperGroup):
-    """The same for a verb that has others below it."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Return what is left of the arguments; see `click.Command.parse_args`."""
-        ctx.meta[_TYPED] = list(args)
-        _refuse_empty(self, ctx, args)
-        return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the verb, or the one below it; see `click.Command.invoke`.
-
-        Raises:
-            click.UsageError: An option stands before the name of the verb below, which has its own.
-        """
-        below = ctx.invoked_subcommand or next(iter(ctx._protected_args), None)
-        if below in self.commands:
-            for param in self.params:
-                typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
-                if typed and isinstance(param, click.Option):
-                    option = max(param.opts, key=len)
-                    raise click.UsageError(
-                        f"{option} has no effect before {below}: write what {below} takes after "
-                        "it.",
-                        ctx,
-                    )
-        return super().invoke(ctx)
-
-
-def _refuse_empty(command: click.Command, ctx: click.Context, args: list[str]) -> None:
-    given, _, _ = command.make_parser(ctx).parse_args(list(args))
-    for param in command.get_params(ctx):
-        value = given.get(param.name or "")
-        values = value if isinstance(value, list) else [value]
-        if isinstance(param, click.Option) and "" in values:
-            raise click.BadParameter("It is empty.", ctx, param)
 
 
 def model_name(name: str) -> str:

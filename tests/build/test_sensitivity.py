@@ -10,6 +10,7 @@ from bertqa._progress import Progress
 from bertqa.artifact import IR_FILE
 from bertqa.evaluation import SquadDataset, read_squad
 from bertqa.runtime.openvino import core
+from bertqa_build import sensitivity
 from bertqa_build.errors import BuildError
 from bertqa_build.figures import sensitivity as draw
 from bertqa_build.graph import is_quantizer, operands, origin, products, short
@@ -93,6 +94,44 @@ def test_each_quantised_layer_has_a_cost(demo_build: DemoBuild, questions: Squad
     assert all(cost.error <= 1 for cost in found.layers)
     assert {cost.with_weights for cost in found.layers} <= {True, None}
     assert QUERY in draw(found, standalone=True)
+
+
+def test_an_interrupted_measurement_goes_on_where_it_was(
+    demo_build: DemoBuild,
+    questions: SquadDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = replace(questions, questions=questions.questions[:2])
+    measured: list[str] = []
+    leave = sensitivity.leave_out
+
+    def noted(graph: ov.Model, friendly: str, weights: sensitivity.Weights) -> bool | None:
+        measured.append(friendly)
+        return leave(graph, friendly, weights)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sensitivity, "leave_out", noted)
+    place = demo_build.repository, 2, asked
+    with pytest.raises(KeyboardInterrupt):
+        measure_sensitivity(*place, work_dir=tmp_path, on_progress=interrupt)
+    first, all_layers = measured[-2:], measured[:-2]
+    measured.clear()
+    seen: list[Progress] = []
+
+    resumed = measure_sensitivity(*place, work_dir=tmp_path, on_progress=seen.append)
+
+    assert seen[0].done == 2
+    assert measured == all_layers + [each for each in all_layers if each not in first]
+    measured.clear()
+    assert measure_sensitivity(*place, work_dir=tmp_path) == resumed
+    assert measured == []
+    with pytest.raises(KeyboardInterrupt):
+        measure_sensitivity(*place, work_dir=tmp_path, on_progress=interrupt, again=True)
+    assert measured[-2:] == first
 
 
 def test_a_version_in_floating_point_has_no_such_layers(

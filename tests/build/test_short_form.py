@@ -12,6 +12,7 @@ from bertqa.errors import DataError
 from bertqa_build.errors import BuildError, CheckpointError, RecipeError
 from bertqa_build.pipeline import build, plan
 from bertqa_build.recipe import Recipe, load_recipe
+from bertqa_build.recipe_keys import every_key
 from bertqa_build.recipe_text import recipe_text
 from bertqa_build.short_form import ShortForm, short_recipe, values_of
 from tests.support.checkpoints import tiny_bert, write_checkpoint, write_squad
@@ -109,19 +110,23 @@ def test_what_cannot_be_a_recipe_is_one_sentence(
         short_recipe(ShortForm(**asked), overrides)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("method", ["ptq", "qat"])
-def test_the_text_of_a_recipe_is_that_recipe(folder: Path, method: str) -> None:
+def test_the_text_of_a_recipe_is_that_recipe(folder: Path, method: str, whole: bool) -> None:
     form = ShortForm("Tiny Model", ("train.json",), "own.json", method=method, directory=folder)
     path = folder / f"{method}.yaml"
-    path.write_text(recipe_text(values_of(form)[0], "A heading."), encoding="utf-8")
+    text = recipe_text(values_of(form)[0], "A heading.", whole=whole)
+    path.write_text(text, encoding="utf-8")
+    assert all(name.split(".")[:2][-1] in text for name, _ in every_key(Recipe))
+    assert (text.count("\n") > 120) == whole
     assert load_recipe(path).model_dump() == short_recipe(form)[0].model_dump()
-    whole = folder / "whole.yaml"
+    bare = folder / "bare.yaml"
     lines = path.read_text().splitlines()
     keys = [line for line in lines if line and "##" not in line]
     active = [line for line in keys if not line.lstrip().startswith("#")]
     assert len(active) < len(keys)
-    whole.write_text("\n".join(active), encoding="utf-8")
-    assert load_recipe(whole).model_dump() == load_recipe(path).model_dump()
+    bare.write_text("\n".join(active), encoding="utf-8")
+    assert load_recipe(bare).model_dump() == load_recipe(path).model_dump()
 
 
 def test_a_dry_run_says_what_it_takes_and_writes_nothing(folder: Path, tmp_path: Path) -> None:

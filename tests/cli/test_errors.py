@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bertqa.errors import BertQAError, InvalidContextError, InvalidOptionError, QualityGateError
+from bertqa_cli.catalog import VERBS, load
 from bertqa_cli.errors import (
     CommandError,
     Status,
@@ -15,7 +16,6 @@ from bertqa_cli.errors import (
     status_of,
 )
 from tests.cli.conftest import Invoke
-from tests.cli.test_options import command
 from tests.support.messages import error_texts
 
 LIBRARY = Path(__file__).parents[2] / "client" / "bertqa"
@@ -85,24 +85,24 @@ def test_statuses(error: BertQAError, status: Status) -> None:
     ],
 )
 def test_keywords_of_the_library_become_options(message: str, shown: str) -> None:
-    assert in_command_words(message, option_names(command("ask"))) == shown
+    assert in_command_words(message, option_names(load("ask"))) == shown
 
 
 def test_an_alternative_that_a_verb_does_not_offer_is_left_out() -> None:
     message = "It has no REST port: pass metadata_url= or tokenizer=."
 
-    shown = in_command_words(message, option_names(command("versions")))
+    shown = in_command_words(message, option_names(load("versions")))
 
     assert shown == "It has no REST port: pass --metadata-url."
 
 
 def test_options_are_known_by_what_is_typed() -> None:
-    assert option_names(command("ask"))["questions"] == "--input"
-    assert option_names(command("bench"))["alone"] == "--alone"
+    assert option_names(load("ask"))["questions"] == "--input"
+    assert option_names(load("bench"))["alone"] == "--alone"
 
 
 def test_no_message_of_the_library_shows_a_keyword_on_the_command_line() -> None:
-    options = option_names(command(""))
+    options = {name: option for verb in VERBS for name, option in option_names(load(verb)).items()}
     texts = [text for _, text in error_texts(LIBRARY) if KEYWORD.search(text)]
 
     assert len(texts) > 3

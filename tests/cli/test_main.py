@@ -9,15 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
-import typer
 
 from bertqa.errors import QualityGateError
-from bertqa_cli.app import app
 from bertqa_cli.verbs import versions
 from tests.cli.conftest import CONTEXT, QUESTION, Invoke
 from tests.support.models import write_published_version
@@ -49,39 +45,6 @@ def test_the_light_install_needs_nothing_heavy(module: str) -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ended.stdout.strip() == "[]"
-
-
-def commands(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    """The command and all below it, by what is typed after `bert-qa`."""
-    yield path, command
-    for name, below in getattr(command, "commands", {}).items():
-        yield from commands(below, f"{path} {name}".strip())
-
-
-ALL = dict(commands(typer.main.get_command(app)))
-
-
-@pytest.mark.parametrize("path", ALL)
-def test_help_fits_80_columns(invoke: Invoke, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-
-    result = invoke(*path.split(), "--help")
-
-    assert result.status == 0
-    assert max(map(len, result.out.splitlines())) <= 80
-    assert "…" not in result.out  # No name is cut short.
-
-
-@pytest.mark.parametrize("path", ALL)
-def test_every_option_has_a_help_text_that_is_a_sentence(path: str) -> None:
-    texts = {
-        each.name: getattr(each, "help", None)
-        for each in ALL[path].params
-        if "--help" not in each.opts
-    }
-
-    assert {name: text for name, text in texts.items() if not (text or "").endswith(".")} == {}
-    assert (ALL[path].help or "").endswith(".")
 
 
 def test_no_arguments_show_the_help(invoke: Invoke) -> None:
@@ -218,6 +181,57 @@ def test_an_interrupt_during_the_imports_prints_no_traceback(tmp_path: Path) -> 
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": path},
+        preexec_fn=interruptible,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+def test_an_interrupt_that_a_library_turns_into_another_error_is_still_one(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text(
+        "import os, signal\n"
+        "try: os.kill(os.getpid(), signal.SIGINT)\n"
+        "except BaseException as error: raise ImportError('half a library') from error\n",
+        encoding="utf-8",
+    )
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+
+    ended = subprocess.run(
+        [*PROGRAM, "versions"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        preexec_fn=interruptible,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+LOST = """
+import os, signal, threading
+from bertqa_cli import app, main
+
+class Interrupted:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        len("")  # The signal is handled in here, where Python ignores what is raised.
+
+def work(arguments):
+    Interrupted()
+    threading.Event().wait()
+
+app.main = work
+main.run()
+"""
+
+
+def test_an_interrupt_in_a_finalizer_is_not_lost() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LOST],
+        capture_output=True,
+        text=True,
         preexec_fn=interruptible,
         check=False,
     )

@@ -13,7 +13,7 @@ import trustme
 import typer
 
 from bertqa.errors import InvalidOptionError
-from bertqa_cli.app import app
+from bertqa_cli.catalog import load
 from bertqa_cli.errors import CommandError
 from bertqa_cli.options import ConnectionOptions
 from bertqa_cli.token_file import TokenFile
@@ -31,8 +31,9 @@ CONNECTING = ("ask", "evaluate", "compare", "switch", "versions", "bench client"
 
 
 def command(path: str) -> click.Command:
-    found: click.Command = typer.main.get_command(app)
-    for name in path.split():
+    verb, *below = path.split()
+    found: click.Command = load(verb)
+    for name in below:
         found = found.commands[name]  # type: ignore[attr-defined]
     return found
 

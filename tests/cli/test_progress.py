@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
 from bertqa._progress import Progress
 from bertqa_cli import progress as shown
-from bertqa_cli.progress import amount, stages
+from bertqa_cli.progress import amount, lines, stages, working
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,53 @@ def test_without_a_terminal_each_stage_is_one_line(capsys: pytest.CaptureFixture
         show(Progress("Publishing"))
 
     assert capsys.readouterr().err == "Evaluating [1]\nPublishing\n"
+
+
+def test_without_a_terminal_a_long_stage_says_once_a_minute_how_far_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = 0.0
+    show = lines(lambda: now)
+
+    for done in range(5):
+        now = done * 25.0
+        show(Progress("Leaving layers out", done, 72, "layers"))
+
+    err = capsys.readouterr().err
+    assert err == "Leaving layers out\nLeaving layers out: 3 of 72 layers\n"
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_bar_fits_a_narrow_terminal_with_its_stage_whole(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(
+        shown, "stderr", Console(file=written, force_terminal=True, width=columns, no_color=True)
+    )
+
+    with stages() as show:
+        show(Progress("Leaving one layer after the other in floating point", 3, 72, "layers"))
+
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue()).replace("\r", "\n")
+    assert "…" not in last
+    assert max(map(len, last.splitlines())) <= columns
+    assert "3 of 72 layers" in last
+    assert "floating" in last
+
+
+@pytest.mark.parametrize("kind", ["pipe", "dumb", "terminal"])
+def test_what_cannot_be_counted_is_shown_where_a_line_can_be_redrawn(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb" if kind == "dumb" else "xterm")
+    written = io.StringIO()
+    monkeypatch.setattr(shown, "stderr", Console(file=written, force_terminal=kind != "pipe"))
+
+    with working("Loading [version] 1"):
+        pass
+
+    assert ("Loading [version] 1" in written.getvalue()) == (kind == "terminal")
 
 
 def test_on_a_terminal_each_stage_has_a_bar_with_its_amount(

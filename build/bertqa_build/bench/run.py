@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bertqa._progress import OnProgress, Progress, ignore
-from bertqa.artifact import write_whole
+from bertqa.artifact import cpu_flags
 from bertqa.errors import InvalidOptionError
 from bertqa.evaluation import Samples, take_turns
 from bertqa_build.bench.models import prepare
@@ -32,7 +32,8 @@ from bertqa_build.bench.plan import (
     variants,
 )
 from bertqa_build.errors import BuildError
-from bertqa_build.machine import cpu_flags, machine
+from bertqa_build.kept import read_kept, write_kept
+from bertqa_build.machine import machine
 
 # How many times its FP32 weights a model takes in memory, measured with BERT-large: ONNX Runtime's
 # OpenVINO provider alone holds them four times.
@@ -181,7 +182,7 @@ def measure(
     files, description = prepare(plan.model, work_dir, on_progress, max_seq_len=max(plan.lengths))
     record = files.root.with_name(f"{files.root.name}.json")
     key = {"plan": plan.to_dict(), "machine": machine()}
-    kept = _empty(key) if again else _read(record, key)
+    kept = {"seconds": {}, "proofs": {}} | ({} if again else read_kept(record, key))
     for group in groups(plan, files):
         missing = [
             shape
@@ -195,7 +196,7 @@ def measure(
             for shape in missing:
                 seconds = kept["seconds"].setdefault(str(shape), {})
                 seconds |= _take_turns(plan, workers, shape, on_progress)
-                _write(record, kept)
+                write_kept(record, key, kept)
     cells = tuple(
         Cell(variant, shape, tuple(kept["seconds"][str(shape)][str(variant)]))
         for shape in plan.shapes
@@ -308,20 +309,3 @@ def _take_turns(
     return take_turns(
         {str(variant): partial(ask, worker) for variant, worker in workers.items()}, plan.repeats
     )
-
-
-def _read(record: Path, key: dict[str, Any]) -> dict[str, Any]:
-    key = json.loads(json.dumps(key))
-    if record.exists():
-        kept: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        if kept["key"] == key:
-            return kept
-    return _empty(key)
-
-
-def _empty(key: dict[str, Any]) -> dict[str, Any]:
-    return {"key": key, "seconds": {}, "proofs": {}}
-
-
-def _write(record: Path, kept: dict[str, Any]) -> None:
-    write_whole(record, json.dumps(kept, indent=1))

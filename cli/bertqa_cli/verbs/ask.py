@@ -15,6 +15,7 @@ from rich.markup import escape
 from bertqa import QAClient
 from bertqa._data_files import STANDARD_STREAM, standard
 from bertqa._reason import check_finite, read_finite, reason_of
+from bertqa._words import counted
 from bertqa.client import AskOptions, BatchReport, answer_file
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.datasets import data_option
@@ -22,8 +23,9 @@ from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import headline, highlighted
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version
-from bertqa_cli.progress import resumable, stages
+from bertqa_cli.progress import resumable, stages, working
 from bertqa_cli.values import Whole, output_file, refuse_typed
+from bertqa_cli.verb import alone
 
 _FILES = "Files of questions"
 _SPANS = "How answers are chosen"
@@ -67,7 +69,7 @@ def ask(
             metavar="FILE",
             help="The file for the answers to --input: .csv, .tsv, .jsonl, .ndjson (each also "
             "with .gz) or .parquet; another name has the format of --input, JSON Lines where that "
-            "is JSON or a directory. '-' is standard output.",
+            "is JSON or a directory. '-', or none, is standard output.",
             rich_help_panel=_FILES,
         ),
     ] = None,
@@ -131,6 +133,8 @@ def ask(
     one = _one_question(question, source, context, context_file, questions, output)
     if one is not None:
         refuse_typed({"question_column", "context_column", "id_column"}, "for --input.")
+    elif output is None:
+        output = _output(Path(STANDARD_STREAM))
     options = AskOptions(
         align_to_words=align_to_words, handle_impossible_answer=handle_impossible_answer
     )
@@ -141,7 +145,7 @@ def ask(
     is_piped = output is not None and str(output) == STANDARD_STREAM
     if json and is_piped:
         raise CommandError(
-            "--json and --output - would both write to standard output: use one of them.",
+            "--json and the answers would both go to standard output: name a file with --output.",
             status=Status.USAGE,
         )
     with connection.open_client(version=version, tokenizer=tokenizer) as client:
@@ -171,7 +175,8 @@ def ask(
 def _ask_one(
     client: QAClient, question: str, text: str, top_k: int, options: AskOptions, *, json: bool
 ) -> None:
-    answers = client.answers(question, text, top_k=top_k, **options)
+    with working("Asking"):
+        answers = client.answers(question, text, top_k=top_k, **options)
     if json:
         print_json([asdict(answer) for answer in answers])
         return
@@ -183,8 +188,7 @@ def _ask_one(
 def _show_report(report: BatchReport, output: Path, console: Console) -> None:
     resumed = f", {report.resumed} of them by an earlier run" if report.resumed else ""
     where = "" if str(output) == STANDARD_STREAM else f" in {escape(str(output))}"
-    questions = "question" if report.answered == 1 else "questions"
-    console.print(f"{report.answered} {questions} answered{where}{resumed}.")
+    console.print(f"{counted(report.answered, 'question')} answered{where}{resumed}.")
     if report.failed:
         console.print(f"Bad rows: {report.failed}; their column 'error' says why.")
 
@@ -198,8 +202,10 @@ def _one_question(
     output: Path | None,
 ) -> tuple[str, str] | None:
     """Return the question and its context, or None where a file has them. Raises CommandError."""
-    if (questions is None) != (output is None):
-        raise CommandError("--input and --output have to be given together.", status=Status.USAGE)
+    if questions is None and output is not None:
+        raise CommandError(
+            "--output is for the answers to --input, a file of questions.", status=Status.USAGE
+        )
     if question is not None and questions is None:
         return question, _context(source, context, context_file)
     if question is not None or (context, context_file) != (None, None):
@@ -209,7 +215,7 @@ def _one_question(
         )
     if questions is None:
         raise CommandError(
-            "There is no question: type a QUESTION, or --input and --output for a file of them.",
+            "There is no question: type a QUESTION, or --input for a file of them.",
             status=Status.USAGE,
         )
     return None
@@ -253,3 +259,6 @@ def _decoded(data: bytes, name: str) -> str:
             f"The context from {name} is not UTF-8: {error.reason} at byte {error.start}.",
             status=Status.USAGE,
         ) from error
+
+
+app = alone(ask)

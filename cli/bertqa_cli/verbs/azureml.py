@@ -21,7 +21,8 @@ from bertqa_cli.rollouts import (
     print_moved,
     print_standing,
 )
-from bertqa_cli.values import FOR_CHANGES, Verb, Whole, refuse_typed_beside
+from bertqa_cli.values import FOR_CHANGES, Whole, refuse_typed_beside
+from bertqa_cli.verb import Verb, VerbGroup
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -54,6 +55,8 @@ DEFAULT_FOLDER = Path("deploy/azureml")
 _WORKSPACE = ("subscription", "resource_group", "workspace")
 
 app = typer.Typer(
+    cls=VerbGroup,
+    add_completion=False,
     no_args_is_help=True,
     help="Train, publish, serve and switch in Azure Machine Learning.",
 )

@@ -11,8 +11,11 @@ from rich.table import Table
 
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.options import Json
-from bertqa_cli.progress import resumable, stages
+from bertqa_cli.progress import loading_the_build, resumable, stages
 from bertqa_cli.values import Whole, output_directory, svg_file, write_output
+from bertqa_cli.verb import Verb, group
+from bertqa_cli.verbs.bench_client import bench_client
+from bertqa_cli.verbs.bench_latency_table import bench_latency_table
 
 
 def bench(
@@ -72,9 +75,7 @@ def bench(
     """
     if context.invoked_subcommand:
         return
-    from bertqa_build.quiet import quiet
-
-    with quiet():
+    with loading_the_build():
         from bertqa_build.bench.chart import draw
         from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
         from bertqa_build.bench.run import measure, plan_for_this_machine
@@ -118,3 +119,8 @@ def bench(
     for name, proof in measurement.proofs.items():
         facts = "; ".join(f"{key}: {value}" for key, value in proof.items())
         stdout.print(f"  {escape(name)}: [dim]{escape(facts)}[/]")
+
+
+app = group(bench)
+app.command("client", cls=Verb)(bench_client)
+app.command("latency-table", cls=Verb)(bench_latency_table)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import Repository
 from bertqa.evaluation import time_loop, time_questions, time_stream
 from bertqa.runtime import load
@@ -91,7 +92,8 @@ def bench_client(
         f"{single.own_on_new:.3f} ms on a context that it does not keep"
     )
     stdout.print(
-        f"answer_many: {stream.windows_per_second:.1f} windows/s in {stream.batches} batches, "
+        f"answer_many: {stream.windows_per_second:.1f} windows/s in "
+        f"{counted(stream.batches, 'batch', 'batches')}, "
         f"{stream.padding:.1%} padding"
     )
     if stream.alone is not None:
@@ -109,7 +111,7 @@ def bench_client(
     table = Table("figure", "measured", "target", "met")
     for target in targets:
         table.add_row(*_row(target))
-    stdout.print(table)
+    print_table(table)
 
 
 def _target(

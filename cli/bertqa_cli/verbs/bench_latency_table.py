@@ -11,7 +11,7 @@ from rich.markup import escape
 from bertqa_cli.console import print_json, stderr
 from bertqa_cli.latency import show_description
 from bertqa_cli.options import Json
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import loading_the_build, stages
 from bertqa_cli.values import Whole, output_file, write_output
 
 
@@ -50,9 +50,7 @@ def bench_latency_table(
     whose pruning.at says the same batch, tokens and precision. The versions are then as fast here
     as the recipe asks.
     """
-    from bertqa_build.quiet import quiet
-
-    with quiet():
+    with loading_the_build():
         from bertqa_build.pruning.tables import measure_for_model
 
     if precision not in ("FP32", "INT8"):

@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import GateResult, Repository
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
@@ -20,8 +21,9 @@ from bertqa_cli.formatting import directory_size, human_size, next_step
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.plans import show_plan
-from bertqa_cli.progress import resumable, stages
-from bertqa_cli.values import Verb, Whole, built_name, output_directory, refuse_typed
+from bertqa_cli.progress import loading_the_build, resumable, stages
+from bertqa_cli.values import Whole, built_name, output_directory, refuse_typed
+from bertqa_cli.verb import Verb, alone
 
 if TYPE_CHECKING:
     from bertqa_build.pruning.pareto import Point
@@ -175,7 +177,6 @@ def build(
 
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
     from bertqa_build.processes import count, is_first
-    from bertqa_build.quiet import quiet
 
     changes = [*([f"precision={precision}"] if precision else []), *(overrides or ())]
     place = Repository(repository)
@@ -186,7 +187,7 @@ def build(
             status=Status.USAGE,
         )
     try:
-        with quiet():
+        with loading_the_build():
             from bertqa_build.pipeline import build as build_versions
             from bertqa_build.pipeline import plan as plan_build
             from bertqa_build.pruning.pareto import family_of_version
@@ -266,7 +267,7 @@ def build(
             stdout.print(f"Version {built.version}: {escape(line)}")
     newest = max(built.version for built in result.versions)
     stdout.print(
-        f"Scored on {result.fp32.scores.questions} questions of "
+        f"Scored on {counted(result.fp32.scores.questions, 'question')} of "
         f"{escape(result.fp32.scores.dataset)}. {escape(next_step(repository, model, newest))}"
     )
     if compared is not None:
@@ -351,3 +352,6 @@ def _judgement(gate: GateResult | None) -> Iterator[str]:
     if gate.reasons:
         yield f"The gate refused it, and --force published it: {'; '.join(gate.reasons)}."
     yield from gate.notes
+
+
+app = alone(build, BuildVerb)

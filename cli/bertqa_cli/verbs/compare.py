@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import Repository
 from bertqa.errors import ModelLoadError
 from bertqa.evaluation import (
@@ -42,7 +43,7 @@ from bertqa_cli.options import (
     helm_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import stages, working
 from bertqa_cli.values import (
     FOR_RELEASE,
     FOR_SERVER,
@@ -54,6 +55,7 @@ from bertqa_cli.values import (
     version_number,
     write_output,
 )
+from bertqa_cli.verb import alone
 
 DISAGREEMENTS_SHOWN = 5
 PORT = 8765
@@ -141,7 +143,8 @@ def compare(
             _serve(chosen, connection, port, json=json)
             return
         dataset = read_dataset(data)
-        systems = chosen[0].system(stack), chosen[1].system(stack)
+        with working("Opening both"):
+            systems = chosen[0].system(stack), chosen[1].system(stack)
         with stages() as show:
             comparison = compare_systems(*systems, dataset, on_progress=show)
     _report(comparison, html, json=json)
@@ -191,7 +194,7 @@ def _scored(name: str, repository: Repository, model: str) -> ScoredSystem:
 
 
 def _counted(system: ScoredSystem) -> str:
-    return f"{system.scores.questions} questions of {system.scores.dataset}"
+    return f"{counted(system.scores.questions, 'question')} of {system.scores.dataset}"
 
 
 def _chosen(
@@ -277,7 +280,7 @@ def _serve(
 
 def _show(comparison: Comparison) -> None:
     first, second = comparison.metrics
-    title = f"{comparison.questions} questions of {comparison.dataset}"
+    title = f"{counted(comparison.questions, 'question')} of {comparison.dataset}"
     table = Table("", first.name, second.name, title=escape(title))
     for row in metric_rows(first, second):
         table.add_row(*row)
@@ -295,7 +298,9 @@ def _show(comparison: Comparison) -> None:
             stdout.print(highlighted(answer, each.context))
     more = len(comparison.disagreements) - DISAGREEMENTS_SHOWN
     if more > 0:
-        stdout.print(f"\n[dim]and {more} more disagreements: --html and --json have them.[/]")
+        stdout.print(
+            f"\n[dim]and {counted(more, 'more disagreement')}: --html and --json have them.[/]"
+        )
 
 
 def _right(golds: list[str]) -> str:
@@ -327,4 +332,7 @@ def _show_log(report: LogReport) -> None:
         for line in shadow.disagreements[:DISAGREEMENTS_SHOWN]:
             stdout.print(f"  differs: {escape(line.question)} (score {line.answer.score:.3f})")
     for name, count in sorted(report.shadow_errors.items()):
-        stdout.print(f"The shadow failed {count} times with {escape(name)}.")
+        stdout.print(f"The shadow failed {counted(count, 'time')} with {escape(name)}.")
+
+
+app = alone(compare)

@@ -24,8 +24,9 @@ from bertqa_cli.options import (
     Version,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import stages, working
 from bertqa_cli.values import FOR_URL, refuse_typed
+from bertqa_cli.verb import alone
 
 
 @grouped_options
@@ -74,9 +75,16 @@ def _client(
     """Return a client of a served or a published version, and what to call that version."""
     if connection.url is not None:
         with connection.open_client() as client:
-            yield client, f"version {version or 'default'} at {connection.url}"
+            name = "the default version" if version is None else f"version {version}"
+            yield client, f"{name} at {connection.url}"
         return
     published = Repository(root)
     chosen = published.latest_version(connection.model) if version is None else version
-    with QAClient.local(published.require_version(chosen, connection.model)) as client:
+    directory = published.require_version(chosen, connection.model)
+    with working(f"Loading version {chosen}"):
+        client = QAClient.local(directory)
+    with client:
         yield client, f"version {chosen}"
+
+
+app = alone(evaluate)

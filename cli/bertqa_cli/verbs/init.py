@@ -19,13 +19,18 @@ from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import Json
+from bertqa_cli.progress import loading_the_build
 from bertqa_cli.values import output_file, write_output
+from bertqa_cli.verb import alone
 from bertqa_cli.verbs.build import require_agreeing
 
 _DEFAULT_DATA = "rajpurkar/squad"
 _DEFAULT_SPLITS = ("train", "validation")
 _NOTHING = "none"
-_HEADING = "A recipe for `bert-qa build`. What is commented out is what holds without it."
+_HEADING = (
+    "A recipe for `bert-qa build`. What is commented out is what holds without it; docs/build.md "
+    "explains each key, as `bert-qa init --all` does."
+)
 
 
 def init(
@@ -50,18 +55,20 @@ def init(
     method: Annotated[
         str, typer.Option(click_type=click.Choice(["ptq", "qat"]), help="As in `bert-qa build`.")
     ] = "ptq",
+    whole: Annotated[
+        bool,
+        typer.Option("--all", help="Explain every key, those of sections that are left out too."),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Write a recipe that builds as it is, with a comment on every key."""
+    """Write a recipe that builds as it is, with a comment on each of its keys."""
     if os.path.lexists(path):
         raise CommandError(
             f"{path} exists already, and is not overwritten: choose another name.",
             status=Status.USAGE,
         )
     require_agreeing(method, precision)
-    from bertqa_build.quiet import quiet
-
-    with quiet():
+    with loading_the_build():
         from bertqa_build.recipe import recipe_of
         from bertqa_build.recipe_text import recipe_text
         from bertqa_build.short_form import ShortForm, values_of
@@ -76,7 +83,7 @@ def init(
     folder = path.absolute().parent
     values = _seen_from(values, folder)
     recipe_of(YamlDocument(values), str(path), folder)
-    write_output(path, recipe_text(values, " ".join([_HEADING, *chosen])))
+    write_output(path, recipe_text(values, " ".join([_HEADING, *chosen]), whole=whole))
     if json:
         print_json({"recipe": str(path), "chosen": chosen})
         return
@@ -171,3 +178,6 @@ def _seen_from(values: dict[str, object], folder: Path) -> dict[str, object]:
         for key, value in data.items()
     }
     return {**values, "source": seen(values["source"]), "data": moved}
+
+
+app = alone(init)

@@ -15,10 +15,19 @@ from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import human_size
-from bertqa_cli.layers import in_int8, numbered_reasons, show_layers
+from bertqa_cli.layers import Asked, in_int8, numbered_reasons, show_layers
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.values import Whole, output_file, refuse_typed, svg_file, write_output
+from bertqa_cli.progress import loading_the_build, working
+from bertqa_cli.values import (
+    Whole,
+    output_directory,
+    output_file,
+    refuse_typed,
+    svg_file,
+    write_output,
+)
+from bertqa_cli.verb import alone
 
 if TYPE_CHECKING:
     from bertqa_build.inspection import Inspection
@@ -65,10 +74,14 @@ def inspect(
     work_dir: Annotated[
         Path,
         typer.Option(
+            callback=output_directory,
             help="The work directory of the build; if it still has the version's weights, these "
-            "are put back too."
+            "are put back too. What is measured is kept there.",
         ),
     ] = Path(".work"),
+    again: Annotated[
+        bool, typer.Option("--again", help="Discard what --sensitivity measured earlier.")
+    ] = False,
     plot: Annotated[
         Path | None,
         typer.Option(callback=svg_file, help="Draw the layers into this SVG file."),
@@ -78,20 +91,24 @@ def inspect(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show what changed in the graph from one version to another, or the layers of one."""
+    """Show what changed in the graph from one version to another, or the layers of one.
+
+    Run the same command again to resume an interrupted --sensitivity.
+    """
     _check(before, after, sensitivity=sensitivity, report=report, data=data)
     from bertqa_build.inspection import inspect as inspect_version
 
     versions = Repository(repository)
     if after is None:
-        asked = None if data is None else (data, questions, work_dir)
+        asked = None if data is None else Asked(data, questions, work_dir, again)
         show_layers(versions, before, asked, model=model, plot=plot, json=json)
         if netron:
             _open(versions, model, before)
         return
     for version in (before, after):
         versions.require_version(version, model)
-    first, second = (inspect_version(versions, version, model) for version in (before, after))
+    with working("Compiling both versions"):
+        first, second = (inspect_version(versions, version, model) for version in (before, after))
     if report is not None:
         _write_report(report, versions, first, second, model)
         stderr.print(f"wrote {escape(str(report))}")
@@ -117,14 +134,14 @@ def _check(
         CommandError: Some do not.
     """
     if after is not None:
-        for_one = ("layers", "sensitivity", "data", "questions", "work_dir", "plot")
+        for_one = ("layers", "sensitivity", "data", "questions", "work_dir", "again", "plot")
         refuse_typed(for_one, f"for one version: `bert-qa inspect {before} --layers`.")
     elif report is not None:
         raise CommandError(
             "--report compares two versions: name the second one too.", status=Status.USAGE
         )
     elif not sensitivity:
-        refuse_typed(("data", "questions", "work_dir"), "for --sensitivity.")
+        refuse_typed(("data", "questions", "work_dir", "again"), "for --sensitivity.")
     elif data is None:
         raise CommandError(
             "--sensitivity asks questions: name some with answers with --data, such as those that "
@@ -145,14 +162,14 @@ def _write_report(
     path: Path, repository: Repository, before: Inspection, after: Inspection, model: str
 ) -> None:
     from bertqa_build.inspection import measure_speed
-    from bertqa_build.quiet import quiet
     from bertqa_build.report import render
 
-    with quiet():
+    with loading_the_build():
         from bertqa_build.machine import machine
         from bertqa_build.pruning.pareto import family_of_version
 
-    speeds = measure_speed(repository, (before.version, after.version), model=model)
+    with working("Measuring the speed of both versions"):
+        speeds = measure_speed(repository, (before.version, after.version), model=model)
     family = family_of_version(repository, after.version, model)
     write_output(path, render(before, after, speeds, machine(), family))
 
@@ -218,3 +235,6 @@ def start_netron(
         host, port = netron.start(str(path), browse=browse)
         addresses.append(f"http://{host}:{port}")
     return addresses
+
+
+app = alone(inspect)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from bertqa._words import counted
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import human_size
@@ -14,6 +15,7 @@ from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole
+from bertqa_cli.verb import alone
 from bertqa_deploy.storage.address import Address, Layout
 
 
@@ -75,10 +77,14 @@ def publish(
     if not sent:
         summary = f"all {there} files were there already, and are the same: nothing was sent."
     elif there:
-        summary = f"{len(sent)} files sent ({size}), {there} were there already."
+        was = "was" if there == 1 else "were"
+        summary = f"{counted(len(sent), 'file')} sent ({size}), {there} {was} there already."
     else:
-        summary = f"{len(sent)} files sent ({size})."
+        summary = f"{counted(len(sent), 'file')} sent ({size})."
     stdout.print(
         f"[bold]Version {chosen} of {escape(model)} is at {escape(published.to)}[/]: {summary} "
         f"{escape(published.note)} {published.seconds:.1f} s."
     )
+
+
+app = alone(publish)

@@ -14,6 +14,7 @@ from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import built_name
+from bertqa_cli.verb import alone
 
 
 def pull(
@@ -53,3 +54,6 @@ def pull(
             f"matches its manifest. {pulled.seconds:.1f} s. "
             f"{escape(next_step(repository, model, pulled.version))}"
         )
+
+
+app = alone(pull)

@@ -20,7 +20,9 @@ from bertqa_cli.http_api import HttpApiFlags, print_ready
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
-from bertqa_cli.values import VerbGroup, Whole, refuse_typed
+from bertqa_cli.values import Whole, refuse_typed
+from bertqa_cli.verb import Verb, VerbGroup, group
+from bertqa_cli.verbs.serve_http_api import serve_http_api
 
 if TYPE_CHECKING:
     from bertqa_serve.launcher import Running
@@ -200,3 +202,7 @@ def serve(
             beside=beside,
             on_progress=warming_up.enter_context(stages()),
         )
+
+
+app = group(serve, ServeGroup, subcommand_metavar="[http-api] [-- OPTIONS OF OVMS]")
+app.command("http-api", cls=Verb)(serve_http_api)

@@ -29,6 +29,7 @@ from bertqa_cli.options import (
     split_of,
 )
 from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import working
 from bertqa_cli.rollouts import (
     PAUSE_SECONDS,
     MakeEvidence,
@@ -45,8 +46,8 @@ from bertqa_cli.values import (
     refuse_typed,
     refuse_typed_beside,
     timeout_seconds,
-    typed_arguments,
 )
+from bertqa_cli.verb import alone, typed_arguments
 
 if TYPE_CHECKING:
     from bertqa_deploy.cluster.helm import Helm
@@ -116,7 +117,9 @@ def switch(
     where it stands.
     """
     if status:
-        print_standing(_standing(release, namespace, repository, connection), json=json)
+        with working("Asking where it stands"):
+            standing = _standing(release, namespace, repository, connection)
+        print_standing(standing, json=json)
         return
     aim = _Aim(_split(to, back, split), retire, force)
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)
@@ -253,3 +256,6 @@ def _smoke(question: str | None, context: str | None, answer: str | None) -> Smo
         names = " and ".join(f"--smoke-{name}" for name in missing)
         raise CommandError(f"The smoke question lacks {names}.", status=Status.USAGE)
     return Smoke(**given)
+
+
+app = alone(switch)

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import (
     MANIFEST_FILE,
     Repository,
@@ -31,12 +32,17 @@ from bertqa_cli.options import (
     require_repository,
 )
 from bertqa_cli.options import Repository as RepositoryOption
-from bertqa_cli.progress import stages
+from bertqa_cli.progress import stages, working
 from bertqa_cli.values import FOR_URL, Whole
 
 _Number = Annotated[int, typer.Argument(click_type=Whole(min=1), metavar="N", help="A version.")]
 # What says only when or under which number a version was published.
 _OWN = ("version", "published", "inputs_sha256")
+# What follows from the rest, or says little to people.
+_LESS = (
+    *("files.", "config.", "toolchain.", "provenance.", "evidence."),
+    *("gate.notes", "gate.f1_drop_", "gate.parent_"),
+)
 _DIGITS_SHOWN = 12
 _DIGESTS = ("files.", "provenance.data.", "provenance.checkpoint_sha256")
 
@@ -55,7 +61,8 @@ def show(
     require_repository(versions)
     entries = _formats(versions, number, model)
     served = {entry.directory: _served_as(versions, entry) for entry in entries}
-    files = {entry.directory: _files(entry) for entry in entries}
+    with working("Reading the files"):
+        files = {entry.directory: _files(entry) for entry in entries}
     if json:
         print_json(
             {
@@ -86,6 +93,7 @@ def show(
         table.add_row(label, text)
     print_table(table)
     listed = Table("file", "size", "sha256", "", box=None, pad_edge=False)
+    listed.columns[0].no_wrap = True
     for entry in entries:
         for file, found in files[entry.directory].items():
             size = "" if found["size"] is None else human_size(found["size"])
@@ -102,9 +110,12 @@ def diff(
     after: _Number,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     model: Model = DEFAULT_MODEL,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show tools, digests, provenance and notes too.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show in what the manifests of two versions differ: scores, recipe, tools, files."""
+    """Show in what the manifests of two versions differ: scores, recipe, sizes, the gate."""
     versions = Repository(repository)
     require_repository(versions)
     first, second = (_facts(versions, number, model) for number in (before, after))
@@ -118,11 +129,16 @@ def diff(
         stdout.print(f"The manifests of versions {before} and {after} say the same.")
         return
     table = Table("", f"version {before}", f"version {after}", box=None, pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
-    for key in keys:
+    table.columns[0].no_wrap = True
+    shown = [key for key in keys if everything or not key.startswith(_LESS)]
+    for key in shown:
         table.add_row(key, *(_shown(key, facts.get(key)) for facts in (first, second)))
-    print_table(table)
+    if shown:
+        print_table(table)
+    more = [key for key in keys if key not in shown]
+    if more:
+        parts = ", ".join(dict.fromkeys(key.partition(".")[0] for key in more))
+        stdout.print(f"[dim]{len(more)} more in {escape(parts)}: --all shows them.[/]")
 
 
 @grouped_options
@@ -240,7 +256,7 @@ def _format_of(entry: VersionEntry) -> str:
 
 def _in_words(scores: Scores) -> str:
     figures = f"F1 {score(scores.f1)}, EM {score(scores.exact_match)}"
-    return f"{figures} on {scores.questions} questions of {scores.dataset}"
+    return f"{figures} on {counted(scores.questions, 'question')} of {scores.dataset}"
 
 
 def _described(manifest: VersionManifest | None) -> Iterator[tuple[str, str]]:

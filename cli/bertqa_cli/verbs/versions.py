@@ -27,7 +27,10 @@ from bertqa_cli.options import (
     require_repository,
 )
 from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import working
 from bertqa_cli.values import FOR_RELEASE, FOR_SERVER, FOR_URL, refuse_typed
+from bertqa_cli.verb import Verb, group
+from bertqa_cli.verbs.version_life import delete, diff, show
 
 
 @grouped_options
@@ -79,10 +82,18 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
         )
     print_table(table)
     for entry in entries:
-        if entry.manifest and entry.manifest.gate and entry.manifest.gate.forced:
-            stdout.print(f"Version {entry.number}: the gate refused it, and --force published it")
+        if _is_forced(entry.manifest):
+            _print_forced(entry.number)
         for remark in entry.remarks:
             stdout.print(f"Version {entry.number}: {escape(remark)}")
+
+
+def _is_forced(manifest: VersionManifest | None) -> bool:
+    return bool(manifest and manifest.gate and manifest.gate.forced)
+
+
+def _print_forced(number: int) -> None:
+    stdout.print(f"Version {number}: the gate refused it, and --force published it")
 
 
 def _row(entry: VersionEntry, served: list[int], default: int | None) -> dict[str, Any]:
@@ -127,11 +138,14 @@ def _served(served: list[ServedVersion], repository: Repository, model: str, *, 
             one.source,
         )
     print_table(table)
+    for one, other in zip(served, published, strict=True):
+        if other["forced"]:
+            _print_forced(one.version)
 
 
 def _published_as(served: ServedVersion, repository: Repository, model: str) -> dict[str, Any]:
     """Return what no server reports, from the repository, if that has the served version."""
-    unknown: dict[str, Any] = {"size": None, "published": None}
+    unknown: dict[str, Any] = {"size": None, "published": None, "forced": None}
     try:
         manifest = repository.manifest(served.version, model)
     except RepositoryError:
@@ -139,7 +153,7 @@ def _published_as(served: ServedVersion, repository: Repository, model: str) -> 
     if (manifest.precision, manifest.source) != (served.precision, served.source):
         return unknown
     size = directory_size(repository.version_dir(served.version, model))
-    return {"size": size, "published": manifest.published}
+    return {"size": size, "published": manifest.published, "forced": _is_forced(manifest)}
 
 
 def _tracks(release: str, namespace: str | None, *, json: bool) -> None:
@@ -147,7 +161,8 @@ def _tracks(release: str, namespace: str | None, *, json: bool) -> None:
 
     from bertqa_deploy.cluster.status import track_statuses
 
-    statuses = track_statuses(helm)
+    with working("Asking the cluster"):
+        statuses = track_statuses(helm)
     if json:
         print_json([asdict(each) for each in statuses])
         return
@@ -160,9 +175,9 @@ def _tracks(release: str, namespace: str | None, *, json: bool) -> None:
 
 
 def _version_table(*, on_disk: bool = True) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, collapse_padding=True)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("version", justify="right", no_wrap=True)
-    table.add_column("state", min_width=10, max_width=20)
+    table.add_column("state", max_width=20)
     table.add_column("precision", no_wrap=True)
     table.add_column("EM", justify="right", no_wrap=True)
     table.add_column("F1", justify="right", no_wrap=True)
@@ -192,3 +207,8 @@ def _add(
         day(manifest.published),
         f"version {manifest.parent}" if manifest.parent else manifest.source,
     )
+
+
+app = group(versions)
+for below in (show, diff, delete):
+    app.command(cls=Verb)(below)

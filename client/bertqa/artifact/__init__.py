@@ -12,7 +12,13 @@ from bertqa.artifact._files import (
     sync,
     write_whole,
 )
-from bertqa.artifact._hardware import open_files_limit, usable_cores, usable_memory
+from bertqa.artifact._hardware import (
+    cpu_flags,
+    cpu_name,
+    open_files_limit,
+    usable_cores,
+    usable_memory,
+)
 from bertqa.artifact._lock import FOR_EVER, acquire, file_lock, holder_of
 from bertqa.artifact._manifest import (
     MANIFEST_FILE,
@@ -113,6 +119,8 @@ __all__ = [
     "VersionPolicy",
     "acquire",
     "complete_config",
+    "cpu_flags",
+    "cpu_name",
     "failure_of",
     "file_lock",
     "format_split",

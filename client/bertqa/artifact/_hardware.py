@@ -1,4 +1,4 @@
-"""What a server may use of this machine: cores, memory and open files."""
+"""What this machine is, and what a server may use of it: cores, memory and open files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from pathlib import Path
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _BUDGETS = ("cpu.max", "cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us")
 _LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
+
+
+def cpu_name() -> str:
+    """Return the name of the CPU, as Linux reports it."""
+    return _cpu_info().get("model name", "unknown CPU")
+
+
+def cpu_flags() -> set[str]:
+    """Return the instruction set extensions of the CPU, by their names in `/proc/cpuinfo`."""
+    return set(_cpu_info().get("flags", "").split())
 
 
 def usable_cores() -> int:
@@ -61,3 +71,12 @@ def open_files_limit() -> int | None:
 
 def _read(name: str) -> str:
     return (_CONTROL_GROUPS / name).read_text(encoding="ascii")
+
+
+def _cpu_info() -> dict[str, str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # Linux has it.
+        return {}
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}

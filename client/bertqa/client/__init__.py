@@ -3,7 +3,6 @@
 from bertqa.client._async.client import AsyncQAClient
 from bertqa.client._batch import BatchReport, answer_file
 from bertqa.client._kinds import check_client
-from bertqa.client._local import load_models_with
 from bertqa.client._model_registry import ModelRegistry, ModelSpec
 from bertqa.client._options import AskOptions, check_options, check_top_k
 from bertqa.client._recorder import Recorder
@@ -27,7 +26,6 @@ __all__ = [
     "check_options",
     "check_top_k",
     "continue_trace",
-    "load_models_with",
     "noticed_seconds",
     "split_of",
 ]

@@ -16,6 +16,8 @@ ANSWERS = "answers"
 TEXT = ("answer", "answer_text")
 START = ("answer_start", "start")
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.0+)?", re.ASCII)
+# What str() makes of a dictionary, or of a list of them, also of NumPy's arrays.
+_PYTHON = re.compile(r"\s*(?:\[|array\(|\s)*\{\s*'(?:text|answer_start)'\s*:")
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": None}
 
 
@@ -58,6 +60,12 @@ def given_answers(
     name = column(values, (ANSWERS,))
     value = None if name is None else values[name]
     if isinstance(value, str):
+        if _PYTHON.match(value):
+            raise fields.error(
+                place,
+                f"{ANSWERS} is written as Python shows it and has to be JSON, as json.dumps writes "
+                '{"text": ["Anna"], "answer_start": [0]}',
+            )
         value = _parsed(value)
     text = column(values, TEXT) if name is None else None
     if text is not None or isinstance(value, str):

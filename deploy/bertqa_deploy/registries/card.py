@@ -156,8 +156,8 @@ def _gate(manifest: VersionManifest) -> str:
         return ""
     verdict = "passed" if gate.passed else "failed"
     if gate.f1_drop is not None:
-        drop = f", with {gate.f1_drop:+.2f} points of F1 lost against the FP32 version"
-        verdict += drop
+        side = "below" if gate.f1_drop > 0 else "above"
+        verdict += f", with an F1 {abs(gate.f1_drop):.2f} points {side} that of the FP32 version"
     reasons = "".join(f" {reason}." for reason in gate.reasons)
     return f"\nThe quality gate {verdict}.{reasons}\n"
 

@@ -96,7 +96,7 @@ def test_a_context_comes_from_standard_input(
         (["q", "surplus", "--context", "c"], "one argument too many: 'surplus'"),
         (["q", "--context-file", "absent.txt"], "absent.txt cannot be read"),
         (["q", "--context", "c", "--input", __file__, "--output", "a.csv"], "Either a QUESTION"),
-        (["--input", __file__], "--input and --output have to be given together"),
+        (["--output", "a.csv"], "--output is for the answers to --input"),
         (["", "--context", "c"], "The question is empty"),
         (["q", "--context", "  "], "The context is empty"),
         (["q", "--context", "c", "--version", "0"], "Invalid value for '--version'"),
@@ -234,15 +234,16 @@ def test_no_answer_competes_where_it_is_wanted(invoke: Invoke, served: Served) -
     assert "" not in {each["text"] for each in without}
 
 
+@pytest.mark.parametrize("output", [("--output", "-"), ()])
 def test_a_pipe_goes_in_and_out(
-    invoke: Invoke, served: Served, monkeypatch: pytest.MonkeyPatch
+    invoke: Invoke, served: Served, monkeypatch: pytest.MonkeyPatch, output: tuple[str, ...]
 ) -> None:
     piped(TABLE.encode(), monkeypatch)
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, write_through=True))
 
     result = invoke(
-        *("ask", "--input", "-", "--output", "-", "--url", served.rest_url),
+        *("ask", "--input", "-", *output, "--url", served.rest_url),
         *("--question-column", "Frage", "--context-column", "Text"),
     )
 
@@ -275,7 +276,8 @@ def test_the_system_s_name_of_standard_output_is_standard_output(
 @pytest.mark.parametrize(
     ("arguments", "status", "expected"),
     [
-        (["--output", "-", "--json"], 2, "--json and --output - would both write"),
+        (["--output", "-", "--json"], 2, "--json and the answers would both go to standard"),
+        (["--json"], 2, "name a file with --output"),
         (["--output", "out.csv"], 1, "has no column question and no column context; its columns "),
         (["--output", "out.csv"], 1, "--question-column and --context-column"),
         (["--output", "out.csv", "--context-column", "QUESTION"], 2, "both in the column"),

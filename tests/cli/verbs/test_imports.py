@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -20,6 +21,24 @@ finally:
     found = [name for name in {HEAVY!r} if name in sys.modules]
     print(json.dumps([found, "openvino" in sys.modules]), file=sys.stderr)
 """
+
+
+def test_asking_imports_nothing_that_it_does_not_use() -> None:
+    code = (
+        "import sys; sys.argv = ['bert-qa', 'ask', '--help']\n"
+        "from bertqa_cli import main\n"
+        "try: main.run()\n"
+        "finally: print(sorted({'.'.join(name.split('.')[:2]) for name in sys.modules}), "
+        "file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    imported = set(ast.literal_eval(done.stderr.splitlines()[-1]))
+    assert not imported & {
+        *("openvino", "torch", "scipy", "jinja2", "fastapi", "kubernetes", "onnxruntime"),
+        *("pyarrow", "datasets", "transformers", "matplotlib", "pandas", "bertqa.evaluation"),
+        *("bertqa.runtime", "bertqa_build", "bertqa_deploy", "bertqa_serve"),
+    }
 
 
 @pytest.mark.parametrize("verb", [("evaluate", "--version", "1"), ("compare", "1", "2")])

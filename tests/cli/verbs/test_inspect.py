@@ -111,6 +111,7 @@ def test_one_version_is_shown_layer_by_layer(
         (["1", "--report", "page.html"], "--report compares two versions"),
         (["1", "--sensitivity"], "with --data"),
         (["1", "--questions", "20"], "--questions is for --sensitivity"),
+        (["1", "--again"], "--again is for --sensitivity"),
         (["1", "--sensitivity", "--data", "absent.json"], "absent.json"),
         (["1", "--plot", "layers.png"], "layers.png would hold an SVG"),
     ],

@@ -96,15 +96,16 @@ def test_diff_shows_what_differs_and_nothing_else(invoke: Invoke, repository: Re
     command = ("--repository", str(repository.root))
 
     table = invoke("versions", "diff", "1", "2", *command).out
-    rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()[1:]}
+    *lines, more = table.splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
 
     assert rows["scores.f1"] == ["80.25", "81.25"]
     assert rows["recipe.seed"] == ["41", "42"]
     assert rows["size.model.bin"] == ["1.0", "MB", "2.0", "MB"]
     assert rows["parent"] == ["1"]
-    assert rows.keys() == {"scores.f1", "recipe.seed", "size.model.bin", "parent"} | {
-        "files.model.bin"
-    }
+    assert rows.keys() == {"scores.f1", "recipe.seed", "size.model.bin", "parent"}
+    assert more == "1 more in files: --all shows them."
+    assert "files.model.bin" in invoke("versions", "diff", "1", "2", "--all", *command).out
     found = json.loads(invoke("versions", "diff", "2", "3", *command, "--json").out)
     assert found["scores.f1"] == {"before": 81.25, "after": 82.25}
     assert "say the same" in invoke("versions", "diff", "2", "2", *command).out

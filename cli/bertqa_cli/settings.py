@@ -1,0 +1,110 @@
+"""Options that a file sets: `bertqa.toml`, or `[tool.bertqa]` of a `pyproject.toml`.
+
+What is typed comes first, then a variable of the environment, then the file, then the default.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bertqa._reason import reason_of
+from bertqa_cli.catalog import VERBS
+from bertqa_cli.errors import CommandError, Status
+
+VARIABLE = "BERTQA_CONFIG"
+_FILE = "bertqa.toml"
+_PROJECT = "pyproject.toml"
+# Outside the table of a verb: what means the same to each verb that has it.
+_COMMON = (
+    *("url", "metadata-url", "model", "ca", "certificate", "key", "server-name", "token"),
+    *("token-file", "header", "timeout", "repository", "work-dir"),
+)
+_META = "bertqa_cli.settings"
+
+
+def apply_settings(command: click.Command, context: click.Context) -> None:
+    """Let the file set the defaults of a verb's options.
+
+    Args:
+        command: The verb.
+        context: Its context, which is not parsed yet.
+
+    Raises:
+        CommandError: The file cannot be read, or has a key that is no option.
+    """
+    found = None if context.resilient_parsing else _settings(Path.cwd())
+    if found is None:
+        return
+    file, settings = found
+    _check(file, settings)
+    table: Any = settings
+    for name in context.command_path.split()[1:]:
+        table = table.get(name, {}) if isinstance(table, dict) else {}
+    options = {
+        name.lstrip("-"): each.name or ""
+        for each in command.params
+        if isinstance(each, click.Option)
+        for name in each.opts
+    }
+    below = getattr(command, "commands", {})
+    own = {key: value for key, value in table.items() if key not in below} if table else {}
+    unknown = next((key for key in own if key not in options), None)
+    if unknown is not None and table is not settings:
+        raise _unknown(file, unknown, options, f"[{'.'.join(context.command_path.split()[1:])}]")
+    common = {key: settings[key] for key in _COMMON if key in settings}
+    given = {**{key: value for key, value in common.items() if key in options}, **own}
+    context.default_map = {options[key]: value for key, value in given.items()}
+    context.meta[_META] = file
+
+
+def set_by(context: click.Context) -> Path | None:
+    """Return the file that sets options of a verb, None where none does."""
+    found: Path | None = context.meta.get(_META)
+    return found
+
+
+def _settings(directory: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return the nearest file, from a directory upwards, with what it holds."""
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        return (Path(named), _read(Path(named))) if named else None
+    for folder in (directory, *directory.parents):
+        if (folder / _FILE).is_file():
+            return folder / _FILE, _read(folder / _FILE)
+        project = folder / _PROJECT
+        if project.is_file() and "bertqa" in (tools := _read(project).get("tool", {})):
+            return project, tools["bertqa"]
+    return None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(
+            f"{file} cannot be read: {reason_of(error)}.", status=Status.USAGE
+        ) from error
+    except ValueError as error:
+        raise CommandError(f"{file} is not TOML: {error}.", status=Status.USAGE) from error
+
+
+def _check(file: Path, settings: dict[str, Any]) -> None:
+    for key, value in settings.items():
+        if isinstance(value, dict) and key not in VERBS:
+            raise _unknown(file, key, VERBS, "the tables, which are verbs")
+        if not isinstance(value, dict) and key not in _COMMON:
+            raise _unknown(
+                file, key, _COMMON, "front of the tables, which is for options of several verbs"
+            )
+
+
+def _unknown(file: Path, key: str, known: Any, where: str) -> CommandError:
+    meant = get_close_matches(key, [*known], 1)
+    hint = f" Did you mean {meant[0]!r}?" if meant else ""
+    return CommandError(f"{file}: {key!r} is not known in {where}.{hint}", status=Status.USAGE)
