@@ -1,4 +1,4 @@
-"""Results that took long to measure, kept in a file, so that the next run goes on with them."""
+"""Results that took long to measure, kept in a file, so that the next run resumes with them."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def measure_sensitivity(
         work_dir: The work directory of the build. Where it still has the version's weights as they
             were before they were rounded, these are put back; otherwise they stay in INT8, and only
             the layer's activations are left in floating point. What was measured of a layer is kept
-            in its folder `sensitivity`, and not measured again: an interrupted run goes on there.
+            in its folder `sensitivity`, and not measured again: an interrupted run resumes there.
         on_progress: Called with each layer.
         again: Whether to measure again what was measured before.
 

@@ -87,6 +87,15 @@ def root(
     """Quantise a BERT question-answering model, serve it with OpenVINO Model Server (OVMS).
 
     Ask it, compare versions, and switch between them safely.
+    \f
+    Args:
+        context: Of the command line.
+        version: Whether to print the version.
+        verbose: Whether to print with it what a report of a bug needs.
+        json: Whether to print it as JSON.
+
+    Raises:
+        click.UsageError: There is no verb.
     """
     if version:
         from bertqa_cli.about import show_version

@@ -1,4 +1,4 @@
-"""Showing long work on standard error: a bar for each stage, a line where nobody watches."""
+"""Showing long work on standard error: a bar for each stage, a line where no bar can be drawn."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _HEARTBEAT_SECONDS = 60.0
 def stages() -> Iterator[OnProgress]:
     """Show stages one under the other.
 
-    Where standard error is no terminal that can redraw a line, each has a line when it begins, and
-    one a minute while it lasts.
+    Where standard error is not a terminal that can redraw a line, each has a line when it begins,
+    and one a minute while it lasts.
 
     Yields:
         The callback for whatever reports its progress.
@@ -70,7 +70,7 @@ def stages() -> Iterator[OnProgress]:
 
 @contextlib.contextmanager
 def working(sentence: str) -> Iterator[None]:
-    """Show that something goes on which cannot be counted; nothing of it stays on the screen.
+    """Show that work is done which cannot be counted; nothing of it stays on the screen.
 
     Args:
         sentence: What it is, without a full stop.

@@ -36,7 +36,7 @@ def apply_settings(command: click.Command, context: click.Context) -> None:
         context: Its context, which is not parsed yet.
 
     Raises:
-        CommandError: The file cannot be read, or has a key that is no option.
+        CommandError: The file cannot be read, or has a key that is not an option.
     """
     found = None if context.resilient_parsing else _settings(Path.cwd())
     if found is None:

@@ -96,7 +96,7 @@ def test_each_quantised_layer_has_a_cost(demo_build: DemoBuild, questions: Squad
     assert QUERY in draw(found, standalone=True)
 
 
-def test_an_interrupted_measurement_goes_on_where_it_was(
+def test_an_interrupted_measurement_resumes_where_it_was(
     demo_build: DemoBuild,
     questions: SquadDataset,
     tmp_path: Path,

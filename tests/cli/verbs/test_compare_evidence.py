@@ -95,5 +95,5 @@ def test_the_packed_scores_are_not_printed(invoke: Invoke, repository: Path) -> 
         shown = invoke("versions", *command, "--repository", str(repository))
         assert shown.status == 0, shown.err
         assert packed["questions"][:20] not in "".join(shown.out.split())
-    shown = invoke("versions", "diff", "1", "3", "--repository", str(repository))
+    shown = invoke("versions", "diff", "1", "3", "--all", "--repository", str(repository))
     assert "evidence.dataset_sha256" in shown.out

@@ -433,7 +433,7 @@ def test_what_is_not_there_is_never_looked_for_on_the_hub(text: str, message: st
         "[{'text': 'Anna', 'answer_start': 0}]",
     ],
 )
-def test_answers_that_python_wrote_are_told_from_json(tmp_path: Path, cell: str) -> None:
+def test_answers_that_python_wrote_are_not_taken_for_json(tmp_path: Path, cell: str) -> None:
     path = tmp_path / "data.csv"
     path.write_text(f'question,context,answers\nWho?,Anna wrote it.,"{cell}"\n', encoding="utf-8")
 
