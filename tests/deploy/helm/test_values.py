@@ -180,7 +180,6 @@ def test_a_key_that_is_null_is_not_there(program: Callable[[], Path]) -> None:
         "tracks": {"next": {"version": 2, "weight": None, "replicas": None, "resources": None}},
         "server": {"pluginConfig": {"CPU_RUNTIME_CACHE_CAPACITY": 10, "LOG_LEVEL": None}},
         "tls": {"enabled": True, "issuerRef": {"name": "a", "kind": None}},
-        "resources": {"limits": {"cpu": None, "memory": None}},
         "global": {"imageRegistry": None},
     }
     text = render("default", with_nulls, program=program()).text
