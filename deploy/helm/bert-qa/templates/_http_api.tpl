@@ -19,7 +19,7 @@ replaces none of its pods. Where others move the traffic between versions, they 
 {{- $name := include "bert-qa.fullname" . -}}
 {{- $tracks := list -}}
 {{- if .Values.kserve.enabled -}}
-{{- $predictor := printf "%s-predictor.%s:80" $name (include "bert-qa.namespace" .) -}}
+{{- $predictor := printf "%s-predictor.%s.svc:80" $name (include "bert-qa.namespace" .) -}}
 {{- $rest := printf "http://%s" $predictor -}}
 {{- $url := eq .Values.kserve.protocol "grpc" | ternary (printf "grpc://%s" $predictor) $rest -}}
 {{- $tracks = append $tracks (dict "url" $url "metadata_url" $rest "weight" 100) -}}
