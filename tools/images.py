@@ -11,6 +11,8 @@ appVersion, which is the tag that the chart asks for.
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -199,6 +201,13 @@ def _failure(*command: str) -> str:
     return said[-1].rstrip(".") if done.returncode else ""
 
 
+def _registry_pattern() -> str:
+    """Return what the chart takes as a registry, since it is to pull the images from there."""
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    pattern: str = schema["definitions"]["imageRegistry"]["pattern"]
+    return pattern
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -217,6 +226,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if wrong := [name for name in given.images if name not in IMAGES]:
         parser.error(f"there is no image {wrong[0]!r}: name some of {', '.join(IMAGES)}")
+    if not re.fullmatch(_registry_pattern(), given.registry):
+        parser.error(
+            f"{given.registry!r} is no registry: name its host, and a path in small letters if it "
+            "has one, such as ghcr.io/team"
+        )
     if given.kind and (given.images or given.registry):
         parser.error("--kind builds what it needs itself, and pushes nothing")
     try:

@@ -173,3 +173,18 @@ def test_wrong_usage(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         images.main(arguments)
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("registry", ["https://registry.example", "registry.example/Team", "a b"])
+def test_what_is_no_registry_is_refused_before_any_work(
+    registry: str,
+    project: Path,
+    programs: Callable[..., Calls],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    calls = programs("docker")
+    with pytest.raises(SystemExit) as ended:
+        images.main(["--registry", registry, "model"])
+    assert ended.value.code == 2
+    assert f"{registry!r} is no registry" in capsys.readouterr().err
+    assert not calls()
