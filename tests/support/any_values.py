@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 import re
 import subprocess
@@ -162,7 +163,8 @@ def _of_type(schema: Schema, name: str) -> Drawn:
             numbers = st.floats(
                 least, most, exclude_min=least == 0, exclude_max="exclusiveMaximum" in schema
             )
-            return numbers | st.integers(1, 99)
+            whole = st.integers(max(1, math.ceil(least)), min(99, math.ceil(most) - 1))
+            return numbers | whole
         case "string":
             return _texts(schema)
         case "array":
