@@ -43,6 +43,8 @@ def test_the_lines_carry_the_names_of_the_release() -> None:
     assert "helm test answers --namespace ml --logs" in printed
     assert "port-forward service/answers-bert-qa 9000 8000" in printed
     assert "--url grpc://localhost:9000" in printed
+    assert "--model" not in printed
+    assert "--model mine" in notes("pvc", {"model": {"name": "mine"}})
     assert "dns:///answers-bert-qa-headless.ml.svc:9000" in printed
 
 
