@@ -23,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.programs import helm
+from tools.programs import helm, kubectl
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "deploy" / "helm" / "bert-qa"
@@ -178,8 +178,22 @@ def install_on_kind(builder: Builder, cluster: str) -> None:
             builder.save(reference, archive)
             _run("kind", "load", "image-archive", archive, "--name", cluster)
     context = ("--kube-context", f"kind-{cluster}")
+    is_installed = not _failure(str(helm()), "status", "bert-qa", *context)
     _run(helm(), "upgrade", "--install", "bert-qa", CHART, *context, "--wait", "--timeout", "10m")
+    if is_installed:
+        _replace_pods(f"kind-{cluster}")
     print(f"Ask it a real question: helm test bert-qa --kube-context kind-{cluster} --logs")
+
+
+def _replace_pods(context: str) -> None:
+    """Replace a release's pods: images have the tag of before, in which Helm sees no change.
+
+    Raises:
+        ImagesError: The new pods do not get ready.
+    """
+    deployments = ("deployment", "--selector", "app.kubernetes.io/instance=bert-qa")
+    for words in (("restart", *deployments), ("status", *deployments, "--timeout", "10m")):
+        _run(kubectl(), "--context", context, "rollout", *words)
 
 
 def _run(*command: object) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import os
 import re
 import subprocess
@@ -158,13 +157,12 @@ def _of_type(schema: Schema, name: str) -> Drawn:
             odd = [number for number in (least, most, 1_000_000) if least <= number <= most]
             return st.sampled_from(odd) | st.integers(least, most)
         case "number":
-            least = schema.get("minimum", schema.get("exclusiveMinimum", 0))
-            most = schema.get("maximum", schema.get("exclusiveMaximum", 1e9))
+            low: float = schema.get("minimum", schema.get("exclusiveMinimum", 0))
+            high: float = schema.get("maximum", schema.get("exclusiveMaximum", 1e9))
             numbers = st.floats(
-                least, most, exclude_min=least == 0, exclude_max="exclusiveMaximum" in schema
+                low, high, exclude_min=low == 0, exclude_max="exclusiveMaximum" in schema
             )
-            whole = st.integers(max(1, math.ceil(least)), min(99, math.ceil(most) - 1))
-            return numbers | whole
+            return numbers | st.integers(max(1, int(low)), min(99, int(high) - 1))
         case "string":
             return _texts(schema)
         case "array":
