@@ -11,6 +11,8 @@ appVersion, which is the tag that the chart asks for.
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.programs import helm
+from tools.programs import helm, kubectl
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "deploy" / "helm" / "bert-qa"
@@ -176,8 +178,22 @@ def install_on_kind(builder: Builder, cluster: str) -> None:
             builder.save(reference, archive)
             _run("kind", "load", "image-archive", archive, "--name", cluster)
     context = ("--kube-context", f"kind-{cluster}")
+    is_installed = not _failure(str(helm()), "status", "bert-qa", *context)
     _run(helm(), "upgrade", "--install", "bert-qa", CHART, *context, "--wait", "--timeout", "10m")
+    if is_installed:
+        _replace_pods(f"kind-{cluster}")
     print(f"Ask it a real question: helm test bert-qa --kube-context kind-{cluster} --logs")
+
+
+def _replace_pods(context: str) -> None:
+    """Replace a release's pods: images have the tag of before, in which Helm sees no change.
+
+    Raises:
+        ImagesError: The new pods do not get ready.
+    """
+    deployments = ("deployment", "--selector", "app.kubernetes.io/instance=bert-qa")
+    for words in (("restart", *deployments), ("status", *deployments, "--timeout", "10m")):
+        _run(kubectl(), "--context", context, "rollout", *words)
 
 
 def _run(*command: object) -> None:
@@ -199,6 +215,13 @@ def _failure(*command: str) -> str:
     return said[-1].rstrip(".") if done.returncode else ""
 
 
+def _registry_pattern() -> str:
+    """Return what the chart takes as a registry, since it is to pull the images from there."""
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    pattern: str = schema["definitions"]["imageRegistry"]["pattern"]
+    return pattern
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -217,6 +240,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if wrong := [name for name in given.images if name not in IMAGES]:
         parser.error(f"there is no image {wrong[0]!r}: name some of {', '.join(IMAGES)}")
+    if not re.fullmatch(_registry_pattern(), given.registry):
+        parser.error(
+            f"{given.registry!r} is no registry: name its host, and a path in small letters if it "
+            "has one, such as ghcr.io/team"
+        )
     if given.kind and (given.images or given.registry):
         parser.error("--kind builds what it needs itself, and pushes nothing")
     try:

@@ -157,12 +157,12 @@ def _of_type(schema: Schema, name: str) -> Drawn:
             odd = [number for number in (least, most, 1_000_000) if least <= number <= most]
             return st.sampled_from(odd) | st.integers(least, most)
         case "number":
-            least = schema.get("minimum", schema.get("exclusiveMinimum", 0))
-            most = schema.get("maximum", schema.get("exclusiveMaximum", 1e9))
+            low: float = schema.get("minimum") or schema.get("exclusiveMinimum") or 0
+            high: float = schema.get("maximum") or schema.get("exclusiveMaximum") or 1e9
             numbers = st.floats(
-                least, most, exclude_min=least == 0, exclude_max="exclusiveMaximum" in schema
+                low, high, exclude_min=low == 0, exclude_max="exclusiveMaximum" in schema
             )
-            return numbers | st.integers(1, 99)
+            return numbers | st.integers(max(1, int(low)), min(99, int(high) - 1))
         case "string":
             return _texts(schema)
         case "array":

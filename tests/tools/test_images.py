@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -134,7 +135,7 @@ def test_kind_gets_what_the_chart_needs_without_values_and_a_release(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     installed = render("default").text
-    calls = programs(builder, "kind", "helm-of-mine")
+    calls = programs(builder, "kind", "helm-of-mine", failing=("helm-of-mine status",))
     monkeypatch.setattr(images, "helm", lambda: Path("helm-of-mine"))
     assert images.main(["--kind", "laptop"]) == 0
     made = calls()
@@ -149,6 +150,21 @@ def test_kind_gets_what_the_chart_needs_without_values_and_a_release(
     assert "helm test bert-qa --kube-context kind-laptop" in capsys.readouterr().out
     for name in images.INSTALLED:
         assert images.reference_of(name).removeprefix("docker.io/library/") in installed
+
+
+def test_a_release_that_is_there_gets_pods_of_the_new_images(
+    project: Path, programs: Callable[..., Calls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have the tag of those before, so the release itself does not change."""
+    calls = programs("docker", "kind", "helm", "kubectl")
+    for program in ("helm", "kubectl"):
+        monkeypatch.setattr(images, program, functools.partial(Path, program))
+    assert images.main(["--kind", "laptop"]) == 0
+    upgrade, *then = calls()[-3:]
+    assert upgrade[:2] == ["helm", "upgrade"]
+    for command, verb in zip(then, ("restart", "status"), strict=True):
+        assert command[:5] == ["kubectl", "--context", "kind-laptop", "rollout", verb]
+        assert command[5:8] == ["deployment", "--selector", "app.kubernetes.io/instance=bert-qa"]
 
 
 def test_a_cluster_that_is_not_there_is_named_before_anything_is_built(
@@ -173,3 +189,18 @@ def test_wrong_usage(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         images.main(arguments)
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("registry", ["https://registry.example", "registry.example/Team", "a b"])
+def test_what_is_no_registry_is_refused_before_any_work(
+    registry: str,
+    project: Path,
+    programs: Callable[..., Calls],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    calls = programs("docker")
+    with pytest.raises(SystemExit) as ended:
+        images.main(["--registry", registry, "model"])
+    assert ended.value.code == 2
+    assert f"{registry!r} is no registry" in capsys.readouterr().err
+    assert not calls()

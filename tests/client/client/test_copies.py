@@ -249,7 +249,7 @@ def test_a_local_client_loads_no_model_where_an_argument_is_wrong(
     def load(*_: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("bertqa.client._local._load_model", load)
+    monkeypatch.setattr("bertqa.client._local.load_model", load)
     for wrong in ({"timeout": 0}, {"recorder": 5}, {"version": "two"}, {"tokenizer": 5}):
         with pytest.raises(InvalidOptionError):
             open_client.local("/a/model", **wrong)

@@ -49,6 +49,14 @@ def test_it_splits_between_the_services_of_the_tracks_by_their_weights() -> None
     ]
 
 
+@pytest.mark.parametrize("scenario", ["pvc", "tls", "rollouts", "kserve", "kserve-standard"])
+def test_what_it_asks_has_a_name_that_one_entry_of_no_proxy_covers(scenario: str) -> None:
+    tracks = followed(render(scenario))
+    addresses = [one[key] for one in tracks for key in ("url", "metadata_url") if key in one]
+    for address in addresses:
+        assert address.rpartition("/")[2].partition(":")[0].endswith(".ml.svc"), address
+
+
 @pytest.mark.parametrize("scenario", ["pvc", "tracks", "tls", "rollouts", "kserve", "training"])
 def test_what_it_follows_is_what_the_command_reads(scenario: str, tmp_path: Path) -> None:
     file = tmp_path / "tracks.json"

@@ -89,3 +89,16 @@ def test_an_image_of_ones_own_is_a_source_beside_which_there_is_no_other(image: 
 )
 def test_parts_that_make_no_reference_are_refused(part: str, wrong: str) -> None:
     assert part in refusal({"server": {"image": {part: wrong}}})
+
+
+@pytest.mark.parametrize("path", ["server", "proxy", "model", "test"])
+def test_an_empty_tag_is_the_default(path: str) -> None:
+    assert images("default", at(path, {"tag": ""})) == images("default", {})
+
+
+@pytest.mark.parametrize("part", [{"registry": "r.example"}, {"tag": "7"}, {"digest": DIGEST}])
+def test_no_part_of_the_image_of_the_http_api_is_left_out(part: dict[str, str]) -> None:
+    """Without a repository it runs in the image of the test, whatever else is said."""
+    (name,) = part
+    assert f"httpApi.image.{name} is" in refusal({"httpApi": {"image": part}})
+    assert render(values={"httpApi": {"image": part, "enabled": False}}).objects

@@ -43,13 +43,15 @@ def test_the_lines_carry_the_names_of_the_release() -> None:
     assert "helm test answers --namespace ml --logs" in printed
     assert "port-forward service/answers-bert-qa 9000 8000" in printed
     assert "--url grpc://localhost:9000" in printed
-    assert "dns:///answers-bert-qa-headless.ml:9000" in printed
+    assert "--model" not in printed
+    assert "--model mine" in notes("pvc", {"model": {"name": "mine"}})
+    assert "dns:///answers-bert-qa-headless.ml.svc:9000" in printed
 
 
 def test_they_say_how_to_ask_over_http() -> None:
     printed = notes("pvc")
     assert "port-forward service/answers-bert-qa-http-api 8080" in printed
-    assert "Programs in the cluster ask http://answers-bert-qa-http-api.ml:8080." in printed
+    assert "Programs in the cluster ask http://answers-bert-qa-http-api.ml.svc:8080." in printed
     line = next(one for one in printed.splitlines() if one.strip().startswith("curl"))
     words = shlex.split(line)
     assert words[:2] == ["curl", "http://localhost:8080"]
@@ -134,12 +136,13 @@ def test_the_commands_with_tls_are_answered_as_they_are_printed(
 
 def test_all_addresses_of_servers_with_tls_are_encrypted() -> None:
     printed = notes("tls")
-    assert "use grpcs://answers-bert-qa.ml:9000, or dnss:///answers-bert-qa-headless.ml:9000" in (
-        " ".join(printed.split())
-    )
+    assert (
+        "use grpcs://answers-bert-qa.ml.svc:9000, or dnss:///answers-bert-qa-headless.ml.svc:9000 "
+        "with the server name answers-bert-qa.ml.svc to balance"
+    ) in " ".join(printed.split())
     assert not re.findall("(grpc|dns)://", printed)
     certificate = render("tls").one("Certificate")["spec"]["dnsNames"]
-    for name in ("bert-qa.ml", "bert-qa-headless.ml", "bert-qa.ml.svc"):
+    for name in ("bert-qa.ml.svc", "bert-qa-headless.ml.svc"):
         assert name in certificate
     assert "grpcs" not in notes("pvc")
 
@@ -213,6 +216,46 @@ def test_images_that_have_to_be_pushed_first_are_named_with_what_pushes_them() -
     assert "make images" in notes("kserve")
     everywhere = {"global": {"imageRegistry": "registry.example"}}
     assert "These images" not in notes("default", everywhere)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "values", "made", "settings"),
+    [
+        ("default", {}, "client model", {"model.image", "test.image"}),
+        ("switch", {}, "client switch", {"switch.image", "test.image"}),
+        ("kserve", {}, "client", {"test.image"}),
+        (
+            "pvc",
+            {"httpApi": {"image": {"repository": "bert-qa-client", "tag": "7"}}},
+            "client",
+            {"httpApi.image", "test.image"},
+        ),
+    ],
+)
+def test_what_pushes_images_makes_those_of_the_release_and_no_others(
+    scenario: str, values: dict[str, Any], made: str, settings: set[str]
+) -> None:
+    printed = notes(scenario, values)
+    line = next(one for one in printed.splitlines() if "make images REGISTRY" in one)
+    assert shlex.split(line)[-1] == f"IMAGES={made}"
+    upgrade = next(one for one in printed.splitlines() if ".registry=registry.example/qa" in one)
+    assert set(re.findall(r"(\S+)\.registry=", upgrade)) == settings
+
+
+def test_images_that_the_project_does_not_make_are_not_said_to_be_its_own() -> None:
+    assert "These images" not in notes("pvc", {"test": {"image": "mine:1"}})
+    without = {"httpApi": {"enabled": False}}
+    assert "These images" not in notes("kserve", without)
+
+
+def test_helm_is_asked_in_the_namespace_of_the_release() -> None:
+    printed = notes("default", {"namespaceOverride": "elsewhere"})
+    lines = [line.split() for line in printed.splitlines()]
+    asked = {words[0]: set[str]() for words in lines if "--namespace" in words}
+    for words in lines:
+        if "--namespace" in words:
+            asked[words[0]].add(words[words.index("--namespace") + 1])
+    assert asked == {"helm": {NAMESPACE}, "kubectl": {"elsewhere"}}
 
 
 def test_a_track_that_follows_the_newest_version_shows_how_to_pin_it() -> None:

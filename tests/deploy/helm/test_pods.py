@@ -267,3 +267,12 @@ def test_a_registry_takes_the_place_of_an_images_own(image: str, expected: str) 
     assert (
         container(server_pod(render(values={"server": {"image": image}})), "ovms")["image"] == image
     )
+
+
+def test_something_to_do_after_the_start_leaves_the_pause_before_the_end() -> None:
+    started = {"exec": {"command": ["true"]}}
+    server = container(
+        server_pod(render(values={"server": {"lifecycle": {"postStart": started}}})), "ovms"
+    )
+    before = container(server_pod(render()), "ovms")["lifecycle"]
+    assert server["lifecycle"] == {**before, "postStart": started}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.helm.test_notes import notes
-from tests.support.chart import container, pod_specs, render, server_pod
+from tests.support.chart import container, pod_specs, refusal, render, server_pod
 
 SIZES = ("small", "medium", "large")
 LAPTOP_MILLICPUS, SYSTEM_MILLICPUS = 4000, 950
@@ -84,6 +84,61 @@ def test_resources_take_from_the_size_only_what_they_do_not_name(
 ) -> None:
     values = {"size": "medium", "resources": given, "xeon": {"wholeCpus": False}}
     assert resources(values) == expected
+
+
+def test_a_track_takes_from_the_resources_only_what_it_does_not_name() -> None:
+    track = {"tracks": {"stable": {"resources": {"limits": {"memory": "8Gi"}}}}}
+    expected = {"cpu": "2", "memory": "8Gi"}
+    for given in (
+        {"limits": {"cpu": "2", "memory": "6Gi"}},
+        {"limits": {"cpu": "2"}, "requests": {"cpu": "2"}},
+    ):
+        found = resources({**track, "resources": given})
+        assert found == {"limits": expected, "requests": expected}
+    assert resources(track)["limits"] == {"cpu": "1", "memory": "8Gi"}
+
+
+def http_api_resources(given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    rendering = render("default", {"size": "medium", "httpApi": {"resources": given}})
+    pod = pod_specs(rendering)["Deployment bert-qa-http-api"]
+    found: dict[str, dict[str, Any]] = container(pod, "http-api")["resources"]
+    return found
+
+
+def test_another_limit_leaves_a_smaller_request_as_it_is() -> None:
+    """A release of 0.1.0 that raised the limit asked a node for no more than before."""
+    assert http_api_resources({"limits": {"cpu": "4"}}) == {
+        "limits": {"cpu": "4", "memory": "1Gi"},
+        "requests": {"cpu": "250m", "memory": "512Mi"},
+    }
+    assert http_api_resources({"limits": {"cpu": "100m"}})["requests"]["cpu"] == "100m"
+
+
+def test_a_quantity_that_is_null_is_none() -> None:
+    assert http_api_resources({"limits": {"cpu": None}}) == {
+        "limits": {"memory": "1Gi"},
+        "requests": {"cpu": "250m", "memory": "512Mi"},
+    }
+    values: dict[str, Any] = {"resources": {"limits": {"cpu": None}}, "xeon": {"wholeCpus": False}}
+    assert resources(values) == {"limits": {"memory": "2Gi"}, "requests": {"memory": "2Gi"}}
+    track = {"tracks": {"stable": {"resources": values["resources"]}}}
+    assert resources({**track, "xeon": {"wholeCpus": False}}) == resources(values)
+
+
+def test_limits_or_requests_that_are_null_are_those_of_the_size() -> None:
+    nothing: dict[str, Any] = {"limits": None, "requests": None}
+    everywhere = {"resources": nothing, "tracks": {"stable": {"resources": nothing}}}
+    assert resources(everywhere) == resources({})
+    assert http_api_resources(nothing) == http_api_resources({})
+
+
+def test_what_asks_for_no_cpus_is_not_scaled_by_a_percent_of_them() -> None:
+    nothing = {"resources": {"limits": {"cpu": None}, "requests": {"cpu": None}}}
+    scaled = {"autoscaling": {"enabled": True}}
+    values = {**nothing, **scaled, "xeon": {"wholeCpus": False}}
+    assert "The track stable asks for no CPUs" in refusal(values)
+    assert render("pvc", {**values, "autoscaling": {"enabled": True, "metric": "requests"}}).objects
+    assert "The HTTP API asks for no CPUs" in refusal({"httpApi": {**nothing, **scaled}})
 
 
 def test_the_http_api_may_ask_for_less_than_its_limit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,29 +77,51 @@ def test_other_values_change_no_immutable_field(change: str) -> None:
         assert before[name] == after[name], name
 
 
-def test_an_upgrade_from_0_1_0_keeps_what_was_set_and_takes_the_rest_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On an API server, with the line that the chart's README has for it."""
-    kubeconfig, port = tmp_path / "kubeconfig", free_port()
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    given = ("model.pvc.claimName=models", "test.image=r.example/client:1")
+def upgraded(given: tuple[str, ...], leaving: str = "") -> Rendering:
+    """A release of 0.1.0 with values, upgraded with the line that the chart's README has for it."""
     readme = (CHART / "README.md").read_text("utf-8").partition("## Upgrading from 0.1.0")[2]
     line = next(one for one in readme.splitlines() if one.startswith("helm upgrade"))
+    assert leaving in line
+    if leaving:
+        assert f"Leave out `{leaving}`" in readme
 
     def helm_does(*arguments: str) -> str:
         command = [str(helm()), *arguments, "--namespace", NAMESPACE]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         return done.stdout
 
-    with running(ApiServer({1: 0}), port, kubeconfig):
-        old = str(RELEASED / "bert-qa-0.1.0.tgz")
-        helm_does("install", RELEASE, old, "--set", ",".join(given))
-        helm_does(*shlex.split(line)[1:])
-        manifest = list(yaml.safe_load_all(helm_does("get", "manifest", RELEASE)))
-    rendering = Rendering("", tuple(found for found in manifest if found))
+    old = str(RELEASED / "bert-qa-0.1.0.tgz")
+    helm_does("install", RELEASE, old, "--set", ",".join(("model.pvc.claimName=models", *given)))
+    helm_does(*shlex.split(line.replace(leaving, ""))[1:])
+    manifest = yaml.safe_load_all(helm_does("get", "manifest", RELEASE))
+    return Rendering("", tuple(found for found in manifest if found))
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    kubeconfig = tmp_path / "kubeconfig"
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    with running(ApiServer({1: 0}), free_port(), kubeconfig):
+        yield
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_upgrade_from_0_1_0_keeps_what_was_set_and_takes_the_rest_anew() -> None:
+    rendering = upgraded(("test.image=r.example/client:1", "httpApi.resources.limits.cpu=4"))
     pod = server_pod(rendering)
     assert container(pod, "ovms")["resources"]["limits"] == {"cpu": "4", "memory": "4Gi"}
     assert rendering.one("Deployment")["metadata"]["annotations"]["bert-qa/version"] == "1"
-    http_api = pod_specs(rendering)["Deployment bert-qa-http-api"]
-    assert container(http_api, "http-api")["image"] == "r.example/client:1"
+    http_api = container(pod_specs(rendering)["Deployment bert-qa-http-api"], "http-api")
+    assert http_api["image"] == "r.example/client:1"
+    assert http_api["resources"] == {
+        "limits": {"cpu": 4, "memory": "1Gi"},
+        "requests": {"cpu": "250m", "memory": "512Mi"},
+    }
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_upgrade_from_0_1_0_leaves_a_version_and_a_limit_of_ones_own_as_they_are() -> None:
+    given = ("tracks.stable.version=3", "xeon.wholeCpus=false", "resources.limits.cpu=null")
+    rendering = upgraded(given, leaving="--set tracks.stable.version=1")
+    assert rendering.one("Deployment")["metadata"]["annotations"]["bert-qa/version"] == "3"
+    assert container(server_pod(rendering), "ovms")["resources"]["limits"] == {"memory": "4Gi"}

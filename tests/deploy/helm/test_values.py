@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -180,7 +181,6 @@ def test_a_key_that_is_null_is_not_there(program: Callable[[], Path]) -> None:
         "tracks": {"next": {"version": 2, "weight": None, "replicas": None, "resources": None}},
         "server": {"pluginConfig": {"CPU_RUNTIME_CACHE_CAPACITY": 10, "LOG_LEVEL": None}},
         "tls": {"enabled": True, "issuerRef": {"name": "a", "kind": None}},
-        "resources": {"limits": {"cpu": None, "memory": None}},
         "global": {"imageRegistry": None},
     }
     text = render("default", with_nulls, program=program()).text
@@ -251,19 +251,47 @@ def test_quantities_are_equal_however_they_are_spelled(
 PARENT = "bert-qa: {model: {pvc: {claimName: models}}, proxy: null, server: {image: null}}"
 
 
+def part_of_another(
+    folder: Path, dependencies: list[dict[str, str]], values: str, *arguments: str
+) -> str:
+    """Render a parent chart, in a release called whole."""
+    about = {"apiVersion": "v2", "name": "parent", "version": "0.1.0"}
+    needs = [{"name": "bert-qa", "version": "*", **found} for found in dependencies]
+    (folder / "Chart.yaml").write_text(json.dumps({**about, "dependencies": needs}))
+    (folder / "values.yaml").write_text(values)
+    shutil.copytree(CHART, folder / "charts" / "bert-qa")
+    command = [str(helm()), "template", "whole", str(folder), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_the_chart_may_be_part_of_another(tmp_path: Path, enabled: bool) -> None:
-    dependency = {"name": "bert-qa", "version": "0.1.0", "condition": "bert-qa.enabled"}
-    parent = {
-        "apiVersion": "v2",
-        "name": "parent",
-        "version": "0.1.0",
-        "dependencies": [dependency],
-    }
-    (tmp_path / "Chart.yaml").write_text(json.dumps(parent))
-    (tmp_path / "values.yaml").write_text(PARENT)
-    shutil.copytree(CHART, tmp_path / "charts" / "bert-qa")
-    command = [str(helm()), "template", "whole", str(tmp_path)]
-    command += ["--set", f"bert-qa.enabled={json.dumps(enabled)}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ("name: whole-bert-qa-stable" in done.stdout) == enabled
+    condition = {"condition": "bert-qa.enabled"}
+    flags = ("--set", f"bert-qa.enabled={json.dumps(enabled)}")
+    text = part_of_another(tmp_path, [condition], PARENT, *flags)
+    assert ("name: whole-bert-qa-stable" in text) == enabled
+
+
+def test_a_parent_that_has_it_twice_has_two_of_everything_and_two_releases_metrics(
+    tmp_path: Path,
+) -> None:
+    """They share a release and a namespace: each one's series need a label of their own."""
+    monitored = {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}
+    one = {"monitoring": {**monitored, "dashboard": {"enabled": True}}}
+    dependencies = [{"alias": "first"}, {"alias": "second"}]
+    values = json.dumps({"first": one, "second": one})
+    found = rendered.objects(part_of_another(tmp_path, dependencies, values))
+    rendered.check(found, "1.37")
+    labels: dict[str, set[str]] = {}
+    for rule in (one for one in found if one["kind"] in ("PrometheusRule", "ServiceMonitor")):
+        name = rule["metadata"]["labels"]["app.kubernetes.io/name"]
+        label = r'(?:release=\\"|"release": "|"replacement": ")(whole[a-z-]*)'
+        texts = re.findall(label, json.dumps(rule["spec"]))
+        labels[name] = labels.get(name, set()) | set(texts)
+    assert labels == {"first": {"whole-first"}, "second": {"whole-second"}}
+    (first, second) = [
+        json.loads(one["data"][next(iter(one["data"]))])["uid"]
+        for one in found
+        if one["metadata"]["name"].endswith("-dashboard")
+    ]
+    assert first != second

@@ -24,7 +24,8 @@ UNITS = {"Mi": 1, "Gi": 1024}
 
 
 def two_sockets(**xeon: Any) -> dict[str, Any]:
-    return {"xeon": {"coresPerPod": 36, "coresPerNumaNode": 38, **xeon}}
+    memory = {"limits": {"memory": "8Gi"}}
+    return {"resources": memory, "xeon": {"coresPerPod": 36, "coresPerNumaNode": 38, **xeon}}
 
 
 def blocks() -> list[Any]:
@@ -51,7 +52,7 @@ def test_a_server_has_whole_cores_and_a_thread_for_each(
 ) -> None:
     values = two_sockets(**xeon)
     resources = container(server_pod(render(values=values)), "ovms")["resources"]
-    assert resources["limits"] == resources["requests"] == {"cpu": cpu, "memory": "4Gi"}
+    assert resources["limits"] == resources["requests"] == {"cpu": cpu, "memory": "8Gi"}
     plugin = plugin_config(values)
     assert (plugin["INFERENCE_NUM_THREADS"], plugin["NUM_STREAMS"]) == (threads, streams)
     hyperthreads = xeon.get("threadsPerCore", 2) == 2
@@ -113,6 +114,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         two_sockets(coresPerPod=40),
         "xeon.coresPerPod (40) is above xeon.coresPerNumaNode (38)",
     ),
+    "less memory than its streams need": (
+        {**two_sockets(), "resources": {}, "size": "small"},
+        "a memory limit of 2Gi for 9 streams, which need 384Mi each",
+    ),
+    "no memory limit": (
+        {**two_sockets(), "resources": {"limits": {"memory": None}}},
+        "The track stable has no memory limit",
+    ),
     "cores of a NUMA node that are not given": (
         two_sockets(coresPerNumaNode=0),
         "xeon.coresPerPod needs xeon.coresPerNumaNode",
@@ -144,7 +153,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {**two_sockets(), "server": {"extraContainers": [{"name": "beside", "image": "b"}]}},
         "The container beside has no limits of CPU and memory",
     ),
-    "a server without a memory limit": (
+    "a memory limit of nothing": (
         {**two_sockets(), "resources": {"limits": {"memory": "0"}}},
         "The track stable has no memory limit",
     ),

@@ -4,14 +4,14 @@
 {{- define "bert-qa.alerts.labels" -}}
 severity: {{ index . 1 }}
 namespace: {{ include "bert-qa.namespace" (index . 0) | quote }}
-release: {{ (index . 0).Release.Name | quote }}
+release: {{ include "bert-qa.releaseLabel" (index . 0) | quote }}
 {{- end -}}
 
 {{/* On what OVMS counts. */}}
 {{- define "bert-qa.alerts.servers" -}}
 {{- $rule := .Values.monitoring.prometheusRule -}}
 {{- $served := printf "%s, name=\"%s\"" (include "bert-qa.statistics.selector" .) .Values.model.name -}}
-{{- $version := printf "version {{ $labels.version }} of %s (release %s)" .Values.model.name .Release.Name -}}
+{{- $version := printf "version {{ $labels.version }} of %s (release %s)" .Values.model.name (include "bert-qa.releaseLabel" .) -}}
 - alert: BertQARequestsFail
   expr: |
     100 * sum by (version) (rate(ovms_requests_fail{ {{- $served }}, method="ModelInfer"}[5m]))
@@ -138,7 +138,7 @@ release: {{ (index . 0).Release.Name | quote }}
   labels:
     {{- include "bert-qa.alerts.labels" (list . "warning") | nindent 4 }}
   annotations:
-    summary: Prometheus cannot read the metrics of {{ "{{ $value }}" }} ready pods of release {{ .Release.Name }}, so other alerts may be silent.
+    summary: Prometheus cannot read the metrics of {{ "{{ $value }}" }} ready pods of release {{ include "bert-qa.releaseLabel" . }}, so other alerts may be silent.
     description: See its targets, whether it selects the monitors of the release, and whether networkPolicy.monitoring lets Prometheus in.
 {{- end }}
 {{- end -}}
@@ -163,7 +163,7 @@ release: {{ (index . 0).Release.Name | quote }}
   labels:
     {{- include "bert-qa.alerts.labels" (list . "critical") | nindent 4 }}
   annotations:
-    summary: The proxies of release {{ .Release.Name }} fail {{ "{{ $value | printf \"%.3g\" }}" }} % of the requests ({{ "{{ $labels.reason }}" }}).
+    summary: The proxies of release {{ include "bert-qa.releaseLabel" . }} fail {{ "{{ $value | printf \"%.3g\" }}" }} % of the requests ({{ "{{ $labels.reason }}" }}).
     description: >-
       With too many calls or a full queue, add replicas, or raise server.maxConcurrentStreams. After a timeout, send
       smaller requests, or raise server.requestTimeoutSeconds. After a reset or no connection, see why the server ended.

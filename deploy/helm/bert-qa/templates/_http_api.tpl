@@ -19,7 +19,7 @@ replaces none of its pods. Where others move the traffic between versions, they 
 {{- $name := include "bert-qa.fullname" . -}}
 {{- $tracks := list -}}
 {{- if .Values.kserve.enabled -}}
-{{- $predictor := printf "%s-predictor.%s:80" $name (include "bert-qa.namespace" .) -}}
+{{- $predictor := printf "%s-predictor.%s.svc:80" $name (include "bert-qa.namespace" .) -}}
 {{- $rest := printf "http://%s" $predictor -}}
 {{- $url := eq .Values.kserve.protocol "grpc" | ternary (printf "grpc://%s" $predictor) $rest -}}
 {{- $tracks = append $tracks (dict "url" $url "metadata_url" $rest "weight" 100) -}}
@@ -69,9 +69,16 @@ replaces none of its pods. Where others move the traffic between versions, they 
 {{- end }}
 {{- end -}}
 
+{{/* The value that says its image. */}}
+{{- define "bert-qa.httpApi.imageKey" -}}
+{{- with .Values.httpApi.image -}}
+{{- or .reference .repository | empty | ternary "test.image" "httpApi.image" -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Its container, but for its name, command and life cycle. */}}
 {{- define "bert-qa.httpApi.container" -}}
-image: {{ include "bert-qa.image" (list . ((or .Values.httpApi.image.reference .Values.httpApi.image.repository) | empty | not | ternary .Values.httpApi.image .Values.test.image)) | quote }}
+image: {{ include "bert-qa.image" (list . (eq (include "bert-qa.httpApi.imageKey" .) "test.image" | ternary .Values.test.image .Values.httpApi.image)) | quote }}
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 ports:
   - {name: http1, containerPort: 8080, protocol: TCP}
@@ -163,7 +170,14 @@ lifecycle:
 {{/* What the schema cannot say about it. */}}
 {{- define "bert-qa.httpApi.validate" -}}
 {{- $api := .Values.httpApi -}}
+{{- range $part := list "registry" "tag" "digest" -}}
+{{- $given := get $api.image $part -}}
+{{- if and $given (eq (include "bert-qa.httpApi.imageKey" $) "test.image") -}}
+{{- fail (printf "httpApi.image.%s is %v, but httpApi.image has no repository, and without one all of test.image is taken: name the repository too, or set test.image.%s." $part $given $part) -}}
+{{- end -}}
+{{- end -}}
 {{- if and $api.autoscaling.enabled (not .Values.kserve.enabled) -}}
+{{- include "bert-qa.validateCpuRequest" (list "The HTTP API" $api.resources) -}}
 {{- $workload := dict "apiVersion" "apps/v1" "kind" "Deployment" "name" (printf "%s-http-api" (include "bert-qa.fullname" .)) "scaled" true -}}
 {{- $scaler := dict "apiVersion" "autoscaling/v2" "kind" "HorizontalPodAutoscaler" -}}
 {{- include "bert-qa.validateScaling" (list . (list $workload) $api.autoscaling "httpApi.autoscaling" $scaler) -}}

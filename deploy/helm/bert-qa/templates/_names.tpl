@@ -24,6 +24,11 @@
 {{- .Values.namespaceOverride | default .Release.Namespace -}}
 {{- end -}}
 
+{{/* What tells metrics and alerts of this release from others': its name, with that under which a parent chart has the chart, where it has another. */}}
+{{- define "bert-qa.releaseLabel" -}}
+{{- list .Release.Name (eq .Chart.Name "bert-qa" | ternary "" .Chart.Name) | compact | join "-" -}}
+{{- end -}}
+
 {{- define "bert-qa.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ toYaml .Release.Name }}

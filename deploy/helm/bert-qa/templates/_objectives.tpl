@@ -43,7 +43,7 @@ Prometheus 3 writes a bound as 1000.0, older ones as 1000. Takes a list: the roo
 {{/* What identifies a release's recorded series. Takes the root. */}}
 {{- define "bert-qa.objectives.labels" -}}
 namespace: {{ include "bert-qa.namespace" . | quote }}
-release: {{ .Release.Name | quote }}
+release: {{ include "bert-qa.releaseLabel" . | quote }}
 {{- end -}}
 
 {{- define "bert-qa.objectives.rules" -}}
@@ -70,7 +70,7 @@ release: {{ .Release.Name | quote }}
 
 {{/* How many times as fast as the objective allows its budget goes. Takes a list: the root, the window. */}}
 {{- define "bert-qa.objectives.burn" -}}
-{{- $chosen := printf "namespace=\"%s\", release=\"%s\"" (include "bert-qa.namespace" (index . 0)) (index . 0).Release.Name -}}
+{{- $chosen := printf "namespace=\"%s\", release=\"%s\"" (include "bert-qa.namespace" (index . 0)) (include "bert-qa.releaseLabel" (index . 0)) -}}
 bertqa:bad_requests:ratio_rate{{ index . 1 }}{ {{- $chosen }}} / on (objective) group_left () bertqa:error_budget:ratio{ {{- $chosen }}}
 {{- end -}}
 
@@ -89,7 +89,7 @@ bertqa:bad_requests:ratio_rate{{ index . 1 }}{ {{- $chosen }}} / on (objective) 
     {{- include "bert-qa.alerts.labels" (list $ .severity) | nindent 4 }}
   annotations:
     summary: >-
-      {{ "{{ if eq $labels.objective \"latency\" }}" }}Slow{{ "{{ else }}" }}Failed{{ "{{ end }}" }} requests to the {{ "{{ $labels.part }}" }} of release {{ $.Release.Name }} use up the budget of its objective
+      {{ "{{ if eq $labels.objective \"latency\" }}" }}Slow{{ "{{ else }}" }}Failed{{ "{{ end }}" }} requests to the {{ "{{ $labels.part }}" }} of release {{ include "bert-qa.releaseLabel" $ }} use up the budget of its objective
       {{ "{{ $value | printf \"%.1f\" }}" }} times as fast as that allows.
     description: >-
       {{ "{{ if eq $labels.objective \"latency\" }}" }}See whether they wait or compute (queue, inference), and add replicas.{{ "{{ else }}" }}See which

@@ -179,16 +179,23 @@ dot or a port, or is localhost. Takes a list: the root, the image.
 {{- $image -}}
 {{- end -}}
 
-{{/* The images of the release that no registry has until somebody pushes them, as JSON {"images": {the value: the image}}. */}}
+{{/* The project's own images of the release, which no registry has until somebody pushes them, as JSON {"images": {the value: the image}}. */}}
 {{- define "bert-qa.unpushed" -}}
-{{- $images := dict "test.image" .Values.test.image -}}
+{{- $images := dict -}}
+{{- if not .Values.kserve.enabled }}{{ $_ := set $images "test.image" .Values.test.image }}{{ end -}}
+{{- if .Values.httpApi.enabled -}}
+{{- $key := include "bert-qa.httpApi.imageKey" . -}}
+{{- $_ := set $images $key (eq $key "test.image" | ternary .Values.test.image .Values.httpApi.image) -}}
+{{- end -}}
 {{- if eq (include "bert-qa.sources" .) "image" }}{{ $_ := set $images "model.image" .Values.model.image }}{{ end -}}
 {{- if .Values.model.training.enabled }}{{ $_ := set $images "model.training.image" .Values.model.training.image }}{{ end -}}
 {{- if .Values.switch.enabled }}{{ $_ := set $images "switch.image" .Values.switch.image }}{{ end -}}
 {{- $unpushed := dict -}}
 {{- range $value, $image := $images -}}
 {{- $reference := include "bert-qa.image" (list $ $image) -}}
-{{- if not (contains "/" $reference) }}{{ $_ := set $unpushed $value $reference }}{{ end -}}
+{{- if and (not $image.reference) (regexMatch "^bert-qa-(build|client|model|switch):" $reference) -}}
+{{- $_ := set $unpushed $value $reference -}}
+{{- end -}}
 {{- end -}}
 {{- dict "images" $unpushed | toJson -}}
 {{- end -}}

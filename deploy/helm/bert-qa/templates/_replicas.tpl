@@ -48,6 +48,13 @@ with which a workload begins that an upgrade adds. Where no cluster can be asked
 {{- end -}}
 {{- end -}}
 
+{{/* Refuses to scale by a percent of the CPUs that are requested where none are. Takes a list: whose resources they are, the resources. */}}
+{{- define "bert-qa.validateCpuRequest" -}}
+{{- if not (include "bert-qa.thousandths" (include "bert-qa.resources" (index . 1) | fromYaml).requests.cpu | int64) -}}
+{{- fail (printf "%s asks for no CPUs, a percent of which is what it is scaled by: add a request, or turn its autoscaling off." (index . 0)) -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
 Refuses to turn an autoscaler on for more pods than it allows, as it takes those away at once. Takes a list: the root,
 the workloads {apiVersion, kind, name, scaled} that it may scale, the values of its autoscaling, what those are called,

@@ -141,7 +141,8 @@ livenessProbe:
 lifecycle:
   {{- with $root.Values.server.lifecycle }}
   {{- toYaml . | nindent 2 }}
-  {{- else }}
+  {{- end }}
+  {{- if not $root.Values.server.lifecycle.preStop }}
   preStop:
     exec:
       command:

@@ -36,7 +36,7 @@ monitors add a label. Where metrics are read by other means, there is the namesp
 */}}
 {{- define "bert-qa.statistics.selector" -}}
 namespace="{{ include "bert-qa.namespace" . }}"
-{{- if .Values.monitoring.serviceMonitor.enabled }}, release="{{ .Release.Name }}"{{ end }}
+{{- if .Values.monitoring.serviceMonitor.enabled }}, release="{{ include "bert-qa.releaseLabel" . }}"{{ end }}
 {{- end -}}
 
 {{/* What a monitor reads of a server: OVMS, and on the same port Envoy. Takes a list: the root, what else identifies an endpoint. */}}
@@ -53,7 +53,7 @@ namespace="{{ include "bert-qa.namespace" . }}"
 
 {{/* The label that the monitors add. */}}
 {{- define "bert-qa.statistics.relabeling" -}}
-- {targetLabel: release, replacement: {{ .Release.Name | quote }}}
+- {targetLabel: release, replacement: {{ include "bert-qa.releaseLabel" . | quote }}}
 {{- end -}}
 
 {{/*

@@ -147,6 +147,9 @@
 {{- range $tracks -}}
 {{- $workload := include "bert-qa.workload" (list $ .name) | fromYaml -}}
 {{- $workloads = append $workloads (set $workload "scaled" (ne 0 (int .weight))) -}}
+{{- if and .weight (eq $autoscaling.metric "cpu") -}}
+{{- include "bert-qa.validateCpuRequest" (list (printf "The track %s" .name) .resources) -}}
+{{- end -}}
 {{- end -}}
 {{- $scaler := $autoscaling.keda.enabled | ternary (dict "apiVersion" "keda.sh/v1alpha1" "kind" "ScaledObject") (dict "apiVersion" "autoscaling/v2" "kind" "HorizontalPodAutoscaler") -}}
 {{- include "bert-qa.validateScaling" (list . $workloads $autoscaling "autoscaling" $scaler) -}}

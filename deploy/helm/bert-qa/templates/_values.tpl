@@ -3,6 +3,7 @@
 {{/*
 Gives every key that is missing or null its default, and makes whole numbers of those that a values file made floats.
 Each template begins with it, and the first one does it for all. Helm leaves a key out that is null, and a section with all of its keys.
+Within `resources` a quantity that is null is one that there is not to be.
 A text in the place of a section, which only an image may be, is its key `reference`.
 */}}
 {{- define "bert-qa.prepare" -}}
@@ -22,7 +23,7 @@ A text in the place of a section, which only an image may be, is its key `refere
 {{- end -}}
 {{- $section = get $section . -}}
 {{- end -}}
-{{- if not (hasKey $section $name) -}}
+{{- if or (not (hasKey $section $name)) (and (hasSuffix ".image.tag" $path) (not (get $section $name))) -}}
 {{- $_ := set $section $name $default -}}
 {{- end -}}
 {{- if and (has $path $defaults.numbers) (not (kindIs "string" (get $section $name))) -}}
@@ -33,15 +34,18 @@ A text in the place of a section, which only an image may be, is its key `refere
 {{- range $name, $section := dict "server" .Values "proxy" .Values.proxy "httpApi" .Values.httpApi -}}
 {{- $_ := set $section "resources" (include "bert-qa.sized" (list $section.resources (get $size $name)) | fromYaml) -}}
 {{- end -}}
+{{- range list .Values.model.training .Values.switch -}}
+{{- include "bert-qa.withoutNulls" .resources -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Takes the keys that are null out of a map and of all maps in it. */}}
+{{/* Takes the keys that are null out of a map and of all maps in it but `resources`. */}}
 {{- define "bert-qa.withoutNulls" -}}
 {{- range $key, $value := . -}}
 {{- if kindIs "invalid" $value -}}
 {{- $_ := unset $ $key -}}
-{{- else if kindIs "map" $value -}}
+{{- else if and (kindIs "map" $value) (ne $key "resources") -}}
 {{- include "bert-qa.withoutNulls" $value -}}
 {{- end -}}
 {{- end -}}
@@ -63,18 +67,30 @@ large:
   httpApi: {limits: {cpu: "2", memory: 2Gi}, requests: {cpu: "1", memory: 1Gi}}
 {{- end -}}
 
-{{/* Resources, with the size's of what they do not name, be it as a limit or a request. Takes a list: the resources, the size's. */}}
+{{/*
+Resources, with others' quantities for what they name neither as a limit nor as a request. A request of those that is
+not their limit stays beside a limit that has room for it. Takes a list: the resources, the others.
+*/}}
 {{- define "bert-qa.sized" -}}
-{{- $given := deepCopy (index . 0) -}}
-{{- $named := concat (keys ($given.limits | default dict)) (keys ($given.requests | default dict)) -}}
-{{- range $kind, $quantities := index . 1 -}}
-{{- range $name, $quantity := $quantities -}}
-{{- if not (has $name $named) -}}
-{{- $_ := set $given $kind (merge (get $given $kind | default dict) (dict $name $quantity)) -}}
+{{- $others := index . 1 -}}
+{{- $limits := (index . 0).limits | default dict -}}
+{{- $requests := (index . 0).requests | default dict -}}
+{{- $sized := dict "limits" (deepCopy $limits) "requests" (deepCopy $requests) -}}
+{{- range $name, $limit := $others.limits -}}
+{{- if not (or (hasKey $limits $name) (get $requests $name)) -}}
+{{- $_ := set $sized.limits $name $limit -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $request := $others.requests -}}
+{{- $asked := include "bert-qa.thousandths" $request | int64 -}}
+{{- $most := include "bert-qa.thousandths" (get $limits $name) | int64 -}}
+{{- $own := ne $asked (include "bert-qa.thousandths" (get ($others.limits | default dict) $name) | int64) -}}
+{{- if and (not (hasKey $requests $name)) (or (not (hasKey $limits $name)) (and $own (or (not $most) (le $asked $most)))) -}}
+{{- $_ := set $sized.requests $name $request -}}
 {{- end -}}
-{{- toYaml $given -}}
+{{- end -}}
+{{- include "bert-qa.withoutNulls" $sized -}}
+{{- toYaml $sized -}}
 {{- end -}}
 
 {{/*
@@ -95,7 +111,8 @@ and cores are the threads that its CPUs are good for.
 {{- if hasKey $given "replicas" -}}
 {{- $replicas = $given.replicas | int -}}
 {{- end -}}
-{{- $resources := include "bert-qa.resources" ($given.resources | default $root.Values.resources) | fromYaml -}}
+{{- $resources := include "bert-qa.sized" (list ($given.resources | default dict) $root.Values.resources) | fromYaml -}}
+{{- $resources = include "bert-qa.resources" $resources | fromYaml -}}
 {{- $resources = include "bert-qa.xeon.resources" (list $root $resources) | fromYaml -}}
 {{- $cpus := include "bert-qa.cpus" $resources.limits.cpu -}}
 {{- $tracks = append $tracks (dict

@@ -84,9 +84,15 @@ CPUs never use all of those. Takes a list: the root, the track.
 {{- fail "xeon.coresPerPod does not go with kserve.enabled: KServe adds containers whose requests differ from their limits, and Kubernetes then reserves no cores for any of the pod." -}}
 {{- end -}}
 {{- range $name, $track := .Values.tracks -}}
-{{- $limits := dig "resources" "limits" dict ($track | default dict) -}}
+{{- $limits := dig "resources" "limits" dict ($track | default dict) | default dict -}}
 {{- if and $limits.cpu (ne (include "bert-qa.thousandths" $limits.cpu | int64) (mul 1000 $cores $xeon.threadsPerCore)) -}}
 {{- fail (printf "The track %s has a CPU limit of %v, and xeon.coresPerPod makes it %d: leave one of them out." $name $limits.cpu (mul $cores $xeon.threadsPerCore)) -}}
+{{- end -}}
+{{- end -}}
+{{- range (include "bert-qa.tracks" . | fromJson).tracks -}}
+{{- $streams := (include "bert-qa.settings" (list $ .) | fromJson).streams | int64 -}}
+{{- if and (not $.Values.server.maxRequestTokens) (lt (.memory | int64) (mul 402653184 $streams)) -}}
+{{- fail (printf "The track %s has a memory limit of %v for %d streams, which need 384Mi each for requests of 8192 tokens: set resources.limits.memory to %dMi or more." .name .resources.limits.memory $streams (mul 384 $streams)) -}}
 {{- end -}}
 {{- end -}}
 {{- if not $node -}}
