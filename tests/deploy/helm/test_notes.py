@@ -51,7 +51,12 @@ def test_the_lines_carry_the_names_of_the_release() -> None:
 def test_they_say_how_to_ask_over_http() -> None:
     printed = notes("pvc")
     assert "port-forward service/answers-bert-qa-http-api 8080" in printed
-    assert "Programs in the cluster ask http://answers-bert-qa-http-api.ml.svc:8080." in printed
+    asked = "ask http://answers-bert-qa-http-api.ml.svc:8080."
+    assert f"Programs of this namespace (others: networkPolicy.clients) {asked}" in printed
+    mine = {"networkPolicy": {"clients": [{"namespaceSelector": {}}]}}
+    assert f"Programs that networkPolicy.clients names {asked}" in notes("pvc", mine)
+    off = {"networkPolicy": {"enabled": False}}
+    assert f"Programs in the cluster {asked}" in notes("pvc", off)
     line = next(one for one in printed.splitlines() if one.strip().startswith("curl"))
     words = shlex.split(line)
     assert words[:2] == ["curl", "http://localhost:8080"]

@@ -210,3 +210,14 @@ dot or a port, or is localhost. Takes a list: the root, the image.
 {{- end -}}
 {{- divf $cpus 1000 }} CPUs and {{ div $bytes 1048576 }}Mi
 {{- end -}}
+
+{{/* Whom the NetworkPolicies let ask, for people. */}}
+{{- define "bert-qa.askers" -}}
+{{- if not .Values.networkPolicy.enabled -}}
+in the cluster
+{{- else if eq (toJson .Values.networkPolicy.clients) "[{\"podSelector\":{}}]" -}}
+of this namespace (others: networkPolicy.clients)
+{{- else -}}
+that networkPolicy.clients names
+{{- end -}}
+{{- end -}}
