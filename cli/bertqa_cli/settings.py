@@ -75,12 +75,20 @@ def _settings(directory: Path) -> tuple[Path, dict[str, Any]] | None:
     if named is not None:
         return (Path(named), _read(Path(named))) if named else None
     for folder in (directory, *directory.parents):
-        if (folder / _FILE).is_file():
+        if _is_there(folder / _FILE):
             return folder / _FILE, _read(folder / _FILE)
         project = folder / _PROJECT
-        if project.is_file() and "bertqa" in (tools := _read(project).get("tool", {})):
+        if _is_there(project) and "bertqa" in (tools := _read(project).get("tool", {})):
             return project, tools["bertqa"]
     return None
+
+
+def _is_there(file: Path) -> bool:
+    """Return whether there is a file; one in a directory that may not be searched is none."""
+    try:
+        return file.is_file()
+    except PermissionError:
+        return False
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -98,3 +98,18 @@ def test_a_token_that_is_typed_goes_before_a_token_file_of_the_settings(
     assert "Cannot connect" in invoke("versions", "--token", "other").err
     both = invoke("versions", "--token", "other", "--token-file", "../token")
     assert (both.status, "and not both" in both.err) == (2, True)
+
+
+def test_a_directory_above_that_may_not_be_searched_has_no_settings(
+    invoke: Invoke, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.is_file
+
+    def is_file(path: Path, **_: bool) -> bool:
+        if path.parent == folder and path.suffix == ".toml":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+
+    assert count(invoke, "--repository", "../one") == 1

@@ -192,7 +192,7 @@ def test_wrong_usage(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("registry", ["https://registry.example", "registry.example/Team", "a b"])
-def test_what_is_no_registry_is_refused_before_any_work(
+def test_what_is_not_a_registry_is_refused_before_any_work(
     registry: str,
     project: Path,
     programs: Callable[..., Calls],

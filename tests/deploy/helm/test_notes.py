@@ -53,7 +53,7 @@ def test_they_say_how_to_ask_over_http() -> None:
     assert "port-forward service/answers-bert-qa-http-api 8080" in printed
     asked = "ask http://answers-bert-qa-http-api.ml.svc:8080."
     assert f"Programs of this namespace (others: networkPolicy.clients) {asked}" in printed
-    mine = {"networkPolicy": {"clients": [{"namespaceSelector": {}}]}}
+    mine: dict[str, Any] = {"networkPolicy": {"clients": [{"namespaceSelector": {}}]}}
     assert f"Programs that networkPolicy.clients names {asked}" in notes("pvc", mine)
     off = {"networkPolicy": {"enabled": False}}
     assert f"Programs in the cluster {asked}" in notes("pvc", off)
