@@ -292,6 +292,7 @@ class _Build:
             )
         quantization = self.recipe.quantization.of_family(family.keeps_floating_point)
         self.recipe = self.recipe.model_copy(update={"quantization": quantization})
+        self.releases.recipe = self.recipe
         kept_nodes(SpanModel(self.checkpoint.model), quantization.keep_floating_point or ())
 
     def _begin(self) -> None:
