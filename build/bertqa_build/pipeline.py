@@ -158,7 +158,7 @@ class _Build:
         self.model = model
         self.allow_leakage = allow_leakage
         self.on_progress = on_progress if is_first() else ignore
-        self.releases = Releases(recipe, repository, model, force, self.on_progress)
+        self.force = force
 
     def run(self) -> BuildResult:
         from_first(self._read)
@@ -280,6 +280,9 @@ class _Build:
             self._report(remark)
         if recipe.makes_int8:
             self._name_floating_point()
+        self.releases = Releases(
+            self.recipe, self.repository, self.model, self.force, self.on_progress
+        )
 
     def _name_floating_point(self) -> None:
         """Let the recipe name the layers that stay in floating point, and refuse others."""
@@ -292,7 +295,6 @@ class _Build:
             )
         quantization = self.recipe.quantization.of_family(family.keeps_floating_point)
         self.recipe = self.recipe.model_copy(update={"quantization": quantization})
-        self.releases.recipe = self.recipe
         kept_nodes(SpanModel(self.checkpoint.model), quantization.keep_floating_point or ())
 
     def _begin(self) -> None:

@@ -40,7 +40,7 @@ class Releases:
         force: bool,
         on_progress: OnProgress,
     ) -> None:
-        self.recipe = recipe
+        self._recipe = recipe
         self._repository = repository
         self._model = model
         self._force = force
@@ -91,10 +91,10 @@ class Releases:
             ir: The IR.
             parent: The directory of the published version that it was made from.
         """
-        if self.recipe.gate.max_latency_ratio is None or not (parent / IR_FILE).exists():
+        if self._recipe.gate.max_latency_ratio is None or not (parent / IR_FILE).exists():
             return None
         self._on_progress(Progress("Timing both versions in turns"))
-        return latency_ratio(ir, parent / IR_FILE, self.recipe.model.max_seq_len)
+        return latency_ratio(ir, parent / IR_FILE, self._recipe.model.max_seq_len)
 
     def judged(self, exported: Exported, loss: Loss | None, notes: Sequence[str]) -> GateResult:
         """Return what the gate finds of a version.
@@ -108,7 +108,7 @@ class Releases:
             QualityGateError: The gate refuses the version, and it is not forced.
         """
         scores, folder = exported.scored.scores, exported.artefacts.ir.parent
-        gate = judge(scores, self.recipe.gate, loss=loss, force=self._force)
+        gate = judge(scores, self._recipe.gate, loss=loss, force=self._force)
         gate = replace(gate, notes=(*gate.notes, *notes))
         require_passed(
             gate,
@@ -157,7 +157,7 @@ class Releases:
             evidence=exported.scored.evidence,
             parent=None if parent is None else parent.version,
             gate=gate,
-            recipe=self.recipe.model_dump(mode="json"),
+            recipe=self._recipe.model_dump(mode="json"),
             toolchain=toolchain(),
             provenance=provenance,
             inputs_sha256=version.fingerprint,
@@ -195,7 +195,7 @@ class Releases:
             parent = self._repository.version_dir(manifest.parent, self._model)
             ratio = self.latency_ratio(ir, parent)
         require_passed(
-            judge_again(manifest, self.recipe.gate, ratio),
+            judge_again(manifest, self._recipe.gate, ratio),
             manifest.scores,
             f"The recipe makes version {number}, which is published, but its gate refuses that",
             "Nothing was changed. --force takes the version all the same.",
