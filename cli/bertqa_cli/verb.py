@@ -21,8 +21,8 @@ def typed_arguments() -> list[str]:
     return list(click.get_current_context().meta[_TYPED])
 
 
-class Verb(TyperCommand):
-    """A verb that refuses an option without a value: `--repository ""` is not this directory."""
+class _Reading(click.Command):
+    """How every verb is read, and shows its help."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return what is left of the arguments; see `click.Command.parse_args`."""
@@ -37,24 +37,16 @@ class Verb(TyperCommand):
         show_examples(ctx.command_path)
 
 
-class VerbGroup(TyperGroup):
+class Verb(_Reading, TyperCommand):
+    """A verb that refuses an option without a value: `--repository ""` is not this directory."""
+
+
+class VerbGroup(_Reading, TyperGroup):
     """The same for a verb that has others below it."""
 
     def __init__(self, **attributes: Any) -> None:
         # Click suggests what may have been meant, and Typer would once more.
         super().__init__(**{**attributes, "suggest_commands": False})
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Return what is left of the arguments; see `click.Command.parse_args`."""
-        ctx.meta[_TYPED] = list(args)
-        apply_settings(self, ctx)
-        _refuse_empty(self, ctx, args)
-        return super().parse_args(ctx, args)
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the help, with examples; see `click.Command.format_help`."""
-        super().format_help(ctx, formatter)
-        show_examples(ctx.command_path)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the verb, or the one below it; see `click.Command.invoke`.

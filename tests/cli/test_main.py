@@ -169,32 +169,21 @@ def test_a_signal_that_ends_what_can_be_resumed_names_the_way(
     assert err.endswith(f"Run the same command again to resume.\n{word}\n")
 
 
-def test_an_interrupt_during_the_imports_prints_no_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "module",
+    [
+        "import os, signal; os.kill(os.getpid(), signal.SIGINT)",
+        # A library may turn it into another error.
+        (
+            "import os, signal\n"
+            "try: os.kill(os.getpid(), signal.SIGINT)\n"
+            "except BaseException as error: raise ImportError('half a library') from error\n"
+        ),
+    ],
+)
+def test_an_interrupt_during_the_imports_prints_no_traceback(tmp_path: Path, module: str) -> None:
     # Stands in front of the real one, and is interrupted while it is imported.
-    (tmp_path / "typer.py").write_text(
-        "import os, signal; os.kill(os.getpid(), signal.SIGINT)", encoding="utf-8"
-    )
-    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
-
-    ended = subprocess.run(
-        [*PROGRAM, "versions"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-        preexec_fn=interruptible,
-        check=False,
-    )
-
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
-
-
-def test_an_interrupt_that_a_library_turns_into_another_error_is_still_one(tmp_path: Path) -> None:
-    (tmp_path / "typer.py").write_text(
-        "import os, signal\n"
-        "try: os.kill(os.getpid(), signal.SIGINT)\n"
-        "except BaseException as error: raise ImportError('half a library') from error\n",
-        encoding="utf-8",
-    )
+    (tmp_path / "typer.py").write_text(module, encoding="utf-8")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
 
     ended = subprocess.run(
