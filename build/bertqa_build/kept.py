@@ -17,10 +17,12 @@ def read_kept(path: Path, key: dict[str, Any]) -> dict[str, Any]:
         key: What they depend on.
     """
     try:
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return kept if kept.pop("key") == json.loads(json.dumps(key)) else {}
-    except (FileNotFoundError, ValueError, KeyError, AttributeError):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return {}
+    if not isinstance(kept, dict) or kept.pop("key", None) != json.loads(json.dumps(key)):
+        return {}
+    return kept
 
 
 def write_kept(path: Path, key: dict[str, Any], results: dict[str, Any]) -> None:
