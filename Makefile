@@ -1,6 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+INSTALLED_FOR_DEMO := .venv/.installed-for-demo
 # Three workers more than there are cores, because many tests wait. The programs that tests run are
 # fetched meanwhile.
 PYTEST := $(BIN)/python -m tools.programs >/dev/null & \
@@ -18,13 +19,16 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	@$(PYTHON) tools/install.py dev
+	@touch $(INSTALLED_FOR_DEMO) $@
+
+$(INSTALLED_FOR_DEMO): pyproject.toml constraints.txt
+	@$(PYTHON) tools/install.py build,serve
 	@touch $@
 
 setup: $(INSTALLED) ## Make .venv with everything in it
 
-demo: $(INSTALLED) ## A checkpoint becomes two versions, served and asked
+demo: $(INSTALLED_FOR_DEMO) ## A checkpoint becomes two versions, served and asked
 	$(BIN)/python -m bertqa_cli.demo
 
 test: $(INSTALLED) ## Run the tests, but for those that take long

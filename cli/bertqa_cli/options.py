@@ -87,6 +87,8 @@ Release = Annotated[
 Namespace = Annotated[
     str | None,
     typer.Option(
+        "--namespace",
+        "-n",
         help="The namespace of the release; by default HELM_NAMESPACE, or the context's own.",
         show_default=False,
         rich_help_panel=_CLUSTER,

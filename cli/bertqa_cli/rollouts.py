@@ -23,6 +23,7 @@ from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Decimal, Whole, seconds_of
 from bertqa_deploy.errors import NothingToDoError
 from bertqa_deploy.rollout import (
+    AFTER_A_HOLD,
     Connect,
     Evidence,
     Limits,
@@ -63,8 +64,8 @@ class RolloutOptions:
         typer.Option(
             metavar="5,25,50,100",
             help="The percents of traffic at which the version is held and judged; the goal, 100 "
-            "or what --split names, is always the last. 5,25,50,100 for a release with a gateway, "
-            "else all at once, if left out.",
+            "or what --split names, is always the last. 5,25,50,100 for a release whose gateway or "
+            "HTTP API splits traffic, else all at once, if left out.",
             show_default=False,
             rich_help_panel=_PANEL,
         ),
@@ -274,6 +275,12 @@ def moved_by(
     Raises:
         BertQAError: What a rollout raises.
     """
+    if split is not None and plan.pause_seconds:
+        steps = ", ".join(map(str, plan.steps))
+        print_step(
+            f"the new version gets {steps} % of the traffic, {plan.pause_seconds:g} s at each "
+            f"step, which takes {plan.limits.requests} requests to be judged"
+        )
     with resumable(), stages() as show:
         evidence = [make(target.client, show) for make in kinds]
         rollout = Rollout(target, plan, evidence, on_step=print_step)
@@ -334,7 +341,7 @@ def print_standing(standing: Standing, *, json: bool) -> None:
             "interrupted: the same command resumes it."
         )
     if memory.held:
-        stdout.print(escape(f"It was held: {memory.held}"))
+        stdout.print(escape(f"It was held: {memory.held} {AFTER_A_HOLD}"))
     for warning in standing.warnings:
         print_warning(warning)
     if standing.previous is not None:

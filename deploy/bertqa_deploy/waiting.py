@@ -17,8 +17,37 @@ States = Mapping[str, Mapping[int, VersionState]]
 OnWait = Callable[[str], None]
 
 
-class Wait:
-    """One wait.
+class Patience:
+    """How long something is waited for, and what is said meanwhile.
+
+    Args:
+        seconds: How long.
+        on_wait: Is called with what is waited for, after 5 seconds and then at doubled intervals.
+    """
+
+    def __init__(self, seconds: float, on_wait: OnWait = lambda _: None) -> None:
+        self._seconds = seconds
+        self._on_wait = on_wait
+        self._begun = time.monotonic()
+        self._report_after = _FIRST_REPORT_SECONDS
+
+    def is_over(self, missing: str) -> bool:
+        """Return whether the time is over; reports what is missing now and then.
+
+        Args:
+            missing: What is waited for.
+        """
+        spent = time.monotonic() - self._begun
+        if spent >= self._seconds:
+            return True
+        if spent >= self._report_after:
+            self._report_after *= 2
+            self._on_wait(f"waiting for {missing} ({spent:.0f} s of at most {self._seconds:g} s)")
+        return False
+
+
+class Wait(Patience):
+    """One wait for a server.
 
     Args:
         address: The server that is waited for.
@@ -33,11 +62,9 @@ class Wait:
     def __init__(self, address: str, seconds: float, on_wait: OnWait) -> None:
         self.has_asked = False
         self.remark = ""
+        super().__init__(seconds, on_wait)
         self._address = address
-        self._seconds = seconds
-        self._on_wait = on_wait
-        self._begun = self._still_since = time.monotonic()
-        self._report_after = _FIRST_REPORT_SECONDS
+        self._still_since = time.monotonic()
         self._seen: States | None = None
 
     def saw(self, states: States) -> None:
@@ -87,20 +114,6 @@ class Wait:
         self._seen = None
         self._still_since = time.monotonic()
         return f"{self._address} to answer"
-
-    def is_over(self, missing: str) -> bool:
-        """Return whether the time is over; reports what is missing now and then.
-
-        Args:
-            missing: What is waited for.
-        """
-        spent = time.monotonic() - self._begun
-        if spent >= self._seconds:
-            return True
-        if spent >= self._report_after:
-            self._report_after *= 2
-            self._on_wait(f"waiting for {missing} ({spent:.0f} s of at most {self._seconds:g} s)")
-        return False
 
 
 def versions_in(states: States, *wanted: str) -> dict[str, list[int]]:

@@ -153,12 +153,17 @@ def switch(
         _in_cluster(helm, options.data, json=json)
         return
     from bertqa_deploy.cluster.release import HelmCluster
-    from bertqa_deploy.cluster.target import ReleaseTarget
+    from bertqa_deploy.cluster.target import ReleaseTarget, release_of
 
-    cluster = HelmCluster(helm, patience=step_timeout)
+    cluster = HelmCluster(helm, patience=step_timeout, on_wait=print_step)
     target = ReleaseTarget(cluster, smoke=smoke, on_step=print_step)
-    steps = _STEPS if cluster.values().get("gateway", {}).get("enabled") else _STEPS[-1:]
-    plan = options.plan(steps, PAUSE_SECONDS)
+    release_now = release_of(cluster.values())
+    plan = options.plan(_STEPS if release_now.weighted else _STEPS[-1:], PAUSE_SECONDS)
+    if aim.split is not None and release_now.weighted and not release_now.routed:
+        print_step(
+            "without a gateway the HTTP API alone splits by the weights: all others reach the "
+            "version that has the most"
+        )
     print_moved(moved_by(target, aim.split, plan, kinds), json=json)
 
 

@@ -170,7 +170,10 @@ def _tracks(release: str, namespace: str | None, *, json: bool) -> None:
     for each in statuses:
         names = ", ".join(pod.name if pod.ready else f"{pod.name} (not ready)" for pod in each.pods)
         ready = f"{each.ready} of {len(each.pods)}"
-        table.add_row(each.track, each.version, f"{each.weight} %", ready, names)
+        version = each.version if each.serves is None else str(each.serves)
+        if each.version != version:
+            version = f"{version} ({each.version})"
+        table.add_row(each.track, version, f"{each.weight} %", ready, names)
     print_table(table)
 
 

@@ -8,8 +8,7 @@ it is decided here, once, and both are given the result.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from bertqa._reason import read_finite, reason_of
 from bertqa.transport import leads_to_loopback
 from bertqa_deploy.errors import ClusterError
 
-_LOOK_SECONDS = 0.5
 _DEFAULT_NAMESPACE = "default"
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 # Helm alone reads these, and the client has nothing of the kind.
@@ -175,23 +173,6 @@ def labels_of(release: str, component: str | None = None) -> str:
     """
     labels = f"app.kubernetes.io/name=bert-qa,app.kubernetes.io/instance={release}"
     return labels if component is None else f"{labels},app.kubernetes.io/component={component}"
-
-
-def wait_for(missing: Callable[[], str | None], seconds: float) -> None:
-    """Wait until nothing is missing.
-
-    Args:
-        missing: Returns what is missing, as a sentence for an error; None if nothing is.
-        seconds: How long to wait.
-
-    Raises:
-        ClusterError: Something is missing still.
-    """
-    give_up = time.monotonic() + seconds
-    while (sentence := missing()) is not None:
-        if time.monotonic() > give_up:
-            raise ClusterError(sentence)
-        time.sleep(_LOOK_SECONDS)
 
 
 def _read(

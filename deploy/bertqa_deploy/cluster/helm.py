@@ -29,6 +29,8 @@ _PENDING_SECONDS = 60.0
 _LOOK_SECONDS = 2.0
 # The values that a rollout changes.
 _OF_A_ROLLOUT = ("tracks", "rollout")
+# The version of a track that follows the newest one.
+LATEST = "latest"
 
 Values = dict[str, Any]
 Tracks = dict[str, dict[str, Any]]

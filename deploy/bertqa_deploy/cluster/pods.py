@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from kubernetes import client
 from kubernetes.stream import portforward
 
-from bertqa.artifact import SPLIT_METRIC, Split
+from bertqa.artifact import SPLIT_METRIC, Split, format_split
 from bertqa.errors import BertQAError
-from bertqa.transport import ANSWER_SECONDS, AdminClient, rest_address
-from bertqa_deploy.cluster.access import Access, explaining, labels_of, wait_for
+from bertqa.transport import ANSWER_SECONDS, AVAILABLE, AdminClient, VersionState, rest_address
+from bertqa_deploy.cluster.access import Access, explaining, labels_of
+from bertqa_deploy.cluster.trouble import trouble_of
+from bertqa_deploy.cluster.tunnel import Tunnel
+from bertqa_deploy.cluster.waiting import Waiting
+from bertqa_deploy.errors import ClusterError
 
 # Where OVMS itself listens in a pod, on loopback: neither the proxy nor TLS is in between.
 OVMS_REST_PORT = 8001
 HTTP_API_PORT = 8080
-_CHUNK = 65_536
-# An API server that does not answer must not keep a block from ending.
-_CLOSE_SECONDS = 10.0
 _SERVER = "ovms"
 
 
@@ -39,6 +38,8 @@ class Pod:
         started: Whether its server's container runs and has loaded the model once.
         restarts: How often that container was restarted.
         ending: Whether it is being deleted.
+        running: Whether that container runs.
+        trouble: Why it is not ready, as far as its status says it.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Pod:
     started: bool = True
     restarts: int = 0
     ending: bool = False
+    running: bool = True
+    trouble: str = ""
 
 
 class Pods:
@@ -102,59 +105,120 @@ class Pods:
         deployment = self._deployments().get(track)
         return 0 if deployment is None else deployment.spec.replicas or 0
 
-    def wait_until_rolled_out(self, tracks: Collection[str], seconds: float) -> None:
+    def wait_until_rolled_out(
+        self, tracks: Collection[str], waiting: Waiting, model: str = ""
+    ) -> None:
         """Wait until the pods of these tracks run what their Deployments specify.
 
         Args:
             tracks: The names of the tracks.
-            seconds: How long to wait.
+            waiting: How long to wait.
+            model: The model of which each track has to serve its version: a server that says that
+                it does not have it, or cannot load it, is not waited for.
 
         Raises:
-            ClusterError: The cluster cannot be reached, refuses, or is not done in time.
+            ClusterError: The cluster cannot be reached, refuses, or is not done in time; or a
+                server does not have its version.
         """
+        lacking: set[str] = set()
 
         def missing() -> str | None:
             found = self._deployments()
-            waiting = [
-                found[name].metadata.name if name in found else f"the track {name}"
+            waited = {
+                name: found[name].metadata.name if name in found else f"the track {name}"
                 for name in sorted(tracks)
                 if name not in found or not _is_rolled_out(found[name])
-            ]
-            if not waiting:
+            }
+            if not waited:
                 return None
-            return (
-                f"{', '.join(waiting)} did not roll out in {seconds:g} s: `kubectl --namespace "
-                f"{self.namespace} describe pods` says why. A version that is not in the "
-                "repository never becomes ready."
-            )
+            pods = [pod for pod in self.present() if pod.track in waited and not pod.ready]
+            if model:
+                self._refuse_lost(pods, model, lacking)
+            troubles = "; ".join(f"{pod.name}: {pod.trouble}" for pod in pods if pod.trouble)
+            return f"{', '.join(waited.values())} to roll out{troubles and f' ({troubles})'}"
 
-        wait_for(missing, seconds)
+        advice = f"`kubectl --namespace {self.namespace} describe pods` says more."
+        waiting.until_none(missing, advice)
 
-    def wait_until_one_is_ready(self, tracks: Collection[str], seconds: float) -> None:
+    def _refuse_lost(self, pods: Collection[Pod], model: str, lacking: set[str]) -> None:
+        """Refuse to wait for pods whose servers say that they will not serve their version.
+
+        A server reads its repository once, so what it does not list at two looks never comes.
+        """
+        for pod in pods:
+            if not (pod.running and pod.version.isdecimal()):
+                continue
+            states = self._states(pod, model)
+            if states is None:
+                continue
+            state = states.get(int(pod.version))
+            if state is not None and state.error is not None:
+                raise ClusterError(
+                    f"The pod {pod.name} cannot load version {pod.version} ({state.error}): "
+                    f"`kubectl --namespace {self.namespace} logs {pod.name} -c {_SERVER}` says why."
+                )
+            if state is None and pod.name in lacking:
+                raise ClusterError(
+                    f"There is no version {pod.version} of {model} in the repository of the pod "
+                    f"{pod.name}: publish it there, or choose one that is there."
+                )
+            if state is None:
+                lacking.add(pod.name)
+
+    def _states(self, pod: Pod, model: str) -> dict[int, VersionState] | None:
+        """Return the versions that a pod's server knows; None where it does not say so yet."""
+        with (
+            self.tunnel(pod) as url,
+            AdminClient(rest_address(url), timeout=ANSWER_SECONDS) as admin,
+            suppress(BertQAError),
+        ):
+            return admin.models().get(model)
+        return None
+
+    def served(self, track: str, model: str) -> int | None:
+        """Return the highest version of a model that a ready pod of a track serves.
+
+        Args:
+            track: The name of the track.
+            model: The name of the model.
+
+        Returns:
+            Its number; None where no pod is ready.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, or refuses.
+        """
+        for pod in self.present():
+            if pod.ready and pod.track == track:
+                states = self._states(pod, model) or {}
+                ready = [v for v, each in states.items() if each.state == AVAILABLE]
+                if ready:
+                    return max(ready)
+        return None
+
+    def wait_until_one_is_ready(self, tracks: Collection[str], waiting: Waiting) -> None:
         """Wait until each of these tracks has a ready pod.
 
         Args:
             tracks: The names of the tracks.
-            seconds: How long to wait.
+            waiting: How long to wait.
 
         Raises:
             ClusterError: The cluster cannot be reached, refuses, or there is none in time.
         """
 
         def missing() -> str | None:
-            waiting = set(tracks) - {pod.track for pod in self.present() if pod.ready}
-            if not waiting:
-                return None
-            return f"No pod of {', '.join(sorted(waiting))} was ready in {seconds:g} s."
+            left = set(tracks) - {pod.track for pod in self.present() if pod.ready}
+            return f"a ready pod of {', '.join(sorted(left))}" if left else None
 
-        wait_for(missing, seconds)
+        waiting.until_none(missing)
 
-    def wait_until_only(self, tracks: Collection[str], seconds: float) -> None:
+    def wait_until_only(self, tracks: Collection[str], waiting: Waiting) -> None:
         """Wait until the pods of all other tracks have ended; they drain before.
 
         Args:
             tracks: The names of the tracks that the release has.
-            seconds: How long to wait.
+            waiting: How long to wait.
 
         Raises:
             ClusterError: The cluster cannot be reached, refuses, or they do not end in time.
@@ -162,33 +226,46 @@ class Pods:
 
         def missing() -> str | None:
             left = [pod.name for pod in self.all() if pod.track not in tracks]
-            if not left:
-                return None
-            return f"{', '.join(left)} did not end in {seconds:g} s."
+            return f"{', '.join(left)} to end" if left else None
 
-        wait_for(missing, seconds)
+        waiting.until_none(missing)
 
-    def wait_until_followed(self, split: Split, seconds: float) -> None:
+    def wait_until_followed(self, split: Split, waiting: Waiting) -> None:
         """Wait until each ready pod of the HTTP API follows a split.
 
-        Kubernetes brings the weights to its pods within a minute and a half.
+        By itself Kubernetes brings the weights to its pods within a minute and a half. A change of
+        a pod's annotations has that done at once, where it is allowed.
 
         Args:
             split: The percents by version.
-            seconds: How long to wait.
+            waiting: How long to wait.
 
         Raises:
             ClusterError: The cluster cannot be reached, refuses, or one does not follow in time.
         """
         wanted = {version: float(percent) for version, percent in split.items() if percent}
+        hastened: set[str] = set()
 
         def missing() -> str | None:
-            late = [each.name for each in self._of_http_api() if self._followed_by(each) != wanted]
-            if not late:
-                return None
-            return f"The HTTP API did not follow the split in {seconds:g} s: {', '.join(late)}."
+            late = [each for each in self._of_http_api() if self._followed_by(each) != wanted]
+            for pod in late:
+                if pod.name not in hastened:
+                    hastened.add(pod.name)
+                    self._hasten(pod, format_split(wanted))
+            names = ", ".join(each.name for each in late)
+            return f"the HTTP API to follow the split: {names}" if late else None
 
-        wait_for(missing, seconds)
+        waiting.until_none(missing)
+
+    def _hasten(self, pod: Pod, split: str) -> None:
+        """Have the kubelet bring a pod its new weights now; without the right to, it takes longer.
+
+        The kubelet writes the files of a ConfigMap anew whenever it looks after a pod, which it
+        does at once where the pod is changed, and else each minute.
+        """
+        change = {"metadata": {"annotations": {"bert-qa/split": split}}}
+        with suppress(client.ApiException):
+            self._core.patch_namespaced_pod(pod.name, self.namespace, change)
 
     def _of_http_api(self) -> list[Pod]:
         """Return the pods of the HTTP API that are ready."""
@@ -242,69 +319,8 @@ class Pods:
                     ports=str(port),
                 )
 
-        with _Tunnel(connect, port) as here:
+        with Tunnel(connect, port) as here:
             yield f"http://127.0.0.1:{here}"
-
-
-class _Tunnel:
-    """A port of loopback whose connections are carried to a pod, each by threads of its own.
-
-    `connect` opens a connection to a port of the pod and returns it as the Kubernetes client does.
-    """
-
-    def __init__(self, connect: Callable[[], Any], port: int) -> None:
-        self._connect = connect
-        self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._carrying: list[threading.Thread] = []
-        self._open: list[Any] = []
-        self._closing = False
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> int:
-        self._accepting.start()
-        return int(self._listener.getsockname()[1])
-
-    def __exit__(self, *details: object) -> None:
-        # Closing a socket does not wake a thread that waits on it; shutting it down does.
-        _shut_down(self._listener)
-        self._accepting.join()
-        self._listener.close()
-        with self._lock:
-            self._closing = True
-            for each in self._open:
-                _shut_down(each)
-        give_up = time.monotonic() + _CLOSE_SECONDS
-        for thread in self._carrying:
-            thread.join(max(0.0, give_up - time.monotonic()))
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                thread = threading.Thread(target=self._carry, args=(connection,), daemon=True)
-                self._carrying.append(thread)
-                thread.start()
-
-    def _carry(self, connection: socket.socket) -> None:
-        with closing(connection), suppress(OSError, client.ApiException):
-            self._keep(connection)
-            with closing(self._connect().socket(self._port)) as inside:
-                inside.setblocking(True)
-                self._keep(inside)
-                back = threading.Thread(target=_pump, args=(inside, connection), daemon=True)
-                back.start()
-                _pump(connection, inside)
-                _shut_down(inside)
-                back.join()
-
-    def _keep(self, opened: Any) -> None:
-        """Remember a socket that has to be shut down in the end, which may be now."""
-        with self._lock:
-            self._open.append(opened)
-            if self._closing:
-                _shut_down(opened)
 
 
 def _pod(found: Any) -> Pod:
@@ -318,21 +334,9 @@ def _pod(found: Any) -> Pod:
         server is not None and bool(server.started),
         0 if server is None else server.restart_count or 0,
         metadata.deletion_timestamp is not None,
+        server is not None and server.state is not None and server.state.running is not None,
+        trouble_of(status),
     )
-
-
-def _pump(source: Any, target: Any) -> None:
-    """Carry bytes until either end closes, and then close the other for writing."""
-    with suppress(OSError):
-        while chunk := source.recv(_CHUNK):
-            target.sendall(chunk)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
-
-
-def _shut_down(each: Any) -> None:
-    with suppress(OSError):
-        each.shutdown(socket.SHUT_RDWR)
 
 
 def _is_rolled_out(deployment: Any) -> bool:

@@ -8,8 +8,11 @@ from typing import Any
 
 from bertqa.artifact import Split
 from bertqa_deploy.cluster.helm import Helm, Values
+from bertqa_deploy.cluster.latest import put_numbers
 from bertqa_deploy.cluster.pods import Pod, Pods
 from bertqa_deploy.cluster.services import Services
+from bertqa_deploy.cluster.waiting import Waiting
+from bertqa_deploy.waiting import OnWait
 
 
 class HelmCluster:
@@ -18,6 +21,7 @@ class HelmCluster:
     Args:
         helm: The release.
         patience: Seconds to wait for pods, Services and routes to follow.
+        on_wait: Is called with what is waited for, after 5 seconds and then at doubled intervals.
 
     Raises:
         ClusterError: The cluster cannot be reached, or the release is of another chart.
@@ -25,12 +29,17 @@ class HelmCluster:
     Attributes:
         name: The name of the release.
         model: The name of the model that it serves.
+        following: The tracks that follow the newest version, with the version that their pods
+            served when the values were read last.
     """
 
-    def __init__(self, helm: Helm, *, patience: float = 600) -> None:
+    def __init__(
+        self, helm: Helm, *, patience: float = 600, on_wait: OnWait = lambda _: None
+    ) -> None:
         self._helm = helm
-        self._patience = patience
+        self._waiting = Waiting(patience, on_wait)
         self._revision: int | None = None
+        self.following: dict[str, int] = {}
         self.name = helm.release
         helm.check_chart()
         self.model = str(helm.values()["model"]["name"])
@@ -38,13 +47,16 @@ class HelmCluster:
         self._services = Services(helm.release, helm.access)
 
     def values(self) -> Values:
-        """Return all values of the release, as they are now."""
-        return self._helm.values(self._helm.settle())
+        """Return all values of the release, as they are now.
+
+        In the place of `latest` is the version that the track's pods serve, while one is ready.
+        """
+        return self._numbered(self._helm.values(self._helm.settle()))
 
     def begin(self) -> Values:
-        """Return all values of the release; every change builds on them from now on."""
+        """Return what `values` does; every change builds on them from now on."""
         self._revision = self._helm.settle()
-        return self._helm.values(self._revision)
+        return self._numbered(self._helm.values(self._revision))
 
     def was_interrupted(self) -> bool:
         """Return whether an interrupted upgrade was found since this was last asked."""
@@ -52,14 +64,18 @@ class HelmCluster:
         return found
 
     def resume(self) -> Values:
-        """Return all values of the release, which nothing but this process changed since `begin`.
+        """Return what `values` does, which nothing but this process changed since `begin`.
 
         Raises:
             SwitchedMeanwhileError: Another process changed it.
             ClusterError: The cluster cannot be reached, or refuses.
         """
         self._revision = self._helm.settle(self._revision)
-        return self._helm.values(self._revision)
+        return self._numbered(self._helm.values(self._revision))
+
+    def _numbered(self, values: Values) -> Values:
+        self.following = put_numbers(values, self._pods)
+        return values
 
     def upgrade(
         self, tracks: Mapping[str, dict[str, Any] | None], rollout: Mapping[str, Any]
@@ -86,7 +102,7 @@ class HelmCluster:
         Args:
             tracks: Their names.
         """
-        self._pods.wait_until_rolled_out(tracks, self._patience)
+        self._pods.wait_until_rolled_out(tracks, self._waiting, self.model)
 
     def wait_until_one_is_ready(self, tracks: Collection[str]) -> None:
         """Wait until each of some tracks has a ready pod.
@@ -94,7 +110,7 @@ class HelmCluster:
         Args:
             tracks: Their names.
         """
-        self._pods.wait_until_one_is_ready(tracks, self._patience)
+        self._pods.wait_until_one_is_ready(tracks, self._waiting)
 
     def wait_until_led(self, *, routed: bool) -> None:
         """Wait until Services and gateways lead traffic where the weights say.
@@ -102,9 +118,9 @@ class HelmCluster:
         Args:
             routed: Whether the release has routes; if not, no right to look at routes is needed.
         """
-        self._services.wait_until_led(self._pods.present, self._patience)
+        self._services.wait_until_led(self._pods.present, self._waiting)
         if routed:
-            self._services.wait_until_routed(self._patience)
+            self._services.wait_until_routed(self._waiting)
 
     def wait_until_followed(self, split: Split) -> None:
         """Wait until the pods of the HTTP API follow a split.
@@ -112,7 +128,7 @@ class HelmCluster:
         Args:
             split: The percents by version.
         """
-        self._pods.wait_until_followed(split, self._patience)
+        self._pods.wait_until_followed(split, self._waiting)
 
     def wait_until_only(self, tracks: Collection[str]) -> None:
         """Wait until the pods of tracks that were removed have ended.
@@ -120,7 +136,7 @@ class HelmCluster:
         Args:
             tracks: The names of those that are left.
         """
-        self._pods.wait_until_only(tracks, self._patience)
+        self._pods.wait_until_only(tracks, self._waiting)
 
     def has_only(self, tracks: Collection[str]) -> bool:
         """Return whether there are pods of these tracks alone, those included that are ending."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from kubernetes import client
 
-from bertqa_deploy.cluster.access import Access, explaining, labels_of, wait_for
+from bertqa_deploy.cluster.access import Access, explaining, labels_of
 from bertqa_deploy.cluster.pods import Pod
+from bertqa_deploy.cluster.waiting import Waiting
 
 _TRACK = "bert-qa/track"
 _ROUTES = ("httproutes", "grpcroutes")
@@ -33,12 +34,12 @@ class Services:
         self._discovery = client.DiscoveryV1Api(api)
         self._custom = client.CustomObjectsApi(api)
 
-    def wait_until_led(self, pods: Callable[[], Iterable[Pod]], seconds: float) -> None:
+    def wait_until_led(self, pods: Callable[[], Iterable[Pod]], waiting: Waiting) -> None:
         """Wait until each Service over all tracks leads to pods of the one that it selects alone.
 
         Args:
             pods: Returns the pods that are not being deleted.
-            seconds: How long to wait.
+            waiting: How long to wait.
 
         Raises:
             ClusterError: The cluster cannot be reached, refuses, or is not done in time.
@@ -48,19 +49,17 @@ class Services:
             for name, track in self._shared().items():
                 ready = self._ready(name)
                 if not ready or not ready <= {pod.name for pod in pods() if pod.track == track}:
-                    return (
-                        f"The Service {name} did not lead to the track {track} alone in "
-                        f"{seconds:g} s: its pods are {', '.join(sorted(ready)) or 'none'}."
-                    )
+                    led = ", ".join(sorted(ready)) or "no pod"
+                    return f"the Service {name} to lead to the track {track} alone, not to {led}"
             return None
 
-        wait_for(missing, seconds)
+        waiting.until_none(missing)
 
-    def wait_until_routed(self, seconds: float) -> None:
+    def wait_until_routed(self, waiting: Waiting) -> None:
         """Wait until the gateways have taken over the routes, as far as they report it.
 
         Args:
-            seconds: How long to wait.
+            waiting: How long to wait.
 
         Raises:
             ClusterError: The cluster cannot be reached, refuses, or is not done in time.
@@ -70,9 +69,9 @@ class Services:
             late = [name for kind in _ROUTES for name in self._behind(kind)]
             if not late:
                 return None
-            return f"The gateway did not take over {', '.join(late)} in {seconds:g} s."
+            return f"the gateway to take over {', '.join(late)}"
 
-        wait_for(missing, seconds)
+        waiting.until_none(missing)
 
     def _shared(self) -> dict[str, str]:
         """Return which track each Service selects that is not one track's own."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bertqa_deploy.cluster.helm import Helm
+from bertqa_deploy.cluster.helm import LATEST, Helm, tracks_of
+from bertqa_deploy.cluster.latest import put_numbers
 from bertqa_deploy.cluster.pods import Pod, Pods
 from bertqa_deploy.cluster.target import release_of
 from bertqa_deploy.rollout import Standing
@@ -17,12 +18,15 @@ class TrackStatus:
     Attributes:
         track: Its name.
         version: The number of its version, or "latest".
+        serves: The number of the version that its pods serve; None where it follows the newest
+            one, and none of them is ready to say which that is.
         weight: Its percentage of the traffic.
         pods: Its pods.
     """
 
     track: str
     version: str
+    serves: int | None
     weight: int
     pods: list[Pod]
 
@@ -38,21 +42,25 @@ def track_statuses(helm: Helm) -> list[TrackStatus]:
     Raises:
         ClusterError: The cluster cannot be reached, refuses, or has no such release.
     """
-    tracks = helm.tracks()
-    pods = Pods(helm.release, helm.access).present()
+    values, found = helm.values(), Pods(helm.release, helm.access)
+    pods, following = found.present(), put_numbers(values, found)
     return [
         TrackStatus(
             name,
-            str(track["version"]),
+            LATEST if name in following else str(track["version"]),
+            None if track["version"] == LATEST else int(track["version"]),
             int(track.get("weight", 0)),
             [pod for pod in pods if pod.track == name],
         )
-        for name, track in sorted(tracks.items())
+        for name, track in sorted(tracks_of(values).items())
     ]
 
 
 def standing_of(helm: Helm) -> Standing:
-    """Return where a release's rollout stands; it takes the right to read the release alone.
+    """Return where a release's rollout stands.
+
+    It takes the right to read the release alone, but for a track that follows the newest version:
+    its pods are asked which that is.
 
     Args:
         helm: The release.
@@ -62,6 +70,7 @@ def standing_of(helm: Helm) -> Standing:
             controller moves its traffic.
     """
     values, remark = helm.in_effect()
+    put_numbers(values, Pods(helm.release, helm.access))
     state = release_of(values).state
     remarks = [] if remark is None else [remark]
     return Standing(f"release {helm.release}", state.split, state.memory, state.served, remarks)

@@ -16,7 +16,7 @@ from bertqa import QAClient
 from bertqa.artifact import Split, format_split, parse_split
 from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa.transport import ANSWER_SECONDS, AdminClient, patiently, rest_address
-from bertqa_deploy.cluster.helm import Tracks, Values, tracks_of
+from bertqa_deploy.cluster.helm import LATEST, Tracks, Values, tracks_of
 from bertqa_deploy.cluster.pods import Pod
 from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.errors import ClusterError, DeployError, SwitchUnfinishedError
@@ -25,7 +25,6 @@ from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.waiting import named
 
 _ALL = 100
-_LATEST = "latest"
 # One that is hung for longer is not to have traffic: this is not the patience of the cluster.
 _METRICS_PATIENCE_SECONDS = 60.0
 
@@ -77,6 +76,8 @@ class Release:
 
 class ReleaseTarget:
     """A Helm release as a target of rollouts.
+
+    A track that follows the newest version is pinned first to the one that it serves.
 
     Args:
         cluster: The release.
@@ -150,6 +151,7 @@ class ReleaseTarget:
         is still under way, so that the same command does not begin another.
         """
         release = release_of(self._cluster.resume())
+        release = self._pin(release, wanted)
         release = self._add(release, wanted)
         release = self._weigh(release, wanted)
         # Also where nothing was changed: a rollout that was killed may not have waited.
@@ -189,6 +191,18 @@ class ReleaseTarget:
             QAClient(url, model=self._cluster.model) as client,
         ):
             yield client
+
+    def _pin(self, release: Release, wanted: State) -> Release:
+        """Have tracks that follow the newest version stay at the one that they serve."""
+        following = self._cluster.following
+        if not following:
+            return release
+        pinned = {name: release.tracks[name] for name in following}
+        release = self._upgrade(release, pinned, wanted)
+        for name, version in following.items():
+            self._on_step(f"the track {name} stays at version {version}: it followed the newest")
+        self._cluster.wait_until_rolled_out(following)
+        return release
 
     def _add(self, release: Release, wanted: State) -> Release:
         """Serve the versions that are missing, without traffic."""
@@ -312,12 +326,11 @@ def release_of(values: Values) -> Release:
             "Argo Rollouts moves the traffic of this release (rollouts.enabled): `helm upgrade` "
             "with another version starts a rollout, and `kubectl argo rollouts undo` returns."
         )
-    following = [name for name, track in tracks.items() if track["version"] == _LATEST]
+    following = [name for name, track in tracks.items() if track["version"] == LATEST]
     if following:
         raise ClusterError(
-            f"The track {following[0]} follows the newest version by itself. Set the number that "
-            f"it serves first: `helm upgrade ... --reset-then-reuse-values --set "
-            f"tracks.{following[0]}.version=NUMBER`."
+            f"The track {following[0]} follows the newest version, and none of its pods is ready "
+            "to say which that is: `kubectl describe pods` says why."
         )
     if len(tracks) > 2:
         raise ClusterError(

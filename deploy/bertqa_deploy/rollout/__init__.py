@@ -20,12 +20,13 @@ from bertqa_deploy.rollout._evidence import (
 )
 from bertqa_deploy.rollout._moved import Moved, Outcome
 from bertqa_deploy.rollout._plan import AT_ONCE, Plan
-from bertqa_deploy.rollout._rollout import Evidence, OnStep, Rollout
+from bertqa_deploy.rollout._rollout import AFTER_A_HOLD, Evidence, OnStep, Rollout
 from bertqa_deploy.rollout._standing import Phase, Standing
 from bertqa_deploy.rollout._state import Memory, State, ramp, with_traffic
 from bertqa_deploy.rollout._target import TrafficTarget
 
 __all__ = [
+    "AFTER_A_HOLD",
     "AT_ONCE",
     "Connect",
     "Copies",

@@ -37,6 +37,12 @@ OnStep = Callable[[str], None]
 # Judges a candidate beside the good version, both served, before any user reaches it.
 Evidence = Callable[[int, int], Judgement]
 
+# What can be done about a rollout that is held.
+AFTER_A_HOLD = (
+    "Run the same command again to measure again, with --on-inconclusive promote to continue "
+    "without this evidence, or --back to return."
+)
+
 # After these nothing is undone: the traffic is another's, or is meant to stay.
 _LEFT_AS_IT_IS = (
     ConfigChangedError,
@@ -280,7 +286,7 @@ class _Run:
         held = hold(self._target, split, good, self._plan, rollout.sleep, rollout.now)
         self._held += held
         for each in held:
-            rollout.on_step(f"held at {format_split(split)}: {each.reason}")
+            rollout.on_step(f"measured at {format_split(split)}: {each.reason}")
         self._heed(worst(held))
 
     def _heed(self, judgement: Judgement) -> None:
@@ -292,9 +298,7 @@ class _Run:
         if policy is OnInconclusive.HOLD:
             self._note(judgement.reason)
             raise InconclusiveError(
-                f"Held at {format_split(self._state.split)}: {judgement.reason} Run the same "
-                "command again to measure again, with --on-inconclusive promote to continue "
-                "without this evidence, or --back to return."
+                f"Held at {format_split(self._state.split)}: {judgement.reason} {AFTER_A_HOLD}"
             )
 
     def _note(self, reason: str) -> None:

@@ -48,7 +48,8 @@ class ApiServer:
     Pods that follow `latest` stand for the highest version's. `drains` is how often the pods are
     listed while one that was taken away is still there. `http_api` is the port of the HTTP API that
     a pod stands for; without it there is no such pod. `on_write` is called before each change, and
-    `outages` are the Services that had ready pods once, and then none.
+    `outages` are the Services that had ready pods once, and then none. The server of a version that
+    is not in `servers` runs without it where it is `lacking`, and is what it `waits` for otherwise.
     """
 
     def __init__(self, servers: Mapping[int, int]) -> None:
@@ -60,6 +61,8 @@ class ApiServer:
         self.drains = 0
         self.http_api: int | None = None
         self.unready: set[str] = set()
+        self.lacking = False
+        self.waits: Object = {"waiting": {"reason": "ContainerCreating"}}
         self.restarts: dict[str, int] = {}
         self.outages: list[str] = []
         self._objects: dict[tuple[str, str, str], Object] = {}
@@ -165,7 +168,7 @@ class ApiServer:
         plural, *names = (rest if where else path.rpartition("/")[2]).split("/")
         if plural not in KINDS:
             return failure(404, "NotFound", path)
-        if plural in self.forbidden:
+        if {plural, f"{request.method} {plural}"} & self.forbidden:
             return failure(403, "Forbidden", f"{plural} is forbidden: a user cannot do that")
         body = b"" if request.method == "DELETE" else await request.body()
         content = secret(body) if body.startswith(PROTOBUF) else yaml.safe_load(body or b"{}")
@@ -286,6 +289,7 @@ class ApiServer:
             "imageID": "ovms",
             "ready": ready,
             "started": runs,
+            "state": {"running": {}} if runs or self.lacking else self.waits,
             "restartCount": self.restarts.get(name, 0),
         }
         return {
@@ -349,7 +353,8 @@ class ApiServer:
             await websocket.send_bytes(bytes([channel]) + struct.pack("<H", port))
         to = self.http_api
         if "bert-qa/track" in pod["metadata"]["labels"]:
-            to = self.servers[pod["metadata"]["annotations"]["bert-qa/version"]]
+            version = pod["metadata"]["annotations"]["bert-qa/version"]
+            to = self.servers.get(version, self.servers["1"])
         reader, writer = await asyncio.open_connection("127.0.0.1", to)
 
         async def back() -> None:

@@ -14,6 +14,7 @@ import pytest
 from bertqa_deploy.cluster.pods import Pods
 from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.cluster.target import ReleaseTarget
+from bertqa_deploy.cluster.waiting import Waiting
 from bertqa_deploy.errors import ClusterError
 from bertqa_deploy.rollout import Plan, Rollout
 from bertqa_serve.http_api import HttpApiOptions
@@ -73,16 +74,41 @@ def test_pods_that_follow_another_split_are_waited_for(
 ) -> None:
     release = install()
     pods = Pods(release.release, release.access)
-    pods.wait_until_followed({1: 100.0}, 0)  # There is no pod.
+    pods.wait_until_followed({1: 100.0}, Waiting(0))  # There is no pod.
 
     file = tmp_path / "tracks.json"
     with http_api(api, Kubelet(api, file), file):
-        pods.wait_until_followed({1: 100.0, 2: 0.0}, 20)
-        with pytest.raises(ClusterError, match=r"did not follow .* in 0 s: bert-qa-http-api-0"):
-            pods.wait_until_followed({1: 50.0, 2: 50.0}, 0)
+        pods.wait_until_followed({1: 100.0, 2: 0.0}, Waiting(20))
+        with pytest.raises(
+            ClusterError, match=r"in vain for .* to follow the split: bert-qa-http-api-0"
+        ):
+            pods.wait_until_followed({1: 50.0, 2: 50.0}, Waiting(0))
         tracks = [{"url": "a:9000", "version": each, "weight": 50} for each in (1, 2)]
         file.write_text(json.dumps({"tracks": tracks}), encoding="utf-8")
-        pods.wait_until_followed({1: 50.0, 2: 50.0}, 20)
+        pods.wait_until_followed({1: 50.0, 2: 50.0}, Waiting(20))
+
+
+@pytest.mark.parametrize("forbidden", [set(), {"PATCH pods"}], ids=["allowed", "forbidden"])
+def test_the_kubelet_is_asked_to_bring_the_split_at_once_where_that_is_allowed(
+    install: Install, api: ApiServer, tmp_path: Path, forbidden: set[str]
+) -> None:
+    release = install()
+    file = tmp_path / "tracks.json"
+    kubelet = Kubelet(api, file)
+    with http_api(api, kubelet, file):
+        tracks = json.dumps({"tracks": [{"url": "a:9000", "version": 2, "weight": 100}]})
+        asked: list[str] = []
+
+        def bring(change: str) -> None:
+            asked.append(change)
+            file.write_text(tracks, encoding="utf-8")
+
+        api.on_write = bring
+        api.forbidden |= forbidden
+        if forbidden:
+            file.write_text(tracks, encoding="utf-8")
+        Pods(release.release, release.access).wait_until_followed({2: 100.0}, Waiting(60))
+    assert asked == ([] if forbidden else ["PATCH pods/bert-qa-http-api-0"])
 
 
 def test_without_a_gateway_steps_are_those_of_the_http_api_which_is_waited_for(

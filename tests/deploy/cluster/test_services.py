@@ -8,9 +8,12 @@ import pytest
 
 from bertqa_deploy.cluster.pods import Pod, Pods
 from bertqa_deploy.cluster.services import Services
+from bertqa_deploy.cluster.waiting import Waiting
 from bertqa_deploy.errors import ClusterError
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import GATEWAY, Install
+
+NO_TIME = Waiting(0)
 
 
 def test_a_service_leads_once_its_ready_pods_are_those_of_its_track(
@@ -20,14 +23,16 @@ def test_a_service_leads_once_its_ready_pods_are_those_of_its_track(
     services = Services(release.release, release.access)
     pods = Pods(release.release, release.access)
 
-    services.wait_until_led(pods.present, 0)
+    services.wait_until_led(pods.present, NO_TIME)
 
     others = [Pod("another", "stable", "1", ready=True)]
-    with pytest.raises(ClusterError, match="its pods are bert-qa-stable-0"):
-        services.wait_until_led(lambda: others, 0)
+    with pytest.raises(
+        ClusterError, match="to lead to the track stable alone, not to bert-qa-stable-0"
+    ):
+        services.wait_until_led(lambda: others, NO_TIME)
     api.change(unready=["bert-qa-stable-0"])
-    with pytest.raises(ClusterError, match="its pods are none"):
-        services.wait_until_led(pods.present, 0)
+    with pytest.raises(ClusterError, match="not to no pod"):
+        services.wait_until_led(pods.present, NO_TIME)
 
 
 def test_a_gateway_that_reports_what_it_has_taken_over_is_waited_for(
@@ -36,22 +41,22 @@ def test_a_gateway_that_reports_what_it_has_taken_over_is_waited_for(
     release = install(*GATEWAY)
     services = Services(release.release, release.access)
 
-    services.wait_until_routed(0)
+    services.wait_until_routed(NO_TIME)
 
     api.report("httproutes", generation=0)
     late = "httproutes/bert-qa, httproutes/bert-qa-http-api"
-    with pytest.raises(ClusterError, match=f"gateway did not take over {late} in 0 s"):
-        services.wait_until_routed(0)
+    with pytest.raises(ClusterError, match=f"in vain for the gateway to take over {late}"):
+        services.wait_until_routed(NO_TIME)
     api.report("httproutes", generation=1)
-    services.wait_until_routed(0)
+    services.wait_until_routed(NO_TIME)
 
 
 def led(services: Services, pods: Pods) -> None:
-    services.wait_until_led(pods.present, 0)
+    services.wait_until_led(pods.present, NO_TIME)
 
 
 def routed(services: Services, _: Pods) -> None:
-    services.wait_until_routed(0)
+    services.wait_until_routed(NO_TIME)
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ def test_a_version_that_never_becomes_ready_is_taken_away(
     install: Install, api: ApiServer, flags: tuple[str, ...]
 ) -> None:
     release = install(*flags)
-    with pytest.raises(RolledBackError, match="bert-qa-v9 did not roll out in 2 s"):
+    with pytest.raises(RolledBackError, match="Waited 2 s in vain for bert-qa-v9 to roll out"):
         rollout(release, patience=2).move({9: 100.0})
     assert list(release.tracks()) == ["stable"]
     assert api.leads_to(SERVICE) == {"bert-qa-stable-0"}
@@ -279,7 +279,9 @@ def test_pods_that_do_not_end_are_named_and_the_same_command_waits_for_them(
 ) -> None:
     release = install()
     api.drains = 10
-    with pytest.raises(SwitchUnfinishedError, match="bert-qa-stable-0 did not end in 1 s"):
+    with pytest.raises(
+        SwitchUnfinishedError, match="Waited 1 s in vain for bert-qa-stable-0 to end"
+    ):
         rollout(release, patience=1).move(TO_2)
 
     assert rollout(release).move(TO_2).split == TO_2
@@ -341,10 +343,6 @@ def test_what_a_release_cannot_do_is_refused_before_anything_is_done(
     ("flags", "complaint"),
     [
         (("kserve.enabled=true",), "KServe moves the traffic of this release"),
-        (
-            ("tracks.stable.version=latest",),
-            "The track stable follows the newest version by itself. Set the number",
-        ),
         (
             ("tracks.a.version=2,tracks.a.weight=0", "tracks.b.version=3,tracks.b.weight=0"),
             "has the tracks a, b, stable: a switch is between two",

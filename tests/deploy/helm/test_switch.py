@@ -31,7 +31,7 @@ GATEWAY = {
 # whether the release has a Rollout that would be left behind.
 ELSE = {
     ("", "secrets"): {"get", "list", "create", "update", "delete"},
-    ("", "pods"): {"get", "list"},
+    ("", "pods"): {"get", "list", "patch"},
     ("", "pods/portforward"): {"get", "create"},
     ("discovery.k8s.io", "endpointslices"): {"list"},
     ("argoproj.io", "rollouts"): {"get"},

@@ -49,7 +49,7 @@ def test_one_that_got_too_little_is_not_promoted_with_the_others() -> None:
         run.move({1: 50.0, 2: 40.0, 3: 10.0})
 
     assert "Version 2" not in str(caught.value)
-    assert len([step for step in steps if step.startswith("held at")]) == 2
+    assert len([step for step in steps if step.startswith("measured at")]) == 2
 
 
 def test_the_line_of_a_step_names_the_good_version_s_latency_and_the_limit() -> None:
@@ -76,7 +76,7 @@ def test_steps_that_do_not_end_at_the_goal_say_that_it_does(
 ) -> None:
     run, _, shown = rollout(SimulatedTarget(), steps=steps)
     run.move(goal)
-    assert shown[0].startswith(said or "held at")
+    assert shown[0].startswith(said or "measured at")
 
 
 def test_what_was_held_is_not_promoted_unseen_without_a_warning() -> None:
