@@ -61,8 +61,8 @@ class ServeOptions:
             the same names.
 
     Raises:
-        InvalidOptionError: The host is neither an address nor a name, or `own` does not begin
-            with an option, or has one that is an option of `bert-qa serve`.
+        InvalidOptionError: The ports are the same, the host is neither an address nor a name, or
+            `own` does not begin with an option, or has one that is an option of `bert-qa serve`.
     """
 
     repository: Path
@@ -85,6 +85,11 @@ class ServeOptions:
     own: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.port == self.rest_port:
+            raise InvalidOptionError(
+                f"--port and --rest-port are both {self.port}: gRPC and REST each take one of "
+                "their own."
+            )
         if self.own and not self.own[0].startswith("--"):
             raise InvalidOptionError(
                 f"{self.own[0]!r} is not an option of ovms: options of your own follow `--`, as in "

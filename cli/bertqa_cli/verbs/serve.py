@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from bertqa.artifact import LOG_LEVELS, SETTING_RANGES
 from bertqa_cli.console import print_json, print_text, stderr, stdout
+from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.http_api import HttpApiFlags, print_ready
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
@@ -122,6 +123,12 @@ def serve(
     if not with_http_api:
         names = {each.name for each in fields(http)}
         refuse_typed(names, "for the HTTP API, which --no-http-api leaves out.")
+    if http.http_port in (port, rest_port):
+        raise CommandError(
+            f"--http-port is {http.http_port}, which is the port of "
+            f"{'gRPC' if http.http_port == port else 'REST'}: the HTTP API takes one of its own.",
+            status=Status.USAGE,
+        )
     from bertqa_serve.launcher import dry_run as command_of
     from bertqa_serve.launcher import serve as serve_repository
     from bertqa_serve.options import ServeOptions

@@ -17,6 +17,7 @@ from bertqa.artifact import Repository
 from bertqa.qa import QATokenizer
 from tests.cli.conftest import Invoke, Result, serving
 from tests.support.models import tokenizer_json, write_config, write_toy_version
+from tests.support.ports import free_port
 
 CONTEXT = (
     "Rouen is the capital of Normandy. The Normans gave their name to the region in the 10th and "
@@ -179,6 +180,26 @@ def refused(result: Result, expected: str, status: int = 1) -> None:
     assert "Traceback" not in result.err
 
 
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--port", "9000", "--rest-port", "9000"), "--port and --rest-port are both 9000"),
+        (
+            ("--port", "9000", "--http-port", "9000"),
+            "--http-port is 9000, which is the port of gRPC",
+        ),
+        (("--http-port", "8000"), "--http-port is 8000, which is the port of REST"),
+    ],
+)
+def test_one_port_for_two_is_refused_once_and_before_anything_starts(
+    invoke: Invoke, tmp_path: Path, options: tuple[str, ...], complaint: str
+) -> None:
+    result = invoke("serve", "--repository", str(tmp_path), "--engine", "local", *options)
+    assert result.status == 2
+    assert result.err.startswith(f"error: {complaint}")
+    assert result.err.count("\n") <= 2
+
+
 def test_a_repository_that_is_not_there_is_named(invoke: Invoke, tmp_path: Path) -> None:
     absent = tmp_path / "absent"
 
@@ -216,7 +237,7 @@ def test_a_port_in_use_is_named(invoke: Invoke, tmp_path: Path) -> None:
 
         result = invoke(
             *("serve", "--repository", str(tmp_path), "--engine", "local"),
-            *("--port", str(port), "--rest-port", str(port)),
+            *("--port", str(port), "--rest-port", str(free_port())),
         )
 
     refused(result, f"Port {port} on 127.0.0.1 cannot be used")
