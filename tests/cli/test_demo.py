@@ -1,0 +1,23 @@
+"""What `make demo` says about the speed of INT8."""
+
+from __future__ import annotations
+
+import pytest
+
+from bertqa_cli import demo
+
+
+@pytest.mark.parametrize(
+    ("flags", "seconds", "said"),
+    [
+        ({"avx512_vnni"}, (0.02, 0.01), "answers 2.0 times as fast (this CPU has avx512_vnni)"),
+        (set(), (0.02, 0.01), "answers 2.0 times as fast."),
+        ({"amx_int8"}, (0.01, 0.01), "not faster here on this CPU: a context as short"),
+        (set(), (0.01, 0.02), "not faster here on this CPU: it has none of the instructions"),
+    ],
+)
+def test_what_int8_gains_is_said_and_why_where_it_gains_nothing(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], seconds: tuple[float, float], said: str
+) -> None:
+    monkeypatch.setattr(demo, "cpu_flags", lambda: flags)
+    assert said in demo._speed(*seconds)
