@@ -31,7 +31,9 @@ _IMAGE = re.compile(
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
 )
 _REFUSAL = re.compile(
-    r"^Error: execution error at \(bert-qa/templates/[^)]*\): (?P<sentence>.*\.)$", re.MULTILINE
+    r"^Error: (UPGRADE FAILED: )?execution error at \(bert-qa/templates/[^)]*\): "
+    r"(?P<sentence>.*\.)$",
+    re.MULTILINE,
 )
 
 

@@ -38,13 +38,14 @@ def http_api(proxy: Proxy, directory: Path, **settings: Any) -> Iterator[str]:
 
 
 def run(
-    ask: Manifest, proxy: Proxy, directory: Path, http_url: str = ""
+    ask: Manifest, proxy: Proxy, directory: Path, http_url: str = "", pods: str = "localhost"
 ) -> subprocess.CompletedProcess[str]:
     """Run the pod's command with its variables, on this machine's address and files."""
     environment = {one["name"]: one["value"] for one in ask["env"]}
     address = f"localhost:{proxy.ports['grpc']}"
     environment["URL"] = environment["URL"].replace("bert-qa.ml.svc:9000", address)
     environment["HTTP_URL"] = http_url
+    environment["PODS"] = environment["PODS"].replace("bert-qa-headless.ml.svc", pods)
     environment = {
         name: value.replace("/token/", f"{directory}/") for name, value in environment.items()
     }
@@ -85,6 +86,7 @@ def test_it_passes_when_the_served_model_finds_the_answer(
     assert "A bearer token is required" in refused.stderr
     assert gone.returncode == 1
     assert f"error: {url} does not answer: " in gone.stderr
+    assert "`kubectl --namespace ml logs deployment/bert-qa-http-api` may say why" in gone.stderr
 
 
 def test_it_fails_with_both_answers_when_the_model_finds_another(
@@ -106,6 +108,28 @@ def test_it_fails_with_one_sentence_when_no_server_answers(
     assert ended.returncode != 0
     assert "Traceback" not in ended.stderr
     assert "error:" in ended.stderr
+    assert "is ready" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "expected", "to_do"),
+    [
+        (7, "no version 7 of bert-qa", "publish it, or set tracks.stable.version to one that is"),
+        ("latest", "no version of bert-qa", "publish one."),
+    ],
+)
+def test_it_says_what_to_do_where_the_version_of_the_track_is_not_there(
+    engine: LocalServer, tmp_path: Path, version: int | str, expected: str, to_do: str
+) -> None:
+    with running_proxy("pvc", engine, tmp_path) as proxy:
+        pass
+    ask = asking("pvc", {"tracks": {"stable": {"version": version}}})
+    ended = run(ask, proxy, tmp_path, pods="nobody.invalid")
+    assert ended.returncode == 1
+    sentence = ended.stderr.splitlines()[-1]
+    assert sentence.startswith("error: No pod of the track stable is ready")
+    assert f"the repository has {expected}, or it does not load" in sentence
+    assert to_do in sentence
 
 
 def test_it_speaks_mutual_tls(engine: LocalServer, tmp_path: Path) -> None:
@@ -157,4 +181,7 @@ def test_it_asks_through_the_service_over_all_tracks() -> None:
     environment = {one["name"]: one["value"] for one in asking("tracks")["env"]}
     host = environment["URL"].removeprefix("grpc://").partition(".")[0]
     rendering.one("Service", host)
+    pods = rendering.one("Service", environment["PODS"].partition(".")[0])
+    assert pods["spec"]["clusterIP"] == "None"
+    assert pods["spec"]["selector"]["bert-qa/track"] in environment["NOT_READY"]
     assert environment["MODEL"] == "bert-qa"

@@ -35,5 +35,5 @@ def test_an_answer_may_hold_what_json_escapes(tmp_path: Path) -> None:
     assert ask("1932").returncode == 0, ask("1932").stderr
     wrong = ask("1933")
     assert wrong.returncode != 0
-    assert "which does not contain '1933'" in wrong.stderr
+    assert "which does not contain '1933'. If the model is for other questions, set" in wrong.stderr
     assert "Traceback" not in wrong.stderr

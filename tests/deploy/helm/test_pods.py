@@ -85,6 +85,41 @@ def test_whatever_moves_the_traffic_servers_are_watched_and_end_alike(scenario: 
         assert container(pod, "proxy")["restartPolicy"] == "Always"
 
 
+def pod_metadata(found: Manifest) -> list[Manifest]:
+    """What an object says of the pods that it makes, or is."""
+    match found["kind"]:
+        case "Pod":
+            return [found["metadata"]]
+        case "PodTemplate":
+            return [found["template"]["metadata"]]
+        case "Deployment" | "Job" | "Rollout":
+            return [found["spec"]["template"]["metadata"]]
+        case "InferenceService":
+            return [found["spec"][p] for p in ("predictor", "transformer") if p in found["spec"]]
+    return []
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_pod_has_the_labels_and_annotations_that_are_given(scenario: str) -> None:
+    given = {"podLabels": {"cost": "qa"}, "podAnnotations": {"mesh.example/inject": "false"}}
+    before, after = render(scenario), render(scenario, given)
+    pods = [one for found in after.objects for one in pod_metadata(found)]
+    assert len(pods) == len(pod_specs(after))
+    for one in pods:
+        assert one["labels"]["cost"] == "qa"
+        assert one["annotations"]["mesh.example/inject"] == "false"
+    own = [one for found in before.objects for one in pod_metadata(found)]
+    for one, without in zip(pods, own, strict=True):
+        for key in ("labels", "annotations"):
+            assert without.get(key, {}).items() <= one[key].items()
+
+
+def test_an_annotation_of_ones_own_takes_the_place_of_that_for_knative() -> None:
+    key = "serving.knative.dev/progress-deadline"
+    service = render("kserve", {"podAnnotations": {key: "99s"}}).one("InferenceService")
+    assert {one["annotations"][key] for one in pod_metadata(service)} == {"99s"}
+
+
 def security_of(one: Manifest) -> Manifest:
     return dict(one["securityContext"])
 

@@ -93,5 +93,11 @@ def test_the_service_may_be_a_load_balancer_with_annotations() -> None:
     assert service["metadata"]["annotations"] == {"internal": "true"}
 
 
+def test_annotations_of_ones_own_stand_beside_that_of_a_switch() -> None:
+    values = {"service": {"annotations": {"internal": "true"}}, "rollout": {"good": "1=100"}}
+    annotations = render(values=values).one("Service", "bert-qa")["metadata"]["annotations"]
+    assert annotations == {"internal": "true", "bert-qa/good-split": "1=100"}
+
+
 def test_there_is_no_service_under_kserve() -> None:
     assert not render("kserve").all("Service")

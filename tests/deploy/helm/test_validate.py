@@ -263,6 +263,31 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"gateway": {"http": {"parentRefs": [{"name": "a"}, {"name": "a", "port": 80}]}}},
         "gateway.http.parentRefs refers to a 2 times",
     ),
+    "a directory outside of the volume": (
+        "pvc",
+        {"model": {"pvc": {"subPath": "a/../.."}}},
+        "model.pvc.subPath is a/../.., and a path may have no part that is empty, `.` or `..`.",
+    ),
+    "a directory outside of the node's": (
+        "single-node",
+        {"model": {"hostPath": {"path": "/a/.."}}},
+        "model.hostPath.path is /a/.., and",
+    ),
+    "a directory without a name": (
+        "single-node",
+        {"model": {"hostPath": {"path": "/a//b"}}},
+        "model.hostPath.path is /a//b, and",
+    ),
+    "an annotation of the chart's own for the Service": (
+        "pvc",
+        {"service": {"annotations": {"bert-qa/good-split": "2=100"}}},
+        "service.annotations must not hold bert-qa/good-split",
+    ),
+    "an annotation that makes a hook of a pod": (
+        "pvc",
+        {"podAnnotations": {"helm.sh/hook": "pre-install"}},
+        "podAnnotations must not hold helm.sh/hook",
+    ),
     "KServe on a host path": (
         "kserve",
         {"model": {"pvc": {"claimName": ""}, "hostPath": {"path": "/srv/models"}}},

@@ -6,8 +6,8 @@
 metadata:
   labels:
     {{- $labels | nindent 4 }}
-    {{- with merge (deepCopy $root.Values.podLabels) $root.Values.commonLabels }}
-    {{- toYaml . | nindent 4 }}
+    {{- with include "bert-qa.podLabels" $root }}
+    {{- . | nindent 4 }}
     {{- end }}
   annotations:
     bert-qa/version: {{ $track.version | quote }}
@@ -106,6 +106,13 @@ downwardAPI:
     - path: {{ . }}
       fieldRef: {fieldPath: "metadata.annotations['bert-qa/{{ . }}']"}
     {{- end }}
+{{- end -}}
+
+{{/* The values' labels of every pod. */}}
+{{- define "bert-qa.podLabels" -}}
+{{- with merge (deepCopy .Values.podLabels) .Values.commonLabels -}}
+{{- toYaml . -}}
+{{- end -}}
 {{- end -}}
 
 {{/*

@@ -12,6 +12,11 @@
 {{- if and $port (or (lt (int $port) 1) (gt (int $port) 65535)) -}}
 {{- fail (printf "model.storage.endpoint has the port %s, which is not between 1 and 65535." $port) -}}
 {{- end -}}
+{{- range $value, $path := dict "model.pvc.subPath" .Values.model.pvc.subPath "model.hostPath.path" .Values.model.hostPath.path -}}
+{{- if regexMatch "/[.]{0,2}/|/[.]{1,2}$|^[.]{1,2}(/|$)" $path -}}
+{{- fail (printf "%s is %s, and a path may have no part that is empty, `.` or `..`." $value $path) -}}
+{{- end -}}
+{{- end -}}
 {{- $training := .Values.model.training -}}
 {{- if $training.enabled -}}
 {{- if and (not (trim $training.recipe)) (not $training.recipeConfigMap) -}}
@@ -85,11 +90,12 @@
       "commonLabels" .Values.commonLabels
       "podLabels" .Values.podLabels
       "podAnnotations" .Values.podAnnotations
+      "service.annotations" .Values.service.annotations
       "monitoring.serviceMonitor.labels" $monitoring.serviceMonitor.labels
       "monitoring.prometheusRule.labels" $monitoring.prometheusRule.labels
       "monitoring.dashboard.labels" $monitoring.dashboard.labels -}}
 {{- range $key := keys $given -}}
-{{- if regexMatch "^(app[.]kubernetes[.]io/(name|instance|component|version|managed-by)|helm[.]sh/chart|bert-qa/.*)$" $key -}}
+{{- if regexMatch "^(app[.]kubernetes[.]io/(name|instance|component|version|managed-by)|helm[.]sh/.*|bert-qa/.*)$" $key -}}
 {{- fail (printf "%s must not hold %s, which the chart sets itself." $value $key) -}}
 {{- end -}}
 {{- end -}}
@@ -157,6 +163,10 @@
 
 {{- if .Values.httpApi.enabled -}}
 {{- include "bert-qa.httpApi.validate" . -}}
+{{- end -}}
+
+{{- if .Release.IsUpgrade -}}
+{{- include "bert-qa.switched.validate" . -}}
 {{- end -}}
 
 {{- if .Values.switch.enabled -}}
