@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Security
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse, Response
@@ -64,17 +65,23 @@ _DESCRIPTION = (
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure, "description": text}
     for status, text in (
+        (400, "The request is not one of HTTP."),
         (401, "A bearer token is required."),
         (404, "There is no such model or version."),
         (408, "The body did not arrive in time."),
         (413, "The body, or what it takes, is too large."),
         (415, "The body is not JSON."),
+        (421, "On loopback: the request was to a name that is not of this machine."),
         (422, "A field is wrong; there is a sentence for each."),
         (502, "The server of the model does not answer as it should."),
         (503, "The model is loading, or too many requests wait; see `Retry-After`."),
         (504, "The answer was not there in time."),
     )
 }
+
+_BEARER = HTTPBearer(
+    auto_error=False, scheme_name="bearer", description="The token that the service was given."
+)
 
 
 async def _wishes(
@@ -166,7 +173,9 @@ def _api(
         },
     )
 
-    questions = APIRouter(route_class=DirectRoute)
+    # The gate checks the token; this describes it.
+    secured = [] if options.token is None else [Security(_BEARER)]
+    questions = APIRouter(route_class=DirectRoute, dependencies=secured)
 
     def asking(request: Request, wishes: Wishes) -> Asking:
         facts = request.scope["state"][STATE]
@@ -247,7 +256,13 @@ def _api(
 
     api.include_router(questions)
 
-    @api.get("/v1/versions", summary="What is served", responses=_PROBLEMS, tags=["bert-qa"])
+    @api.get(
+        "/v1/versions",
+        summary="What is served",
+        responses=_PROBLEMS,
+        tags=["bert-qa"],
+        dependencies=secured,
+    )
     async def versions() -> Versions:
         try:
             return await backend.versions()

@@ -145,6 +145,7 @@ def test_versions_health_and_metrics(api: httpx.Client) -> None:
 def test_the_description_is_openapi_with_examples(api: httpx.Client) -> None:
     described = api.get("/openapi.json").json()
     assert described["openapi"].startswith("3.1")
+    assert {"400", "401", "421"} <= described["paths"]["/v1/answers"]["post"]["responses"].keys()
     assert set(described["paths"]) == {
         *("/", "/models/{model}", "/v1/answers", "/v1/versions"),
         *("/health/live", "/health/ready", "/metrics"),

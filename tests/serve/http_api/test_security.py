@@ -52,6 +52,20 @@ def test_a_token_is_required_where_one_is_set_and_read_again(tmp_path: Path) -> 
         assert client.post("/", json=HUGGING_FACE, headers=right).status_code == 200
 
 
+@pytest.mark.parametrize("token", [None, "first"])
+def test_the_description_names_the_token_where_one_is_required(token: str | None) -> None:
+    headers = {"authorization": f"Bearer {token}"}
+    with Held(token=token) as held:
+        described = httpx.get(f"{held.url}/openapi.json", headers=headers, timeout=60).json()
+    secured = {path for path, methods in described["paths"].items() if "security" in str(methods)}
+    if token is None:
+        assert not secured
+        assert "securitySchemes" not in described["components"]
+    else:
+        assert secured == {"/", "/models/{model}", "/v1/answers", "/v1/versions"}
+        assert described["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
 def test_without_a_token_to_compare_with_no_request_is_answered(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
