@@ -18,7 +18,7 @@ from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import directory_size, human_size, next_step
-from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Sign, signing_key
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.plans import show_plan
 from bertqa_cli.progress import loading_the_build, resumable, stages
@@ -144,6 +144,7 @@ def build(
     force: Annotated[
         bool, typer.Option("--force", help="Publish even what the quality gate refuses.")
     ] = False,
+    sign: Sign = None,
     check_reproducible: Annotated[
         int | None,
         typer.Option(
@@ -174,6 +175,7 @@ def build(
             status=Status.USAGE,
         )
     require_agreeing(method, precision)
+    key = signing_key(sign)
 
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
     from bertqa_build.processes import count, is_first
@@ -201,6 +203,7 @@ def build(
             force=force,
             allow_leakage=allow_leakage,
             strict=strict,
+            sign=key,
         )
         if not is_first():
             build_loaded()

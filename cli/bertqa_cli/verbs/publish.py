@@ -11,7 +11,16 @@ from bertqa._words import counted
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import human_size
-from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
+from bertqa_cli.options import (
+    DEFAULT_MODEL,
+    DEFAULT_REPOSITORY,
+    Json,
+    Model,
+    Sign,
+    VerifyWith,
+    signing_key,
+    verify_key,
+)
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole
@@ -50,6 +59,8 @@ def publish(
     force: Annotated[
         bool, typer.Option("--force", help="Publish even a version that failed the quality gate.")
     ] = False,
+    sign: Sign = None,
+    verify_with: VerifyWith = None,
     json: Json = False,
 ) -> None:
     """Copy a version to where others read it, whole or not at all; run it again to resume."""
@@ -57,6 +68,7 @@ def publish(
 
     address, source = Address.parse(to), Repository(repository)
     chosen = source.latest_version(model) if version is None else version
+    key, verifier = signing_key(sign), verify_key(verify_with)
     with resumable(), stages() as show:
         published = publish_version(
             source,
@@ -66,6 +78,8 @@ def publish(
             force=force,
             layout=layout,
             public=public,
+            sign=key,
+            verify=verifier,
             on_progress=show,
         )
     if json:

@@ -10,7 +10,15 @@ from rich.markup import escape
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import next_step
-from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
+from bertqa_cli.options import (
+    DEFAULT_MODEL,
+    DEFAULT_REPOSITORY,
+    Json,
+    Sign,
+    VerifyWith,
+    signing_key,
+    verify_key,
+)
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import built_name
@@ -33,6 +41,8 @@ def pull(
     force: Annotated[
         bool, typer.Option("--force", help="Take even a version that failed the quality gate.")
     ] = False,
+    sign: Sign = None,
+    verify_with: VerifyWith = None,
     json: Json = False,
 ) -> None:
     """Publish a version of a registry in the repository, its files checked by their digests."""
@@ -40,8 +50,17 @@ def pull(
     from bertqa_deploy.storage.address import Address
 
     address = Address.parse(source)
+    key, verifier = signing_key(sign), verify_key(verify_with)
     with resumable(), stages() as show:
-        pulled = pull_version(Repository(repository), address, model, force=force, on_progress=show)
+        pulled = pull_version(
+            Repository(repository),
+            address,
+            model,
+            force=force,
+            sign=key,
+            verify=verifier,
+            on_progress=show,
+        )
     if json:
         print_json(pulled.to_dict())
         return

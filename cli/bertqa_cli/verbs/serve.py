@@ -17,7 +17,14 @@ from bertqa.artifact import LOG_LEVELS, SETTING_RANGES
 from bertqa_cli.console import print_json, print_text, stderr, stdout
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.http_api import HttpApiFlags, print_ready
-from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
+from bertqa_cli.options import (
+    DEFAULT_MODEL,
+    DEFAULT_REPOSITORY,
+    Json,
+    Model,
+    VerifyWith,
+    verify_key,
+)
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
 from bertqa_cli.values import Whole, refuse_typed
@@ -73,6 +80,7 @@ def serve(
         ),
     ] = None,
     model: Model = DEFAULT_MODEL,
+    verify_with: VerifyWith = None,
     warm_up: Annotated[bool, typer.Option(help="Run each input length before users do.")] = True,
     log_level: Annotated[
         str,
@@ -131,6 +139,7 @@ def serve(
         engine=engine,
         ovms_path=ovms,
         model=model,
+        verify=verify_key(verify_with),
         host=host,
         port=port,
         rest_port=rest_port,
