@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertqa import TLS, QAClient
-from bertqa.artifact import MODEL_NAME, SigningKey, Split, VerifyKey, parse_split
+from bertqa.artifact import MODEL_NAME, Split, parse_split
 from bertqa.artifact import Repository as ModelRepository
 from bertqa.errors import TokenizerError
 from bertqa.transport import (
@@ -79,25 +79,6 @@ Percents = Annotated[
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="Accept a version that failed the quality gate.")
-]
-Sign = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="KEY",
-        exists=True,
-        dir_okay=False,
-        help="Sign what is published: a PEM file with a private key on an elliptic curve.",
-    ),
-]
-VerifyWith = Annotated[
-    Path | None,
-    typer.Option(
-        "--verify-key",
-        metavar="PUBLIC",
-        exists=True,
-        dir_okay=False,
-        help="Refuse what this key did not sign, or was changed since: a PEM file, public.",
-    ),
 ]
 Release = Annotated[
     str | None,
@@ -353,32 +334,6 @@ class DefaultConnectionOptions(ConnectionOptions):
     """The same, for verbs that always ask a server."""
 
     url: _Url = DEFAULT_URL
-
-
-def signing_key(path: Path | None) -> SigningKey | None:
-    """Return the key that --sign names, read before any work; None where it does not.
-
-    Args:
-        path: The file.
-
-    Raises:
-        InvalidOptionError: It holds no such key.
-        ModuleNotFoundError: The extra `sign` is not installed.
-    """
-    return None if path is None else SigningKey(path)
-
-
-def verify_key(path: Path | None) -> VerifyKey | None:
-    """Return the key that --verify-key names, read before any work; None where it does not.
-
-    Args:
-        path: The file.
-
-    Raises:
-        InvalidOptionError: It holds no such key.
-        ModuleNotFoundError: The extra `sign` is not installed.
-    """
-    return None if path is None else VerifyKey(path)
 
 
 def split_of(to: int | None, split: str | None) -> Split | None:

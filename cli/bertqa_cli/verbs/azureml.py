@@ -13,7 +13,7 @@ from bertqa.artifact import Repository, Split, VerifyKey
 from bertqa_cli.console import print_json, print_step, print_text, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
-from bertqa_cli.options import Back, Force, Json, Percents, To, VerifyWith, split_of, verify_key
+from bertqa_cli.options import Back, Force, Json, Percents, To, split_of
 from bertqa_cli.rollouts import (
     RolloutOptions,
     ShowStatus,
@@ -21,6 +21,7 @@ from bertqa_cli.rollouts import (
     print_moved,
     print_standing,
 )
+from bertqa_cli.signatures import VerifyWith, verify_key
 from bertqa_cli.values import FOR_CHANGES, Whole, refuse_typed, refuse_typed_beside
 from bertqa_cli.verb import Verb, VerbGroup
 

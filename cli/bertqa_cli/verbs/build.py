@@ -18,10 +18,11 @@ from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import directory_size, human_size, next_step
-from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Sign, signing_key
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.plans import show_plan
 from bertqa_cli.progress import loading_the_build, resumable, stages
+from bertqa_cli.signatures import Sign, signing_key
 from bertqa_cli.values import Whole, built_name, output_directory, refuse_typed
 from bertqa_cli.verb import Verb, alone
 

@@ -10,17 +10,10 @@ from rich.markup import escape
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import next_step
-from bertqa_cli.options import (
-    DEFAULT_MODEL,
-    DEFAULT_REPOSITORY,
-    Json,
-    Sign,
-    VerifyWith,
-    signing_key,
-    verify_key,
-)
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
+from bertqa_cli.signatures import Sign, VerifyWith, signing_key, verify_key
 from bertqa_cli.values import built_name
 from bertqa_cli.verb import alone
 

@@ -17,16 +17,10 @@ from bertqa.artifact import LOG_LEVELS, SETTING_RANGES
 from bertqa_cli.console import print_json, print_text, stderr, stdout
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.http_api import HttpApiFlags, print_ready
-from bertqa_cli.options import (
-    DEFAULT_MODEL,
-    DEFAULT_REPOSITORY,
-    Json,
-    Model,
-    VerifyWith,
-    verify_key,
-)
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
+from bertqa_cli.signatures import VerifyWith, verify_key
 from bertqa_cli.values import Whole, refuse_typed
 from bertqa_cli.verb import Verb, VerbGroup, group
 from bertqa_cli.verbs.serve_http_api import serve_http_api

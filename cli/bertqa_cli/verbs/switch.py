@@ -25,10 +25,8 @@ from bertqa_cli.options import (
     Percents,
     Release,
     To,
-    VerifyWith,
     helm_of,
     split_of,
-    verify_key,
 )
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import working
@@ -41,6 +39,7 @@ from bertqa_cli.rollouts import (
     print_moved,
     print_standing,
 )
+from bertqa_cli.signatures import VerifyWith, verify_key
 from bertqa_cli.values import (
     FOR_CHANGES,
     FOR_RELEASE,

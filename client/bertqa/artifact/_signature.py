@@ -211,7 +211,7 @@ def unsigned(signature: str) -> SignatureError:
         signature: Where it should be.
     """
     return SignatureError(
-        f"There is not {signature}, so the version is not signed: sign it with --sign of "
+        f"{signature} is missing, so the version is not signed: sign it with --sign of "
         "`bert-qa build` or `bert-qa publish`, or choose another one."
     )
 

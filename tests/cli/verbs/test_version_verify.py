@@ -72,7 +72,7 @@ def test_each_verb_refuses_what_the_key_did_not_sign_before_any_work(
     arguments = [each.format(there=there) for each in verb]
     result = invoke(*arguments, "--repository", str(root), "--verify-key", str(keys.public))
     assert (result.status, result.out) == (1, "")
-    assert "bert-qa/1/manifest.json.sig, so the version is not signed" in (
+    assert "/1/manifest.json.sig is missing, so the version is not signed" in (
         " ".join(result.err.split())
     )
     assert not there.exists()
@@ -97,7 +97,7 @@ def test_a_release_s_version_has_to_be_here_to_be_verified(
         (("publish", "--to", "there", "--verify-key"), "public"),
         (("pull", "there", "--sign"), "private"),
         (("pull", "there", "--verify-key"), "public"),
-        (("build", "--source", "there", "--data", "none.json", "--sign"), "private"),
+        (("build", "--source", "there", "--data", ".", "--sign"), "private"),
         (("switch", "--to", "1", "--verify-key"), "public"),
         (("serve", "--verify-key"), "public"),
         (("versions", "verify", "--verify-key"), "public"),

@@ -36,11 +36,6 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"model": {"verify": {"publicKey": KEY}}, "tracks": {"stable": {"version": "latest"}}},
         "the track stable cannot follow the latest version of model.pvc",
     ),
-    "a private key to verify with": (
-        "pvc",
-        {"model": {"verify": {"publicKey": KEY.replace("PUBLIC", "PRIVATE")}}},
-        "publicKey",
-    ),
     "weights that do not sum to 100": (
         "pvc",
         {"tracks": {"candidate": {"version": 2, "weight": 30}}},

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bertqa.artifact import Repository, sign_version
-from tests.support.chart import Manifest, container, pod_template, render
+from tests.support.chart import Manifest, container, pod_template, refusal, render
 from tests.support.keys import KeyPair, write_keys
 from tests.support.models import write_published_version
 
@@ -19,10 +19,10 @@ def keys(tmp_path: Path) -> KeyPair:
     return write_keys(tmp_path)
 
 
-def template(keys: KeyPair, scenario: str, kubernetes: str | None = None) -> Manifest:
-    values = {"model": {"verify": {"publicKey": keys.public.read_text()}}}
-    given = {} if kubernetes is None else {"kubernetes": kubernetes}
-    return pod_template(render(scenario, values, **given))
+def template(keys: KeyPair, scenario: str, kubernetes: str = "1.35.0") -> Manifest:
+    verify = {"model": {"verify": {"publicKey": keys.public.read_text()}}}
+    values = verify if scenario == "default" else {**verify, "tracks": {"stable": {"version": 1}}}
+    return pod_template(render(scenario, values, kubernetes=kubernetes))
 
 
 def key_of(found: Manifest) -> str:
@@ -37,15 +37,15 @@ def key_of(found: Manifest) -> str:
 @pytest.mark.parametrize(
     ("scenario", "kubernetes"),
     [
-        ("pvc", None),
-        ("image", None),
+        ("pvc", "1.35.0"),
+        ("image", "1.35.0"),
         ("image", "1.34.0"),
-        ("single-node", None),
-        ("rollouts", None),
+        ("single-node", "1.35.0"),
+        ("rollouts", "1.35.0"),
     ],
 )
 def test_it_sees_what_the_server_sees_and_runs_before(
-    keys: KeyPair, scenario: str, kubernetes: str | None
+    keys: KeyPair, scenario: str, kubernetes: str
 ) -> None:
     found = template(keys, scenario, kubernetes)
     assert key_of(found) == keys.public.read_text()
@@ -53,7 +53,7 @@ def test_it_sees_what_the_server_sees_and_runs_before(
     one, server = container(found["spec"], "verify-model"), container(found["spec"], "ovms")
     of_model = [each for each in server["volumeMounts"] if each["name"] == "models"]
     assert [each for each in one["volumeMounts"] if each["name"] == "models"] == of_model
-    if kubernetes is not None:
+    if kubernetes == "1.34.0":
         assert names.index("copy-model") < names.index("verify-model")
     assert one["securityContext"]["readOnlyRootFilesystem"]
     assert one["image"].startswith("bert-qa-client:")
@@ -63,6 +63,11 @@ def test_without_a_key_there_is_none() -> None:
     found = pod_template(render("pvc"))
     assert "verify-model" not in [each["name"] for each in found["spec"]["initContainers"]]
     assert "bert-qa/public-key.pem" not in found["metadata"]["annotations"]
+
+
+def test_a_private_key_is_refused(keys: KeyPair) -> None:
+    private = {"model": {"verify": {"publicKey": keys.private.read_text()}}}
+    assert "/model/verify/publicKey" in refusal(private)
 
 
 def test_the_newest_version_of_an_image_is_verified(keys: KeyPair) -> None:
@@ -79,11 +84,11 @@ def test_its_command_refuses_what_was_changed(keys: KeyPair, tmp_path: Path) -> 
     one = container(found["spec"], "verify-model")
     key = tmp_path / "public-key.pem"
     key.write_text(key_of(found), encoding="utf-8")
-    program, *arguments = [*one["command"], *one["args"]]
-    assert program == "bert-qa"
+    words: list[str] = [*one["command"], *one["args"]]
+    assert words[0] == "bert-qa"
     arguments = [
         each.replace("=/models", f"={models}").replace("=/verify/public-key.pem", f"={key}")
-        for each in arguments
+        for each in words[1:]
     ]
 
     def run() -> subprocess.CompletedProcess[str]:
