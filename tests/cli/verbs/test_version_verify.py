@@ -104,7 +104,7 @@ def test_a_release_s_version_has_to_be_here_to_be_verified(
         (("azureml", "deploy", "--version", "1", "--verify-key"), "public"),
     ],
 )
-def test_a_file_that_is_no_key_is_wrong_usage(
+def test_a_file_without_a_key_is_wrong_usage(
     invoke: Invoke, tmp_path: Path, arguments: tuple[str, ...], kind: str
 ) -> None:
     path = tmp_path / "key.pem"

@@ -190,7 +190,7 @@ def test_a_signature_that_claims_our_key_is_refused(
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", "\x00", '{"verificationMaterial": {}}', "[" * 9999]
 )
-def test_what_is_no_signature_is_refused(
+def test_a_text_that_cannot_be_a_signature_is_refused(
     repository: Repository, keys: KeyPair, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     directory = repository.version_dir(1)
@@ -246,7 +246,7 @@ def test_nothing_is_written_through_a_link_in_the_signature_s_place(
 
 @pytest.fixture
 def wrong(tmp_path: Path) -> Callable[[str], Path]:
-    """A file that is no key of ours, by what it is."""
+    """A file without a key that can be used, by what it holds."""
 
     def wrong(kind: str) -> Path:
         pem, pkcs8 = Encoding.PEM, PrivateFormat.PKCS8
