@@ -15,6 +15,7 @@ from bertqa._reason import reason_of
 from bertqa.artifact import (
     MODEL_NAME,
     Repository,
+    SigningKey,
     onnx_model_name,
     require_sound,
 )
@@ -64,6 +65,7 @@ def build(
     force: bool = False,
     allow_leakage: bool = False,
     strict: bool = False,
+    sign: SigningKey | None = None,
     on_progress: OnProgress = ignore,
 ) -> BuildResult:
     """Make and publish the versions of a recipe; what is published already is not made again.
@@ -80,6 +82,7 @@ def build(
         allow_leakage: Whether questions may be both learnt from and evaluated on; the gate's
             result of each version says that they are.
         strict: Whether a latency table of another machine is refused.
+        sign: The key that the versions are signed with, also those that are published already.
         on_progress: Called with each stage, and how far it is.
 
     Returns:
@@ -93,7 +96,7 @@ def build(
     """
     try:
         build = _Build(
-            recipe, repository, work_dir, model, force, allow_leakage, strict, on_progress
+            recipe, repository, work_dir, model, force, allow_leakage, strict, on_progress, sign
         )
         return build.run()
     except (OSError, SafetensorError) as error:
@@ -149,7 +152,9 @@ class _Build:
         allow_leakage: bool,
         strict: bool,
         on_progress: OnProgress,
+        key: SigningKey | None = None,
     ) -> None:
+        self.key = key
         self.recipe = recipe
         self.repository = repository
         self.work_dir = work_dir
@@ -172,6 +177,7 @@ class _Build:
                 require_possible(self.recipe.gate, fp32.scores)
             if wanted.is_missing(found):
                 self._make(wanted, found)
+            from_first(lambda: self.releases.sign(found.values()))
         return wanted.result(found)
 
     def plan(self) -> Plan:
@@ -281,7 +287,7 @@ class _Build:
         if recipe.makes_int8:
             self._name_floating_point()
         self.releases = Releases(
-            self.recipe, self.repository, self.model, self.force, self.on_progress
+            self.recipe, self.repository, self.model, self.force, self.key, self.on_progress
         )
 
     def _name_floating_point(self) -> None:

@@ -13,6 +13,7 @@ from bertqa.artifact import (
     WEIGHTS_FILE,
     Draft,
     Repository,
+    SigningKey,
     VersionManifest,
     onnx_model_name,
     publish_served,
@@ -46,6 +47,7 @@ def publish(
     *,
     onnx: Scored | None = None,
     present: Callable[[], int | None] = lambda: None,
+    key: SigningKey | None = None,
     on_progress: OnProgress = ignore,
 ) -> int:
     """Publish a version, and a `config.json` that serves all versions where there is none.
@@ -57,6 +59,7 @@ def publish(
             and `published` are filled in.
         onnx: What the ONNX model scored, None where it was not.
         present: Returns the number that the version has where another process published it.
+        key: What the version is signed with, if it is.
         on_progress: Called when there is another writer to wait for.
 
     Returns:
@@ -78,4 +81,4 @@ def publish(
         Draft(twin, {ONNX_FILE: artefacts.onnx}),
         Draft(ir, {IR_FILE: artefacts.ir, WEIGHTS_FILE: artefacts.weights}),
     ]
-    return publish_served(repository, drafts, present=present, on_progress=on_progress)
+    return publish_served(repository, drafts, present=present, key=key, on_progress=on_progress)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bertqa._progress import OnProgress, Progress
-from bertqa.artifact import IR_FILE, GateResult, Provenance, Repository, VersionManifest
+from bertqa.artifact import (
+    IR_FILE,
+    GateResult,
+    Provenance,
+    Repository,
+    SigningKey,
+    VersionManifest,
+    sign_version,
+)
 from bertqa_build.fingerprint import toolchain
 from bertqa_build.gate import Loss, judge, judge_again, require_passed
 from bertqa_build.making import Exported, pruning_of
@@ -29,6 +37,7 @@ class Releases:
         repository: Where versions are published.
         model: The name of the model.
         force: Whether a version is published that the gate refuses.
+        key: What versions are signed with, if they are.
         on_progress: Called with each stage.
     """
 
@@ -38,12 +47,14 @@ class Releases:
         repository: Repository,
         model: str,
         force: bool,
+        key: SigningKey | None,
         on_progress: OnProgress,
     ) -> None:
         self._recipe = recipe
         self._repository = repository
         self._model = model
         self._force = force
+        self._key = key
         self._on_progress = on_progress
 
     def find(self, fingerprints: Sequence[str]) -> dict[str, BuiltVersion]:
@@ -172,10 +183,32 @@ class Releases:
             manifest,
             onnx=exported.onnx,
             present=lambda: self._published_meanwhile(version.fingerprint),
+            key=self._key,
             on_progress=self._on_progress,
         )
         shutil.rmtree(exported.artefacts.ir.parent)
         return BuiltVersion.of(self._repository, number, present=False, model=self._model)
+
+    def sign(self, versions: Iterable[BuiltVersion]) -> None:
+        """Sign versions that were published before, where there is a key and it has not.
+
+        Args:
+            versions: The versions.
+
+        Raises:
+            RepositoryError: A file is not the one in its manifest, or the repository cannot be
+                written.
+        """
+        if self._key is None:
+            return
+        for each in versions:
+            sign_version(
+                self._repository,
+                each.version,
+                self._model,
+                self._key,
+                on_progress=self._on_progress,
+            )
 
     def _published_meanwhile(self, fingerprint: str) -> int | None:
         """Return the version of the same inputs that a build elsewhere has published since."""

@@ -46,7 +46,7 @@ VERBS = {
     "compare": Entry(_JUDGE, "Show which of two versions is better, and by how much."),
     "inspect": Entry(_JUDGE, "Show what a version's graph runs, layer by layer."),
     "bench": Entry(_JUDGE, "Measure engines and precisions on this machine."),
-    "versions": Entry(_MOVE, "List, show, compare and delete versions."),
+    "versions": Entry(_MOVE, "List, show, compare, verify and delete versions."),
     "switch": Entry(_MOVE, "Move traffic to another version, or back."),
     "publish": Entry(_MOVE, "Copy a version to a store or a registry of models."),
     "pull": Entry(_MOVE, "Bring a version from a registry of models."),

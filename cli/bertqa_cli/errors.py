@@ -39,6 +39,7 @@ EXTRA_OF_MODULE = {
     "datasets": "build",
     "matplotlib": "build",
     "mlflow": "mlflow",
+    "model_signing": "sign",
     "nncf": "build",
     "onnx": "build",
     "onnxruntime": "build",

@@ -72,6 +72,9 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "bert-qa versions diff 1 2": "In what two versions differ.",
         "bert-qa versions diff 1 2 --all": "Tools, digests and provenance too.",
     },
+    "versions verify": {
+        "bert-qa versions verify 2 --verify-key public.pem": "Whether that key signed it.",
+    },
     "versions delete": {
         "bert-qa versions delete 1": "One version.",
         "bert-qa versions delete --keep 3 --dry-run": "Which ones would go.",

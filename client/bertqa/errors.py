@@ -110,6 +110,10 @@ class RepositoryError(BertQAError):
     """A model repository is missing, damaged, or cannot be written."""
 
 
+class SignatureError(RepositoryError):
+    """A version is not signed by the key that is required, or was changed since it was signed."""
+
+
 class ConfigError(RepositoryError):
     """`config.json` cannot be read, or requires what the server cannot do."""
 

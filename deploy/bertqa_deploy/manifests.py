@@ -7,41 +7,52 @@ from bertqa.artifact import (
     MODEL_NAME,
     GateResult,
     Repository,
+    VerifyKey,
     VersionManifest,
-    sha256_of,
+    changed_file,
+    require_signed,
 )
 from bertqa.errors import QualityGateError, RepositoryError
 
 
 def check_manifest(
-    repository: Repository, version: int, model: str = MODEL_NAME, *, force: bool = False
+    repository: Repository,
+    version: int,
+    model: str = MODEL_NAME,
+    *,
+    force: bool = False,
+    key: VerifyKey | None = None,
 ) -> None:
     """Refuse a version that failed the quality gate, or whose files are not those published.
 
-    A version without a manifest, as OVMS users have them, passes.
+    A version without a manifest, as OVMS users have them, passes where no key is required.
 
     Args:
         repository: The repository that has the version.
         version: Its number.
         model: The model's name.
         force: Whether a version passes that failed the gate.
+        key: The key that it has to be signed with, if any.
 
     Raises:
         QualityGateError: The version failed the gate.
+        SignatureError: The key's owner did not sign the version as it is.
         RepositoryError: A file is missing or has another digest than the manifest says, or the
             manifest cannot be read.
     """
     directory = repository.version_dir(version, model)
+    if key is not None:
+        require_signed(repository.require_version(version, model), key)
     if not (directory / MANIFEST_FILE).exists():
         return
     manifest = repository.manifest(version, model)
     require_passed(manifest, f"Version {version}", force=force)
-    for name, digest in manifest.files.items():
-        if not (directory / name).is_file() or sha256_of(directory / name) != digest:
-            raise RepositoryError(
-                f"{directory / name} is not the file that was published as version {version}, by "
-                "the digest in its manifest: nothing was changed."
-            )
+    changed = None if key is not None else changed_file(directory, manifest)
+    if changed is not None:
+        raise RepositoryError(
+            f"{changed} is not the file that was published as version {version}, by the digest in "
+            "its manifest: nothing was changed."
+        )
 
 
 def require_passed(manifest: VersionManifest, what: str, *, force: bool) -> None:

@@ -1,4 +1,4 @@
-# The client, the command `bert-qa` for asking, and the HTTP API. Build it from the project's root:
+# The client, the command `bert-qa` for asking and for verifying a model, and the HTTP API. Build it from the project's root:
 #   docker build --file deploy/docker/client.Dockerfile --tag bert-qa-client:0.2.0 .
 FROM python:3.11-slim@sha256:db3ff2e1800a8581e2c48a27c3995339d47bdf046da21c7627accd3d51053a93 AS install
 WORKDIR /source
@@ -9,7 +9,7 @@ COPY build ./build
 COPY deploy/bertqa_deploy ./deploy/bertqa_deploy
 COPY cli ./cli
 RUN python -m venv /opt/bert-qa \
- && /opt/bert-qa/bin/pip install --no-cache-dir --constraint constraints.txt ".[api]"
+ && /opt/bert-qa/bin/pip install --no-cache-dir --constraint constraints.txt ".[api,sign]"
 
 FROM python:3.11-slim@sha256:db3ff2e1800a8581e2c48a27c3995339d47bdf046da21c7627accd3d51053a93
 # `helm test` asks the HTTP API with it.

@@ -41,6 +41,7 @@ from bertqa_serve.options import ServeOptions
 from bertqa_serve.ports import reachable, require_free, wait_until_released
 from bertqa_serve.selection import choose_engine
 from bertqa_serve.signals import ending_by
+from bertqa_serve.signed import SignedVersions
 
 _LOOK_SECONDS = 0.1
 _ANSWER_SECONDS = 5.0
@@ -96,6 +97,7 @@ def dry_run(options: ServeOptions, *, log: Log = print) -> list[str]:
         ServeError: The engine is missing.
         RepositoryError: There is no repository, or nothing in it to serve, or its `config.json`
             cannot be read.
+        SignatureError: A version that is served is not signed as it has to be.
     """
     engine = choose_engine(options.engine, options.ovms_path, image=options.image)
     return _command(engine, _listening(options, log, dry_run=True), log)
@@ -126,6 +128,7 @@ def serve(
         RepositoryError: There is no repository, or nothing in it to serve, or its `config.json`
             cannot be read or written.
         ModelLoadError: No version of the model could be loaded.
+        SignatureError: A version that is served is not signed as it has to be.
     """
     # Nothing here may wait for the event: a handler that sets it would wait for its own thread.
     stop = threading.Event()
@@ -139,10 +142,13 @@ def serve(
     ):
         if stop.is_set():
             return 0
+        # Its first look is at all of them: they may have changed before the server read them.
+        signed = SignedVersions.of(options)
         with beside(server) as check:
             while not stop.is_set():
                 server.wait(timeout=_LOOK_SECONDS)
                 check()
+                signed.look()
     return 0
 
 
@@ -170,6 +176,7 @@ def running(
         RepositoryError: There is no repository, or nothing in it to serve, or its `config.json`
             cannot be read or written.
         ModelLoadError: No version of the model could be loaded.
+        SignatureError: A version that is served is not signed as it has to be.
     """
     stop = stop or threading.Event()
     engine = choose_engine(options.engine, options.ovms_path, image=options.image)
@@ -206,6 +213,7 @@ def running(
 
 def _listening(options: ServeOptions, log: Log, *, dry_run: bool = False) -> Listening:
     settings = options.settings()
+    SignedVersions.of(options).check()
     cores = usable_cores()
     given = settings.plugin_config if options.threads or options.streams else None
     config_path = complete_config(

@@ -12,6 +12,7 @@ from bertqa.artifact import (
     MODEL_NAME,
     REST_PORT,
     ServerSettings,
+    VerifyKey,
     open_files_limit,
     server_settings,
     usable_cores,
@@ -43,6 +44,7 @@ class ServeOptions:
         engine: "auto", "ovms", "container" or "local"; see `choose_engine`.
         ovms_path: The `ovms` program, if it is neither named by OVMS_BINARY nor on PATH.
         model: The model that has to be ready before the server counts as ready.
+        verify: The key that all versions have to be signed with that are served, if any.
         host: The address to listen on.
         port: The gRPC port.
         rest_port: The REST port.
@@ -69,6 +71,7 @@ class ServeOptions:
     engine: str = AUTO
     ovms_path: Path | None = None
     model: str = MODEL_NAME
+    verify: VerifyKey | None = None
     host: str = "127.0.0.1"
     port: int = GRPC_PORT
     rest_port: int = REST_PORT

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from bertqa._progress import Progress
-from bertqa.artifact import ModelInfo, Repository, file_lock, sha256_of
+from bertqa.artifact import ModelInfo, Repository, file_lock, require_signed, sha256_of
 from bertqa.client import QAClient
 from bertqa.errors import DataError, QualityGateError
 from bertqa.evaluation import QuestionScores, evaluate, read_squad
@@ -23,6 +23,7 @@ from bertqa_build.pipeline import build
 from bertqa_build.recipe import Recipe, load_recipe
 from tests.support.checkpoints import write_squad
 from tests.support.demo import DemoBuild
+from tests.support.keys import write_keys
 from tests.support.self_taught import write_tiny
 
 RECIPE = """
@@ -166,6 +167,14 @@ def test_what_is_there_is_not_made_again(copy: Path, inputs: Path) -> None:
     assert (result.fp32.version, result.int8.version) == (1, 2)
     assert repository.versions() == [1, 2]
     assert stages == ["Reading the recipe's data and checkpoint"]
+
+
+def test_what_is_there_is_signed_where_it_was_not(copy: Path, inputs: Path, tmp_path: Path) -> None:
+    repository, keys = Repository(copy / "repository"), write_keys(tmp_path)
+    result = build(tiny(inputs), repository, copy / "work", sign=keys.sign)
+    assert (result.fp32.present, result.int8.present) == (True, True)
+    for version in (1, 2):
+        require_signed(repository.version_dir(version), keys.verify)
 
 
 def test_another_way_of_quantising_makes_a_version_of_the_same_parent(

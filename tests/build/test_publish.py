@@ -13,9 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from bertqa.artifact import MODEL_NAME, WORK_FOLDER, Repository, Scores, VersionManifest, sha256_of
+from bertqa.artifact import (
+    MODEL_NAME,
+    WORK_FOLDER,
+    Repository,
+    Scores,
+    VersionManifest,
+    require_signed,
+    sha256_of,
+)
 from bertqa.errors import RepositoryError
 from bertqa_build.publish import Artefacts, publish
+from tests.support.keys import write_keys
 
 MODELS = ("bert-qa", "bert-qa-onnx")
 MANIFEST = VersionManifest(
@@ -94,6 +103,15 @@ def test_publishes_both_formats_with_manifests_and_a_config(
             }
         ]
     }
+
+
+def test_both_formats_are_signed_when_they_appear(
+    repository: Repository, artefacts: Artefacts, tmp_path: Path
+) -> None:
+    keys = write_keys(tmp_path)
+    publish(repository, artefacts, MANIFEST, key=keys.sign)
+    for model in MODELS:
+        require_signed(repository.version_dir(1, model), keys.verify)
 
 
 def test_leaves_an_existing_config_alone(repository: Repository, artefacts: Artefacts) -> None:

@@ -43,10 +43,11 @@ def test_the_commands_are_those_of_the_program(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for file in ("dev.json", "answers.jsonl", "build/recipes/demo/evaluation-sample.json"):
+    keys, sample = ("sign.pem", "public.pem"), "build/recipes/demo/evaluation-sample.json"
+    for file in ("dev.json", "answers.jsonl", "recipe.yaml", sample, *keys):
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         Path(file).touch()
-    verb, *arguments = shlex.split(command.replace("...", "localhost:9000"))
+    verb, *arguments = shlex.split(command.replace("...", "localhost:9000"), comments=True)
     load(verb).make_context(verb, arguments)
 
 

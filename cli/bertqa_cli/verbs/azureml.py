@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from bertqa.artifact import Repository, Split
+from bertqa.artifact import Repository, Split, VerifyKey
 from bertqa_cli.console import print_json, print_step, print_text, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
@@ -21,7 +21,8 @@ from bertqa_cli.rollouts import (
     print_moved,
     print_standing,
 )
-from bertqa_cli.values import FOR_CHANGES, Whole, refuse_typed_beside
+from bertqa_cli.signatures import VerifyWith, verify_key
+from bertqa_cli.values import FOR_CHANGES, Whole, refuse_typed, refuse_typed_beside
 from bertqa_cli.verb import Verb, VerbGroup
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ def deploy(
         typer.Option("--update", help="Bring the deployment that is there to deployment.yml."),
     ] = False,
     force: Force = False,
+    verify_with: VerifyWith = None,
     endpoint: Endpoint = None,
     files: Folder = DEFAULT_FOLDER,
     subscription: Subscription = None,
@@ -174,6 +176,9 @@ def deploy(
     """Publish and serve a version behind the endpoint, beside the others, without traffic yet."""
     if job is not None and repository is not None:
         raise CommandError("Use --job or --repository, not both.", status=Status.USAGE)
+    if job is not None:
+        refuse_typed({"verify_with"}, "for a version of this machine, not for that of a --job.")
+    key = verify_key(verify_with)
     from bertqa_deploy.azureml.files import Files
     from bertqa_deploy.azureml.plans import plan_serving
 
@@ -183,7 +188,7 @@ def deploy(
         _print_documents(planned.documents, json=json)
         return
     if job is None:
-        _check_manifest(planned.model, version, force=force)
+        _check_manifest(planned.model, version, force=force, key=key)
     from bertqa_deploy.azureml import endpoints, jobs
 
     client = _connect(subscription, resource_group, workspace)
@@ -350,14 +355,14 @@ def _split(to: int | None, back: bool, split: str | None, mirror: str | None) ->
     return split_of(to, split)
 
 
-def _check_manifest(model: Document, version: int, *, force: bool) -> None:
+def _check_manifest(model: Document, version: int, *, force: bool, key: VerifyKey | None) -> None:
     from bertqa_deploy.manifests import check_manifest
 
     directory = Path(model.content["path"])
     repository = Repository(directory.parents[1])
-    if not repository.root.is_dir():
+    if not repository.root.is_dir() and key is None:
         return
-    check_manifest(repository, version, directory.parent.name, force=force)
+    check_manifest(repository, version, directory.parent.name, force=force, key=key)
 
 
 def _print_documents(documents: Sequence[Document], *, json: bool) -> None:

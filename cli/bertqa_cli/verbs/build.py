@@ -22,6 +22,7 @@ from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.plans import show_plan
 from bertqa_cli.progress import loading_the_build, resumable, stages
+from bertqa_cli.signatures import Sign, signing_key
 from bertqa_cli.values import Whole, built_name, output_directory, refuse_typed
 from bertqa_cli.verb import Verb, alone
 
@@ -144,6 +145,7 @@ def build(
     force: Annotated[
         bool, typer.Option("--force", help="Publish even what the quality gate refuses.")
     ] = False,
+    sign: Sign = None,
     check_reproducible: Annotated[
         int | None,
         typer.Option(
@@ -174,6 +176,7 @@ def build(
             status=Status.USAGE,
         )
     require_agreeing(method, precision)
+    key = signing_key(sign)
 
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
     from bertqa_build.processes import count, is_first
@@ -201,6 +204,7 @@ def build(
             force=force,
             allow_leakage=allow_leakage,
             strict=strict,
+            sign=key,
         )
         if not is_first():
             build_loaded()

@@ -14,6 +14,7 @@ from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
+from bertqa_cli.signatures import Sign, VerifyWith, signing_key, verify_key
 from bertqa_cli.values import Whole
 from bertqa_cli.verb import alone
 from bertqa_deploy.storage.address import Address, Layout
@@ -50,11 +51,14 @@ def publish(
     force: Annotated[
         bool, typer.Option("--force", help="Publish even a version that failed the quality gate.")
     ] = False,
+    sign: Sign = None,
+    verify_with: VerifyWith = None,
     json: Json = False,
 ) -> None:
     """Copy a version to where others read it, whole or not at all; run it again to resume."""
     from bertqa_deploy.storage.publishing import publish as publish_version
 
+    key, verifier = signing_key(sign), verify_key(verify_with)
     address, source = Address.parse(to), Repository(repository)
     chosen = source.latest_version(model) if version is None else version
     with resumable(), stages() as show:
@@ -66,6 +70,8 @@ def publish(
             force=force,
             layout=layout,
             public=public,
+            sign=key,
+            verify=verifier,
             on_progress=show,
         )
     if json:

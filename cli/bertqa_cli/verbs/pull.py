@@ -13,6 +13,7 @@ from bertqa_cli.formatting import next_step
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
+from bertqa_cli.signatures import Sign, VerifyWith, signing_key, verify_key
 from bertqa_cli.values import built_name
 from bertqa_cli.verb import alone
 
@@ -33,6 +34,8 @@ def pull(
     force: Annotated[
         bool, typer.Option("--force", help="Take even a version that failed the quality gate.")
     ] = False,
+    sign: Sign = None,
+    verify_with: VerifyWith = None,
     json: Json = False,
 ) -> None:
     """Publish a version of a registry in the repository, its files checked by their digests."""
@@ -40,8 +43,17 @@ def pull(
     from bertqa_deploy.storage.address import Address
 
     address = Address.parse(source)
+    key, verifier = signing_key(sign), verify_key(verify_with)
     with resumable(), stages() as show:
-        pulled = pull_version(Repository(repository), address, model, force=force, on_progress=show)
+        pulled = pull_version(
+            Repository(repository),
+            address,
+            model,
+            force=force,
+            sign=key,
+            verify=verifier,
+            on_progress=show,
+        )
     if json:
         print_json(pulled.to_dict())
         return

@@ -21,6 +21,7 @@ from bertqa_cli.http_api import HttpApiFlags, print_ready
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
+from bertqa_cli.signatures import VerifyWith, verify_key
 from bertqa_cli.values import Whole, refuse_typed
 from bertqa_cli.verb import Verb, VerbGroup, group
 from bertqa_cli.verbs.serve_http_api import serve_http_api
@@ -74,6 +75,7 @@ def serve(
         ),
     ] = None,
     model: Model = DEFAULT_MODEL,
+    verify_with: VerifyWith = None,
     warm_up: Annotated[bool, typer.Option(help="Run each input length before users do.")] = True,
     log_level: Annotated[
         str,
@@ -138,6 +140,7 @@ def serve(
         engine=engine,
         ovms_path=ovms,
         model=model,
+        verify=verify_key(verify_with),
         host=host,
         port=port,
         rest_port=rest_port,

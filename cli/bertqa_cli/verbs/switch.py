@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertqa.artifact import Repository, Split
+from bertqa.artifact import Repository, Split, VerifyKey
 from bertqa_cli.console import print_json, print_step, print_text, stderr
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
@@ -39,6 +39,7 @@ from bertqa_cli.rollouts import (
     print_moved,
     print_standing,
 )
+from bertqa_cli.signatures import VerifyWith, verify_key
 from bertqa_cli.values import (
     FOR_CHANGES,
     FOR_RELEASE,
@@ -65,6 +66,7 @@ class _Aim:
     split: Split | None
     retire: bool
     force: bool
+    key: VerifyKey | None
 
 
 @grouped_options
@@ -77,6 +79,7 @@ def switch(
         bool, typer.Option("--retire", help="Stop serving the versions that get no traffic.")
     ] = False,
     force: Force = False,
+    verify_with: VerifyWith = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     step_timeout: Annotated[
         float,
@@ -121,7 +124,7 @@ def switch(
             standing = _standing(release, namespace, repository, connection)
         print_standing(standing, json=json)
         return
-    aim = _Aim(_split(to, back, split), retire, force)
+    aim = _Aim(_split(to, back, split), retire, force, verify_key(verify_with))
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)
     options.plan(_STEPS, PAUSE_SECONDS)  # Checked before anything is looked at.
     kinds = options.evidence()
@@ -146,7 +149,7 @@ def switch(
 
     # The cluster's repository is out of reach: a copy of it here has the same manifests.
     for version in aim.split or ():
-        check_manifest(published, version, connection.model, force=force)
+        check_manifest(published, version, connection.model, force=force, key=aim.key)
 
     helm = helm_of(release, namespace, chart)
     if in_cluster:
@@ -217,6 +220,7 @@ def _on_server(
         smoke=smoke,
         retire=aim.retire,
         force=aim.force,
+        key=aim.key,
         on_step=print_step,
     ) as target:
         return moved_by(target, aim.split, options.plan(AT_ONCE, 0.0), kinds)

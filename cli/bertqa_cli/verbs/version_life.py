@@ -12,6 +12,7 @@ from rich.table import Table
 from bertqa._words import counted
 from bertqa.artifact import (
     MANIFEST_FILE,
+    SIGNATURE_FILE,
     Repository,
     Scores,
     VersionEntry,
@@ -73,6 +74,7 @@ def show(
                         "directory": str(entry.directory),
                         "served_as": served[entry.directory],
                         "files": files[entry.directory],
+                        "is_signed": (entry.directory / SIGNATURE_FILE).is_file(),
                         "remarks": list(entry.remarks),
                     }
                     for entry in entries
@@ -84,6 +86,8 @@ def show(
     names = dict.fromkeys(name for name in served.values() if name)
     table.add_row("version", f"{number} of {model}, {' and '.join(map(_format_of, entries))}")
     table.add_row("served", f"as {', '.join(names)}" if names else "no")
+    if all((entry.directory / SIGNATURE_FILE).is_file() for entry in entries):
+        table.add_row("signed", "yes; `bert-qa versions verify` says whether by a key of yours")
     for entry in entries:
         for remark in entry.remarks:
             table.add_row("remark", remark)
@@ -234,7 +238,8 @@ def _files(entry: VersionEntry) -> dict[str, dict[str, Any]]:
     """Return the size, the digest and the state of each file that is there or should be."""
     listed = entry.manifest.files if entry.manifest else {}
     there = {path.name: path for path in sorted(entry.directory.iterdir()) if path.is_file()}
-    there.pop(MANIFEST_FILE, None)
+    for described in (MANIFEST_FILE, SIGNATURE_FILE):
+        there.pop(described, None)
     found: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys([*listed, *there]):
         path = there.get(name)

@@ -31,6 +31,7 @@ from bertqa_cli.progress import working
 from bertqa_cli.values import FOR_RELEASE, FOR_SERVER, FOR_URL, refuse_typed
 from bertqa_cli.verb import Verb, group
 from bertqa_cli.verbs.version_life import delete, diff, show
+from bertqa_cli.verbs.version_verify import verify
 
 
 @grouped_options
@@ -213,5 +214,5 @@ def _add(
 
 
 app = group(versions)
-for below in (show, diff, delete):
+for below in (show, diff, verify, delete):
     app.command(cls=Verb)(below)

@@ -2,7 +2,7 @@
 
 from bertqa._defaults import GRPC_PORT, REST_PORT
 from bertqa.artifact._arrivals import Arrival, Draft
-from bertqa.artifact._completion import complete_config, publish_served
+from bertqa.artifact._completion import complete_config, publish_served, sign_version
 from bertqa.artifact._files import (
     failure_of,
     make_readable,
@@ -48,6 +48,14 @@ from bertqa.artifact._server_settings import (
     plugin_conflicts,
     server_settings,
 )
+from bertqa.artifact._signature import (
+    SIGNATURE_FILE,
+    SigningKey,
+    VerifyKey,
+    changed_file,
+    require_signed,
+    unsigned,
+)
 from bertqa.artifact._split import (
     SPLIT_KEY,
     SPLIT_METRIC,
@@ -92,6 +100,7 @@ __all__ = [
     "OUTPUTS",
     "REST_PORT",
     "SETTING_RANGES",
+    "SIGNATURE_FILE",
     "SPLIT_KEY",
     "SPLIT_METRIC",
     "START_LOGITS",
@@ -113,11 +122,14 @@ __all__ = [
     "RepositoryWriter",
     "Scores",
     "ServerSettings",
+    "SigningKey",
     "Split",
+    "VerifyKey",
     "VersionEntry",
     "VersionManifest",
     "VersionPolicy",
     "acquire",
+    "changed_file",
     "complete_config",
     "cpu_flags",
     "cpu_name",
@@ -135,15 +147,18 @@ __all__ = [
     "plugin_conflicts",
     "publish_served",
     "remove_path",
+    "require_signed",
     "require_sound",
     "server_settings",
     "settle",
     "sha256_of",
     "sibling_base_path",
+    "sign_version",
     "specific_versions",
     "split_model_name",
     "sync",
     "synthetic_inputs",
+    "unsigned",
     "usable_cores",
     "usable_memory",
     "write_whole",

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bertqa._progress import OnProgress, ignore
+from bertqa._reason import reason_of
 from bertqa.artifact._arrivals import Draft
+from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._ovms_config import OvmsConfig
-from bertqa.artifact._repository import Repository
-from bertqa.artifact._work_folder import require_sound
+from bertqa.artifact._repository import Repository, onnx_model_name
+from bertqa.artifact._signature import SIGNATURE_FILE, SigningKey, changed_file
+from bertqa.artifact._work_folder import require_kind, require_sound
 from bertqa.artifact._writer import RepositoryWriter
 from bertqa.errors import RepositoryBusyError, RepositoryError
 
@@ -85,6 +88,7 @@ def publish_served(
     drafts: Sequence[Draft],
     *,
     present: Callable[[], int | None] = lambda: None,
+    key: SigningKey | None = None,
     on_progress: OnProgress = ignore,
 ) -> int:
     """Publish one version in all its formats, and a `config.json` where there is none.
@@ -95,6 +99,7 @@ def publish_served(
             serves all versions of the last one's model.
         present: Returns the number under which the version is there already, if it is. It is asked
             when what another writer left unfinished is complete, and no other can write.
+        key: What a version is signed with that is published now; None leaves it unsigned.
         on_progress: Called when there is another writer to wait for.
 
     Returns:
@@ -106,11 +111,64 @@ def publish_served(
     """
     require_sound(repository, *(draft.manifest.model for draft in drafts))
     with RepositoryWriter(repository, on_progress=on_progress) as writer:
-        version = present() or writer.publish(drafts)
+        version = present() or writer.publish(drafts, key)
         if not repository.config_path.exists():
             config = OvmsConfig.default(repository.config_path, drafts[-1].manifest.model)
             writer.replace_config(config, config.new_text)
     return version
+
+
+def sign_version(
+    repository: Repository,
+    version: int,
+    model: str,
+    key: SigningKey,
+    *,
+    on_progress: OnProgress = ignore,
+) -> None:
+    """Sign a version that is published, and its ONNX twin where there is one.
+
+    Nothing is locked or written where the key has signed them already.
+
+    Args:
+        repository: The repository.
+        version: The version's number.
+        model: The model's name.
+        key: The key.
+        on_progress: Called when there is another writer to wait for.
+
+    Raises:
+        RepositoryError: There is no such version, a file is not the one in its manifest, or the
+            repository cannot be written.
+    """
+    repository.require_version(version, model)
+    models = [onnx_model_name(model), model]
+    manifests = [repository.version_dir(version, each) / MANIFEST_FILE for each in models]
+    lacking = [
+        each
+        for each in manifests
+        if each.parent.is_dir() and not key.has_signed(each, each.with_name(SIGNATURE_FILE))
+    ]
+    if not lacking:
+        return
+    require_sound(repository, *models)
+    with RepositoryWriter(repository, on_progress=on_progress) as writer:
+        for each in lacking:
+            try:
+                changed = changed_file(each.parent, VersionManifest.read(each))
+                signature = key.signature_of(each)
+            except OSError as error:
+                raise RepositoryError(
+                    f"{each.parent} cannot be read: {reason_of(error)}."
+                ) from error
+            if changed is not None:
+                raise RepositoryError(
+                    f"{changed} is not the file that was published as version {version}, by the "
+                    "digest in its manifest: nothing was signed."
+                )
+            path = each.with_name(SIGNATURE_FILE)
+            require_kind(path, directory=False)
+            writer.write(path, signature)
 
 
 def _complete(

@@ -35,6 +35,7 @@ from bertqa.artifact._manifest import MANIFEST_FILE
 from bertqa.artifact._numbers import NumberRecord
 from bertqa.artifact._ovms_config import OvmsConfig
 from bertqa.artifact._repository import Repository
+from bertqa.artifact._signature import SIGNATURE_FILE, SigningKey
 from bertqa.artifact._work_folder import WorkFolder, require_kind
 from bertqa.errors import RepositoryBusyError, RepositoryError
 
@@ -157,11 +158,12 @@ class RepositoryWriter:
                 f"{self.repository.root}, and no number is used twice. Nothing was changed."
             )
 
-    def publish(self, drafts: Sequence[Draft]) -> int:
+    def publish(self, drafts: Sequence[Draft], key: SigningKey | None = None) -> int:
         """Publish one version in all its formats, under one new number.
 
         Args:
             drafts: The formats, in the order in which they appear, such as ONNX and then IR.
+            key: What their manifests are signed with, if they are.
 
         Returns:
             The number.
@@ -189,6 +191,8 @@ class RepositoryWriter:
                     files={name: sha256_of(staged / name) for name in draft.files},
                 )
                 _write(staged / MANIFEST_FILE, manifest.to_json())
+                if key is not None:
+                    _write(staged / SIGNATURE_FILE, key.signature_of(staged / MANIFEST_FILE))
             arrivals.append(Arrival(staged, model, version))
         self.appear(arrivals)
         return version
@@ -288,7 +292,7 @@ class RepositoryWriter:
             RepositoryError: It cannot be written.
         """
         target = Path(os.path.realpath(path))
-        inside = target.parent == self.repository.root.resolve()
+        inside = target.is_relative_to(self.repository.root.resolve())
         with self._explained():
             write_whole(target, text, staging=self._work.path if inside else None)
 

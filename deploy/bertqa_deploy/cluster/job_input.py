@@ -33,6 +33,7 @@ _IN_CLUSTER = "--in-cluster"
 # not get into the Job's specification.
 _NOT_PASSED_ON = (
     *("--release", "--namespace", "--chart", "--data", "--repository"),
+    "--verify-key",
     *("--url", "--metadata-url", "--ca", "--certificate", "--key", "--server-name"),
     *("--token", "--token-file", "--header"),
 )

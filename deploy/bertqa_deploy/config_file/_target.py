@@ -24,6 +24,7 @@ from bertqa.artifact import (
     Repository,
     RepositoryWriter,
     Split,
+    VerifyKey,
     format_split,
     settle,
 )
@@ -59,6 +60,7 @@ class ConfigTarget:
         drain_seconds: How long a version is kept after the split has left it.
         retire: Whether versions outside the split are no longer served.
         force: Whether a version is taken that failed the quality gate.
+        key: The key that versions have to be signed with, if any.
         on_step: Is called with a sentence for each step.
     """
 
@@ -72,6 +74,7 @@ class ConfigTarget:
         *,
         retire: bool = False,
         force: bool = False,
+        key: VerifyKey | None = None,
         on_step: OnStep = lambda _: None,
     ) -> None:
         self._repository = repository
@@ -80,6 +83,7 @@ class ConfigTarget:
         self._drain_seconds = drain_seconds
         self._retire = retire
         self._force = force
+        self._key = key
         self._on_step = on_step
         self._file = MemoryFile(repository, model)
         self._models = Models(repository, server, model, smoke or Smoke(), self._writing, on_step)
@@ -148,6 +152,7 @@ class ConfigTarget:
 
         Raises:
             QualityGateError: A version failed the gate.
+            SignatureError: The key's owner did not sign a version.
             RepositoryError: A version is missing or damaged.
         """
         stored = self._file.stored()
@@ -162,7 +167,7 @@ class ConfigTarget:
                     f"{error} A rollout to it is under way: --back returns to "
                     f"{format_split(stored.good)}."
                 ) from error
-            check_manifest(self._repository, version, self._model, force=force)
+            check_manifest(self._repository, version, self._model, force=force, key=self._key)
 
     def kept(self, state: State, goal: Split) -> frozenset[int]:
         """Return the versions of a goal, and those below its highest unless they are retired.

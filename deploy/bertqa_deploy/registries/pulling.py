@@ -13,13 +13,18 @@ from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import (
     MANIFEST_FILE,
     MODEL_NAME,
+    SIGNATURE_FILE,
     Draft,
     Provenance,
     Repository,
+    SigningKey,
+    VerifyKey,
     VersionManifest,
     onnx_model_name,
     open_regular,
     publish_served,
+    sign_version,
+    unsigned,
 )
 from bertqa.errors import RepositoryError
 from bertqa_deploy.errors import StorageError
@@ -53,6 +58,8 @@ def pull(
     model: str = MODEL_NAME,
     *,
     force: bool = False,
+    sign: SigningKey | None = None,
+    verify: VerifyKey | None = None,
     on_progress: OnProgress = ignore,
 ) -> Pulled:
     """Publish what a registry has as a new version; each file is checked by its digest before.
@@ -62,6 +69,8 @@ def pull(
         source: Where the version is: on a hub, in MLflow, or a directory in the hub's layout.
         model: The name of the model that it becomes a version of.
         force: Whether a version is taken that failed the quality gate.
+        sign: The key that it is signed with here, where it has another number.
+        verify: The key that it has to be signed with where it comes from, if any.
         on_progress: Called with the bytes of each file that are received and checked.
 
     Returns:
@@ -72,12 +81,13 @@ def pull(
         StorageError: The registry cannot be reached, has no such version, or has other files than
             its manifest says. Nothing was changed.
         QualityGateError: The version failed the gate.
+        SignatureError: The owner of the key to verify with did not sign the version.
         RepositoryError: The repository cannot be written.
         ModuleNotFoundError: The registry's extra is not installed.
     """
     begun = time.monotonic()
     with registry_of(source).fetch(source, on_progress) as fetched:
-        manifests = dict(_manifests(fetched))
+        manifests = dict(_manifests(fetched, verify))
         manifest = manifests["openvino"]
         require_passed(manifest, f"The version at {source}", force=force)
         find = partial(_find, repository, model, manifest)
@@ -90,12 +100,16 @@ def pull(
                 for key in reversed(list(PLACES))
                 if key in manifests
             ]
-            number = publish_served(repository, drafts, present=find, on_progress=on_progress)
+            number = publish_served(
+                repository, drafts, present=find, key=sign, on_progress=on_progress
+            )
+    if sign is not None:
+        sign_version(repository, number, model, sign, on_progress=on_progress)
     seconds = round(time.monotonic() - begun, 3)
     return Pulled(number, model, fetched.origin, manifest.precision, present, seconds)
 
 
-def _manifests(fetched: Fetched) -> Iterator[tuple[str, VersionManifest]]:
+def _manifests(fetched: Fetched, verify: VerifyKey | None) -> Iterator[tuple[str, VersionManifest]]:
     """Yield the manifest of each format that is there, the IR's among them."""
     if PLACES["openvino"][MANIFEST_FILE] not in fetched.paths:
         raise StorageError(
@@ -107,13 +121,15 @@ def _manifests(fetched: Fetched) -> Iterator[tuple[str, VersionManifest]]:
         place = places[MANIFEST_FILE]
         if place not in fetched.paths:
             continue
+        if verify is not None:
+            _require_signed(fetched, place, places[SIGNATURE_FILE], verify)
         try:
             manifest = VersionManifest.read(fetched.file(place, False))
         except RepositoryError as error:
             raise StorageError(
                 f"{fetched.origin} holds no version that can be read: {error}"
             ) from error
-        needed = places.keys() - {MANIFEST_FILE}
+        needed = places.keys() - {MANIFEST_FILE, SIGNATURE_FILE}
         if manifest.format != key:
             raise StorageError(
                 f"{fetched.origin} holds no version of bert-qa: its {place} is that of a model in "
@@ -126,6 +142,14 @@ def _manifests(fetched: Fetched) -> Iterator[tuple[str, VersionManifest]]:
                 f"{' and '.join(sorted(needed))}."
             )
         yield key, manifest
+
+
+def _require_signed(fetched: Fetched, place: str, signature: str, key: VerifyKey) -> None:
+    """Refuse a manifest that the key's owner did not sign; by it the files are checked."""
+    if signature not in fetched.paths:
+        raise unsigned(f"{signature} in {fetched.origin}")
+    files = fetched.file(place, False), fetched.file(signature, False)
+    key.check(*files, origin=f"{place} in {fetched.origin}")
 
 
 def _find(repository: Repository, model: str, manifest: VersionManifest) -> int | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from bertqa._progress import OnProgress, Progress
 from bertqa.artifact import (
     MANIFEST_FILE,
+    SIGNATURE_FILE,
     WAIT_SECONDS,
     Arrival,
     Repository,
@@ -24,6 +25,7 @@ from bertqa.artifact import (
 from bertqa_deploy.errors import StorageError, VersionExistsError
 from bertqa_deploy.storage.version import CHUNK_BYTES, VersionFiles, digest_of
 
+_SIGNATURE = [SIGNATURE_FILE]
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -44,8 +46,9 @@ class Directory:
     def take(self, parts: Sequence[VersionFiles], on_progress: OnProgress) -> list[list[str]]:
         """Copy what is missing, verify it, and let the version appear in all its formats at once.
 
-        What was copied and verified before an interruption is not copied again. Where everything
-        is there already, nothing is locked or written.
+        What was copied and verified before an interruption is not copied again. A signature is
+        added to a version that is there without. Where everything is there already, nothing is
+        locked or written.
 
         Args:
             parts: The formats of one version, in the order in which they appear.
@@ -59,14 +62,21 @@ class Directory:
             RepositoryError: The directory cannot be written, or another process writes to it.
             StorageError: A file is not what was written.
         """
-        absent = [part for part in parts if not self._is_there(part, on_progress)]
-        if not absent:
+        if not any(self._lacking(part, on_progress) for part in parts):
             return [[] for _ in parts]
         with RepositoryWriter(
             self._repository, wait_seconds=self._wait_seconds, on_progress=on_progress
         ) as writer:
             # What was there before the lock may be gone: the half of a killed writer is removed.
-            absent = [part for part in parts if not self._is_there(part, on_progress)]
+            lacking = [self._lacking(part, on_progress) for part in parts]
+            unsigned = [
+                part for part, names in zip(parts, lacking, strict=True) if names == _SIGNATURE
+            ]
+            absent = [
+                part
+                for part, names in zip(parts, lacking, strict=True)
+                if names and part not in unsigned
+            ]
             for part in absent:
                 writer.require_own_number(part.model, part.version, part.digests[MANIFEST_FILE])
             copies = {part.model: writer.stage_copy(part.identity) for part in absent}
@@ -78,13 +88,17 @@ class Directory:
             writer.appear(
                 [Arrival(copies[each.model], each.model, each.version) for each in absent]
             )
+            for part in unsigned:
+                text = (part.source / SIGNATURE_FILE).read_text(encoding="utf-8")
+                writer.write(self._target(part) / SIGNATURE_FILE, text)
+                copied[part.model] = _SIGNATURE
         return [copied.get(part.model, []) for part in parts]
 
     def _target(self, part: VersionFiles) -> Path:
         return self._repository.version_dir(part.version, part.model)
 
-    def _is_there(self, part: VersionFiles, on_progress: OnProgress) -> bool:
-        """Return whether a part is there, whole and the same."""
+    def _lacking(self, part: VersionFiles, on_progress: OnProgress) -> list[str]:
+        """Return what of a part is not there: all of it, nothing, or its signature alone."""
         target = self._target(part)
         with self._explained([]):
             if target.is_symlink() and not target.exists():
@@ -93,17 +107,17 @@ class Directory:
                     "Remove it first. Nothing was changed."
                 )
             if not target.exists():
-                return False
+                return list(part.digests)
             sizes = {path.name: path.stat().st_size for path in target.iterdir()}
             missing = part.missing(
                 str(target), sizes, lambda name: _read_back(part, target, name, on_progress)
             )
-        if missing:
+        if missing and missing != _SIGNATURE:
             raise VersionExistsError(
                 f"{target} is there without {missing[0]}: this command did not make it. Remove it "
                 "first. Nothing was changed."
             )
-        return True
+        return missing
 
     @contextmanager
     def _explained(self, copies: Sequence[Path]) -> Iterator[None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bertqa._progress import OnProgress, ignore
-from bertqa.artifact import MODEL_NAME, Repository
+from bertqa.artifact import MODEL_NAME, Repository, SigningKey, VerifyKey, sign_version
 from bertqa.errors import InvalidOptionError
 from bertqa_deploy.errors import StorageError
 from bertqa_deploy.manifests import check_manifest
@@ -61,6 +61,8 @@ def publish(
     force: bool = False,
     layout: Layout = Layout.REPOSITORY,
     public: bool = False,
+    sign: SigningKey | None = None,
+    verify: VerifyKey | None = None,
     answer_seconds: float = ANSWER_SECONDS,
     on_progress: OnProgress = ignore,
 ) -> Published:
@@ -74,6 +76,8 @@ def publish(
         force: Whether a version is copied that failed the quality gate.
         layout: How the files lie in a directory. In a registry they are always as on a hub.
         public: Whether everybody may read a model of a hub that does not exist yet.
+        sign: The key that the version is signed with where it is, before it is copied.
+        verify: The key that it has to be signed with, if any.
         answer_seconds: How long a store may take to answer the first look, in seconds.
         on_progress: Called with the bytes of each file that are sent or read back.
 
@@ -85,6 +89,7 @@ def publish(
             is to be laid out as on a hub.
         RepositoryError: The version is missing or damaged, or the directory cannot be written.
         QualityGateError: The version failed the gate.
+        SignatureError: The owner of the key to verify with did not sign the version as it is.
         VersionExistsError: Another version or file is there already.
         StorageError: The target cannot be reached or written, or is inside the repository.
         ModuleNotFoundError: The store's or registry's extra is not installed.
@@ -111,9 +116,11 @@ def publish(
             f"{to} is inside the repository that has the version, {repository.root}. Nothing was "
             "changed. Choose a directory outside it."
         )
+    for part in VersionFiles.all_of(repository, version, model):
+        check_manifest(repository, version, part.model, force=force, key=verify)
+    if sign is not None:
+        sign_version(repository, version, model, sign, on_progress=on_progress)
     parts = VersionFiles.all_of(repository, version, model)
-    for part in parts:
-        check_manifest(repository, version, part.model, force=force)
     if as_package:
         from bertqa_deploy.registries.package import package_of
 

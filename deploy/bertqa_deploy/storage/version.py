@@ -12,6 +12,7 @@ from bertqa.artifact import (
     IR_FILE,
     MANIFEST_FILE,
     ONNX_FILE,
+    SIGNATURE_FILE,
     Repository,
     onnx_model_name,
     sha256_of,
@@ -26,8 +27,8 @@ CHUNK_BYTES = 8 * 2**20
 class VersionFiles:
     """One version of one model: its directory here, and its files' sha256 by their names.
 
-    The names are in the order in which they are sent: the manifest claims the number, and the file
-    that makes the directory a model is the last.
+    The names are in the order in which they are sent: the manifest claims the number, its signature
+    follows where there is one, and the file that makes the directory a model is the last.
     """
 
     source: Path
@@ -72,19 +73,18 @@ class VersionFiles:
                 f"{directory / MANIFEST_FILE} lists no {IR_FILE} and no {ONNX_FILE}."
             )
         for name in manifest.files:
-            if name in (MANIFEST_FILE, ".", "..") or Path(name).name != name:
+            if name in (MANIFEST_FILE, SIGNATURE_FILE, ".", "..") or Path(name).name != name:
                 raise RepositoryError(
                     f"{directory / MANIFEST_FILE} lists {name!r}, which is not the name of a "
                     "file beside it."
                 )
         others = sorted(name for name in manifest.files if name != model_file)
-        digests = {name: manifest.files[name] for name in (*others, model_file)}
-        return cls(
-            directory,
-            model,
-            version,
-            {MANIFEST_FILE: sha256_of(directory / MANIFEST_FILE), **digests},
-        )
+        described = [MANIFEST_FILE]
+        if (directory / SIGNATURE_FILE).is_file():
+            described.append(SIGNATURE_FILE)
+        digests = {name: sha256_of(directory / name) for name in described}
+        digests |= {name: manifest.files[name] for name in (*others, model_file)}
+        return cls(directory, model, version, digests)
 
     @classmethod
     def all_of(cls, repository: Repository, version: int, model: str) -> list[VersionFiles]:

@@ -31,17 +31,21 @@ def program(kind: str) -> str:
     return str(choose_engine(kind).program)
 
 
+def entry_point(server: str) -> list[str]:
+    """Return the image's command, with another server than `ovms`."""
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    found = re.search(r"^ENTRYPOINT (.+)$", text, re.MULTILINE)
+    assert found
+    return [each.replace("/ovms/bin/ovms", server) for each in json.loads(found[1])]
+
+
 @contextmanager
 def container(kind: str, model_directory: Path, log: Path) -> Iterator[dict[str, str]]:
     """Run the image's entry point with the deployment's environment; return its routes' URLs.
 
     The program and the two ports are this machine's; all else is as it is written.
     """
-    text = DOCKERFILE.read_text(encoding="utf-8")
-    found = re.search(r"^ENTRYPOINT (.+)$", text, re.MULTILINE)
-    assert found
-    shell, flag, command = json.loads(found[1])
-    command = command.replace("/ovms/bin/ovms", program(kind))
+    command = entry_point(program(kind))
     files, port = Files(AZUREML), free_port()
     deployment = files.read("deployment").content
     arguments = deployment["environment_variables"]["OVMS_ARGUMENTS"]
@@ -56,7 +60,7 @@ def container(kind: str, model_directory: Path, log: Path) -> Iterator[dict[str,
     assert {route["port"] for route in routes.values()} == {8000}
     with (
         log.open("w") as output,
-        subprocess.Popen([shell, flag, command], env=environment, stderr=output) as server,
+        subprocess.Popen(command, env=environment, stderr=output) as server,
     ):
         try:
             yield {
@@ -101,3 +105,19 @@ def until_ready(url: str, log: Path) -> None:
             pass
         time.sleep(0.05)
     raise AssertionError(log.read_text(encoding="utf-8"))
+
+
+def test_no_variable_is_evaluated_by_a_shell(tmp_path: Path) -> None:
+    arguments = f"--a=$(touch {tmp_path}/made) `touch made` ; touch made & * $HOME \\n 'x y'"
+    environment = {"OVMS_ARGUMENTS": f"{arguments}\n--last", "AZUREML_MODEL_DIR": "$(touch made) *"}
+    done = subprocess.run(
+        entry_point("printf %s\\\\n"),
+        env={**os.environ, **environment},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = [*arguments.split(" "), "--last"]
+    assert done.stdout.splitlines() == ["--model_path=$(touch made) *", *words]
+    assert not any(tmp_path.iterdir())

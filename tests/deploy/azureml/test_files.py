@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -82,7 +81,7 @@ def test_the_server_of_the_deployment_has_the_settings_that_serve_would_choose()
     settings = server_settings(int(cores))
     arguments = dict(
         argument.removeprefix("--").split("=", 1)
-        for argument in shlex.split(content["environment_variables"]["OVMS_ARGUMENTS"])
+        for argument in content["environment_variables"]["OVMS_ARGUMENTS"].split()
     )
     assert json.loads(arguments["plugin_config"]) == settings.plugin_config
     for flag in ("rest_workers", "log_level"):

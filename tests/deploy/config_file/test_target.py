@@ -16,6 +16,7 @@ from bertqa.artifact import (
     RepositoryWriter,
     VersionManifest,
     sha256_of,
+    sign_version,
 )
 from bertqa.errors import (
     BertQAError,
@@ -25,6 +26,7 @@ from bertqa.errors import (
     RepositoryBusyError,
     RepositoryError,
     ServerUnreachableError,
+    SignatureError,
 )
 from bertqa_deploy.errors import NothingToDoError, RolledBackError
 from bertqa_deploy.server import Server
@@ -33,6 +35,7 @@ from tests.deploy.conftest import SMOKE
 from tests.serve.engine.test_hardening import eventually
 from tests.support.engines import toy_server
 from tests.support.files import unwritable
+from tests.support.keys import write_keys
 from tests.support.ports import free_port
 
 Serve = Callable[..., Operated]
@@ -82,6 +85,24 @@ def test_a_switch_serves_publishes_and_retires(serve: Serve) -> None:
     assert served.server.split("bert-qa") == TO_2
     assert (served.repository.root / "bert-qa.split").read_text() == "2=100\n"
     assert served.steps[0].startswith("version 2 on trial")
+
+
+def test_what_a_key_did_not_sign_gets_no_traffic(serve: Serve, tmp_path: Path) -> None:
+    served, keys = serve(1, 2, policy=ONLY_1), write_keys(tmp_path)
+    refused(served, SignatureError, "not signed", key=keys.verify)
+    write_manifest(served, 2)
+    refused(served, SignatureError, "not signed", key=keys.verify)
+    sign_version(served.repository, 2, "bert-qa", write_keys(tmp_path, "theirs").sign)
+    refused(served, SignatureError, "with another key", key=keys.verify)
+    sign_version(served.repository, 2, "bert-qa", keys.sign)
+
+    weights = served.repository.version_dir(2) / "model.bin"
+    content = weights.read_bytes()
+    weights.write_bytes(content[::-1])
+    refused(served, SignatureError, r"model\.bin is missing, or is not the file", key=keys.verify)
+    weights.write_bytes(content)
+
+    assert served.having(key=keys.verify).move(TO_2).split == TO_2
 
 
 def test_what_else_is_in_the_configuration_stays(serve: Serve) -> None:

@@ -97,6 +97,18 @@ def test_the_image_of_the_switch_has_helm_of_one_version_and_no_training() -> No
 
 
 @images
+def test_no_shell_evaluates_what_a_variable_holds(image: str) -> None:
+    for name in ("ENTRYPOINT", "CMD"):
+        assert not any(re.search(r"\beval\b", each) for each in instructions(image, name))
+
+
+def test_the_image_of_the_client_verifies_models() -> None:
+    (install, _) = instructions("client", "RUN")
+    assert install.endswith('".[api,sign]"')
+    assert {"model-signing", "pyopenssl"} <= extras("sign")
+
+
+@images
 def test_each_is_made_from_bases_that_cannot_change(image: str) -> None:
     """But for OVMS's own, which Azure takes as it is and nothing is built on."""
     bases = instructions(image, "FROM")

@@ -14,6 +14,7 @@ import yaml
 
 from tests.deploy.cluster.api_server import ApiServer, running
 from tests.support.chart import CHART, NAMESPACE, RELEASE, ROOT, Manifest, is_of_http_api
+from tests.support.keys import write_keys
 from tests.support.ports import free_port
 from tools.programs import helm, older_helm
 
@@ -41,6 +42,7 @@ def rendered(arguments: list[str], directory: Path) -> list[Manifest]:
 
 def test_every_installation_renders(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("name: mine\n", encoding="utf-8")
+    write_keys(tmp_path).public.rename(tmp_path / "public.pem")
     installations = [words[4:] for words in commands() if words[1] == "install" and words[4:]]
     assert len(installations) >= 3
     for arguments in installations:

@@ -9,11 +9,32 @@ import pytest
 
 from tests.support.chart import refusal, render
 
+KEY = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "two model sources": (
         "pvc",
         {"model": {"storage": {"uri": "s3://models/qa"}}},
         "more than one source (pvc, storage)",
+    ),
+    "a key to verify what a store has": (
+        "s3",
+        {"model": {"verify": {"publicKey": KEY}}},
+        "does not go with model.storage: OVMS reads the store itself",
+    ),
+    "a key to verify what KServe fetches": (
+        "kserve-standard",
+        {"model": {"verify": {"publicKey": KEY}}},
+        "does not go with kserve.enabled: KServe fetches the model itself",
+    ),
+    "a key to verify what a Job trains": (
+        "training",
+        {"model": {"verify": {"publicKey": KEY}}},
+        "does not go with model.training, whose Job has no key to sign with",
+    ),
+    "a key to verify versions that appear later": (
+        "pvc",
+        {"model": {"verify": {"publicKey": KEY}}, "tracks": {"stable": {"version": "latest"}}},
+        "the track stable cannot follow the latest version of model.pvc",
     ),
     "weights that do not sum to 100": (
         "pvc",

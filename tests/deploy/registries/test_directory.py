@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from bertqa._progress import Progress
-from bertqa.artifact import Repository
-from bertqa.errors import InvalidOptionError
+from bertqa.artifact import Repository, require_signed
+from bertqa.errors import InvalidOptionError, SignatureError
 from bertqa_deploy.errors import StorageError, VersionExistsError
 from bertqa_deploy.registries.pulling import pull
 from bertqa_deploy.storage.address import Address, Layout
 from bertqa_deploy.storage.publishing import publish
+from tests.support.keys import write_keys
 
 
 def lay_out(repository: Repository, to: Path, version: int = 1) -> list[str]:
@@ -141,3 +142,45 @@ def test_a_store_has_no_such_layout(made: Repository) -> None:
     ):
         with pytest.raises(InvalidOptionError):
             publish(made, 1, Address.parse(to), **options)
+
+
+def test_a_signature_is_verified_before_and_another_made_for_the_number_here(
+    repository: Repository, tmp_path: Path
+) -> None:
+    theirs, ours = write_keys(tmp_path, "theirs"), write_keys(tmp_path, "ours")
+    to, target = Address("", str(tmp_path / "qa")), Repository(tmp_path / "r")
+    publish(repository, 2, to, layout=Layout.HUB, sign=theirs.sign)
+
+    with pytest.raises(SignatureError, match=r"signature of manifests/openvino\.json in .*another"):
+        pull(target, to, verify=ours.verify)
+    assert not target.root.exists()
+
+    pull(target, to, verify=theirs.verify)
+    with pytest.raises(SignatureError, match="not signed"):
+        require_signed(target.version_dir(1), ours.verify)
+    pulled = pull(target, to, verify=theirs.verify, sign=ours.sign)
+
+    assert (pulled.version, pulled.present) == (1, True)
+    for model in ("bert-qa", "bert-qa-onnx"):
+        require_signed(target.version_dir(1, model), ours.verify)
+    fresh = Repository(tmp_path / "fresh")
+    pull(fresh, to, sign=ours.sign)
+    require_signed(fresh.version_dir(1), ours.verify)
+
+
+@pytest.mark.parametrize("place", ["manifests/openvino.json", "manifests/onnx.json"])
+def test_a_manifest_that_was_changed_or_lost_its_signature_is_not_pulled(
+    repository: Repository, tmp_path: Path, place: str
+) -> None:
+    keys, to, target = write_keys(tmp_path), tmp_path / "qa", Repository(tmp_path / "r")
+    publish(repository, 2, Address("", str(to)), layout=Layout.HUB, sign=keys.sign)
+    manifest = to / place
+    manifest.write_text(manifest.read_text().replace("78.17", "98.17"), encoding="utf-8")
+
+    with pytest.raises(SignatureError, match=f"manifest of {place} in .*, which was changed since"):
+        pull(target, Address("", str(to)), verify=keys.verify)
+
+    manifest.with_name(f"{manifest.name}.sig").unlink()
+    with pytest.raises(SignatureError, match=rf"{place}\.sig in .* is missing, so"):
+        pull(target, Address("", str(to)), verify=keys.verify)
+    assert not target.root.exists()

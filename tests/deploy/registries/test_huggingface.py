@@ -15,6 +15,7 @@ from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import Published, publish
 from tests.support.hub import Hub
 from tests.support.json_server import JsonHandler, answering
+from tests.support.keys import write_keys
 from tests.support.models import write_manifest
 
 MODEL = Address.parse("hf://org/qa")
@@ -255,3 +256,16 @@ def test_the_library_s_settings_are_as_they_were(hub: Hub, made: Repository) -> 
     push(made)
     assert not are_progress_bars_disabled()
     assert isinstance(httpx.get(hub.url).status_code, int)
+
+
+def test_signatures_go_to_the_hub_and_are_verified_from_its_cache(
+    hub: Hub, repository: Repository, tmp_path: Path
+) -> None:
+    """Whose files are links, as model-signing takes none."""
+    keys = write_keys(tmp_path)
+    push(repository)
+    published = publish(repository, 2, MODEL, sign=keys.sign)
+
+    assert sorted(sent(published)) == ["manifests/onnx.json.sig", "manifests/openvino.json.sig"]
+    pulled = pull(Repository(tmp_path / "pulled"), MODEL, verify=keys.verify)
+    assert pulled.version == 1

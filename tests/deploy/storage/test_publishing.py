@@ -9,10 +9,17 @@ from pathlib import Path
 import pytest
 
 from bertqa.artifact import Repository
-from bertqa.errors import BertQAError, InvalidOptionError, QualityGateError, RepositoryError
+from bertqa.errors import (
+    BertQAError,
+    InvalidOptionError,
+    QualityGateError,
+    RepositoryError,
+    SignatureError,
+)
 from bertqa_deploy.errors import StorageError, VersionExistsError
 from bertqa_deploy.storage.address import Address
 from bertqa_deploy.storage.publishing import Published, publish
+from tests.support.keys import write_keys
 from tests.support.models import write_manifest
 from tests.support.stores import Stores
 
@@ -221,3 +228,41 @@ def test_a_model_that_is_a_path_is_refused(
     with pytest.raises(InvalidOptionError, match="pass the name of a model's directory"):
         publish(repository, 1, Address.parse(str(tmp_path / "to")), model)
     assert not (tmp_path / "to").exists()
+
+
+def test_a_version_is_signed_where_it_is_and_goes_with_its_signatures(
+    repository: Repository, place: Place, tmp_path: Path
+) -> None:
+    keys = write_keys(tmp_path)
+    signatures = {f"{model}/2/manifest.json.sig" for model in ("bert-qa", "bert-qa-onnx")}
+
+    published = publish(repository, 2, place.address, sign=keys.sign, verify=None)
+
+    ours = {path: c for path, c in files_of(repository.root).items() if "/2/" in path}
+    assert place.contents() == ours
+    assert sent(published) == WHOLE | signatures
+    assert sent(publish(repository, 2, place.address, sign=keys.sign, verify=keys.verify)) == set()
+
+
+def test_a_signature_is_added_to_what_was_published_without(
+    repository: Repository, place: Place, tmp_path: Path
+) -> None:
+    publish(repository, 2, place.address)
+
+    added = sent(publish(repository, 2, place.address, sign=write_keys(tmp_path).sign))
+
+    assert added == {f"{model}/2/manifest.json.sig" for model in ("bert-qa", "bert-qa-onnx")}
+    ours = {path: c for path, c in files_of(repository.root).items() if "/2/" in path}
+    assert place.contents() == ours
+
+
+def test_what_a_key_did_not_sign_is_not_published(
+    repository: Repository, place: Place, tmp_path: Path
+) -> None:
+    keys = write_keys(tmp_path)
+    with pytest.raises(SignatureError, match=r"2/manifest\.json\.sig is missing, so the ver"):
+        publish(repository, 2, place.address, verify=keys.verify)
+    theirs = write_keys(tmp_path, "theirs")
+    with pytest.raises(SignatureError, match="not signed"):
+        publish(repository, 2, place.address, sign=theirs.sign, verify=keys.verify)
+    assert place.contents() == {}

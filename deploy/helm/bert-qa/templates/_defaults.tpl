@@ -79,6 +79,7 @@
   "model.training.volumes": [],
   "model.training.volumeMounts": [],
   "model.training.env": [],
+  "model.verify.publicKey": "",
   "tracks": {
    "stable": {
     "version": "latest",

@@ -162,4 +162,25 @@ envFrom:
   volumeMounts:
     {{- include "bert-qa.model.mounts" $root | nindent 4 }}
 {{- end -}}
+{{- if $root.Values.model.verify.publicKey }}
+- name: verify-model
+  image: {{ include "bert-qa.image" (list $root $root.Values.test.image) | quote }}
+  imagePullPolicy: {{ $root.Values.imagePullPolicy }}
+  command: [bert-qa, versions, verify, --repository=/models, --verify-key=/verify/public-key.pem]
+  args:
+    - --model={{ $root.Values.model.name }}
+    {{- if not $track.latest }}
+    - {{ $track.version | quote }}
+    {{- end }}
+  securityContext:
+    {{- include "bert-qa.containerSecurity" $root | nindent 4 }}
+  resources:
+    limits: {cpu: 500m, memory: 256Mi}
+    requests: {cpu: 500m, memory: 256Mi}
+  volumeMounts:
+    - name: verify
+      mountPath: /verify
+      readOnly: true
+    {{- include "bert-qa.model.mounts" $root | nindent 4 }}
+{{- end -}}
 {{- end -}}

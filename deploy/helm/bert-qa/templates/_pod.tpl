@@ -17,6 +17,9 @@ metadata:
     bert-qa/server-config: {{ include "bert-qa.server.config" (list $root $track) | sha256sum | trunc 16 | quote }}
     bert-qa/proxy-config: {{ include "bert-qa.proxy.config" $root | sha256sum | trunc 16 | quote }}
     {{- end }}
+    {{- with $root.Values.model.verify.publicKey }}
+    bert-qa/public-key.pem: {{ quote . }}
+    {{- end }}
     {{- with $root.Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -80,6 +83,10 @@ volumes:
   {{- include "bert-qa.proxy.volumes" $root | nindent 2 }}
   {{- with include "bert-qa.model.volumes" $root | trim }}
   {{- . | nindent 2 }}
+  {{- end }}
+  {{- if $root.Values.model.verify.publicKey }}
+  - name: verify
+    {{- include "bert-qa.annotatedFiles" (list "public-key.pem") | nindent 4 }}
   {{- end }}
 {{- end -}}
 

@@ -36,6 +36,22 @@
 {{- end -}}
 {{- end -}}
 
+{{- if .Values.model.verify.publicKey -}}
+{{- if .Values.kserve.enabled -}}
+{{- fail "model.verify.publicKey does not go with kserve.enabled: KServe fetches the model itself, and no container could verify it before the server reads it." -}}
+{{- else if eq $sources "storage" -}}
+{{- fail "model.verify.publicKey does not go with model.storage: OVMS reads the store itself, and no container could verify the model before. Use model.image, model.pvc or model.hostPath." -}}
+{{- else if eq $sources "training" -}}
+{{- fail "model.verify.publicKey does not go with model.training, whose Job has no key to sign with: sign what it makes with `bert-qa publish --sign`, and serve that." -}}
+{{- else if ne $sources "image" -}}
+{{- range (include "bert-qa.tracks" . | fromJson).tracks -}}
+{{- if .latest -}}
+{{- fail (printf "With model.verify.publicKey the track %s cannot follow the latest version of model.%s, as one that appears later would be served before it is verified: set tracks.%s.version to a number." .name $sources .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- $fullname := include "bert-qa.fullname" . -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) -}}
 {{- fail (printf "Services cannot be called %s: a name has small letters, digits and hyphens, and begins with a letter. Change the release's name, or set fullnameOverride." $fullname) -}}

@@ -49,7 +49,15 @@ def test_the_job_runs_the_same_command_with_the_chart_and_the_questions(
 ) -> None:
     questions = tmp_path / "questions.json"
     questions.write_text('{"data": []}', encoding="utf-8")
-    typed(*TO_2, "--chart=elsewhere", "--data", "questions.json", "--token", "s", data=questions)
+    typed(
+        *TO_2,
+        "--chart=elsewhere",
+        "--data",
+        "questions.json",
+        "--verify-key",
+        "k.pem",
+        data=questions,
+    )
 
     job = server.job()
     assert job is not None
