@@ -28,6 +28,8 @@ class Chosen:
         version: The version to ask the server for; None is the server's default.
         number: The version that it is, None for a model that is not published.
         size: How large it is, in bytes, where that is known.
+        about: What it is made of, where that is known.
+        place: Where it is, if `where` does not say that to a person.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Chosen:
     version: int | None = None
     number: int | None = None
     size: int | None = None
+    about: str = ""
+    place: str = ""
 
     def system(self, stack: ExitStack) -> System:
         """Return it with a client that is open.
@@ -43,7 +47,11 @@ class Chosen:
             stack: Closes the client.
         """
         client = stack.enter_context(self._opened(QAClient))
-        return System(self.name, client, self.version, self.size)
+        about = ", ".join(filter(None, (self.about, f"from {self.place or self._place()}")))
+        return System(self.name, client, self.version, self.size, about)
+
+    def _place(self) -> str:
+        return str(self.where if isinstance(self.where, Path) else self.where.address)
 
     def side(self) -> Side:
         """Return it for the page that asks several side by side."""

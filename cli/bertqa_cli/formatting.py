@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.text import Text
 
 from bertqa import Answer
-from bertqa.artifact import MODEL_NAME, OvmsConfig, Repository
+from bertqa.artifact import MODEL_NAME, OvmsConfig, Repository, VersionManifest
 from bertqa.errors import RepositoryError
 from bertqa.qa import cut_around
 from bertqa_cli.console import visible
@@ -74,6 +74,16 @@ def milliseconds(value: float | None) -> str:
 def day(moment: str | None) -> str:
     """Return the day of an ISO 8601 moment, empty where it is not known."""
     return (moment or "")[:10]
+
+
+def about_manifest(manifest: VersionManifest) -> str:
+    """Return what a version is, as in "INT8, made from deepset/minilm, published 2026-11-28".
+
+    Args:
+        manifest: Its manifest.
+    """
+    origin = f"version {manifest.parent}" if manifest.parent else manifest.source
+    return f"{manifest.precision}, made from {origin}, published {day(manifest.published)}"
 
 
 def headline(answer: Answer) -> Text:

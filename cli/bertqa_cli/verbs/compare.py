@@ -6,7 +6,7 @@ import webbrowser
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bertqa._words import counted
 from bertqa.artifact import Repository
-from bertqa.errors import ModelLoadError
+from bertqa.errors import ModelLoadError, RepositoryError
 from bertqa.evaluation import (
     Comparison,
     LogReport,
@@ -31,7 +31,7 @@ from bertqa_cli.chosen import Chosen
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.formatting import directory_size, highlighted, milliseconds
+from bertqa_cli.formatting import about_manifest, directory_size, highlighted, milliseconds
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
     DEFAULT_NAMESPACE,
@@ -56,6 +56,9 @@ from bertqa_cli.values import (
     write_output,
 )
 from bertqa_cli.verb import alone
+
+if TYPE_CHECKING:
+    from bertqa_deploy.cluster.status import TrackStatus
 
 DISAGREEMENTS_SHOWN = 5
 PORT = 8765
@@ -190,7 +193,8 @@ def _scored(name: str, repository: Repository, model: str) -> ScoredSystem:
             status=Status.USAGE,
         )
     questions = QuestionScores.read(manifest.evidence, manifest.scores)
-    return ScoredSystem(f"version {version}", manifest.scores, questions, directory_size(directory))
+    size, about = directory_size(directory), about_manifest(manifest)
+    return ScoredSystem(f"version {version}", manifest.scores, questions, size, about)
 
 
 def _counted(system: ScoredSystem) -> str:
@@ -210,7 +214,11 @@ def _chosen(
         title = f"version {version}"
         return Chosen(name=title, where=served, version=version, number=version, size=size)
     directory = repository.require_version(version, model)
-    return _local(f"version {version}", directory, version)
+    chosen = _local(f"version {version}", directory, version)
+    try:
+        return replace(chosen, about=about_manifest(repository.manifest(version, model)))
+    except RepositoryError:
+        return chosen  # What a version is made of is worth no refusal.
 
 
 def _local(name: str, path: Path, number: int | None) -> Chosen:
@@ -241,19 +249,25 @@ def _tracks(
     pods = Pods(release, helm.access)
     chosen = []
     for name in names:
-        found = [each for each in statuses if name in (each.track, each.version) and each.ready]
+        found = [each for each in statuses if name in _names(each) and each.ready]
         if not found:
-            known = ", ".join(f"{each.track} (version {each.version})" for each in statuses)
+            known = ", ".join(f"{each.track} (version {_names(each)[-1]})" for each in statuses)
             raise CommandError(
                 f"The release {release} has no ready track {name} (tracks: {known or 'none'})."
             )
         pod = next(pod for pod in found[0].pods if pod.ready)
         address = stack.enter_context(pods.tunnel(pod))
         to_pod = replace(connection, url=address, metadata_url=None)
-        number = version_number(found[0].version)
-        title = f"version {found[0].version}"
-        chosen.append(Chosen(name=title, where=to_pod, number=number))
+        place = f"the pod {pod.name}"
+        title = f"version {_names(found[0])[-1]}"
+        chosen.append(Chosen(name=title, where=to_pod, number=found[0].serves, place=place))
     return chosen[0], chosen[1]
+
+
+def _names(track: TrackStatus) -> tuple[str, ...]:
+    """Return what a track is called by: its name, what it follows, and the version it serves."""
+    served = () if track.serves is None else (str(track.serves),)
+    return track.track, track.version, *served
 
 
 def _serve(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any
 
@@ -27,6 +28,10 @@ from bertqa.qa import Answer, normalize
 LATENCY_QUESTIONS = 50
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 @dataclass(frozen=True, slots=True)
 class System:
     """One of the two that are compared.
@@ -36,6 +41,7 @@ class System:
         client: How to ask it.
         version: The version to ask, None for the client's default.
         size: Its bytes on disk, None where they are not known.
+        about: What it is and where it is from, as in "INT8, from model_repository/bert-qa/2".
 
     Raises:
         InvalidOptionError: `client` is not a `QAClient`, or the version is not valid.
@@ -45,6 +51,7 @@ class System:
     client: QAClient
     version: int | None = None
     size: int | None = None
+    about: str = ""
 
     def __post_init__(self) -> None:
         check_client("client", self.client)
@@ -66,6 +73,7 @@ class Metrics:
     p95_ms: float | None
     questions_per_second: float | None
     size: int | None
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +85,14 @@ class ScoredSystem:
         scores: Its scores.
         questions: Its scores of each question.
         size: Its bytes on disk, None where they are not known.
+        about: What it is and where it is from.
     """
 
     name: str
     scores: Scores
     questions: QuestionScores
     size: int | None = None
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,7 @@ class Comparison:
         exact_match_test: Whether one of them is exactly right more often.
         disagreements: The questions that they answer differently; it begins with what the second
             system does worst. It is empty where only scores were compared.
+        made: When they were compared, in ISO 8601.
     """
 
     dataset: str
@@ -120,6 +131,7 @@ class Comparison:
     f1_difference: Interval
     exact_match_test: McNemar
     disagreements: list[Disagreement]
+    made: str = field(default_factory=_now)
 
     @property
     def verdict(self) -> str:
@@ -214,6 +226,7 @@ def compare(
             p95_ms=1000 * latencies[number].quantile(0.95),
             questions_per_second=len(dataset) / runs[number][1],
             size=system.size,
+            about=system.about,
         )
         for number, system in enumerate((first, second))
     ]
@@ -243,7 +256,16 @@ def compare_scores(first: ScoredSystem, second: ScoredSystem) -> Comparison:
         ModuleNotFoundError: scipy is not installed.
     """
     metrics = [
-        Metrics(each.name, each.scores.exact_match, each.scores.f1, None, None, None, each.size)
+        Metrics(
+            each.name,
+            each.scores.exact_match,
+            each.scores.f1,
+            median_ms=None,
+            p95_ms=None,
+            questions_per_second=None,
+            size=each.size,
+            about=each.about,
+        )
         for each in (first, second)
     ]
     return Comparison(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bertqa.evaluation._compare import Comparison, Metrics
+from bertqa.evaluation._compare import Comparison, Disagreement, Metrics
 from bertqa.evaluation._pages import render_page
 from bertqa.qa import cut_around
 
 DISAGREEMENTS_SHOWN = 200
+_KINDS = ("worse", "better", "alike")
 
 
 def metric_rows(first: Metrics, second: Metrics) -> list[tuple[str, str, str]]:
@@ -39,6 +40,12 @@ def _figure(value: float | None, unit: str = "") -> str:
     return "" if value is None else f"{value:.1f}{unit}"
 
 
+def _kind(each: Disagreement) -> str:
+    """Return whether the second system's answer is better, worse or scored alike."""
+    first, second = each.f1
+    return "alike" if first == second else "better" if second > first else "worse"
+
+
 def comparison_page(comparison: Comparison) -> str:
     """Return a comparison as one self-contained HTML page.
 
@@ -58,5 +65,7 @@ def comparison_page(comparison: Comparison) -> str:
         rows=metric_rows(first, second),
         shown=shown,
         cut_around=cut_around,
+        kind_of=_kind,
+        kinds={kind: sum(_kind(each) == kind for each in shown) for kind in _KINDS},
         hidden=len(comparison.disagreements) - len(shown),
     )

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -148,3 +149,43 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
     assert "Version 2: no answer" in page
     assert "the text does not say" in page
     assert not re.findall(r"(?:src|href)=|url\(|@import", page)
+
+
+def test_the_page_says_what_was_compared_when_and_shows_the_difference(
+    comparison: Comparison,
+) -> None:
+    first, second = comparison.metrics
+    about = replace(second, about="INT8, from model_repository/bert-qa/2")
+    shown = replace(
+        comparison,
+        metrics=(first, about),
+        f1_difference=Interval(-1.0, -2.0, 0.5),
+        made="2026-11-28T18:00:00+00:00",
+    )
+    page = comparison_page(shown)
+    assert "INT8, from model_repository/bert-qa/2" in page
+    assert "compared 2026-11-28T18:00:00+00:00" in page
+    assert 'aria-label="F1 of version 2 less that of version 1: -1.00, 95 % interval -2.00' in page
+    ((low, high),) = re.findall(r'class="span" x1="([0-9.]+)" x2="([0-9.]+)"', page)
+    (estimate,) = re.findall(r'<circle cx="([0-9.]+)"', page)
+    assert float(low) < float(estimate) < 300 < float(high)
+    assert datetime.fromisoformat(comparison.made).tzinfo is not None
+
+
+def test_disagreements_are_sorted_into_what_is_worse_better_and_alike(
+    comparison: Comparison,
+) -> None:
+    answers = Answer("a", 0, 1, 0.5, 1), Answer("b", 0, 1, 0.5, 2)
+    scores = [(1.0, 0.0), (0.5, 0.0), (0.0, 1.0), (0.0, 0.0)]
+    page = comparison_page(
+        replace(
+            comparison,
+            disagreements=[
+                Disagreement(str(n), "?", "ab", ["a"], answers, f1) for n, f1 in enumerate(scores)
+            ],
+        )
+    )
+    assert re.findall(r'<details class="card (\w+)"', page) == ["worse", "worse", "better", "alike"]
+    assert "version 2 is worse (2)" in page
+    assert "version 2 is better (1)" in page
+    assert "main:has(#worse:checked) details:not(.worse) { display: none; }" in page
