@@ -28,7 +28,7 @@ PAGES = {
 """Files of the repository beside those in `docs/`, and what they are on the site."""
 
 _SOURCES = {page: file for file, page in PAGES.items()}
-_LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:|/")
 
@@ -80,7 +80,7 @@ def with_links_of_the_site(markdown: str, page: str, repository: str) -> str:
     source = _SOURCES.get(page, f"{DOCS}/{page}")
 
     def moved(link: re.Match[str]) -> str:
-        text, target, anchor = link[1], link[2], link[3] or ""
+        mark, text, target, anchor = link[1], link[2], link[3], link[4] or ""
         if _ADDRESS.match(target):
             return link[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
@@ -89,10 +89,10 @@ def with_links_of_the_site(markdown: str, page: str, repository: str) -> str:
         there = PAGES.get(path) or (path[len(DOCS) + 1 :] if path.startswith(f"{DOCS}/") else "")
         if there:
             relative = posixpath.relpath(there, posixpath.dirname(page) or ".")
-            return f"[{text}]({relative}{anchor})"
+            return f"{mark}[{text}]({relative}{anchor})"
         if not repository:
             return text
-        return f"[{text}]({repository.rstrip('/')}/blob/HEAD/{path}{anchor})"
+        return f"{mark}[{text}]({repository.rstrip('/')}/blob/HEAD/{path}{anchor})"
 
     return "\n".join(
         line if is_code else _LINK.sub(moved, line) for line, is_code in _lines(markdown)

@@ -43,6 +43,10 @@ def test_what_is_not_on_the_site_is_in_the_repository_where_its_address_is_known
     assert linked(link, repository=f"{REPOSITORY}/") == there
 
 
+def test_a_picture_of_the_documentation_is_one_of_the_site() -> None:
+    assert linked("![it](docs/images/recording.svg)", "index.md") == "![it](images/recording.svg)"
+
+
 def test_code_keeps_its_brackets() -> None:
     page = "```python\ncalls[0](../CONTRIBUTING.md)\n```\n[now](../CONTRIBUTING.md)"
     assert linked(page).endswith("calls[0](../CONTRIBUTING.md)\n```\n[now](contributing.md)")
