@@ -72,10 +72,13 @@ def scenes(url: str, repository: str) -> list[list[str]]:
 
 
 def record(commands: Sequence[Sequence[str]]) -> Iterator[tuple[str, str]]:
-    """Run commands as on a terminal of 80 columns, and yield each with what it prints.
+    """Run commands as on a terminal of 80 columns.
 
     Args:
         commands: The commands, in words.
+
+    Yields:
+        Each command with what it prints.
     """
     environment = {**os.environ, "COLUMNS": str(COLUMNS), "FORCE_COLOR": "1", "TERM": "xterm"}
     for command in commands:
