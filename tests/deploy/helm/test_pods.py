@@ -85,8 +85,8 @@ def test_whatever_moves_the_traffic_servers_are_watched_and_end_alike(scenario: 
         assert container(pod, "proxy")["restartPolicy"] == "Always"
 
 
+def pod_metadata(found: Manifest) -> list[Manifest]:
     """The metadata of the pods that an object makes, or is."""
-    """What an object says of the pods that it makes, or is."""
     match found["kind"]:
         case "Pod":
             return [found["metadata"]]
