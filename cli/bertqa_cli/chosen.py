@@ -51,7 +51,10 @@ class Chosen:
         return System(self.name, client, self.version, self.size, about)
 
     def _place(self) -> str:
-        return str(self.where if isinstance(self.where, Path) else self.where.address)
+        if not isinstance(self.where, Path):
+            return str(self.where.address)
+        here = Path.cwd()
+        return str(self.where.relative_to(here) if self.where.is_relative_to(here) else self.where)
 
     def side(self) -> Side:
         """Return it for the page that asks several side by side."""
