@@ -165,7 +165,7 @@ def test_a_dry_run_says_what_would_be_pruned(copy: Path, inputs: Path, tmp_path:
     assert steps.count("Export") == 6
     assert [each.purpose for each in fresh.parts] == ["Calibrate", "Distil", "Evaluate"]
     assert fresh.pruning is not None
-    assert fresh.pruning.to_dict()["most"] > 1
+    assert fresh.pruning.to_dict()["max_speedup"] > 1
 
 
 def test_a_run_that_is_interrupted_again_and_again_makes_the_same(

@@ -37,10 +37,10 @@ def test_versions_shows_tracks_weights_and_pods(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], api: ApiServer
 ) -> None:
     status, shown = typed(monkeypatch, capsys, "versions", *WHERE, "--json")
-    candidate, stable = json.loads(shown)
+    candidate, stable = json.loads(shown)["tracks"]
     assert status == 0
-    assert (stable["track"], stable["version"], stable["weight"]) == ("stable", "1", 90)
-    assert (candidate["track"], candidate["version"], candidate["weight"]) == ("candidate", "2", 10)
+    assert (stable["track"], stable["version"], stable["weight"]) == ("stable", 1, 90)
+    assert (candidate["track"], candidate["version"], candidate["weight"]) == ("candidate", 2, 10)
     assert [pod["name"] for pod in candidate["pods"]] == [
         "bert-qa-candidate-0",
         "bert-qa-candidate-1",
@@ -70,7 +70,7 @@ def test_where_a_rollout_stands_is_read_and_nothing_is_changed(
     document = json.loads(shown)
     assert (document["phase"], document["split"]) == ("held", {"1": 50.0, "2": 50.0})
     assert (document["goal"], document["previous"]) == ({"2": 100.0}, {"1": 90.0, "2": 10.0})
-    assert "of at least 20 requests" in document["held"]
+    assert "of at least 20 requests" in document["held_reason"]
     _, shown = typed(monkeypatch, capsys, *switch, "--status")
     assert "A rollout from 1=90,2=10 to 2=100 is under way" in shown
     assert api.weights == weights
