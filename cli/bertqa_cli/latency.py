@@ -39,8 +39,9 @@ def show_description(found: Description) -> None:
             table.add_row(str(size), f"{times[size]:.3f}", f"{times[size] / times[sizes[-1]]:.0%}")
         print_table(table)
     stdout.print(
-        f"The whole model takes {found.whole_ms:.1f} ms, {found.table.rest:.2f} of them outside its "
-        f"layers; the largest speed-up, without anything in the layers, is {found.max_speedup:.1f}."
+        f"The whole model takes {found.whole_ms:.1f} ms, {found.table.rest:.2f} of them outside "
+        "its layers; the largest speed-up, without anything in the layers, is "
+        f"{found.max_speedup:.1f}."
     )
     table = Table("every layer", "ms", "speed-up")
     for each in found.uniform:

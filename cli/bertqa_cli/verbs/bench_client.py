@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bertqa._words import counted
 from bertqa.artifact import Repository
-from bertqa.evaluation import StreamTimes, time_loop, time_questions, time_stream
+from bertqa.evaluation import time_loop, time_questions, time_stream
 from bertqa.runtime import load
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.datasets import data_option, read_dataset
@@ -75,10 +75,12 @@ def bench_client(
         _target("loop_delay_ms", loop.own, below=_DELAY_BELOW),
     ]
     if json:
+        throughput = asdict(stream)
+        throughput["engine_windows_per_second"] = throughput.pop("alone")
         print_json(
             {
                 "single": _in_ms(asdict(single)),
-                "stream": _stream(stream),
+                "stream": {**throughput, "share_of_engine": stream.share},
                 "loop": _in_ms(asdict(loop)),
                 "targets": targets,
             }
@@ -118,12 +120,6 @@ def bench_client(
 def _in_ms(times: dict[str, Any]) -> dict[str, Any]:
     """Return times by keys that say their unit; `_OTHER` are not in milliseconds."""
     return {key if key in _OTHER else f"{key}_ms": value for key, value in times.items()}
-
-
-def _stream(times: StreamTimes) -> dict[str, Any]:
-    plain = asdict(times)
-    alone = plain.pop("alone")
-    return {**plain, "engine_windows_per_second": alone, "share_of_engine": times.share}
 
 
 def _target(

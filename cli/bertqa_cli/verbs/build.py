@@ -290,9 +290,7 @@ def _show_comparison(found: Reproducibility) -> None:
         stdout.print(escape(note))
 
 
-def _require_same(
-    found: Reproducibility | None, document: Mapping[str, Any] | None = None
-) -> None:
+def _require_same(found: Reproducibility | None, document: Mapping[str, Any] | None = None) -> None:
     """Refuse builds that differ; `document` is what --json prints of them.
 
     Raises:

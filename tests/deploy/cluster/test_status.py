@@ -11,6 +11,7 @@ import pytest
 from bertqa_cli import main
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import GATEWAY, NAMESPACE, RELEASE, Install
+from tests.support.documents import check_document
 from tools.programs import helm
 
 CANDIDATE = ("--set", "tracks.candidate.version=2", "--set", "tracks.candidate.weight=10")
@@ -30,7 +31,10 @@ def typed(
     monkeypatch.setattr(sys, "argv", ["bert-qa", *arguments])
     with pytest.raises(SystemExit) as ended:
         main.run()
-    return ended.value.code, "".join(capsys.readouterr())
+    out, err = capsys.readouterr()
+    if "--json" in arguments:
+        check_document(arguments, out)
+    return ended.value.code, out + err
 
 
 def test_versions_shows_tracks_weights_and_pods(
