@@ -14,7 +14,7 @@ from jsonschema.exceptions import best_match
 
 from bertqa_cli.app import app
 from bertqa_cli.catalog import VERBS, load
-from bertqa_cli.schemas import VERSION, schema_of
+from bertqa_cli.schemas import ERROR, VERSION, names, schema_of
 
 
 @functools.cache
@@ -37,8 +37,8 @@ def verb_of(arguments: Sequence[str]) -> str:
 def check_document(arguments: Sequence[str], out: str) -> dict[str, Any]:
     """Return the one document that a command line printed, which its verb's schema describes."""
     document: dict[str, Any] = json.loads(out)
-    # A verb that has no --json, or is none, has the error of all.
     name = verb_of(arguments) or VERSION
-    problem = best_match(_validator(name if name != "azureml" else "error").iter_errors(document))
+    validator = _validator(name if name in names() else ERROR)
+    problem = best_match(validator.iter_errors(document))
     assert problem is None, f"bert-qa {name} --json: {problem}"
     return document
