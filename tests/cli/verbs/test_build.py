@@ -94,9 +94,12 @@ def test_a_plan_a_build_and_builds_that_differ_are_one_document_each(
     FAMILIES[0].write(tmp_path / "checkpoint")
     data = str(write_squad(tmp_path / "questions.json", copies=4))
     source = ("--source", str(tmp_path / "checkpoint"), "--data", data, "--eval-data", data)
-    command = ("build", *source, "--precision", "fp32", "--allow-leakage", *places, "--json")
+    options = ("--precision", "fp32", "--set", "gate.max_unknown=10", "--allow-leakage", "--force")
+    command = ("build", *source, *options, *places, "--json")
 
-    plan = json.loads(invoke(*command, "--dry-run").out)
+    planned = invoke(*command, "--dry-run")
+    assert planned.status == 0, planned.err
+    plan = json.loads(planned.out)
     assert plan["steps"]
     assert plan["seconds"] == pytest.approx(sum(each["seconds"] for each in plan["steps"]))
 
