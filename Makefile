@@ -48,6 +48,7 @@ lint: $(INSTALLED) workflows ## Check style, types and workflows
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.unasync --check
+	$(BIN)/python -m tools.schemas --check
 
 workflows: $(INSTALLED)
 	$(BIN)/python -m tools.programs actionlint
@@ -59,8 +60,9 @@ docs: $(INSTALLED) ## Make the documentation's pages in .work/site; a link that 
 links: docs ## Follow the documentation's links to other sites too
 	$(BIN)/linkchecker --no-status --check-extern .work/site/index.html
 
-generate: $(INSTALLED) ## Write the synchronous twins from their asynchronous sources
+generate: $(INSTALLED) ## Write the synchronous twins from their asynchronous sources, and the tables of docs/json.md
 	$(BIN)/python -m tools.unasync
+	$(BIN)/python -m tools.schemas
 
 chart: $(INSTALLED) ## Check the chart and pack it into .work
 	$(BIN)/python -m tools.chart --check

@@ -121,8 +121,11 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON output."""
+        plain = asdict(self)
+        published = plain.pop("published")
         return {
-            **asdict(self),
+            **plain,
+            "will_publish": published,
             "seconds": self.seconds,
             "parts": [part.to_dict() for part in self.parts],
             "pruning": self.pruning and self.pruning.to_dict(),

@@ -77,7 +77,10 @@ class Sensitivity:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON output."""
-        return asdict(self)
+        layers = [asdict(each) for each in self.layers]
+        for each in layers:
+            each["f1_difference"] = each.pop("f1")
+        return {**asdict(self), "layers": layers}
 
 
 def measure_sensitivity(

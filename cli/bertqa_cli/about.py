@@ -13,6 +13,15 @@ from rich.table import Table
 from bertqa_cli.console import print_json, print_table, stdout
 
 _SECONDS = 20.0
+_MISSING, _UNKNOWN = "not installed", "unknown"
+_LABELS = {
+    "version": "bert-qa",
+    "openvino": "OpenVINO",
+    "ovms": "OVMS",
+    "cpu": "CPU",
+    "cpu_features": "CPU features",
+    "python": "Python",
+}
 _LIBRARIES = (
     *("openvino", "nncf", "optimum-intel", "torch", "transformers", "onnx"),
     *("onnxruntime-openvino", "tokenizers", "numpy", "tritonclient", "grpcio", "httpx"),
@@ -32,43 +41,45 @@ def show_version(*, verbose: bool, json: bool) -> None:
         verbose: Whether to look for OVMS, the CPU and the libraries too.
         json: Whether to print JSON.
     """
-    facts = {"bert-qa": _installed("bertqa") or "unknown", **(_facts() if verbose else {})}
+    facts = {"version": _installed("bertqa"), **(_facts() if verbose else {})}
     if json:
         print_json(facts)
         return
     if not verbose:
-        stdout.print(f"bert-qa {escape(facts['bert-qa'])}")
+        stdout.print(f"bert-qa {escape(facts['version'] or _UNKNOWN)}")
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name, _in_words(value))
+        table.add_row(_LABELS.get(name, name), _in_words(name, value))
     print_table(table)
 
 
-def _in_words(value: Any) -> str:
+def _in_words(name: str, value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {each or 'not installed'}" for name, each in value.items())
+        return ", ".join(f"{each} {found or _MISSING}" for each, found in value.items())
     if isinstance(value, list):
         return " ".join(value) or "none that matter here"
-    return str(value)
+    if value is None:
+        return _MISSING if name == "openvino" else _UNKNOWN
+    return f"{value / 1e9:.1f} GB" if name == "memory" else str(value)
 
 
 def _facts() -> dict[str, Any]:
     from bertqa.artifact import cpu_flags, cpu_name, usable_cores, usable_memory
 
-    flags, memory = cpu_flags(), usable_memory()
+    flags = cpu_flags()
     libraries = {name: _installed(name) for name in _LIBRARIES}
     return {
-        "OpenVINO": libraries.pop("openvino") or "not installed",
-        "OVMS": _ovms(),
-        "CPU": cpu_name(),
-        "CPU features": [name for name in _FEATURES if name in flags],
+        "openvino": libraries.pop("openvino"),
+        "ovms": _ovms(),
+        "cpu": cpu_name(),
+        "cpu_features": [name for name in _FEATURES if name in flags],
         "cores": usable_cores(),
-        "memory": "unknown" if memory is None else f"{memory / 1e9:.1f} GB",
+        "memory": usable_memory(),
         "system": platform.platform(),
-        "Python": platform.python_version(),
+        "python": platform.python_version(),
         "libraries": libraries,
     }
 

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from bertqa.errors import BertQAError
 from bertqa_cli.catalog import VERBS, load
-from bertqa_cli.console import print_error, print_json
+from bertqa_cli.console import json_output, print_error, print_json
 from bertqa_cli.errors import (
     CommandError,
     Status,
@@ -58,8 +58,12 @@ class _Verbs(TyperGroup):
         except BertQAError as error:
             name = context.invoked_subcommand
             options = option_names(load(name) if name in VERBS else None)
+            moved = getattr(error, "moved", None)  # What a rollout had come to.
             raise CommandError(
-                in_command_words(str(error), options), status=status_of(error), detail=error.detail
+                in_command_words(str(error), options),
+                status=status_of(error),
+                detail=error.detail,
+                document=None if moved is None else moved.to_dict(),
             ) from error
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -121,26 +125,26 @@ def main(arguments: Sequence[str]) -> int:
         KeyboardInterrupt: The user interrupted the verb.
         BrokenPipeError: Nothing reads the standard output any more.
     """
-    as_json = JSON_OPTION in arguments
+    json_output.wanted, json_output.printed = JSON_OPTION in arguments, False
     try:
         status = typer.main.get_command(app).main(
             list(arguments), prog_name=PROGRAM, standalone_mode=False
         )
         return _ended(status)
     except click.UsageError as error:
-        return _wrong_usage(error, as_json=as_json)
+        return _wrong_usage(error)
     except click.ClickException as error:
-        return _failed(CommandError(error.format_message()), as_json=as_json)
+        return _failed(CommandError(error.format_message()))
     except click.Abort as error:  # Ctrl-C at a question.
         raise KeyboardInterrupt from error
     except ModuleNotFoundError as error:
-        return _failed(missing_extra(error), as_json=as_json)
+        return _failed(missing_extra(error))
     except BertQAError as error:
-        return _failed(error, as_json=as_json)
+        return _failed(error)
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _failed(refused_by_system(error), as_json=as_json)
+        return _failed(refused_by_system(error))
 
 
 def _ended(status: object) -> int:
@@ -150,14 +154,14 @@ def _ended(status: object) -> int:
     return status if isinstance(status, int) else Status.DONE
 
 
-def _wrong_usage(error: click.UsageError, *, as_json: bool) -> int:
+def _wrong_usage(error: click.UsageError) -> int:
     message = _without_variable(error)
     if not message:  # The help was shown for want of arguments.
         error.show()
         return error.exit_code
     path = error.ctx.command_path if error.ctx else PROGRAM
     hint = f"`{path} --help` lists the options."
-    return _failed(CommandError(f"{message} {hint}", status=Status.USAGE), as_json=as_json)
+    return _failed(CommandError(f"{message} {hint}", status=Status.USAGE))
 
 
 def _without_variable(error: click.UsageError) -> str:
@@ -173,11 +177,10 @@ def _without_variable(error: click.UsageError) -> str:
     return message if source is ParameterSource.ENVIRONMENT else message.replace(hint, "", 1)
 
 
-def _failed(error: BertQAError, *, as_json: bool) -> int:
+def _failed(error: BertQAError) -> int:
     status = status_of(error)
     print_error(str(error), error.detail)
-    if as_json:
-        moved = getattr(error.__cause__, "moved", None)  # What a rollout had come to.
-        document = {} if moved is None else moved.to_dict()
-        print_json({**document, "error": str(error), "detail": error.detail, "status": status})
+    if json_output.wanted and not json_output.printed:
+        found = getattr(error, "document", None) or {}
+        print_json({**found, "error": str(error), "detail": error.detail, "status": status})
     return status

@@ -6,7 +6,8 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.cells import cell_len
@@ -91,16 +92,42 @@ stdout = _console()
 stderr = _console(stderr=True)
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON document for machines, without styles whatever the terminal is.
+@dataclass(slots=True)
+class JsonOutput:
+    """The JSON document of a command line, of which there is one at most.
+
+    Attributes:
+        wanted: Whether the user wants one: by --json, typed or set in a file.
+        printed: Whether it is printed, as by a server that is ready and runs on.
+    """
+
+    wanted: bool = False
+    printed: bool = False
+
+
+json_output = JsonOutput()
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print the JSON document for machines, without styles whatever the terminal is.
 
     Args:
-        value: What `json.dumps` takes.
+        value: The document, as its schema in `bertqa_cli/schemas` describes it.
     """
     is_unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    document = json.dumps(value, indent=2, ensure_ascii=not is_unicode)
+    text = json.dumps(value, indent=2, ensure_ascii=not is_unicode)
     # What JSON leaves as it is: DEL, C1 and the like, which stand in strings only.
-    print(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", document), flush=True)
+    print_document(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+def print_document(text: str) -> None:
+    """Print the JSON document that a text is.
+
+    Args:
+        text: The text.
+    """
+    json_output.printed = True
+    print(text, flush=True)
 
 
 def print_text(text: str) -> None:

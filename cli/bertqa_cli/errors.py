@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 import click
 
@@ -82,10 +83,17 @@ class CommandError(BertQAError):
     """A verb cannot do what its options request; the message is for the person who typed it."""
 
     def __init__(
-        self, message: str, *, status: Status = Status.FAILED, detail: str | None = None
+        self,
+        message: str,
+        *,
+        status: Status = Status.FAILED,
+        detail: str | None = None,
+        document: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message, detail=detail)
         self.status = status
+        self.document = document
+        """What the verb had come to, which --json prints with the error."""
 
 
 def status_of(error: BertQAError) -> Status:

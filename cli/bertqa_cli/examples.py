@@ -101,6 +101,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "help": {
         "bert-qa help": "List the topics.",
         "bert-qa help connection": "Explain one.",
+        "bert-qa help json versions": "The JSON Schema of what bert-qa versions --json prints.",
         "bert-qa help versions show": "The same as bert-qa versions show --help.",
     },
 }

@@ -39,17 +39,18 @@ def show_description(found: Description) -> None:
             table.add_row(str(size), f"{times[size]:.3f}", f"{times[size] / times[sizes[-1]]:.0%}")
         print_table(table)
     stdout.print(
-        f"The whole model takes {found.whole:.1f} ms, {found.table.rest:.2f} of them outside its "
-        f"layers; the largest speed-up, without anything in the layers, is {found.most:.1f}."
+        f"The whole model takes {found.whole_ms:.1f} ms, {found.table.rest:.2f} of them outside "
+        "its layers; the largest speed-up, without anything in the layers, is "
+        f"{found.max_speedup:.1f}."
     )
     table = Table("every layer", "ms", "speed-up")
     for each in found.uniform:
         table.add_row(
             f"{each.heads} heads, {each.neurons} neurons",
-            f"{each.milliseconds:.1f}",
+            f"{each.ms:.1f}",
             f"{each.speedup:.2f}",
         )
     print_table(table)
     for asked in found.asked:
         end = "" if asked.can_be_reached else ", which cannot be reached"
-        stdout.print(f"{asked.speedup:g}x is {asked.milliseconds:.1f} ms{end}.")
+        stdout.print(f"{asked.speedup:g}x is {asked.ms:.1f} ms{end}.")

@@ -137,6 +137,31 @@ TOPICS = {
         "all",
         "docs/command-line.md",
     ),
+    "json": Topic(
+        "What --json promises, and its schemas.",
+        (
+            (
+                "With --json there is one document on standard output, an object, for an error "
+                "too: error, detail and status. None is printed where Ctrl-C or SIGTERM ends the "
+                "command before it has a result."
+            ),
+            {
+                "help json ask": "Print the JSON Schema of what a verb prints; one file, which a "
+                "validator reads as it is.",
+                "help json versions show": "That of a verb below another one.",
+                "help json version": "That of bert-qa --version --json.",
+                "help json error": "That of the error which all verbs share.",
+            },
+            (
+                "Keys are stable: a minor version may add some, and what is to be taken away is in "
+                "the changelog at least one minor version before. Scores and shares of traffic are "
+                "in percent, sizes in bytes, durations in seconds, or in milliseconds where the "
+                "key ends with _ms. What is not known is null."
+            ),
+        ),
+        "all",
+        "docs/json.md",
+    ),
     "resume": Topic(
         "What an interrupted command keeps.",
         (

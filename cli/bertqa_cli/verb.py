@@ -10,6 +10,7 @@ import typer
 from click.core import ParameterSource
 from typer.core import TyperCommand, TyperGroup
 
+from bertqa_cli.console import json_output
 from bertqa_cli.examples import show_examples
 from bertqa_cli.settings import apply_settings
 
@@ -28,6 +29,7 @@ class _Reading(click.Command):
         """Return what is left of the arguments; see `click.Command.parse_args`."""
         ctx.meta[_TYPED] = list(args)
         apply_settings(self, ctx)
+        json_output.wanted |= bool((ctx.default_map or {}).get("json"))
         _refuse_empty(self, ctx, args)
         return super().parse_args(ctx, args)
 

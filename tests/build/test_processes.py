@@ -15,6 +15,7 @@ from bertqa_build.processes import count, from_first, is_first
 from bertqa_build.recipe import Training
 from bertqa_build.training import training_arguments
 from tests.support.checkpoints import write_squad
+from tests.support.documents import check_document
 from tests.support.families import FAMILIES
 
 RECIPE = """
@@ -80,7 +81,8 @@ def test_two_processes_build_what_one_publishes_and_reports(tmp_path: Path) -> N
     done = together(tmp_path, "--json", "--allow-leakage")
 
     assert done.returncode == 0, done.stderr
-    assert [each["version"] for each in json.loads(done.stdout)["versions"]] == [1, 2]
+    document = check_document(["build"], done.stdout)
+    assert [each["version"] for each in document["versions"]] == [1, 2]
     assert Repository(tmp_path / "repository").versions() == [1, 2]
     for stage in ("Fine-tuning", "Quantisation-aware training", "Publishing the INT8 version"):
         assert done.stderr.splitlines().count(stage) == 1, stage

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from bertqa.evaluation import time_loop
 from bertqa_cli import main
 from bertqa_cli.options import VARIABLES
 from bertqa_cli.verbs import bench_client
+from tests.support.documents import check_document
 from tests.support.engines import Served, toy_server
 
 CONTEXT = "Rouen is the capital of Normandy. The Normans came there in the 10th century."
@@ -45,7 +45,7 @@ def serving(
             assert line, process.stderr.read().decode()
             printed += line
         try:
-            yield json.loads(printed), process
+            yield check_document(["serve", *arguments], printed.decode()), process
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=seconds)
@@ -64,7 +64,10 @@ Invoke = Callable[..., Result]
 
 @pytest.fixture
 def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
-    """Type a command and return its exit status and what it wrote."""
+    """Type a command and return its exit status and what it wrote.
+
+    With --json that is one document, and as the schema of the verb says.
+    """
 
     for name in [each for each in os.environ if each.startswith(VARIABLES)]:
         monkeypatch.delenv(name)
@@ -74,6 +77,8 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         with pytest.raises(SystemExit) as ended:
             main.run()
         captured = capsys.readouterr()
+        if "--json" in arguments and "--help" not in arguments:
+            check_document(arguments, captured.out)
         return Result(int(ended.value.code or 0), captured.out, captured.err)
 
     return invoke

@@ -26,11 +26,6 @@ HEAVY = (
 )
 
 
-def test_every_verb_speaks_json(invoke: Invoke) -> None:
-    for verb in ("build", "serve", "ask", "evaluate", "versions"):
-        assert "--json" in invoke(verb, "--help").out
-
-
 def test_an_unknown_verb_is_wrong_usage(invoke: Invoke) -> None:
     result = invoke("sevre")
 
@@ -295,7 +290,7 @@ def test_a_terminal_without_unicode_gets_codes_and_valid_json(
     )
 
     assert (table.returncode, table.stderr) == (0, b"")
-    assert json.loads(document.stdout.decode(encoding))[0]["version"] == 1
+    assert json.loads(document.stdout.decode(encoding))["versions"][0]["version"] == 1
     assert missing.returncode == 1
     assert rb"error: There is no model repository \u043d\u0435\u0442" in missing.stderr
 

@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def count(invoke: Invoke, *arguments: str) -> int:
-    return len(json.loads(invoke("versions", *arguments, "--json").out))
+    return len(json.loads(invoke("versions", *arguments, "--json").out)["versions"])
 
 
 @pytest.mark.parametrize(

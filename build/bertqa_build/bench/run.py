@@ -99,7 +99,7 @@ class Measurement:
                     "batch": cell.shape.batch,
                     "windows_per_second": cell.windows_per_second,
                     "median_seconds": cell.samples.median,
-                    "seconds": list(cell.seconds),
+                    "samples_seconds": list(cell.seconds),
                     "spread": cell.samples.spread,
                     "ratio_to_fp32": self.ratio(cell),
                 }

@@ -19,7 +19,7 @@ class Uniform:
 
     heads: int
     neurons: int
-    milliseconds: float
+    ms: float
     speedup: float
 
 
@@ -28,7 +28,7 @@ class Asked:
     """A speed-up that is asked for, and the time that a request may then take."""
 
     speedup: float
-    milliseconds: float
+    ms: float
     can_be_reached: bool
 
 
@@ -38,15 +38,15 @@ class Description:
 
     Attributes:
         table: The table.
-        whole: Milliseconds of a request in the unpruned model.
-        most: The largest speed-up: that of a model of whose layers nothing is left.
+        whole_ms: Milliseconds of a request in the unpruned model.
+        max_speedup: The largest speed-up: that of a model of whose layers nothing is left.
         uniform: What layers of one size would reach.
         asked: The speed-ups that are asked for.
     """
 
     table: LatencyTable
-    whole: float
-    most: float
+    whole_ms: float
+    max_speedup: float
     uniform: tuple[Uniform, ...]
     asked: tuple[Asked, ...]
 

@@ -56,7 +56,9 @@ class Point:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON output."""
-        return asdict(self)
+        plain = asdict(self)
+        asked = plain.pop("asked")
+        return {**plain, "speedup": asked, "scores": self.scores.to_dict()}
 
 
 def family_of_version(repository: Repository, version: int, model: str = MODEL_NAME) -> list[Point]:

@@ -178,7 +178,7 @@ def _ask_one(
     with working("Asking"):
         answers = client.answers(question, text, top_k=top_k, **options)
     if json:
-        print_json([asdict(answer) for answer in answers])
+        print_json({"answers": [asdict(answer) for answer in answers]})
         return
     for answer in answers:
         stdout.print(headline(answer))

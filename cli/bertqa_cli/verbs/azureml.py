@@ -308,7 +308,7 @@ def delete(
     deployment = None if version is None else deployment_name(version)
     target = {"endpoint": name, "deployment": deployment}
     if dry_run and json:
-        print_json({"delete": target})
+        print_json({**target, "deleted": None, "is_dry_run": True})
         return
     if dry_run:
         print_text(f"delete: {deployment or 'everything'} of the endpoint {name}")
@@ -322,7 +322,7 @@ def delete(
         else endpoints.delete_deployment(client, name, deployment, force=force)
     )
     if json:
-        print_json({**target, "deleted": deleted})
+        print_json({**target, "deleted": deleted, "is_dry_run": False})
         return
     what = deployment or name
     stdout.print(f"{escape(what)} {'is deleted' if deleted else 'was not there'}")
@@ -370,7 +370,7 @@ def _print_documents(documents: Sequence[Document], *, json: bool) -> None:
     for document in documents:
         document.load()
     if json:
-        print_json([document.content for document in documents])
+        print_json({"documents": [document.content for document in documents]})
         return
     print_text("---\n".join(document.to_yaml() for document in documents).rstrip("\n"))
 

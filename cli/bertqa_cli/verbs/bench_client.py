@@ -26,6 +26,7 @@ from bertqa_cli.values import Whole
 _OWN_BELOW: Final = 0.4
 _SHARE_FROM: Final = 0.95
 _DELAY_BELOW: Final = 5.0
+_OTHER: Final = ("questions", "windows", "characters", "seconds")
 
 
 @grouped_options
@@ -68,17 +69,19 @@ def bench_client(
         contexts = list(dict.fromkeys(context for _, context in pairs))
         loop = time_loop(transport, contexts, version=version, on_progress=show)
     targets = [
-        _target("own_milliseconds", single.own, below=_OWN_BELOW),
-        _target("own_on_new_milliseconds", single.own_on_new, below=_OWN_BELOW),
+        _target("own_ms", single.own, below=_OWN_BELOW),
+        _target("own_on_new_ms", single.own_on_new, below=_OWN_BELOW),
         _target("share_of_engine", stream.share, at_least=_SHARE_FROM),
-        _target("loop_delay_milliseconds", loop.own, below=_DELAY_BELOW),
+        _target("loop_delay_ms", loop.own, below=_DELAY_BELOW),
     ]
     if json:
+        throughput = asdict(stream)
+        throughput["engine_windows_per_second"] = throughput.pop("alone")
         print_json(
             {
-                "single": asdict(single),
-                "stream": {**asdict(stream), "share": stream.share},
-                "loop": asdict(loop),
+                "single": _in_ms(asdict(single)),
+                "stream": {**throughput, "share_of_engine": stream.share},
+                "loop": _in_ms(asdict(loop)),
                 "targets": targets,
             }
         )
@@ -114,6 +117,11 @@ def bench_client(
     print_table(table)
 
 
+def _in_ms(times: dict[str, Any]) -> dict[str, Any]:
+    """Return times by keys that say their unit; `_OTHER` are not in milliseconds."""
+    return {key if key in _OTHER else f"{key}_ms": value for key, value in times.items()}
+
+
 def _target(
     name: str, value: float | None, *, below: float | None = None, at_least: float | None = None
 ) -> dict[str, Any]:
@@ -125,10 +133,10 @@ def _target(
 
 
 _TITLES = {
-    "own_milliseconds": ("own time, contexts in file order", "{:.3f} ms"),
-    "own_on_new_milliseconds": ("own time, each context new", "{:.3f} ms"),
+    "own_ms": ("own time, contexts in file order", "{:.3f} ms"),
+    "own_on_new_ms": ("own time, each context new", "{:.3f} ms"),
     "share_of_engine": ("share of the engine", "{:.0%}"),
-    "loop_delay_milliseconds": ("taken from other tasks at once", "{:.1f} ms"),
+    "loop_delay_ms": ("taken from other tasks at once", "{:.1f} ms"),
 }
 
 

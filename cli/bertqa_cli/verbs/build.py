@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
@@ -248,10 +248,13 @@ def build(
             )
     family = family_of_version(place, result.fp32.version, model)
     if json:
-        points = [each.to_dict() for each in family]
-        made = result.to_dict() | ({"family": points} if points else {})
-        print_json({**made, "reproducibility": compared and compared.to_dict()})
-        _require_same(compared)
+        made = {
+            **result.to_dict(),
+            "family": [each.to_dict() for each in family],
+            "reproducibility": compared and compared.to_dict(),
+        }
+        _require_same(compared, made)
+        print_json(made)
         return
     table = Table("version", "precision", "size on disk", "exact match", "F1", "")
     for built in result.versions:
@@ -291,8 +294,8 @@ def _show_comparison(found: Reproducibility) -> None:
         stdout.print(escape(note))
 
 
-def _require_same(found: Reproducibility | None) -> None:
-    """Refuse builds that differ.
+def _require_same(found: Reproducibility | None, document: Mapping[str, Any] | None = None) -> None:
+    """Refuse builds that differ; `document` is what --json prints of them.
 
     Raises:
         CommandError: They differ; the message names the first stage.
@@ -300,7 +303,8 @@ def _require_same(found: Reproducibility | None) -> None:
     if found is not None and found.differing is not None:
         raise CommandError(
             f"The build is not reproducible: its stage {found.differing.name!r} made other bytes. "
-            "What was published stays."
+            "What was published stays.",
+            document=document,
         )
 
 

@@ -281,7 +281,7 @@ def _serve(
     def on_ready(address: str) -> None:
         page = f"{address}/?compare={','.join(map(str, backend.numbers))}"
         if json:
-            print_json({"url": page})
+            print_json({"page_url": page})
             return
         stdout.print(f"Ask both at [bold]{escape(page)}[/] until Ctrl-C.", soft_wrap=True)
         if stdout.is_terminal:
@@ -308,7 +308,7 @@ def _show(comparison: Comparison) -> None:
         stdout.print(f"\n[bold]{escape(each.question)}[/]  right: {escape(_right(each.golds))}")
         for system, answer, f1 in zip(comparison.metrics, each.answers, each.f1, strict=True):
             text = escape(answer.text) or "no answer"
-            stdout.print(f"{escape(system.name)}, F1 {100 * f1:.0f}: [bold]{text}[/]")
+            stdout.print(f"{escape(system.name)}, F1 {f1:.0f}: [bold]{text}[/]")
             stdout.print(highlighted(answer, each.context))
     more = len(comparison.disagreements) - DISAGREEMENTS_SHOWN
     if more > 0:

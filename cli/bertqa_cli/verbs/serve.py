@@ -201,7 +201,7 @@ def serve(
 
     if dry_run:
         command = command_of(options, log=log)
-        print_json(command) if json else print_text(shlex.join(command))
+        print_json({"command": command}) if json else print_text(shlex.join(command))
         return
     if with_http_api:
         http.check(host)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertqa.artifact import Repository, Split, VerifyKey
-from bertqa_cli.console import print_json, print_step, print_text, stderr
+from bertqa_cli.console import print_document, print_json, print_step, stderr
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
@@ -237,7 +237,7 @@ def _in_cluster(helm: Helm, data: str | None, *, json: bool) -> None:
         on_step=print_step,
     )
     if json and ended.document:
-        print_text(ended.document)
+        print_document(ended.document)
     elif json:
         missing = "The switch in the cluster has ended, and its log does not hold its result."
         print_json({"error": missing, "detail": None, "status": ended.status})

@@ -125,9 +125,10 @@ def diff(
     first, second = (_facts(versions, number, model) for number in (before, after))
     keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
     if json:
-        print_json(
-            {key: {"before": first.get(key), "after": second.get(key)} for key in sorted(keys)}
-        )
+        differences = {
+            key: {"before": first.get(key), "after": second.get(key)} for key in sorted(keys)
+        }
+        print_json({"before": before, "after": after, "differences": differences})
         return
     if not keys:
         stdout.print(f"The manifests of versions {before} and {after} say the same.")

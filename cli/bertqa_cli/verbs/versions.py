@@ -66,7 +66,7 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
     served = _served_of(repository, model)
     default = max(served, default=None)
     if json:
-        print_json([_row(entry, served, default) for entry in entries])
+        print_json({"versions": [_row(entry, served, default) for entry in entries]})
         return
     if not entries:
         stdout.print(f"{escape(str(repository.root))} has no version of {escape(model)} yet.")
@@ -98,14 +98,23 @@ def _print_forced(number: int) -> None:
 
 
 def _row(entry: VersionEntry, served: list[int], default: int | None) -> dict[str, Any]:
-    """Return a version for JSON: its manifest, as far as it can be read, and what else is known."""
-    manifest = entry.manifest.to_dict() if entry.manifest else {}
-    return manifest | {
+    """Return a version for JSON, by the keys that one of a server has, and its manifest."""
+    manifest = entry.manifest
+    scores = manifest.scores if manifest else None
+    return {
         "version": entry.number,
         "state": "served" if entry.number in served else "not served",
+        "error": None,
         "is_default": entry.number == default,
+        "precision": manifest.precision if manifest else None,
+        "source": manifest.source if manifest else None,
+        "f1": scores.f1 if scores else None,
+        "exact_match": scores.exact_match if scores else None,
         "size": directory_size(entry.directory),
+        "published": manifest.published if manifest else None,
+        "forced": _is_forced(manifest) if manifest else None,
         "remarks": list(entry.remarks),
+        "manifest": manifest.to_dict() if manifest else None,
     }
 
 
@@ -122,7 +131,8 @@ def _served_of(repository: Repository, model: str) -> list[int]:
 def _served(served: list[ServedVersion], repository: Repository, model: str, *, json: bool) -> None:
     published = [_published_as(version, repository, model) for version in served]
     if json:
-        print_json([asdict(one) | other for one, other in zip(served, published, strict=True)])
+        pairs = zip(served, published, strict=True)
+        print_json({"versions": [_served_row(one, other) for one, other in pairs]})
         return
     is_here = any(other["published"] for other in published)
     table = _version_table(on_disk=is_here)
@@ -144,9 +154,15 @@ def _served(served: list[ServedVersion], repository: Repository, model: str, *, 
             _print_forced(one.version)
 
 
+def _served_row(one: ServedVersion, published: dict[str, Any]) -> dict[str, Any]:
+    """Return a version for JSON, by the keys that a published one has."""
+    known = {"precision": one.precision or None, "source": one.source or None}
+    return {**asdict(one), **known, **published, "remarks": []}
+
+
 def _published_as(served: ServedVersion, repository: Repository, model: str) -> dict[str, Any]:
     """Return what no server reports, from the repository, if that has the served version."""
-    unknown: dict[str, Any] = {"size": None, "published": None, "forced": None}
+    unknown = dict.fromkeys(("size", "published", "forced", "manifest"))
     try:
         manifest = repository.manifest(served.version, model)
     except RepositoryError:
@@ -154,7 +170,12 @@ def _published_as(served: ServedVersion, repository: Repository, model: str) -> 
     if (manifest.precision, manifest.source) != (served.precision, served.source):
         return unknown
     size = directory_size(repository.version_dir(served.version, model))
-    return {"size": size, "published": manifest.published, "forced": _is_forced(manifest)}
+    return {
+        "size": size,
+        "published": manifest.published,
+        "forced": _is_forced(manifest),
+        "manifest": manifest.to_dict(),
+    }
 
 
 def _tracks(release: str, namespace: str | None, *, json: bool) -> None:
@@ -165,7 +186,7 @@ def _tracks(release: str, namespace: str | None, *, json: bool) -> None:
     with working("Asking the cluster"):
         statuses = track_statuses(helm)
     if json:
-        print_json([asdict(each) for each in statuses])
+        print_json({"tracks": [each.to_dict() for each in statuses]})
         return
     table = Table("track", "version", "weight", "ready", "pods")
     for each in statuses:

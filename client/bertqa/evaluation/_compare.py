@@ -97,7 +97,7 @@ class ScoredSystem:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A question that the two systems answer differently; F1 is from 0 to 1."""
+    """A question that the two systems answer differently; F1 is in percent."""
 
     id: str
     question: str
@@ -211,7 +211,7 @@ def compare(
             dataset,
             golds,
             zip(one, other, strict=True),
-            zip(f1s[0], f1s[1], strict=True),
+            zip(*([100 * each for each in scores] for scores in f1s), strict=True),
             strict=True,
         )
         if normalize(answers[0].text) != normalize(answers[1].text)

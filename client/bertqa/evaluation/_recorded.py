@@ -78,7 +78,7 @@ class ShadowReport:
         version: The version that answered.
         shadow: The version that got copies of its questions.
         pairs: The number of questions that both answered.
-        agreement: The share, from 0 to 1, of the pairs that agree.
+        agreement: The percentage of the pairs that agree.
         score_difference: The shadow's score less the other's.
         median_ms: The median latency of the version and of the shadow, in milliseconds.
         disagreements: The questions that they answered differently; it begins with the answer
@@ -99,8 +99,8 @@ class ShadowReport:
         share = self.agreement
         return (
             f"Version {self.shadow} agrees with version {self.version} on "
-            f"{100 * share.estimate:.1f} % of {self.pairs} questions (95 % interval "
-            f"{100 * share.low:.1f} to {100 * share.high:.1f} %)."
+            f"{share.estimate:.1f} % of {self.pairs} questions (95 % interval "
+            f"{share.low:.1f} to {share.high:.1f} %)."
         )
 
 
@@ -115,8 +115,24 @@ class LogReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        verdicts = [{"verdict": each.verdict, **asdict(each)} for each in self.shadows]
-        return {**asdict(self), "shadows": verdicts}
+        shadows = [
+            {
+                "verdict": each.verdict,
+                **asdict(each),
+                "disagreements": [_plain(line) for line in each.disagreements],
+            }
+            for each in self.shadows
+        ]
+        return {**asdict(self), "shadows": shadows}
+
+
+def _plain(line: RecordedQuestion) -> dict[str, Any]:
+    """Return a question for JSON, where the version of an answer is named as in each `Answer`."""
+    plain = asdict(line)
+    for given in (plain["answer"], plain["shadow"]):
+        if given is not None and "version" in given:
+            given["model_version"] = given.pop("version")
+    return plain
 
 
 def report_on_log(path: Path) -> LogReport:
@@ -175,11 +191,12 @@ def _shadow_report(version: int, shadow: int, lines: list[RecordedQuestion]) -> 
         for line, (one, other) in zip(lines, pairs, strict=True)
         if normalize(one.text) != normalize(other.text)
     ]
+    share = wilson(len(pairs) - len(differing), len(pairs))
     return ShadowReport(
         version,
         shadow,
         len(pairs),
-        wilson(len(pairs) - len(differing), len(pairs)),
+        Interval(100 * share.estimate, 100 * share.low, 100 * share.high),
         bootstrap_mean([other.score - one.score for one, other in pairs]),
         (
             _quantile(_milliseconds([one for one, _ in pairs]), 0.5),

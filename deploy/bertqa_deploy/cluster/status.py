@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from bertqa_deploy.cluster.helm import LATEST, Helm, tracks_of
 from bertqa_deploy.cluster.latest import put_numbers
@@ -34,6 +35,20 @@ class TrackStatus:
     def ready(self) -> int:
         """The number of its pods that are ready."""
         return sum(pod.ready for pod in self.pods)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON, where `version` is a number: that which its pods serve."""
+        pods = [asdict(pod) for pod in self.pods]
+        for pod in pods:
+            # "latest" until it is ready, and nothing where the chart did not write it.
+            pod["version"] = int(pod["version"]) if pod["version"].isdecimal() else None
+        return {
+            "track": self.track,
+            "version": self.serves,
+            "follows_latest": self.version == LATEST,
+            "weight": self.weight,
+            "pods": pods,
+        }
 
 
 def track_statuses(helm: Helm) -> list[TrackStatus]:

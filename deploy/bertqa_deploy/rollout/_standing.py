@@ -77,6 +77,6 @@ class Standing:
             "goal": None if self.memory.goal is None else dict(self.memory.goal),
             "previous": None if self.previous is None else dict(self.previous),
             "served": None if self.served is None else sorted(self.served),
-            "held": self.memory.held or None,
+            "held_reason": self.memory.held or None,
             "warnings": self.warnings,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shutil
@@ -23,6 +24,7 @@ from bertqa_build.pruning import gradual
 from bertqa_build.pruning.sizes import Sizes, sizes_of
 from bertqa_build.recipe import Recipe, load_recipe
 from bertqa_build.work_files import PRUNED
+from tests.support.documents import check_document
 from tests.support.families import FAMILIES
 from tests.support.self_taught import write_tiny
 
@@ -165,7 +167,8 @@ def test_a_dry_run_says_what_would_be_pruned(copy: Path, inputs: Path, tmp_path:
     assert steps.count("Export") == 6
     assert [each.purpose for each in fresh.parts] == ["Calibrate", "Distil", "Evaluate"]
     assert fresh.pruning is not None
-    assert fresh.pruning.to_dict()["most"] > 1
+    document = check_document(["build", "--dry-run"], json.dumps(fresh.to_dict()))
+    assert document["pruning"]["max_speedup"] > 1
 
 
 def test_a_run_that_is_interrupted_again_and_again_makes_the_same(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bertqa.artifact import Pruning, Repository, Scores
 from bertqa_build.pruning import drawing
 from bertqa_build.pruning.pareto import Point, family_of_version
+from tests.support.documents import check_document
 from tests.support.models import write_manifest, write_toy_version
 
 
@@ -58,6 +60,9 @@ def test_a_family_is_found_from_any_of_its_versions(repository: Repository, vers
     # The unpruned INT8 version is as much faster than FP32 as its pruned ones say.
     assert points[2].over_fp32 == pytest.approx(3.0, rel=0.01)
     assert {each.version for each in points if each.on_front} == {1, 2, 4}
+    family = [each.to_dict() for each in points]
+    document = {"versions": [], "gate": None, "family": family, "reproducibility": None}
+    assert check_document(["build"], json.dumps(document))["family"][1]["speedup"] == 2
 
 
 def test_a_version_without_pruned_ones_has_no_family(repository: Repository) -> None:

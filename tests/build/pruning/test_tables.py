@@ -136,10 +136,10 @@ def test_a_family_without_standard_attention_is_refused() -> None:
 
 def test_what_can_be_reached_is_said_before_any_work() -> None:
     found = describe(table(), (LayerSize(4, 64),) * 2, [2, 30])
-    assert found.whole == pytest.approx(0.25 + 2 * (4.5 + 2.0))
-    assert found.most == pytest.approx(found.whole / 2.25)
+    assert found.whole_ms == pytest.approx(0.25 + 2 * (4.5 + 2.0))
+    assert found.max_speedup == pytest.approx(found.whole_ms / 2.25)
     assert [each.can_be_reached for each in found.asked] == [True, False]
-    assert found.asked[0].milliseconds == pytest.approx(found.whole / 2)
+    assert found.asked[0].ms == pytest.approx(found.whole_ms / 2)
     assert [each.heads for each in found.uniform] == [3, 2, 1, 1]
     assert all(
         one.speedup <= other.speedup

@@ -22,7 +22,7 @@ def grpc(served: Served) -> list[str]:
 def test_an_answer_is_a_piece_of_the_context(invoke: Invoke, served: Served) -> None:
     result = invoke("ask", QUESTION, "--context", CONTEXT, "--json", *grpc(served))
 
-    (answer,) = json.loads(result.out)
+    (answer,) = json.loads(result.out)["answers"]
     assert result.status == 0
     assert CONTEXT[answer["start"] : answer["end"]] == answer["text"] != ""
     assert answer["model_version"] == 2
@@ -37,7 +37,7 @@ def test_grpc_and_rest_return_the_same_answer(invoke: Invoke, served: Served) ->
 def test_each_version_answers_for_itself(invoke: Invoke, served: Served) -> None:
     ask = ["ask", QUESTION, "--context", CONTEXT, "--json", "--url", served.rest_url, "--version"]
 
-    answers = [json.loads(invoke(*ask, version).out)[0] for version in ("1", "2")]
+    answers = [json.loads(invoke(*ask, version).out)["answers"][0] for version in ("1", "2")]
 
     assert [answer["model_version"] for answer in answers] == [1, 2]
     assert answers[0]["score"] != answers[1]["score"]
@@ -48,7 +48,7 @@ def test_top_k_returns_that_many_best_first(invoke: Invoke, served: Served) -> N
         "ask", QUESTION, "--context", CONTEXT, "--json", "--top-k", "3", "--url", served.rest_url
     )
 
-    scores = [answer["score"] for answer in json.loads(result.out)]
+    scores = [answer["score"] for answer in json.loads(result.out)["answers"]]
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
 
@@ -71,7 +71,7 @@ def test_a_context_comes_from_a_file_with_its_line_ends(
         "ask", QUESTION, "--context-file", str(file), "--json", "--url", served.rest_url
     )
 
-    (answer,) = json.loads(result.out)
+    (answer,) = json.loads(result.out)["answers"]
     assert text[answer["start"] : answer["end"]] == answer["text"]
 
 
@@ -84,7 +84,7 @@ def test_a_context_comes_from_standard_input(
     result = invoke("ask", QUESTION, "-", "--json", "--url", served.rest_url)
 
     assert result.status == 0
-    assert json.loads(result.out)[0]["text"] in CONTEXT
+    assert json.loads(result.out)["answers"][0]["text"] in CONTEXT
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_columns_formats_and_options_of_a_file(
     *found, bad = (json.loads(line) for line in answers.read_text().splitlines())
     assert [each["rank"] for each in found] == [1, 2, 3]
     assert [(each["answer"], each["start"]) for each in found] == [
-        (each["text"], each["start"]) for each in json.loads(one.out)
+        (each["text"], each["start"]) for each in json.loads(one.out)["answers"]
     ]
     assert (bad["nr"], bad["error"]) == ("2", "The question is empty.")
 
@@ -227,8 +227,8 @@ def test_no_answer_competes_where_it_is_wanted(invoke: Invoke, served: Served) -
     ask = ["ask", QUESTION, "--context", CONTEXT, "--json", "--top-k", "3000"]
     connection = ["--url", served.rest_url]
 
-    with_none = json.loads(invoke(*ask, "--handle-impossible-answer", *connection).out)
-    without = json.loads(invoke(*ask, *connection).out)
+    with_none = json.loads(invoke(*ask, "--handle-impossible-answer", *connection).out)["answers"]
+    without = json.loads(invoke(*ask, *connection).out)["answers"]
 
     assert "" in {each["text"] for each in with_none}
     assert "" not in {each["text"] for each in without}

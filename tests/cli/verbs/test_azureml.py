@@ -34,10 +34,10 @@ def test_a_dry_run_prints_the_objects_and_calls_no_server(invoke: Invoke) -> Non
     assert "bert-qa build ${{inputs.recipe}}" in job["command"]
 
     result = invoke("azureml", "submit", "--dry-run", "--sweep", "--json")
-    assert json.loads(result.out)[2]["objective"]["primary_metric"] == "f1"
+    assert json.loads(result.out)["documents"][2]["objective"]["primary_metric"] == "f1"
 
     result = invoke("azureml", "deploy", "--version", "3", "--job", "x", "--dry-run", "--json")
-    _, model, endpoint, deployment = json.loads(result.out)
+    _, model, endpoint, deployment = json.loads(result.out)["documents"]
     assert model["path"] == "azureml://jobs/x/outputs/repository/paths/bert-qa/3"
     assert (model["version"], endpoint["name"]) == ("3", "bert-qa")
     assert (deployment["name"], deployment["model"]) == ("version-3", "azureml:bert-qa:3")
@@ -52,7 +52,8 @@ def test_a_dry_run_prints_the_objects_and_calls_no_server(invoke: Invoke) -> Non
     assert endpoint["mirror_traffic"] == {"version-3": 5}
 
     result = invoke("azureml", "delete", "--version", "2", "--dry-run", "--json")
-    assert json.loads(result.out) == {"delete": {"endpoint": "bert-qa", "deployment": "version-2"}}
+    target = {"endpoint": "bert-qa", "deployment": "version-2"}
+    assert json.loads(result.out) == {**target, "deleted": None, "is_dry_run": True}
 
 
 @pytest.mark.parametrize(

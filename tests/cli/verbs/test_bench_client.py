@@ -29,10 +29,10 @@ def test_figures_are_measured_against_their_targets(
     assert measured["single"]["questions"] == measured["stream"]["questions"] == 20
     assert measured["loop"]["characters"] == 100_000
     values = {
-        "own_milliseconds": measured["single"]["own"],
-        "own_on_new_milliseconds": measured["single"]["own_on_new"],
-        "share_of_engine": measured["stream"]["share"],
-        "loop_delay_milliseconds": measured["loop"]["own"],
+        "own_ms": measured["single"]["own_ms"],
+        "own_on_new_ms": measured["single"]["own_on_new_ms"],
+        "share_of_engine": measured["stream"]["share_of_engine"],
+        "loop_delay_ms": measured["loop"]["own_ms"],
     }
     limits = {}
     for target in measured["targets"]:
@@ -43,10 +43,10 @@ def test_figures_are_measured_against_their_targets(
         assert target["met"] is met
     assert not values
     assert limits == {
-        "own_milliseconds": 0.4,
-        "own_on_new_milliseconds": 0.4,
+        "own_ms": 0.4,
+        "own_on_new_ms": 0.4,
         "share_of_engine": 0.95,
-        "loop_delay_milliseconds": 5.0,
+        "loop_delay_ms": 5.0,
     }
 
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Invoke
+from tests.support.checkpoints import write_squad
+from tests.support.families import FAMILIES
 
 RECIPES = Path(__file__).parents[3] / "build" / "recipes"
 
@@ -82,6 +85,40 @@ def test_options_that_no_build_can_follow_are_wrong_usage(
     assert result.status == 2
     assert expected in " ".join(result.err.split())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.thorough
+def test_a_plan_a_build_and_builds_that_differ_are_one_document_each(
+    invoke: Invoke, places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FAMILIES[0].write(tmp_path / "checkpoint")
+    data = str(write_squad(tmp_path / "questions.json", copies=4))
+    source = ("--source", str(tmp_path / "checkpoint"), "--data", data, "--eval-data", data)
+    options = ("--precision", "fp32", "--set", "gate.max_unknown=10", "--allow-leakage", "--force")
+    command = ("build", *source, *options, *places, "--json")
+
+    planned = invoke(*command, "--dry-run")
+    assert planned.status == 0, planned.err
+    plan = json.loads(planned.out)
+    assert plan["steps"]
+    assert plan["seconds"] == pytest.approx(sum(each["seconds"] for each in plan["steps"]))
+
+    made = invoke(*command)
+    assert made.status == 0, made.err
+    built = json.loads(made.out)
+    assert [(each["version"], each["present"]) for each in built["versions"]] == [(1, False)]
+    assert (built["family"], built["reproducibility"]) == ([], None)
+
+    monkeypatch.setattr("bertqa_build.reproducibility._in_its_own_process", lambda *_: {})
+    monkeypatch.setattr(
+        "bertqa_build.reproducibility.StageResult.is_same", property(lambda stage: False)
+    )
+    differs = invoke(*command, "--check-reproducible", "1")
+    document = json.loads(differs.out)
+    assert (differs.status, document["status"]) == (1, 1)
+    assert "is not reproducible" in document["error"]
+    assert [each["present"] for each in document["versions"]] == [True]
+    assert document["reproducibility"]["differing"]
 
 
 def test_the_help_lists_every_key(invoke: Invoke) -> None:

@@ -63,7 +63,7 @@ def test_a_copy_is_a_repository(invoke: Invoke, root: Path, tmp_path: Path) -> N
     invoke("publish", "--to", str(tmp_path / "copy"), "--repository", str(root))
 
     listed = invoke("versions", "--repository", str(tmp_path / "copy"), "--json")
-    assert [version["version"] for version in json.loads(listed.out)] == [2]
+    assert [version["version"] for version in json.loads(listed.out)["versions"]] == [2]
     onward = ("--repository", str(tmp_path / "copy"), "--to", str(tmp_path / "onward"))
     assert invoke("publish", *onward).status == 0
 

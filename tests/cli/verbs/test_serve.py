@@ -145,7 +145,7 @@ def test_settings_are_options_and_contradictions_are_beside_the_command(
     )
 
     assert result.status == 0
-    command = json.loads(result.out)
+    command = json.loads(result.out)["command"]
     options = dict(itertools.pairwise(command))
     assert options["--grpc_max_threads"] == "33"
     assert options["--grpc_channel_arguments"].startswith("grpc.max_concurrent_streams=44,")

@@ -58,7 +58,7 @@ def test_it_shows_where_a_rollout_stands_and_changes_nothing(invoke: Invoke, at_
     document = json.loads(invoke(*status, "--json").out)
     assert (document["phase"], document["split"]) == ("held", {"1": 90.0, "2": 10.0})
     assert (document["goal"], document["previous"]) == ({"2": 100.0}, {"1": 100.0})
-    assert "got 0 of at least 20 requests" in document["held"]
+    assert "got 0 of at least 20 requests" in document["held_reason"]
     assert (document["served"], document["warnings"]) == ([1, 2], [])
 
     shown = invoke(*status).out

@@ -107,7 +107,8 @@ def test_diff_shows_what_differs_and_nothing_else(invoke: Invoke, repository: Re
     assert more == "1 more in files: --all shows them."
     assert "files.model.bin" in invoke("versions", "diff", "1", "2", "--all", *command).out
     found = json.loads(invoke("versions", "diff", "2", "3", *command, "--json").out)
-    assert found["scores.f1"] == {"before": 81.25, "after": 82.25}
+    assert (found["before"], found["after"]) == (2, 3)
+    assert found["differences"]["scores.f1"] == {"before": 81.25, "after": 82.25}
     assert "say the same" in invoke("versions", "diff", "2", "2", *command).out
 
 

@@ -6,14 +6,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bertqa.artifact import GateResult, VersionManifest
-from tests.cli.conftest import Invoke
+from tests.cli.conftest import Invoke, Result
 from tests.cli.test_main import HEAVY
 from tests.support.engines import Served
 from tests.support.models import write_config, write_manifest, write_toy_version
+
+
+def rows(result: Result) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(result.out)["versions"]
+    return found
 
 
 def publish(root: Path, *precisions: str, size: int = 3, source: str = "tests") -> None:
@@ -36,7 +42,7 @@ def test_a_server_reports_its_versions_and_which_one_is_the_default(
     assert result.status == 0
     assert [
         (entry["version"], entry["state"], entry["is_default"], entry["precision"])
-        for entry in json.loads(result.out)
+        for entry in rows(result)
     ] == [(1, "AVAILABLE", False, "fp32"), (2, "AVAILABLE", True, "fp32")]
 
 
@@ -46,7 +52,7 @@ def test_a_server_s_versions_have_the_size_and_the_date_of_their_own_cards(
     publish(tmp_path, "fp32", "int8", size=3_000_000)
     command = ("versions", "--url", served.rest_url, "--repository", str(tmp_path))
 
-    ours, of_another_repository = json.loads(invoke(*command, "--json").out)
+    ours, of_another_repository = rows(invoke(*command, "--json"))
 
     assert ours["size"] > 3_000_000
     assert ours["published"] == "2026-08-21T10:30:00Z"
@@ -81,7 +87,7 @@ def test_a_repository_that_is_not_there_is_status_1(invoke: Invoke, tmp_path: Pa
 
 
 def test_an_empty_repository_has_no_versions(invoke: Invoke, tmp_path: Path) -> None:
-    assert json.loads(invoke("versions", "--repository", str(tmp_path), "--json").out) == []
+    assert rows(invoke("versions", "--repository", str(tmp_path), "--json")) == []
 
 
 @pytest.mark.parametrize(
@@ -102,7 +108,7 @@ def test_a_repository_lists_what_its_configuration_serves_and_which_is_the_defau
     result = invoke("versions", "--repository", str(tmp_path), "--json")
 
     assert result.status == 0
-    assert [(each["state"], each["is_default"]) for each in json.loads(result.out)] == [
+    assert [(each["state"], each["is_default"]) for each in rows(result)] == [
         ("served" if version in served else "not served", version == default)
         for version in (1, 2, 3)
     ]
@@ -113,15 +119,15 @@ def test_without_a_policy_the_latest_version_is_served_and_without_a_configurati
 ) -> None:
     publish(tmp_path, "fp32", "int8")
     command = ("versions", "--repository", str(tmp_path), "--json")
-    assert [each["state"] for each in json.loads(invoke(*command).out)] == ["served", "served"]
+    assert [each["state"] for each in rows(invoke(*command))] == ["served", "served"]
 
     entries = [{"config": {"name": "bert-qa", "base_path": "bert-qa"}}]
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"model_config_list": entries}), encoding="utf-8")
-    assert [each["state"] for each in json.loads(invoke(*command).out)] == ["not served", "served"]
+    assert [each["state"] for each in rows(invoke(*command))] == ["not served", "served"]
 
     write_config(tmp_path, "other")
-    assert [each["state"] for each in json.loads(invoke(*command).out)] == ["not served"] * 2
+    assert [each["state"] for each in rows(invoke(*command))] == ["not served"] * 2
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])
@@ -183,7 +189,7 @@ def test_a_server_s_version_that_was_forced_has_its_mark(
     command = ("versions", "--url", served.rest_url, "--repository", str(tmp_path))
 
     assert "Version 2: the gate refused it, and --force published it" in invoke(*command).out
-    assert [each["forced"] for each in json.loads(invoke(*command, "--json").out)] == [False, True]
+    assert [each["forced"] for each in rows(invoke(*command, "--json"))] == [False, True]
 
 
 def test_a_version_that_was_forced_has_its_mark(invoke: Invoke, tmp_path: Path) -> None:
@@ -210,14 +216,14 @@ def test_copies_and_versions_with_a_bad_manifest_are_listed_with_a_remark(
     (model / "4" / "manifest.json").write_text(json.dumps(newer), encoding="utf-8")
     command = ("versions", "--repository", str(tmp_path))
 
-    rows = json.loads(invoke(*command, "--json").out)
+    listed = rows(invoke(*command, "--json"))
     table = " ".join(invoke(*command).out.split())
 
-    assert [row["version"] for row in rows] == [1, 2, 3, 4, 5]
-    assert [row["state"] for row in rows] == ["served"] * 5
-    assert [row.get("precision") for row in rows] == ["fp32", None, None, None, "fp32"]
+    assert [row["version"] for row in listed] == [1, 2, 3, 4, 5]
+    assert [row["state"] for row in listed] == ["served"] * 5
+    assert [row["precision"] for row in listed] == ["fp32", None, None, None, "fp32"]
     for row, remark in zip(
-        rows[1:],
+        listed[1:],
         (
             "There is no ",
             "is not a version manifest",
@@ -228,7 +234,7 @@ def test_copies_and_versions_with_a_bad_manifest_are_listed_with_a_remark(
     ):
         assert remark in row["remarks"][0]
         assert f"Version {row['version']}: {' '.join(row['remarks'][0].split())}" in table
-    assert rows[0]["remarks"] == []
+    assert listed[0]["remarks"] == []
 
 
 @pytest.mark.parametrize(
@@ -266,4 +272,4 @@ main.run()
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert json.loads(ended.stdout)[0]["state"] == "served"
+    assert json.loads(ended.stdout)["versions"][0]["state"] == "served"

@@ -45,14 +45,17 @@ def test_a_shadow_is_held_against_the_answer(tmp_path: Path, clear: bool) -> Non
 
     (shadow,) = report.shadows
     assert (shadow.version, shadow.shadow, shadow.pairs) == (1, 2, 8)
-    assert shadow.agreement.estimate == 7 / 8
-    assert shadow.agreement.low < 7 / 8 < shadow.agreement.high < 1
+    assert shadow.agreement.estimate == 87.5
+    assert 10 < shadow.agreement.low < 87.5 < shadow.agreement.high < 100
     assert shadow.score_difference.estimate == pytest.approx(0.1)
     assert shadow.median_ms == pytest.approx((10, 20))
     assert len(shadow.disagreements) == 1
     assert report.shadow_errors == {"ServerUnreachableError": 1}
     assert shadow.verdict.startswith("Version 2 agrees with version 1 on 87.5 % of 8 questions")
-    assert report.to_dict()["shadows"][0]["verdict"] == shadow.verdict
+    (plain,) = report.to_dict()["shadows"]
+    assert plain["verdict"] == shadow.verdict
+    assert plain["disagreements"][0]["answer"]["model_version"] == 1
+    assert plain["disagreements"][0]["shadow"]["model_version"] == 2
 
 
 @pytest.mark.parametrize(

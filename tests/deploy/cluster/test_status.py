@@ -11,6 +11,7 @@ import pytest
 from bertqa_cli import main
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import GATEWAY, NAMESPACE, RELEASE, Install
+from tests.support.documents import check_document
 from tools.programs import helm
 
 CANDIDATE = ("--set", "tracks.candidate.version=2", "--set", "tracks.candidate.weight=10")
@@ -30,17 +31,20 @@ def typed(
     monkeypatch.setattr(sys, "argv", ["bert-qa", *arguments])
     with pytest.raises(SystemExit) as ended:
         main.run()
-    return ended.value.code, "".join(capsys.readouterr())
+    out, err = capsys.readouterr()
+    if "--json" in arguments:
+        check_document(arguments, out)
+    return ended.value.code, out + err
 
 
 def test_versions_shows_tracks_weights_and_pods(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], api: ApiServer
 ) -> None:
     status, shown = typed(monkeypatch, capsys, "versions", *WHERE, "--json")
-    candidate, stable = json.loads(shown)
+    candidate, stable = json.loads(shown)["tracks"]
     assert status == 0
-    assert (stable["track"], stable["version"], stable["weight"]) == ("stable", "1", 90)
-    assert (candidate["track"], candidate["version"], candidate["weight"]) == ("candidate", "2", 10)
+    assert (stable["track"], stable["version"], stable["weight"]) == ("stable", 1, 90)
+    assert (candidate["track"], candidate["version"], candidate["weight"]) == ("candidate", 2, 10)
     assert [pod["name"] for pod in candidate["pods"]] == [
         "bert-qa-candidate-0",
         "bert-qa-candidate-1",
@@ -70,7 +74,7 @@ def test_where_a_rollout_stands_is_read_and_nothing_is_changed(
     document = json.loads(shown)
     assert (document["phase"], document["split"]) == ("held", {"1": 50.0, "2": 50.0})
     assert (document["goal"], document["previous"]) == ({"2": 100.0}, {"1": 90.0, "2": 10.0})
-    assert "of at least 20 requests" in document["held"]
+    assert "of at least 20 requests" in document["held_reason"]
     _, shown = typed(monkeypatch, capsys, *switch, "--status")
     assert "A rollout from 1=90,2=10 to 2=100 is under way" in shown
     assert api.weights == weights

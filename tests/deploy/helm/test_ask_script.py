@@ -14,7 +14,7 @@ SCRIPT = CHART / "files" / "ask.sh"
 
 def test_an_answer_may_hold_what_json_escapes(tmp_path: Path) -> None:
     text = 'in 1932,\n"by \\Anna"\tBerg'
-    for name, answered in (("bert-qa", [{"text": text}]), ("curl", {"answer": text})):
+    for name, answered in (("bert-qa", {"answers": [{"text": text}]}), ("curl", {"answer": text})):
         (tmp_path / f"{name}.json").write_text(json.dumps(answered))
         (tmp_path / name).write_text(f"#!/bin/sh\ncat {tmp_path}/{name}.json\n")
         (tmp_path / name).chmod(0o755)

@@ -28,7 +28,7 @@ def test_where_back_leads_from_each_phase(
     assert (found.phase, found.previous) == (phase, previous)
     document = found.to_dict()
     assert (document["phase"], document["previous"]) == (phase, previous)
-    assert document["held"] == (memory.held or None)
+    assert document["held_reason"] == (memory.held or None)
 
 
 def test_traffic_to_a_version_that_cannot_be_asked_is_a_warning() -> None:

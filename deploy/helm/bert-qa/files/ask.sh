@@ -5,7 +5,7 @@ check() {
 import json, os, sys
 
 given = json.load(sys.stdin)
-text, wanted = given[0]["text"] if isinstance(given, list) else given["answer"], os.environ["ANSWER"]
+text, wanted = given["answers"][0]["text"] if "answers" in given else given["answer"], os.environ["ANSWER"]
 if wanted.casefold() not in text.casefold():
     sys.exit(
         f"The answer is {text!r}, which does not contain {wanted!r}. If the model is for other questions, "

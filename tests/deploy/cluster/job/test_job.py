@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import tarfile
 import threading
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from bertqa_deploy.cluster.job_input import job_input
 from tests.deploy.cluster.conftest import CHART, NAMESPACE, RELEASE
 from tests.deploy.cluster.job.conftest import DOCUMENT, NAME, TO_2, Typed, refusal
 from tests.deploy.cluster.jobs import JobServer, Run, final
+from tests.support.documents import check_document
 from tools.programs import helm
 
 
@@ -259,6 +259,6 @@ def test_with_json_there_is_a_document_also_where_the_log_has_none(
     monkeypatch.setenv("HELM", str(helm()))
     server.runs = [Run(["half a document", "{"], status=status)]
     assert main((*("switch", *TO_2), "--chart", str(CHART), "--json")) == status
-    shown = json.loads(capsys.readouterr().out)
+    shown = check_document(["switch"], capsys.readouterr().out)
     assert shown["status"] == status
     assert "does not hold its result" in shown["error"]
