@@ -20,6 +20,7 @@ from kubernetes import client
 
 from bertqa._reason import reason_of
 from bertqa_deploy.cluster.access import Access, explaining
+from bertqa_deploy.cluster.defaults import with_defaults
 from bertqa_deploy.errors import ClusterError, SwitchedMeanwhileError
 
 _HISTORY = 256
@@ -29,8 +30,6 @@ _PENDING_SECONDS = 60.0
 _LOOK_SECONDS = 2.0
 # The values that a rollout changes.
 _OF_A_ROLLOUT = ("tracks", "rollout")
-# The version of a track that follows the newest one.
-LATEST = "latest"
 
 Values = dict[str, Any]
 Tracks = dict[str, dict[str, Any]]
@@ -67,7 +66,7 @@ class Helm:
         self._left: int | None = None
 
     def values(self, revision: int | None = None) -> Values:
-        """Return all values of the release, defaults included.
+        """Return all values of the release, defaults included, also where they are null.
 
         Args:
             revision: The revision, by default the current one.
@@ -75,7 +74,7 @@ class Helm:
         Raises:
             ClusterError: The cluster cannot be reached, refuses, or has no such release.
         """
-        return self._values("--all", revision=revision)
+        return with_defaults(self._values("--all", revision=revision))
 
     def tracks(self) -> Tracks:
         """Return the tracks of the release without those that were removed.
@@ -164,7 +163,7 @@ class Helm:
         """
         number = self.settle(since)
         values = self._values(revision=number)
-        given = values.setdefault("tracks", {})
+        given = values["tracks"] = values.get("tracks") or {}
         for name, track in tracks.items():
             given.pop(name, None)
             if track is not None:

@@ -106,7 +106,12 @@ class Pods:
         return 0 if deployment is None else deployment.spec.replicas or 0
 
     def wait_until_rolled_out(
-        self, tracks: Collection[str], waiting: Waiting, model: str = ""
+        self,
+        tracks: Collection[str],
+        waiting: Waiting,
+        model: str = "",
+        *,
+        is_downloaded: bool = False,
     ) -> None:
         """Wait until the pods of these tracks run what their Deployments specify.
 
@@ -133,17 +138,18 @@ class Pods:
                 return None
             pods = [pod for pod in self.present() if pod.track in waited and not pod.ready]
             if model:
-                self._refuse_lost(pods, model, lacking)
+                self._refuse_lost(pods, model, None if is_downloaded else lacking)
             troubles = "; ".join(f"{pod.name}: {pod.trouble}" for pod in pods if pod.trouble)
             return f"{', '.join(waited.values())} to roll out{troubles and f' ({troubles})'}"
 
         advice = f"`kubectl --namespace {self.namespace} describe pods` says more."
         waiting.until_none(missing, advice)
 
-    def _refuse_lost(self, pods: Collection[Pod], model: str, lacking: set[str]) -> None:
+    def _refuse_lost(self, pods: Collection[Pod], model: str, lacking: set[str] | None) -> None:
         """Refuse to wait for pods whose servers say that they will not serve their version.
 
         A server reads its repository once, so what it does not list at two looks never comes.
+        `lacking` holds the pods that did not at one; None where they list late.
         """
         for pod in pods:
             if not (pod.running and pod.version.isdecimal()):
@@ -157,13 +163,14 @@ class Pods:
                     f"The pod {pod.name} cannot load version {pod.version} ({state.error}): "
                     f"`kubectl --namespace {self.namespace} logs {pod.name} -c {_SERVER}` says why."
                 )
-            if state is None and pod.name in lacking:
+            if state is not None or lacking is None:
+                continue
+            if pod.name in lacking:
                 raise ClusterError(
                     f"There is no version {pod.version} of {model} in the repository of the pod "
                     f"{pod.name}: publish it there, or choose one that is there."
                 )
-            if state is None:
-                lacking.add(pod.name)
+            lacking.add(pod.name)
 
     def _states(self, pod: Pod, model: str) -> dict[int, VersionState] | None:
         """Return the versions that a pod's server knows; None where it does not say so yet."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bertqa_deploy.cluster.helm import LATEST, Helm, tracks_of
+from bertqa_deploy.cluster.defaults import LATEST
+from bertqa_deploy.cluster.helm import Helm, tracks_of
 from bertqa_deploy.cluster.latest import put_numbers
 from bertqa_deploy.cluster.pods import Pod, Pods
 from bertqa_deploy.cluster.target import release_of

@@ -33,6 +33,14 @@ def test_a_version_that_is_not_in_the_repository_is_not_waited_for(
     assert list(release.tracks()) == ["stable"]
 
 
+def test_a_version_of_an_object_store_may_be_on_its_way(install: Install, api: ApiServer) -> None:
+    release = install("--set", "model.pvc.claimName=", "--set", "model.storage.uri=s3://qa/models")
+    api.lacking = True
+    target = ReleaseTarget(HelmCluster(release, patience=2), SMOKE)
+    with pytest.raises(RolledBackError, match=r"in vain for bert-qa-v9 to roll out"):
+        Rollout(target).move(NINE)
+
+
 @pytest.mark.parametrize(
     ("waits", "said"),
     [
