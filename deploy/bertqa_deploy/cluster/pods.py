@@ -15,7 +15,7 @@ from bertqa.artifact import SPLIT_METRIC, Split, format_split
 from bertqa.errors import BertQAError
 from bertqa.transport import ANSWER_SECONDS, AVAILABLE, AdminClient, VersionState, rest_address
 from bertqa_deploy.cluster.access import Access, explaining, labels_of
-from bertqa_deploy.cluster.trouble import trouble_of
+from bertqa_deploy.cluster.trouble import trouble_of, trouble_of_deployment
 from bertqa_deploy.cluster.tunnel import Tunnel
 from bertqa_deploy.cluster.waiting import Waiting
 from bertqa_deploy.errors import ClusterError
@@ -139,10 +139,15 @@ class Pods:
             pods = [pod for pod in self.present() if pod.track in waited and not pod.ready]
             if model:
                 self._refuse_lost(pods, model, None if is_downloaded else lacking)
-            troubles = "; ".join(f"{pod.name}: {pod.trouble}" for pod in pods if pod.trouble)
+            made = [found[name] for name in waited if name in found]
+            troubled = [
+                *((each.metadata.name, trouble_of_deployment(each.status)) for each in made),
+                *((pod.name, pod.trouble) for pod in pods),
+            ]
+            troubles = "; ".join(f"{name}: {trouble}" for name, trouble in troubled if trouble)
             return f"{', '.join(waited.values())} to roll out{troubles and f' ({troubles})'}"
 
-        advice = f"`kubectl --namespace {self.namespace} describe pods` says more."
+        advice = f"`kubectl --namespace {self.namespace} describe deployments,pods` says more."
         waiting.until_none(missing, advice)
 
     def _refuse_lost(self, pods: Collection[Pod], model: str, lacking: set[str] | None) -> None:
@@ -271,7 +276,7 @@ class Pods:
         does at once where the pod is changed, and else each minute.
         """
         change = {"metadata": {"annotations": {"bert-qa/split": split}}}
-        with suppress(client.ApiException):
+        with explaining(self.namespace, "pods"), suppress(client.ApiException):
             self._core.patch_namespaced_pod(pod.name, self.namespace, change)
 
     def _of_http_api(self) -> list[Pod]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from kubernetes import client
+from urllib3.exceptions import HTTPError
 
 from bertqa_deploy.cluster.pods import Pods
 from bertqa_deploy.cluster.release import HelmCluster
@@ -109,6 +111,23 @@ def test_the_kubelet_is_asked_to_bring_the_split_at_once_where_that_is_allowed(
             file.write_text(tracks, encoding="utf-8")
         Pods(release.release, release.access).wait_until_followed({2: 100.0}, Waiting(60))
     assert asked == ([] if forbidden else ["PATCH pods/bert-qa-http-api-0"])
+
+
+def test_a_cluster_that_goes_away_meanwhile_is_said(
+    install: Install, api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = install()
+    file = tmp_path / "tracks.json"
+
+    def gone(*_: object) -> None:
+        raise HTTPError("no route to host")
+
+    monkeypatch.setattr(client.CoreV1Api, "patch_namespaced_pod", gone)
+    with (
+        http_api(api, Kubelet(api, file), file),
+        pytest.raises(ClusterError, match="The cluster cannot be reached"),
+    ):
+        Pods(release.release, release.access).wait_until_followed({2: 100.0}, Waiting(60))
 
 
 def test_without_a_gateway_steps_are_those_of_the_http_api_which_is_waited_for(
