@@ -97,14 +97,21 @@ def test_an_owner_who_weighs_anew_after_a_switch_is_not_held_to_it(run: Run) -> 
     assert upgrade(run, weighed) is None
 
 
-@pytest.mark.parametrize("reuses", [(), ("--reset-then-reuse-values",)])
+@pytest.mark.parametrize(
+    ("reuses", "last"),
+    [
+        ((), {"tracks": LAST["tracks"]}),
+        (("--reset-then-reuse-values",), LAST),
+        (("--reset-then-reuse-values",), {**LAST, "rollout": {"good": "2=100"}}),
+    ],
+    ids=["without a switch", "after a switch", "after one that failed"],
+)
 def test_no_upgrade_leads_all_requests_to_a_track_without_ready_pods(
-    run: Run, reuses: tuple[str, ...]
+    run: Run, reuses: tuple[str, ...], last: dict[str, Any]
 ) -> None:
     """As the values of before a switch do, even beside those of the release."""
     file = {"tracks": {"stable": {**OLD, "weight": 100}, "v2": {**NEW, "weight": 0}}}
     assert upgrade(run, file) is None
-    last = LAST if reuses else {"tracks": LAST["tracks"]}
     assert upgrade(run, {"tracks": BETWEEN["tracks"]}) is None
     assert upgrade(run, last) is None
 
@@ -133,7 +140,8 @@ def test_the_refusal_has_the_words_to_go_by_the_values_alone(run: Run, good: str
     assert found is not None
     assert upgrade(run, FIRST, *shlex.split(found[1])) is None
     assert json.loads(run("get", "values", RELEASE, "--output", "json").stdout)["rollout"] == {
-        "good": good
+        "good": good,
+        "returning": True,
     }
     assert upgrade(run, FIRST) is None, "the release goes by these values already"
 

@@ -31,7 +31,7 @@
 Refuses an upgrade without the memory of a switch, which its values then lack as well, unless they give the split that
 the switch gave. A switch takes up its own first upgrade, where that was interrupted, with such values.
 And refuses one that would lead all requests to a track without a pod that is ready, but where the memory is the word
-that the first refusal asks for.
+that the first refusal asks for: a return without a goal, which no switch leaves.
 */}}
 {{- define "bert-qa.switched.validate" -}}
 {{- $service := lookup "v1" "Service" (include "bert-qa.namespace" .) (include "bert-qa.fullname" .) | default dict -}}
@@ -40,10 +40,10 @@ that the first refusal asks for.
 {{- if and $good (not $rollout.good) -}}
 {{- $split := include "bert-qa.split" . -}}
 {{- if ne $split (include "bert-qa.splitInOrder" $good) -}}
-{{- fail (printf "These values would undo a switch: `bert-qa switch` gave the release the split %s (percents by version), and they say %s. Add --reset-then-reuse-values, or set the tracks as `helm get values %s` shows them. To go by these values alone, add --set 'rollout.good=%s'." $good $split .Release.Name (replace "," "\\," $good)) -}}
+{{- fail (printf "These values would undo a switch: `bert-qa switch` gave the release the split %s (percents by version), and they say %s. Add --reset-then-reuse-values, or set the tracks as `helm get values %s` shows them. To go by these values alone, add --set 'rollout.returning=true,rollout.good=%s'." $good $split .Release.Name (replace "," "\\," $good)) -}}
 {{- end -}}
 {{- end -}}
-{{- $word := and $good (eq $good $rollout.good) (not $rollout.goal) (not $rollout.previous) -}}
+{{- $word := and $good (eq $good $rollout.good) $rollout.returning (not $rollout.goal) -}}
 {{- $from := dig "spec" "selector" "bert-qa/track" "" $service -}}
 {{- $to := include "bert-qa.mainTrack" . -}}
 {{- if and $from (ne $from $to) (not $word) (not .Values.kserve.enabled) -}}
