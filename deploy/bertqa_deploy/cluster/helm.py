@@ -23,6 +23,7 @@ from bertqa_deploy.cluster.access import Access, explaining
 from bertqa_deploy.cluster.defaults import with_defaults
 from bertqa_deploy.errors import ClusterError, SwitchedMeanwhileError
 
+_CHART = "bert-qa"
 _HISTORY = 256
 _DEPLOYED, _SUPERSEDED, _FAILED, _PENDING = "deployed", "superseded", "failed", "pending-"
 # An upgrade of a rollout waits for nothing, so one that takes longer was killed.
@@ -183,25 +184,38 @@ class Helm:
             )
         return upgraded
 
+    def check_kind(self) -> None:
+        """Check that the release is of the chart, whatever its version.
+
+        Raises:
+            ClusterError: It is of another one, whose values have other names.
+        """
+        self._metadata()
+
     def check_chart(self) -> None:
         """Check that the release is of the chart, and of its version.
 
         Raises:
             ClusterError: It is of another one: another version is an upgrade of its own.
         """
-        found = self._json("get", "metadata", self.release)
-        here = self._chart_file("Chart.yaml")
-        if found["chart"] != here.get("name"):
-            raise ClusterError(
-                f"The release {self.release} is of the chart {found['chart']}, and {self.chart} is "
-                f"{here.get('name')}."
-            )
+        found, here = self._metadata(), self._chart_file("Chart.yaml")
+        if here.get("name") != _CHART:
+            raise ClusterError(f"{self.chart} is the chart {here.get('name')}, not {_CHART}.")
         if found["version"] != here.get("version"):
             raise ClusterError(
                 f"The release {self.release} is of chart version {found['version']}, and "
                 f"{self.chart} is {here.get('version')}: name the same with --chart, or upgrade "
                 "the release first."
             )
+
+    def _metadata(self) -> Values:
+        found: Values = self._json("get", "metadata", self.release)
+        if found["chart"] != _CHART:
+            raise ClusterError(
+                f"The release {self.release} is of the chart {found['chart']}, not of {_CHART}: "
+                "where that is a part of it, `helm upgrade` moves its traffic."
+            )
+        return found
 
     def _history(self) -> list[_Revision]:
         """Return the revisions, the newest last."""

@@ -43,6 +43,7 @@ def track_statuses(helm: Helm) -> list[TrackStatus]:
     Raises:
         ClusterError: The cluster cannot be reached, refuses, or has no such release.
     """
+    helm.check_kind()
     values, found = helm.values(), Pods(helm.release, helm.access)
     pods, following = found.present(), put_numbers(values, found)
     return [
@@ -70,6 +71,7 @@ def standing_of(helm: Helm) -> Standing:
         ClusterError: The cluster cannot be reached, refuses, has no such release, or another
             controller moves its traffic.
     """
+    helm.check_kind()
     values, remark = helm.in_effect()
     put_numbers(values, Pods(helm.release, helm.access))
     state = release_of(values).state
