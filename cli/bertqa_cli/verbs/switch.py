@@ -165,7 +165,7 @@ def switch(
     if aim.split is not None and release_now.weighted and not release_now.routed:
         print_step(
             "without a gateway the HTTP API alone splits by the weights: all others reach the "
-            "version that has the most"
+            "version that has the most (where nobody asks over HTTP, --steps 100 leads all at once)"
         )
     print_moved(moved_by(target, aim.split, plan, kinds), json=json)
 

@@ -20,8 +20,10 @@ from kubernetes import client
 
 from bertqa._reason import reason_of
 from bertqa_deploy.cluster.access import Access, explaining
+from bertqa_deploy.cluster.defaults import with_defaults
 from bertqa_deploy.errors import ClusterError, SwitchedMeanwhileError
 
+_CHART = "bert-qa"
 _HISTORY = 256
 _DEPLOYED, _SUPERSEDED, _FAILED, _PENDING = "deployed", "superseded", "failed", "pending-"
 # An upgrade of a rollout waits for nothing, so one that takes longer was killed.
@@ -29,8 +31,6 @@ _PENDING_SECONDS = 60.0
 _LOOK_SECONDS = 2.0
 # The values that a rollout changes.
 _OF_A_ROLLOUT = ("tracks", "rollout")
-# The version of a track that follows the newest one.
-LATEST = "latest"
 
 Values = dict[str, Any]
 Tracks = dict[str, dict[str, Any]]
@@ -67,7 +67,7 @@ class Helm:
         self._left: int | None = None
 
     def values(self, revision: int | None = None) -> Values:
-        """Return all values of the release, defaults included.
+        """Return all values of the release, defaults included, also where they are null.
 
         Args:
             revision: The revision, by default the current one.
@@ -75,7 +75,7 @@ class Helm:
         Raises:
             ClusterError: The cluster cannot be reached, refuses, or has no such release.
         """
-        return self._values("--all", revision=revision)
+        return with_defaults(self._values("--all", revision=revision))
 
     def tracks(self) -> Tracks:
         """Return the tracks of the release without those that were removed.
@@ -164,7 +164,7 @@ class Helm:
         """
         number = self.settle(since)
         values = self._values(revision=number)
-        given = values.setdefault("tracks", {})
+        given = values["tracks"] = values.get("tracks") or {}
         for name, track in tracks.items():
             given.pop(name, None)
             if track is not None:
@@ -184,25 +184,38 @@ class Helm:
             )
         return upgraded
 
+    def check_kind(self) -> None:
+        """Check that the release is of the chart, whatever its version.
+
+        Raises:
+            ClusterError: It is of another one, whose values have other names.
+        """
+        self._metadata()
+
     def check_chart(self) -> None:
         """Check that the release is of the chart, and of its version.
 
         Raises:
             ClusterError: It is of another one: another version is an upgrade of its own.
         """
-        found = self._json("get", "metadata", self.release)
-        here = self._chart_file("Chart.yaml")
-        if found["chart"] != here.get("name"):
-            raise ClusterError(
-                f"The release {self.release} is of the chart {found['chart']}, and {self.chart} is "
-                f"{here.get('name')}."
-            )
+        found, here = self._metadata(), self._chart_file("Chart.yaml")
+        if here.get("name") != _CHART:
+            raise ClusterError(f"{self.chart} is the chart {here.get('name')}, not {_CHART}.")
         if found["version"] != here.get("version"):
             raise ClusterError(
                 f"The release {self.release} is of chart version {found['version']}, and "
                 f"{self.chart} is {here.get('version')}: name the same with --chart, or upgrade "
                 "the release first."
             )
+
+    def _metadata(self) -> Values:
+        found: Values = self._json("get", "metadata", self.release)
+        if found["chart"] != _CHART:
+            raise ClusterError(
+                f"The release {self.release} is of the chart {found['chart']}, not of {_CHART}: "
+                "where that is a part of it, `helm upgrade` moves its traffic."
+            )
+        return found
 
     def _history(self) -> list[_Revision]:
         """Return the revisions, the newest last."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bertqa_deploy.cluster.helm import LATEST, Values, tracks_of
+from bertqa_deploy.cluster.defaults import LATEST
+from bertqa_deploy.cluster.helm import Values, tracks_of
 from bertqa_deploy.cluster.pods import Pods
 
 

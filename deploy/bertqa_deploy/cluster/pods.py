@@ -15,7 +15,7 @@ from bertqa.artifact import SPLIT_METRIC, Split, format_split
 from bertqa.errors import BertQAError
 from bertqa.transport import ANSWER_SECONDS, AVAILABLE, AdminClient, VersionState, rest_address
 from bertqa_deploy.cluster.access import Access, explaining, labels_of
-from bertqa_deploy.cluster.trouble import trouble_of
+from bertqa_deploy.cluster.trouble import trouble_of, trouble_of_deployment
 from bertqa_deploy.cluster.tunnel import Tunnel
 from bertqa_deploy.cluster.waiting import Waiting
 from bertqa_deploy.errors import ClusterError
@@ -106,7 +106,12 @@ class Pods:
         return 0 if deployment is None else deployment.spec.replicas or 0
 
     def wait_until_rolled_out(
-        self, tracks: Collection[str], waiting: Waiting, model: str = ""
+        self,
+        tracks: Collection[str],
+        waiting: Waiting,
+        model: str = "",
+        *,
+        is_downloaded: bool = False,
     ) -> None:
         """Wait until the pods of these tracks run what their Deployments specify.
 
@@ -133,17 +138,23 @@ class Pods:
                 return None
             pods = [pod for pod in self.present() if pod.track in waited and not pod.ready]
             if model:
-                self._refuse_lost(pods, model, lacking)
-            troubles = "; ".join(f"{pod.name}: {pod.trouble}" for pod in pods if pod.trouble)
+                self._refuse_lost(pods, model, None if is_downloaded else lacking)
+            made = [found[name] for name in waited if name in found]
+            troubled = [
+                *((each.metadata.name, trouble_of_deployment(each.status)) for each in made),
+                *((pod.name, pod.trouble) for pod in pods),
+            ]
+            troubles = "; ".join(f"{name}: {trouble}" for name, trouble in troubled if trouble)
             return f"{', '.join(waited.values())} to roll out{troubles and f' ({troubles})'}"
 
-        advice = f"`kubectl --namespace {self.namespace} describe pods` says more."
+        advice = f"`kubectl --namespace {self.namespace} describe deployments,pods` says more."
         waiting.until_none(missing, advice)
 
-    def _refuse_lost(self, pods: Collection[Pod], model: str, lacking: set[str]) -> None:
+    def _refuse_lost(self, pods: Collection[Pod], model: str, lacking: set[str] | None) -> None:
         """Refuse to wait for pods whose servers say that they will not serve their version.
 
         A server reads its repository once, so what it does not list at two looks never comes.
+        `lacking` holds the pods that did not at one; None where they list late.
         """
         for pod in pods:
             if not (pod.running and pod.version.isdecimal()):
@@ -157,13 +168,14 @@ class Pods:
                     f"The pod {pod.name} cannot load version {pod.version} ({state.error}): "
                     f"`kubectl --namespace {self.namespace} logs {pod.name} -c {_SERVER}` says why."
                 )
-            if state is None and pod.name in lacking:
+            if state is not None or lacking is None:
+                continue
+            if pod.name in lacking:
                 raise ClusterError(
                     f"There is no version {pod.version} of {model} in the repository of the pod "
                     f"{pod.name}: publish it there, or choose one that is there."
                 )
-            if state is None:
-                lacking.add(pod.name)
+            lacking.add(pod.name)
 
     def _states(self, pod: Pod, model: str) -> dict[int, VersionState] | None:
         """Return the versions that a pod's server knows; None where it does not say so yet."""
@@ -264,7 +276,7 @@ class Pods:
         does at once where the pod is changed, and else each minute.
         """
         change = {"metadata": {"annotations": {"bert-qa/split": split}}}
-        with suppress(client.ApiException):
+        with explaining(self.namespace, "pods"), suppress(client.ApiException):
             self._core.patch_namespaced_pod(pod.name, self.namespace, change)
 
     def _of_http_api(self) -> list[Pod]:

@@ -42,7 +42,9 @@ class HelmCluster:
         self.following: dict[str, int] = {}
         self.name = helm.release
         helm.check_chart()
-        self.model = str(helm.values()["model"]["name"])
+        model = helm.values()["model"]
+        self.model = str(model["name"])
+        self._is_downloaded = bool(model["storage"]["uri"])
         self._pods = Pods(helm.release, helm.access)
         self._services = Services(helm.release, helm.access)
 
@@ -102,7 +104,9 @@ class HelmCluster:
         Args:
             tracks: Their names.
         """
-        self._pods.wait_until_rolled_out(tracks, self._waiting, self.model)
+        self._pods.wait_until_rolled_out(
+            tracks, self._waiting, self.model, is_downloaded=self._is_downloaded
+        )
 
     def wait_until_one_is_ready(self, tracks: Collection[str]) -> None:
         """Wait until each of some tracks has a ready pod.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bertqa_deploy.cluster.helm import LATEST, Helm, tracks_of
+from bertqa_deploy.cluster.defaults import LATEST
+from bertqa_deploy.cluster.helm import Helm, tracks_of
 from bertqa_deploy.cluster.latest import put_numbers
 from bertqa_deploy.cluster.pods import Pod, Pods
 from bertqa_deploy.cluster.target import release_of
@@ -57,6 +58,7 @@ def track_statuses(helm: Helm) -> list[TrackStatus]:
     Raises:
         ClusterError: The cluster cannot be reached, refuses, or has no such release.
     """
+    helm.check_kind()
     values, found = helm.values(), Pods(helm.release, helm.access)
     pods, following = found.present(), put_numbers(values, found)
     return [
@@ -84,6 +86,7 @@ def standing_of(helm: Helm) -> Standing:
         ClusterError: The cluster cannot be reached, refuses, has no such release, or another
             controller moves its traffic.
     """
+    helm.check_kind()
     values, remark = helm.in_effect()
     put_numbers(values, Pods(helm.release, helm.access))
     state = release_of(values).state

@@ -16,7 +16,8 @@ from bertqa import QAClient
 from bertqa.artifact import Split, format_split, parse_split
 from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa.transport import ANSWER_SECONDS, AdminClient, patiently, rest_address
-from bertqa_deploy.cluster.helm import LATEST, Tracks, Values, tracks_of
+from bertqa_deploy.cluster.defaults import LATEST
+from bertqa_deploy.cluster.helm import Tracks, Values, tracks_of
 from bertqa_deploy.cluster.pods import Pod
 from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.errors import ClusterError, DeployError, SwitchUnfinishedError

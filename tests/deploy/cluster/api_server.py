@@ -50,6 +50,7 @@ class ApiServer:
     a pod stands for; without it there is no such pod. `on_write` is called before each change, and
     `outages` are the Services that had ready pods once, and then none. The server of a version that
     is not in `servers` runs without it where it is `lacking`, and is what it `waits` for otherwise.
+    `failure` is why no pods are made, as Deployments say it.
     """
 
     def __init__(self, servers: Mapping[int, int]) -> None:
@@ -63,6 +64,7 @@ class ApiServer:
         self.unready: set[str] = set()
         self.lacking = False
         self.waits: Object = {"waiting": {"reason": "ContainerCreating"}}
+        self.failure: Object = {}
         self.restarts: dict[str, int] = {}
         self.outages: list[str] = []
         self._objects: dict[tuple[str, str, str], Object] = {}
@@ -259,6 +261,9 @@ class ApiServer:
                 "updatedReplicas": count,
                 "availableReplicas": available,
                 "readyReplicas": available,
+                "conditions": [
+                    {"type": "ReplicaFailure", "status": str(bool(self.failure)), **self.failure}
+                ],
             }
             for each in names:
                 pod = (namespace, "pods", each)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bertqa_deploy.cluster.helm import Helm
 from bertqa_deploy.cluster.release import HelmCluster
+from bertqa_deploy.cluster.status import standing_of, track_statuses
 from bertqa_deploy.errors import ClusterError, NothingToDoError, SwitchUnfinishedError
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import Install
@@ -55,5 +57,10 @@ def test_a_release_of_another_chart_is_named(
     command = [release.program, "install", "web", str(chart), *release.access.helm_flags()]
     subprocess.run(command, check=True, capture_output=True)
     web = Helm("web", release.access, release.chart, program=release.program)
-    with pytest.raises(ClusterError, match="release web is of the chart web, and"):
-        HelmCluster(web)
+    looks: list[Callable[[Helm], object]] = [track_statuses, standing_of, HelmCluster]
+    for look in looks:
+        with pytest.raises(ClusterError, match="release web is of the chart web, not of bert-qa"):
+            look(web)
+    here = Helm(release.release, release.access, chart, program=release.program)
+    with pytest.raises(ClusterError, match="is the chart web, not bert-qa"):
+        HelmCluster(here)

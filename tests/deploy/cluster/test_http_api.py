@@ -10,7 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from kubernetes import client
+from urllib3.exceptions import HTTPError
 
+from bertqa_cli import main
 from bertqa_deploy.cluster.pods import Pods
 from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.cluster.target import ReleaseTarget
@@ -19,7 +22,7 @@ from bertqa_deploy.errors import ClusterError
 from bertqa_deploy.rollout import Plan, Rollout
 from bertqa_serve.http_api import HttpApiOptions
 from tests.deploy.cluster.api_server import ApiServer
-from tests.deploy.cluster.conftest import Install
+from tests.deploy.cluster.conftest import NAMESPACE, RELEASE, Install
 from tests.deploy.conftest import SMOKE
 from tests.support.http_api import serving
 
@@ -111,6 +114,23 @@ def test_the_kubelet_is_asked_to_bring_the_split_at_once_where_that_is_allowed(
     assert asked == ([] if forbidden else ["PATCH pods/bert-qa-http-api-0"])
 
 
+def test_a_cluster_that_goes_away_meanwhile_is_said(
+    install: Install, api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = install()
+    file = tmp_path / "tracks.json"
+
+    def gone(*_: object) -> None:
+        raise HTTPError("no route to host")
+
+    monkeypatch.setattr(client.CoreV1Api, "patch_namespaced_pod", gone)
+    with (
+        http_api(api, Kubelet(api, file), file),
+        pytest.raises(ClusterError, match="The cluster cannot be reached"),
+    ):
+        Pods(release.release, release.access).wait_until_followed({2: 100.0}, Waiting(60))
+
+
 def test_without_a_gateway_steps_are_those_of_the_http_api_which_is_waited_for(
     install: Install, api: ApiServer, tmp_path: Path
 ) -> None:
@@ -131,3 +151,20 @@ def test_without_a_gateway_steps_are_those_of_the_http_api_which_is_waited_for(
         moved = Rollout(target, plan).move({2: 100.0})
         assert moved.split == {2: 100.0}
     assert followed == [{"2": 100.0}]
+
+
+def test_who_is_split_without_a_gateway_is_said(
+    install: Install,
+    api: ApiServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    release = install()
+    monkeypatch.setenv("HELM", release.program)
+    switch = ("switch", "--release", RELEASE, "--namespace", NAMESPACE, "--to", "1")
+    monkeypatch.setattr("sys.argv", ["bert-qa", *switch])
+    with pytest.raises(SystemExit):
+        main.run()
+    said = "".join(capsys.readouterr())
+    assert "the HTTP API alone splits by the weights" in said
+    assert "--steps 100 leads all at once" in said

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from kubernetes import client
 
 from bertqa_deploy.cluster.latest import put_numbers
 from bertqa_deploy.cluster.pods import Pods
 from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.cluster.target import ReleaseTarget
+from bertqa_deploy.cluster.trouble import trouble_of
 from bertqa_deploy.cluster.waiting import Waiting
 from bertqa_deploy.errors import ClusterError, RolledBackError
 from bertqa_deploy.rollout import Rollout
@@ -33,6 +35,14 @@ def test_a_version_that_is_not_in_the_repository_is_not_waited_for(
     assert list(release.tracks()) == ["stable"]
 
 
+def test_a_version_of_an_object_store_may_be_on_its_way(install: Install, api: ApiServer) -> None:
+    release = install("--set", "model.pvc.claimName=", "--set", "model.storage.uri=s3://qa/models")
+    api.lacking = True
+    target = ReleaseTarget(HelmCluster(release, patience=2), SMOKE)
+    with pytest.raises(RolledBackError, match=r"in vain for bert-qa-v9 to roll out"):
+        Rollout(target).move(NINE)
+
+
 @pytest.mark.parametrize(
     ("waits", "said"),
     [
@@ -52,6 +62,21 @@ def test_why_pods_are_not_ready_is_said(
     release.upgrade({"v9": {"version": 9, "weight": 0}})
     with pytest.raises(ClusterError, match=said):
         Pods(release.release, release.access).wait_until_rolled_out(["v9"], Waiting(0))
+
+
+def test_why_pods_are_not_made_is_said(install: Install, api: ApiServer) -> None:
+    release = install()
+    api.failure = {"reason": "FailedCreate", "message": "exceeded quota: cpus"}
+    release.upgrade({"v9": {"version": 9, "weight": 0}})
+    said = r"bert-qa-v9: FailedCreate: exceeded quota: cpus\)\. .*describe deployments,pods"
+    with pytest.raises(ClusterError, match=said):
+        Pods(release.release, release.access).wait_until_rolled_out(["v9"], Waiting(0))
+
+
+def test_a_pod_that_its_node_refused_says_why() -> None:
+    refused = client.V1PodStatus(phase="Failed", reason="TopologyAffinityError", message="no cores")
+    assert trouble_of(refused) == "TopologyAffinityError: no cores"
+    assert trouble_of(client.V1PodStatus(phase="Failed")) == "the pod has failed"
 
 
 def test_what_is_waited_for_is_said_at_doubled_intervals(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -266,4 +266,13 @@ def test_helm_is_asked_in_the_namespace_of_the_release() -> None:
 def test_a_track_that_follows_the_newest_version_shows_how_to_pin_it() -> None:
     printed = notes("default")
     assert "track stable: the newest version, weight 100 %" in printed
-    assert "--set tracks.stable.version=NUMBER" in printed
+    assert f"bert-qa switch --release answers --namespace {NAMESPACE} --to NUMBER" in printed
+
+
+@pytest.mark.parametrize(
+    ("scenario", "when"),
+    [("default", "it is given a model image that has one"), ("pvc", "there is one")],
+)
+def test_when_a_track_follows_the_newest_version_is_said(scenario: str, when: str) -> None:
+    printed = notes(scenario, {"tracks": {"stable": {"version": "latest"}}})
+    assert f"The track stable goes over to a newer version as soon as {when}, all" in printed

@@ -1,4 +1,7 @@
-"""templates/_switched.tpl: no upgrade undoes a switch unseen; a switch's own are not refused."""
+"""templates/_switched.tpl: no upgrade undoes a switch unseen; a switch's own are not refused.
+
+Nor does one lead all requests to a track of which no pod is ready.
+"""
 
 from __future__ import annotations
 
@@ -82,21 +85,65 @@ def test_values_that_would_undo_a_switch_are_refused(run: Run, program: Callable
 def test_values_that_name_the_tracks_of_a_switch_are_taken(run: Run) -> None:
     switched(run)
     assert upgrade(run, {"tracks": LAST["tracks"]}) is None
-    assert upgrade(run, FIRST) is None, "those of before are refused though no switch is noted"
+    refusal = upgrade(run, FIRST)
+    assert "from the track v2 to the track stable" in str(refusal), "no switch is noted"
+
+
+def test_an_owner_who_weighs_anew_after_a_switch_is_not_held_to_it(run: Run) -> None:
+    between = {"tracks": {"stable": {**OLD, "weight": 40}, "v2": {**NEW, "weight": 60}}}
+    assert upgrade(run, {**between, "rollout": {"good": "1=40,2=60"}}) is None
+    weighed = {"tracks": {"stable": {**OLD, "weight": 80}, "v2": {**NEW, "weight": 20}}}
+    assert upgrade(run, weighed, "--set", r"rollout.good=1=40\,2=60") is None
+    assert upgrade(run, weighed) is None
+
+
+@pytest.mark.parametrize(
+    ("reuses", "last"),
+    [
+        ((), {"tracks": LAST["tracks"]}),
+        (("--reset-then-reuse-values",), LAST),
+        (("--reset-then-reuse-values",), {**LAST, "rollout": {"good": "2=100"}}),
+    ],
+    ids=["without a switch", "after a switch", "after one that failed"],
+)
+def test_no_upgrade_leads_all_requests_to_a_track_without_ready_pods(
+    run: Run, reuses: tuple[str, ...], last: dict[str, Any]
+) -> None:
+    """As the values of before a switch do, even beside those of the release."""
+    file = {"tracks": {"stable": {**OLD, "weight": 100}, "v2": {**NEW, "weight": 0}}}
+    assert upgrade(run, file) is None
+    assert upgrade(run, {"tracks": BETWEEN["tracks"]}) is None
+    assert upgrade(run, last) is None
+
+    back = ("upgrade", RELEASE, str(CHART), "--values", "-", *reuses)
+    refusal = rendered.refused(run(*back, values=file))
+    assert refusal is not None
+    assert "all requests from the track v2 to the track stable, of which no pod is ready" in refusal
+    assert f"`kubectl --namespace {NAMESPACE} rollout status deployment/bert-qa-stable`" in refusal
+    waits = {"tracks": {"stable": {**OLD, "weight": 0}, "v2": {**NEW, "weight": 100}}}
+    assert rendered.refused(run(*back, values=waits)) is None
+    assert rendered.refused(run(*back, values=file)) is None
+
+
+def test_a_release_that_serves_nothing_takes_any_track(run: Run) -> None:
+    assert upgrade(run, {"tracks": {"stable": {"version": 9, "weight": 100}}}) is None
+    assert upgrade(run, {"tracks": {"stable": None, "v2": {**NEW, "weight": 100}}}) is None
 
 
 @pytest.mark.parametrize("good", ["2=100", "2=60,10=40"])
 def test_the_refusal_has_the_words_to_go_by_the_values_alone(run: Run, good: str) -> None:
-    assert upgrade(run, FIRST) is None
-    assert upgrade(run, {**LAST, "rollout": {"good": good}}) is None
+    assert upgrade(run, {**LAST, "rollout": {"good": "2=100", "goal": good}}) is None
+    assert upgrade(run, {**LAST, "rollout": {"good": good, "goal": "2=100"}}) is None
     refusal = upgrade(run, FIRST)
     assert refusal is not None
     found = re.search("add (--set .*)[.]$", refusal)
     assert found is not None
     assert upgrade(run, FIRST, *shlex.split(found[1])) is None
     assert json.loads(run("get", "values", RELEASE, "--output", "json").stdout)["rollout"] == {
-        "good": good
+        "good": good,
+        "returning": True,
     }
+    assert upgrade(run, FIRST) is None, "the release goes by these values already"
 
 
 def test_a_split_is_the_same_in_any_order(run: Run) -> None:

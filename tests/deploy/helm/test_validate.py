@@ -353,3 +353,16 @@ def test_takes_requests_below_limits_once_pinning_is_off() -> None:
 
 def test_takes_weights_of_several_tracks_that_sum_to_100() -> None:
     render(values={"tracks": {"stable": {"weight": 75}, "next": {"version": 7, "weight": 25}}})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"env": [{"name": "WORKERS", "value": 4}]},
+        {"model": {"training": {"env": [{"name": "OFFLINE", "value": True}]}}},
+    ],
+)
+def test_a_variable_that_is_no_text_is_refused_before_the_cluster_does(
+    values: dict[str, Any],
+) -> None:
+    assert "/env/0/value': got " in refusal(values)

@@ -205,7 +205,8 @@ def test_a_source_that_is_null_is_none(kind: str) -> None:
 @pytest.mark.parametrize("scenario", ["pvc", "autoscaling", "keda", "kserve", "monitoring"])
 def test_whole_numbers_stay_whole(scenario: str) -> None:
     """A values file makes 1000000 a float, which some templates wrote as 1e+06."""
-    values: dict[str, Any] = {}
+    track = {"version": 1_000_000, "replicas": 1_000_000}
+    values: dict[str, Any] = {"tracks": {"stable": track}}
     for path, found in keys(SOURCE):
         if found.get("type") == "integer" and found.get("maximum", 10**6) >= 10**6:
             section_of(values, path)[path[-1]] = 1_000_000

@@ -13,18 +13,18 @@ Where there is an autoscaler it is the number that runs, for each track with a w
 {{- if and $autoscaling.enabled $track.weight -}}
 {{- include "bert-qa.scaledReplicas" (list $root $workload $autoscaling) -}}
 {{- else if not $autoscaling.enabled -}}
-{{- $track.replicas -}}
+{{- $track.replicas | int -}}
 {{- else -}}
 {{- $present := lookup $workload.apiVersion $workload.kind (include "bert-qa.namespace" $root) $workload.name | default dict -}}
 {{- $noted := dig "metadata" "annotations" dict $present | default dict -}}
-{{- $unchanged := eq (get $noted "bert-qa/replicas") (toString $track.replicas) -}}
+{{- $unchanged := eq (get $noted "bert-qa/replicas") ($track.replicas | int | toString) -}}
 {{- if not (hasKey $noted "bert-qa/replicas") -}}
 {{- $unchanged = ne "0" (get $noted "bert-qa/weight") -}}
 {{- end -}}
 {{- if and $present $unchanged -}}
 {{- dig "spec" "replicas" 1 $present | int -}}
 {{- else -}}
-{{- $track.replicas -}}
+{{- $track.replicas | int -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
