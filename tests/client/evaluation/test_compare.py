@@ -22,6 +22,7 @@ from bertqa.evaluation import (
     evaluate,
     parse_squad,
 )
+from bertqa.evaluation._metrics import f1
 from bertqa.evaluation._statistics import Interval, McNemar
 from bertqa.qa import normalize
 from tests.support.in_process import InProcessTransport
@@ -91,6 +92,8 @@ def test_what_differs_is_listed_worst_first(comparison: Comparison, dataset: Squ
         assert normalize(one.text) != normalize(other.text)
         assert each.context[one.start : one.end] == one.text
         assert (one.model_version, other.model_version) == (1, 2)
+        in_percent = [100 * f1(answer.text, each.golds) for answer in each.answers]
+        assert each.f1 == pytest.approx(in_percent)
     share = 1 - len(comparison.disagreements) / len(dataset)
     assert comparison.agreement == pytest.approx(100 * share)
 
