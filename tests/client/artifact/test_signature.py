@@ -77,7 +77,9 @@ def test_a_version_appears_signed_in_each_format(repository: Repository, keys: K
         require_signed(repository.version_dir(2), keys.verify)
 
 
-@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=str)
+@pytest.mark.parametrize(
+    "curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name
+)
 def test_the_library_s_own_verifier_accepts_it(
     repository: Repository, tmp_path: Path, curve: ec.EllipticCurve
 ) -> None:

@@ -125,7 +125,7 @@ def test_files_are_mounted_where_the_containers_read_them() -> None:
         for name in ("kserve-container", "transformer-container")
     }
     assert mounts == {
-        "kserve-container": {"server-config": "/config", "scratch": "/tmp"},
+        "kserve-container": {"server-config": "/config/config.json", "scratch": "/tmp"},
         "transformer-container": {"proxy-config": "/etc/envoy"},
     }
     volumes = {one["name"]: one for one in found["volumes"]}

@@ -260,3 +260,18 @@ def test_the_metrics_that_the_dashboard_and_the_autoscalers_read_are_on() -> Non
     assert {"ovms_current_requests", "ovms_wait_for_infer_req_time_us"} <= set(
         metrics["metrics_list"]
     )
+
+
+@pytest.mark.parametrize("scenario", ["pvc", "kserve"])
+def test_a_pod_keeps_the_configuration_that_it_began_with(scenario: str) -> None:
+    """Kubernetes brings a changed ConfigMap to a directory of a pod that runs, not to a subPath."""
+    mounts = [
+        mount
+        for spec in pod_specs(render(scenario)).values()
+        for each in spec["containers"]
+        for mount in each.get("volumeMounts", ())
+        if mount["name"] == "server-config"
+    ]
+    assert mounts
+    for mount in mounts:
+        assert (mount["mountPath"], mount["subPath"]) == ("/config/config.json", "config.json")

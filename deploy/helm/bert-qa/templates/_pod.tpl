@@ -58,8 +58,10 @@ containers:
     {{- end }}
     {{- include "bert-qa.server.lifecycle" . | nindent 4 }}
     volumeMounts:
+      {{- /* As a subPath it stays as it was when the pod began: what its successors serve is not for it. */}}
       - name: server-config
-        mountPath: /config
+        mountPath: /config/config.json
+        subPath: config.json
         readOnly: true
       - name: scratch
         mountPath: /tmp
