@@ -29,6 +29,8 @@ _DEPLOYED, _SUPERSEDED, _FAILED, _PENDING = "deployed", "superseded", "failed", 
 # An upgrade of a rollout waits for nothing, so one that takes longer was killed.
 _PENDING_SECONDS = 60.0
 _LOOK_SECONDS = 2.0
+# What Helm says where another process has begun a revision, or has just made the same one.
+_BY_ANOTHER = ("another operation", "release: already exists")
 # The values that a rollout changes.
 _OF_A_ROLLOUT = ("tracks", "rollout")
 
@@ -339,7 +341,7 @@ class Helm:
             return done.stdout
         output = done.stderr.strip()
         last = output.splitlines()[-1] if output else f"ended with status {done.returncode}"
-        if "another operation" in last:
+        if any(words in last for words in _BY_ANOTHER):
             raise SwitchedMeanwhileError(
                 f"Another process is changing the release {self.release}: nothing was changed by "
                 "this one. Run the same command again once it has ended.",

@@ -11,7 +11,12 @@ import pytest
 from bertqa_deploy.cluster.helm import Helm
 from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.cluster.status import standing_of, track_statuses
-from bertqa_deploy.errors import ClusterError, NothingToDoError, SwitchUnfinishedError
+from bertqa_deploy.errors import (
+    ClusterError,
+    NothingToDoError,
+    SwitchUnfinishedError,
+    SwitchedMeanwhileError,
+)
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import Install
 from tests.deploy.cluster.test_target import TO_1, TO_2, rollout
@@ -44,6 +49,28 @@ def test_a_program_that_is_not_helm_is_named(
     other.chmod(0o755)
     with pytest.raises(ClusterError, match="helm get does not print JSON"):
         Helm(release.release, release.access, release.chart, program=str(other)).values()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress",
+        "Error: UPGRADE FAILED: release: already exists",
+    ],
+)
+def test_an_upgrade_of_another_process_at_the_same_time_is_named(
+    install: Install, api: ApiServer, tmp_path: Path, said: str
+) -> None:
+    release = install()
+    busy = tmp_path / "helm"
+    script = (
+        f'[ "$1" = upgrade ] && {{ echo "{said}" >&2; exit 1; }}\nexec {release.program} "$@"\n'
+    )
+    busy.write_text(f"#!/bin/sh\n{script}", encoding="utf-8")
+    busy.chmod(0o755)
+    other = Helm(release.release, release.access, release.chart, program=str(busy))
+    with pytest.raises(SwitchedMeanwhileError, match="Another process is changing the release"):
+        other.upgrade({"v2": {"version": 2, "weight": 0}})
 
 
 def test_a_release_of_another_chart_is_named(
