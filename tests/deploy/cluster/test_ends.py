@@ -14,8 +14,8 @@ from bertqa_deploy.cluster.status import standing_of, track_statuses
 from bertqa_deploy.errors import (
     ClusterError,
     NothingToDoError,
-    SwitchUnfinishedError,
     SwitchedMeanwhileError,
+    SwitchUnfinishedError,
 )
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import Install
