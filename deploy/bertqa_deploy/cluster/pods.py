@@ -120,6 +120,7 @@ class Pods:
             waiting: How long to wait.
             model: The model of which each track has to serve its version: a server that says that
                 it does not have it, or cannot load it, is not waited for.
+            is_downloaded: Whether servers download their version first, and do not list it before.
 
         Raises:
             ClusterError: The cluster cannot be reached, refuses, or is not done in time; or a

@@ -86,7 +86,7 @@ def test_a_single_track_shows_how_to_add_another() -> None:
         "pvc"
     )
     assert "--set tracks.v3.version=3" in notes("image")
-    assert "--set tracks.stable.version=NUMBER" in notes("training")
+    assert "--to NUMBER" in notes("training")
     assert "--set tracks" not in notes("tracks")
 
 
@@ -260,7 +260,7 @@ def test_helm_is_asked_in_the_namespace_of_the_release() -> None:
     for words in lines:
         if "--namespace" in words:
             asked[words[0]].add(words[words.index("--namespace") + 1])
-    assert asked == {"helm": {NAMESPACE}, "kubectl": {"elsewhere"}}
+    assert asked == {"helm": {NAMESPACE}, "bert-qa": {NAMESPACE}, "kubectl": {"elsewhere"}}
 
 
 def test_a_track_that_follows_the_newest_version_shows_how_to_pin_it() -> None:

@@ -27,11 +27,16 @@ def tracks(scenario: str) -> dict[str, dict[str, Any]]:
     return {**given, "stable": {**default["stable"], **given.get("stable", {})}}
 
 
+def objects(text: str) -> list[Any]:
+    return list(yaml.safe_load_all(text))
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_another_name_than_stable_changes_nothing_but_the_name(scenario: str) -> None:
     renamed = {"tracks": {"stable": None, "v2": tracks(scenario)["stable"]}}
     expected = re.sub(f"(?<!role: )stable(?!{ARGOS})", "v2", render(scenario).text)
-    assert render(scenario, renamed).text == expected
+    # As objects: a line that is shorter is wrapped elsewhere.
+    assert objects(render(scenario, renamed).text) == objects(expected)
 
 
 @pytest.mark.parametrize("scenario", ["pvc", "tracks", "training", "kserve"])

@@ -362,7 +362,7 @@ def test_takes_weights_of_several_tracks_that_sum_to_100() -> None:
         {"model": {"training": {"env": [{"name": "OFFLINE", "value": True}]}}},
     ],
 )
-def test_a_variable_that_is_no_text_is_refused_before_the_cluster_does(
+def test_a_variable_that_is_not_text_is_refused_before_the_cluster_does(
     values: dict[str, Any],
 ) -> None:
     assert "/env/0/value': got " in refusal(values)

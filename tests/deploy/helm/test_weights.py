@@ -43,8 +43,8 @@ def templates(rendering: Rendering) -> dict[str, str]:
 
 
 def without_what_moves_traffic(rendering: Rendering) -> str:
-    """Everything but routes, autoscalers, alerts, selectors of Services, a Deployment's notes, and
-    what the HTTP API follows.
+    """Everything but routes, autoscalers, alerts, selectors of Services, a Deployment's notes,
+    what the HTTP API follows, and the pod of `helm test`, which names the main track.
     """
     kept = []
     for one in json.loads(json.dumps(rendering.objects)):
@@ -55,6 +55,7 @@ def without_what_moves_traffic(rendering: Rendering) -> str:
                 | "HorizontalPodAutoscaler"
                 | "ScaledObject"
                 | "PrometheusRule"
+                | "Pod"
             ):
                 continue
             case "Service":
