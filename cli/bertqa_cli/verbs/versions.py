@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa.artifact import Repository, VersionEntry, VersionManifest
-from bertqa.errors import RepositoryError
+from bertqa.errors import ProtocolError, RepositoryError
 from bertqa.transport import ServedVersion
 from bertqa_cli.console import print_json, print_table, stdout
+from bertqa_cli.errors import CommandError
 from bertqa_cli.formatting import day, directory_size, human_size, score
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
@@ -57,7 +58,12 @@ def versions(
         connection.refuse(FOR_URL)
         _published(Repository(repository), model, json=json)
     else:
-        _served(connection.served_versions(), Repository(repository), model, json=json)
+        try:
+            served = connection.served_versions()
+        except ProtocolError as error:
+            hint = "The proxy of a release does not pass that on: ask with --release."
+            raise CommandError(f"{error} {hint}", detail=error.detail) from error
+        _served(served, Repository(repository), model, json=json)
 
 
 def _published(repository: Repository, model: str, *, json: bool) -> None:

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from bertqa.artifact import GateResult, VersionManifest
 from tests.cli.conftest import Invoke, Result
 from tests.cli.test_main import HEAVY
 from tests.support.engines import Served
 from tests.support.models import write_config, write_manifest, write_toy_version
+from tests.support.web import serving_application
 
 
 def rows(result: Result) -> list[dict[str, Any]]:
@@ -77,6 +81,15 @@ def test_a_server_that_is_not_there_is_status_1(invoke: Invoke, free_port: int) 
 
     assert result.status == 1
     assert f"Cannot connect to http://127.0.0.1:{free_port}" in result.err
+
+
+def test_a_proxy_that_does_not_pass_it_on_is_named(invoke: Invoke, free_port: int) -> None:
+    """The chart's own answers questions and health alone."""
+    page = Route("/{path:path}", lambda _: PlainTextResponse("", 404))
+    with serving_application(Starlette(routes=[page]), free_port):
+        result = invoke("versions", "--url", f"http://127.0.0.1:{free_port}")
+    assert result.status == 1
+    assert "ask with --release" in " ".join(result.err.split())
 
 
 def test_a_repository_that_is_not_there_is_status_1(invoke: Invoke, tmp_path: Path) -> None:
