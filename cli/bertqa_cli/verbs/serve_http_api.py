@@ -55,7 +55,8 @@ def serve_http_api(
 
     if tracks is not None:
         read_tracks(tracks)
-    connection.open_transport().close()  # What cannot be used is refused here, and not in a log.
+    else:
+        connection.open_transport().close()  # What cannot be used is refused here, not in a log.
 
     traffic = "auto" if version is None else None
     client = {**connection.client_arguments(), "version": version, "traffic": traffic}
