@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI, TerminalTheme
 from rich.text import Text
 
-from bertqa_serve.ports import free_ports
+from tools.serving import served
 
 COLUMNS, ROWS = 80, 24
 _WIDTH, _HEIGHT, _MARGIN = 8.4, 19, 14
@@ -196,25 +196,9 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--repository", default="model_repository")
     options = parser.parse_args()
-    port, rest_port = free_ports()
-    serve = ["serve", "--engine", "local", "--no-http-api", "--repository", options.repository]
-    with subprocess.Popen(
-        [
-            *(sys.executable, "-m", "bertqa_cli.main", *serve),
-            *("--port", str(port), "--rest-port", str(rest_port)),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as server:
-        assert server.stdout is not None
-        try:
-            if "is ready" not in server.stdout.readline():
-                raise SystemExit("The server did not start.")
-            commands = scenes(f"localhost:{port}", options.repository)
-            options.file.write_text(svg(timed(list(record(commands)))), encoding="utf-8")
-        finally:
-            server.terminate()
+    with served(options.repository, "--no-http-api") as server:
+        commands = scenes(server["grpc_url"], options.repository)
+        options.file.write_text(svg(timed(list(record(commands)))), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,20 +9,17 @@ Needs two published versions, and a Chromium on PATH or in the variable CHROMIUM
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from bertqa_serve.ports import free_ports
+from tools.serving import served
 
 _SIZE = {"width": 1000, "height": 960}
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -64,9 +61,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program(), args=["--no-sandbox"])
-        with _served(options.repository) as url:
+        with served(options.repository) as server:
             page = _page(browser)
-            ask_side_by_side(page, url)
+            ask_side_by_side(page, server["http_url"])
             page.screenshot(path=options.folder / "page.png")
         report = Path(folder, "comparison.html")
         compare = ["compare", "1", "2", "--data", options.data, "--html", str(report)]
@@ -87,28 +84,6 @@ def _page(browser: Browser) -> Page:
 def _run(*arguments: str) -> None:
     command = [sys.executable, "-m", "bertqa_cli.main", *arguments]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-
-
-@contextmanager
-def _served(repository: str) -> Iterator[str]:
-    """Serve a repository with its HTTP API, and yield the address of that."""
-    port, rest_port = free_ports()
-    command = [
-        *(sys.executable, "-m", "bertqa_cli.main", "serve", "--engine", "local", "--json"),
-        *("--repository", repository, "--port", str(port), "--rest-port", str(rest_port)),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            printed = ""
-            while not printed.rstrip().endswith("}"):
-                line = server.stdout.readline()
-                if not line:
-                    raise SystemExit("The server did not start.")
-                printed += line
-            yield json.loads(printed)["http_url"]
-        finally:
-            server.terminate()
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from bertqa.artifact import SigningKey, VerifyKey
+
+Key = TypeVar("Key", SigningKey, VerifyKey)
 
 Sign = Annotated[
     Path | None,
@@ -30,27 +32,18 @@ VerifyWith = Annotated[
 ]
 
 
-def signing_key(path: Path | None) -> SigningKey | None:
-    """Return the key that --sign names, read before any work; None where it does not.
+def read_key(kind: type[Key], path: Path | None) -> Key | None:
+    """Return the key that --sign or --verify-key names, read before any work.
 
     Args:
-        path: The file.
+        kind: Which key it is.
+        path: The file; None where the option was left out.
+
+    Returns:
+        The key; None where the option was left out.
 
     Raises:
         InvalidOptionError: It holds no such key.
         ModuleNotFoundError: The extra `sign` is not installed.
     """
-    return None if path is None else SigningKey(path)
-
-
-def verify_key(path: Path | None) -> VerifyKey | None:
-    """Return the key that --verify-key names, read before any work; None where it does not.
-
-    Args:
-        path: The file.
-
-    Raises:
-        InvalidOptionError: It holds no such key.
-        ModuleNotFoundError: The extra `sign` is not installed.
-    """
-    return None if path is None else VerifyKey(path)
+    return None if path is None else kind(path)

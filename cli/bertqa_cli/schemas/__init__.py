@@ -46,8 +46,7 @@ def schema_of(name: str) -> dict[str, Any]:
         meant = get_close_matches(name, known)
         hint = f" Did you mean {' or '.join(map(repr, meant))}?" if meant else ""
         raise CommandError(
-            f"There is no JSON document of {name!r}.{hint} Those that there are: "
-            f"{', '.join(known)}.",
+            f"No verb with --json is called {name!r}.{hint} Choose one of {', '.join(known)}.",
             status=Status.USAGE,
         )
     parts = json.loads(_text(_PARTS))

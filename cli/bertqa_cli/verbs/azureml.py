@@ -21,7 +21,7 @@ from bertqa_cli.rollouts import (
     print_moved,
     print_standing,
 )
-from bertqa_cli.signatures import VerifyWith, verify_key
+from bertqa_cli.signatures import VerifyWith, read_key
 from bertqa_cli.values import FOR_CHANGES, Whole, refuse_typed, refuse_typed_beside
 from bertqa_cli.verb import Verb, VerbGroup
 
@@ -178,7 +178,7 @@ def deploy(
         raise CommandError("Use --job or --repository, not both.", status=Status.USAGE)
     if job is not None:
         refuse_typed({"verify_with"}, "for a version of this machine, not for that of a --job.")
-    key = verify_key(verify_with)
+    key = read_key(VerifyKey, verify_with)
     from bertqa_deploy.azureml.files import Files
     from bertqa_deploy.azureml.plans import plan_serving
 

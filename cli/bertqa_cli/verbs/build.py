@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa._words import counted
-from bertqa.artifact import GateResult, Repository
+from bertqa.artifact import GateResult, Repository, SigningKey
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
@@ -22,7 +22,7 @@ from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.plans import show_plan
 from bertqa_cli.progress import loading_the_build, resumable, stages
-from bertqa_cli.signatures import Sign, signing_key
+from bertqa_cli.signatures import Sign, read_key
 from bertqa_cli.values import Whole, built_name, output_directory, refuse_typed
 from bertqa_cli.verb import Verb, alone
 
@@ -176,7 +176,7 @@ def build(
             status=Status.USAGE,
         )
     require_agreeing(method, precision)
-    key = signing_key(sign)
+    key = read_key(SigningKey, sign)
 
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
     from bertqa_build.processes import count, is_first

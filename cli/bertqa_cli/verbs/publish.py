@@ -8,13 +8,13 @@ import typer
 from rich.markup import escape
 
 from bertqa._words import counted
-from bertqa.artifact import Repository
+from bertqa.artifact import Repository, SigningKey, VerifyKey
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import human_size
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.signatures import Sign, VerifyWith, signing_key, verify_key
+from bertqa_cli.signatures import Sign, VerifyWith, read_key
 from bertqa_cli.values import Whole
 from bertqa_cli.verb import alone
 from bertqa_deploy.storage.address import Address, Layout
@@ -58,7 +58,7 @@ def publish(
     """Copy a version to where others read it, whole or not at all; run it again to resume."""
     from bertqa_deploy.storage.publishing import publish as publish_version
 
-    key, verifier = signing_key(sign), verify_key(verify_with)
+    key, verifier = read_key(SigningKey, sign), read_key(VerifyKey, verify_with)
     address, source = Address.parse(to), Repository(repository)
     chosen = source.latest_version(model) if version is None else version
     with resumable(), stages() as show:

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from bertqa.artifact import Repository
+from bertqa.artifact import Repository, SigningKey, VerifyKey
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import next_step
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import resumable, stages
-from bertqa_cli.signatures import Sign, VerifyWith, signing_key, verify_key
+from bertqa_cli.signatures import Sign, VerifyWith, read_key
 from bertqa_cli.values import built_name
 from bertqa_cli.verb import alone
 
@@ -43,7 +43,7 @@ def pull(
     from bertqa_deploy.storage.address import Address
 
     address = Address.parse(source)
-    key, verifier = signing_key(sign), verify_key(verify_with)
+    key, verifier = read_key(SigningKey, sign), read_key(VerifyKey, verify_with)
     with resumable(), stages() as show:
         pulled = pull_version(
             Repository(repository),

@@ -13,7 +13,7 @@ import click
 import typer
 from rich.markup import escape
 
-from bertqa.artifact import LOG_LEVELS, SETTING_RANGES
+from bertqa.artifact import LOG_LEVELS, SETTING_RANGES, VerifyKey
 from bertqa_cli.console import print_json, print_text, stderr, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
@@ -21,7 +21,7 @@ from bertqa_cli.http_api import HttpApiFlags, print_ready
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages
-from bertqa_cli.signatures import VerifyWith, verify_key
+from bertqa_cli.signatures import VerifyWith, read_key
 from bertqa_cli.values import Whole, refuse_typed
 from bertqa_cli.verb import Verb, VerbGroup, group
 from bertqa_cli.verbs.serve_http_api import serve_http_api
@@ -140,7 +140,7 @@ def serve(
         engine=engine,
         ovms_path=ovms,
         model=model,
-        verify=verify_key(verify_with),
+        verify=read_key(VerifyKey, verify_with),
         host=host,
         port=port,
         rest_port=rest_port,

@@ -39,7 +39,7 @@ from bertqa_cli.rollouts import (
     print_moved,
     print_standing,
 )
-from bertqa_cli.signatures import VerifyWith, verify_key
+from bertqa_cli.signatures import VerifyWith, read_key
 from bertqa_cli.values import (
     FOR_CHANGES,
     FOR_RELEASE,
@@ -124,7 +124,7 @@ def switch(
             standing = _standing(release, namespace, repository, connection)
         print_standing(standing, json=json)
         return
-    aim = _Aim(_split(to, back, split), retire, force, verify_key(verify_with))
+    aim = _Aim(_split(to, back, split), retire, force, read_key(VerifyKey, verify_with))
     smoke = _smoke(smoke_question, smoke_context, smoke_answer)
     options.plan(_STEPS, PAUSE_SECONDS)  # Checked before anything is looked at.
     kinds = options.evidence()

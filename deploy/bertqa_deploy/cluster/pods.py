@@ -180,11 +180,7 @@ class Pods:
 
     def _states(self, pod: Pod, model: str) -> dict[int, VersionState] | None:
         """Return the versions that a pod's server knows; None where it does not say so yet."""
-        with (
-            self.tunnel(pod) as url,
-            AdminClient(rest_address(url), timeout=ANSWER_SECONDS) as admin,
-            suppress(BertQAError),
-        ):
+        with self._asked(pod, OVMS_REST_PORT) as admin, suppress(BertQAError):
             return admin.models().get(model)
         return None
 
@@ -291,10 +287,7 @@ class Pods:
 
     def _followed_by(self, pod: Pod) -> dict[int, float] | None:
         """Return the split that a pod of the HTTP API follows, None where it cannot be asked."""
-        with (
-            self.tunnel(pod, HTTP_API_PORT) as url,
-            AdminClient(rest_address(url), timeout=ANSWER_SECONDS) as admin,
-        ):
+        with self._asked(pod, HTTP_API_PORT) as admin:
             try:
                 samples = admin.metrics()
             except BertQAError:
@@ -311,6 +304,15 @@ class Pods:
                 self.namespace, label_selector=self._labels
             )
         return {each.metadata.labels["bert-qa/track"]: each for each in found.items}
+
+    @contextmanager
+    def _asked(self, pod: Pod, port: int) -> Iterator[AdminClient]:
+        """Return a client of what listens on a port of a pod, which takes a short time at most."""
+        with (
+            self.tunnel(pod, port) as url,
+            AdminClient(rest_address(url), timeout=ANSWER_SECONDS) as admin,
+        ):
+            yield admin
 
     @contextmanager
     def tunnel(self, pod: Pod, port: int = OVMS_REST_PORT) -> Iterator[str]:
