@@ -275,12 +275,6 @@ def moved_by(
     Raises:
         BertQAError: What a rollout raises.
     """
-    if split is not None and plan.pause_seconds:
-        steps = ", ".join(map(str, plan.steps))
-        print_step(
-            f"the new version gets {steps} % of the traffic, {plan.pause_seconds:g} s at each "
-            f"step, which takes {plan.limits.requests} requests to be judged"
-        )
     with resumable(), stages() as show:
         evidence = [make(target.client, show) for make in kinds]
         rollout = Rollout(target, plan, evidence, on_step=print_step)

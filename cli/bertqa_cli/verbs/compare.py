@@ -246,7 +246,7 @@ def _tracks(
     from bertqa_deploy.cluster.status import track_statuses
 
     statuses = track_statuses(helm)
-    pods = Pods(release, helm.access)
+    pods = Pods(release, helm.place(helm.values()))
     chosen = []
     for name in names:
         found = [each for each in statuses if name in _names(each) and each.ready]

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,15 @@ class Helm:
             ClusterError: The cluster cannot be reached, refuses, or has no such release.
         """
         return with_defaults(self._values("--all", revision=revision))
+
+    def place(self, values: Values) -> Access:
+        """Return the cluster and the namespace of the release's objects.
+
+        Args:
+            values: All values of the release, which may name another namespace than its own.
+        """
+        namespace = values.get("namespaceOverride") or self.access.namespace
+        return replace(self.access, namespace=str(namespace))
 
     def tracks(self) -> Tracks:
         """Return the tracks of the release without those that were removed.

@@ -42,11 +42,12 @@ class HelmCluster:
         self.following: dict[str, int] = {}
         self.name = helm.release
         helm.check_chart()
-        model = helm.values()["model"]
+        values = helm.values()
+        model, place = values["model"], helm.place(values)
         self.model = str(model["name"])
         self._is_downloaded = bool(model["storage"]["uri"])
-        self._pods = Pods(helm.release, helm.access)
-        self._services = Services(helm.release, helm.access)
+        self._pods = Pods(helm.release, place)
+        self._services = Services(helm.release, place)
 
     def values(self) -> Values:
         """Return all values of the release, as they are now.
@@ -116,13 +117,15 @@ class HelmCluster:
         """
         self._pods.wait_until_one_is_ready(tracks, self._waiting)
 
-    def wait_until_led(self, *, routed: bool) -> None:
+    def wait_until_led(self, *, routed: bool, to_ready: bool) -> None:
         """Wait until Services and gateways lead traffic where the weights say.
 
         Args:
             routed: Whether the release has routes; if not, no right to look at routes is needed.
+            to_ready: Whether to wait for a pod, too, where none of the track with the traffic is
+                ready.
         """
-        self._services.wait_until_led(self._pods.present, self._waiting)
+        self._services.wait_until_led(self._pods.present, self._waiting, to_ready=to_ready)
         if routed:
             self._services.wait_until_routed(self._waiting)
 

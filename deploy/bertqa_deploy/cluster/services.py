@@ -34,12 +34,15 @@ class Services:
         self._discovery = client.DiscoveryV1Api(api)
         self._custom = client.CustomObjectsApi(api)
 
-    def wait_until_led(self, pods: Callable[[], Iterable[Pod]], waiting: Waiting) -> None:
+    def wait_until_led(
+        self, pods: Callable[[], Iterable[Pod]], waiting: Waiting, *, to_ready: bool = True
+    ) -> None:
         """Wait until each Service over all tracks leads to pods of the one that it selects alone.
 
         Args:
             pods: Returns the pods that are not being deleted.
             waiting: How long to wait.
+            to_ready: Whether to wait for a pod, too, where none of the track is ready.
 
         Raises:
             ClusterError: The cluster cannot be reached, refuses, or is not done in time.
@@ -47,9 +50,12 @@ class Services:
 
         def missing() -> str | None:
             for name, track in self._shared().items():
-                ready = self._ready(name)
-                if not ready or not ready <= {pod.name for pod in pods() if pod.track == track}:
-                    led = ", ".join(sorted(ready)) or "no pod"
+                led_to = self._ready(name)
+                found = [pod for pod in pods() if pod.track == track]
+                if not led_to and not to_ready and not any(pod.ready for pod in found):
+                    continue
+                if not led_to or not led_to <= {pod.name for pod in found}:
+                    led = ", ".join(sorted(led_to)) or "no pod"
                     return f"the Service {name} to lead to the track {track} alone, not to {led}"
             return None
 

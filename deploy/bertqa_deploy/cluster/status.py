@@ -59,7 +59,8 @@ def track_statuses(helm: Helm) -> list[TrackStatus]:
         ClusterError: The cluster cannot be reached, refuses, or has no such release.
     """
     helm.check_kind()
-    values, found = helm.values(), Pods(helm.release, helm.access)
+    values = helm.values()
+    found = Pods(helm.release, helm.place(values))
     pods, following = found.present(), put_numbers(values, found)
     return [
         TrackStatus(
@@ -88,7 +89,7 @@ def standing_of(helm: Helm) -> Standing:
     """
     helm.check_kind()
     values, remark = helm.in_effect()
-    put_numbers(values, Pods(helm.release, helm.access))
+    put_numbers(values, Pods(helm.release, helm.place(values)))
     state = release_of(values).state
     remarks = [] if remark is None else [remark]
     return Standing(f"release {helm.release}", state.split, state.memory, state.served, remarks)

@@ -155,8 +155,10 @@ class ReleaseTarget:
         release = self._pin(release, wanted)
         release = self._add(release, wanted)
         release = self._weigh(release, wanted)
-        # Also where nothing was changed: a rollout that was killed may not have waited.
-        self._cluster.wait_until_led(routed=release.routed)
+        # Also where nothing was changed: a rollout that was killed may not have waited. Away from a
+        # track without a ready pod is the way out, but nothing is removed before there is one.
+        is_to_remove = bool(release.names.keys() - wanted.served)
+        self._cluster.wait_until_led(routed=release.routed, to_ready=is_to_remove)
         if release.answers_http:
             self._cluster.wait_until_followed(release.state.split)
         release = self._remove(release, wanted)
@@ -173,6 +175,16 @@ class ReleaseTarget:
             if counts is not None:
                 found[pod.name] = counts
         return found
+
+    def unready(self) -> set[int]:
+        """Return the versions with traffic of which no pod is ready.
+
+        Raises:
+            ClusterError: The cluster cannot be reached, or its traffic is not to be moved here.
+        """
+        release = release_of(self._cluster.values())
+        ready = {pod.track for pod in self._cluster.pods() if pod.ready}
+        return {version for version in release.state.split if release.names[version] not in ready}
 
     @contextmanager
     def client(self, version: int) -> Iterator[QAClient]:

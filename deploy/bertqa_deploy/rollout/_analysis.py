@@ -1,8 +1,8 @@
 """Judging a candidate by what the servers count, as Argo Rollouts' analysis does.
 
-The verdict is Successful, Failed or Inconclusive. A share of failures is judged by its exact
-confidence interval: a candidate has failed only where chance does not explain it, and too few
-requests are never a success.
+The verdict is Successful, Failed or Inconclusive. Shares of failures and of slow requests are judged
+by their exact confidence interval: a candidate has failed only where chance does not explain it,
+and too few requests are never a success.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from bertqa.errors import InvalidOptionError
 from bertqa.evaluation import clopper_pearson
@@ -18,6 +18,7 @@ from bertqa_deploy.rollout._counts import Counts, Tally
 
 # One or two failures may be one event, such as a connection that ended.
 _FEWEST = 3
+_P95 = 0.95
 
 
 class Verdict(StrEnum):
@@ -154,31 +155,65 @@ def judge(good: Tally | None, candidate: Tally, limits: Limits, sides: Sides = _
     for side, counts in ((sides.candidate, candidate.total), (sides.good, good.total)):
         if counts.p95_ms is None:
             return inconclusive(f"how long {side} took to answer was not counted")
-    good_ms, candidate_ms = good.total.p95_ms, candidate.total.p95_ms
-    slow = judge_latency(good_ms, candidate_ms, limits, sides.good)
-    return slow or _successful(candidate.total, _compared(good_ms, limits, sides.good))
+    slow = judge_latency(good.total, candidate.total, limits, sides.good, "--pause")
+    return slow or _successful(candidate.total, _compared(good.total.p95_ms, limits, sides.good))
+
+
+class Latencies(Protocol):
+    """How long the requests to one side took."""
+
+    @property
+    def timed(self) -> int:
+        """The number of requests whose time is known; at least one is judged by."""
+        ...
+
+    def quantile_ms(self, share: float) -> float:
+        """Return the time within which a share of the requests was answered, in milliseconds.
+
+        Args:
+            share: From 0 to 1.
+        """
+        ...
+
+    def slower_than(self, milliseconds: float) -> int:
+        """Return how many requests took longer.
+
+        Args:
+            milliseconds: The time.
+        """
+        ...
 
 
 def judge_latency(
-    good_ms: float | None,
-    candidate_ms: float | None,
-    limits: Limits,
-    good: str = _SIDES.good,
+    good: Latencies, candidate: Latencies, limits: Limits, good_name: str, longer: str
 ) -> Judgement | None:
-    """Return why a candidate is too slow, None where it is not.
+    """Return why a candidate is too slow, or may be, None where it is not.
+
+    Its 95th percentile is above a time beyond chance where the share of requests that took longer
+    is above 5 % beyond chance. The time is the upper end of what the good version's percentile,
+    an order statistic, may be, times the factor.
 
     Args:
-        good_ms: The 95th percentile of the good version's latency in milliseconds, if known.
-        candidate_ms: That of the candidate.
+        good: How long requests to the good version took.
+        candidate: How long those to the candidate took.
         limits: What it has to stay within.
-        good: What the good version is called.
+        good_name: What the good version is called.
+        longer: The option that brings more requests.
     """
-    if not good_ms or not candidate_ms or candidate_ms <= limits.p95_factor * good_ms:
+    good_ms, candidate_ms = good.quantile_ms(_P95), candidate.quantile_ms(_P95)
+    if candidate_ms <= limits.p95_factor * good_ms:
         return None
-    return Judgement(
-        Verdict.FAILED,
-        f"The 95th percentile of its latency is {candidate_ms:.1f} ms, and {limits.p95_factor:g} "
-        f"times the {good_ms:.1f} ms of {good} are allowed.",
+    highest = clopper_pearson(round(_P95 * good.timed), good.timed).high
+    slower = candidate.slower_than(limits.p95_factor * good.quantile_ms(highest))
+    seen = (
+        f"The 95th percentile of its latency is {candidate_ms:.1f} ms (of {candidate.timed} "
+        f"requests), and {limits.p95_factor:g} times the {good_ms:.1f} ms of {good_name} (of "
+        f"{good.timed}) are allowed"
+    )
+    if clopper_pearson(slower, candidate.timed).low > 1 - _P95:
+        return Judgement(Verdict.FAILED, f"{seen}.")
+    return inconclusive(
+        f"{seen}: more requests are needed to tell that from chance, as with a longer {longer}"
     )
 
 
@@ -248,7 +283,7 @@ def _too_few(side: str, counts: Counts, needed: int) -> Judgement | None:
 
 def _compared(good_ms: float | None, limits: Limits, good: str) -> str:
     """Return what the latency of a candidate is compared with."""
-    if not good_ms:
+    if good_ms is None:
         return ""
     return (
         f": {good} has {good_ms:.1f} ms, and {limits.p95_factor:g} times that, "

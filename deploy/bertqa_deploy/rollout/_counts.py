@@ -45,25 +45,50 @@ class Counts:
         return 100 * self.failed / self.requests if self.requests else 0.0
 
     @property
+    def timed(self) -> int:
+        """The number of requests whose time was counted."""
+        return round(max(self.buckets.values(), default=0))
+
+    @property
     def p95_ms(self) -> float | None:
-        """The 95th percentile of the time of a request, in milliseconds; None without requests.
+        """The 95th percentile of the time of a request, in milliseconds; None without requests."""
+        return self.quantile_ms(_QUANTILE) if self.timed else None
+
+    def quantile_ms(self, share: float) -> float:
+        """Return the time within which a share of the requests was answered, in milliseconds.
 
         Interpolated within its bucket, as Prometheus's `histogram_quantile` does.
+
+        Args:
+            share: From 0 to 1; there has to be a request whose time was counted.
         """
         bounds = sorted(self.buckets)
-        if not bounds or not self.buckets[bounds[-1]]:
-            return None
-        rank = _QUANTILE * self.buckets[bounds[-1]]
+        rank = share * self.buckets[bounds[-1]]
         below, bound_below = 0.0, 0.0
         for bound in bounds:
             count = self.buckets[bound]
-            if count >= rank:
+            if count >= rank and count > below:
                 if math.isinf(bound):
                     return bound_below / 1000
-                share = (rank - below) / (count - below)
-                return (bound_below + (bound - bound_below) * share) / 1000
+                part = (rank - below) / (count - below)
+                return (bound_below + (bound - bound_below) * part) / 1000
             below, bound_below = count, bound
         raise AssertionError("the last bucket holds all")
+
+    def slower_than(self, milliseconds: float) -> int:
+        """Return how many requests took longer, interpolated as `quantile_ms` does.
+
+        Args:
+            milliseconds: The time.
+        """
+        wanted = 1000 * milliseconds
+        below, bound_below = 0.0, 0.0
+        for bound, count in sorted(self.buckets.items()):
+            if wanted < bound:
+                part = 0.0 if math.isinf(bound) else (wanted - bound_below) / (bound - bound_below)
+                return round(self.timed - below - (count - below) * part)
+            below, bound_below = count, bound
+        return 0
 
     def increase_since(self, earlier: Counts) -> Counts:
         """Return what one server counted after an earlier reading of the same server.

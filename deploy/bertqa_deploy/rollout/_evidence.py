@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,10 +216,29 @@ def judge_copies(copies: Copies, limits: Limits, sides: Sides = _SIDES) -> Judge
             return doubt
     if copies.failed == copies.asked:
         return inconclusive(f"{sides.candidate} answered none of {copies.asked} copies")
-    good, candidate = (1000 * Samples(tuple(each)).quantile(0.95) for each in copies.seconds)
-    return judge_latency(good, candidate, limits, sides.good) or Judgement(
+    good, candidate = map(_Times, copies.seconds)
+    slow = judge_latency(good, candidate, limits, sides.good, "--shadow")
+    return slow or Judgement(
         Verdict.SUCCESSFUL,
         f"Of {copies.asked} copies {100 * copies.differing / copies.asked:.1f} % were answered "
-        f"differently, 95th percentile {candidate:.1f} ms against {good:.1f} ms of {sides.good} "
-        f"({limits.p95_factor:g} times that are allowed).",
+        f"differently, 95th percentile {candidate.quantile_ms(0.95):.1f} ms against "
+        f"{good.quantile_ms(0.95):.1f} ms of {sides.good} ({limits.p95_factor:g} times that are "
+        "allowed).",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """How long each of some questions took, as `Latencies`."""
+
+    seconds: Sequence[float]
+
+    @property
+    def timed(self) -> int:
+        return len(self.seconds)
+
+    def quantile_ms(self, share: float) -> float:
+        return 1000 * Samples(tuple(self.seconds)).quantile(share)
+
+    def slower_than(self, milliseconds: float) -> int:
+        return sum(1000 * each > milliseconds for each in self.seconds)

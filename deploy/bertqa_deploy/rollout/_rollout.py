@@ -183,13 +183,14 @@ class _Run:
         memory = self._memory = state.memory.begun(goal, returning=returning)
         if state.memory.goal == goal and not returning:
             self._warn_without_evidence()
+        way = self._announced(self._way(resumed=state.memory.goal == goal))
         if self._plan.pause_seconds:
             for version in state.split:
                 self._target.observe(version)
         try:
             self._apply(State(state.split, state.served | goal.keys(), memory))
             self._prove()
-            for split in self._announced(self._way(resumed=state.memory.goal == goal)):
+            for split in way:
                 self._apply(State(split, self._state.served, memory))
                 self._hold()
         except _LEFT_AS_IT_IS:
@@ -225,12 +226,13 @@ class _Run:
         return list(ahead)
 
     def _announced(self, way: list[Mapping[int, float]]) -> list[Mapping[int, float]]:
-        """Report the steps that are taken, where they differ from those that were requested."""
-        good, plan = self._memory.good, self._plan
-        last = sum(share for v, share in self._goal.items() if share > good.get(v, 0))
-        if way and plan.steps not in (AT_ONCE, ()) and plan.steps[-1] != last:
+        """Report the steps to come and how they are judged, or that there are others."""
+        plan = self._plan
+        seconds, requests = plan.pause_seconds, plan.limits.requests
+        judged = f": {seconds:g} s at each, which takes {requests} requests to be judged"
+        if way and (seconds or plan.steps != AT_ONCE):
             splits = ", then ".join(map(format_split, way))
-            self._rollout.on_step(f"the steps are {splits}: the goal is the last one")
+            self._rollout.on_step(f"the steps are {splits}{judged if seconds else ''}")
         return way
 
     def _warn_without_evidence(self) -> None:

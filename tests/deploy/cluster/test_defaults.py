@@ -46,3 +46,13 @@ def test_a_release_whose_tracks_are_null_has_the_charts(install: Install, api: A
     assert Rollout(target).move({1: 100.0}).previous == {2: 100.0}
     assert {each["version"] for each in release.tracks().values()} == {1}
     assert not api.outages
+
+
+def test_a_release_whose_objects_are_in_another_namespace_is_switched(
+    install: Install, api: ApiServer
+) -> None:
+    release = install("--set", "namespaceOverride=elsewhere")
+    assert [each.serves for each in track_statuses(release) if each.ready] == [1]
+    target = ReleaseTarget(HelmCluster(release, patience=20), SMOKE)
+    assert Rollout(target).move({2: 100.0}).served == [2]
+    assert not api.outages

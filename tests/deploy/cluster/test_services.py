@@ -33,6 +33,7 @@ def test_a_service_leads_once_its_ready_pods_are_those_of_its_track(
     api.change(unready=["bert-qa-stable-0"])
     with pytest.raises(ClusterError, match="not to no pod"):
         services.wait_until_led(pods.present, NO_TIME)
+    services.wait_until_led(pods.present, NO_TIME, to_ready=False)
 
 
 def test_a_gateway_that_reports_what_it_has_taken_over_is_waited_for(

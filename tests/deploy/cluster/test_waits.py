@@ -113,3 +113,15 @@ def test_a_track_whose_newest_version_is_not_known_is_refused(
     target = ReleaseTarget(HelmCluster(release, patience=2), SMOKE)
     with pytest.raises(ClusterError, match="stable follows the newest version, and none of its"):
         Rollout(target).move({1: 100.0})
+
+
+def test_traffic_is_led_away_from_a_version_without_a_ready_pod(
+    install: Install, api: ApiServer
+) -> None:
+    release = install("--set", "httpApi.enabled=false")
+    api.change(unready=["bert-qa-stable-0"])
+    target = ReleaseTarget(HelmCluster(release, patience=20), SMOKE)
+    assert target.unready() == {1}
+    assert Rollout(target).move({2: 100.0}).split == {2: 100.0}
+    assert target.unready() == set()
+    assert [track["version"] for track in release.tracks().values()] == [2]

@@ -81,13 +81,11 @@ def test_every_track_is_named_with_its_version_and_weight() -> None:
     assert "track candidate: version 2, weight 10 %, Service answers-bert-qa-candidate" in printed
 
 
-def test_a_single_track_shows_how_to_add_another() -> None:
-    assert "--reset-then-reuse-values --set tracks.v2.version=2 --set tracks.v2.weight=0" in notes(
-        "pvc"
-    )
-    assert "--set tracks.v3.version=3" in notes("image")
+def test_a_single_track_shows_how_to_go_over_to_another_version() -> None:
+    assert "bert-qa switch --release answers --namespace ml --to 2\n" in notes("pvc")
+    assert "--to 3\n" in notes("image")
     assert "--to NUMBER" in notes("training")
-    assert "--set tracks" not in notes("tracks")
+    assert "--to" not in notes("tracks")
 
 
 def test_weights_that_nothing_follows_are_pointed_out() -> None:

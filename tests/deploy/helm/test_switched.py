@@ -136,7 +136,7 @@ def test_the_refusal_has_the_words_to_go_by_the_values_alone(run: Run, good: str
     assert upgrade(run, {**LAST, "rollout": {"good": good, "goal": "2=100"}}) is None
     refusal = upgrade(run, FIRST)
     assert refusal is not None
-    found = re.search("add (--set .*)[.]$", refusal)
+    found = re.search("add (--set '.*'): ", refusal)
     assert found is not None
     assert upgrade(run, FIRST, *shlex.split(found[1])) is None
     assert json.loads(run("get", "values", RELEASE, "--output", "json").stdout)["rollout"] == {

@@ -41,6 +41,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"tracks": {"candidate": {"version": 2, "weight": 30}}},
         "sum to 130, not to 100 (candidate=30, stable=100)",
     ),
+    "a part of the requests for a track without pods": (
+        "tracks",
+        {"tracks": {"candidate": {"replicas": 0}}},
+        "The track candidate has the weight 10 and no replicas",
+    ),
     "a track without a version": (
         "pvc",
         {"tracks": {"stable": {"weight": 90}, "candidate": {"weight": 10}}},

@@ -84,6 +84,39 @@ def test_a_slow_candidate_fails() -> None:
     assert "95th percentile of its latency" in judgement.reason
 
 
+def spread(*times: tuple[float, int]) -> Tally:
+    """Return a tally of so many requests within each time in milliseconds, a bucket each."""
+    counted, below, buckets = Tally({"server": Counts()}), 0, {}
+    for ms, count in times:
+        below += count
+        buckets[ms * 1000] = float(below)
+    counted.add({"server": Counts(below, 0, {**buckets, float("inf"): float(below)})})
+    return counted
+
+
+def test_a_few_slow_requests_among_few_are_not_a_slow_candidate() -> None:
+    judgement = judged(spread((10, 18), (40, 2)), tally(100, ms=10))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.reason == (
+        "The 95th percentile of its latency is 25.0 ms (of 20 requests), and 1.5 times the 10.0 ms "
+        "of the good version (of 100) are allowed: more requests are needed to tell that from "
+        "chance, as with a longer --pause."
+    )
+
+
+def test_as_many_slow_requests_among_many_are_a_slow_candidate() -> None:
+    judgement = judged(spread((10, 180), (40, 20)), tally(100, ms=10))
+    assert judgement.verdict is Verdict.FAILED
+    assert "(of 200 requests)" in judgement.reason
+
+
+def test_a_good_version_of_which_little_is_known_may_be_as_slow() -> None:
+    known, hardly = spread((10, 960), (80, 40)), spread((10, 24), (80, 1))
+    candidate = spread((10, 100), (40, 100))
+    assert judged(candidate, known).verdict is Verdict.FAILED
+    assert judged(candidate, hardly).verdict is not Verdict.FAILED
+
+
 def test_where_the_good_version_has_no_traffic_latency_is_not_judged() -> None:
     assert judge(None, tally(100, ms=1000), LIMITS).verdict is Verdict.SUCCESSFUL
 

@@ -137,3 +137,16 @@ def test_what_happens_to_other_models_does_not_count_as_a_restart() -> None:
     assert restarts.until(samples(TEXT)) == 0
     assert restarts.until(samples(TEXT.replace('version="1"} 7', 'version="1"} 0'))) == 0
     assert restarts.until([]) == 0
+
+
+def test_the_requests_that_took_longer_are_counted_within_a_bucket() -> None:
+    counts = Counts(buckets={1000.0: 10, 3000.0: 30, math.inf: 32})
+    slower = [counts.slower_than(ms) for ms in (0.0, 0.5, 1, 2, 3, 100)]
+    assert slower == [32, 27, 22, 12, 2, 2]
+    assert Counts().slower_than(1) == 0
+    assert counts.timed == 32
+
+
+def test_any_share_of_the_requests_has_its_time() -> None:
+    counts = Counts(buckets={1000.0: 0, 2000.0: 10, 4000.0: 10, math.inf: 10})
+    assert [counts.quantile_ms(share) for share in (0.0, 0.5, 1.0)] == [1.0, 1.5, 2.0]

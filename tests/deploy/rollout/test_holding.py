@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from bertqa_deploy.errors import InconclusiveError, RolledBackError
-from bertqa_deploy.rollout import Counts, Judgement, OnInconclusive, Verdict
+from bertqa_deploy.rollout import Counts, Judgement, Memory, OnInconclusive, State, Verdict
 from tests.deploy.rollout.simulated import KilledError, SimulatedTarget
 from tests.deploy.rollout.test_rollout import TO_2, rollout
 
+HALF = {1: 50.0, 2: 50.0}
 BOTH = {1: 60.0, 2: 30.0, 3: 10.0}
 
 
@@ -63,20 +64,41 @@ def test_the_line_of_a_step_names_the_good_version_s_latency_and_the_limit() -> 
 @pytest.mark.parametrize(
     ("goal", "steps", "said"),
     [
-        (TO_2, (10, 50), "the steps are 1=90,2=10, then 1=50,2=50, then 2=100: the goal is"),
-        ({1: 70.0, 2: 30.0}, (10, 50), "the steps are 1=90,2=10, then 1=70,2=30: the goal is"),
-        ({1: 90.0, 2: 10.0}, (50, 75), "the steps are 1=90,2=10: the goal is"),
-        (TO_2, (10, 100), None),
-        ({1: 70.0, 2: 30.0}, (10, 30), None),
-        (TO_2, (100,), None),
+        (TO_2, (10, 50), "1=90,2=10, then 1=50,2=50, then 2=100"),
+        ({1: 70.0, 2: 30.0}, (10, 50), "1=90,2=10, then 1=70,2=30"),
+        ({1: 90.0, 2: 10.0}, (50, 75), "1=90,2=10"),
+        (TO_2, (10, 100), "1=90,2=10, then 2=100"),
+        (TO_2, (100,), "2=100"),
     ],
 )
-def test_steps_that_do_not_end_at_the_goal_say_that_it_does(
-    goal: dict[int, float], steps: tuple[int, ...], said: str | None
+def test_the_steps_to_come_are_announced_with_the_goal_as_the_last(
+    goal: dict[int, float], steps: tuple[int, ...], said: str
 ) -> None:
     run, _, shown = rollout(SimulatedTarget(), steps=steps)
     run.move(goal)
-    assert shown[0].startswith(said or "measured at")
+    how = f"{run.plan.pause_seconds:g} s at each, which takes {run.plan.limits.requests} requests"
+    assert shown[0] == f"the steps are {said}: {how} to be judged"
+
+
+def test_a_rollout_that_was_held_announces_the_steps_that_are_left() -> None:
+    target = SimulatedTarget()
+    with pytest.raises(InconclusiveError):
+        rollout(target, requests=0, steps=(10, 50, 100))[0].move(TO_2)
+    run, _, shown = rollout(target, steps=(10, 50, 100))
+    run.move(TO_2)
+    assert shown[0].startswith("the steps are 1=90,2=10, then 1=50,2=50, then 2=100: ")
+
+    held = SimulatedTarget()
+    held.apply(State(HALF, frozenset({1, 2}), Memory({1: 100.0}, TO_2, held="Too few.")))
+    run, _, shown = rollout(held, steps=(10, 50, 75, 100))
+    run.move(TO_2)
+    assert shown[0].startswith("the steps are 1=50,2=50, then 1=25,2=75, then 2=100: ")
+
+
+def test_a_move_at_once_without_a_judgement_announces_nothing() -> None:
+    run, _, shown = rollout(SimulatedTarget(), steps=(100,), pause_seconds=0.0)
+    run.move(TO_2)
+    assert shown == []
 
 
 def test_what_was_held_is_not_promoted_unseen_without_a_warning() -> None:
@@ -119,7 +141,7 @@ def test_there_is_no_warning_where_something_is_measured_or_nothing_was_held() -
     run, _, steps = rollout(SimulatedTarget(), pause_seconds=0.0)
     run.move(TO_2)
     run.back()
-    assert steps == []
+    assert steps == ["the steps are 1=90,2=10, then 1=50,2=50, then 2=100"]
 
 
 def test_several_that_may_be_promoted_are() -> None:

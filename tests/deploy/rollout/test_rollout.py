@@ -84,7 +84,7 @@ def test_a_candidate_is_held_and_judged_at_every_step() -> None:
     assert max(clock.slept) == 5
     assert (moved.split, moved.previous) == (TO_2, {1: 100})
     assert (moved.served, moved.retired) == ([2], [1])
-    assert steps[0].startswith("measured at 1=90,2=10: 600 requests, 0.0 % failed")
+    assert steps[1].startswith("measured at 1=90,2=10: 600 requests, 0.0 % failed")
     assert target.state == State(TO_2, frozenset({2}), Memory(TO_2, None, {1: 100}))
 
 

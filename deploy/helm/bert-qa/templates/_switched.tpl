@@ -40,7 +40,7 @@ that the first refusal asks for: a return without a goal, which no switch leaves
 {{- if and $good (not $rollout.good) -}}
 {{- $split := include "bert-qa.split" . -}}
 {{- if ne $split (include "bert-qa.splitInOrder" $good) -}}
-{{- fail (printf "These values would undo a switch: `bert-qa switch` gave the release the split %s (percents by version), and they say %s. Add --reset-then-reuse-values, or set the tracks as `helm get values %s` shows them. To go by these values alone, add --set 'rollout.returning=true,rollout.good=%s'." $good $split .Release.Name (replace "," "\\," $good)) -}}
+{{- fail (printf "These values would undo a switch: `bert-qa switch` gave the release the split %s (percents by version), and they say %s. Add --reset-then-reuse-values, or set the tracks as `helm get values %s` shows them; `bert-qa switch` moves the traffic to another version without a failed request. To go by these values alone, add --set 'rollout.returning=true,rollout.good=%s': Kubernetes then removes the pods of now at once, and requests fail until the others are ready." $good $split .Release.Name (replace "," "\\," $good)) -}}
 {{- end -}}
 {{- end -}}
 {{- $word := and $good (eq $good $rollout.good) $rollout.returning (not $rollout.goal) -}}

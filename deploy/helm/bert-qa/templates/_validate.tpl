@@ -57,7 +57,7 @@
 {{- fail (printf "Services cannot be called %s: a name has small letters, digits and hyphens, and begins with a letter. Change the release's name, or set fullnameOverride." $fullname) -}}
 {{- end -}}
 {{- if and .Values.switch.enabled .Values.namespaceOverride (ne .Values.namespaceOverride .Release.Namespace) -}}
-{{- fail (printf "switch.enabled does not go with namespaceOverride=%s: a switch works in the namespace of its release. Install the release in that namespace instead." .Values.namespaceOverride) -}}
+{{- fail (printf "switch.enabled does not go with namespaceOverride=%s: a switch in the cluster works in the namespace of its release. Install the release in that namespace instead, or switch from outside." .Values.namespaceOverride) -}}
 {{- end -}}
 
 {{- $tracks := (include "bert-qa.tracks" . | fromJson).tracks -}}
@@ -72,6 +72,9 @@
 {{- end -}}
 {{- if not .version -}}
 {{- fail (printf "The track %s has no version: set tracks.%s.version to a number, or to latest." .name .name) -}}
+{{- end -}}
+{{- if and .weight (lt (int .weight) 100) (not .replicas) (not $.Values.kserve.enabled) (not $.Values.autoscaling.enabled) -}}
+{{- fail (printf "The track %s has the weight %d and no replicas, so that this part of the requests would fail: give it replicas, or the weight 0." .name (int .weight)) -}}
 {{- end -}}
 {{- $sum = add $sum .weight -}}
 {{- $weights = append $weights (printf "%s=%d" .name (.weight | int)) -}}
