@@ -63,6 +63,9 @@ KEEPALIVE_SECONDS: Final = 360.0
 KEEPALIVE_TIMEOUT_SECONDS: Final = 20.0
 # A name that stands for several servers is resolved this often.
 RESOLVE_SECONDS: Final = 30.0
+# After so long without a call it is resolved before the next one, which waits so long at most.
+RESOLVE_AFTER_REST_SECONDS: Final = 5.0
+RESOLVE_PATIENCE_SECONDS: Final = 1.0
 # How long a call to one of them is silent before it is probed whether it answers at all, how long
 # the probe may take, and how long a server that failed is left alone.
 SILENT_SECONDS: Final = 3.0

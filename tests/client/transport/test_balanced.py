@@ -206,6 +206,44 @@ def test_a_name_is_resolved_again(
 
 
 @schemes
+def test_the_first_call_after_a_rest_meets_servers_at_their_new_addresses(
+    open_client: Twins,
+    fleet: Fleet,
+    name: list[str],
+    scheme: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = open_client(fleet.url(scheme), timeout=60)
+    versions(client, 4)
+    monkeypatch.setattr(_defaults, "RESOLVE_AFTER_REST_SECONDS", 0.0)
+    name[:] = [HOSTS[1], "127.0.0.3"]
+    assert versions(client, 4) == [2] * 4
+
+
+@schemes
+def test_a_name_server_that_hangs_after_a_rest_leaves_the_addresses_as_they_were(
+    open_client: Twins, fleet: Fleet, name: list[str], scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_client(fleet.url(scheme), timeout=60)
+    versions(client, 4)
+    monkeypatch.setattr(_defaults, "RESOLVE_AFTER_REST_SECONDS", 0.0)
+    monkeypatch.setattr(_defaults, "RESOLVE_PATIENCE_SECONDS", 0.1)
+    answers = threading.Event()
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == NAME:
+            answers.wait()
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        assert set(versions(client, 2)) <= {1, 2}
+    finally:
+        answers.set()
+
+
+@schemes
 def test_a_call_that_waits_for_servers_meets_them_at_their_new_addresses(
     open_client: Twins, fleet: Fleet, name: list[str], scheme: str
 ) -> None:

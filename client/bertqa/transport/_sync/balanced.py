@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -74,6 +75,7 @@ class BalancedTransport:
             lambda ip: open_endpoint(address.at(ip)), in_turn=address.scheme == "dns"
         )
         self._resolved_at: float | None = None
+        self._called_at = 0.0
         # What has succeeded: the model may be described at another port than the one that runs it.
         self._met: set[str] = set()
         self._closed = False
@@ -107,6 +109,11 @@ class BalancedTransport:
         deadline = time.monotonic() + timeout
         if self._resolved_at is None:
             SyncCall.run(self._resolve, self._stop_resolving, timeout)
+        elif self._has_rested():
+            with contextlib.suppress(DeadlineExceededError):
+                patience = min(timeout, _defaults.RESOLVE_PATIENCE_SECONDS)
+                SyncCall.run(self._resolve, self._stop_resolving, patience)
+        self._called_at = time.monotonic()
         self._refresh(_defaults.RESOLVE_SECONDS)
         if len(self._pool) < 2:
             return call(self._single, deadline - time.monotonic())
@@ -160,6 +167,11 @@ class BalancedTransport:
             raise
         self._pool.answered(endpoint)
         return result
+
+    def _has_rested(self) -> bool:
+        """Return whether all servers may have other addresses than at the last call."""
+        since = max(self._called_at, self._resolved_at or 0.0)
+        return time.monotonic() - since > _defaults.RESOLVE_AFTER_REST_SECONDS
 
     def _refresh(self, seconds: float) -> None:
         """Resolve the name again after so long, and probe servers that were left, beside calls."""
