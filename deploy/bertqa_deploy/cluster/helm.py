@@ -5,9 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import re
-import shutil
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +18,7 @@ from kubernetes import client
 from bertqa._reason import reason_of
 from bertqa_deploy.cluster.access import Access, explaining
 from bertqa_deploy.cluster.defaults import with_defaults
+from bertqa_deploy.cluster.helm_program import HelmProgram
 from bertqa_deploy.errors import ClusterError, SwitchedMeanwhileError
 
 _CHART = "bert-qa"
@@ -29,8 +27,6 @@ _DEPLOYED, _SUPERSEDED, _FAILED, _PENDING = "deployed", "superseded", "failed", 
 # An upgrade of a rollout waits for nothing, so one that takes longer was killed.
 _PENDING_SECONDS = 60.0
 _LOOK_SECONDS = 2.0
-# What Helm says where another process has begun a revision, or has just made the same one.
-_BY_ANOTHER = ("another operation", "release: already exists")
 # The values that a rollout changes.
 _OF_A_ROLLOUT = ("tracks", "rollout")
 
@@ -65,6 +61,7 @@ class Helm:
         self.chart = chart
         self.program = program
         self.took_up = False
+        self._run = HelmProgram(release, access, program)
         # The revision that an upgrade of this process left unfinished.
         self._left: int | None = None
 
@@ -220,7 +217,7 @@ class Helm:
             )
 
     def _metadata(self) -> Values:
-        found: Values = self._json("get", "metadata", self.release)
+        found: Values = self._run.json("get", "metadata", self.release)
         if found["chart"] != _CHART:
             raise ClusterError(
                 f"The release {self.release} is of the chart {found['chart']}, not of {_CHART}: "
@@ -230,7 +227,7 @@ class Helm:
 
     def _history(self) -> list[_Revision]:
         """Return the revisions, the newest last."""
-        found = self._json("history", self.release, "--max", str(_HISTORY))
+        found = self._run.json("history", self.release, "--max", str(_HISTORY))
         revisions = [
             _Revision(
                 int(each["revision"]),
@@ -291,9 +288,12 @@ class Helm:
         ]
         chosen = newest if before != after and weights[0] == weights[1] else complete
         values = self._values(revision=chosen.number)
-        if newest.status.startswith(_PENDING):
+        is_pending = newest.status.startswith(_PENDING)
+        if is_pending:
             self._forget(newest)
+        self._left = newest.number + (not is_pending)
         self._upgrade_to(values)
+        self._left = None
         self.took_up = True
 
     def _forget(self, revision: _Revision) -> None:
@@ -315,7 +315,7 @@ class Helm:
 
     def _upgrade_to(self, values: Values) -> int:
         """Upgrade to these values, the chart's for all others, and return the new revision."""
-        upgraded = self._json(
+        upgraded = self._run.json(
             *("upgrade", self.release, str(self.chart), "--reset-values", "--values", "-"),
             stdin=json.dumps(values),
         )
@@ -323,7 +323,7 @@ class Helm:
 
     def _values(self, *flags: str, revision: int | None) -> Values:
         at = () if revision is None else ("--revision", str(revision))
-        return copy.deepcopy(self._json("get", "values", self.release, *flags, *at) or {})
+        return copy.deepcopy(self._run.json("get", "values", self.release, *flags, *at) or {})
 
     def _chart_file(self, name: str) -> Values:
         try:
@@ -333,65 +333,6 @@ class Helm:
                 f"{self.chart} is not the chart of bert-qa: {name}: {reason_of(error)}."
             ) from error
         return dict(content or {})
-
-    def _json(self, *arguments: str, stdin: str | None = None) -> Any:
-        output = self._run(*arguments, "--output", "json", stdin=stdin)
-        try:
-            return json.loads(output)
-        except ValueError as error:
-            raise ClusterError(
-                f"{self.program} {arguments[0]} does not print JSON: is it Helm 3.14 or newer?",
-                detail=output.strip() or None,
-            ) from error
-
-    def _run(self, *arguments: str, stdin: str | None = None) -> str:
-        done = self._call(*arguments, *self.access.helm_flags(), stdin=stdin)
-        if done.returncode == 0:
-            return done.stdout
-        output = done.stderr.strip()
-        last = output.splitlines()[-1] if output else f"ended with status {done.returncode}"
-        if any(words in last for words in _BY_ANOTHER):
-            raise SwitchedMeanwhileError(
-                f"Another process is changing the release {self.release}: nothing was changed by "
-                "this one. Run the same command again once it has ended.",
-                detail=output,
-            )
-        raise ClusterError(self._explained(last), detail=output or None)
-
-    def _call(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        program = shutil.which(self.program)
-        if program is None:
-            raise ClusterError(f"There is no {self.program} on PATH: install Helm 3.14 or newer.")
-        return subprocess.run(
-            [program, *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self.access.helm_environment(),
-        )
-
-    def _explained(self, output: str) -> str:
-        lowered = output.lower()
-        where = f"the namespace {self.access.namespace}"
-        if "not found" in lowered and "release" in lowered:
-            return f"There is no release {self.release} in {where}: {self._elsewhere()}."
-        if "forbidden" in lowered:
-            return f"You may not change or read the release {self.release} in {where}."
-        if "unreachable" in lowered or "connection refused" in lowered or "no such host" in lowered:
-            return "The cluster cannot be reached: is KUBECONFIG right, and is the cluster up?"
-        return f"helm: {output.removeprefix('Error: ').rstrip('.')}."
-
-    def _elsewhere(self) -> str:
-        """Return in which other namespaces a release of this name is, where that may be known."""
-        done = self._call(
-            *("list", "--all-namespaces", "--filter", f"^{re.escape(self.release)}$"),
-            *("--output", "json", *self.access.helm_flags()),
-        )
-        found = json.loads(done.stdout) if done.returncode == 0 else []
-        if not found:
-            return "`helm list -A` shows all"
-        return f"it is in {', '.join(sorted(each['namespace'] for each in found))}"
 
 
 def tracks_of(values: Mapping[str, Any]) -> Tracks:

@@ -1,8 +1,8 @@
 """Judging a candidate by what the servers count, as Argo Rollouts' analysis does.
 
-The verdict is Successful, Failed or Inconclusive. Shares of failures and of slow requests are judged
-by their exact confidence interval: a candidate has failed only where chance does not explain it,
-and too few requests are never a success.
+The verdict is Successful, Failed or Inconclusive. Shares of failures and of slow requests are
+judged by their exact confidence interval: a candidate has failed only where chance does not explain
+it, and too few requests are never a success.
 """
 
 from __future__ import annotations

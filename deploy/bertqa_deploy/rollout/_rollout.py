@@ -330,9 +330,11 @@ class _Run:
         try:
             self.undo()
         except Exception as second:
+            why = _sentence(second)
             raise SwitchUnfinishedError(
                 f"{reason} The traffic is to return to {_named(good)}, but that was not "
-                f"completed: {_sentence(second)} Run the command with --back to finish it.",
+                f"completed{', for the same reason.' if why == reason else f': {why}'} Run the "
+                "command with --back to finish it.",
                 detail=detail,
             ) from error
         raise RolledBackError(

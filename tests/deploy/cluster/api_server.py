@@ -27,6 +27,7 @@ from tests.deploy.cluster.api_wire import (
     GROUPS,
     KINDS,
     PROTOBUF,
+    SCALED,
     Object,
     discovery,
     failure,
@@ -50,7 +51,8 @@ class ApiServer:
     a pod stands for; without it there is no such pod. `on_write` is called before each change, and
     `outages` are the Services that had ready pods once, and then none. The server of a version that
     is not in `servers` runs without it where it is `lacking`, and is what it `waits` for otherwise.
-    `failure` is why no pods are made, as Deployments say it.
+    `failure` is why no pods are made, as Deployments say it. Deployments that were changed
+    `by_hand` are applied by force alone.
     """
 
     def __init__(self, servers: Mapping[int, int]) -> None:
@@ -65,6 +67,7 @@ class ApiServer:
         self.lacking = False
         self.waits: Object = {"waiting": {"reason": "ContainerCreating"}}
         self.failure: Object = {}
+        self.by_hand: set[tuple[str, str]] = set()
         self.restarts: dict[str, int] = {}
         self.outages: list[str] = []
         self._objects: dict[tuple[str, str, str], Object] = {}
@@ -73,23 +76,18 @@ class ApiServer:
 
     def version_of(self, deployment: str) -> int:
         """The version that a Deployment of the one namespace runs."""
-        with self._lock:
-            (found,) = (
-                o
-                for (_, what, n), o in self._objects.items()
-                if (what, n) == ("deployments", deployment)
-            )
-        return int(found["spec"]["template"]["metadata"]["annotations"]["bert-qa/version"])
+        template = self._deployment(deployment)["spec"]["template"]
+        return int(template["metadata"]["annotations"]["bert-qa/version"])
 
     def replicas_of(self, deployment: str) -> int:
         """How many pods a Deployment of the one namespace has."""
+        return int(self._deployment(deployment)["spec"]["replicas"])
+
+    def _deployment(self, name: str) -> Object:
+        wanted = ("deployments", name)
         with self._lock:
-            (found,) = (
-                o
-                for (_, what, n), o in self._objects.items()
-                if (what, n) == ("deployments", deployment)
-            )
-        return int(found["spec"]["replicas"])
+            (found,) = (one for (_, *key), one in self._objects.items() if tuple(key) == wanted)
+        return found
 
     def scale(self, deployment: str, replicas: int) -> None:
         """Be an autoscaler."""
@@ -205,6 +203,8 @@ class ApiServer:
                 self._put(key, content)
                 return JSONResponse(self._objects[key], 201)
             case "PATCH", _ if "apply-patch" in request.headers["content-type"]:
+                if (plural, name) in self.by_hand and request.query_params.get("force") != "true":
+                    return failure(409, "Conflict", SCALED)
                 self._put(key, content)
             case (("PUT" | "PATCH"), _):
                 strategic = "strategic" in request.headers["content-type"]

@@ -33,6 +33,11 @@ GROUPS = {
 }
 KINDS = {plural: kind for kinds in GROUPS.values() for kind, plural in kinds.items()}
 MERGE_KEYS = ("name", "mountPath", "containerPort", "port")
+# What an API server says of an object that was scaled with kubectl.
+SCALED = (
+    'Apply failed with 1 conflict: conflict with "kubectl" with subresource "scale" using apps/v1: '
+    ".spec.replicas"
+)
 PROTOBUF = b"k8s\0"
 
 Object = dict[str, Any]

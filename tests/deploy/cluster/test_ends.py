@@ -18,7 +18,7 @@ from bertqa_deploy.errors import (
     SwitchUnfinishedError,
 )
 from tests.deploy.cluster.api_server import ApiServer
-from tests.deploy.cluster.conftest import Install
+from tests.deploy.cluster.conftest import CHART, RELEASE, Install
 from tests.deploy.cluster.test_target import TO_1, TO_2, rollout
 
 
@@ -91,3 +91,23 @@ def test_a_release_of_another_chart_is_named(
     here = Helm(release.release, release.access, chart, program=release.program)
     with pytest.raises(ClusterError, match="is the chart web, not bert-qa"):
         HelmCluster(here)
+
+
+def test_what_was_changed_by_hand_is_named_and_taken_over_by_its_owner_alone(
+    install: Install, api: ApiServer
+) -> None:
+    release = install()
+    api.by_hand.add(("deployments", "bert-qa-stable"))
+    said = "kubectl has changed the Deployment bert-qa-stable by hand (.spec.replicas)"
+    with pytest.raises(SwitchUnfinishedError) as caught:
+        rollout(release).move(TO_2)
+    assert said in str(caught.value)
+    assert "was not completed, for the same reason" in str(caught.value)
+    assert "--reset-then-reuse-values --force-conflicts" in str(caught.value)
+
+    command = [release.program, "upgrade", RELEASE, str(CHART), *release.access.helm_flags()]
+    flags = ("--reset-then-reuse-values", "--force-conflicts")
+    subprocess.run([*command, *flags], check=True, capture_output=True)
+    api.by_hand.clear()
+    rollout(release).move(TO_2)
+    assert [each["version"] for each in release.tracks().values()] == [2]
