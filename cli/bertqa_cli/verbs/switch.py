@@ -157,20 +157,21 @@ def switch(
         return
     from bertqa_deploy.cluster.release import HelmCluster
     from bertqa_deploy.cluster.target import ReleaseTarget, release_of
+    from bertqa_deploy.rollout import AT_ONCE
     from bertqa_deploy.waiting import named
 
     cluster = HelmCluster(helm, patience=step_timeout, on_wait=print_step)
     target = ReleaseTarget(cluster, smoke=smoke, on_step=print_step)
     release_now = release_of(cluster.values())
     unready = target.unready() if aim.split is not None else set()
-    steps = _STEPS if release_now.weighted and not unready else _STEPS[-1:]
+    steps = _STEPS if release_now.weighted and not unready else AT_ONCE
     plan = options.plan(steps, PAUSE_SECONDS)
     if unready:
         print_step(
             f"{named(unready)} {'has' if len(unready) == 1 else 'have'} traffic, but no pod that "
             "is ready: a step keeps that part of the requests failing, so by default there is none"
         )
-    elif aim.split is not None and release_now.weighted and not release_now.routed:
+    elif aim.split is not None and plan.steps != AT_ONCE and not release_now.routed:
         print_step(
             "without a gateway the HTTP API alone splits by the weights: all others reach the "
             "version that has the most (where nobody asks over HTTP, --steps 100 leads all at once)"
