@@ -2,8 +2,8 @@
 
     python -m tools.release v0.2.0 > notes.md
 
-The version of the distribution, the chart's and its appVersion are the tag's, and the changelog has
-a section for it with a date.
+The version of the distribution, the chart's and its appVersion are the tag's, the addresses in
+pyproject.toml are those of a repository, and the changelog has a section for the tag with a date.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).parents[1]
 _TAG = re.compile(r"v(\d+\.\d+\.\d+)")
+_PLACEHOLDER = re.compile(r"OWNER|REPOSITORY")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -36,8 +38,8 @@ def notes(tag: str, root: Path = ROOT) -> str:
         The section without its heading, in Markdown.
 
     Raises:
-        ReleaseError: The tag is not a version, a file has another version, or the changelog has no
-            section with a date.
+        ReleaseError: The tag is not a version, a file has another version, an address of the
+            project is not filled in, or the changelog has no section with a date.
     """
     named = _TAG.fullmatch(tag)
     if named is None:
@@ -47,18 +49,29 @@ def notes(tag: str, root: Path = ROOT) -> str:
     if others:
         differing = ", ".join(f"{place} has {found}" for place, found in others.items())
         raise ReleaseError(f"The tag is {tag}, but {differing}: write {version} there.")
+    unfilled = [name for name, url in _project(root)["urls"].items() if _PLACEHOLDER.search(url)]
+    if unfilled:
+        raise ReleaseError(
+            f"{', '.join(unfilled)} in [project.urls] of pyproject.toml still say OWNER or "
+            "REPOSITORY: write the repository's address there."
+        )
     return _section(version, (root / "CHANGELOG.md").read_text(encoding="utf-8"))
 
 
 def _versions(root: Path) -> dict[str, str]:
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     chart_file = root / "deploy" / "helm" / "bert-qa" / "Chart.yaml"
     chart = yaml.safe_load(chart_file.read_text(encoding="utf-8"))
     return {
-        "version of pyproject.toml": project["version"],
+        "version of pyproject.toml": _project(root)["version"],
         "version of Chart.yaml": str(chart["version"]),
         "appVersion of Chart.yaml": str(chart["appVersion"]),
     }
+
+
+def _project(root: Path) -> dict[str, Any]:
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    project: dict[str, Any] = tomllib.loads(text)["project"]
+    return project
 
 
 def _section(version: str, changelog: str) -> str:

@@ -29,8 +29,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write(root: Path, *, version: str = "0.3.0", chart: str = "0.3.0", app: str = "0.3.0") -> None:
-    text = f'[project]\nname = "bertqa"\nversion = "{version}"\n'
+def write(
+    root: Path,
+    *,
+    version: str = "0.3.0",
+    chart: str = "0.3.0",
+    app: str = "0.3.0",
+    home: str = "https://git.example/bert-qa",
+) -> None:
+    text = f'[project]\nname = "bertqa"\nversion = "{version}"\nurls = {{Homepage = "{home}"}}\n'
     (root / "pyproject.toml").write_text(text, encoding="utf-8")
     folder = root / "deploy" / "helm" / "bert-qa"
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,6 +62,14 @@ def test_another_version_is_named_with_its_place(
 ) -> None:
     write(project, **versions)
     with pytest.raises(ReleaseError, match=place):
+        notes("v0.3.0", project)
+
+
+def test_an_address_that_nobody_filled_in_is_named(project: Path) -> None:
+    write(project, home="https://git.example/OWNER/REPOSITORY")
+    with pytest.raises(
+        ReleaseError, match=r"^Homepage in \[project\.urls\] .*write the repository's"
+    ):
         notes("v0.3.0", project)
 
 
