@@ -65,7 +65,7 @@ def test_another_version_is_named_with_its_place(
         notes("v0.3.0", project)
 
 
-def test_an_address_that_nobody_filled_in_is_named(project: Path) -> None:
+def test_an_address_that_is_not_filled_in_is_named(project: Path) -> None:
     write(project, home="https://git.example/OWNER/REPOSITORY")
     with pytest.raises(
         ReleaseError, match=r"^Homepage in \[project\.urls\] .*write the repository's"
