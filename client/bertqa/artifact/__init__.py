@@ -53,6 +53,7 @@ from bertqa.artifact._signature import (
     SigningKey,
     VerifyKey,
     changed_file,
+    require_plain_versions,
     require_signed,
     unsigned,
 )
@@ -147,6 +148,7 @@ __all__ = [
     "plugin_conflicts",
     "publish_served",
     "remove_path",
+    "require_plain_versions",
     "require_signed",
     "require_sound",
     "server_settings",
