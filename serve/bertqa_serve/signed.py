@@ -56,7 +56,7 @@ class SignedVersions:
 
         Raises:
             SignatureError: A version is not signed, or was changed, or is where it cannot be read,
-                or something is served that is no version.
+                or something else than versions is served.
             RepositoryError: The repository cannot be read.
             ConfigError: `config.json` cannot be read.
         """

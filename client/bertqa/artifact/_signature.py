@@ -193,7 +193,7 @@ def require_signed(directory: Path, key: VerifyKey) -> None:
 
 
 def require_plain_versions(model: Path) -> None:
-    """Refuse what OVMS would serve of a model's directory that is no version with a number.
+    """Refuse what OVMS would serve from a model's directory beside versions with a number.
 
     Args:
         model: The directory, which may be missing.
