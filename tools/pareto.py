@@ -159,8 +159,7 @@ def svg(drawn: Sequence[Panel]) -> str:
         for panel in drawn
     )
     notes = (
-        "AMD EPYC with AVX-512 VNNI, no AMX. MiniLM's speed was measured with random weights, on "
-        "which it does not depend.",
+        "AMD EPYC with AVX-512 VNNI, no AMX. MiniLM's speed is that of random weights.",
         "Up and to the right is better; the dashed line joins what nothing else beats in both.",
     )
     lines = [

@@ -16,6 +16,7 @@ from bertqa.artifact import (
     require_plain_versions,
     require_signed,
     split_model_name,
+    trial_model_name,
 )
 from bertqa.errors import ConfigError, RepositoryError, SignatureError
 from bertqa_serve.options import ServeOptions
@@ -118,7 +119,7 @@ class SignedVersions:
             if (name, place.name) in splits:
                 require_plain_versions(place)
                 continue
-            if name != place.name:
+            if name not in (place.name, trial_model_name(place.name)):
                 raise SignatureError(
                     f"{path} serves {place} as {name}: what is signed is served under its own "
                     f"name, {place.name}."

@@ -162,6 +162,18 @@ def test_no_configuration_serves_what_is_not_signed(
         check(repository, keys.verify)
 
 
+def test_a_switch_may_ask_a_signed_version_by_another_name_first(
+    repository: Repository, keys: KeyPair
+) -> None:
+    config = {"model_config_list": [entry("bert-qa-trial", "bert-qa"), entry("bert-qa", "bert-qa")]}
+    repository.config_path.write_text(json.dumps(config), encoding="utf-8")
+    check(repository, keys.verify)
+    weights = repository.version_dir(1) / "model.bin"
+    weights.write_bytes(weights.read_bytes()[::-1])
+    with pytest.raises(SignatureError, match=r"model\.bin"):
+        check(repository, keys.verify)
+
+
 def test_empty_lists_of_what_ovms_serves_beside_models_are_nothing(
     repository: Repository, keys: KeyPair
 ) -> None:

@@ -65,6 +65,7 @@ from bertqa.artifact._split import (
     format_split,
     parse_split,
     split_model_name,
+    trial_model_name,
 )
 from bertqa.artifact._synthetic import synthetic_inputs
 from bertqa.artifact._tensors import (
@@ -160,6 +161,7 @@ __all__ = [
     "split_model_name",
     "sync",
     "synthetic_inputs",
+    "trial_model_name",
     "unsigned",
     "usable_cores",
     "usable_memory",
