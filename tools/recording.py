@@ -2,7 +2,8 @@
 
     python -m tools.recording docs/images/recording.svg --repository model_repository
 
-It types the commands of `SCENES` for real, on a server of its own, and shows what they print.
+It types the commands of `scenes` for real, on a server of its own, and shows what they print, in
+half a minute. Version 1 of the repository has the traffic before: the recording switches to 2.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tools.serving import served
 
 COLUMNS, ROWS = 80, 24
 _WIDTH, _HEIGHT, _MARGIN = 8.4, 19, 14
-_TYPING_SECONDS, _READING_SECONDS, _END_SECONDS = 0.035, 2.6, 3.0
+_TYPING_SECONDS, _READING_SECONDS, _END_SECONDS = 0.02, 2.0, 3.0
 # What shows that a command works is wiped off a terminal at its end.
 _SPINNER = re.compile(r"[^\n]*[\u2800-\u28ff][^\n]*(?:\n|$)|\r|\x1b\[(?:\?25[lh]|[0-9]*[A-K])")
 _THEME: TerminalTheme = MONOKAI

@@ -1,9 +1,10 @@
 """Check that a tag may be released, and print its section of the changelog.
 
     python -m tools.release v0.2.0 > notes.md
+    python -m tools.release v0.2.0 README.md > notes.md    # links of the README too, for PyPI
 
-The version of the distribution, the chart's and its appVersion are the tag's, and the changelog has
-a section for it with a date.
+The version of the distribution, the chart's and its appVersion are the tag's, the addresses in
+pyproject.toml are those of a repository, and the changelog has a section for the tag with a date.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from tools.site import ADDRESS, LINK, lines
+
 ROOT = Path(__file__).parents[1]
 _TAG = re.compile(r"v(\d+\.\d+\.\d+)")
+_PLACEHOLDER = re.compile(r"OWNER|REPOSITORY")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -33,11 +38,11 @@ def notes(tag: str, root: Path = ROOT) -> str:
         root: The project's root.
 
     Returns:
-        The section without its heading, in Markdown.
+        The section without its heading, in Markdown, with links that lead to the repository.
 
     Raises:
-        ReleaseError: The tag is not a version, a file has another version, or the changelog has no
-            section with a date.
+        ReleaseError: The tag is not a version, a file has another version, an address of the
+            project is not filled in, or the changelog has no section with a date.
     """
     named = _TAG.fullmatch(tag)
     if named is None:
@@ -47,18 +52,55 @@ def notes(tag: str, root: Path = ROOT) -> str:
     if others:
         differing = ", ".join(f"{place} has {found}" for place, found in others.items())
         raise ReleaseError(f"The tag is {tag}, but {differing}: write {version} there.")
-    return _section(version, (root / "CHANGELOG.md").read_text(encoding="utf-8"))
+    urls = _project(root)["urls"]
+    unfilled = [name for name, url in urls.items() if _PLACEHOLDER.search(url)]
+    if unfilled:
+        raise ReleaseError(
+            f"{', '.join(unfilled)} in [project.urls] of pyproject.toml still say OWNER or "
+            "REPOSITORY: write the repository's address there."
+        )
+    section = _section(version, (root / "CHANGELOG.md").read_text(encoding="utf-8"))
+    return with_addresses(section, tag, root)
+
+
+def with_addresses(markdown: str, tag: str, root: Path = ROOT) -> str:
+    """Return a page whose links hold elsewhere too, such as on PyPI.
+
+    Args:
+        markdown: The page, with links as paths from the project's root.
+        tag: The tag of the files that they lead to.
+        root: The project's root, whose pyproject.toml has the address of the source.
+
+    Returns:
+        The page.
+    """
+    source = _project(root)["urls"]["Source"]
+
+    def moved(link: re.Match[str]) -> str:
+        mark, text, target, anchor = link[1], link[2], link[3], link[4] or ""
+        if ADDRESS.match(target):
+            return link[0]
+        return f"{mark}[{text}]({source}/{'raw' if mark else 'blob'}/{tag}/{target}{anchor})"
+
+    return "\n".join(
+        line if is_code else LINK.sub(moved, line) for line, is_code in lines(markdown)
+    )
 
 
 def _versions(root: Path) -> dict[str, str]:
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     chart_file = root / "deploy" / "helm" / "bert-qa" / "Chart.yaml"
     chart = yaml.safe_load(chart_file.read_text(encoding="utf-8"))
     return {
-        "version of pyproject.toml": project["version"],
+        "version of pyproject.toml": _project(root)["version"],
         "version of Chart.yaml": str(chart["version"]),
         "appVersion of Chart.yaml": str(chart["appVersion"]),
     }
+
+
+def _project(root: Path) -> dict[str, Any]:
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    project: dict[str, Any] = tomllib.loads(text)["project"]
+    return project
 
 
 def _section(version: str, changelog: str) -> str:
@@ -80,19 +122,23 @@ def main(arguments: Sequence[str]) -> int:
     """Print the notes of a tag.
 
     Args:
-        arguments: The tag.
+        arguments: The tag, and pages in the project's root whose links are to hold elsewhere.
 
     Returns:
         The exit status: 1 where the tag cannot be released, 2 for other arguments, otherwise 0.
     """
-    if len(arguments) != 1:
-        print("Usage: python -m tools.release TAG", file=sys.stderr)
+    if not arguments:
+        print("Usage: python -m tools.release TAG [PAGE]...", file=sys.stderr)
         return 2
+    tag, *pages = arguments
     try:
-        text = notes(arguments[0])
+        text = notes(tag)
     except ReleaseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    for page in map(Path, pages):
+        moved = with_addresses(page.read_text(encoding="utf-8"), tag)
+        page.write_text(moved, encoding="utf-8")
     print(text, end="")
     return 0
 

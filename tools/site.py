@@ -28,9 +28,9 @@ PAGES = {
 """Files of the repository beside those in `docs/`, and what they are on the site."""
 
 _SOURCES = {page: file for file, page in PAGES.items()}
-_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:|/")
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:|/")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -81,7 +81,7 @@ def with_links_of_the_site(markdown: str, page: str, repository: str) -> str:
 
     def moved(link: re.Match[str]) -> str:
         mark, text, target, anchor = link[1], link[2], link[3], link[4] or ""
-        if _ADDRESS.match(target):
+        if ADDRESS.match(target):
             return link[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         if not (ROOT / path).exists():
@@ -95,12 +95,16 @@ def with_links_of_the_site(markdown: str, page: str, repository: str) -> str:
         return f"{mark}[{text}]({repository.rstrip('/')}/blob/HEAD/{path}{anchor})"
 
     return "\n".join(
-        line if is_code else _LINK.sub(moved, line) for line, is_code in _lines(markdown)
+        line if is_code else LINK.sub(moved, line) for line, is_code in lines(markdown)
     )
 
 
-def _lines(markdown: str) -> Iterator[tuple[str, bool]]:
-    """Yield each line, and whether it is in a block of code."""
+def lines(markdown: str) -> Iterator[tuple[str, bool]]:
+    """Yield each line, and whether it is in a block of code.
+
+    Args:
+        markdown: The page.
+    """
     fence = ""
     for line in markdown.split("\n"):
         mark = _FENCE.match(line)

@@ -18,6 +18,7 @@ FROM python:3.11-slim@sha256:db3ff2e1800a8581e2c48a27c3995339d47bdf046da21c7627a
 COPY --from=install /opt/bert-qa /opt/bert-qa
 COPY --from=install /opt/mlflow /opt/mlflow
 ENV PATH=/opt/mlflow/bin:/opt/bert-qa/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-USER root
+# hadolint ignore=DL3002
+USER 0:0
 WORKDIR /tmp
 CMD ["bert-qa", "build", "--help"]

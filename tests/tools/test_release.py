@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.release import ROOT, ReleaseError, main, notes
+from tools.release import ROOT, ReleaseError, main, notes, with_addresses
 
 CHANGELOG = """# Changelog
 
@@ -29,8 +29,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write(root: Path, *, version: str = "0.3.0", chart: str = "0.3.0", app: str = "0.3.0") -> None:
-    text = f'[project]\nname = "bertqa"\nversion = "{version}"\n'
+def write(
+    root: Path,
+    *,
+    version: str = "0.3.0",
+    chart: str = "0.3.0",
+    app: str = "0.3.0",
+    home: str = "https://git.example/bert-qa",
+) -> None:
+    text = f'[project]\nname = "bertqa"\nversion = "{version}"\nurls = {{Source = "{home}"}}\n'
     (root / "pyproject.toml").write_text(text, encoding="utf-8")
     folder = root / "deploy" / "helm" / "bert-qa"
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +47,35 @@ def write(root: Path, *, version: str = "0.3.0", chart: str = "0.3.0", app: str 
 
 def test_the_notes_are_the_section_of_the_changelog(project: Path) -> None:
     assert notes("v0.3.0", project) == "### Added\n\n- A thing.\n"
+
+
+def test_links_hold_where_the_page_is_read_elsewhere(project: Path) -> None:
+    page = (
+        "See [docs](docs/a.md#b), ![a picture](docs/a.svg), [this](#below) and\n"
+        "[that](https://other.example/x).\n\n```\n[code](docs/a.md)\n```\n"
+    )
+    home = "https://git.example/bert-qa"
+    assert with_addresses(page, "v0.3.0", project) == page.replace(
+        "[docs](", f"[docs]({home}/blob/v0.3.0/"
+    ).replace("picture](", f"picture]({home}/raw/v0.3.0/")
+
+
+def test_the_notes_have_such_links(project: Path) -> None:
+    changelog = project / "CHANGELOG.md"
+    changelog.write_text(CHANGELOG.replace("A thing", "[A thing](docs/a.md)"), encoding="utf-8")
+    assert "(https://git.example/bert-qa/blob/v0.3.0/docs/a.md)" in notes("v0.3.0", project)
+
+
+def test_a_page_that_is_named_gets_them(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(notes, "__defaults__", (project,))
+    monkeypatch.setattr(with_addresses, "__defaults__", (project,))
+    page = project / "README.md"
+    page.write_text("[docs](docs/a.md)\n", encoding="utf-8")
+    assert main(["v0.3.0", str(page)]) == 0
+    assert page.read_text() == "[docs](https://git.example/bert-qa/blob/v0.3.0/docs/a.md)\n"
+    assert capsys.readouterr().out.startswith("### Added")
 
 
 @pytest.mark.parametrize(
@@ -55,6 +91,14 @@ def test_another_version_is_named_with_its_place(
 ) -> None:
     write(project, **versions)
     with pytest.raises(ReleaseError, match=place):
+        notes("v0.3.0", project)
+
+
+def test_an_address_that_is_not_filled_in_is_named(project: Path) -> None:
+    write(project, home="https://git.example/OWNER/REPOSITORY")
+    with pytest.raises(
+        ReleaseError, match=r"^Source in \[project\.urls\] .*write the repository's"
+    ):
         notes("v0.3.0", project)
 
 

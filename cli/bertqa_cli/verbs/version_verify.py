@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from bertqa.artifact import Repository, VerifyKey, onnx_model_name, require_signed
+from bertqa.errors import InvalidOptionError
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.options import (
     DEFAULT_MODEL,
@@ -39,6 +40,9 @@ def verify(
             click_type=Whole(min=1), metavar="[N]...", help="Versions; the latest if left out."
         ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All versions, as one that loads may be an older one.")
+    ] = False,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     model: Model = DEFAULT_MODEL,
     json: Json = False,
@@ -50,7 +54,10 @@ def verify(
     """
     verifier, versions = VerifyKey(key), Repository(repository)
     require_repository(versions)
-    chosen = sorted(set(numbers or ())) or [versions.latest_version(model)]
+    if every and numbers:
+        raise InvalidOptionError("--all names all versions: leave out the numbers, or --all.")
+    chosen = versions.versions(model) if every else sorted(set(numbers or ()))
+    chosen = chosen or [versions.latest_version(model)]
     verified = []
     with working("Reading the files"):
         for number in chosen:

@@ -53,6 +53,7 @@ from bertqa.artifact._signature import (
     SigningKey,
     VerifyKey,
     changed_file,
+    require_plain_versions,
     require_signed,
     unsigned,
 )
@@ -64,6 +65,7 @@ from bertqa.artifact._split import (
     format_split,
     parse_split,
     split_model_name,
+    trial_model_name,
 )
 from bertqa.artifact._synthetic import synthetic_inputs
 from bertqa.artifact._tensors import (
@@ -147,6 +149,7 @@ __all__ = [
     "plugin_conflicts",
     "publish_served",
     "remove_path",
+    "require_plain_versions",
     "require_signed",
     "require_sound",
     "server_settings",
@@ -158,6 +161,7 @@ __all__ = [
     "split_model_name",
     "sync",
     "synthetic_inputs",
+    "trial_model_name",
     "unsigned",
     "usable_cores",
     "usable_memory",

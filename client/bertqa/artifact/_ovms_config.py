@@ -21,6 +21,9 @@ from bertqa.errors import ConfigChangedError, ConfigError
 
 CONFIG_FILE = "config.json"
 
+# Metrics are what "monitoring" is about.
+_MODELS = ("model_config_list", "monitoring")
+
 Entry = dict[str, Any]
 """The configuration of one model, as OVMS defines it."""
 
@@ -53,7 +56,7 @@ class OvmsConfig:
         if text is None:
             raise ConfigError(f"There is no {path}. `bert-qa build` and `bert-qa serve` write one.")
         try:
-            content = json.loads(text)
+            content = json.loads(text, object_pairs_hook=_without_doubles)
             if not isinstance(content["model_config_list"], list):
                 raise TypeError("model_config_list is not an array")
             for each in content["model_config_list"]:
@@ -115,6 +118,11 @@ class OvmsConfig:
     def entries(self) -> list[Entry]:
         """Copies of all models' configurations."""
         return [copy.deepcopy(each["config"]) for each in self._content["model_config_list"]]
+
+    @property
+    def others(self) -> list[str]:
+        """The names of what is configured beside models, such as graphs and custom loaders."""
+        return [name for name, value in self._content.items() if value and name not in _MODELS]
 
     def has(self, model: str) -> bool:
         """Return whether a model is configured.
@@ -241,6 +249,16 @@ def sibling_base_path(entry: Entry, model: str) -> str:
     """
     parent, slash, _ = entry["base_path"].rstrip("/").rpartition("/")
     return f"{parent}{slash}{model}"
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; where a key stands twice, OVMS takes the first and Python the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        doubled = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {doubled!r} stands twice in one object")
+    return found
 
 
 def _without_settings(content: Any) -> Any:

@@ -26,6 +26,8 @@ _ANEW = "get the version anew from where it was published"
 # OVMS reads "2.tmp" as version 2, and "02" too.
 _NUMBER_FOR_OVMS = re.compile(r"[\s+-]*[0-9]")
 _NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
+# With one of these OVMS serves a graph in the model's place, and what the graph names.
+_GRAPHS = ("graph.pbtxt", "1/graph.pbtxt")
 
 
 class VerifyKey:
@@ -149,8 +151,9 @@ class SigningKey:
 def require_signed(directory: Path, key: VerifyKey) -> None:
     """Refuse a version that the owner of a key did not sign as it lies there, with all its files.
 
-    A version that was copied under another number or name is refused too, and so is what OVMS would
-    take for a version beside it, or for a model in it.
+    A version that was copied under another number or name is refused too, and so is a symbolic
+    link, which may lead elsewhere for the server, as in its container, and what OVMS would take for
+    a model in the version or beside it.
 
     Args:
         directory: The version's directory in a repository.
@@ -170,21 +173,55 @@ def require_signed(directory: Path, key: VerifyKey) -> None:
             f"{directory} is a copy under another number or name: remove it."
         )
     names = {MANIFEST_FILE, SIGNATURE_FILE, *manifest.files}
+    require_plain_versions(directory.parent)
     try:
-        for path in sorted(directory.iterdir()):
+        paths = sorted(directory.iterdir())
+        for path in paths:
             if path.name not in names:
                 raise SignatureError(f"{path} is not among the files that were signed: remove it.")
-        for path in sorted(directory.parent.iterdir()):
-            if _NUMBER_FOR_OVMS.match(path.name) and not _NUMBER.fullmatch(path.name):
+        for path in (directory.parent, directory, *paths):
+            if path.is_symlink():
                 raise SignatureError(
-                    f"{path} is a version for OVMS, and has no number that could be verified: "
-                    "remove it."
+                    f"{path} is a symbolic link, which may lead elsewhere for the server: put what "
+                    "it leads to in its place."
                 )
         changed = changed_file(directory, manifest)
     except OSError as error:
         raise RepositoryError(f"{directory} cannot be read: {reason_of(error)}.") from error
     if changed is not None:
         raise SignatureError(f"{changed} is missing, or is not the file that was signed: {_ANEW}.")
+
+
+def require_plain_versions(model: Path) -> None:
+    """Refuse what OVMS would serve from a model's directory beside versions with a number.
+
+    Args:
+        model: The directory, which may be missing.
+
+    Raises:
+        SignatureError: It is a single file, or something in it is a version or a graph for OVMS.
+        RepositoryError: It cannot be read.
+    """
+    if model.is_file():
+        raise SignatureError(
+            f"{model} is a single file, for which there is no signature: publish it as a version."
+        )
+    try:
+        paths = sorted(model.iterdir()) if model.exists() else []
+    except OSError as error:
+        raise RepositoryError(f"{model} cannot be read: {reason_of(error)}.") from error
+    for path in paths:
+        if _NUMBER_FOR_OVMS.match(path.name) and not _NUMBER.fullmatch(path.name):
+            raise SignatureError(
+                f"{path} is a version for OVMS, and has no number that could be verified: "
+                "remove it."
+            )
+    for name in _GRAPHS:
+        if (model / name).exists():
+            raise SignatureError(
+                f"{model / name} is a graph, which OVMS would serve in place of the versions: "
+                "remove it."
+            )
 
 
 def changed_file(directory: Path, manifest: VersionManifest) -> Path | None:

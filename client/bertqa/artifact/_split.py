@@ -35,6 +35,18 @@ def split_model_name(model: str) -> str:
     return f"{model}-traffic"
 
 
+def trial_model_name(model: str) -> str:
+    """Return the name by which a switch asks a version before clients do.
+
+    Args:
+        model: The model's own name.
+
+    Returns:
+        The name in `config.json` for as long as the trial takes.
+    """
+    return f"{model}-trial"
+
+
 def parse_split(text: str) -> dict[int, float]:
     """Read a split.
 

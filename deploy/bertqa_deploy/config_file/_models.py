@@ -7,7 +7,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from bertqa import QAClient, _defaults
-from bertqa.artifact import OvmsConfig, Repository, RepositoryWriter, specific_versions
+from bertqa.artifact import (
+    OvmsConfig,
+    Repository,
+    RepositoryWriter,
+    specific_versions,
+    trial_model_name,
+)
 from bertqa.errors import (
     BertQAError,
     ConfigChangedError,
@@ -58,7 +64,7 @@ class Models:
         writing: Writing,
         on_step: OnStep,
     ) -> None:
-        self.trial = f"{model}-trial"
+        self.trial = trial_model_name(model)
         self.splits = SplitModel(repository, model)
         self.served: Versions = frozenset()
         self._repository = repository

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bertqa.artifact import Repository, sign_version
 from tests.cli.conftest import Invoke
 from tests.support.keys import KeyPair, write_keys
 from tests.support.models import write_published_version
@@ -53,6 +54,24 @@ def test_what_is_signed_while_it_is_published_verifies_here_and_there(
     )
     assert latest.status == 1
     assert "bert-qa/2/manifest.json.sig" in latest.err.replace("\n", "")
+
+
+def test_all_versions_are_verified_where_they_are_asked_for(
+    invoke: Invoke, root: Path, keys: KeyPair, tmp_path: Path
+) -> None:
+    sign_version(Repository(root), 2, "bert-qa", keys.sign)
+    arguments = ("versions", "verify", "--verify-key", str(keys.public), "--repository")
+    assert invoke(*arguments, str(root)).status == 0
+    refused = invoke(*arguments, str(root), "--all")
+    assert refused.status == 1
+    assert "bert-qa/1/manifest.json.sig" in refused.err.replace("\n", "")
+    sign_version(Repository(root), 1, "bert-qa", keys.sign)
+    verified = invoke(*arguments, str(root), "--all", "--json")
+    assert len(json.loads(verified.out)["verified"]) == 4
+    assert invoke(*arguments, str(root), "--all", "1").status == 2
+    (tmp_path / "empty" / "bert-qa").mkdir(parents=True)
+    empty = invoke(*arguments, str(tmp_path / "empty"), "--all")
+    assert (empty.status, empty.out) == (1, "")
 
 
 @pytest.mark.parametrize(

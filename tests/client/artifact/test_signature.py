@@ -144,6 +144,39 @@ def version_for_ovms_alone(directory: Path) -> str:
     return r"2\.tmp is a version for OVMS"
 
 
+def graph_for_ovms(directory: Path) -> str:
+    (directory.parent / "graph.pbtxt").touch()
+    return r"bert-qa/graph\.pbtxt is a graph, which OVMS would serve in place of the versions"
+
+
+def linked_file(directory: Path) -> str:
+    """Digest and name fit, but a server in a container may find another file there."""
+    weights = directory / "model.bin"
+    weights.rename(directory.parents[1] / "weights")
+    weights.symlink_to(directory.parents[1] / "weights")
+    return r"1/model\.bin is a symbolic link"
+
+
+def linked_version(directory: Path) -> str:
+    moved = directory.rename(directory.parents[1] / "moved")
+    directory.symlink_to(moved)
+    return r"bert-qa/1 is a symbolic link"
+
+
+def linked_model(directory: Path) -> str:
+    moved = directory.parent.rename(directory.parents[1] / "moved")
+    directory.parent.symlink_to(moved)
+    return r"/bert-qa is a symbolic link"
+
+
+def manifest_and_signature_of_another_version(directory: Path) -> str:
+    """The files of version 1 with all that says so exchanged for those of version 2."""
+    other = directory.with_name("2")
+    for name in ("manifest.json", SIGNATURE_FILE):
+        shutil.copy(other / name, directory)
+    return r"was signed as that of version 2 of bert-qa, so .*/1 is a copy"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -156,6 +189,10 @@ def version_for_ovms_alone(directory: Path) -> str:
         signature_of_another_version,
         removed_manifest,
         version_for_ovms_alone,
+        graph_for_ovms,
+        linked_file,
+        linked_version,
+        linked_model,
     ],
 )
 def test_what_was_changed_is_refused(
@@ -165,6 +202,37 @@ def test_what_was_changed_is_refused(
     match = change(directory)
     with pytest.raises(SignatureError, match=match):
         require_signed(directory, keys.verify)
+
+
+def test_a_graph_in_version_1_hides_the_others(repository: Repository, keys: KeyPair) -> None:
+    """OVMS looks there as well, whichever version is verified and served."""
+    sign_version(repository, 2, "bert-qa", keys.sign)
+    require_signed(repository.version_dir(2), keys.verify)
+    (repository.version_dir(1) / "graph.pbtxt").touch()
+    with pytest.raises(SignatureError, match=r"1/graph\.pbtxt is a graph"):
+        require_signed(repository.version_dir(2), keys.verify)
+
+
+def test_signed_versions_whose_directories_were_exchanged_are_refused(
+    repository: Repository, keys: KeyPair
+) -> None:
+    sign_version(repository, 2, "bert-qa", keys.sign)
+    one, two = repository.version_dir(1), repository.version_dir(2)
+    one.rename(one.with_name("one"))
+    two.rename(one)
+    one.with_name("one").rename(two)
+    for directory in (one, two):
+        with pytest.raises(SignatureError, match="is a copy under another number"):
+            require_signed(directory, keys.verify)
+
+
+def test_a_version_with_the_signed_manifest_of_another_is_refused(
+    repository: Repository, keys: KeyPair
+) -> None:
+    sign_version(repository, 2, "bert-qa", keys.sign)
+    match = manifest_and_signature_of_another_version(repository.version_dir(1))
+    with pytest.raises(SignatureError, match=match):
+        require_signed(repository.version_dir(1), keys.verify)
 
 
 def test_another_key_s_version_is_refused(repository: Repository, tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tools.hashes import EXTRAS, WHEEL, path_of
 from tools.programs import MLFLOW
 
 ROOT = Path(__file__).parents[3]
@@ -37,18 +37,10 @@ def copied(image: str) -> list[str]:
     ]
 
 
-def extras(name: str) -> set[str]:
-    """The names of all packages that an extra of the distribution brings."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found: set[str] = set()
-    for requirement in project["optional-dependencies"][name]:
-        others = re.fullmatch(r"bertqa\[(.+)\]", requirement)
-        found |= (
-            set().union(*map(extras, others[1].split(",")))
-            if others
-            else {re.split(r"[\[<>=]", requirement)[0]}
-        )
-    return found
+def installed(image: str) -> set[str]:
+    """The names of all packages in the list of hashes of an image."""
+    text = path_of(image).read_text(encoding="utf-8")
+    return set(re.findall(r"^([\w.-]+)==", text, flags=re.MULTILINE))
 
 
 def let_in(image: str) -> list[str]:
@@ -74,24 +66,25 @@ def test_all_that_is_copied_is_let_in_by_the_ignore_file(image: str) -> None:
 
 @images
 def test_each_runs_as_the_user_that_the_chart_or_azure_asks_for(image: str) -> None:
-    user = "root" if image == "azureml-build" else "5000:5000"
+    user = "0:0" if image == "azureml-build" else "5000:5000"
     assert instructions(image, "USER") == [user]
 
 
 def test_all_images_with_the_distribution_copy_the_same_sources() -> None:
-    recipes = "build/recipes"
-    assert [source for source in copied("build") if source != recipes] == copied("client")
-    assert copied("azureml-build") == copied("client")
-    assert copied("switch") == copied("client")
+    own = re.compile(r"build/recipes|constraints\.txt|deploy/docker/[\w.]+")
+    client, *others = (
+        [source for source in copied(image) if not own.fullmatch(source)]
+        for image in ("client", "switch", "build", "azureml-build")
+    )
+    assert "cli" in client
+    assert others == [client] * 3
 
 
 def test_the_image_of_the_switch_has_helm_of_one_version_and_no_training() -> None:
     (helm,) = [image for image in instructions("switch", "FROM") if "helm" in image]
     assert re.fullmatch(r"alpine/helm:4\.\d+\.\d+@sha256:\w+ AS helm", helm)
     assert "--from=helm /usr/bin/helm /usr/local/bin/helm" in instructions("switch", "COPY")
-    (install,) = instructions("switch", "RUN")
-    assert install.endswith('".[deploy]"')
-    needs = extras("deploy")
+    needs = installed("switch")
     assert {"kubernetes", "scipy"} <= needs
     assert not needs & {"torch", "nncf", "transformers"}
 
@@ -103,9 +96,23 @@ def test_no_shell_evaluates_what_a_variable_holds(image: str) -> None:
 
 
 def test_the_image_of_the_client_verifies_models() -> None:
-    (install, _) = instructions("client", "RUN")
-    assert install.endswith('".[api,sign]"')
-    assert {"model-signing", "pyopenssl"} <= extras("sign")
+    assert {"fastapi", "model-signing", "pyopenssl"} <= installed("client")
+
+
+@pytest.mark.parametrize("image", EXTRAS)
+def test_an_image_without_torch_installs_only_files_of_known_hashes(image: str) -> None:
+    install, *_ = instructions(image, "RUN")
+    unknown = [
+        command
+        for command in install.split("&&")
+        if re.search(r"pip (install|wheel)", command)
+        and "--require-hashes" not in command
+        and "--no-deps" not in command
+    ]
+    assert unknown == []
+    for name in (image, WHEEL):
+        assert f"--require-hashes --requirement {path_of(name).name}" in install
+        assert str(path_of(name).relative_to(ROOT)) in copied(image)
 
 
 @images

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,22 @@ from bertqa.artifact import Repository, sign_version
 from tests.support.chart import Manifest, container, pod_template, refusal, render
 from tests.support.keys import KeyPair, write_keys
 from tests.support.models import write_published_version
+
+
+def changed_weights(model: Path) -> str:
+    weights = model / "1" / "model.bin"
+    weights.write_bytes(weights.read_bytes()[::-1])
+    return "model.bin is missing, or is not the file that was signed"
+
+
+def added_version(model: Path) -> str:
+    shutil.copytree(model / "1", model / "01")
+    return "bert-qa/01 is a version for OVMS"
+
+
+def added_graph(model: Path) -> str:
+    (model / "graph.pbtxt").touch()
+    return "graph.pbtxt is a graph, which OVMS would serve in place of the versions"
 
 
 @pytest.fixture
@@ -70,12 +88,18 @@ def test_a_private_key_is_refused(keys: KeyPair) -> None:
     assert "/model/verify/publicKey" in refusal(private)
 
 
-def test_the_newest_version_of_an_image_is_verified(keys: KeyPair) -> None:
+def test_all_versions_of_an_image_are_verified_where_the_newest_is_served(keys: KeyPair) -> None:
+    """OVMS takes an older one in the place of one that does not load."""
     one = container(template(keys, "default")["spec"], "verify-model")
-    assert one["args"] == ["--model=bert-qa"]
+    assert one["args"] == ["--model=bert-qa", "--all"]
+    pinned = container(template(keys, "pvc")["spec"], "verify-model")
+    assert pinned["args"] == ["--model=bert-qa", "1"]
 
 
-def test_its_command_refuses_what_was_changed(keys: KeyPair, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [changed_weights, added_version, added_graph])
+def test_its_command_refuses_what_was_changed(
+    keys: KeyPair, tmp_path: Path, change: Callable[[Path], str]
+) -> None:
     """The container's own command, with the places of this machine."""
     models = tmp_path / "models"
     write_published_version(models, 1)
@@ -96,10 +120,7 @@ def test_its_command_refuses_what_was_changed(keys: KeyPair, tmp_path: Path) -> 
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert run().returncode == 0, run().stderr
-    weights = models / "bert-qa" / "1" / "model.bin"
-    weights.write_bytes(weights.read_bytes()[::-1])
+    reason = change(models / "bert-qa")
     refused = run()
     assert refused.returncode == 1
-    assert "model.bin is missing, or is not the file that was signed" in (
-        " ".join(refused.stderr.split())
-    )
+    assert reason.replace(" ", "") in "".join(refused.stderr.split())

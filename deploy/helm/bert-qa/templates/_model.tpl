@@ -169,9 +169,8 @@ envFrom:
   command: [bert-qa, versions, verify, --repository=/models, --verify-key=/verify/public-key.pem]
   args:
     - --model={{ $root.Values.model.name }}
-    {{- if not $track.latest }}
-    - {{ $track.version | quote }}
-    {{- end }}
+    {{- /* OVMS takes an older version in the place of the latest where that does not load. */}}
+    - {{ $track.latest | ternary "--all" $track.version | quote }}
   securityContext:
     {{- include "bert-qa.containerSecurity" $root | nindent 4 }}
   resources:
