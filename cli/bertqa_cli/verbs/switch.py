@@ -156,7 +156,8 @@ def switch(
         _in_cluster(helm, options.data, json=json)
         return
     from bertqa_deploy.cluster.release import HelmCluster
-    from bertqa_deploy.cluster.target import ReleaseTarget, release_of
+    from bertqa_deploy.cluster.target import ReleaseTarget
+    from bertqa_deploy.cluster.traffic import release_of
     from bertqa_deploy.rollout import AT_ONCE
     from bertqa_deploy.waiting import named
 

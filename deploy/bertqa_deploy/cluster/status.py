@@ -9,7 +9,7 @@ from bertqa_deploy.cluster.defaults import LATEST
 from bertqa_deploy.cluster.helm import Helm, tracks_of
 from bertqa_deploy.cluster.latest import put_numbers
 from bertqa_deploy.cluster.pods import Pod, Pods
-from bertqa_deploy.cluster.target import release_of
+from bertqa_deploy.cluster.traffic import release_of
 from bertqa_deploy.rollout import Standing
 
 

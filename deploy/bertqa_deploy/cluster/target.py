@@ -7,72 +7,26 @@ goal does not have are removed at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from bertqa import QAClient
-from bertqa.artifact import Split, format_split, parse_split
+from bertqa.artifact import Split, format_split
 from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa.transport import ANSWER_SECONDS, AdminClient, patiently, rest_address
-from bertqa_deploy.cluster.defaults import LATEST
-from bertqa_deploy.cluster.helm import Tracks, Values, tracks_of
+from bertqa_deploy.cluster.helm import Tracks
 from bertqa_deploy.cluster.pods import Pod
 from bertqa_deploy.cluster.release import HelmCluster
+from bertqa_deploy.cluster.traffic import Release, release_of, values_of, weight_of
 from bertqa_deploy.errors import ClusterError, DeployError, SwitchUnfinishedError
-from bertqa_deploy.rollout import Counts, Memory, OnStep, State, counts_of
+from bertqa_deploy.rollout import Counts, OnStep, State, counts_of
 from bertqa_deploy.smoke import Smoke
 from bertqa_deploy.waiting import named
 
-_ALL = 100
 # One that is hung for longer is not to have traffic: this is not the patience of the cluster.
 _METRICS_PATIENCE_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """What the values of a release say.
-
-    Attributes:
-        tracks: The values of each track.
-        routed: Whether the routes of a gateway split the traffic.
-        answers_http: Whether the HTTP API splits what it is asked.
-        memory: The memory of a rollout.
-    """
-
-    tracks: Tracks
-    routed: bool
-    answers_http: bool
-    memory: Mapping[str, Any]
-
-    @property
-    def weighted(self) -> bool:
-        """Whether weights split traffic; else the heaviest track has it all."""
-        return self.routed or self.answers_http
-
-    @property
-    def names(self) -> dict[int, str]:
-        """The track of each version."""
-        return {int(track["version"]): name for name, track in self.tracks.items()}
-
-    @property
-    def heaviest(self) -> str:
-        """The track that the chart's Services over all tracks select."""
-        return min(
-            self.tracks,
-            key=lambda name: (-_weight(self.tracks[name]), name != "stable", name),
-        )
-
-    @property
-    def state(self) -> State:
-        """The release as a rollout sees it."""
-        if self.weighted:
-            weights = {int(t["version"]): float(_weight(t)) for t in self.tracks.values()}
-            split = {version: weight for version, weight in weights.items() if weight}
-        else:
-            split = {int(self.tracks[self.heaviest]["version"]): float(_ALL)}
-        return State(split, frozenset(self.names), _memory(self.memory, split))
 
 
 class ReleaseTarget:
@@ -155,16 +109,15 @@ class ReleaseTarget:
         release = self._pin(release, wanted)
         release = self._add(release, wanted)
         release = self._weigh(release, wanted)
-        # Also where nothing was changed: a rollout that was killed may not have waited. Away from a
-        # track without a ready pod is the way out, but nothing is removed before there is one.
-        is_to_remove = bool(release.names.keys() - wanted.served)
-        self._cluster.wait_until_led(routed=release.routed, to_ready=is_to_remove)
+        # Also where nothing was changed: a rollout that was killed may not have waited.
+        leaving = {name for v, name in release.names.items() if v not in wanted.served}
+        self._cluster.wait_until_led(routed=release.routed, to_ready=self._answers(leaving))
         if release.answers_http:
             self._cluster.wait_until_followed(release.state.split)
         release = self._remove(release, wanted)
         if wanted.memory.goal is None:
             self._drain(release, wanted)
-            if release.memory != _values(wanted.memory):
+            if release.memory != values_of(wanted.memory):
                 self._upgrade(release, {}, wanted)
 
     def observe(self, version: int) -> Mapping[str, Counts]:
@@ -242,10 +195,10 @@ class ReleaseTarget:
         """Bring the weights and the memory to what is wanted, where they are not so."""
         names = release.names
         weights = {name: round(wanted.split.get(v, 0)) for v, name in names.items()}
-        present = {name: _weight(track) for name, track in release.tracks.items()}
+        present = {name: weight_of(track) for name, track in release.tracks.items()}
         if weights == present:
             is_begun = wanted.memory.goal is not None and wanted.served >= names.keys()
-            if is_begun and release.memory != _values(wanted.memory):
+            if is_begun and release.memory != values_of(wanted.memory):
                 release = self._upgrade(release, {}, wanted)
             return release
         gains = {v: name for v, name in names.items() if weights[name] > present[name]}
@@ -263,7 +216,7 @@ class ReleaseTarget:
         leaving = {v: name for v, name in release.names.items() if v not in wanted.served}
         if not leaving:
             return release
-        noted = release.memory if wanted.memory.goal is None else _values(wanted.memory)
+        noted = release.memory if wanted.memory.goal is None else values_of(wanted.memory)
         release = self._upgraded(release, dict.fromkeys(leaving.values()), noted)
         self._on_step(f"{named(set(leaving))} {'is' if len(leaving) == 1 else 'are'} taken away")
         return release
@@ -283,7 +236,7 @@ class ReleaseTarget:
         self, release: Release, tracks: Mapping[str, dict[str, Any] | None], wanted: State
     ) -> Release:
         """Change tracks, None removes one, and the memory; return the release afterwards."""
-        return self._upgraded(release, tracks, _values(wanted.memory))
+        return self._upgraded(release, tracks, values_of(wanted.memory))
 
     def _upgraded(
         self,
@@ -294,6 +247,10 @@ class ReleaseTarget:
         self._cluster.upgrade(tracks, memory)
         left = {name: track for name, track in {**release.tracks, **tracks}.items() if track}
         return replace(release, tracks=left, memory=memory)
+
+    def _answers(self, tracks: Collection[str]) -> bool:
+        """Return whether a pod of some tracks is ready."""
+        return any(pod.ready and pod.track in tracks for pod in self._cluster.pods())
 
     def _pods_of(self, version: int) -> list[Pod]:
         return [pod for pod in self._cluster.pods() if pod.version == str(version)]
@@ -319,82 +276,9 @@ class ReleaseTarget:
         return replace(counts_of(samples, self._cluster.model, pod.version), restarts=pod.restarts)
 
 
-def release_of(values: Values) -> Release:
-    """Return what the values of a release say; refuse one whose traffic is not to be moved here.
-
-    Args:
-        values: All values of the release.
-
-    Raises:
-        ClusterError: Its traffic is not to be moved here.
-    """
-    tracks = tracks_of(values)
-    if values.get("kserve", {}).get("enabled"):
-        raise ClusterError(
-            "KServe moves the traffic of this release: its canary is the weight of the newest "
-            "track, and `helm upgrade` changes that."
-        )
-    if values.get("rollouts", {}).get("enabled"):
-        raise ClusterError(
-            "Argo Rollouts moves the traffic of this release (rollouts.enabled): `helm upgrade` "
-            "with another version starts a rollout, and `kubectl argo rollouts undo` returns."
-        )
-    following = [name for name, track in tracks.items() if track["version"] == LATEST]
-    if following:
-        raise ClusterError(
-            f"The track {following[0]} follows the newest version, and none of its pods is ready "
-            "to say which that is: `kubectl describe pods` says why."
-        )
-    if len(tracks) > 2:
-        raise ClusterError(
-            f"The release has the tracks {', '.join(sorted(tracks))}: a switch is between two."
-        )
-    routed, answers_http = (
-        bool(values.get(part, {}).get("enabled")) for part in ("gateway", "httpApi")
-    )
-    release = Release(tracks, routed, answers_http, values.get("rollout") or {})
-    if len(release.names) < len(tracks):
-        raise ClusterError(
-            f"The tracks {' and '.join(sorted(tracks))} have the same version: remove one first."
-        )
-    return release
-
-
-def _weight(track: Mapping[str, Any]) -> int:
-    return int(track.get("weight") or 0)
-
-
 def _free_name(version: int, taken: set[str]) -> str:
     name, number = f"v{version}", 1
     while name in taken:
         number += 1
         name = f"v{version}-{number}"
     return name
-
-
-def _memory(values: Mapping[str, Any], split: Split) -> Memory:
-    """Read the memory from a release's values.
-
-    A split that no rollout made counts as good, and the good one before as that to return to.
-    """
-    good, goal, previous = (
-        parse_split(values[key]) if values.get(key) else None
-        for key in ("good", "goal", "previous")
-    )
-    if good is None:
-        return Memory(split)
-    if goal is None and good != split:
-        return Memory(split, None, good)
-    returning = bool(values.get("returning"))
-    return Memory(good, goal, previous, returning, str(values.get("held") or ""))
-
-
-def _values(memory: Memory) -> dict[str, Any]:
-    """Return a memory as the values of a release have it."""
-    return {
-        "good": format_split(memory.good),
-        "goal": format_split(memory.goal or {}),
-        "previous": format_split(memory.previous or {}),
-        "returning": memory.returning,
-        "held": memory.held,
-    }

@@ -8,7 +8,8 @@ import yaml
 from bertqa_deploy.cluster.defaults import with_defaults
 from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.cluster.status import standing_of, track_statuses
-from bertqa_deploy.cluster.target import ReleaseTarget, release_of
+from bertqa_deploy.cluster.target import ReleaseTarget
+from bertqa_deploy.cluster.traffic import release_of
 from bertqa_deploy.rollout import Rollout
 from tests.deploy.cluster.api_server import ApiServer
 from tests.deploy.cluster.conftest import CHART, Install

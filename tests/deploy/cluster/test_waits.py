@@ -115,6 +115,17 @@ def test_a_track_whose_newest_version_is_not_known_is_refused(
         Rollout(target).move({1: 100.0})
 
 
+def test_a_return_to_a_version_without_a_ready_pod_is_not_waited_for(
+    install: Install, api: ApiServer
+) -> None:
+    release = install("--set", "httpApi.enabled=false")
+    api.change(unready=["bert-qa-stable-0"])
+    api.lacking = True
+    with pytest.raises(RolledBackError, match="There is no version 9"):
+        Rollout(ReleaseTarget(HelmCluster(release, patience=20), SMOKE)).move(NINE)
+    assert [track["version"] for track in release.tracks().values()] == [1]
+
+
 def test_traffic_is_led_away_from_a_version_without_a_ready_pod(
     install: Install, api: ApiServer
 ) -> None:
