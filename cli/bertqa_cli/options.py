@@ -14,7 +14,6 @@ import typer
 
 from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
-from bertqa.artifact import Repository as ModelRepository
 from bertqa.errors import TokenizerError
 from bertqa.transport import (
     Security,
@@ -37,6 +36,7 @@ from bertqa_cli.values import (
 )
 
 if TYPE_CHECKING:
+    from bertqa.artifact import Repository as ModelRepository
     from bertqa_deploy.cluster.helm import Helm
 
 DEFAULT_REPOSITORY = Path("model_repository")
