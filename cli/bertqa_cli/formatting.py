@@ -14,7 +14,7 @@ from bertqa import Answer
 from bertqa.artifact import MODEL_NAME, OvmsConfig
 from bertqa.errors import RepositoryError
 from bertqa.qa import cut_around
-from bertqa_cli.console import visible
+from bertqa_cli.console import sign, visible
 
 if TYPE_CHECKING:
     from bertqa.artifact import VersionManifest
@@ -110,7 +110,11 @@ def highlighted(answer: Answer, context: str) -> Text:
     """
     return Text.assemble(
         *(
-            (visible(piece.text), "dim" if piece.answer is None else "bold black on green")
+            (_shown(piece.text), "dim" if piece.answer is None else "bold black on green")
             for piece in cut_around(context, [answer], CONTEXT_SHOWN)
         )
     )
+
+
+def _shown(text: str) -> str:
+    return sign(text, "...") if text == "…" else visible(text)

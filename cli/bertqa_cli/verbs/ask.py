@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from bertqa import QAClient
 from bertqa._data_files import STANDARD_STREAM, standard
+from bertqa._progress import ignore
 from bertqa._reason import check_finite, read_finite, reason_of
 from bertqa._words import counted
 from bertqa.client import AskOptions
@@ -159,7 +160,12 @@ def ask(
 
         assert questions is not None
         assert output is not None
-        with nullcontext() if is_piped else resumable(), stages() as show:
+        # The answers show how far it is, where they are on the terminal themselves.
+        are_shown = is_piped and sys.stdout.isatty()
+        with (
+            nullcontext() if is_piped else resumable(),
+            nullcontext(ignore) if are_shown else stages() as show,
+        ):
             report = answer_file(
                 client,
                 questions,
