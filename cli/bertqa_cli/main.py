@@ -7,6 +7,7 @@ as well.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import logging
@@ -70,6 +71,30 @@ def run() -> NoReturn:
     sys.exit(status)
 
 
+def program() -> NoReturn:
+    """Run the command line as a process of its own, and end that process.
+
+    Once all is done that was registered for the end, the interpreter would take each module apart,
+    which takes it two seconds after PyTorch was imported.
+    """
+    ended: list[int] = []
+
+    def leave() -> None:
+        logging.shutdown()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            if ended:  # Not by an error that is a defect of ours.
+                os._exit(ended[0])
+
+    atexit.register(leave)  # What is registered first is called last.
+    try:
+        run()
+    except SystemExit as error:
+        ended.append(error.code if isinstance(error.code, int) else _FAILED)
+        raise
+
+
 def _note_interrupts() -> None:
     """Remember each Ctrl-C, and lose none.
 
@@ -126,4 +151,4 @@ def _discard_output() -> None:
 
 
 if __name__ == "__main__":
-    run()
+    program()

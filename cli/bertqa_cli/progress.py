@@ -16,6 +16,7 @@ from rich.table import Column
 from bertqa._progress import OnProgress, Progress
 from bertqa_cli.console import sign, stderr, visible
 from bertqa_cli.errors import Terminated
+from bertqa_cli.importing import uncollected
 
 BYTES = "bytes"
 
@@ -85,7 +86,7 @@ def working(sentence: str) -> Iterator[None]:
 @contextlib.contextmanager
 def loading_the_build() -> Iterator[None]:
     """Let the block import what a build needs, which takes seconds and has much to say."""
-    with working("Loading PyTorch, NNCF and OpenVINO"):
+    with working("Loading PyTorch, NNCF and OpenVINO"), uncollected():
         from bertqa_build.quiet import quiet
 
         with quiet():

@@ -178,8 +178,9 @@ def build(
     require_agreeing(method, precision)
     key = read_key(SigningKey, sign)
 
-    from bertqa_build.errors import RecipeError, StoppedElsewhereError
-    from bertqa_build.processes import count, is_first
+    with loading_the_build():
+        from bertqa_build.errors import RecipeError, StoppedElsewhereError
+        from bertqa_build.processes import count, is_first
 
     changes = [*([f"precision={precision}"] if precision else []), *(overrides or ())]
     place = Repository(repository)

@@ -1,0 +1,23 @@
+"""Importing what takes long."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Let the block import without garbage collection.
+
+    What is imported stays: to look through all of it again and again takes a quarter of the time
+    that PyTorch, Transformers and NNCF take.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
