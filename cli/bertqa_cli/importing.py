@@ -6,6 +6,8 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
+from bertqa_cli.interrupts import noted
+
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
@@ -13,6 +15,9 @@ def uncollected() -> Iterator[None]:
 
     What is imported stays: to look through all of it again and again takes a quarter of the time
     that PyTorch, Transformers and NNCF take.
+
+    Raises:
+        KeyboardInterrupt: There was a Ctrl-C meanwhile, if only for a library that swallowed it.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -21,3 +26,5 @@ def uncollected() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+    if noted:
+        raise KeyboardInterrupt

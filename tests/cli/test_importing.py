@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 
 import pytest
 
@@ -19,6 +20,13 @@ def test_nothing_is_collected_meanwhile_and_afterwards_again() -> None:
         load()
 
     assert (found, gc.isenabled()) == ([False], True)
+
+
+def test_an_interrupt_that_a_library_swallows_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bertqa_cli.importing.noted", noted := [])
+
+    with pytest.raises(KeyboardInterrupt), uncollected():
+        noted.append(signal.SIGINT)
 
 
 def test_what_was_off_stays_off() -> None:

@@ -205,6 +205,7 @@ def test_a_signal_that_ends_what_can_be_resumed_names_the_way(
     assert err.endswith(f"Run the same command again to resume.\n{word}\n")
 
 
+@pytest.mark.parametrize("name", ["logging.py", "typer.py"])
 @pytest.mark.parametrize(
     "module",
     [
@@ -217,9 +218,11 @@ def test_a_signal_that_ends_what_can_be_resumed_names_the_way(
         ),
     ],
 )
-def test_an_interrupt_during_the_imports_prints_no_traceback(tmp_path: Path, module: str) -> None:
+def test_an_interrupt_during_the_imports_prints_no_traceback(
+    tmp_path: Path, module: str, name: str
+) -> None:
     # Stands in front of the real one, and is interrupted while it is imported.
-    (tmp_path / "typer.py").write_text(module, encoding="utf-8")
+    (tmp_path / name).write_text(module, encoding="utf-8")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
 
     ended = subprocess.run(
