@@ -30,6 +30,7 @@ from bertqa_cli.values import (
     Lines,
     Whole,
     model_name,
+    output_directory,
     precedence,
     refuse_typed,
     timeout_seconds,
@@ -60,6 +61,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Model = Annotated[str, typer.Option(callback=model_name, help="The model's name.")]
 Repository = Annotated[
     Path, typer.Option(file_okay=False, help="The model repository, in the layout of OVMS.")
+]
+Destination = Annotated[
+    Path,
+    typer.Option(
+        "--repository",
+        callback=output_directory,
+        file_okay=False,
+        help="The model repository, in the layout of OVMS.",
+    ),
 ]
 Version = Annotated[
     int | None,

@@ -64,3 +64,25 @@ def test_an_ir_needs_openvino_alone(tmp_path: Path, verb: tuple[str, ...]) -> No
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)
     assert json.loads(done.stderr.splitlines()[-1]) == [[], True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--set", "seed=many"), "seed is 'many'"),
+        (("--set", "nope=1"), "nope is not a key of a recipe"),
+        (("--repository", f"{__file__}/below"), "cannot be a directory"),
+    ],
+)
+def test_a_build_is_refused_before_pytorch_is_loaded(
+    arguments: tuple[str, ...], complaint: str
+) -> None:
+    recipe = Path(__file__).parents[3] / "build" / "recipes" / "demo.yaml"
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, "build", str(recipe), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert complaint in done.stderr
+    assert json.loads(done.stderr.splitlines()[-1]) == [[], False]
