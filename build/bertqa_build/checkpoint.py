@@ -144,8 +144,8 @@ def locate(source: str, directory: Path) -> Path:
         raise CheckpointError(
             f"{source} is not a directory in {directory.absolute()}, and could not be downloaded "
             f"from the Hugging Face hub: {_hub.refusal(error)}. Where there is no network, "
-            f"download it elsewhere (`hf download {name} --local-dir DIRECTORY`) and set `source: "
-            "DIRECTORY` in the recipe, or --source DIRECTORY.",
+            f"download it elsewhere (`hf download {name} --local-dir DIRECTORY`) and name that "
+            "DIRECTORY in its place.",
             detail=str(error),
         ) from error
 

@@ -8,10 +8,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import torch
-from accelerate import PartialState
-from torch import distributed
-
 from bertqa.errors import QualityGateError
 from bertqa_build.errors import RefusedElsewhereError, StoppedElsewhereError
 
@@ -70,10 +66,16 @@ def refusal(reason: str) -> QualityGateError:
 
 
 def _broadcast(box: list[Any]) -> None:
+    from torch import distributed  # Which one process, and a wrong recipe, do without.
+
     distributed.broadcast_object_list(box, src=0, group=_group())
 
 
 @functools.cache
 def _group() -> Any:
+    import torch
+    from accelerate import PartialState
+    from torch import distributed
+
     PartialState(cpu=not torch.cuda.is_available())
     return distributed.new_group(backend="gloo", timeout=_PATIENCE)

@@ -9,6 +9,8 @@ import click
 import typer
 from typer.core import TyperCommand
 
+from bertqa_cli.importing import uncollected
+
 _MAKE = "Make a model"
 _SERVE = "Serve it, and ask it"
 _JUDGE = "Judge it"
@@ -61,4 +63,5 @@ def load(name: str) -> click.Command:
     Args:
         name: One of `VERBS`.
     """
-    return typer.main.get_command(import_module(f"bertqa_cli.verbs.{name}").app)
+    with uncollected():
+        return typer.main.get_command(import_module(f"bertqa_cli.verbs.{name}").app)

@@ -54,9 +54,13 @@ class _Console(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Return a text as it is shown; see `Console.render_str`.
 
-        Rich drops some control characters of a text, and measures the others as nothing.
+        Rich drops some control characters of a text, and measures the others as nothing. What the
+        terminal's alphabet has not is written as a code, which is measured here as well.
         """
-        return super().render_str(visible(text), **options)
+        shown = visible(text)
+        if not shown.isascii():
+            shown = shown.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return super().render_str(shown, **options)
 
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
         return super()._render_buffer(
@@ -90,6 +94,20 @@ def _console(*, stderr: bool = False) -> Console:
 
 stdout = _console()
 stderr = _console(stderr=True)
+
+
+def sign(wanted: str, plain: str) -> str:
+    """Return a sign, or what stands for it on a terminal that cannot show it.
+
+    Args:
+        wanted: The sign.
+        plain: What every terminal can show.
+    """
+    try:
+        wanted.encode(stderr.encoding)
+    except (LookupError, UnicodeEncodeError):
+        return plain
+    return wanted
 
 
 @dataclass(slots=True)
@@ -218,4 +236,4 @@ def print_step(sentence: str) -> None:
     Args:
         sentence: The step that begins.
     """
-    stderr.print(f"[cyan]•[/] {escape(sentence)}")
+    stderr.print(f"[cyan]{sign('•', '*')}[/] {escape(sentence)}")

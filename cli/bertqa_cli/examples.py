@@ -97,7 +97,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "azureml submit": {"bert-qa azureml submit --wait": "Train, and wait for the end."},
     "azureml deploy": {"bert-qa azureml deploy --version 2 --job NAME": "Serve a job's version 2."},
     "azureml switch": {"bert-qa azureml switch --to 2": "All traffic to version 2."},
-    "azureml delete": {"bert-qa azureml delete --dry-run": "What would be deleted."},
+    "azureml delete": {"bert-qa azureml delete --version 1 --dry-run": "What would be deleted."},
     "help": {
         "bert-qa help": "List the topics.",
         "bert-qa help connection": "Explain one.",
@@ -113,11 +113,20 @@ def show_examples(path: str) -> None:
     Args:
         path: The command with the program's name, as in `bert-qa versions show`.
     """
-    examples = EXAMPLES.get(path.partition(" ")[2])
-    if not examples:
-        return
-    stdout.print(" [bold]Examples[/]\n")
-    for command, meaning in examples.items():
-        stdout.print(f"   [dim]# {escape(meaning)}[/]")
-        stdout.print(f"   {escape(command)}")
-    stdout.print()
+    heading, *lines = examples_of(path).splitlines() or [""]
+    if heading:
+        stdout.print(f" [bold]{heading}[/]")
+        for line in lines:
+            stdout.print(escape(line), style="dim" if line.lstrip().startswith("#") else None)
+        stdout.print()
+
+
+def examples_of(path: str) -> str:
+    """Return the same as text, empty where there is nothing.
+
+    Args:
+        path: The command with the program's name.
+    """
+    examples = EXAMPLES.get(path.partition(" ")[2], {})
+    lines = [f"   # {meaning}\n   {command}" for command, meaning in examples.items()]
+    return "\n".join(["Examples\n", *lines]) if lines else ""

@@ -6,14 +6,18 @@ import contextlib
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from bertqa import Answer
-from bertqa.artifact import MODEL_NAME, OvmsConfig, Repository, VersionManifest
+from bertqa.artifact import MODEL_NAME, OvmsConfig
 from bertqa.errors import RepositoryError
 from bertqa.qa import cut_around
-from bertqa_cli.console import visible
+from bertqa_cli.console import sign, visible
+
+if TYPE_CHECKING:
+    from bertqa.artifact import VersionManifest
 
 CONTEXT_SHOWN = 160
 
@@ -51,6 +55,8 @@ def next_step(repository: Path, model: str, version: int) -> str:
 
 def _is_served(repository: Path, model: str, version: int) -> bool:
     """Return whether a server with the repository's configuration has a version."""
+    from bertqa.artifact import Repository  # With pydantic, which answers do without.
+
     published = Repository(repository)
     try:
         config = OvmsConfig.read(published.config_path)
@@ -104,7 +110,11 @@ def highlighted(answer: Answer, context: str) -> Text:
     """
     return Text.assemble(
         *(
-            (visible(piece.text), "dim" if piece.answer is None else "bold black on green")
+            (_shown(piece.text), "dim" if piece.answer is None else "bold black on green")
             for piece in cut_around(context, [answer], CONTEXT_SHOWN)
         )
     )
+
+
+def _shown(text: str) -> str:
+    return sign(text, "...") if text == "…" else visible(text)

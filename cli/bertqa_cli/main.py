@@ -1,20 +1,22 @@
 """The entry point of `bert-qa`: ends with an exit status, whatever happens.
 
 0 done, 1 failed, 2 wrong usage, 3 refused by the quality gate, 130 interrupted, 143 ended by
-SIGTERM. Everything else is imported in `run`, so that an interrupt during the imports ends with 130
-as well.
+SIGTERM. Whatever takes a moment to import is imported in `run`, so that an interrupt during the
+imports ends with 130 as well.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
+import atexit
 import os
 import signal
 import sys
-import threading
-from typing import NoReturn
+
+from bertqa_cli.interrupts import noted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _FAILED = 1
 _INTERRUPTED = 130
@@ -23,18 +25,21 @@ _TERMINATED = 143
 _TEXT_THREADS = "bertqa-text"
 _AGAIN_SECONDS = 0.05
 
-_interrupts: list[signal.Signals] = []
-
 
 def run() -> NoReturn:
     """Run the command line and exit."""
     _note_interrupts()
     _open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character gets its code, not a traceback.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     try:
+        import contextlib
+        import io
+        import logging
+        import threading
+
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal that cannot show a character gets its code, not a traceback.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         from bertqa_cli.app import main
         from bertqa_cli.console import LastResort
 
@@ -51,14 +56,14 @@ def run() -> NoReturn:
         if status == _FAILED:
             _discard_output()
     except OSError as error:
-        if _interrupts:
+        if noted:
             _end("interrupted", _INTERRUPTED)
         status = _FAILED
         with contextlib.suppress(OSError):
             print(f"error: The output cannot be written: {error.strerror}.", file=sys.stderr)
         _discard_output()
     except Exception:
-        if not _interrupts:
+        if not noted:
             raise
         _end("interrupted", _INTERRUPTED)  # A library made another error of it.
     if any(thread.name.startswith(_TEXT_THREADS) for thread in threading.enumerate()):
@@ -70,6 +75,33 @@ def run() -> NoReturn:
     sys.exit(status)
 
 
+def program() -> NoReturn:
+    """Run the command line as a process of its own, and end that process.
+
+    Once all is done that was registered for the end, the interpreter would take each module apart,
+    which takes it two seconds after PyTorch was imported.
+    """
+    ended: list[int] = []
+
+    def leave() -> None:
+        import contextlib
+        import logging
+
+        logging.shutdown()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            if ended:  # Not by an error that is a defect of ours.
+                os._exit(ended[0])
+
+    atexit.register(leave)  # What is registered first is called last.
+    try:
+        run()
+    except SystemExit as error:
+        ended.append(error.code if isinstance(error.code, int) else _FAILED)
+        raise
+
+
 def _note_interrupts() -> None:
     """Remember each Ctrl-C, and lose none.
 
@@ -78,10 +110,12 @@ def _note_interrupts() -> None:
     """
 
     def interrupt(*_: object) -> NoReturn:
-        _interrupts.append(signal.SIGINT)
+        noted.append(signal.SIGINT)
         raise KeyboardInterrupt
 
     def ignored(error: sys.UnraisableHookArgs) -> None:
+        import threading
+
         if issubclass(error.exc_type, KeyboardInterrupt):
             # Not from in here, where it would be ignored again.
             main = threading.main_thread().ident or 0
@@ -91,6 +125,7 @@ def _note_interrupts() -> None:
         else:
             otherwise(error)
 
+    noted.clear()
     otherwise = sys.unraisablehook
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
@@ -100,6 +135,8 @@ def _note_interrupts() -> None:
 def _end(word: str, status: int) -> NoReturn:
     """End at once: the interpreter would wait for threads that wait for a server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import contextlib
+
     with contextlib.suppress(OSError):
         print(word, file=sys.stderr, flush=True)
         sys.stdout.flush()
@@ -118,6 +155,8 @@ def _open_closed_streams() -> None:
 
 def _discard_output() -> None:
     """Keep the interpreter from a second attempt to write to a reader that has gone."""
+    import contextlib
+
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -126,4 +165,4 @@ def _discard_output() -> None:
 
 
 if __name__ == "__main__":
-    run()
+    program()

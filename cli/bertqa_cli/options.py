@@ -14,7 +14,6 @@ import typer
 
 from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
-from bertqa.artifact import Repository as ModelRepository
 from bertqa.errors import TokenizerError
 from bertqa.transport import (
     Security,
@@ -31,12 +30,14 @@ from bertqa_cli.values import (
     Lines,
     Whole,
     model_name,
+    output_directory,
     precedence,
     refuse_typed,
     timeout_seconds,
 )
 
 if TYPE_CHECKING:
+    from bertqa.artifact import Repository as ModelRepository
     from bertqa_deploy.cluster.helm import Helm
 
 DEFAULT_REPOSITORY = Path("model_repository")
@@ -60,6 +61,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Model = Annotated[str, typer.Option(callback=model_name, help="The model's name.")]
 Repository = Annotated[
     Path, typer.Option(file_okay=False, help="The model repository, in the layout of OVMS.")
+]
+Destination = Annotated[
+    Path,
+    typer.Option(
+        "--repository",
+        callback=output_directory,
+        file_okay=False,
+        help="The model repository, in the layout of OVMS.",
+    ),
 ]
 Version = Annotated[
     int | None,

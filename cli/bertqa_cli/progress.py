@@ -14,8 +14,9 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 
 from bertqa._progress import OnProgress, Progress
-from bertqa_cli.console import stderr, visible
+from bertqa_cli.console import sign, stderr, visible
 from bertqa_cli.errors import Terminated
+from bertqa_cli.importing import uncollected
 
 BYTES = "bytes"
 
@@ -40,7 +41,7 @@ def stages() -> Iterator[OnProgress]:
     is_wide = stderr.width >= _WIDE
     note = TextColumn("{task.fields[note]}", style="dim", markup=False)
     with Bars(
-        SpinnerColumn(finished_text="[green]✓[/]"),
+        SpinnerColumn(_spinner(), finished_text=f"[green]{sign('✓', '+')}[/]"),
         TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
         BarColumn(bar_width=24 if is_wide else 10),
         TextColumn("{task.fields[amount]}", markup=False),
@@ -78,18 +79,22 @@ def working(sentence: str) -> Iterator[None]:
     if not _can_redraw():
         yield
         return
-    with stderr.status(escape(_one_line(sentence))):
+    with stderr.status(escape(_one_line(sentence)), spinner=_spinner()):
         yield
 
 
 @contextlib.contextmanager
 def loading_the_build() -> Iterator[None]:
     """Let the block import what a build needs, which takes seconds and has much to say."""
-    with working("Loading PyTorch, NNCF and OpenVINO"):
+    with working("Loading PyTorch, NNCF and OpenVINO"), uncollected():
         from bertqa_build.quiet import quiet
 
         with quiet():
             yield
+
+
+def _spinner() -> str:
+    return "dots" if sign("⠋", "") else "line"
 
 
 def _can_redraw() -> bool:

@@ -256,7 +256,8 @@ def show_topics() -> None:
     """Print what there is to read about."""
     print_table(_pairs({name: topic.about for name, topic in TOPICS.items()}))
     stdout.print(
-        "\nRead one with `bert-qa help TOPIC`, and all of a verb with `bert-qa VERB --help`."
+        "\nRead one with `bert-qa help TOPIC`, and all of a verb with `bert-qa VERB --help`.",
+        soft_wrap=False,
     )
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
 import click
 import typer
 from click.core import ParameterSource
-from typer.core import TyperCommand, TyperGroup
+from typer.core import MarkupMode, TyperCommand, TyperGroup
 
-from bertqa_cli.console import json_output
-from bertqa_cli.examples import show_examples
+from bertqa_cli.console import json_output, stdout
+from bertqa_cli.examples import examples_of, show_examples
 from bertqa_cli.settings import apply_settings
 
 _TYPED = "bertqa_cli.typed"
+# The columns from which on panels have room for every option's name.
+_PANELS = 80
+# Within a paragraph, which is wrapped anew.
+_LINE_END = re.compile(r"(?<=\S)\n(?=\S)")
 
 
 def typed_arguments() -> list[str]:
@@ -25,6 +31,8 @@ def typed_arguments() -> list[str]:
 class _Reading(click.Command):
     """How every verb is read, and shows its help."""
 
+    rich_markup_mode: MarkupMode
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return what is left of the arguments; see `click.Command.parse_args`."""
         ctx.meta[_TYPED] = list(args)
@@ -34,9 +42,23 @@ class _Reading(click.Command):
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the help, with examples; see `click.Command.format_help`."""
+        """Write the help, with examples; see `click.Command.format_help`.
+
+        Rich cuts names short where a terminal is narrow, and Click, without panels, does not.
+        """
+        self.help = _LINE_END.sub(" ", inspect.cleandoc(self.help or "").partition("\f")[0])
+        if stdout.width >= _PANELS:
+            super().format_help(ctx, formatter)
+            show_examples(ctx.command_path)
+            return
+        self.rich_markup_mode = None
         super().format_help(ctx, formatter)
-        show_examples(ctx.command_path)
+        formatter.buffer[:] = [each.replace("\\[", "[") for each in formatter.buffer]
+        formatter.write(f"\n{examples_of(ctx.command_path)}")
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return the first sentence of the help, whole; see `click.Command.get_short_help_str`."""
+        return super().get_short_help_str(max(limit, len(self.help or "")))
 
 
 class Verb(_Reading, TyperCommand):

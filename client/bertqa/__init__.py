@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bertqa._late import late_name
 from bertqa._loading import load_models_with
 
 if TYPE_CHECKING:
@@ -102,11 +103,8 @@ def __getattr__(name: str) -> Any:
         value: Any = import_module("importlib.metadata").version("bertqa")
     elif name in (*_FLOORS, "artifact", "runtime"):
         return import_module(f"bertqa.{name}")
-    elif name in __all__:
-        floors = (import_module(f"bertqa.{each}") for each in _FLOORS)
-        value = next(vars(floor)[name] for floor in floors if name in vars(floor))
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = late_name(__name__, name, __all__, _FLOORS)
     globals()[name] = value
     return value
 

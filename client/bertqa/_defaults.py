@@ -44,6 +44,7 @@ LOCAL_TIMEOUT_SECONDS: Final = 600.0
 FOLLOW_SECONDS: Final = 1.0
 FOLLOW_TIMEOUT_SECONDS: Final = 1.0
 FOLLOW_IDLE_SECONDS: Final = 30.0
+MODEL_NAME: Final = "bert-qa"
 GRPC_PORT: Final = 9000
 REST_PORT: Final = 8000
 # A gRPC address learns the model over REST at its own port less this.

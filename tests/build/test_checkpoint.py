@@ -136,7 +136,7 @@ def test_an_id_that_cannot_be_downloaded_names_what_to_do(
     error = refusal("example/no-such-bert", directory=tmp_path)
     assert "example/no-such-bert is not a directory in" in str(error)
     assert "could not be downloaded from the Hugging Face hub" in str(error)
-    assert "set `source: DIRECTORY` in the recipe" in str(error)
+    assert "name that DIRECTORY in its place." in str(error)
     assert error.detail
 
 

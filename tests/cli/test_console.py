@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -18,6 +19,7 @@ from bertqa_cli.console import (
     print_step,
     print_table,
     print_text,
+    sign,
     stderr,
     stdout,
     visible,
@@ -140,6 +142,26 @@ def test_a_table_shows_its_cells_as_they_are(
     assert SHOWN in out
     assert "[bold]state[/]" in out
     assert len({len(line) for line in out.splitlines()}) == 1  # Measured as it is shown.
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", "…Léon ж"), ("latin-1", r"...Léon \u0436")]
+)
+def test_what_a_terminal_cannot_show_is_shown_as_it_can_and_measured_so(
+    encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.TextIOWrapper(io.BytesIO(), encoding, errors="strict")
+    for console in (stdout, stderr):
+        monkeypatch.setattr(console, "_file", written)
+    table = Table()
+    table.add_column(f"{sign('…', '...')}Léon ж", no_wrap=True)
+
+    print_table(table)
+
+    written.seek(0)
+    lines = written.read().splitlines()
+    assert shown in lines[1]
+    assert {len(line) for line in lines} == {len(shown) + 4}
 
 
 def test_json_holds_no_command_either(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,6 +46,30 @@ def test_help_fits_80_columns(invoke: Invoke, path: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("path", ALL)
+def test_a_narrow_help_has_each_name_whole_and_no_markup(
+    invoke: Invoke, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+
+    result = invoke(*path.split(), "--help")
+
+    assert max(map(len, result.out.splitlines())) <= 72  # That of a line to copy.
+    assert "\\[" not in result.out
+    for each in ALL[path].params:
+        assert all(name in result.out for name in each.opts if name.startswith("--"))
+
+
+def test_a_paragraph_of_a_help_is_wrapped_once(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    lines = [line.strip() for line in invoke("switch", "--help").out.splitlines()]
+
+    assert "--status shows where it stands." in lines
+
+
+@pytest.mark.parametrize("path", ALL)
 def test_every_option_has_a_help_text_that_is_a_sentence(path: str) -> None:
     texts = {
         each.name: getattr(each, "help", None)

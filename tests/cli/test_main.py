@@ -146,6 +146,47 @@ def test_a_text_whose_time_is_over_does_not_hold_up_the_end() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "answered\n", "")
 
 
+PROGRAM_ENDS = """
+import atexit, sys, threading, time
+from bertqa_cli import app, main
+
+class Library:
+    def __del__(self):
+        print("taken apart")
+
+def work(arguments):
+    atexit.register(print, "registered")
+    main.library = Library()
+    threading.Thread(target=lambda: (time.sleep(0.1), print("awaited"))).start()
+    {then}
+
+app.main = work
+main.program()
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "status", "ends"),
+    [
+        ("return 3", 3, "awaited\nregistered\n"),
+        ("sys.exit(0)", 0, "awaited\nregistered\n"),
+        ("raise ValueError", 1, "awaited\nregistered\ntaken apart\n"),  # With its traceback.
+    ],
+)
+def test_a_process_ends_when_all_is_done_and_takes_nothing_apart(
+    then: str, status: int, ends: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM_ENDS.replace("{then}", then)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (status, ends)
+    assert ("Traceback" in ended.stderr) == (then == "raise ValueError")
+
+
 @pytest.mark.parametrize(
     ("by", "expected", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
@@ -164,6 +205,7 @@ def test_a_signal_that_ends_what_can_be_resumed_names_the_way(
     assert err.endswith(f"Run the same command again to resume.\n{word}\n")
 
 
+@pytest.mark.parametrize("name", ["logging.py", "typer.py"])
 @pytest.mark.parametrize(
     "module",
     [
@@ -176,9 +218,11 @@ def test_a_signal_that_ends_what_can_be_resumed_names_the_way(
         ),
     ],
 )
-def test_an_interrupt_during_the_imports_prints_no_traceback(tmp_path: Path, module: str) -> None:
+def test_an_interrupt_during_the_imports_prints_no_traceback(
+    tmp_path: Path, module: str, name: str
+) -> None:
     # Stands in front of the real one, and is interrupted while it is imported.
-    (tmp_path / "typer.py").write_text(module, encoding="utf-8")
+    (tmp_path / name).write_text(module, encoding="utf-8")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
 
     ended = subprocess.run(

@@ -6,7 +6,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,9 +14,10 @@ from rich.markup import escape
 
 from bertqa import QAClient
 from bertqa._data_files import STANDARD_STREAM, standard
+from bertqa._progress import ignore
 from bertqa._reason import check_finite, read_finite, reason_of
 from bertqa._words import counted
-from bertqa.client import AskOptions, BatchReport, answer_file
+from bertqa.client import AskOptions
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
@@ -26,6 +27,9 @@ from bertqa_cli.options import DefaultConnectionOptions, Json, Version
 from bertqa_cli.progress import resumable, stages, working
 from bertqa_cli.values import Whole, output_file, refuse_typed
 from bertqa_cli.verb import alone
+
+if TYPE_CHECKING:
+    from bertqa.client import BatchReport
 
 _FILES = "Files of questions"
 _SPANS = "How answers are chosen"
@@ -152,9 +156,16 @@ def ask(
         if one is not None:
             _ask_one(client, *one, top_k, options, json=json)
             return
+        from bertqa.client import answer_file
+
         assert questions is not None
         assert output is not None
-        with nullcontext() if is_piped else resumable(), stages() as show:
+        # The answers show how far it is, where they are on the terminal themselves.
+        are_shown = is_piped and sys.stdout.isatty()
+        with (
+            nullcontext() if is_piped else resumable(),
+            nullcontext(ignore) if are_shown else stages() as show,
+        ):
             report = answer_file(
                 client,
                 questions,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -16,6 +17,9 @@ from bertqa_cli.values import Whole, output_directory, svg_file, write_output
 from bertqa_cli.verb import Verb, group
 from bertqa_cli.verbs.bench_client import bench_client
 from bertqa_cli.verbs.bench_latency_table import bench_latency_table
+
+# Those of the build, which is imported when all options are read.
+ENGINES = ("pytorch", "onnx-runtime", "onnx-runtime-openvino", "openvino")
 
 
 def bench(
@@ -31,8 +35,10 @@ def bench(
     engine: Annotated[
         list[str] | None,
         typer.Option(
+            click_type=click.Choice(ENGINES),
+            metavar="ENGINE",
             help="pytorch, onnx-runtime, onnx-runtime-openvino or openvino; repeatable, all if "
-            "left out."
+            "left out.",
         ),
     ] = None,
     length: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 from rich.markup import escape
 
@@ -34,7 +35,11 @@ def bench_latency_table(
         int, typer.Option(click_type=Whole(min=8, max=512), metavar="N", help="Tokens in a window.")
     ] = 192,
     precision: Annotated[
-        str, typer.Option(help="INT8 or FP32: that of the versions that are to be faster.")
+        str,
+        typer.Option(
+            click_type=click.Choice(["INT8", "FP32"]),
+            help="That of the versions that are to be faster.",
+        ),
     ] = "INT8",
     threads: Annotated[
         int | None,
@@ -53,10 +58,6 @@ def bench_latency_table(
     with loading_the_build():
         from bertqa_build.pruning.tables import measure_for_model
 
-    if precision not in ("FP32", "INT8"):
-        raise typer.BadParameter(
-            f"{precision!r} is not a precision: choose FP32 or INT8.", param_hint="--precision"
-        )
     with stages() as show:
         found = measure_for_model(
             model,

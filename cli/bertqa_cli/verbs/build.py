@@ -18,8 +18,7 @@ from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import directory_size, human_size, next_step
-from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
-from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Destination, Json
 from bertqa_cli.plans import show_plan
 from bertqa_cli.progress import loading_the_build, resumable, stages
 from bertqa_cli.signatures import Sign, read_key
@@ -116,7 +115,7 @@ def build(
     model: Annotated[
         str, typer.Option(callback=built_name, help="The name to publish and serve it under.")
     ] = DEFAULT_MODEL,
-    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    repository: Destination = DEFAULT_REPOSITORY,
     work_dir: Annotated[
         Path,
         typer.Option(
@@ -180,6 +179,7 @@ def build(
 
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
     from bertqa_build.processes import count, is_first
+    from bertqa_build.recipe import load_recipe
 
     changes = [*([f"precision={precision}"] if precision else []), *(overrides or ())]
     place = Repository(repository)
@@ -190,11 +190,13 @@ def build(
             status=Status.USAGE,
         )
     try:
+        loaded = None if recipe is None else load_recipe(recipe, changes)
         with loading_the_build():
             from bertqa_build.pipeline import build as build_versions
             from bertqa_build.pipeline import plan as plan_build
             from bertqa_build.pruning.pareto import family_of_version
-        loaded = _recipe(recipe, source, data or [], eval_data, method, precision, changes)
+        if loaded is None:
+            loaded = _short_recipe(source, data or [], eval_data, method, precision, changes)
         build_loaded = partial(
             build_versions,
             loaded,
@@ -308,8 +310,7 @@ def _require_same(found: Reproducibility | None, document: Mapping[str, Any] | N
         )
 
 
-def _recipe(
-    path: Path | None,
+def _short_recipe(
     source: str | None,
     data: Sequence[str],
     evaluation: str | None,
@@ -317,13 +318,10 @@ def _recipe(
     precision: str | None,
     changes: Sequence[str],
 ) -> Recipe:
-    """Return the recipe of a file or of a short form, whose choices are said."""
+    """Return the recipe of a short form, whose choices are said."""
     from bertqa_build.processes import is_first
-    from bertqa_build.recipe import load_recipe
     from bertqa_build.short_form import ShortForm, short_recipe
 
-    if path is not None:
-        return load_recipe(path, changes)
     assert source is not None
     form = ShortForm(source, tuple(data), evaluation, precision or "int8", method)
     recipe, chosen = short_recipe(form, changes)

@@ -10,8 +10,7 @@ from rich.markup import escape
 from bertqa.artifact import Repository, SigningKey, VerifyKey
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.formatting import next_step
-from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json
-from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Destination, Json
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.signatures import Sign, VerifyWith, read_key
 from bertqa_cli.values import built_name
@@ -27,7 +26,7 @@ def pull(
             "/version, or a directory that `bert-qa publish --layout hub` wrote.",
         ),
     ],
-    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    repository: Destination = DEFAULT_REPOSITORY,
     model: Annotated[
         str, typer.Option(callback=built_name, help="The name to publish and serve it under.")
     ] = DEFAULT_MODEL,

@@ -1,8 +1,11 @@
 """What a published version is, and the repository that holds it."""
 
-from bertqa._defaults import GRPC_PORT, REST_PORT
-from bertqa.artifact._arrivals import Arrival, Draft
-from bertqa.artifact._completion import complete_config, publish_served, sign_version
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bertqa._defaults import GRPC_PORT, MODEL_NAME, REST_PORT
+from bertqa._late import late_name
 from bertqa.artifact._files import (
     failure_of,
     make_readable,
@@ -19,27 +22,8 @@ from bertqa.artifact._hardware import (
     usable_cores,
     usable_memory,
 )
-from bertqa.artifact._lock import FOR_EVER, acquire, file_lock, holder_of
-from bertqa.artifact._manifest import (
-    MANIFEST_FILE,
-    Evidence,
-    GateResult,
-    Pruning,
-    Scores,
-    VersionManifest,
-)
 from bertqa.artifact._model_info import ModelInfo
 from bertqa.artifact._ovms_config import CONFIG_FILE, Entry, OvmsConfig, sibling_base_path
-from bertqa.artifact._provenance import Provenance
-from bertqa.artifact._repository import (
-    IR_FILE,
-    MODEL_NAME,
-    ONNX_FILE,
-    WEIGHTS_FILE,
-    Repository,
-    VersionEntry,
-    onnx_model_name,
-)
 from bertqa.artifact._server_settings import (
     LOG_LEVELS,
     SETTING_RANGES,
@@ -47,15 +31,6 @@ from bertqa.artifact._server_settings import (
     plugin_config,
     plugin_conflicts,
     server_settings,
-)
-from bertqa.artifact._signature import (
-    SIGNATURE_FILE,
-    SigningKey,
-    VerifyKey,
-    changed_file,
-    require_plain_versions,
-    require_signed,
-    unsigned,
 )
 from bertqa.artifact._split import (
     SPLIT_KEY,
@@ -82,8 +57,39 @@ from bertqa.artifact._version_policy import (
     VersionPolicy,
     specific_versions,
 )
-from bertqa.artifact._work_folder import WORK_FOLDER, remove_path, require_sound
-from bertqa.artifact._writer import WAIT_SECONDS, RepositoryWriter, settle
+
+if TYPE_CHECKING:
+    from bertqa.artifact._arrivals import Arrival, Draft
+    from bertqa.artifact._completion import complete_config, publish_served, sign_version
+    from bertqa.artifact._lock import FOR_EVER, acquire, file_lock, holder_of
+    from bertqa.artifact._manifest import (
+        MANIFEST_FILE,
+        Evidence,
+        GateResult,
+        Pruning,
+        Scores,
+        VersionManifest,
+    )
+    from bertqa.artifact._provenance import Provenance
+    from bertqa.artifact._repository import (
+        IR_FILE,
+        ONNX_FILE,
+        WEIGHTS_FILE,
+        Repository,
+        VersionEntry,
+        onnx_model_name,
+    )
+    from bertqa.artifact._signature import (
+        SIGNATURE_FILE,
+        SigningKey,
+        VerifyKey,
+        changed_file,
+        require_plain_versions,
+        require_signed,
+        unsigned,
+    )
+    from bertqa.artifact._work_folder import WORK_FOLDER, remove_path, require_sound
+    from bertqa.artifact._writer import WAIT_SECONDS, RepositoryWriter, settle
 
 __all__ = [
     "ATTENTION_MASK",
@@ -167,3 +173,16 @@ __all__ = [
     "usable_memory",
     "write_whole",
 ]
+
+# From the bottom up. Those read manifests, and what they take to do so costs a client, which reads
+# none, a sixth of its start.
+_LATE = (
+    *("_lock", "_provenance", "_manifest", "_repository", "_signature", "_arrivals"),
+    *("_work_folder", "_writer", "_completion"),
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name of a module that is imported when it is asked for."""
+    globals()[name] = value = late_name(__name__, name, __all__, _LATE)
+    return value

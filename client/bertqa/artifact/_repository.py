@@ -9,12 +9,12 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bertqa._defaults import MODEL_NAME
 from bertqa._reason import reason_of
 from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._ovms_config import CONFIG_FILE, OvmsConfig
 from bertqa.errors import RepositoryError
 
-MODEL_NAME = "bert-qa"
 IR_FILE = "model.xml"
 WEIGHTS_FILE = "model.bin"
 ONNX_FILE = "model.onnx"

@@ -85,7 +85,12 @@ def http_api_beside(options: HttpApiOptions) -> Iterator[tuple[str, Callable[[],
     with contextlib.closing(listener(options.host, options.port)) as opened:
         options = replace(options, port=opened.getsockname()[1])
         process = spawning.Process(target=_run_beside, args=(options, opened, here))
-        process.start()
+        # Ctrl-C is for this process, which then ends that one: from its first moment on.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     here.close()
 
     def check() -> None:
@@ -115,7 +120,7 @@ def http_api_beside(options: HttpApiOptions) -> Iterator[tuple[str, Callable[[],
 
 
 def _run_beside(options: HttpApiOptions, opened: socket.socket, ready: Connection) -> None:
-    os.setsid()  # Ctrl-C is for the parent, which then ends this process.
+    os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _run(options, opened, None, lambda: ready.send(True))

@@ -6,6 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bertqa_build.bench.plan import EngineName
+from bertqa_cli.verbs.bench import ENGINES
 from tests.cli.conftest import Invoke
 from tests.support.checkpoints import write_checkpoint
 
@@ -37,7 +39,8 @@ def test_a_measurement_as_text_json_and_figure(invoke: Invoke, tmp_path: Path) -
 def test_what_cannot_be_measured_is_wrong_usage(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke("bench", "--engine", "abacus")
     assert result.status == 2
-    assert "no engine 'abacus': choose one of pytorch, onnx-runtime" in result.err
+    assert "'abacus' is not one of 'pytorch', 'onnx-runtime'" in result.err
+    assert tuple(each.slug for each in EngineName) == ENGINES
 
     result = invoke("bench", "--plot", str(tmp_path / "absent" / "figure.svg"))
     assert result.status == 2
@@ -73,7 +76,7 @@ def test_a_latency_table_that_cannot_be_made_is_refused(invoke: Invoke, tmp_path
     table = str(tmp_path / "table.json")
     result = invoke("bench", "latency-table", table, "--precision", "INT4")
     assert result.status == 2
-    assert "choose FP32 or INT8" in result.err
+    assert "not one of 'INT8', 'FP32'" in result.err
 
     result = invoke("bench", "latency-table", table, "--threads", "9999")
     assert result.status == 2

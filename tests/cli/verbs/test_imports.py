@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -25,19 +26,29 @@ finally:
 
 def test_asking_imports_nothing_that_it_does_not_use() -> None:
     code = (
-        "import sys; sys.argv = ['bert-qa', 'ask', '--help']\n"
+        "import sys\n"
+        "sys.argv = ['bert-qa', 'ask', 'Who?', '--context', 'Anna.', *sys.argv[1:]]\n"
         "from bertqa_cli import main\n"
         "try: main.run()\n"
         "finally: print(sorted({'.'.join(name.split('.')[:2]) for name in sys.modules}), "
         "file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--url", url, "--timeout", "0.1"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
+    assert done.returncode == 1, done.stderr
     imported = set(ast.literal_eval(done.stderr.splitlines()[-1]))
     assert not imported & {
         *("openvino", "torch", "scipy", "jinja2", "fastapi", "kubernetes", "onnxruntime"),
         *("pyarrow", "datasets", "transformers", "matplotlib", "pandas", "bertqa.evaluation"),
-        *("bertqa.runtime", "bertqa_build", "bertqa_deploy", "bertqa_serve"),
+        *("pydantic", "pydantic_core", "filelock", "bertqa.runtime"),
+        *("bertqa_build", "bertqa_deploy", "bertqa_serve"),
     }
 
 
@@ -53,3 +64,25 @@ def test_an_ir_needs_openvino_alone(tmp_path: Path, verb: tuple[str, ...]) -> No
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)
     assert json.loads(done.stderr.splitlines()[-1]) == [[], True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--set", "seed=many"), "seed is 'many'"),
+        (("--set", "nope=1"), "nope is not a key of a recipe"),
+        (("--repository", f"{__file__}/below"), "cannot be a directory"),
+    ],
+)
+def test_a_build_is_refused_before_pytorch_is_loaded(
+    arguments: tuple[str, ...], complaint: str
+) -> None:
+    recipe = Path(__file__).parents[3] / "build" / "recipes" / "demo.yaml"
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, "build", str(recipe), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert complaint in done.stderr
+    assert json.loads(done.stderr.splitlines()[-1]) == [[], False]

@@ -143,5 +143,5 @@ def test_what_is_copied_is_enough_to_build_the_distribution(tmp_path: Path) -> N
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         entry_points = next(name for name in names if name.endswith("entry_points.txt"))
-        assert "bert-qa = bertqa_cli.main:run" in archive.read(entry_points).decode()
+        assert "bert-qa = bertqa_cli.main:program" in archive.read(entry_points).decode()
     assert {"bertqa/client/__init__.py", "bertqa_build/pipeline.py"} <= set(names)
