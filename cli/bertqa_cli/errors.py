@@ -40,6 +40,7 @@ EXTRA_OF_MODULE = {
     "datasets": "build",
     "matplotlib": "build",
     "mlflow": "mlflow",
+    "hdrh": "load",
     "model_signing": "sign",
     "nncf": "build",
     "onnx": "build",

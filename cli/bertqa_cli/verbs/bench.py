@@ -17,6 +17,7 @@ from bertqa_cli.values import Whole, output_directory, svg_file, write_output
 from bertqa_cli.verb import Verb, group
 from bertqa_cli.verbs.bench_client import bench_client
 from bertqa_cli.verbs.bench_latency_table import bench_latency_table
+from bertqa_cli.verbs.bench_load import bench_load
 
 # Those of the build, which is imported when all options are read.
 ENGINES = ("pytorch", "onnx-runtime", "onnx-runtime-openvino", "openvino")
@@ -130,3 +131,4 @@ def bench(
 app = group(bench)
 app.command("client", cls=Verb)(bench_client)
 app.command("latency-table", cls=Verb)(bench_latency_table)
+app.command("load", cls=Verb)(bench_load)

@@ -1,0 +1,302 @@
+"""`bert-qa bench load`: how many questions a server answers, and how long they take."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from bertqa.artifact import cpu_flags, cpu_name, usable_cores
+from bertqa_cli.console import print_json, print_table, print_warning, stdout
+from bertqa_cli.datasets import data_option, read_dataset
+from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.grouping import grouped_options
+from bertqa_cli.options import DefaultConnectionOptions, Json, Version
+from bertqa_cli.progress import stages as showing
+from bertqa_cli.values import Decimal, Whole, output_file, seconds_of, write_output
+
+if TYPE_CHECKING:
+    from bertqa.load import LoadComparison, Stage, Target
+
+_AT_ONCE = 16
+_ROUNDS = 5
+# What a CPU has that decides how fast a model is.
+_FEATURES = ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+
+
+@grouped_options
+def bench_load(
+    data: Annotated[str, data_option("Questions")],
+    version: Version = None,
+    http_api: Annotated[
+        bool, typer.Option("--http-api", help="The address is that of an HTTP API.")
+    ] = False,
+    rate: Annotated[
+        list[float] | None,
+        typer.Option(
+            click_type=Decimal(min=0.01),
+            metavar="N",
+            help="Questions per second at random times, whatever the server does; repeatable.",
+        ),
+    ] = None,
+    at_once: Annotated[
+        list[int] | None,
+        typer.Option(
+            click_type=Whole(min=1, max=4096),
+            metavar="N",
+            help="Questions on their way at once, each followed by the next; repeatable; 16 if "
+            "neither is named.",
+        ),
+    ] = None,
+    find_rate: Annotated[
+        bool,
+        typer.Option(
+            "--find-rate", help="Find the highest rate at which --p99 holds, by bisection."
+        ),
+    ] = False,
+    p99: Annotated[
+        float | None,
+        typer.Option(
+            parser=seconds_of,
+            metavar="DURATION",
+            help="How long 99 % of the questions may take with --find-rate; 100ms if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION|URL",
+            help="Another version or server, asked in turn with the first.",
+            show_default=False,
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            click_type=Whole(min=2),
+            metavar="N",
+            help="How often each has its turn with --against; 5 if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    duration: Annotated[
+        float,
+        typer.Option(
+            parser=seconds_of,
+            metavar="DURATION",
+            help="How long each stage is; 30s if left out.",
+            show_default=False,
+        ),
+    ] = 30.0,
+    warm_up: Annotated[
+        float,
+        typer.Option(
+            parser=seconds_of,
+            metavar="DURATION",
+            help="How long it is not counted before; 3s if left out.",
+            show_default=False,
+        ),
+    ] = 3.0,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            click_type=Whole(min=1),
+            metavar="N",
+            help="Processes that ask; by default as many as it takes, up to the cores.",
+            show_default=False,
+        ),
+    ] = None,
+    questions: Annotated[
+        int, typer.Option(click_type=Whole(min=1), metavar="N", help="Ask this many in turn.")
+    ] = 1000,
+    seed: Annotated[
+        int,
+        typer.Option(click_type=Whole(min=0), metavar="N", help="What random times begin with."),
+    ] = 0,
+    html: Annotated[
+        Path | None, typer.Option(callback=output_file, help="Write a page with the curves here.")
+    ] = None,
+    *,
+    connection: DefaultConnectionOptions,
+    json: Json = False,
+) -> None:
+    """Measure how many questions a server answers in a second, and how long they take.
+
+    With --rate, questions come at the times of a Poisson process, and a latency counts from when a
+    question was to be asked: a server that falls behind cannot hide its queue. With --at-once, each
+    answer is followed by the next question.
+    """
+    _check(find_rate, p99, against, rounds, rate, at_once)
+    pairs = [(each.question, each.context) for each in islice(read_dataset(data), questions)]
+
+    from bertqa.load import LoadTest, Objective, Shape, System, Target, compare_systems
+
+    shapes = [Shape(rate=each) for each in rate or ()]
+    shapes += [Shape(at_once=each) for each in at_once or ()]
+    shapes = shapes or [Shape(at_once=_AT_ONCE)]
+    target = Target(connection.client_arguments(), version, http_api)
+    test = LoadTest(pairs, duration, warm_up, processes, seed)
+    about: dict[str, Any] = {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "target": target.title,
+        "data": data,
+        "questions": len(pairs),
+        "cpu": cpu_name(),
+        "cpu_features": [each for each in _FEATURES if each in cpu_flags()],
+        "cores": usable_cores(),
+    }
+    comparisons: list[LoadComparison] = []
+    found: list[Stage] = []
+    promised: dict[str, Any] | None = None
+    with ExitStack() as opened:
+        show = opened.enter_context(showing())
+        system = opened.enter_context(System.opened(target, test, show))
+        if against is not None:
+            second = opened.enter_context(System.opened(_other(target, against), test, show))
+            comparisons = [
+                compare_systems(system, second, shape, rounds or _ROUNDS) for shape in shapes
+            ]
+            found = [each for one in comparisons for both in one.rounds for each in both]
+        elif find_rate:
+            objective = Objective(milliseconds=1000 * (0.1 if p99 is None else p99))
+            highest, found = system.find_rate(objective)
+            promised = {"p99_ms": objective.milliseconds, "questions_per_second": highest}
+        else:
+            found = [system.stage(shape) for shape in shapes]
+    if html is not None:
+        write_output(html, _page(about, found))
+    if json:
+        print_json(
+            {
+                **about,
+                "stages": [] if comparisons else [each.to_dict() for each in found],
+                "comparisons": [each.to_dict() for each in comparisons],
+                "found": promised,
+            }
+        )
+        return
+    _print(about, found, comparisons)
+    if promised is not None:
+        _print_promise(promised)
+
+
+def _check(
+    find_rate: bool,
+    p99: float | None,
+    against: str | None,
+    rounds: int | None,
+    rate: list[float] | None,
+    at_once: list[int] | None,
+) -> None:
+    """Refuse options that contradict each other."""
+    problem = None
+    if find_rate and (rate or at_once or against is not None):
+        problem = "--find-rate chooses the rates itself: leave out --rate, --at-once and --against."
+    elif p99 is not None and not find_rate:
+        problem = "--p99 is for --find-rate."
+    elif rounds is not None and against is None:
+        problem = "--rounds is for --against."
+    elif p99 is not None and not p99:
+        problem = "--p99 has to be above 0."
+    if problem is not None:
+        raise CommandError(problem, status=Status.USAGE)
+
+
+def _other(target: Target, against: str) -> Target:
+    """Return what is asked in turn with a target: another version there, or another server."""
+    if against.isdecimal():
+        return replace(target, version=int(against))
+    arguments = {**target.arguments, "url": against, "metadata_url": None}
+    return replace(target, arguments=arguments)
+
+
+def _print(about: dict[str, Any], found: list[Stage], comparisons: list[LoadComparison]) -> None:
+    features = ", ".join(map(str, about["cpu_features"])) or "no AVX2"
+    stdout.print(
+        f"[bold]{escape(str(about['target']))}[/]: {about['questions']} questions of "
+        f"{escape(str(about['data']))}; {escape(str(about['cpu']))} ({features}), "
+        f"{about['cores']} cores"
+    )
+    for comparison in comparisons:
+        names = [escape(each) for each in comparison.names]
+        first = [one for one, _ in comparison.rounds]
+        second = [other for _, other in comparison.rounds]
+        for name, stages in zip(names, (first, second), strict=True):
+            print_table(_table(stages, title=name))
+        ratio = comparison.ratio
+        what = (
+            "as many questions per second as"
+            if comparison.figure != "p99"
+            else "the 99th percentile of latency of"
+        )
+        stdout.print(
+            f"[bold]{names[1]} has {ratio.estimate:.2f} times {what} {names[0]}[/] (95 % interval "
+            f"{ratio.low:.2f} to {ratio.high:.2f}, {len(comparison.rounds)} rounds in turn)"
+        )
+    if not comparisons:
+        print_table(_table(found))
+    for each in found:
+        if each.is_limited_by_client:
+            print_warning(
+                f"at {each.shape} the {each.processes} processes that ask were the limit ("
+                f"{each.client_share:.0%} of a core, late by {each.late_p99_ms:.1f} ms): ask from "
+                "another machine, or with more --processes"
+            )
+        for kind, count in each.errors.items():
+            print_warning(f"at {each.shape} {count} questions were not answered: {kind}")
+
+
+def _table(found: list[Stage], title: str | None = None) -> Table:
+    columns = ("load", "answers/s", "p50 ms", "p95", "p99", "p99.9", "errors", "cores")
+    table = Table(*columns, title=title)
+    for each in found:
+        server = "" if each.server_cores is None else f"{each.server_cores:.2f}"
+        table.add_row(
+            str(each.shape),
+            f"{each.questions_per_second:.1f}",
+            *(_milliseconds(each, percent) for percent in (50, 95, 99, 99.9)),
+            str(sum(each.errors.values())),
+            server,
+        )
+    return table
+
+
+def _milliseconds(stage: Stage, percent: float) -> str:
+    found = stage.quantile_ms(percent)
+    if found is None:
+        return ""
+    return f"{found:.0f}" if found >= 100 else f"{found:.1f}"
+
+
+def _print_promise(promised: dict[str, Any]) -> None:
+    rate, limit = promised["questions_per_second"], promised["p99_ms"]
+    if not rate:
+        stdout.print(f"[bold]At no rate did 99 % of the questions take {limit:g} ms or less.[/]")
+        return
+    stdout.print(
+        f"[bold]Up to {rate:g} questions per second, 99 % take {limit:g} ms or less[/], "
+        "without an error"
+    )
+
+
+def _page(about: dict[str, Any], found: list[Stage]) -> str:
+    from bertqa.load import load_page
+
+    features = ", ".join(map(str, about["cpu_features"]))
+    made = str(about["made"]).replace("T", " ").replace("+00:00", " UTC")
+    return load_page(
+        f"load on {about['target']}",
+        [
+            f"{about['questions']} questions of {about['data']}, {made}",
+            f"{about['cpu']} ({features}), {about['cores']} cores",
+        ],
+        found,
+    )

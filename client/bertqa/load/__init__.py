@@ -1,0 +1,19 @@
+"""Load on a server: questions at a rate or so many at once, and how long they take."""
+
+from bertqa.load._compare import LoadComparison, compare_systems
+from bertqa.load._measure import LoadTest, Objective, System
+from bertqa.load._report import load_page
+from bertqa.load._stage import Shape, Stage
+from bertqa.load._target import Target
+
+__all__ = [
+    "LoadComparison",
+    "LoadTest",
+    "Objective",
+    "Shape",
+    "Stage",
+    "System",
+    "Target",
+    "compare_systems",
+    "load_page",
+]

@@ -1,0 +1,212 @@
+"""Stages of load on one system, and the highest rate at which it keeps its promise."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from bertqa._progress import OnProgress, Progress, ignore
+from bertqa.load._process import Asker, Part, askers
+from bertqa.load._server import watching
+from bertqa.load._stage import Counted, Shape, Stage, new_histogram
+from bertqa.load._target import Pair, Target
+
+# The processes get their parts before the first question.
+_LEAD_SECONDS = 0.2
+_CAPACITY_AT_ONCE = 32
+# A rate is found to this part of itself.
+_PRECISION = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTest:
+    """How long a stage is, and what is asked.
+
+    Attributes:
+        pairs: The questions with their contexts, in this order, again and again.
+        seconds: How long a stage is, the warm-up left out.
+        warm_up: For how many seconds it is not counted before.
+        processes: How many processes ask; None for as many as it takes, up to the cores.
+        seed: What random times begin with.
+    """
+
+    pairs: Sequence[Pair]
+    seconds: float = 30.0
+    warm_up: float = 3.0
+    processes: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a server promises.
+
+    Attributes:
+        percent: Of how many percent of the questions.
+        milliseconds: How long those take at most.
+    """
+
+    percent: float = 99.0
+    milliseconds: float = 100.0
+
+    def is_met_by(self, stage: Stage) -> bool:
+        """Return whether a stage keeps it, without an error and without falling behind its rate.
+
+        Args:
+            stage: The stage.
+        """
+        taken = stage.quantile_ms(self.percent)
+        return not stage.errors and taken is not None and taken <= self.milliseconds
+
+
+class System:
+    """What is asked, by processes that stay from stage to stage.
+
+    Args:
+        target: What is asked.
+        test: How.
+        on_progress: Called as stages end.
+    """
+
+    def __init__(self, target: Target, test: LoadTest, on_progress: OnProgress = ignore) -> None:
+        self.target = target
+        self._test = test
+        self._on_progress = on_progress
+        self._askers: list[Asker] = []
+        self._opened = ExitStack()
+
+    @classmethod
+    @contextmanager
+    def opened(
+        cls, target: Target, test: LoadTest, on_progress: OnProgress = ignore
+    ) -> Iterator[System]:
+        """Start the processes, which end with the block.
+
+        Args:
+            target: What is asked.
+            test: How.
+            on_progress: Called as stages end.
+
+        Yields:
+            The system.
+
+        Raises:
+            BertQAError: A first question is not answered.
+        """
+        system = cls(target, test, on_progress)
+        try:
+            system._start(test.processes or 1)
+            yield system
+        finally:
+            system._opened.close()
+
+    def stage(self, shape: Shape) -> Stage:
+        """Run a stage; again with more processes where those that ask were the limit.
+
+        Args:
+            shape: How questions come.
+
+        Raises:
+            BertQAError: A process has ended.
+        """
+        while True:
+            stage = self._run(shape)
+            most = os.cpu_count() or 1
+            count = len(self._askers)
+            if not stage.is_limited_by_client or self._test.processes or count >= most:
+                return stage
+            self._start(min(2 * count, most))
+
+    def find_rate(self, objective: Objective) -> tuple[float, list[Stage]]:
+        """Find the highest rate of questions at which an objective is met, by bisection.
+
+        Args:
+            objective: What is promised.
+
+        Returns:
+            The rate in questions per second, and the stages; 0 where not even a twentieth of what
+            the server answers at most keeps it.
+
+        Raises:
+            BertQAError: A process has ended.
+        """
+        capacity = self.stage(Shape(at_once=_CAPACITY_AT_ONCE))
+        stages = [capacity]
+        low, high = 0.0, 1.2 * capacity.questions_per_second
+        rate = 0.7 * capacity.questions_per_second
+        least = _PRECISION * capacity.questions_per_second
+        while high > least and high - low > _PRECISION * high:
+            rate = round(rate, 2 if rate < 10 else 1)
+            stage = self.stage(Shape(rate=rate))
+            stages.append(stage)
+            if objective.is_met_by(stage):
+                low = rate
+            else:
+                high = rate
+            rate = (low + high) / 2
+        return low, stages
+
+    def _start(self, count: int) -> None:
+        self._opened.close()
+        self._askers = self._opened.enter_context(askers(self.target, self._test.pairs, count))
+
+    def _run(self, shape: Shape) -> Stage:
+        test, count = self._test, len(self._askers)
+        if shape.at_once is not None and shape.at_once < count:
+            self._start(shape.at_once)
+            count = shape.at_once
+        begin = time.monotonic() + _LEAD_SECONDS
+        with watching(self.target.address) as usage:
+            for number, each in enumerate(self._askers):
+                each.begin(self._part(shape, begin, number, count))
+            name = f"Asking {self.target.title}, {shape}"
+            whole = round(test.warm_up + test.seconds)
+            timeout = float(self.target.arguments["timeout"]) or 0.0
+            give_up = begin + test.warm_up + test.seconds + 2 * timeout + 30.0
+            found: list[Counted] = []
+            for each in self._askers:
+                while not each.has_counted(1.0) and time.monotonic() < give_up:
+                    passed = min(whole, round(time.monotonic() - begin))
+                    self._on_progress(Progress(name, passed, whole, "seconds"))
+                found.append(each.counted())
+            self._on_progress(Progress(name, whole, whole, "seconds"))
+        stage = _merged(shape, test, begin, found)
+        return replace(stage, server_cores=usage.cores, server_bytes=usage.most_bytes)
+
+    def _part(self, shape: Shape, begin: float, number: int, count: int) -> Part:
+        """Return what one of several processes does: rates add up to a Poisson process again."""
+        if shape.rate is not None:
+            own = Shape(rate=shape.rate / count)
+        else:
+            assert shape.at_once is not None
+            own = Shape(at_once=shape.at_once // count + (number < shape.at_once % count))
+        test = self._test
+        seed = test.seed * 1_000 + number
+        return Part(own, begin, test.warm_up, test.seconds, seed, number, count)
+
+
+def _merged(shape: Shape, test: LoadTest, begin: float, found: Sequence[Counted]) -> Stage:
+    latencies, late = new_histogram(), new_histogram()
+    errors: Counter[str] = Counter()
+    for each in found:
+        latencies.decode_and_add(each.latencies)
+        late.decode_and_add(each.late)
+        errors += each.errors
+    counted_from = begin + test.warm_up
+    lasted = max(test.seconds, max(each.ended for each in found) - counted_from)
+    answered = latencies.get_total_count()
+    return Stage(
+        shape=shape,
+        seconds=test.seconds,
+        asked=sum(each.asked for each in found),
+        errors=dict(errors),
+        questions_per_second=answered / lasted,
+        encoded=latencies.encode().decode(),
+        late_p99_ms=late.get_value_at_percentile(99) / 1000,
+        processes=len(found),
+        client_share=max(each.busy / each.wall for each in found),
+    )

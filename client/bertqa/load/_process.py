@@ -1,0 +1,231 @@
+"""The processes that ask: each has a client of its own, and its part of the questions."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from bertqa.errors import BertQAError
+from bertqa.load._stage import Counted, Shape, new_histogram, record
+from bertqa.load._target import Ask, Pair, Target
+
+_START_SECONDS = 120.0
+_IN_FLIGHT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A process's part of a stage.
+
+    Attributes:
+        shape: How its questions come.
+        begin: When the first comes, on the monotonic clock.
+        warm_up: For how many seconds nothing is counted.
+        seconds: For how many seconds questions come after that.
+        seed: What its random times begin with.
+        first: Where among the questions it begins.
+        step: How many of them it goes on each time.
+    """
+
+    shape: Shape
+    begin: float
+    warm_up: float
+    seconds: float
+    seed: int
+    first: int
+    step: int
+
+
+class Asker:
+    """One process.
+
+    Args:
+        target: What it asks.
+        pairs: The questions with their contexts.
+    """
+
+    def __init__(self, target: Target, pairs: Sequence[Pair]) -> None:
+        spawning = multiprocessing.get_context("spawn")
+        self._here, there = spawning.Pipe()
+        self._process = spawning.Process(target=_run, args=(there, target, pairs), daemon=True)
+        self._process.start()
+        there.close()
+
+    def wait_until_ready(self) -> None:
+        """Wait until it has asked a first question.
+
+        Raises:
+            BertQAError: It has no answer.
+        """
+        self._receive(_START_SECONDS)
+
+    def begin(self, part: Part) -> None:
+        """Have it ask.
+
+        Args:
+            part: Its part of a stage.
+        """
+        self._here.send(part)
+
+    def has_counted(self, seconds: float) -> bool:
+        """Return whether its part of a stage is over.
+
+        Args:
+            seconds: How long to wait for that.
+        """
+        return self._here.poll(seconds)
+
+    def counted(self) -> Counted:
+        """Return what it counted.
+
+        Raises:
+            BertQAError: It is not done, or has ended.
+        """
+        found = self._receive(0.0)
+        assert isinstance(found, Counted)
+        return found
+
+    def end(self) -> None:
+        """End it."""
+        self._here.close()
+        self._process.join(2.0)
+        self._process.kill()
+        self._process.join()
+
+    def _receive(self, seconds: float) -> object:
+        try:
+            found: object = self._here.recv() if self._here.poll(seconds) else None
+        except EOFError:
+            found = None
+        if isinstance(found, BertQAError):
+            raise found
+        if found is None:
+            raise BertQAError("A process that asks has ended, or does not answer in time.")
+        return found
+
+
+@contextmanager
+def askers(target: Target, pairs: Sequence[Pair], count: int) -> Iterator[list[Asker]]:
+    """Start processes, which end with the block.
+
+    Args:
+        target: What they ask.
+        pairs: The questions with their contexts.
+        count: How many.
+
+    Yields:
+        The processes, each of which has asked a first question.
+
+    Raises:
+        BertQAError: One has no answer.
+    """
+    started = [Asker(target, pairs) for _ in range(count)]
+    try:
+        for each in started:
+            each.wait_until_ready()
+        yield started
+    finally:
+        for each in started:
+            each.end()
+
+
+def _run(pipe: Connection, target: Target, pairs: Sequence[Pair]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this.
+    asyncio.run(_serve(pipe, target, pairs))
+
+
+async def _serve(pipe: Connection, target: Target, pairs: Sequence[Pair]) -> None:
+    try:
+        async with target.opened(_IN_FLIGHT) as ask:
+            await ask(pairs[0])
+            pipe.send(True)
+            while True:
+                part = await asyncio.to_thread(pipe.recv)
+                pipe.send(await _Stage(ask, pairs, part).run())
+    except EOFError:
+        pass  # The parent has what it wants, or is gone.
+    except BertQAError as error:
+        pipe.send(error)
+
+
+class _Stage:
+    """A process's part of a stage under way."""
+
+    def __init__(self, ask: Ask, pairs: Sequence[Pair], part: Part) -> None:
+        self._ask, self._pairs, self._part = ask, pairs, part
+        self._latencies, self._late = new_histogram(), new_histogram()
+        self._counted_from = part.begin + part.warm_up
+        self._end = self._counted_from + part.seconds
+        self._errors: Counter[str] = Counter()
+        self._asked = 0
+        self._ended = self._counted_from
+        self._next = part.first
+
+    async def run(self) -> Counted:
+        await asyncio.sleep(max(0.0, self._part.begin - time.monotonic()))
+        busy, begun = time.process_time(), time.monotonic()
+        if self._part.shape.rate is not None:
+            await self._at_a_rate(self._part.shape.rate)
+        else:
+            assert self._part.shape.at_once is not None
+            await asyncio.gather(
+                *(self._one_after_the_other() for _ in range(self._part.shape.at_once))
+            )
+        return Counted(
+            self._latencies.encode(),
+            self._late.encode(),
+            self._asked,
+            self._errors,
+            self._ended,
+            time.process_time() - busy,
+            time.monotonic() - begun,
+        )
+
+    async def _at_a_rate(self, rate: float) -> None:
+        """Ask at the times of a Poisson process, however long the answers take."""
+        random = np.random.default_rng(self._part.seed)
+        under_way: set[asyncio.Task[None]] = set()
+        at = self._part.begin
+        while (at := at + float(random.exponential(1 / rate))) < self._end:
+            wait = at - time.monotonic()
+            # Also where it is late: answers have to be taken.
+            await asyncio.sleep(max(0.0, wait))
+            task = asyncio.create_task(self._one(at))
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+        await asyncio.gather(*under_way)
+
+    async def _one_after_the_other(self) -> None:
+        while (now := time.monotonic()) < self._end:
+            await self._one(now)
+
+    async def _one(self, wanted: float) -> None:
+        """Ask one question that was to be asked at a time."""
+        pair = self._pairs[self._next % len(self._pairs)]
+        self._next += self._part.step
+        late = time.monotonic() - wanted
+        problem = ""
+        try:
+            await self._ask(pair)
+        except BertQAError as error:
+            name = type(error).__name__
+            problem = str(error) if name == "RefusedError" else name
+        ended = time.monotonic()
+        if wanted < self._counted_from:
+            return
+        self._asked += 1
+        record(self._late, late)
+        self._ended = max(self._ended, ended)
+        if problem:
+            self._errors[problem] += 1
+        else:
+            record(self._latencies, ended - wanted)

@@ -1,0 +1,152 @@
+"""One stage of a load test: what was asked for, and what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from hdrh.histogram import HdrHistogram
+
+# From a microsecond to ten minutes, with three digits.
+_LONGEST = 600_000_000
+_DIGITS = 3
+QUANTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+# Above these the processes that ask are what is measured.
+_BUSY_SHARE = 0.9
+_LATE_SHARE = 0.1
+_LATE_FROM_MS = 2.0
+
+
+def new_histogram() -> Any:
+    """Return an empty histogram of microseconds (HdrHistogram of Tene)."""
+    return HdrHistogram(1, _LONGEST, _DIGITS)
+
+
+def record(histogram: Any, seconds: float) -> None:
+    """Add a time to a histogram.
+
+    Args:
+        histogram: The histogram.
+        seconds: The time.
+    """
+    histogram.record_value(min(max(round(1e6 * seconds), 1), _LONGEST))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How questions come: at a rate, whatever the server does, or so many at once.
+
+    Attributes:
+        rate: Questions per second, at random times (a Poisson process): an open loop.
+        at_once: Questions on their way at once, each followed by the next: a closed loop.
+    """
+
+    rate: float | None = None
+    at_once: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.rate:g}/s" if self.rate is not None else f"{self.at_once} at once"
+
+
+@dataclass(slots=True)
+class Counted:
+    """What one process counted in a stage.
+
+    Attributes:
+        latencies: A histogram of the microseconds from when a question was to be asked until it was
+            answered, encoded.
+        late: One of the microseconds by which it was asked too late, encoded.
+        asked: How many were asked.
+        errors: How many were not answered, by the kind of error.
+        ended: When the last one was answered, on the monotonic clock.
+        busy: The processor time that the process took, in seconds.
+        wall: How long the stage took for it, in seconds.
+    """
+
+    latencies: bytes
+    late: bytes
+    asked: int
+    errors: Counter[str]
+    ended: float
+    busy: float
+    wall: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        shape: How questions came.
+        seconds: How long they did, the warm-up left out.
+        asked: How many were asked.
+        errors: How many were not answered, by the kind of error.
+        questions_per_second: How many were answered in a second, until the last one was.
+        encoded: The latencies as an encoded HdrHistogram of microseconds.
+        late_p99_ms: By how much 99 % of the questions were asked too late at most.
+        processes: How many processes asked.
+        client_share: The share of a core that the busiest of them took.
+        server_cores: How many cores the server took; None where it is not on this machine.
+        server_bytes: How much memory it had at most; likewise.
+    """
+
+    shape: Shape
+    seconds: float
+    asked: int
+    errors: dict[str, int]
+    questions_per_second: float
+    encoded: str
+    late_p99_ms: float
+    processes: int
+    client_share: float
+    server_cores: float | None = None
+    server_bytes: int | None = None
+
+    @cached_property
+    def _latencies(self) -> Any:
+        return HdrHistogram.decode(self.encoded)
+
+    def quantile_ms(self, percent: float) -> float | None:
+        """Return the latency that so many percent of the answers do not exceed; None without one.
+
+        Args:
+            percent: From 0 to 100.
+        """
+        found = self._latencies
+        if not found.get_total_count():
+            return None
+        return float(found.get_value_at_percentile(percent)) / 1000
+
+    @property
+    def answered(self) -> int:
+        """How many questions were answered."""
+        return self.asked - sum(self.errors.values())
+
+    @property
+    def is_limited_by_client(self) -> bool:
+        """Whether it is the processes that ask that limit what was measured."""
+        median = self.quantile_ms(50) or 0.0
+        late = self.late_p99_ms > max(_LATE_FROM_MS, _LATE_SHARE * median)
+        return self.client_share > _BUSY_SHARE or (self.shape.rate is not None and late)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "rate": self.shape.rate,
+            "at_once": self.shape.at_once,
+            "seconds": self.seconds,
+            "asked": self.asked,
+            "answered": self.answered,
+            "errors": self.errors,
+            "questions_per_second": self.questions_per_second,
+            "latency_ms": {f"p{each:g}": self.quantile_ms(each) for each in QUANTILES},
+            "hdr_histogram": self.encoded,
+            "late_p99_ms": self.late_p99_ms,
+            "processes": self.processes,
+            "client_share": self.client_share,
+            "client_is_limit": self.is_limited_by_client,
+            "server_cores": self.server_cores,
+            "server_bytes": self.server_bytes,
+        }

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Invoke
+from tests.support.engines import Served
+from tests.support.ports import free_port
+
+DATA = Path(__file__).parents[3] / "build" / "recipes" / "demo" / "evaluation-sample.json"
+SHORT = ("--data", str(DATA), "--duration", "1s", "--warm-up", "0s", "--processes", "1")
+
+
+def test_stages_are_measured_and_shown(invoke: Invoke, served: Served, tmp_path: Path) -> None:
+    page = tmp_path / "load.html"
+    command = ("bench", "load", "--url", served.rest_url, *SHORT)
+    result = invoke(*command, "--rate", "10", "--at-once", "2", "--html", str(page), "--json")
+    assert result.status == 0, result.err
+    measured = json.loads(result.out)
+    assert [(each["rate"], each["at_once"]) for each in measured["stages"]] == [
+        (10, None),
+        (None, 2),
+    ]
+    assert all(each["answered"] for each in measured["stages"])
+    assert page.read_text("utf-8").count("<polyline") == 2
+
+
+def test_two_versions_are_asked_in_turn(invoke: Invoke, served: Served) -> None:
+    command = ("bench", "load", "--url", served.rest_url, *SHORT, "--at-once", "2")
+    result = invoke(*command, "--version", "1", "--against", "2", "--rounds", "2")
+    assert result.status == 0, result.err
+    assert "version 2 has" in result.out
+    assert "2 rounds in turn" in " ".join(result.out.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--find-rate", "--rate", "5"), "--find-rate chooses the rates itself"),
+        (("--find-rate", "--against", "2"), "--find-rate chooses the rates itself"),
+        (("--p99", "100ms"), "--p99 is for --find-rate"),
+        (("--rounds", "3"), "--rounds is for --against"),
+        (("--find-rate", "--p99", "0s"), "--p99 has to be above 0"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    invoke: Invoke, options: tuple[str, ...], complaint: str
+) -> None:
+    result = invoke("bench", "load", *SHORT, *options)
+    assert result.status == 2
+    assert complaint in result.err
+
+
+def test_a_server_that_is_not_there_is_named(invoke: Invoke) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    result = invoke("bench", "load", *SHORT, "--url", url, "--timeout", "1s")
+    assert result.status == 1
+    assert "Cannot connect to" in result.err
