@@ -25,6 +25,12 @@ def typed_arguments() -> list[str]:
 class _Reading(click.Command):
     """How every verb is read, and shows its help."""
 
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        # Typer breaks a paragraph where its source does, and the terminal once more.
+        paragraphs = (self.help or "").partition("\f")[0].split("\n\n")
+        self.help = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return what is left of the arguments; see `click.Command.parse_args`."""
         ctx.meta[_TYPED] = list(args)
