@@ -71,6 +71,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "versions": {
         "bert-qa versions": "What is published.",
         "bert-qa versions --url localhost:9000": "What a server knows.",
+        "bert-qa versions --release bert-qa": "The tracks of a release, and their pods.",
     },
     "versions show": {"bert-qa versions show 2": "One version, its files checked."},
     "versions diff": {

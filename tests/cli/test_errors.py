@@ -69,6 +69,7 @@ def test_statuses(error: BertQAError, status: Status) -> None:
         ),
         ("timeout is -1, but it has to be above 0.", "--timeout is -1, but it has to be above 0."),
         ("Pass a greater timeout= to wait.", "Pass a greater --timeout to wait."),
+        ("(Correct metadata_url=, or pass ca=.)", "(Correct --metadata-url, or pass --ca.)"),
         ("The split 1=90 sums to 90.", "The split 1=90 sums to 90."),
         ("The text 'key=value' stays.", "The text 'key=value' stays."),
         ("shadow= needs recorder=.", "shadow needs recorder."),

@@ -34,6 +34,9 @@ ALL = {"": typer.main.get_command(app)} | {
 }
 
 
+PATHS = [path for path in ALL if path]
+
+
 @pytest.mark.parametrize("path", ALL)
 def test_help_fits_80_columns(invoke: Invoke, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -43,6 +46,11 @@ def test_help_fits_80_columns(invoke: Invoke, path: str, monkeypatch: pytest.Mon
     assert result.status == 0
     assert max(map(len, result.out.splitlines())) <= 80
     assert "…" not in result.out  # No name is cut short.
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_paragraph_of_a_help_is_broken_where_the_terminal_is_full(path: str) -> None:
+    assert "\n" not in (ALL[path].help or "").replace("\n\n", "")
 
 
 @pytest.mark.parametrize("path", ALL)
@@ -79,9 +87,6 @@ def test_every_option_has_a_help_text_that_is_a_sentence(path: str) -> None:
 
     assert {name: text for name, text in texts.items() if not (text or "").endswith(".")} == {}
     assert (ALL[path].help or "").endswith(".")
-
-
-PATHS = [path for path in ALL if path]
 
 
 @pytest.mark.parametrize("path", ALL)

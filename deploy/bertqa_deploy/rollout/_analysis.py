@@ -275,10 +275,13 @@ def _restarts(candidate: Tally) -> Judgement | None:
 def _too_few(side: str, counts: Counts, needed: int) -> Judgement | None:
     if counts.requests >= needed:
         return None
-    return inconclusive(
-        f"{side} got {counts.requests:.0f} of at least {needed} requests: a longer --pause gets "
-        "more"
+    # Where none came at all, nobody may ask by the way that is split, however long it is held.
+    more = (
+        "a longer --pause gets more"
+        if counts.requests
+        else "send some that follow the split while it is held, or pass --pause 0 to judge nowhere"
     )
+    return inconclusive(f"{side} got {counts.requests:.0f} of at least {needed} requests: {more}")
 
 
 def _compared(good_ms: float | None, limits: Limits, good: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Security
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +12,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from bertqa import Answer
@@ -21,7 +22,6 @@ from bertqa_serve.http_api.admission import Admission
 from bertqa_serve.http_api.asking import (
     KEY_HEADER,
     MODEL_VERSION,
-    TIMEOUT_HEADER,
     VERSION_HEADER,
     Asking,
     Pair,
@@ -35,7 +35,7 @@ from bertqa_serve.http_api.direct import DirectRoute
 from bertqa_serve.http_api.gate import REQUEST_ID, STATE, Gate
 from bertqa_serve.http_api.metrics import CONTENT_TYPE, Metrics
 from bertqa_serve.http_api.options import HttpApiOptions
-from bertqa_serve.http_api.problems import UNAVAILABLE, Problem, problem_of
+from bertqa_serve.http_api.problems import TIMEOUT_HEADER, UNAVAILABLE, Problem, problem_of
 from bertqa_serve.http_api.responses import (
     NDJSON,
     Lines,
@@ -66,7 +66,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure, "description": text}
     for status, text in (
         (400, "The request is not one of HTTP."),
-        (401, "A bearer token is required."),
+        (401, "The bearer token is missing or wrong."),
         (404, "There is no such model or version."),
         (408, "The body did not arrive in time."),
         (413, "The body, or what it takes, is too large."),
@@ -122,6 +122,7 @@ def create_app(
     api = _api(options, backend, metrics, on_failure)
     gate: ASGIApp = Gate(
         api,
+        api.state.endpoints,
         metrics,
         Admission(options.places),
         Bodies(options.body_bytes, options.body_seconds),
@@ -292,4 +293,7 @@ def _api(
     async def show() -> HTMLResponse:
         return HTMLResponse(page.html(), headers=dict(page.headers()))
 
+    # What FastAPI has of an included router is no route that has a path and methods.
+    own = [each for each in api.routes if isinstance(each, Route)]
+    api.state.endpoints = [*cast("list[Route]", questions.routes), *own]
     return api

@@ -16,12 +16,17 @@ from bertqa.errors import BertQAError, InvalidOptionError
 from bertqa_serve.http_api.backend import Backend
 from bertqa_serve.http_api.gate import RequestFacts
 from bertqa_serve.http_api.metrics import Metrics
-from bertqa_serve.http_api.problems import TOO_LATE, Problem, in_words, problem_of
+from bertqa_serve.http_api.problems import (
+    TIMEOUT_HEADER,
+    TOO_LATE,
+    Problem,
+    in_words,
+    problem_of,
+)
 from bertqa_serve.http_api.schema import Answers, Failure, FoundAnswer
 
 VERSION_HEADER = "x-bert-qa-version"
 KEY_HEADER = "x-bert-qa-key"
-TIMEOUT_HEADER = "x-request-timeout"
 MODEL_VERSION = "x-model-version"
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?")

@@ -9,10 +9,11 @@ import re
 import secrets
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bertqa.client import STAGES, continue_trace
@@ -62,6 +63,7 @@ class Gate:
 
     Args:
         application: What answers.
+        routes: Its endpoints, by which a request is counted that is refused before it gets there.
         metrics: What counts the requests.
         admission: The places.
         bodies: The limits of bodies.
@@ -73,6 +75,7 @@ class Gate:
     def __init__(
         self,
         application: ASGIApp,
+        routes: Sequence[Route],
         metrics: Metrics,
         admission: Admission,
         bodies: Bodies,
@@ -81,6 +84,7 @@ class Gate:
         is_local: bool,
     ) -> None:
         self._application = application
+        self._routes = routes
         self._metrics = metrics
         self._admission = admission
         self._bodies = bodies
@@ -124,10 +128,14 @@ class Gate:
         finally:
             status = status or _HUNG_UP
             seconds = time.monotonic() - facts.began
-            endpoint = getattr(scope.get("route"), "path", "other")
+            endpoint = self._endpoint_of(scope)
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.request(endpoint, method, status, seconds)
             _log(facts, endpoint, method, status, seconds)
+
+    def _endpoint_of(self, scope: Scope) -> str:
+        route = scope.get("route") or next(routes_at(self._routes, scope), None)
+        return getattr(route, "path", "other")
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         if self._is_local and not is_loopback(_host_of(headers)):
@@ -196,14 +204,23 @@ class Gate:
                 retry_after=1,
             ) from error
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not secrets.compare_digest(
-            given.strip().encode(), expected.encode()
-        ):
-            raise Problem(
-                401,
-                "A bearer token is required: send the header Authorization: Bearer TOKEN.",
-                headers={"www-authenticate": "Bearer"},
-            )
+        if scheme.lower() != "bearer":
+            reason = "A bearer token is required: send the header Authorization: Bearer TOKEN."
+        elif not secrets.compare_digest(given.strip().encode(), expected.encode()):
+            reason = "The bearer token is not the one of this service."
+        else:
+            return
+        raise Problem(401, reason, headers={"www-authenticate": "Bearer"})
+
+
+def routes_at(routes: Sequence[Route], scope: Scope) -> Iterator[Route]:
+    """Yield the endpoints at the address of a request, whatever its method.
+
+    Args:
+        routes: All endpoints.
+        scope: The request; see ASGI.
+    """
+    return (each for each in routes if each.matches(scope)[0] is not Match.NONE)
 
 
 def failure(facts: RequestFacts) -> Problem:

@@ -28,6 +28,7 @@ from bertqa_serve.http_api.encoding import json_line
 
 GATEWAY, UNAVAILABLE, TOO_LATE = 502, 503, 504
 RETRY_SECONDS = 1.0
+TIMEOUT_HEADER = "x-request-timeout"
 
 _KEYWORD = re.compile(r"\b([a-z][a-z_]*)=(?:\.\.\.)?(?![\w=])")
 # The first that fits; what is left is the server's fault.
@@ -106,12 +107,14 @@ def problem_of(error: BertQAError) -> Problem:
 
 
 def in_words(error: Exception) -> str:
-    """Return the message of an error without the marks of Python's keywords.
+    """Return the message of an error with what a request calls it for Python's keywords.
 
     Args:
         error: An error of the client, which may name keywords such as `timeout=`.
     """
-    return _KEYWORD.sub(r"\1", str(error))
+    return _KEYWORD.sub(
+        lambda found: TIMEOUT_HEADER if found[1] == "timeout" else found[1], str(error)
+    )
 
 
 def sentences(errors: Sequence[Mapping[str, Any]]) -> str:
@@ -129,7 +132,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
     kind = error["type"]
     if kind == "json_invalid":
         reason = error.get("ctx", {}).get("error", "it cannot be read")
-        return f"The body is not valid JSON: {str(reason).rstrip('.')}."
+        where = f" at character {place[-1]}" if place else ""
+        return f"The body is not valid JSON: {str(reason).rstrip('.')}{where}."
     if kind == "value_error":
         reason = in_words(error["ctx"]["error"])
         # The sentences of the client begin with the name of the option.

@@ -15,14 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 from bertqa_serve.http_api.asking import MODEL_VERSION
 from bertqa_serve.http_api.encoding import json_line
-from bertqa_serve.http_api.gate import STATE, ending, failure
+from bertqa_serve.http_api.gate import STATE, ending, failure, routes_at
 from bertqa_serve.http_api.problems import Problem, error_response, sentences
 
 NDJSON = "application/x-ndjson"
 _WORDS = {
     400: "The body is not valid JSON.",
     404: "There is nothing at this address.",
-    405: "This method is not allowed here.",
 }
 
 
@@ -98,13 +97,19 @@ async def invalid_response(_: Request, error: Exception) -> Response:
     return error_response(Problem(422, sentences(error.errors())))
 
 
-async def refused_response(_: Request, error: Exception) -> Response:
+async def refused_response(request: Request, error: Exception) -> Response:
     """Return the response for a request that fits no endpoint; see `FastAPI.exception_handler`."""
     assert isinstance(error, HTTPException)
     message = _WORDS.get(error.status_code, f"{error.detail}.")
+    headers = error.headers
+    if error.status_code == 405:
+        here = routes_at(request.app.state.endpoints, request.scope)
+        methods = sorted({each for route in here for each in route.methods or ()})
+        message = f"{request.method} is not allowed here, but {' and '.join(methods)}."
+        headers = {"allow": ", ".join(methods)}
     # FastAPI's status for what Python cannot read, such as JSON that is nested too deep.
     status = 422 if error.status_code == 400 else error.status_code
-    return error_response(Problem(status, message, headers=error.headers))
+    return error_response(Problem(status, message, headers=headers))
 
 
 async def failure_response(request: Request, _: Exception) -> Response:

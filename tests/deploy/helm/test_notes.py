@@ -75,6 +75,11 @@ def test_they_say_how_to_ask_over_http() -> None:
     )[-1].encode().decode("unicode-escape")
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_paragraphs_are_one_line_apart(scenario: str) -> None:
+    assert "\n\n\n" not in notes(scenario).strip()
+
+
 def test_every_track_is_named_with_its_version_and_weight() -> None:
     printed = notes("tracks")
     assert "track stable: version 1, weight 90 %, Service answers-bert-qa-stable" in printed

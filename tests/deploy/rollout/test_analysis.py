@@ -25,7 +25,8 @@ def test_no_evidence_is_inconclusive() -> None:
     judgement = judged(tally(0))
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert judgement.reason == (
-        "The candidate got 0 of at least 20 requests: a longer --pause gets more."
+        "The candidate got 0 of at least 20 requests: send some that follow the split while it is "
+        "held, or pass --pause 0 to judge nowhere."
     )
 
 

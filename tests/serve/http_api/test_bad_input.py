@@ -159,6 +159,36 @@ def test_a_lone_surrogate_is_refused_and_can_be_shown(api: httpx.Client) -> None
     assert result["error"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/answers", "POST"),
+        ("GET", "/models/bert-qa", "POST"),
+        ("DELETE", "/v1/versions", "GET"),
+        ("PUT", "/", "GET and HEAD and POST"),
+    ],
+)
+def test_another_method_is_405_and_the_right_ones_are_named(
+    api: httpx.Client, method: str, path: str, allowed: str
+) -> None:
+    answered = api.request(method, path)
+    assert error_of(answered, 405) == f"{method} is not allowed here, but {allowed}."
+    assert answered.headers["allow"] == allowed.replace(" and ", ", ")
+
+
+def test_where_json_is_not_valid_is_said(api: httpx.Client) -> None:
+    for path in ("/", "/v1/answers"):
+        error = error_of(api.post(path, content=b'{"question": ', headers=JSON), 422)
+        assert error == "The body is not valid JSON: Expecting value at character 13."
+
+
+def test_a_greater_timeout_is_named_as_requests_name_it(held: Held, api: httpx.Client) -> None:
+    held.requests.failing += [lambda: DeadlineExceededError("Pass a greater timeout=.")]
+    answered = api.post("/", json=HUGGING_FACE)
+    held.requests.failing.clear()
+    assert error_of(answered, 504) == "Pass a greater x-request-timeout."
+
+
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
 def test_another_content_type_is_415(api: httpx.Client, kind: str | None) -> None:
     headers = {} if kind is None else {"content-type": kind}

@@ -60,7 +60,9 @@ def test_beyond_the_places_requests_are_refused_at_once() -> None:
         assert int(refused.headers["retry-after"]) >= 1
         assert "try again later" in refused.json()["error"]
         assert httpx.get(f"{held.url}/health/live", timeout=60).status_code == 200
-        assert "bertqa_http_in_flight 2.0" in httpx.get(f"{held.url}/metrics", timeout=60).text
+        counts = httpx.get(f"{held.url}/metrics", timeout=60).text
+        assert 'endpoint="/v1/answers",method="POST",status="503"} 1.0' in counts
+        assert "bertqa_http_in_flight 2.0" in counts
         held.let_through()
         assert [each.result().status_code for each in waiting] == [200, 200]
         assert httpx.post(held.url, json=HUGGING_FACE, timeout=60).status_code == 200

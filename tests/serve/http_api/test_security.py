@@ -41,6 +41,8 @@ def test_a_token_is_required_where_one_is_set_and_read_again(tmp_path: Path) -> 
                 assert answered.status_code == 401
                 assert answered.headers["www-authenticate"] == "Bearer"
                 assert "first" not in answered.text
+                is_wrong = "Bearer wrong" in headers.values()
+                assert ("is not the one of this service" in answered.text) == is_wrong
         # Probes, counts and the page, which asks for the token.
         for path in ("/health/live", "/health/ready", "/metrics", "/"):
             assert client.get(path).status_code == 200
