@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from kubernetes import client
@@ -243,7 +245,8 @@ class Pods:
         """Wait until each ready pod of the HTTP API follows a split.
 
         By itself Kubernetes brings the weights to its pods within a minute and a half. A change of
-        a pod's annotations has that done at once, where it is allowed.
+        a pod's annotations has that done at once, where it is allowed: at the first look, and, as
+        the kubelet may not have known of the new weights yet, at the second, the fourth and so on.
 
         Args:
             split: The percents by version.
@@ -253,13 +256,13 @@ class Pods:
             ClusterError: The cluster cannot be reached, refuses, or one does not follow in time.
         """
         wanted = {version: float(percent) for version, percent in split.items() if percent}
-        hastened: set[str] = set()
+        looks: Counter[str] = Counter()
 
         def missing() -> str | None:
             late = [each for each in self._of_http_api() if self._followed_by(each) != wanted]
+            looks.update(each.name for each in late)
             for pod in late:
-                if pod.name not in hastened:
-                    hastened.add(pod.name)
+                if looks[pod.name].bit_count() == 1:
                     self._hasten(pod, format_split(wanted))
             names = ", ".join(each.name for each in late)
             return f"the HTTP API to follow the split: {names}" if late else None
@@ -270,9 +273,11 @@ class Pods:
         """Have the kubelet bring a pod its new weights now; without the right to, it takes longer.
 
         The kubelet writes the files of a ConfigMap anew whenever it looks after a pod, which it
-        does at once where the pod is changed, and else each minute.
+        does at once where the pod is changed, and else each minute. The annotation that is there
+        already, as after `helm rollback` and the same switch anew, would be no change.
         """
-        change = {"metadata": {"annotations": {"bert-qa/split": split}}}
+        noted = f"{split} since {datetime.now(UTC).isoformat()}"
+        change = {"metadata": {"annotations": {"bert-qa/split": noted}}}
         with explaining(self.namespace, "pods"), suppress(client.ApiException):
             self._core.patch_namespaced_pod(pod.name, self.namespace, change)
 
