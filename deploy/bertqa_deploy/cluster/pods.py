@@ -26,6 +26,7 @@ from bertqa_deploy.errors import ClusterError
 OVMS_REST_PORT = 8001
 HTTP_API_PORT = 8080
 _SERVER = "ovms"
+_VERIFIER = "verify-model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Pod:
         ending: Whether it is being deleted.
         running: Whether that container runs.
         trouble: Why it is not ready, as far as its status says it.
+        refused: Whether its version was verified more than once, and refused.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Pod:
     ending: bool = False
     running: bool = True
     trouble: str = ""
+    refused: bool = False
 
 
 class Pods:
@@ -154,12 +157,18 @@ class Pods:
         waiting.until_none(missing, advice)
 
     def _refuse_lost(self, pods: Collection[Pod], model: str, lacking: set[str] | None) -> None:
-        """Refuse to wait for pods whose servers say that they will not serve their version.
+        """Refuse to wait for pods that say that they will not serve their version.
 
         A server reads its repository once, so what it does not list at two looks never comes.
         `lacking` holds the pods that did not at one; None where they list late.
         """
         for pod in pods:
+            if pod.refused:
+                raise ClusterError(
+                    f"The pod {pod.name} does not serve version {pod.version}, which cannot be "
+                    f"verified: `bert-qa versions verify {pod.version} --verify-key` with the key "
+                    "of model.verify.publicKey says which file of the repository it is."
+                )
             if not (pod.running and pod.version.isdecimal()):
                 continue
             states = self._states(pod, model)
@@ -356,7 +365,14 @@ def _pod(found: Any) -> Pod:
         metadata.deletion_timestamp is not None,
         server is not None and server.state is not None and server.state.running is not None,
         trouble_of(status),
+        any(_is_refused(each) for each in status.init_container_statuses or ()),
     )
+
+
+def _is_refused(container: Any) -> bool:
+    """Return whether a container is the one that verifies, and has failed again."""
+    tried_again = bool(container.restart_count) and container.state.running is None
+    return container.name == _VERIFIER and tried_again and not container.ready
 
 
 def _is_rolled_out(deployment: Any) -> bool:
