@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from kubernetes import client
@@ -24,6 +26,7 @@ from bertqa_deploy.errors import ClusterError
 OVMS_REST_PORT = 8001
 HTTP_API_PORT = 8080
 _SERVER = "ovms"
+_VERIFIER = "verify-model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Pod:
         ending: Whether it is being deleted.
         running: Whether that container runs.
         trouble: Why it is not ready, as far as its status says it.
+        refused: Whether its version was verified more than once, and refused.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Pod:
     ending: bool = False
     running: bool = True
     trouble: str = ""
+    refused: bool = False
 
 
 class Pods:
@@ -152,12 +157,18 @@ class Pods:
         waiting.until_none(missing, advice)
 
     def _refuse_lost(self, pods: Collection[Pod], model: str, lacking: set[str] | None) -> None:
-        """Refuse to wait for pods whose servers say that they will not serve their version.
+        """Refuse to wait for pods that say that they will not serve their version.
 
         A server reads its repository once, so what it does not list at two looks never comes.
         `lacking` holds the pods that did not at one; None where they list late.
         """
         for pod in pods:
+            if pod.refused:
+                raise ClusterError(
+                    f"The pod {pod.name} does not serve version {pod.version}, which cannot be "
+                    f"verified: `bert-qa versions verify {pod.version} --verify-key` with the key "
+                    "of model.verify.publicKey says which file of the repository it is."
+                )
             if not (pod.running and pod.version.isdecimal()):
                 continue
             states = self._states(pod, model)
@@ -243,7 +254,8 @@ class Pods:
         """Wait until each ready pod of the HTTP API follows a split.
 
         By itself Kubernetes brings the weights to its pods within a minute and a half. A change of
-        a pod's annotations has that done at once, where it is allowed.
+        a pod's annotations has that done at once, where it is allowed: at the first look, and, as
+        the kubelet may not have known of the new weights yet, at the second, the fourth and so on.
 
         Args:
             split: The percents by version.
@@ -253,13 +265,13 @@ class Pods:
             ClusterError: The cluster cannot be reached, refuses, or one does not follow in time.
         """
         wanted = {version: float(percent) for version, percent in split.items() if percent}
-        hastened: set[str] = set()
+        looks: Counter[str] = Counter()
 
         def missing() -> str | None:
             late = [each for each in self._of_http_api() if self._followed_by(each) != wanted]
+            looks.update(each.name for each in late)
             for pod in late:
-                if pod.name not in hastened:
-                    hastened.add(pod.name)
+                if looks[pod.name].bit_count() == 1:
                     self._hasten(pod, format_split(wanted))
             names = ", ".join(each.name for each in late)
             return f"the HTTP API to follow the split: {names}" if late else None
@@ -270,9 +282,11 @@ class Pods:
         """Have the kubelet bring a pod its new weights now; without the right to, it takes longer.
 
         The kubelet writes the files of a ConfigMap anew whenever it looks after a pod, which it
-        does at once where the pod is changed, and else each minute.
+        does at once where the pod is changed, and else each minute. The annotation that is there
+        already, as after `helm rollback` and the same switch anew, would be no change.
         """
-        change = {"metadata": {"annotations": {"bert-qa/split": split}}}
+        noted = f"{split} since {datetime.now(UTC).isoformat()}"
+        change = {"metadata": {"annotations": {"bert-qa/split": noted}}}
         with explaining(self.namespace, "pods"), suppress(client.ApiException):
             self._core.patch_namespaced_pod(pod.name, self.namespace, change)
 
@@ -351,7 +365,14 @@ def _pod(found: Any) -> Pod:
         metadata.deletion_timestamp is not None,
         server is not None and server.state is not None and server.state.running is not None,
         trouble_of(status),
+        any(_is_refused(each) for each in status.init_container_statuses or ()),
     )
+
+
+def _is_refused(container: Any) -> bool:
+    """Return whether a container is the one that verifies, and has failed again."""
+    tried_again = bool(container.restart_count) and container.state.running is None
+    return container.name == _VERIFIER and tried_again and not container.ready
 
 
 def _is_rolled_out(deployment: Any) -> bool:

@@ -26,7 +26,7 @@ from bertqa.artifact import ModelInfo, open_regular
 from bertqa.client import WeightedRouter
 from bertqa.errors import BertQAError, InvalidOptionError, NotAQAModelError, VersionNotFoundError
 from bertqa.transport import AVAILABLE, AdminClient, rest_address
-from bertqa.transport._address import Address
+from bertqa.transport._address import REST_SCHEMES, Address
 from bertqa_serve.http_api.backend import READY_SECONDS, Kept, recorder_of, security_of
 from bertqa_serve.http_api.options import HttpApiOptions
 from bertqa_serve.http_api.problems import in_words
@@ -34,6 +34,9 @@ from bertqa_serve.http_api.schema import ServedVersion, Versions
 
 # How long a file is taken as it was read.
 _FOLLOW_SECONDS = 0.5
+# After so long without a question a connection to a track is closed: one that is kept, and opened
+# anew whenever the server closes it, has a pod that ends wait for it as long as it may.
+_IDLE_SECONDS = 5
 _LONGEST_FILE = 1024 * 1024
 # What a version is called that only its server knows.
 _ANY = "any"
@@ -222,11 +225,7 @@ class TracksBackend:
 
     def _take(self, tracks: Tracks) -> None:
         wanted = {(each.url, each.metadata_url) for each in tracks.tracks}
-        arguments = {**self._options.client, "traffic": None, "recorder": self._recorder}
-        opened = {
-            at: AsyncQAClient(**{**arguments, "url": at[0], "metadata_url": at[1]})
-            for at in wanted - self._clients.keys()
-        }
+        opened = {at: self._open_client(*at) for at in wanted - self._clients.keys()}
         self._clients |= opened
         for at in self._clients.keys() - wanted:
             task = asyncio.create_task(self._retire(self._clients.pop(at)))
@@ -236,6 +235,14 @@ class TracksBackend:
         self._tracks = tracks
         shown = ",".join(f"{version}={share:g}" for version, share in tracks.shares().items())
         logger.info("following the split %s", shown)
+
+    def _open_client(self, url: str, metadata_url: str | None) -> AsyncQAClient:
+        arguments = {**self._options.client, "traffic": None, "recorder": self._recorder}
+        if Address.parse(url).scheme not in REST_SCHEMES:
+            idle = {"grpc.client_idle_timeout_ms": _IDLE_SECONDS * 1000}
+            given = dict(arguments.get("channel_options") or {})
+            arguments["channel_options"] = {**idle, **given}
+        return AsyncQAClient(**{**arguments, "url": url, "metadata_url": metadata_url})
 
     async def _retire(self, client: AsyncQAClient) -> None:
         """Close a client once what it was asked is answered."""

@@ -51,6 +51,7 @@ class ApiServer:
     a pod stands for; without it there is no such pod. `on_write` is called before each change, and
     `outages` are the Services that had ready pods once, and then none. The server of a version that
     is not in `servers` runs without it where it is `lacking`, and is what it `waits` for otherwise.
+    `before` is what became of the containers that run before it.
     `failure` is why no pods are made, as Deployments say it. Deployments that were changed
     `by_hand` are applied by force alone.
     """
@@ -66,6 +67,7 @@ class ApiServer:
         self.unready: set[str] = set()
         self.lacking = False
         self.waits: Object = {"waiting": {"reason": "ContainerCreating"}}
+        self.before: list[Object] = []
         self.failure: Object = {}
         self.by_hand: set[tuple[str, str]] = set()
         self.restarts: dict[str, int] = {}
@@ -305,6 +307,7 @@ class ApiServer:
             "status": {
                 "phase": "Running",
                 "conditions": [{"type": "Ready", "status": str(ready)}],
+                "initContainerStatuses": [] if runs else self.before,
                 "containerStatuses": [server],
             },
         }

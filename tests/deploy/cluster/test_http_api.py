@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -112,6 +113,27 @@ def test_the_kubelet_is_asked_to_bring_the_split_at_once_where_that_is_allowed(
             file.write_text(tracks, encoding="utf-8")
         Pods(release.release, release.access).wait_until_followed({2: 100.0}, Waiting(60))
     assert asked == ([] if forbidden else ["PATCH pods/bert-qa-http-api-0"])
+
+
+def test_the_kubelet_is_asked_anew_each_time_and_until_it_brings_the_split(
+    install: Install, api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change to what is there already would be none, and the first may come too early."""
+    release = install()
+    file = tmp_path / "tracks.json"
+    noted: list[str] = []
+
+    def bring(_: client.CoreV1Api, pod: str, namespace: str, change: Any) -> None:
+        assert (pod, namespace) == ("bert-qa-http-api-0", "ml")
+        noted.append(change["metadata"]["annotations"]["bert-qa/split"])
+        if len(noted) == 2:
+            tracks = {"tracks": [{"url": "a:9000", "version": 2, "weight": 100}]}
+            file.write_text(json.dumps(tracks), encoding="utf-8")
+
+    monkeypatch.setattr(client.CoreV1Api, "patch_namespaced_pod", bring)
+    with http_api(api, Kubelet(api, file), file):
+        Pods(release.release, release.access).wait_until_followed({2: 100.0}, Waiting(60))
+    assert len(set(noted)) == len(noted) >= 2
 
 
 def test_a_cluster_that_goes_away_meanwhile_is_said(

@@ -64,6 +64,34 @@ def test_why_pods_are_not_ready_is_said(
         Pods(release.release, release.access).wait_until_rolled_out(["v9"], Waiting(0))
 
 
+@pytest.mark.parametrize(
+    ("container", "restarts", "said"),
+    [
+        ("verify-model", 1, r"bert-qa-v9-0 does not serve version 9, which cannot be verified"),
+        ("verify-model", 0, "in vain for .* verify-model ended with status 1"),
+        ("model", 1, "in vain for .* model ended with status 1"),
+    ],
+)
+def test_a_version_that_is_refused_again_when_it_is_verified_is_not_waited_for(
+    install: Install, api: ApiServer, container: str, restarts: int, said: str
+) -> None:
+    release = install()
+    api.before = [
+        {
+            "name": container,
+            "image": "client",
+            "imageID": "client",
+            "ready": False,
+            "restartCount": restarts,
+            "state": {"terminated": {"exitCode": 1}},
+        }
+    ]
+    target = ReleaseTarget(HelmCluster(release, patience=2), SMOKE)
+    with pytest.raises(RolledBackError, match=said):
+        Rollout(target).move(NINE)
+    assert list(release.tracks()) == ["stable"]
+
+
 def test_why_pods_are_not_made_is_said(install: Install, api: ApiServer) -> None:
     release = install()
     api.failure = {"reason": "FailedCreate", "message": "exceeded quota: cpus"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -185,3 +186,23 @@ def test_it_asks_through_the_service_over_all_tracks() -> None:
     assert pods["spec"]["clusterIP"] == "None"
     assert pods["spec"]["selector"]["bert-qa/track"] in environment["NOT_READY"]
     assert environment["MODEL"] == "bert-qa"
+
+
+def test_texts_are_asked_as_they_are_whatever_kubernetes_makes_of_dollars() -> None:
+    texts = {
+        "question": "What is $(HOME), $$5 or $5?",
+        "context": "It is $$$ in '$(HOME)'.",
+        "answer": "$$$",
+    }
+    given = {each["name"]: each["value"] for each in asking("default", {"test": texts})["env"]}
+    # What Kubernetes does to the value of a variable, of which HOME is an earlier one.
+    expanded = {
+        name: re.sub(
+            r"\$(\$|\((\w+)\))", lambda at: given.get(at[2], at[0]) if at[2] else "$", value
+        )
+        for name, value in given.items()
+    }
+    assert {key: expanded[key.upper()] for key in texts} == texts
+    assert json.loads(expanded["HTTP_BODY"])["inputs"] == {
+        key: texts[key] for key in ("question", "context")
+    }

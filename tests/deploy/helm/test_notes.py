@@ -266,6 +266,15 @@ def test_helm_is_asked_in_the_namespace_of_the_release() -> None:
     assert asked == {"helm": {NAMESPACE}, "bert-qa": {NAMESPACE}, "kubectl": {"elsewhere"}}
 
 
+def test_logs_are_asked_for_where_helm_finds_them() -> None:
+    """It looks in the release's own namespace, and fails where the test's pod is in another."""
+    command = f"helm test answers --namespace {NAMESPACE}"
+    for there, asked in ((NAMESPACE, f"{command} --logs"), ("elsewhere", command)):
+        assert asked in [
+            line.strip() for line in notes("default", {"namespaceOverride": there}).splitlines()
+        ]
+
+
 def test_a_track_that_follows_the_newest_version_shows_how_to_pin_it() -> None:
     printed = notes("default")
     assert "track stable: the newest version, weight 100 %" in printed

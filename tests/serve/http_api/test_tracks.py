@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bertqa.errors import InvalidOptionError
-from bertqa_serve.http_api import HttpApiOptions, read_tracks
+from bertqa_serve.http_api import HttpApiOptions, read_tracks, tracks
 from tests.support.engines import Served, toy_server
 from tests.support.http_api import HUGGING_FACE, ONE, serving
 
@@ -146,6 +147,41 @@ def test_it_is_ready_while_a_track_with_a_weight_is(api: Api) -> None:
         time.sleep(0.02)
     shown = api.http.get("/v1/versions").json()
     assert [each["version"] for each in shown["versions"]] == [1]
+
+
+@pytest.mark.parametrize("given", [{}, {"grpc.max_send_message_length": 10**6}])
+def test_a_track_that_nobody_asks_any_more_is_left_alone(
+    servers: dict[int, Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any
+) -> None:
+    """A pod that ends waits until no client is connected."""
+    monkeypatch.setattr(tracks, "_IDLE_SECONDS", 1)
+    one = Api(tmp_path / "tracks.json", servers)
+    one.file.write_text(json.dumps({"tracks": [one.track(1, 100)]}))
+    port = int(servers[1].address()["url"].rpartition(":")[2])
+    options = HttpApiOptions(client={"channel_options": given}, tracks=one.file)
+    with serving(options) as url, one.http:
+        one.http.base_url = url
+        before = connections(port)
+        assert one.versions(1) == {"1": 1}
+        assert connections(port) > before
+        while connections(port) > before:
+            time.sleep(0.02)
+        assert one.versions(1) == {"1": 1}
+
+
+def test_a_track_over_rest_answers(servers: dict[int, Served], tmp_path: Path) -> None:
+    one = Api(tmp_path / "tracks.json", servers)
+    address = servers[1].address("http")
+    one.file.write_text(json.dumps({"tracks": [one.track(1, 100, **address)]}))
+    with serving(HttpApiOptions(client={}, tracks=one.file)) as url, one.http:
+        one.http.base_url = url
+        assert one.versions(1) == {"1": 1}
+
+
+def connections(port: int) -> int:
+    """How many connections this process has to a port of this machine."""
+    found = psutil.Process().net_connections("tcp")
+    return sum(bool(each.raddr) and each.raddr.port == port for each in found)
 
 
 def test_a_file_that_is_not_valid_changes_nothing(
