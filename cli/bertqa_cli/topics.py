@@ -52,7 +52,7 @@ TOPICS = {
                 "environment` lists."
             ),
         ),
-        "ask, evaluate, compare, versions, switch, bench client, serve http-api",
+        "ask, evaluate, compare, versions, switch, bench client, bench load, serve http-api",
         "docs/client.md",
     ),
     "data": Topic(
@@ -74,7 +74,7 @@ TOPICS = {
                 "answer is looked up."
             ),
         ),
-        "build, evaluate, compare, switch, inspect, ask, bench client",
+        "build, evaluate, compare, switch, inspect, ask, bench client, bench load",
         "docs/build.md",
     ),
     "environment": Topic(

@@ -19,9 +19,9 @@ from bertqa_cli.errors import CommandError, Status
 # Python's int and float read more than people type: "１", "1_000", "+1", " 1", "nan".
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
 _LONGEST_SECONDS = 365 * 24 * 3600.0
-_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600}
+_SECONDS = {None: 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What the repository itself adds to the name of a model.
@@ -133,7 +133,7 @@ def seconds_of(text: str | float) -> float:
     """Return a duration in seconds.
 
     Args:
-        text: `90`, `90s`, `2m` or `1.5h`.
+        text: `90`, `90s`, `100ms`, `2m` or `1.5h`.
 
     Raises:
         typer.BadParameter: The duration cannot be read.

@@ -48,11 +48,6 @@ def test_help_fits_80_columns(invoke: Invoke, path: str, monkeypatch: pytest.Mon
     assert "…" not in result.out  # No name is cut short.
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_paragraph_of_a_help_is_broken_where_the_terminal_is_full(path: str) -> None:
-    assert "\n" not in (ALL[path].help or "").replace("\n\n", "")
-
-
 @pytest.mark.parametrize("path", ALL)
 def test_a_narrow_help_has_each_name_whole_and_no_markup(
     invoke: Invoke, path: str, monkeypatch: pytest.MonkeyPatch

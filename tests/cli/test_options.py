@@ -27,7 +27,7 @@ VARIABLES = (
     *("url", "metadata_url", "ca", "certificate", "key", "server_name"),
     *("token", "token_file", "header", "timeout"),
 )
-CONNECTING = ("ask", "evaluate", "compare", "switch", "versions", "bench client")
+CONNECTING = ("ask", "evaluate", "compare", "switch", "versions", "bench client", "bench load")
 
 
 def command(path: str) -> click.Command:
@@ -124,6 +124,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
         ["compare", "1", "2", "--data", "DATA"],
         ["versions"],
         ["bench", "client", "--data", "DATA"],
+        [*("bench", "load", "--data", "DATA"), *("--duration", "1s", "--warm-up", "0s")],
     ],
     ids=lambda arguments: arguments[0],
 )

@@ -75,6 +75,8 @@ WALK: tuple[tuple[int, str], ...] = (
     (2, "bench --batch 0"),
     (1, "bench client --data data.json {dead}"),
     (2, "bench client --data absent.json"),
+    (1, "bench load --data data.json {dead}"),
+    (2, "bench load --data data.json --p99 1s"),
     (2, "bench latency-table table.json --precision INT9"),
     (2, "bench latency-table absent/table.json"),
     (0, "versions"),
