@@ -62,8 +62,8 @@ EXAMPLES: dict[str, dict[str, str]] = {
     },
     "bench load": {
         "bert-qa bench load --data dev.json --rate 20 --rate 40": "How long answers take at each.",
-        "bert-qa bench load --data dev.json --find-rate --p99 100ms": "The highest rate for that.",
-        "bert-qa bench load --data dev.json --version 1 --against 2": "Two versions in turn.",
+        "bert-qa bench load --data dev.json --find-rate": "The highest rate for 100 ms.",
+        "bert-qa bench load --data dev.json --against 1": "Two versions in turn.",
     },
     "bench latency-table": {
         "bert-qa bench latency-table xeon.json --model bert-base": "Of the machine to serve on.",

@@ -54,6 +54,9 @@ def compare_systems(first: System, second: System, shape: Shape, rounds: int) ->
         shape: How questions come.
         rounds: How often each has its turn; every second round begins with the second.
 
+    Returns:
+        The ratio, and the stages.
+
     Raises:
         BertQAError: A process has ended, or nothing was answered.
     """

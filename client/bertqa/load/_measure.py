@@ -110,6 +110,9 @@ class System:
         Args:
             shape: How questions come.
 
+        Returns:
+            What came of it.
+
         Raises:
             BertQAError: A process has ended.
         """

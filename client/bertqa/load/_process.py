@@ -33,7 +33,7 @@ class Part:
         seconds: For how many seconds questions come after that.
         seed: What its random times begin with.
         first: Where among the questions it begins.
-        step: How many of them it goes on each time.
+        step: How far it moves among them each time.
     """
 
     shape: Shape

@@ -150,7 +150,7 @@ def test_it_is_ready_while_a_track_with_a_weight_is(api: Api) -> None:
 
 
 @pytest.mark.parametrize("given", [{}, {"grpc.max_send_message_length": 10**6}])
-def test_a_track_that_nobody_asks_any_more_is_left_alone(
+def test_a_track_that_is_not_asked_any_more_is_left_alone(
     servers: dict[int, Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any
 ) -> None:
     """A pod that ends waits until no client is connected."""
