@@ -131,8 +131,8 @@ class System:
             objective: What is promised.
 
         Returns:
-            The rate in questions per second, and the stages; 0 where not even a twentieth of what
-            the server answers at most keeps it.
+            The rate in questions per second, and the stages. It is 0 where not even a twentieth of
+            what the server answers at most keeps the objective.
 
         Raises:
             BertQAError: A process has ended.
