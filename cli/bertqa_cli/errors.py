@@ -41,6 +41,7 @@ EXTRA_OF_MODULE = {
     "matplotlib": "build",
     "mlflow": "mlflow",
     "hdrh": "load",
+    "mlperf_loadgen": "mlperf",
     "model_signing": "sign",
     "nncf": "build",
     "onnx": "build",

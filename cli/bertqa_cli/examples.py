@@ -65,6 +65,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "bert-qa bench load --data dev.json --find-rate": "The highest rate for 100 ms.",
         "bert-qa bench load --data dev.json --against 1": "Two versions in turn.",
     },
+    "bench mlperf": {
+        "bert-qa bench mlperf --data dev.json --scenario Offline": "As fast as it can.",
+        "bert-qa bench mlperf --data dev.json --accuracy": "F1, by its answers to LoadGen.",
+    },
     "bench latency-table": {
         "bert-qa bench latency-table xeon.json --model bert-base": "Of the machine to serve on.",
     },

@@ -132,9 +132,10 @@ class HttpApiFlags:
     drain: Annotated[
         float,
         _option(
-            "How long requests in flight may take at the end.",
+            "How long requests in flight may take at the end; 30s if left out.",
             parser=timeout_seconds,
             metavar="DURATION",
+            show_default=False,
         ),
     ] = 30.0
     http_log_level: Annotated[

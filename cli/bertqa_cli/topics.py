@@ -52,7 +52,8 @@ TOPICS = {
                 "environment` lists."
             ),
         ),
-        "ask, evaluate, compare, versions, switch, bench client, bench load, serve http-api",
+        "ask, evaluate, compare, versions, switch, bench client, bench load, bench mlperf, "
+        "serve http-api",
         "docs/client.md",
     ),
     "data": Topic(
@@ -74,7 +75,7 @@ TOPICS = {
                 "answer is looked up."
             ),
         ),
-        "build, evaluate, compare, switch, inspect, ask, bench client, bench load",
+        "build, evaluate, compare, switch, inspect, ask, bench client, bench load, bench mlperf",
         "docs/build.md",
     ),
     "environment": Topic(

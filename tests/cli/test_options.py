@@ -27,7 +27,16 @@ VARIABLES = (
     *("url", "metadata_url", "ca", "certificate", "key", "server_name"),
     *("token", "token_file", "header", "timeout"),
 )
-CONNECTING = ("ask", "evaluate", "compare", "switch", "versions", "bench client", "bench load")
+CONNECTING = (
+    "ask",
+    "evaluate",
+    "compare",
+    "switch",
+    "versions",
+    "bench client",
+    "bench load",
+    "bench mlperf",
+)
 
 
 def command(path: str) -> click.Command:

@@ -76,6 +76,8 @@ WALK: tuple[tuple[int, str], ...] = (
     (1, "bench client --data data.json {dead}"),
     (2, "bench client --data absent.json"),
     (1, "bench load --data data.json {dead}"),
+    (1, "bench mlperf --data data.json {dead}"),
+    (2, "bench mlperf --data data.json --scenario MultiStream"),
     (2, "bench load --data data.json --p99 1s"),
     (2, "bench latency-table table.json --precision INT9"),
     (2, "bench latency-table absent/table.json"),

@@ -18,6 +18,7 @@ from bertqa_cli.verb import Verb, group
 from bertqa_cli.verbs.bench_client import bench_client
 from bertqa_cli.verbs.bench_latency_table import bench_latency_table
 from bertqa_cli.verbs.bench_load import bench_load
+from bertqa_cli.verbs.bench_mlperf import bench_mlperf
 
 # Those of the build, which is imported when all options are read.
 ENGINES = ("pytorch", "onnx-runtime", "onnx-runtime-openvino", "openvino")
@@ -132,3 +133,4 @@ app = group(bench)
 app.command("client", cls=Verb)(bench_client)
 app.command("latency-table", cls=Verb)(bench_latency_table)
 app.command("load", cls=Verb)(bench_load)
+app.command("mlperf", cls=Verb)(bench_mlperf)

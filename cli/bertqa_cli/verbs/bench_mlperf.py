@@ -1,0 +1,121 @@
+"""`bert-qa bench mlperf`: a served model as MLCommons' LoadGen judges it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from bertqa_cli.console import print_json, print_step, print_table, print_warning, stdout
+from bertqa_cli.datasets import data_option, read_dataset
+from bertqa_cli.errors import Status
+from bertqa_cli.grouping import grouped_options
+from bertqa_cli.options import DefaultConnectionOptions, Json, Version
+from bertqa_cli.progress import working
+from bertqa_cli.values import Decimal, output_directory, timeout_seconds
+
+# Of LoadGen's summary, what is shown; the rest is in its log.
+_SHOWN = (
+    "Result is",
+    "Performance constraints satisfied",
+    "Min duration satisfied",
+    "Min queries satisfied",
+    "Early stopping satisfied",
+    "Scheduled samples per second",
+    "Completed samples per second",
+    "Samples per second",
+    "50.00 percentile latency (ns)",
+    "90.00 percentile latency (ns)",
+    "99.00 percentile latency (ns)",
+    "99.90 percentile latency (ns)",
+)
+
+
+@grouped_options
+def bench_mlperf(
+    data: Annotated[str, data_option("Questions")],
+    version: Version = None,
+    scenario: Annotated[
+        str,
+        typer.Option(
+            click_type=click.Choice(["SingleStream", "Offline", "Server"]),
+            help="One question after the other, all at once, or at random times with a 99th "
+            "percentile of 130 ms.",
+        ),
+    ] = "SingleStream",
+    accuracy: Annotated[
+        bool,
+        typer.Option("--accuracy", help="Ask each question once, for F1 and exact match."),
+    ] = False,
+    rate: Annotated[
+        float,
+        typer.Option(
+            click_type=Decimal(min=0.01),
+            metavar="N",
+            help="Questions per second in Server; in Offline what is expected.",
+        ),
+    ] = 10.0,
+    duration: Annotated[
+        float,
+        typer.Option(
+            parser=timeout_seconds,
+            metavar="DURATION",
+            help="How long it measures at least; 60s if left out.",
+            show_default=False,
+        ),
+    ] = 60.0,
+    log_dir: Annotated[
+        Path, typer.Option(callback=output_directory, help="Where LoadGen writes its logs.")
+    ] = Path("mlperf-logs"),
+    *,
+    connection: DefaultConnectionOptions,
+    json: Json = False,
+) -> None:
+    """Have MLCommons' LoadGen ask a served model, with BERT's settings.
+
+    LoadGen decides when to ask, takes the time and has the verdict; its logs are kept. Model,
+    data and duration make it no official result of MLPerf, which the first line says.
+    """
+    from bertqa.load.mlperf import MlperfPlan, Scenario, run_mlperf, unofficial
+
+    dataset = read_dataset(data)
+    plan = MlperfPlan(Scenario(scenario), accuracy, rate, duration, log_dir)
+    remark = unofficial(dataset, plan)
+    print_step(remark)
+    with working(f"LoadGen asks, {scenario}"):
+        result = run_mlperf(connection.client_arguments(), dataset, plan, version)
+    if json:
+        print_json(
+            {
+                "remark": remark,
+                "scenario": scenario,
+                "mode": "accuracy" if accuracy else "performance",
+                "is_valid": result.is_valid,
+                "figures": dict(result.figures),
+                "remarks": list(result.remarks),
+                "errors": dict(result.errors),
+                "f1": result.f1,
+                "exact_match": result.exact_match,
+                "logs": str(log_dir),
+            }
+        )
+    else:
+        table = Table("LoadGen", "")
+        for name in _SHOWN:
+            if name in result.figures:
+                table.add_row(name, result.figures[name])
+        if result.f1 is not None and result.exact_match is not None:
+            table.add_row("F1", f"{result.f1:.2f}")
+            table.add_row("exact match", f"{result.exact_match:.2f}")
+        print_table(table)
+        for each in result.remarks:
+            stdout.print(escape(each))
+        stdout.print(f"Its logs: {escape(str(log_dir))}")
+        for kind, count in result.errors.items():
+            print_warning(f"{count} questions were not answered: {kind}")
+    if not result.is_valid:
+        raise typer.Exit(Status.FAILED)
