@@ -74,6 +74,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (415, "The body is not JSON."),
         (421, "On loopback: the request was to a name that is not of this machine."),
         (422, "A field is wrong; there is a sentence for each."),
+        (431, "The head of the request is too large."),
         (502, "The server of the model does not answer as it should."),
         (503, "The model is loading, or too many requests wait; see `Retry-After`."),
         (504, "The answer was not there in time."),
