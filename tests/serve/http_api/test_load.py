@@ -172,7 +172,7 @@ def test_a_head_without_end_is_not_held(
     assert httpx.post(held.url, json=HUGGING_FACE, timeout=60).status_code == 200
 
 
-def test_trailers_are_no_headers(held: Held) -> None:
+def test_trailers_are_not_taken_for_headers(held: Held) -> None:
     chunks = b"%x\r\n%s\r\n0\r\nx-bert-qa-version: many\r\n\r\n" % (len(BODY), BODY)
     sent = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks
     with connected(held.url) as connection:
