@@ -32,6 +32,7 @@ from bertqa_serve.http_api.asking import (
 from bertqa_serve.http_api.backend import Backend, ServerBackend
 from bertqa_serve.http_api.bodies import Bodies
 from bertqa_serve.http_api.direct import DirectRoute
+from bertqa_serve.http_api.encoding import json_line
 from bertqa_serve.http_api.gate import REQUEST_ID, STATE, Gate
 from bertqa_serve.http_api.metrics import CONTENT_TYPE, Metrics
 from bertqa_serve.http_api.options import HttpApiOptions
@@ -73,6 +74,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (415, "The body is not JSON."),
         (421, "On loopback: the request was to a name that is not of this machine."),
         (422, "A field is wrong; there is a sentence for each."),
+        (431, "The head of the request is too large."),
         (502, "The server of the model does not answer as it should."),
         (503, "The model is loading, or too many requests wait; see `Retry-After`."),
         (504, "The answer was not there in time."),
@@ -246,14 +248,16 @@ def _api(
             found = await one.one(pair, body.top_k, given)
             shown = Answers.model_construct(answers=described(found, pair[1], unit))
             return json_response(shown, {found[0].model_version}, NDJSON if as_lines else None)
-        items: list[Pair | str] = [body.pair(item) for item in body.pairs]
-        outcomes = one.many(items, body.top_k, given)
+        outcomes = one.many(map(body.pair, body.pairs), body.top_k, given)
         lines = (result(*each, unit) async for each in outcomes)
         if as_lines:
             return await Lines.begun(lines)
-        results = [each async for each in lines]
-        versions = {each.answers[0].model_version for each in results if isinstance(each, Answers)}
-        return json_response(Results.model_construct(results=results), versions)
+        results, versions = bytearray(), set()
+        async for each in lines:
+            results += b"," + json_line(each.model_dump()).rstrip()
+            if isinstance(each, Answers):
+                versions.add(each.answers[0].model_version)
+        return json_response(b'{"results":[%b]}\n' % bytes(results[1:]), versions)
 
     api.include_router(questions)
 

@@ -7,7 +7,7 @@ import contextlib
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bertqa import Answer, AsyncQAClient
@@ -31,6 +31,9 @@ MODEL_VERSION = "x-model-version"
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?")
 _SECONDS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0}
+
+# After so many bad pairs in a row, which nothing waits for, other requests have their turn.
+_TURN = 256
 
 Pair = tuple[str, str]
 
@@ -137,7 +140,7 @@ class Asking:
         return answers
 
     async def many(
-        self, items: Sequence[Pair | str], top_k: int | None, options: AskOptions
+        self, items: Iterable[Pair | str], top_k: int | None, options: AskOptions
     ) -> AsyncIterator[tuple[Pair | str, list[Answer] | str]]:
         """Yield each of many questions with its answers, or with what is wrong with it.
 
@@ -155,11 +158,13 @@ class Asking:
         client, options, wished = self._prepared(options)
         waiting: deque[Pair | str] = deque()
 
-        def pairs() -> Iterator[Pair]:
-            for item in items:
+        async def pairs() -> AsyncIterator[Pair]:
+            for number, item in enumerate(items):
                 waiting.append(item)
                 if not isinstance(item, str):
                     yield item
+                elif not number % _TURN:
+                    await asyncio.sleep(0)
 
         try:
             stream = client.answers_many(pairs(), top_k or 1, return_errors=True, **options)
@@ -169,6 +174,8 @@ class Asking:
                         outcome = await anext(outcomes, None)
                     while waiting and isinstance(waiting[0], str):
                         yield waiting[0], str(waiting.popleft())
+                        if not len(waiting) % _TURN:
+                            await asyncio.sleep(0)
                     if outcome is None:
                         return
                     item = waiting.popleft()

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 from contextlib import ExitStack
+from http import HTTPStatus
 from typing import Any
 
 import httptools
@@ -18,6 +19,8 @@ from bertqa_serve.http_api.options import HTTP_PORT
 
 # How long the head of a request may take to arrive, and a new connection may be silent.
 HEAD_SECONDS = 15.0
+# What the parser may hold of a request, such as its head, before it gives it on.
+HEAD_BYTES = 256 * 1024
 # How long what was sent may stay unread.
 UNREAD_SECONDS = 60.0
 _BACKLOG = 2048
@@ -27,10 +30,11 @@ _PORTS_TRIED = 100
 class PatientProtocol(HttpToolsProtocol):
     """HTTP on one connection, which is closed where the head of a request does not arrive.
 
-    uvicorn waits for one without end.
+    uvicorn waits for one without end, whatever its length, and takes trailers for headers.
     """
 
     _waiting: asyncio.TimerHandle | None = None
+    _held = 0
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -40,6 +44,30 @@ class PatientProtocol(HttpToolsProtocol):
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
         self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        self._held += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._held > HEAD_BYTES:
+            self._refuse(431, f"The head of the request has more than {HEAD_BYTES:,} bytes.")
+            return
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if not is_answering and self._waiting is None and self.timeout_keep_alive_task is None:
+            # What is left of a request that was answered before it was there.
+            self._await_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header, and no trailer; see `httptools`."""
+        if self._waiting is not None:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Note a part of a body; see `httptools`."""
+        self._held = 0
+        super().on_body(body)
 
     def on_message_begin(self) -> None:
         """Note that a request begins; see `httptools`."""
@@ -51,12 +79,14 @@ class PatientProtocol(HttpToolsProtocol):
         """Note that a head has arrived; see `httptools`."""
         if self._is_to_be_read_again():
             return
+        self._held = 0
         self._stop_waiting()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Note that a request has arrived; see `httptools`."""
         if not self._is_to_be_read_again():
+            self._held = 0
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -65,18 +95,21 @@ class PatientProtocol(HttpToolsProtocol):
         Args:
             msg: A sentence.
         """
-        body = json_line({"error": msg})
-        head = (
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
+        self._refuse(400, msg)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def _refuse(self, status: int, message: str) -> None:
+        body = json_line({"error": message})
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def _is_to_be_read_again(self) -> bool:
         assert isinstance(self.parser, _Declining)

@@ -15,6 +15,9 @@ from starlette.responses import Response
 from bertqa_serve.http_api.asking import Wishes
 from bertqa_serve.http_api.problems import Problem
 
+# More are not named: to do so takes long, and other requests wait meanwhile.
+_MOST_ERRORS = 1000
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -36,6 +39,10 @@ class DirectRoute(APIRoute):
             try:
                 body = validate(json.loads(content))
             except ValidationError as error:
+                if error.error_count() > _MOST_ERRORS:
+                    raise Problem(
+                        422, f"The body has {error.error_count():,} wrong fields: too many to name."
+                    ) from None
                 raise RequestValidationError(_placed(error), body=content) from error
             except json.JSONDecodeError as error:
                 raise RequestValidationError([_invalid(error)], body=content) from error

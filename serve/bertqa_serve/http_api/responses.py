@@ -74,15 +74,14 @@ def json_response(
     """Return a response.
 
     Args:
-        value: The body.
+        value: The body; bytes are JSON already.
         versions: The versions that answered.
         media_type: Another type than that of JSON.
     """
     content = value.model_dump() if isinstance(value, BaseModel) else value
+    encoded = content if isinstance(content, bytes) else json_line(content)
     headers = {MODEL_VERSION: ",".join(map(str, sorted(versions)))} if versions else None
-    return Response(
-        json_line(content), headers=headers, media_type=media_type or "application/json"
-    )
+    return Response(encoded, headers=headers, media_type=media_type or "application/json")
 
 
 async def problem_response(_: Request, problem: Exception) -> Response:

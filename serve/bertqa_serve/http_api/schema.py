@@ -150,7 +150,7 @@ class HuggingFaceRequest(_Strict):
 
     inputs: Annotated[
         Annotated[QuestionInContext, Tag("one")]
-        | Annotated[list[QuestionInContext], Tag("many"), Field(min_length=1)],
+        | Annotated[list[QuestionInContext], Tag("many"), Field(min_length=1, fail_fast=True)],
         Discriminator(_how_many),
     ]
     parameters: Parameters | None = None

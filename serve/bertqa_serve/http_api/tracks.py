@@ -121,6 +121,7 @@ def read_tracks(path: Path) -> Tracks:
     try:
         with open_regular(path) as file:
             tracks = Tracks.model_validate_json(file.read(_LONGEST_FILE))
+        tracks.router()
     except OSError as error:
         reason = reason_of(error)
     except ValidationError as error:
@@ -128,8 +129,9 @@ def read_tracks(path: Path) -> Tracks:
         place = ".".join(map(str, first["loc"]))
         said = in_words(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
         reason = f"{place}: {said.rstrip('.')}" if place else said.rstrip(".")
+    except InvalidOptionError as error:
+        reason = str(error).rstrip(".")
     else:
-        tracks.router()
         return tracks
     raise InvalidOptionError(f"The tracks in {path} cannot be read: {reason}.")
 

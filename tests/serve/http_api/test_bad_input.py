@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import logging
@@ -130,6 +131,35 @@ def test_a_field_that_is_null_is_left_out(api: httpx.Client) -> None:
 )
 def test_what_python_cannot_read_is_named(api: httpx.Client, content: bytes, words: str) -> None:
     assert words in error_of(api.post("/", content=content, headers=JSON), 422)
+
+
+def test_too_many_wrong_fields_are_counted(api: httpx.Client) -> None:
+    body = {**HUGGING_FACE, **{f"field {number}": 1 for number in range(5000)}}
+    error = error_of(api.post("/", json=body), 422)
+    assert error == "The body has 5,000 wrong fields: too many to name."
+
+
+def test_a_list_is_refused_for_its_first_bad_item(api: httpx.Client) -> None:
+    error = error_of(api.post("/", json={"inputs": [ONE, *[{}] * 5000]}), 422)
+    assert error == "inputs.1.question is missing. inputs.1.context is missing."
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+@pytest.mark.parametrize("pairs", [[{}] * 20_000, [ONE, *[{}] * 20_000, ONE]])
+async def test_bad_pairs_without_end_let_other_requests_pass(
+    held: Held, pairs: list[Any], accept: str
+) -> None:
+    headers = {"accept": accept}
+    async with httpx.AsyncClient(base_url=held.url, timeout=60) as client:
+        asking = asyncio.create_task(
+            client.post("/v1/answers", json={"pairs": pairs}, headers=headers)
+        )
+        while "bertqa_http_in_flight 1.0" not in (await client.get("/metrics")).text:
+            assert not asking.done()
+        answered = (await asking).text
+    lines = answered.splitlines()
+    results = json.loads(answered)["results"] if accept == "application/json" else lines
+    assert len(results) == len(pairs)
 
 
 def test_a_compressed_body_is_415(api: httpx.Client) -> None:

@@ -127,6 +127,59 @@ def test_a_body_that_stalls_is_given_up(held: Held, sent: bytes) -> None:
     assert b"did not arrive within 0.3 seconds" in answered
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n",
+    ],
+)
+def test_what_follows_an_early_answer_is_not_awaited_without_end(
+    held: Held, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    with connected(held.url) as connection, contextlib.suppress(OSError):
+        connection.sendall(head + b"Content-Length: 1000000\r\n\r\n")
+        assert connection.recv(100_000).startswith(b"HTTP/1.1 ")
+        connection.settimeout(0.02)
+        deadline = time.monotonic() + 60
+        while True:
+            assert time.monotonic() < deadline
+            connection.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                if not connection.recv(100_000):
+                    break
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /" + b"x" * 1_000_000,
+        HEAD + b"X: " + b"x" * 1_000_000,
+        HEAD + b"X: y\r\n" * 200_000,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 1_000_000,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 1_000_000,
+    ],
+)
+def test_a_head_without_end_is_not_held(
+    held: Held, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 1000.0)
+    with connected(held.url) as connection:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(sent)
+        assert response(connection)[:12] in (b"HTTP/1.1 431", b"")
+    assert httpx.post(held.url, json=HUGGING_FACE, timeout=60).status_code == 200
+
+
+def test_trailers_are_not_taken_for_headers(held: Held) -> None:
+    chunks = b"%x\r\n%s\r\n0\r\nx-bert-qa-version: many\r\n\r\n" % (len(BODY), BODY)
+    sent = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks
+    with connected(held.url) as connection:
+        connection.sendall(sent + sent.replace(b"\r\nHost", b"\r\nConnection: close\r\nHost", 1))
+        assert response(connection).count(b"HTTP/1.1 200 OK") == 2
+
+
 @pytest.mark.parametrize("length", [b"many", b"-1", b"1e3", b"5, 6"])
 def test_a_malformed_length_is_a_bad_request(held: Held, length: bytes) -> None:
     with connected(held.url) as connection:

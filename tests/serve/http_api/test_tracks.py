@@ -225,3 +225,4 @@ def test_a_wrong_file_is_refused_with_a_sentence(
     with pytest.raises(InvalidOptionError) as refused:
         read_tracks(file)
     assert reason in str(refused.value)
+    assert str(file) in str(refused.value)
