@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
@@ -17,6 +17,9 @@ from bertqa_cli.values import Whole, output_directory, svg_file, write_output
 from bertqa_cli.verb import Verb, group
 from bertqa_cli.verbs.bench_client import bench_client
 from bertqa_cli.verbs.bench_latency_table import bench_latency_table
+
+if TYPE_CHECKING:
+    from bertqa_build.bench.run import Measurement
 
 # Those of the build, which is imported when all options are read.
 ENGINES = ("pytorch", "onnx-runtime", "onnx-runtime-openvino", "openvino")
@@ -83,7 +86,7 @@ def bench(
         return
     with loading_the_build():
         from bertqa_build.bench.chart import draw
-        from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
+        from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan
         from bertqa_build.bench.run import measure, plan_for_this_machine
 
     plan: Plan = plan_for_this_machine(
@@ -96,11 +99,18 @@ def bench(
     )
     with resumable(), stages() as show:
         measurement = measure(plan, work_dir, show, again=again)
+    if not json:
+        _show(measurement)
     if plot is not None:
         write_output(plot, draw(measurement))
     if json:
         print_json(measurement.to_dict())
-        return
+
+
+def _show(measurement: Measurement) -> None:
+    from bertqa_build.bench.plan import Precision
+
+    plan = measurement.plan
     stdout.print(f"[bold]{escape(measurement.model)}[/]")
     stdout.print(
         f"{escape(measurement.machine)}; threads for each engine: {plan.threads}; medians of "
