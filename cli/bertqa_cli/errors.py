@@ -55,7 +55,7 @@ EXTRA_OF_MODULE = {
 
 _ALTERNATIVE = re.compile(r" or (\w+)=(?!\w)")
 # Not the key of a recipe with its value, as in "gate.min_f1=.inf".
-_KEYWORD = re.compile(r"(?<![\w.])([a-z]\w*)=(?=(['\"])|[\s),;:…]|\.\.\.|\.(?!\S)|$)")
+_KEYWORD = re.compile(r"(?<![\w.])([a-z]\w*)=(?=(['\"])|[\s),;:…]|\.\.\.|\.(?![^\s)])|$)")
 # `bertqa.TLS` holds what are options of the command: "ca= of TLS" becomes "--ca".
 _OF_TLS = re.compile(r"(?<==) of TLS\b")
 _SUBJECT = re.compile(r"^([a-z]\w*)(?= (?:is|are|has|needs) )")
