@@ -137,8 +137,12 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for page in map(Path, pages):
-        moved = with_addresses(page.read_text(encoding="utf-8"), tag)
-        page.write_text(moved, encoding="utf-8")
+        try:
+            moved = with_addresses(page.read_text(encoding="utf-8"), tag)
+            page.write_text(moved, encoding="utf-8")
+        except OSError as error:
+            print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
+            return 1
     print(text, end="")
     return 0
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from bertqa._data_files import DataAddress, splits_of
 from bertqa.evaluation import EVALUATION_SPLITS
-from bertqa_build.checkpoint import locate
 from bertqa_build.checkpoint_config import read_config
+from bertqa_build.checkpoint_source import locate
 from bertqa_build.checkpoint_weights import has_head
 from bertqa_build.errors import RecipeError
 from bertqa_build.families import family_of

@@ -15,12 +15,9 @@ from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 from bertqa.errors import TokenizerError
 from bertqa.qa import QATokenizer
 from bertqa_build.checkpoint_config import first_line, require_not_a_pointer
+from bertqa_build.checkpoint_source import TOKENIZER_FILE, TOKENIZER_FILES
 from bertqa_build.errors import CheckpointError
 from bertqa_build.quiet import quiet
-
-TOKENIZER_FILE = "tokenizer.json"
-TOKENIZER_FILES = ("vocab.txt", "vocab.json", "merges.txt", "*.model", TOKENIZER_FILE)
-"""Patterns of the files of which a tokenizer can be made."""
 
 _SETTINGS_FILE = "tokenizer_config.json"
 _ADDED_FILE = "added_tokens.json"

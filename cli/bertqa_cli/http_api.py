@@ -16,7 +16,7 @@ from bertqa_cli.console import stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.options import VARIABLES
 from bertqa_cli.token_file import TokenFile
-from bertqa_cli.values import Decimal, Lines, Whole, timeout_seconds
+from bertqa_cli.values import Decimal, Lines, Whole, appended_file, timeout_seconds
 
 if TYPE_CHECKING:
     from bertqa_serve.http_api import HttpApiOptions
@@ -111,7 +111,9 @@ class HttpApiFlags:
     ] = None
     record: Annotated[
         Path | None,
-        _option("Append a line for each answer to this file.", dir_okay=False),
+        _option(
+            "Append a line for each answer to this file.", dir_okay=False, callback=appended_file
+        ),
     ] = None
     record_share: Annotated[
         float,
@@ -182,7 +184,8 @@ class HttpApiFlags:
             listener(options.host, options.port).close()
         except PortInUseError as error:
             raise PortInUseError(
-                f"{error} --http-port names it; --no-http-api leaves the HTTP API out.",
+                f"{error} --http-host and --http-port name them; --no-http-api leaves the HTTP API "
+                "out.",
                 detail=error.detail,
             ) from error
 

@@ -66,6 +66,8 @@ def show_layers(
     with working("Compiling the version"):
         found = inspect(repository, version, model)
     costs = None if asked is None else _measure(repository, version, asked, model)
+    if not json:
+        _show(found, costs)
     if plot is not None:
         drawn = (
             figures.products(found, standalone=True)
@@ -76,8 +78,6 @@ def show_layers(
         stderr.print(f"wrote {escape(str(plot))}")
     if json:
         print_json({**found.to_dict(), "sensitivity": costs and costs.to_dict()})
-        return
-    _show(found, costs)
 
 
 def _measure(repository: Repository, version: int, asked: Asked, model: str) -> Sensitivity:

@@ -43,23 +43,32 @@ def apply_settings(command: click.Command, context: click.Context) -> None:
         return
     file, settings = found
     _check(file, settings)
+    path = context.command_path.split()[1:]
     table: Any = settings
-    for name in context.command_path.split()[1:]:
-        table = table.get(name, {}) if isinstance(table, dict) else {}
+    for name in path:
+        table = table.get(name) if isinstance(table.get(name), dict) else {}
     options = {
-        name.lstrip("-"): each.name or ""
+        name.lstrip("-"): each
         for each in command.params
         if isinstance(each, click.Option)
         for name in each.opts
     }
     below = getattr(command, "commands", {})
-    own = {key: value for key, value in table.items() if key not in below} if table else {}
+    # `serve` has an option with the name of a verb below it.
+    own = {
+        key: value
+        for key, value in table.items()
+        if key not in below or not isinstance(value, dict)
+    }
     unknown = next((key for key in own if key not in options), None)
     if unknown is not None and table is not settings:
-        raise _unknown(file, unknown, options, f"[{'.'.join(context.command_path.split()[1:])}]")
+        raise _unknown(file, unknown, options, f"[{'.'.join(path)}]")
     common = {key: settings[key] for key in _COMMON if key in settings}
     given = {**{key: value for key, value in common.items() if key in options}, **own}
-    context.default_map = {options[key]: value for key, value in given.items()}
+    context.default_map = {
+        options[key].name or "": _as_typed(file, key, value, options[key])
+        for key, value in given.items()
+    }
     context.meta[_META] = file
 
 
@@ -78,9 +87,25 @@ def _settings(directory: Path) -> tuple[Path, dict[str, Any]] | None:
         if _is_there(folder / _FILE):
             return folder / _FILE, _read(folder / _FILE)
         project = folder / _PROJECT
-        if _is_there(project) and "bertqa" in (tools := _read(project).get("tool", {})):
-            return project, tools["bertqa"]
+        tools = _read(project).get("tool") if _is_there(project) else None
+        if isinstance(tools, dict) and "bertqa" in tools:
+            settings = tools["bertqa"]
+            if not isinstance(settings, dict):
+                raise _wrong(project, "bertqa", settings, "a table, [tool.bertqa]")
+            return project, settings
     return None
+
+
+def _as_typed(file: Path, key: str, value: object, option: click.Option) -> object:
+    """Return what the file has for an option, as it would be typed."""
+    if option.is_flag and isinstance(value, bool):
+        return value
+    values = value if option.multiple and isinstance(value, list) else [value]
+    if not all(type(each) in (str, int, float) for each in values):
+        kind = "true or false" if option.is_flag else "a text or a number"
+        raise _wrong(file, key, value, f"{kind}, or a list of such" if option.multiple else kind)
+    texts = [str(each) for each in values]
+    return texts if option.multiple else texts[0]
 
 
 def _is_there(file: Path) -> bool:
@@ -110,6 +135,13 @@ def _check(file: Path, settings: dict[str, Any]) -> None:
             raise _unknown(
                 file, key, _COMMON, "front of the tables, which is for options of several verbs"
             )
+
+
+def _wrong(file: Path, key: str, value: object, kind: str) -> CommandError:
+    shown = str(value).lower() if isinstance(value, bool) else value
+    if isinstance(value, list | dict):  # It may hold a token.
+        shown = "a list" if isinstance(value, list) else "a table"
+    return CommandError(f"{file}: {key!r} is {shown}, and has to be {kind}.", status=Status.USAGE)
 
 
 def _unknown(file: Path, key: str, known: Any, where: str) -> CommandError:

@@ -27,6 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What the repository itself adds to the name of a model.
 _TAKEN = ("-onnx", "-traffic", ".split", ".rollout.json", ".json")
 _SHOWN = 60
+_NOT_ALLOWED = "permission denied, or the file system is read-only"
 _SOURCES = (
     ParameterSource.COMMANDLINE,
     ParameterSource.ENVIRONMENT,
@@ -218,7 +219,7 @@ def output_directory(path: Path) -> Path:
         if not present.is_dir():
             raise typer.BadParameter(f"{path} cannot be a directory: {present} is a file.")
         if not _may(present, os.W_OK | os.X_OK):
-            raise typer.BadParameter(f"{path} cannot be written: permission denied.")
+            raise typer.BadParameter(f"{path} cannot be written: {_NOT_ALLOWED}.")
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be written: {reason_of(error)}.") from error
     return path
@@ -233,21 +234,19 @@ def output_file(path: Path | None) -> Path | None:
     Raises:
         typer.BadParameter: The file cannot be written.
     """
-    if path is None:
-        return None
-    try:
-        if path.is_dir():
-            raise typer.BadParameter(f"{path} is a directory; it has to be a file.")
-        parent = path.absolute().parent
-        if not parent.is_dir():
-            raise typer.BadParameter(
-                f"{path} cannot be written: there is no directory {path.parent}."
-            )
-        if not _is_writable(path, parent):
-            raise typer.BadParameter(f"{path} cannot be written: permission denied.")
-    except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be written: {reason_of(error)}.") from error
-    return path
+    return _checked(path, is_replaced=True)
+
+
+def appended_file(path: Path | None) -> Path | None:
+    """Return an option's file as it was given, checked before the work that adds lines to it.
+
+    Args:
+        path: The file, which stays where it is there.
+
+    Raises:
+        typer.BadParameter: The file cannot be written.
+    """
+    return _checked(path, is_replaced=False)
 
 
 def svg_file(path: Path | None) -> Path | None:
@@ -286,9 +285,28 @@ def write_output(path: Path, text: str) -> None:
         raise CommandError(f"{path} cannot be written: {reason_of(error)}.") from error
 
 
-def _is_writable(path: Path, parent: Path) -> bool:
+def _checked(path: Path | None, *, is_replaced: bool) -> Path | None:
+    if path is None:
+        return None
+    try:
+        if path.is_dir():
+            raise typer.BadParameter(f"{path} is a directory; it has to be a file.")
+        parent = path.absolute().parent
+        if not parent.is_dir():
+            raise typer.BadParameter(
+                f"{path} cannot be written: there is no directory {path.parent}."
+            )
+        if not _is_writable(path, parent, is_replaced=is_replaced):
+            raise typer.BadParameter(f"{path} cannot be written: {_NOT_ALLOWED}.")
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {reason_of(error)}.") from error
+    return path
+
+
+def _is_writable(path: Path, parent: Path, *, is_replaced: bool) -> bool:
     # A file is replaced by a rename, which is a matter of its directory.
-    return _may(path, os.W_OK) if _is_special(path) else _may(parent, os.W_OK | os.X_OK)
+    is_opened = _is_special(path) if is_replaced else path.exists()
+    return _may(path, os.W_OK) if is_opened else _may(parent, os.W_OK | os.X_OK)
 
 
 def _may(path: Path, mode: int) -> bool:

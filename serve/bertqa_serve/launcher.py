@@ -228,6 +228,9 @@ def _listening(options: ServeOptions, log: Log, *, dry_run: bool = False) -> Lis
     entries = []
     if config_path.exists():
         config = OvmsConfig.read(config_path)
+        if not config.has(options.model) and not config.others:  # A graph may have the name.
+            known = ", ".join(str(entry.get("name")) for entry in config.entries)
+            raise _unknown_model(options, known)
         entries = (config.fitted(cores, given) if dry_run else config).entries
     for conflict in settings.conflicts(*(entry.get("plugin_config", {}) for entry in entries)):
         log(conflict)
@@ -279,10 +282,7 @@ def _refuse_what_cannot_become_ready(
     """Raise what is wrong with a model that is not ready although the first load is over."""
     models = admin.models()
     if options.model not in models:
-        known = ", ".join(models) or "none"
-        raise RepositoryError(
-            f"The config.json of {options.repository} has no {options.model} (it has: {known})."
-        )
+        raise _unknown_model(options, ", ".join(models))
     versions = models[options.model]
     if not versions:
         raise RepositoryError(
@@ -296,6 +296,13 @@ def _refuse_what_cannot_become_ready(
             "or made for another OpenVINO.",
             detail="\n".join(log_tail),
         )
+
+
+def _unknown_model(options: ServeOptions, known: str) -> RepositoryError:
+    return RepositoryError(
+        f"The config.json of {options.repository} has no {options.model} (it has: "
+        f"{known or 'none'}). --model names another one."
+    )
 
 
 def _warm_up(

@@ -62,7 +62,9 @@ def require_free(host: str, port: int) -> None:
     if refusal is None:
         return
     advice = "Choose another one with --port and --rest-port."
-    if refusal.errno == errno.EADDRINUSE:
+    if isinstance(refusal, socket.gaierror) or refusal.errno == errno.EADDRNOTAVAIL:
+        advice = "Name an address of this machine with --host."
+    elif refusal.errno == errno.EADDRINUSE:
         advice = (
             "End the server that listens there, which may be one that a killed `bert-qa serve` "
             "left behind, or choose another one with --port and --rest-port."

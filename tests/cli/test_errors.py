@@ -60,6 +60,10 @@ def test_statuses(error: BertQAError, status: Status) -> None:
             "grpc://localhost:80 has no REST port: pass --metadata-url or --tokenizer.",
         ),
         (
+            "(Correct metadata_url=, or pass metadata_url= or tokenizer=.)",
+            "(Correct --metadata-url, or pass --metadata-url or --tokenizer.)",
+        ),
+        (
             "TLS needs certificate= and key= together.",
             "TLS needs --certificate and --key together.",
         ),

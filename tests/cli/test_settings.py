@@ -74,6 +74,13 @@ def test_the_variable_names_a_file_or_none(
         ("[versions]\nrepositori = 'x'", "not known in [versions]. Did you mean 'repository'?"),
         ("[versions]\nmodel = ''", "bertqa.toml"),
         ("url", "bertqa.toml is not TOML"),
+        ("versions = 5", "'versions' is not known in front of the tables"),
+        ("[versions]\nshow = 5", "'show' is not known in [versions]"),
+        ("repository = 2026-01-01", "'repository' is 2026-01-01, and has to be a text or a number"),
+        ("url = true", "'url' is true, and has to be a text"),
+        ("token = ['secret']", "'token' is a list, and has to be a text"),
+        ("header = [['a=b']]", "'header' is a list, and has to be a text or a number, or a list"),
+        ("[versions]\njson = [1]", "'json' is a list, and has to be true or false"),
     ],
 )
 def test_what_cannot_be_a_setting_is_wrong_usage(
@@ -113,3 +120,40 @@ def test_a_directory_above_that_may_not_be_searched_has_no_settings(
     monkeypatch.setattr(Path, "is_file", is_file)
 
     assert count(invoke, "--repository", "../one") == 1
+
+
+def test_a_number_is_read_as_if_it_were_typed(invoke: Invoke, folder: Path) -> None:
+    (folder / "bertqa.toml").write_text("[serve]\nport = 9000.5", encoding="utf-8")
+    result = invoke("serve", "--repository", "../one", "--dry-run")
+    assert (result.status, "'9000.5' is not a whole number" in result.err) == (2, True)
+
+    (folder / "bertqa.toml").write_text("[serve]\nport = 9123", encoding="utf-8")
+    assert "--port 9123" in invoke("serve", "--repository", "../one", "--dry-run").out
+
+
+def test_one_text_is_a_list_of_one(invoke: Invoke, folder: Path) -> None:
+    (folder / "bertqa.toml").write_text("header = 'nothing'", encoding="utf-8")
+
+    assert "The value of --header number 1" in invoke("ask", "q", "--context", "c").err
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [("tool = 1", 0), ("[tool]\nother = 1", 0), ("[tool]\nbertqa = 1", 2)]
+)
+def test_a_project_without_the_table_sets_nothing(
+    invoke: Invoke, folder: Path, text: str, status: int
+) -> None:
+    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+
+    result = invoke("versions", "--repository", "../two")
+
+    assert result.status == status
+    assert ("has to be a table, [tool.bertqa]" in result.err) == bool(status)
+
+
+def test_an_option_with_the_name_of_a_verb_below_is_set(invoke: Invoke, folder: Path) -> None:
+    (folder / "bertqa.toml").write_text("[serve]\nhttp-api = false", encoding="utf-8")
+
+    result = invoke("serve", "--repository", "../one", "--http-port", "8181", "--dry-run")
+
+    assert (result.status, "--no-http-api leaves out" in result.err) == (2, True)

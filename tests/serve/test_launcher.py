@@ -291,12 +291,13 @@ def test_a_broken_model_is_named_with_the_server_s_error(tmp_path: Path) -> None
 
 def test_a_configuration_without_the_model_is_named(repository: Path) -> None:
     write_config(repository)
-    wanted = options(repository, model="other")
+    wanted, lines = options(repository, model="other"), list[str]()
     with (
         pytest.raises(RepositoryError, match=r"no other \(it has: bert-qa\)"),
-        running(wanted, log=nothing),
+        running(wanted, log=lines.append),
     ):
         pass
+    assert lines == []  # No server was started to find out.
 
 
 def test_a_port_in_use_is_named_before_anything_is_started(repository: Path) -> None:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
+from bertqa_serve.errors import PortInUseError
 from bertqa_serve.ports import free_ports, require_free, wait_until_released
 from tests.support.ports import free_port
 
@@ -49,3 +52,11 @@ def test_a_port_that_nothing_holds_is_taken_without_a_word() -> None:
     said: list[str] = []
     wait_until_released("127.0.0.1", free_port(), log=said.append, stopped=lambda: False)
     assert not said
+
+
+def test_an_address_of_no_machine_is_named_with_its_option() -> None:
+    for host in ("192.0.2.1", "nowhere.invalid"):
+        with pytest.raises(
+            PortInUseError, match=f"on {host} .* address of this machine with --host"
+        ):
+            require_free(host, 9000)

@@ -78,6 +78,16 @@ def test_a_page_that_is_named_gets_them(
     assert capsys.readouterr().out.startswith("### Added")
 
 
+def test_a_page_that_is_not_there_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(notes, "__defaults__", (project,))
+    assert main(["v0.3.0", str(project / "absent.md")]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {project}/absent.md: No such file or directory.\n"
+    assert captured.out == ""
+
+
 @pytest.mark.parametrize(
     ("versions", "place"),
     [

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _FILES = "Files of questions"
 _SPANS = "How answers are chosen"
+_WAYS = "--context TEXT, --context-file FILE, or '-' after the question for standard input"
 
 
 def _output(path: Path | None) -> Path | None:
@@ -235,15 +236,18 @@ def _one_question(
 def _context(source: str | None, context: str | None, context_file: Path | None) -> str:
     if source not in (None, STANDARD_STREAM):
         raise CommandError(
-            f"There is one argument too many: {source!r}. Pass the context as "
-            "--context TEXT, --context-file FILE, or '-' for standard input.",
+            f"There is one argument too many: {source!r}. Pass the context as {_WAYS}.",
             status=Status.USAGE,
         )
     given = [value is not None for value in (source, context, context_file)]
     if sum(given) != 1:
         raise CommandError(
-            "Pass the context exactly once: --context TEXT, --context-file FILE, "
-            "or '-' for standard input.",
+            f"Pass the context exactly once: {_WAYS}.",
+            status=Status.USAGE,
+        )
+    if context == STANDARD_STREAM:
+        raise CommandError(
+            f"--context takes the text itself, and not '-'. Pass {_WAYS}.",
             status=Status.USAGE,
         )
     if context is not None:

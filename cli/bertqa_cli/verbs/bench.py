@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
@@ -19,6 +19,9 @@ from bertqa_cli.verbs.bench_client import bench_client
 from bertqa_cli.verbs.bench_latency_table import bench_latency_table
 from bertqa_cli.verbs.bench_load import bench_load
 from bertqa_cli.verbs.bench_mlperf import bench_mlperf
+
+if TYPE_CHECKING:
+    from bertqa_build.bench.run import Measurement
 
 # Those of the build, which is imported when all options are read.
 ENGINES = ("pytorch", "onnx-runtime", "onnx-runtime-openvino", "openvino")
@@ -85,7 +88,7 @@ def bench(
         return
     with loading_the_build():
         from bertqa_build.bench.chart import draw
-        from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan, Precision
+        from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan
         from bertqa_build.bench.run import measure, plan_for_this_machine
 
     plan: Plan = plan_for_this_machine(
@@ -98,11 +101,18 @@ def bench(
     )
     with resumable(), stages() as show:
         measurement = measure(plan, work_dir, show, again=again)
+    if not json:
+        _show(measurement)
     if plot is not None:
         write_output(plot, draw(measurement))
     if json:
         print_json(measurement.to_dict())
-        return
+
+
+def _show(measurement: Measurement) -> None:
+    from bertqa_build.bench.plan import Precision
+
+    plan = measurement.plan
     stdout.print(f"[bold]{escape(measurement.model)}[/]")
     stdout.print(
         f"{escape(measurement.machine)}; threads for each engine: {plan.threads}; medians of "

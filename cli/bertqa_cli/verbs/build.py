@@ -177,6 +177,7 @@ def build(
     require_agreeing(method, precision)
     key = read_key(SigningKey, sign)
 
+    from bertqa_build.checkpoint_source import locate
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
     from bertqa_build.processes import count, is_first
     from bertqa_build.recipe import load_recipe
@@ -191,6 +192,8 @@ def build(
         )
     try:
         loaded = None if recipe is None else load_recipe(recipe, changes)
+        if source is not None:
+            locate(source, Path())
         with loading_the_build():
             from bertqa_build.pipeline import build as build_versions
             from bertqa_build.pipeline import plan as plan_build

@@ -154,13 +154,13 @@ def compare(
 
 
 def _report(comparison: Comparison, html: Path | None, *, json: bool) -> None:
+    if not json:
+        _show(comparison)  # What was computed is not lost where the page cannot be written.
     if html is not None:
         write_output(html, comparison_page(comparison))
         stderr.print(f"wrote {escape(str(html))}")
     if json:
         print_json(comparison.to_dict())
-    else:
-        _show(comparison)
 
 
 def _by_evidence(first: str, second: str, repository: Repository, model: str) -> Comparison:

@@ -68,14 +68,17 @@ def init(
             status=Status.USAGE,
         )
     require_agreeing(method, precision)
+    from bertqa_build.checkpoint_source import locate
+
+    train = tuple(data or ())
+    if source is None:
+        source, train, eval_data, precision, method = _asked(train, eval_data, precision, method)
+    locate(source, Path())
     with loading_the_build():
         from bertqa_build.recipe import recipe_of
         from bertqa_build.recipe_text import recipe_text
         from bertqa_build.short_form import ShortForm, values_of
         from bertqa_build.yaml_document import YamlDocument
-    train = tuple(data or ())
-    if source is None:
-        source, train, eval_data, precision, method = _asked(train, eval_data, precision, method)
     if not train:
         train = (f"{_DEFAULT_DATA}:{_DEFAULT_SPLITS[0]}",)
         eval_data = eval_data or f"{_DEFAULT_DATA}:{_DEFAULT_SPLITS[1]}"
@@ -102,7 +105,7 @@ def _asked(
 
     Where the data are to be the default, they are left out.
     """
-    from bertqa_build.checkpoint import locate
+    from bertqa_build.checkpoint_source import locate
 
     source = _ask(
         "The checkpoint: a directory or an id of the Hugging Face hub",

@@ -109,13 +109,13 @@ def inspect(
         versions.require_version(version, model)
     with working("Compiling both versions"):
         first, second = (inspect_version(versions, version, model) for version in (before, after))
+    if not json:
+        _show(first, second)
     if report is not None:
         _write_report(report, versions, first, second, model)
         stderr.print(f"wrote {escape(str(report))}")
     if json:
         print_json({"before": first.to_dict(), "after": second.to_dict()})
-    else:
-        _show(first, second)
     if netron:
         _open(versions, model, before, after)
 

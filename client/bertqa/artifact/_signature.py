@@ -27,6 +27,10 @@ _ANEW = "get the version anew from where it was published"
 _NUMBER_FOR_OVMS = re.compile(r"[\s+-]*[0-9]")
 _NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
 # With one of these OVMS serves a graph in the model's place, and what the graph names.
+_MADE_BY = {
+    "private": "openssl ecparam -name prime256v1 -genkey -noout",
+    "public": "openssl ec -in PRIVATE.pem -pubout",
+}
 _GRAPHS = ("graph.pbtxt", "1/graph.pbtxt")
 
 
@@ -63,7 +67,7 @@ class VerifyKey:
             SignatureError: It is not signed, or with another key, or was changed since.
         """
         name = str(manifest) if origin is None else f"the manifest of {origin}"
-        of_signature = str(signature) if origin is None else f"the signature of {origin}"
+        of_signature = str(signature) if origin is None else f"The signature of {origin}"
         if not signature.is_file():
             raise unsigned(of_signature)
         try:
@@ -80,8 +84,7 @@ class VerifyKey:
             else:
                 found = f"is not one of {name} by the key of {self.path}"
             raise SignatureError(
-                f"{of_signature[0].upper()}{of_signature[1:]} {found}: pass the key of those who "
-                f"published it, or {_ANEW}.",
+                f"{of_signature} {found}: pass the key of those who published it, or {_ANEW}.",
                 detail=text.strip() or type(error).__name__,
             ) from error
 
@@ -260,7 +263,7 @@ def _loaded(path: Path, kind: str, load: Callable[[], _T]) -> _T:
     except Exception as error:
         raise InvalidOptionError(
             f"{path} is not a {kind} key that can be used: pass a PEM file with the {kind} key of "
-            "a pair on the curve P-256, P-384 or P-521, not encrypted, such as `openssl ecparam "
-            "-name prime256v1 -genkey -noout` makes.",
+            f"a pair on the curve P-256, P-384 or P-521, not encrypted, such as `{_MADE_BY[kind]}` "
+            "makes.",
             detail=reason_of(error),
         ) from error

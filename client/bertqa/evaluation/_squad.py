@@ -190,10 +190,15 @@ def _require_columns(names: Sequence[str], file: str) -> None:
     missing = [each for each in _COLUMNS if column(present, (each,)) is None]
     if column(present, (ANSWERS, *TEXT)) is None:
         missing.append(f"{ANSWERS} (or {TEXT[0]})")
+    if not names:
+        raise DataError(
+            f"{file} is empty: it has no column {' and no column '.join(missing)}, not even their "
+            "names."
+        )
     if missing:
         raise DataError(
             f"{file} has no column {' and no column '.join(missing)}; its columns are "
-            f"{', '.join(names) or 'none'}. Rename them."
+            f"{', '.join(names)}. Rename them."
         )
 
 

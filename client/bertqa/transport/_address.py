@@ -35,6 +35,7 @@ _OF_GRPC_ALONE = re.compile(
     r"(?i)(ipv4|ipv6|unix|unix-abstract|vsock|xds|dns|dnss):(?!//|[0-9]+$)|(unix|xds)://"
 )
 _ONE_SLASH = re.compile(r"(?i)(grpcs?|tfss?|https?):/(?!/).")
+_PORT = re.compile(r"[0-9]{1,5}")
 _LABEL = re.compile(r"[0-9A-Za-z_-]{1,63}")
 _IN_OTHER_SCRIPTS = "xn--"
 _LONGEST_NAME = 253
@@ -149,6 +150,10 @@ class Address:
             raise InvalidOptionError(
                 f"{named} has one slash behind {one_slash[1]}:, and needs two: write "
                 f"{one_slash[1]}://localhost, say."
+            )
+        if _PORT.fullmatch(text):
+            raise InvalidOptionError(
+                f"{named} is the number of a port, and names no host: write localhost:{text}."
             )
         if "://" not in text:
             text = f"grpc://{text}"

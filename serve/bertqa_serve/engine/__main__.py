@@ -34,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
             stream=sys.stderr,
             level={"TRACE": "DEBUG"}.get(options.log_level, options.log_level),
             format="[%(asctime)s] %(levelname)s %(message)s",
+            force=True,  # OpenVINO's import has logged already where it cannot write to the home.
         )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         server = server_from(options)

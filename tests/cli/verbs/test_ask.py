@@ -92,6 +92,7 @@ def test_a_context_comes_from_standard_input(
     [
         ([], "type a QUESTION, or --input"),
         (["q"], "Pass the context exactly once"),
+        (["q", "--context", "-"], "'-' after the question for standard input"),
         (["q", "-", "--context", "c"], "Pass the context exactly once"),
         (["q", "surplus", "--context", "c"], "one argument too many: 'surplus'"),
         (["q", "--context-file", "absent.txt"], "absent.txt cannot be read"),

@@ -64,6 +64,18 @@ def test_two_versions_are_compared_without_asking_them(
     assert (found["agreement"], found["disagreements"]) == (None, [])
 
 
+def test_a_page_that_cannot_be_written_does_not_cost_what_was_computed(
+    invoke: Invoke, repository: Path
+) -> None:
+    command = ("compare", "1", "2", "--repository", str(repository))
+
+    result = invoke(*command, "--html", "/dev/full")
+
+    assert result.status == 1
+    assert "/dev/full cannot be written: No space left" in result.err
+    assert "50.00 points" in result.out
+
+
 @pytest.mark.parametrize(
     ("names", "complaint"),
     [

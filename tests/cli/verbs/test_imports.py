@@ -86,3 +86,27 @@ def test_a_build_is_refused_before_pytorch_is_loaded(
     )
     assert complaint in done.stderr
     assert json.loads(done.stderr.splitlines()[-1]) == [[], False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("init",), "name the checkpoint with --source"),
+        (("init", "--source", "no/such/checkpoint"), "There is no directory"),
+        (("build", "--source", "no/such/checkpoint", "--data", "x.json"), "There is no directory"),
+    ],
+)
+def test_a_checkpoint_is_asked_for_and_found_before_pytorch_is_loaded(
+    tmp_path: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    (tmp_path / "x.json").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert complaint in done.stderr
+    assert json.loads(done.stderr.splitlines()[-1]) == [[], False]

@@ -188,6 +188,7 @@ def refused(result: Result, expected: str, status: int = 1) -> None:
             ("--port", "9000", "--http-port", "9000"),
             "--http-port is 9000, which is the port of gRPC",
         ),
+        (("--record", "/missing/log.jsonl"), "Invalid value for '--record'"),
         (("--http-port", "8000"), "--http-port is 8000, which is the port of REST"),
     ],
 )

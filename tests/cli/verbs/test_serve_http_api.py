@@ -129,6 +129,7 @@ def test_a_port_that_is_taken_is_named(invoke: Invoke, served: Served) -> None:
     ("options", "words"),
     [
         (["--shadow", "2"], "--shadow needs --record"),
+        (["--record", "/missing/log.jsonl"], "there is no directory /missing"),
         (["--cors-origin", "example.com"], "is not a web origin"),
         (["--workers", "0"], "--workers"),
         (["--tracks", "t.json", "--version", "1"], "Pass --tracks or --version, and not both"),

@@ -241,6 +241,16 @@ def test_another_key_s_version_is_refused(repository: Repository, tmp_path: Path
         require_signed(repository.version_dir(1), other.verify)
 
 
+def test_a_path_is_named_as_it_is(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = write_keys(tmp_path, "other")
+    model = repository.version_dir(1).parent
+    monkeypatch.chdir(model.parent)
+    with pytest.raises(SignatureError, match=f"^{model.name}/1/manifest"):
+        require_signed(Path(model.name, "1"), other.verify)
+
+
 def test_a_signature_that_claims_our_key_is_refused(
     repository: Repository, keys: KeyPair, tmp_path: Path
 ) -> None:
@@ -346,5 +356,5 @@ def test_what_cannot_sign_is_refused(wrong: Callable[[str], Path], kind: str) ->
 
 @pytest.mark.parametrize("kind", ["empty", "private", "rsa", "another curve"])
 def test_what_cannot_verify_is_refused(wrong: Callable[[str], Path], kind: str) -> None:
-    with pytest.raises(InvalidOptionError, match=r"wrong\.pem is not a public key"):
+    with pytest.raises(InvalidOptionError, match=r"wrong\.pem is not a public key .* -pubout"):
         VerifyKey(wrong(kind))

@@ -91,6 +91,7 @@ def test_a_message_shortens_an_address_of_thousands_of_characters(url: Any) -> N
     [
         "",
         ":9000",
+        "9000",
         "localhost:port",
         "localhost:99999",
         "localhost:0",

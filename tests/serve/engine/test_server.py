@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from bertqa.errors import ConfigError
 from bertqa_serve.engine import LocalServer
 from bertqa_serve.errors import PortInUseError
 from tests.support.models import model_info, write_config, write_toy_version
+from tests.support.ports import free_port
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -77,3 +80,25 @@ def test_a_configuration_that_is_missing_or_wrong_is_named(tmp_path: Path) -> No
     missing.write_text('{"model_config_list": [{"config": {"name": 7}}]}', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"model_config_list\[0\]\.config\.name"):
         LocalServer(missing).start()
+
+
+def test_the_log_is_whole_although_an_import_has_logged(tmp_path: Path) -> None:
+    """As OpenVINO's does where it cannot write to the home."""
+    write_toy_version(tmp_path, 1)
+    code = (
+        "import logging, sys; logging.warning('early');"
+        "from bertqa_serve.engine.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    flags = ["--config_path", str(write_config(tmp_path)), "--port", str(free_port())]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *flags, "--rest_port", str(free_port())],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        last = next((line for line in process.stderr if "gRPC listens on port" in line), "")
+        process.terminate()
+        process.stderr.read()
+
+    assert last.startswith("[20")
+    assert "INFO" in last
