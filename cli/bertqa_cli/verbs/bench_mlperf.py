@@ -80,7 +80,7 @@ def bench_mlperf(
     LoadGen decides when to ask, takes the time and has the verdict; its logs are kept. Model,
     data and duration make it no official result of MLPerf, which the first line says.
     """
-    from bertqa.load.mlperf import MlperfPlan, Scenario, run_mlperf, unofficial
+    from bertqa.load import MlperfPlan, Scenario, run_mlperf, unofficial
 
     dataset = read_dataset(data)
     plan = MlperfPlan(Scenario(scenario), accuracy, rate, duration, log_dir)

@@ -2,6 +2,7 @@
 
 from bertqa.load._compare import LoadComparison, compare_systems
 from bertqa.load._measure import LoadTest, Objective, System
+from bertqa.load._mlperf import MlperfPlan, MlperfResult, Scenario, run_mlperf, unofficial
 from bertqa.load._report import load_page
 from bertqa.load._stage import Shape, Stage
 from bertqa.load._target import Target
@@ -9,11 +10,16 @@ from bertqa.load._target import Target
 __all__ = [
     "LoadComparison",
     "LoadTest",
+    "MlperfPlan",
+    "MlperfResult",
     "Objective",
+    "Scenario",
     "Shape",
     "Stage",
     "System",
     "Target",
     "compare_systems",
     "load_page",
+    "run_mlperf",
+    "unofficial",
 ]
