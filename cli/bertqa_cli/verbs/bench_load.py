@@ -219,11 +219,9 @@ def _other(target: Target, against: str) -> Target:
 
 
 def _print(about: dict[str, Any], found: list[Stage], comparisons: list[LoadComparison]) -> None:
-    features = ", ".join(map(str, about["cpu_features"])) or "no AVX2"
     stdout.print(
         f"[bold]{escape(str(about['target']))}[/]: {about['questions']} questions of "
-        f"{escape(str(about['data']))}; {escape(str(about['cpu']))} ({features}), "
-        f"{about['cores']} cores"
+        f"{escape(str(about['data']))}; {escape(_machine(about))}"
     )
     for comparison in comparisons:
         names = [escape(each) for each in comparison.names]
@@ -287,16 +285,20 @@ def _print_promise(promised: dict[str, Any]) -> None:
     )
 
 
+def _machine(about: dict[str, Any]) -> str:
+    features = ", ".join(about["cpu_features"]) or "no AVX2"
+    return f"{about['cpu']} ({features}), {about['cores']} cores"
+
+
 def _page(about: dict[str, Any], found: list[Stage]) -> str:
     from bertqa.load import load_page
 
-    features = ", ".join(map(str, about["cpu_features"]))
     made = str(about["made"]).replace("T", " ").replace("+00:00", " UTC")
     return load_page(
         f"load on {about['target']}",
         [
             f"{about['questions']} questions of {about['data']}, {made}",
-            f"{about['cpu']} ({features}), {about['cores']} cores",
+            _machine(about),
         ],
         found,
     )

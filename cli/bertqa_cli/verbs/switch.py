@@ -164,7 +164,7 @@ def switch(
     cluster = HelmCluster(helm, patience=step_timeout, on_wait=print_step)
     target = ReleaseTarget(cluster, smoke=smoke, on_step=print_step)
     release_now = release_of(cluster.values())
-    unready = target.unready() if aim.split is not None else set()
+    unready = target.unready(release_now) if aim.split is not None else set()
     steps = _STEPS if release_now.weighted and not unready else AT_ONCE
     plan = options.plan(steps, PAUSE_SECONDS)
     if unready:

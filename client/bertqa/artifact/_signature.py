@@ -26,11 +26,11 @@ _ANEW = "get the version anew from where it was published"
 # OVMS reads "2.tmp" as version 2, and "02" too.
 _NUMBER_FOR_OVMS = re.compile(r"[\s+-]*[0-9]")
 _NUMBER = re.compile(r"[1-9][0-9]*", re.ASCII)
-# With one of these OVMS serves a graph in the model's place, and what the graph names.
 _MADE_BY = {
     "private": "openssl ecparam -name prime256v1 -genkey -noout",
     "public": "openssl ec -in PRIVATE.pem -pubout",
 }
+# With one of these OVMS serves a graph in the model's place, and what the graph names.
 _GRAPHS = ("graph.pbtxt", "1/graph.pbtxt")
 
 

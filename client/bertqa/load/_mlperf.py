@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from bertqa import AsyncQAClient
 from bertqa.errors import BertQAError
 from bertqa.evaluation import SquadDataset
 from bertqa.evaluation._metrics import score
+from bertqa.transport._background import SyncCall
 
 SERVER_LATENCY_SECONDS = 0.13
 OFFICIAL_SECONDS, OFFICIAL_QUESTIONS = 600, 10_833
 _SUMMARY = "mlperf_log_summary.txt"
+_LOOK_SECONDS = 1.0
 _NANOSECONDS = 1_000_000_000
 
 
@@ -122,9 +125,10 @@ def run_mlperf(
         count = len(dataset)
         library = loadgen.ConstructQSL(count, count, lambda _: None, lambda _: None)
         try:
-            _in_thread(
-                loadgen.StartTestWithLogSettings, sut, library, _settings(loadgen, plan), logging
-            )
+            settings = _settings(loadgen, plan)
+            start = partial(loadgen.StartTestWithLogSettings, sut, library, settings, logging)
+            # In a thread, as it holds signals up: Ctrl-C ends the run.
+            SyncCall.run(start, lambda: None, _LOOK_SECONDS)
         finally:
             loadgen.DestroyQSL(library)
             loadgen.DestroySUT(sut)
@@ -175,23 +179,6 @@ def _remarks(text: str) -> list[str]:
         elif items and line.startswith(" ") and ":" not in line:
             items[-1] = f"{items[-1]} {line.strip()}"
     return items
-
-
-def _in_thread(call: Any, *arguments: object) -> None:
-    """Call what holds no signal up, so that Ctrl-C ends the run."""
-    problems: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            call(*arguments)
-        except BaseException as error:
-            problems.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join()
-    if problems:
-        raise problems[0]
 
 
 class _Asked:
@@ -265,7 +252,7 @@ class _Asked:
 
 
 def _complete(identity: int, text: str) -> None:
-    """Give LoadGen an answer, which it copies."""
+    """Send LoadGen an answer, which it copies."""
     import mlperf_loadgen as loadgen
 
     content = array("B", text.encode() or b" ")

@@ -7,7 +7,7 @@ goal does not have are removed at the end.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -111,7 +111,8 @@ class ReleaseTarget:
         release = self._weigh(release, wanted)
         # Also where nothing was changed: a rollout that was killed may not have waited.
         leaving = {name for v, name in release.names.items() if v not in wanted.served}
-        self._cluster.wait_until_led(routed=release.routed, to_ready=self._answers(leaving))
+        removes_ready = bool(leaving) and bool(leaving & self._ready_tracks())
+        self._cluster.wait_until_led(routed=release.routed, to_ready=removes_ready)
         if release.answers_http:
             self._cluster.wait_until_followed(release.state.split)
         release = self._remove(release, wanted)
@@ -129,14 +130,16 @@ class ReleaseTarget:
                 found[pod.name] = counts
         return found
 
-    def unready(self) -> set[int]:
+    def unready(self, release: Release) -> set[int]:
         """Return the versions with traffic of which no pod is ready.
 
+        Args:
+            release: The release as it was read.
+
         Raises:
-            ClusterError: The cluster cannot be reached, or its traffic is not to be moved here.
+            ClusterError: The cluster cannot be reached, or refuses.
         """
-        release = release_of(self._cluster.values())
-        ready = {pod.track for pod in self._cluster.pods() if pod.ready}
+        ready = self._ready_tracks()
         return {version for version in release.state.split if release.names[version] not in ready}
 
     @contextmanager
@@ -248,9 +251,9 @@ class ReleaseTarget:
         left = {name: track for name, track in {**release.tracks, **tracks}.items() if track}
         return replace(release, tracks=left, memory=memory)
 
-    def _answers(self, tracks: Collection[str]) -> bool:
-        """Return whether a pod of some tracks is ready."""
-        return any(pod.ready and pod.track in tracks for pod in self._cluster.pods())
+    def _ready_tracks(self) -> set[str]:
+        """Return the tracks that have a ready pod."""
+        return {pod.track for pod in self._cluster.pods() if pod.ready}
 
     def _pods_of(self, version: int) -> list[Pod]:
         return [pod for pod in self._cluster.pods() if pod.version == str(version)]

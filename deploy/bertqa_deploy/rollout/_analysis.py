@@ -14,11 +14,10 @@ from typing import Any, Protocol
 
 from bertqa.errors import InvalidOptionError
 from bertqa.evaluation import clopper_pearson
-from bertqa_deploy.rollout._counts import Counts, Tally
+from bertqa_deploy.rollout._counts import P95, Counts, Tally
 
 # One or two failures may be one event, such as a connection that ended.
 _FEWEST = 3
-_P95 = 0.95
 
 
 class Verdict(StrEnum):
@@ -200,17 +199,17 @@ def judge_latency(
         good_name: What the good version is called.
         longer: The option that brings more requests.
     """
-    good_ms, candidate_ms = good.quantile_ms(_P95), candidate.quantile_ms(_P95)
+    good_ms, candidate_ms = good.quantile_ms(P95), candidate.quantile_ms(P95)
     if candidate_ms <= limits.p95_factor * good_ms:
         return None
-    highest = clopper_pearson(round(_P95 * good.timed), good.timed).high
+    highest = clopper_pearson(round(P95 * good.timed), good.timed).high
     slower = candidate.slower_than(limits.p95_factor * good.quantile_ms(highest))
     seen = (
         f"The 95th percentile of its latency is {candidate_ms:.1f} ms (of {candidate.timed} "
         f"requests), and {limits.p95_factor:g} times the {good_ms:.1f} ms of {good_name} (of "
         f"{good.timed}) are allowed"
     )
-    if clopper_pearson(slower, candidate.timed).low > 1 - _P95:
+    if clopper_pearson(slower, candidate.timed).low > 1 - P95:
         return Judgement(Verdict.FAILED, f"{seen}.")
     return inconclusive(
         f"{seen}: more requests are needed to tell that from chance, as with a longer {longer}"

@@ -12,7 +12,7 @@ from bertqa_deploy.errors import MetricMissingError
 if TYPE_CHECKING:
     from prometheus_client.samples import Sample
 
-_QUANTILE = 0.95
+P95 = 0.95
 _SUCCEEDED, _FAILED = "ovms_requests_success", "ovms_requests_fail"
 _TIMES = "ovms_request_time_us_bucket"
 _COUNTERS = (_SUCCEEDED, _FAILED, _TIMES)
@@ -52,7 +52,7 @@ class Counts:
     @property
     def p95_ms(self) -> float | None:
         """The 95th percentile of the time of a request, in milliseconds; None without requests."""
-        return self.quantile_ms(_QUANTILE) if self.timed else None
+        return self.quantile_ms(P95) if self.timed else None
 
     def quantile_ms(self, share: float) -> float:
         """Return the time within which a share of the requests was answered, in milliseconds.

@@ -30,6 +30,7 @@ from bertqa_deploy.rollout._analysis import (
     judge_latency,
     judge_share,
 )
+from bertqa_deploy.rollout._counts import P95
 from bertqa_deploy.rollout._rollout import Evidence
 
 _LEVEL = 0.05
@@ -221,8 +222,8 @@ def judge_copies(copies: Copies, limits: Limits, sides: Sides = _SIDES) -> Judge
     return slow or Judgement(
         Verdict.SUCCESSFUL,
         f"Of {copies.asked} copies {100 * copies.differing / copies.asked:.1f} % were answered "
-        f"differently, 95th percentile {candidate.quantile_ms(0.95):.1f} ms against "
-        f"{good.quantile_ms(0.95):.1f} ms of {sides.good} ({limits.p95_factor:g} times that are "
+        f"differently, 95th percentile {candidate.quantile_ms(P95):.1f} ms against "
+        f"{good.quantile_ms(P95):.1f} ms of {sides.good} ({limits.p95_factor:g} times that are "
         "allowed).",
     )
 

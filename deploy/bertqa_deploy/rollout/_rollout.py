@@ -226,7 +226,7 @@ class _Run:
         return list(ahead)
 
     def _announced(self, way: list[Mapping[int, float]]) -> list[Mapping[int, float]]:
-        """Report the steps to come and how they are judged, or that there are others."""
+        """Report the steps to come, and what judges them; return them."""
         plan = self._plan
         seconds, requests = plan.pause_seconds, plan.limits.requests
         judged = f": {seconds:g} s at each, which takes {requests} requests to be judged"

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,24 @@ def name(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(_defaults, "EJECTION_SECONDS", 0.1)
     monkeypatch.setattr(_defaults, "EJECTION_LIMIT_SECONDS", 0.2)
     return hosts
+
+
+@contextmanager
+def hanging_name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the name be looked up in vain until the block ends."""
+    answers = threading.Event()
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == NAME:
+            answers.wait()
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        yield
+    finally:
+        answers.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,19 +246,8 @@ def test_a_name_server_that_hangs_after_a_rest_leaves_the_addresses_as_they_were
     versions(client, 4)
     monkeypatch.setattr(_defaults, "RESOLVE_AFTER_REST_SECONDS", 0.0)
     monkeypatch.setattr(_defaults, "RESOLVE_PATIENCE_SECONDS", 0.1)
-    answers = threading.Event()
-    resolve = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
-        if host == NAME:
-            answers.wait()
-        return resolve(host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    try:
+    with hanging_name_server(monkeypatch):
         assert set(versions(client, 2)) <= {1, 2}
-    finally:
-        answers.set()
 
 
 @schemes
@@ -383,19 +390,10 @@ def test_a_client_of_a_name_that_does_not_resolve_says_so() -> None:
 def test_a_name_server_that_hangs_meets_the_deadline(
     open_client: Twins, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = threading.Event()
-    resolve = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
-        if host == NAME:
-            answers.wait()
-        return resolve(host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     slashes = ":///" if scheme == "dns" else "://"
     client = open_client(f"{scheme}{slashes}{NAME}:9000", tokenizer=TOKENIZER, timeout=0.5)
-    try:
-        with pytest.raises(DeadlineExceededError, match="was not resolved in time"):
-            client.answer(QUESTION, CONTEXT)
-    finally:
-        answers.set()
+    with (
+        hanging_name_server(monkeypatch),
+        pytest.raises(DeadlineExceededError, match="was not resolved in time"),
+    ):
+        client.answer(QUESTION, CONTEXT)

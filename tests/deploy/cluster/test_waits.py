@@ -9,6 +9,7 @@ from bertqa_deploy.cluster.latest import put_numbers
 from bertqa_deploy.cluster.pods import Pods
 from bertqa_deploy.cluster.release import HelmCluster
 from bertqa_deploy.cluster.target import ReleaseTarget
+from bertqa_deploy.cluster.traffic import release_of
 from bertqa_deploy.cluster.trouble import trouble_of
 from bertqa_deploy.cluster.waiting import Waiting
 from bertqa_deploy.errors import ClusterError, RolledBackError
@@ -159,8 +160,9 @@ def test_traffic_is_led_away_from_a_version_without_a_ready_pod(
 ) -> None:
     release = install("--set", "httpApi.enabled=false")
     api.change(unready=["bert-qa-stable-0"])
-    target = ReleaseTarget(HelmCluster(release, patience=20), SMOKE)
-    assert target.unready() == {1}
+    cluster = HelmCluster(release, patience=20)
+    target = ReleaseTarget(cluster, SMOKE)
+    assert target.unready(release_of(cluster.values())) == {1}
     assert Rollout(target).move({2: 100.0}).split == {2: 100.0}
-    assert target.unready() == set()
+    assert target.unready(release_of(cluster.values())) == set()
     assert [track["version"] for track in release.tracks().values()] == [2]
