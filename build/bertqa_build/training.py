@@ -44,8 +44,8 @@ class QATrainer(Trainer):
     Args:
         model: A question-answering model, a `SpanModel`, or what `quantize` makes of them.
         args: The Trainer's arguments.
-        teacher: A model to learn from, in FP32, of which a copy is made. Without one the loss is
-            the cross entropy of the gold answers.
+        teacher: A model to learn from, in FP32, of which a copy is made. It computes in the
+            training's precision. Without one the loss is the cross entropy of the gold answers.
         distillation: How much to learn from the teacher.
         **kwargs: The Trainer's other parameters, such as `train_dataset`.
 
@@ -114,7 +114,7 @@ class QATrainer(Trainer):
             for each, target in zip(logits, targets, strict=True)
         )
         if self.teacher is not None:
-            with torch.no_grad():
+            with torch.no_grad(), self._computing():
                 taught = [
                     _masked(each, mask) for each in self.teacher(**self.teacher.inputs_of(inputs))
                 ]
@@ -131,6 +131,13 @@ class QATrainer(Trainer):
         if not return_outputs:
             return loss
         return loss, dict(zip(("start_logits", "end_logits"), logits, strict=True))
+
+    def _computing(self) -> torch.autocast:
+        """Return what has the teacher compute in the precision of the student."""
+        dtype = torch.float16 if self.args.fp16 else torch.bfloat16
+        return torch.autocast(
+            self.args.device.type, dtype, enabled=self.args.bf16 or self.args.fp16
+        )
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, and let the model compute in FP32 again, not in bf16; see `Trainer.train`."""
