@@ -114,7 +114,7 @@ class QATrainer(Trainer):
             for each, target in zip(logits, targets, strict=True)
         )
         if self.teacher is not None:
-            with torch.no_grad(), self._computing():
+            with torch.no_grad(), self.accelerator.autocast():
                 taught = [
                     _masked(each, mask) for each in self.teacher(**self.teacher.inputs_of(inputs))
                 ]
@@ -131,13 +131,6 @@ class QATrainer(Trainer):
         if not return_outputs:
             return loss
         return loss, dict(zip(("start_logits", "end_logits"), logits, strict=True))
-
-    def _computing(self) -> torch.autocast:
-        """Return what has the teacher compute in the precision of the student."""
-        dtype = torch.float16 if self.args.fp16 else torch.bfloat16
-        return torch.autocast(
-            self.args.device.type, dtype, enabled=self.args.bf16 or self.args.fp16
-        )
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train, and let the model compute in FP32 again, not in bf16; see `Trainer.train`."""

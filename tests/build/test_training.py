@@ -172,7 +172,7 @@ def test_the_loss_is_the_weighted_sum_of_answers_and_teacher(
             distillation=Distillation(weight=weight, temperature=3.0),
         )
         batch = next(iter(trainer.get_train_dataloader()))
-        with torch.no_grad():
+        with torch.no_grad(), trainer.accelerator.autocast():
             return float(trainer.compute_loss(SpanModel(student), batch))
 
     answers = loss(0.0, teacher)
