@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import os
 
-from bertqa.artifact import cpu_flags
-from bertqa.artifact import cpu_name as model_name
-
-_SHOWN = ("avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+from bertqa.artifact import cpu_title
 
 
 def machine() -> str:
-    """Return the name of the CPU, its cores, and its instructions for bf16 and INT8 products."""
-    return f"{model_name()}, {len(os.sched_getaffinity(0))} cores ({_instructions()})"
-
-
-def cpu_name() -> str:
-    """Return the name of the CPU with its instructions for bf16 and INT8 products."""
-    return f"{model_name()} ({_instructions()})"
-
-
-def _instructions() -> str:
-    flags = cpu_flags()
-    return ", ".join(each for each in _SHOWN if each in flags) or "no VNNI"
+    """Return the name of the CPU, its cores, and what it has for inference."""
+    return cpu_title(len(os.sched_getaffinity(0)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertqa._progress import OnProgress, Progress
-from bertqa.artifact import IR_FILE, ONNX_FILE, ModelInfo, Pruning
+from bertqa.artifact import IR_FILE, ONNX_FILE, ModelInfo, Pruning, cpu_title
 from bertqa.evaluation import SquadDataset
 from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine
@@ -14,7 +14,6 @@ from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.embeddings import with_stored_embeddings
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.fingerprint import toolchain
-from bertqa_build.machine import cpu_name
 from bertqa_build.model import SpanModel
 from bertqa_build.pruning.measured import milliseconds_of
 from bertqa_build.pruning.sizes import sizes_of
@@ -171,7 +170,7 @@ def pruning_of(exported: Exported, on_progress: OnProgress) -> Pruning | None:
         batch=place.batch,
         tokens=place.tokens,
         threads=place.threads,
-        cpu=cpu_name(),
+        cpu=cpu_title(),
     )
     is_asked = version.precision == place.precision and origin.source.is_of_this_machine
     if is_asked and abs(found.measured / found.speedup - 1) > _TOLERATED:

@@ -27,11 +27,6 @@ _LIBRARIES = (
     *("onnxruntime-openvino", "tokenizers", "numpy", "tritonclient", "grpcio", "httpx"),
     *("pydantic", "fastapi", "kubernetes", "typer", "click", "rich"),
 )
-# What decides how fast INT8 and bf16 are, and what OpenVINO's kernels ask for.
-_FEATURES = (
-    *("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw"),
-    *("avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"),
-)
 
 
 def show_version(*, verbose: bool, json: bool) -> None:
@@ -67,15 +62,14 @@ def _in_words(name: str, value: Any) -> str:
 
 
 def _facts() -> dict[str, Any]:
-    from bertqa.artifact import cpu_flags, cpu_name, usable_cores, usable_memory
+    from bertqa.artifact import cpu_features, cpu_name, usable_cores, usable_memory
 
-    flags = cpu_flags()
     libraries = {name: _installed(name) for name in _LIBRARIES}
     return {
         "openvino": libraries.pop("openvino"),
         "ovms": _ovms(),
         "cpu": cpu_name(),
-        "cpu_features": [name for name in _FEATURES if name in flags],
+        "cpu_features": cpu_features(),
         "cores": usable_cores(),
         "memory": usable_memory(),
         "system": platform.platform(),

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa import Answer, QAClient
-from bertqa.artifact import MODEL_NAME, Repository, cpu_flags
+from bertqa.artifact import MODEL_NAME, Repository, int8_advice, int8_products
 from bertqa.evaluation import Samples, time_call
 from bertqa_cli.console import print_error, print_table, stdout
 from bertqa_cli.errors import Status
@@ -28,7 +28,6 @@ from bertqa_serve.ports import free_ports
 RECIPE = "build/recipes/demo.yaml"
 VERSIONS = (1, 2)
 LATENCY_REPEATS = 30
-_FOR_INT8 = ("avx512_vnni", "avx_vnni", "amx_int8")
 _FASTER = 1.1
 STOP_TIMEOUT = 30.0
 QUESTION = "How many miles per second does light travel?"
@@ -92,19 +91,17 @@ def _next() -> None:
 
 def _speed(fp32_seconds: float, int8_seconds: float) -> str:
     """Return what INT8 gains on this CPU, and why not where it does not."""
-    quick = [flag for flag in _FOR_INT8 if flag in cpu_flags()]
+    quick = int8_products()
     ratio = fp32_seconds / int8_seconds
     if ratio > _FASTER:
         kind = f" (this CPU has {', '.join(quick)})" if quick else ""
         return f"INT8 is a quarter of the size and answers {ratio:.1f} times as fast{kind}."
-    why = (
-        "a context as short as this one takes little computing: texts of some hundred words and "
-        "many questions at once gain more"
-        if quick
-        else "it has none of the instructions for INT8 products (VNNI, AMX), which Xeons "
-        "since 2019 have"
+    return (
+        int8_advice()
+        or "INT8 is a quarter of the size, and not faster here: a context as short as this one "
+        "takes little computing, and texts of some hundred words and many questions at once gain "
+        "more."
     )
-    return f"INT8 is a quarter of the size, and not faster here on this CPU: {why}."
 
 
 def _run(*arguments: str) -> None:

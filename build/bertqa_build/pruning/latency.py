@@ -13,11 +13,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from bertqa._reason import read_finite
-from bertqa.artifact import write_whole
+from bertqa.artifact import cpu_title, write_whole
 from bertqa.evaluation import take_turns, time_call
 from bertqa.runtime.openvino import core
 from bertqa_build.errors import BuildError
-from bertqa_build.machine import cpu_name
 from bertqa_build.pruning.blocks import (
     VOCABULARY,
     Encoder,
@@ -204,7 +203,7 @@ def place_here(
         threads: The cores that one request may use.
     """
     return Place(
-        cpu=cpu_name(),
+        cpu=cpu_title(),
         openvino=ov.get_version().partition("-")[0],
         threads=threads,
         batch=batch,

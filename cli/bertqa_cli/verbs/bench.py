@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa_cli.console import print_json, print_table, stdout
+from bertqa_cli.hardware import say_what_int8_saves
 from bertqa_cli.options import Json
 from bertqa_cli.progress import loading_the_build, resumable, stages
 from bertqa_cli.values import Whole, output_directory, svg_file, write_output
@@ -86,6 +87,7 @@ def bench(
     """
     if context.invoked_subcommand:
         return
+    say_what_int8_saves()
     with loading_the_build():
         from bertqa_build.bench.chart import draw
         from bertqa_build.bench.plan import BATCHES, LENGTHS, Plan

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from bertqa._words import counted
-from bertqa.artifact import Repository
+from bertqa.artifact import Repository, cpu_title, usable_cores
 from bertqa.evaluation import time_loop, time_questions, time_stream
 from bertqa.runtime import load
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.grouping import grouped_options
+from bertqa_cli.hardware import machine_facts, say_what_int8_saves
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version
 from bertqa_cli.progress import stages
 from bertqa_cli.values import Whole
@@ -58,6 +60,7 @@ def bench_client(
     garbage collection.
     """
     pairs = [(each.question, each.context) for each in islice(read_dataset(data), questions)]
+    say_what_int8_saves()
     engine = None
     if alone is not None:
         published = Repository(alone)
@@ -79,6 +82,7 @@ def bench_client(
         throughput["engine_windows_per_second"] = throughput.pop("alone")
         print_json(
             {
+                **machine_facts(),
                 "single": _in_ms(asdict(single)),
                 "stream": {**throughput, "share_of_engine": stream.share},
                 "loop": _in_ms(asdict(loop)),
@@ -86,6 +90,7 @@ def bench_client(
             }
         )
         return
+    stdout.print(escape(cpu_title(usable_cores())))
     steps = Table("step", "milliseconds", title=f"One question at a time, {single.questions} asked")
     for name in ("tokenizing", "collating", "transport", "decoding"):
         steps.add_row(name, f"{getattr(single, name):.3f}")

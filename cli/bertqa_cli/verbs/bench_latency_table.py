@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from bertqa_cli.console import print_json, stderr
+from bertqa_cli.hardware import say_what_int8_saves
 from bertqa_cli.latency import show_description
 from bertqa_cli.options import Json
 from bertqa_cli.progress import loading_the_build, stages
@@ -55,6 +56,8 @@ def bench_latency_table(
     whose pruning.at says the same batch, tokens and precision. The versions are then as fast here
     as the recipe asks.
     """
+    if precision == "INT8":
+        say_what_int8_saves()
     with loading_the_build():
         from bertqa_build.pruning.tables import measure_for_model
 

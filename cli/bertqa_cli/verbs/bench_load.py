@@ -13,27 +13,28 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from bertqa.artifact import cpu_flags, cpu_name, usable_cores
+from bertqa.artifact import cpu_title
 from bertqa_cli.console import print_json, print_table, print_warning, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
+from bertqa_cli.hardware import machine_facts, say_what_int8_saves
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version
 from bertqa_cli.progress import stages as showing
-from bertqa_cli.values import Decimal, Whole, output_file, seconds_of, write_output
+from bertqa_cli.progress import working
+from bertqa_cli.values import Decimal, Whole, output_file, refuse_typed, seconds_of, write_output
 
 if TYPE_CHECKING:
     from bertqa.load import LoadComparison, Stage, Target
 
 _AT_ONCE = 16
 _ROUNDS = 5
-# What a CPU has that decides how fast a model is.
-_FEATURES = ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+_RECORDED = "for questions whose times are not those of --from-log."
 
 
 @grouped_options
 def bench_load(
-    data: Annotated[str, data_option("Questions")],
+    data: Annotated[str | None, data_option("Questions")] = None,
     version: Version = None,
     http_api: Annotated[
         bool, typer.Option("--http-api", help="The address is that of an HTTP API.")
@@ -53,6 +54,25 @@ def bench_load(
             metavar="N",
             help="Questions on their way at once, each followed by the next; repeatable; 16 if "
             "neither is named.",
+        ),
+    ] = None,
+    from_log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Requests that were recorded, asked again at their times; those of which only "
+            "hashes were have questions of --data in their place.",
+        ),
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            click_type=Decimal(min=0.001, max=1000),
+            metavar="N",
+            help="How many times as fast as recorded they come with --from-log; 1 if left out.",
+            show_default=False,
         ),
     ] = None,
     find_rate: Annotated[
@@ -132,15 +152,34 @@ def bench_load(
 
     With --rate, questions come at the times of a Poisson process, and a latency counts from when a
     question was to be asked: a server that falls behind cannot hide its queue. With --at-once, each
-    answer is followed by the next question.
+    answer is followed by the next question. With --from-log, those of a log come when they came.
     """
     _check(find_rate, p99, against, rounds, rate, at_once)
-    pairs = [(each.question, each.context) for each in islice(read_dataset(data), questions)]
+    if from_log is not None:
+        refuse_typed({"rate", "at_once", "find_rate", "p99", "duration", "questions"}, _RECORDED)
+    elif speed is not None or data is None:
+        problem = "Name questions with --data." if data is None else "--speed is for --from-log."
+        raise CommandError(problem, status=Status.USAGE)
+    asked = () if data is None else islice(read_dataset(data), questions)
+    pairs = [(each.question, each.context) for each in asked]
 
-    from bertqa.load import LoadTest, Objective, Shape, System, Target, compare_systems
+    say_what_int8_saves()
+    from bertqa.load import (
+        LoadTest,
+        Objective,
+        Shape,
+        System,
+        Target,
+        compare_systems,
+        recorded_traffic,
+    )
 
     shapes = [Shape(rate=each) for each in rate or ()]
     shapes += [Shape(at_once=each) for each in at_once or ()]
+    if from_log is not None:
+        with working(f"Reading {from_log}"):
+            pairs, arrivals = recorded_traffic(from_log, pairs, speed or 1.0)
+        shapes = [Shape(arrivals=arrivals)]
     shapes = shapes or [Shape(at_once=_AT_ONCE)]
     target = Target(connection.client_arguments(), version, http_api)
     test = LoadTest(pairs, duration, warm_up, processes, seed)
@@ -148,10 +187,9 @@ def bench_load(
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "target": target.title,
         "data": data,
+        "from_log": None if from_log is None else str(from_log),
         "questions": len(pairs),
-        "cpu": cpu_name(),
-        "cpu_features": [each for each in _FEATURES if each in cpu_flags()],
-        "cores": usable_cores(),
+        **machine_facts(),
     }
     comparisons: list[LoadComparison] = []
     found: list[Stage] = []
@@ -221,7 +259,7 @@ def _other(target: Target, against: str) -> Target:
 def _print(about: dict[str, Any], found: list[Stage], comparisons: list[LoadComparison]) -> None:
     stdout.print(
         f"[bold]{escape(str(about['target']))}[/]: {about['questions']} questions of "
-        f"{escape(str(about['data']))}; {escape(_machine(about))}"
+        f"{escape(_source(about))}; {escape(cpu_title(about['cores']))}"
     )
     for comparison in comparisons:
         names = [escape(each) for each in comparison.names]
@@ -285,9 +323,8 @@ def _print_promise(promised: dict[str, Any]) -> None:
     )
 
 
-def _machine(about: dict[str, Any]) -> str:
-    features = ", ".join(about["cpu_features"]) or "no AVX2"
-    return f"{about['cpu']} ({features}), {about['cores']} cores"
+def _source(about: dict[str, Any]) -> str:
+    return " and ".join(filter(None, (about["from_log"], about["data"])))
 
 
 def _page(about: dict[str, Any], found: list[Stage]) -> str:
@@ -297,8 +334,8 @@ def _page(about: dict[str, Any], found: list[Stage]) -> str:
     return load_page(
         f"load on {about['target']}",
         [
-            f"{about['questions']} questions of {about['data']}, {made}",
-            _machine(about),
+            f"{about['questions']} questions of {_source(about)}, {made}",
+            cpu_title(about["cores"]),
         ],
         found,
     )

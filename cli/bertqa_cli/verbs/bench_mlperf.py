@@ -10,10 +10,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa.artifact import cpu_title, usable_cores
 from bertqa_cli.console import print_json, print_step, print_table, print_warning, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import Status
 from bertqa_cli.grouping import grouped_options
+from bertqa_cli.hardware import machine_facts, say_what_int8_saves
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version
 from bertqa_cli.progress import working
 from bertqa_cli.values import Decimal, output_directory, timeout_seconds
@@ -86,12 +88,14 @@ def bench_mlperf(
     plan = MlperfPlan(Scenario(scenario), accuracy, rate, duration, log_dir)
     remark = unofficial(dataset, plan)
     print_step(remark)
+    say_what_int8_saves()
     with working(f"LoadGen asks, {scenario}"):
         result = run_mlperf(connection.client_arguments(), dataset, plan, version)
     if json:
         print_json(
             {
                 "remark": remark,
+                **machine_facts(),
                 "scenario": scenario,
                 "mode": "accuracy" if accuracy else "performance",
                 "is_valid": result.is_valid,
@@ -104,6 +108,9 @@ def bench_mlperf(
             }
         )
     else:
+        stdout.print(
+            f"{escape(dataset.name)}, {len(dataset)} questions; {escape(cpu_title(usable_cores()))}"
+        )
         table = Table("LoadGen", "")
         for name in _SHOWN:
             if name in result.figures:

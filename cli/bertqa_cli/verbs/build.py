@@ -18,6 +18,7 @@ from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import directory_size, human_size, next_step
+from bertqa_cli.hardware import say_what_int8_saves
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Destination, Json
 from bertqa_cli.plans import show_plan
 from bertqa_cli.progress import loading_the_build, resumable, stages
@@ -218,6 +219,8 @@ def build(
         if is_first():
             raise
         raise typer.Exit(1) from error
+    if loaded.makes_int8:
+        say_what_int8_saves()
     if dry_run:
         with stages() as show:
             found = plan_build(

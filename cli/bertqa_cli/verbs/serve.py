@@ -13,10 +13,11 @@ import click
 import typer
 from rich.markup import escape
 
-from bertqa.artifact import LOG_LEVELS, SETTING_RANGES, VerifyKey
+from bertqa.artifact import LOG_LEVELS, SETTING_RANGES, Repository, VerifyKey
 from bertqa_cli.console import print_json, print_text, stderr, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
+from bertqa_cli.hardware import say_what_int8_saves
 from bertqa_cli.http_api import HttpApiFlags, print_ready
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
 from bertqa_cli.options import Repository as RepositoryOption
@@ -199,6 +200,9 @@ def serve(
             if address is not None:
                 print_ready(address)
 
+    manifests = [each.manifest for each in Repository(repository).entries(model)]
+    if any(each is not None and each.precision.upper() == "INT8" for each in manifests):
+        say_what_int8_saves()
     if dry_run:
         command = command_of(options, log=log)
         print_json({"command": command}) if json else print_text(shlex.join(command))

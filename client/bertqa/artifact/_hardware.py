@@ -6,6 +6,13 @@ import contextlib
 import os
 from pathlib import Path
 
+# What decides how fast INT8 and bf16 are, and what OpenVINO's kernels ask for.
+_FEATURES = (
+    *("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw"),
+    *("avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"),
+)
+_DECISIVE = ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+_INT8_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8")
 # Control groups, version 2 and version 1, as a container sees its own.
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _BUDGETS = ("cpu.max", "cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us")
@@ -20,6 +27,41 @@ def cpu_name() -> str:
 def cpu_flags() -> set[str]:
     """Return the instruction set extensions of the CPU, by their names in `/proc/cpuinfo`."""
     return set(_cpu_info().get("flags", "").split())
+
+
+def cpu_features() -> list[str]:
+    """Return those of the CPU's extensions that decide how fast inference is, the oldest first."""
+    flags = cpu_flags()
+    return [each for each in _FEATURES if each in flags]
+
+
+def cpu_title(cores: int | None = None) -> str:
+    """Return the CPU's name with what it has for products: AVX2, VNNI, AMX, bf16.
+
+    Args:
+        cores: How many cores of it, to be named too.
+    """
+    features = ", ".join(each for each in cpu_features() if each in _DECISIVE) or "no AVX2"
+    counted = "" if cores is None else f", {cores} cores"
+    return f"{cpu_name()}{counted} ({features})"
+
+
+def int8_products() -> list[str]:
+    """Return the CPU's extensions for INT8 products: VNNI, AMX; without one they gain nothing."""
+    return [each for each in cpu_features() if each in _INT8_PRODUCTS]
+
+
+def int8_advice() -> str | None:
+    """Return what to do where INT8 is not faster, in a sentence; None where it is.
+
+    Without VNNI and AMX, OpenVINO's INT8 products take as long as those in FP32, or longer.
+    """
+    if int8_products() or not cpu_features():
+        return None
+    return (
+        "This CPU has neither VNNI nor AMX: INT8 saves memory here, not time. What helps is a "
+        "pruned version in FP32; `bert-qa bench tune` measures which version is the fastest."
+    )
 
 
 def usable_cores() -> int:

@@ -15,7 +15,7 @@ from bertqa.evaluation._evaluate import evaluate, evaluate_each
 from bertqa.evaluation._loop_timing import time_loop
 from bertqa.evaluation._pages import render_page
 from bertqa.evaluation._question_scores import QuestionScores
-from bertqa.evaluation._recorded import LogReport, follow_log, report_on_log
+from bertqa.evaluation._recorded import LogReport, follow_log, read_log, report_on_log
 from bertqa.evaluation._report import comparison_page, metric_rows
 from bertqa.evaluation._squad import (
     EVALUATION_SPLITS,
@@ -52,6 +52,7 @@ __all__ = [
     "metric_rows",
     "parse_squad",
     "read_address",
+    "read_log",
     "read_squad",
     "render_page",
     "report_on_log",

@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -45,7 +46,8 @@ class RecordedError:
 class RecordedQuestion:
     """A question, its answer and, where there was one, its shadow's answer or error.
 
-    Question and context are texts, and not hashes of them, where it `can_be_asked`.
+    Question and context are texts, and not hashes of them, where it `can_be_asked`. `at` is when it
+    was answered.
     """
 
     question: str
@@ -53,6 +55,14 @@ class RecordedQuestion:
     shadow: RecordedAnswer | RecordedError | None = None
     context: str = ""
     can_be_asked: bool = False
+    at: datetime | None = None
+
+    @property
+    def arrived(self) -> datetime | None:
+        """When it was asked, as far as that is recorded."""
+        if self.at is None:
+            return None
+        return self.at - timedelta(seconds=self.answer.seconds or 0.0)
 
 
 _LINE = TypeAdapter(RecordedQuestion)
@@ -129,6 +139,7 @@ class LogReport:
 def _plain(line: RecordedQuestion) -> dict[str, Any]:
     """Return a question for JSON, where the version of an answer is named as in each `Answer`."""
     plain = asdict(line)
+    del plain["at"]
     for given in (plain["answer"], plain["shadow"]):
         if given is not None and "version" in given:
             given["model_version"] = given.pop("version")
@@ -151,7 +162,7 @@ def report_on_log(path: Path) -> LogReport:
     pairs: dict[tuple[int, int], list[RecordedQuestion]] = defaultdict(list)
     errors: Counter[str] = Counter()
     count = 0
-    for line in _lines(path):
+    for line in read_log(path):
         count += 1
         by_version[line.answer.version].append(line.answer)
         if isinstance(line.shadow, RecordedAnswer):
@@ -249,7 +260,18 @@ def follow_log(
         raise DataError(f"{path} cannot be read: {reason_of(error)}.") from error
 
 
-def _lines(path: Path) -> Iterator[RecordedQuestion]:
+def read_log(path: Path) -> Iterator[RecordedQuestion]:
+    """Read what a `Recorder` wrote.
+
+    Args:
+        path: The file, JSON Lines.
+
+    Yields:
+        Each question with its answer, in the order in which they were answered.
+
+    Raises:
+        DataError: The file cannot be read, or has a line that is not an answer.
+    """
     try:
         with open_finite(path) as file:
             for number, line in enumerate(file, 1):

@@ -3,11 +3,13 @@
 from bertqa.load._compare import LoadComparison, compare_systems
 from bertqa.load._measure import LoadTest, Objective, System
 from bertqa.load._mlperf import MlperfPlan, MlperfResult, Scenario, run_mlperf, unofficial
+from bertqa.load._recorded import recorded_traffic
 from bertqa.load._report import load_page
-from bertqa.load._stage import Shape, Stage
+from bertqa.load._stage import Arrivals, Shape, Stage
 from bertqa.load._target import Target
 
 __all__ = [
+    "Arrivals",
     "LoadComparison",
     "LoadTest",
     "MlperfPlan",
@@ -20,6 +22,7 @@ __all__ = [
     "Target",
     "compare_systems",
     "load_page",
+    "recorded_traffic",
     "run_mlperf",
     "unofficial",
 ]

@@ -67,7 +67,7 @@ def compare_systems(first: System, second: System, shape: Shape, rounds: int) ->
             found.append((first.stage(shape), later))
         else:
             found.append((first.stage(shape), second.stage(shape)))
-    is_open = shape.rate is not None
+    is_open = shape.is_open
     logs = [math.log(_figure(b, is_open=is_open) / _figure(a, is_open=is_open)) for a, b in found]
     mean = bootstrap_mean(logs)
     ratio = Interval(*(math.exp(each) for each in (mean.estimate, mean.low, mean.high)))

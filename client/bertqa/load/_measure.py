@@ -20,6 +20,7 @@ _LEAD_SECONDS = 0.2
 _CAPACITY_AT_ONCE = 32
 # A rate is found to this part of itself.
 _PRECISION = 0.05
+_INSTANT = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class LoadTest:
 
     Attributes:
         pairs: The questions with their contexts, in this order, again and again.
-        seconds: How long a stage is, the warm-up left out.
+        seconds: How long a stage is, the warm-up left out; recorded requests last as long as they
+            did.
         warm_up: For how many seconds it is not counted before.
         processes: How many processes ask; None for as many as it takes, up to the cores.
         seed: What random times begin with.
@@ -162,14 +164,17 @@ class System:
         if shape.at_once is not None and shape.at_once < count:
             self._start(shape.at_once)
             count = shape.at_once
+        seconds = shape.arrivals.times[-1] if shape.arrivals else test.seconds
         begin = time.monotonic() + _LEAD_SECONDS
         with watching(self.target.address) as usage:
             for number, each in enumerate(self._askers):
-                each.begin(self._part(shape, begin, number, count))
+                seed = test.seed * 1_000 + number
+                own = shape.part(number, count)
+                each.begin(Part(own, begin, test.warm_up, seconds, seed, number, count))
             name = f"Asking {self.target.title}, {shape}"
-            whole = round(test.warm_up + test.seconds)
+            whole = round(test.warm_up + seconds)
             timeout = float(self.target.arguments["timeout"]) or 0.0
-            give_up = begin + test.warm_up + test.seconds + 2 * timeout + 30.0
+            give_up = begin + test.warm_up + seconds + 2 * timeout + 30.0
             found: list[Counted] = []
             for each in self._askers:
                 while not each.has_counted(1.0) and time.monotonic() < give_up:
@@ -177,34 +182,22 @@ class System:
                     self._on_progress(Progress(name, passed, whole, "seconds"))
                 found.append(each.counted())
             self._on_progress(Progress(name, whole, whole, "seconds"))
-        stage = _merged(shape, test, begin, found)
+        stage = _merged(shape, seconds, begin + test.warm_up, found)
         return replace(stage, server_cores=usage.cores, server_bytes=usage.most_bytes)
 
-    def _part(self, shape: Shape, begin: float, number: int, count: int) -> Part:
-        """Return what one of several processes does: rates add up to a Poisson process again."""
-        if shape.rate is not None:
-            own = Shape(rate=shape.rate / count)
-        else:
-            assert shape.at_once is not None
-            own = Shape(at_once=shape.at_once // count + (number < shape.at_once % count))
-        test = self._test
-        seed = test.seed * 1_000 + number
-        return Part(own, begin, test.warm_up, test.seconds, seed, number, count)
 
-
-def _merged(shape: Shape, test: LoadTest, begin: float, found: Sequence[Counted]) -> Stage:
+def _merged(shape: Shape, seconds: float, counted_from: float, found: Sequence[Counted]) -> Stage:
     latencies, late = new_histogram(), new_histogram()
     errors: Counter[str] = Counter()
     for each in found:
         latencies.decode_and_add(each.latencies)
         late.decode_and_add(each.late)
         errors += each.errors
-    counted_from = begin + test.warm_up
-    lasted = max(test.seconds, max(each.ended for each in found) - counted_from)
+    lasted = max(seconds, max(each.ended for each in found) - counted_from, _INSTANT)
     answered = latencies.get_total_count()
     return Stage(
         shape=shape,
-        seconds=test.seconds,
+        seconds=seconds,
         asked=sum(each.asked for each in found),
         errors=dict(errors),
         questions_per_second=answered / lasted,

@@ -173,8 +173,8 @@ class _Stage:
     async def run(self) -> Counted:
         await asyncio.sleep(max(0.0, self._part.begin - time.monotonic()))
         busy, begun = time.process_time(), time.monotonic()
-        if self._part.shape.rate is not None:
-            await self._at_a_rate(self._part.shape.rate)
+        if self._part.shape.is_open:
+            await self._at_times()
         else:
             assert self._part.shape.at_once is not None
             await asyncio.gather(
@@ -190,28 +190,48 @@ class _Stage:
             time.monotonic() - begun,
         )
 
-    async def _at_a_rate(self, rate: float) -> None:
-        """Ask at the times of a Poisson process, however long the answers take."""
-        random = np.random.default_rng(self._part.seed)
+    async def _at_times(self) -> None:
+        """Ask at the times of arrival, however long the answers take."""
         under_way: set[asyncio.Task[None]] = set()
-        at = self._part.begin
-        while (at := at + float(random.exponential(1 / rate))) < self._end:
+        for at in self._arrivals():
             wait = at - time.monotonic()
             # Also where it is late: answers have to be taken.
             await asyncio.sleep(max(0.0, wait))
-            task = asyncio.create_task(self._one(at))
+            task = asyncio.create_task(self._one(at, self._pair()))
             under_way.add(task)
             task.add_done_callback(under_way.discard)
         await asyncio.gather(*under_way)
 
+    def _arrivals(self) -> Iterator[float]:
+        """Yield the times of a Poisson process; recorded ones after a warm-up at their rate."""
+        part, recorded = self._part, self._part.shape.arrivals
+        if recorded is None:
+            assert part.shape.rate is not None
+            yield from self._random_times(part.shape.rate, self._end)
+            return
+        if len(recorded.times) > 1:
+            yield from self._random_times(recorded.rate, self._counted_from)
+        self._next = part.first
+        for after in recorded.times:
+            yield self._counted_from + after
+
+    def _random_times(self, rate: float, end: float) -> Iterator[float]:
+        random = np.random.default_rng(self._part.seed)
+        at = self._part.begin
+        while (at := at + float(random.exponential(1 / rate))) < end:
+            yield at
+
     async def _one_after_the_other(self) -> None:
         while (now := time.monotonic()) < self._end:
-            await self._one(now)
+            await self._one(now, self._pair())
 
-    async def _one(self, wanted: float) -> None:
-        """Ask one question that was to be asked at a time."""
+    def _pair(self) -> Pair:
         pair = self._pairs[self._next % len(self._pairs)]
         self._next += self._part.step
+        return pair
+
+    async def _one(self, wanted: float, pair: Pair) -> None:
+        """Ask one question that was to be asked at a time."""
         late = time.monotonic() - wanted
         problem = ""
         try:

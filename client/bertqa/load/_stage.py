@@ -17,6 +17,8 @@ QUANTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 _BUSY_SHARE = 0.9
 _LATE_SHARE = 0.1
 _LATE_FROM_MS = 2.0
+# A burst that is shorter counts as so long.
+_LEAST_SECONDS = 1.0
 
 
 def new_histogram() -> Any:
@@ -35,19 +37,64 @@ def record(histogram: Any, seconds: float) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrivals:
+    """When recorded requests come.
+
+    Attributes:
+        times: The seconds from the first to each, ascending.
+        speed: How many times as fast as they were recorded they come; the times are so already.
+    """
+
+    times: tuple[float, ...]
+    speed: float = 1.0
+
+    @property
+    def rate(self) -> float:
+        """Requests per second, the mean over a second at least."""
+        return (len(self.times) - 1) / max(self.times[-1], _LEAST_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
-    """How questions come: at a rate, whatever the server does, or so many at once.
+    """How questions come: whatever the server does, or so many at once.
 
     Attributes:
         rate: Questions per second, at random times (a Poisson process): an open loop.
         at_once: Questions on their way at once, each followed by the next: a closed loop.
+        arrivals: The times of recorded requests, of which the test's questions are the texts in
+            their order: an open loop.
     """
 
     rate: float | None = None
     at_once: int | None = None
+    arrivals: Arrivals | None = None
 
     def __str__(self) -> str:
+        if self.arrivals is not None:
+            return f"recorded, {self.arrivals.rate:.3g}/s"
         return f"{self.rate:g}/s" if self.rate is not None else f"{self.at_once} at once"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether questions come whatever the server does."""
+        return self.at_once is None
+
+    def part(self, number: int, count: int) -> Shape:
+        """Return what one of several processes does of it.
+
+        Poisson processes add up to one again.
+
+        Args:
+            number: Which it is, from 0.
+            count: How many there are.
+        """
+        if self.arrivals is not None:
+            mine = self.arrivals.times[number::count]
+            return Shape(arrivals=Arrivals(mine, self.arrivals.speed))
+        if self.rate is not None:
+            return Shape(rate=self.rate / count)
+        assert self.at_once is not None
+        return Shape(at_once=self.at_once // count + (number < self.at_once % count))
 
 
 @dataclass(slots=True)
@@ -129,13 +176,14 @@ class Stage:
         """Whether it is the processes that ask that limit what was measured."""
         median = self.quantile_ms(50) or 0.0
         late = self.late_p99_ms > max(_LATE_FROM_MS, _LATE_SHARE * median)
-        return self.client_share > _BUSY_SHARE or (self.shape.rate is not None and late)
+        return self.client_share > _BUSY_SHARE or (self.shape.is_open and late)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
         return {
             "rate": self.shape.rate,
             "at_once": self.shape.at_once,
+            "recorded_speed": self.shape.arrivals.speed if self.shape.arrivals else None,
             "seconds": self.seconds,
             "asked": self.asked,
             "answered": self.answered,

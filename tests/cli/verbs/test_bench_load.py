@@ -43,6 +43,8 @@ def test_two_versions_are_asked_in_turn(invoke: Invoke, served: Served) -> None:
         (("--p99", "100ms"), "--p99 is for --find-rate"),
         (("--rounds", "3"), "--rounds is for --against"),
         (("--find-rate", "--p99", "0s"), "--p99 has to be above 0"),
+        (("--speed", "2"), "--speed is for --from-log"),
+        (("--from-log", str(DATA)), "--duration is for questions whose times are not those"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(
@@ -51,6 +53,34 @@ def test_options_that_contradict_each_other_are_refused(
     result = invoke("bench", "load", *SHORT, *options)
     assert result.status == 2
     assert complaint in result.err
+
+
+def test_recorded_requests_are_asked_again_at_their_times(
+    invoke: Invoke, served: Served, tmp_path: Path
+) -> None:
+    log = tmp_path / "answers.jsonl"
+    answer = {"version": 1, "text": "a", "score": 0.5}
+    log.write_text(
+        "".join(
+            json.dumps({"at": f"2026-11-02T09:00:0{at}+00:00", "question": "q", "answer": answer})
+            + "\n"
+            for at in range(3)
+        ),
+        "utf-8",
+    )
+    command = ("bench", "load", "--url", served.rest_url, "--from-log", str(log), "--speed", "10")
+    result = invoke(*command, "--data", str(DATA), "--json")
+    assert result.status == 0, result.err
+    measured = json.loads(result.out)
+    (stage,) = measured["stages"]
+    assert (stage["asked"], stage["recorded_speed"]) == (3, 10)
+    assert measured["from_log"] == str(log)
+    refused = invoke(*command)
+    assert refused.status == 1
+    assert "Name questions to ask at their times with --data" in refused.err
+    nothing = invoke("bench", "load", "--url", served.rest_url)
+    assert nothing.status == 2
+    assert "Name questions with --data" in nothing.err
 
 
 def test_a_server_that_is_not_there_is_named(invoke: Invoke) -> None:

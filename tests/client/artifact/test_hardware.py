@@ -71,3 +71,25 @@ def test_the_limit_of_open_files_is_the_soft_one(monkeypatch: pytest.MonkeyPatch
     assert open_files_limit() == 256
     limits["now"] = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     assert open_files_limit() is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "advises"),
+    [
+        ("avx2 fma", True),
+        ("avx2 avx512f", True),
+        ("avx2 avx_vnni", False),
+        ("avx2 avx512_vnni", False),
+        ("avx2 amx_int8", False),
+        ("", False),
+    ],
+)
+def test_what_int8_saves_is_said_where_the_cpu_has_no_products_for_it(
+    monkeypatch: pytest.MonkeyPatch, flags: str, advises: bool
+) -> None:
+    monkeypatch.setattr(module, "_cpu_info", lambda: {"model name": "Chip", "flags": flags})
+    advice = module.int8_advice()
+    assert (advice is not None) == advises
+    assert advice is None or "INT8 saves memory here, not time" in advice
+    decisive = ", ".join(flags.replace("fma", "").replace("avx512f", "").split())
+    assert module.cpu_title(2) == f"Chip, 2 cores ({decisive or 'no AVX2'})"

@@ -32,11 +32,14 @@ class Api:
         self.fails_each = 0
         self.tokens: set[str | None] = set()
         self.versions: set[int | None] = set()
+        self.questions: list[str] = []
         self._one = asyncio.Lock()
 
     async def answer(self, request: Request) -> Response:
         self.tokens.add(request.headers.get("authorization"))
-        self.versions.add((await request.json()).get("version"))
+        body = await request.json()
+        self.versions.add(body.get("version"))
+        self.questions.append(body["question"])
         async with self._one:
             await asyncio.sleep(self.seconds)
         self.asked += 1
