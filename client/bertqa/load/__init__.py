@@ -6,8 +6,11 @@ from bertqa.load._mlperf import MlperfPlan, MlperfResult, Scenario, run_mlperf, 
 from bertqa.load._report import load_page
 from bertqa.load._stage import Shape, Stage
 from bertqa.load._target import Target
+from bertqa.load._tune import Candidate, Goal, Trial, Tuning, tune
 
 __all__ = [
+    "Candidate",
+    "Goal",
     "LoadComparison",
     "LoadTest",
     "MlperfPlan",
@@ -18,8 +21,11 @@ __all__ = [
     "Stage",
     "System",
     "Target",
+    "Trial",
+    "Tuning",
     "compare_systems",
     "load_page",
     "run_mlperf",
+    "tune",
     "unofficial",
 ]
