@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from bertqa.errors import BertQAError
 from bertqa.evaluation import Interval
-from bertqa.evaluation._statistics import bootstrap_mean
+from bertqa.evaluation._statistics import student_mean
 from bertqa.load._measure import System
 from bertqa.load._stage import Shape, Stage
 
@@ -92,13 +92,13 @@ def in_turn(
 def ratio_of(rounds: Sequence[tuple[float, float]]) -> Interval:
     """Return the ratio of the second figures to the first.
 
-    It is the geometric mean of the rounds' ratios, and its interval Efron's percentile bootstrap
-    over their logarithms.
+    It is the geometric mean of the rounds' ratios, and its interval Student's over their
+    logarithms.
 
     Args:
-        rounds: Both figures of each round, above 0.
+        rounds: Both figures of each round, above 0; two rounds at least.
     """
-    mean = bootstrap_mean([math.log(second / first) for first, second in rounds])
+    mean = student_mean([math.log(second / first) for first, second in rounds])
     return Interval(*(math.exp(each) for each in (mean.estimate, mean.low, mean.high)))
 
 

@@ -32,14 +32,14 @@ class Candidate:
         version: The version that answers.
         threads: Threads of inference (INFERENCE_NUM_THREADS).
         streams: Requests that are computed at once (NUM_STREAMS).
-        precision: What floating-point operations run in; None is the CPU's best by OpenVINO.
+        precision: What floating-point operations run in (INFERENCE_PRECISION_HINT).
         token_budget: Tokens that the client puts into one request.
     """
 
     version: int
     threads: int
     streams: int
-    precision: str | None = None
+    precision: str
     token_budget: int = _defaults.TOKEN_BUDGET
 
     @classmethod
@@ -51,7 +51,12 @@ class Candidate:
             topology: What the server may use.
         """
         settings = server_settings(topology.threads)
-        return cls(version=version, threads=settings.threads, streams=settings.streams)
+        return cls(
+            version=version,
+            threads=settings.threads,
+            streams=settings.streams,
+            precision=_precisions()[0],
+        )
 
     @property
     def server(self) -> Candidate:
@@ -66,7 +71,7 @@ class Candidate:
             self.precision,
             counted(self.token_budget, "token"),
         ]
-        return ", ".join(filter(None, parts))
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +221,12 @@ def tune(
 
 
 def _computed(versions: Sequence[int]) -> list[dict[str, Any]]:
-    """Versions and precisions; without bf16 there is nothing but what OpenVINO takes anyway."""
-    precisions: tuple[str | None, ...]
-    precisions = ("f32", "bf16") if _BF16_FLAGS & cpu_flags() else (None,)
-    return [{"version": each, "precision": one} for each in versions for one in precisions]
+    return [{"version": each, "precision": one} for each in versions for one in _precisions()]
+
+
+def _precisions() -> Sequence[str]:
+    """Return the precisions that the CPU has, first the one that OpenVINO takes by itself."""
+    return ("bf16", "f32") if _BF16_FLAGS & cpu_flags() else ("f32",)
 
 
 def _placed(topology: Topology) -> list[dict[str, Any]]:
