@@ -39,7 +39,6 @@ class TunedSettings:
         streams: Requests that are computed at once.
         precision: What floating-point operations run in.
         token_budget: Tokens that the HTTP API puts into one request.
-        version: The version that is to answer.
         made_for: The machine that they were measured on, by `this_machine`.
     """
 
@@ -47,7 +46,6 @@ class TunedSettings:
     streams: int | None = None
     precision: str | None = None
     token_budget: int | None = None
-    version: int | None = None
     made_for: str | None = None
 
     @property
@@ -69,8 +67,6 @@ class TunedSettings:
         """
         comments = [f"CPU: {self.made_for}"] if self.made_for else []
         lines = [f"# {each}" for each in (*comments, *remarks)]
-        if self.version is not None:
-            lines.append(f'version: "{self.version}"')
         server = {"threads": self.threads, "streams": self.streams, "precision": self.precision}
         for name, values in (("server", server), ("httpApi", {"tokenBudget": self.token_budget})):
             given = {key: value for key, value in values.items() if value is not None}
@@ -86,7 +82,7 @@ def read_tuned(path: Path) -> TunedSettings:
         path: The file.
 
     Returns:
-        The settings in it, without the version: `bert-qa switch` moves traffic.
+        The settings in it.
 
     Raises:
         InvalidOptionError: It cannot be read, or a setting in it is not valid.

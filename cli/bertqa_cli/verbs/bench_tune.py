@@ -112,7 +112,8 @@ def bench_tune(
         raise CommandError("--p99 has to be above 0.", status=Status.USAGE)
     if not duration:
         raise CommandError("--duration has to be above 0.", status=Status.USAGE)
-    versions = _versions(ModelRepository(repository), model, version)
+    source = ModelRepository(repository)
+    versions = _versions(source, model, version)
     from bertqa.load import Candidate, Goal, LoadTest, Objective, tune
     from bertqa_serve.laboratory import ServerLaboratory, engine_that_is_tuned
 
@@ -128,13 +129,14 @@ def bench_tune(
         "topology": asdict(topology),
         "engine": served_by.kind,
         "goal": str(goal),
+        "f1": {str(each): _f1(source, each, model) for each in versions},
     }
     default = Candidate.default(versions[-1], topology)
     with ending_on_sigterm(), showing() as show:
         test = LoadTest(pairs, duration, warm_up=min(1.0, duration))
         laboratory = ServerLaboratory(repository, served_by, test, model, show)
         tuning = tune(default, versions, topology, laboratory, goal, rounds)
-    text = _file(about, tuning, goal, chooses=len(versions) > 1)
+    text = _file(about, tuning, goal)
     if write is not None:
         write_output(write, text)
     if json:
@@ -142,6 +144,9 @@ def bench_tune(
         return
     _print(about, tuning)
     stdout.print(f"[bold]{escape(_verdict(tuning))}[/]")
+    if tuning.chosen.version != default.version:
+        number = tuning.chosen.version
+        stdout.print(f"`bert-qa switch --to {number}` moves the traffic to version {number}.")
     if write is None:
         stdout.print(escape(f"\n{text}"), end="")
     else:
@@ -169,6 +174,15 @@ def _versions(repository: ModelRepository, model: str, named: list[int] | None) 
     return found
 
 
+def _f1(repository: ModelRepository, version: int, model: str) -> float | None:
+    """Return how well a version answers, by its manifest; None where that does not say."""
+    try:
+        scores = repository.manifest(version, model).scores
+    except RepositoryError:
+        return None
+    return None if scores is None else scores.f1
+
+
 def _verdict(tuning: Tuning) -> str:
     default, ratio = _words_of(tuning.default), tuning.ratio
     if ratio is None:
@@ -186,7 +200,7 @@ def _words_of(candidate: Candidate) -> str:
     return text[0].upper() + text[1:]
 
 
-def _file(about: dict[str, Any], tuning: Tuning, goal: Goal, *, chooses: bool) -> str:
+def _file(about: dict[str, Any], tuning: Tuning, goal: Goal) -> str:
     from bertqa_serve.tuned import TunedSettings, this_machine
 
     chosen = tuning.chosen
@@ -195,7 +209,6 @@ def _file(about: dict[str, Any], tuning: Tuning, goal: Goal, *, chooses: bool) -
         streams=chosen.streams,
         precision=chosen.precision,
         token_budget=chosen.token_budget,
-        version=chosen.version if chooses else None,
         made_for=this_machine(),
     )
     return settings.text(
@@ -225,3 +238,6 @@ def _print(about: dict[str, Any], tuning: Tuning) -> None:
             values = (str(candidate[name]) for name in varied)
             table.add_row(*values, f"{trial.mean:.1f}", str(len(trial.figures)))
         print_table(table)
+    if len(about["f1"]) > 1:
+        known = (f"version {each} {f1:.1f}" for each, f1 in about["f1"].items() if f1 is not None)
+        stdout.print(f"F1 in percent, by the manifests: {', '.join(known) or 'unknown'}")

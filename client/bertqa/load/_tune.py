@@ -164,7 +164,7 @@ class Tuning:
             else {"estimate": ratio.estimate, "low": ratio.low, "high": ratio.high},
             "rounds": [list(each) for each in self.rounds],
             "races": [
-                [{**asdict(each.candidate), "figures": each.figures} for each in race]
+                [{"settings": asdict(each.candidate), "figures": each.figures} for each in race]
                 for race in self.races
             ],
         }
