@@ -137,17 +137,13 @@ def bench_tune(
         laboratory = ServerLaboratory(repository, served_by, test, model, show)
         tuning = tune(default, versions, topology, laboratory, goal, rounds)
     text = _file(about, tuning, goal)
+    if not json:
+        _print(about, tuning)
     if write is not None:
         write_output(write, text)
     if json:
         print_json({**about, **tuning.to_dict(), "file": None if write is None else str(write)})
-        return
-    _print(about, tuning)
-    stdout.print(f"[bold]{escape(_verdict(tuning))}[/]")
-    if tuning.chosen.version != default.version:
-        number = tuning.chosen.version
-        stdout.print(f"`bert-qa switch --to {number}` moves the traffic to version {number}.")
-    if write is None:
+    elif write is None:
         stdout.print(escape(f"\n{text}"), end="")
     else:
         stdout.print(
@@ -241,3 +237,7 @@ def _print(about: dict[str, Any], tuning: Tuning) -> None:
     if len(about["f1"]) > 1:
         known = (f"version {each} {f1:.1f}" for each, f1 in about["f1"].items() if f1 is not None)
         stdout.print(f"F1 in percent, by the manifests: {', '.join(known) or 'unknown'}")
+    stdout.print(f"[bold]{escape(_verdict(tuning))}[/]")
+    number = tuning.chosen.version
+    if number != tuning.default.version:
+        stdout.print(f"`bert-qa switch --to {number}` moves the traffic to version {number}.")
