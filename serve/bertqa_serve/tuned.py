@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bertqa._checks import MOST, whole
+from bertqa._checks import MOST, refused, whole
 from bertqa._reason import reason_of
 from bertqa._words import counted
 from bertqa.artifact import PRECISIONS, SETTING_RANGES, cpu_name, usable_topology
@@ -106,10 +106,8 @@ def read_tuned(path: Path) -> TunedSettings:
     if precision in _NOT_SET:
         precision = None
     elif precision not in PRECISIONS:
-        raise InvalidOptionError(
-            f"server.precision in {path} is {precision!r}, but it has to be one of "
-            f"{', '.join(PRECISIONS)}."
-        )
+        allowed = f"one of {', '.join(PRECISIONS)}"
+        raise refused(f"server.precision in {path}", precision, allowed)
     found = TunedSettings(
         threads=number(server, "server.threads", *SETTING_RANGES["threads"]),
         streams=number(server, "server.streams", *SETTING_RANGES["streams"]),
@@ -127,7 +125,7 @@ def read_tuned(path: Path) -> TunedSettings:
 
 def _section(path: Path, values: Any, name: str) -> Mapping[str, Any]:
     if values is not None and not isinstance(values, dict):
-        raise InvalidOptionError(f"{path} has no settings by name: it is no file of values.")
+        raise InvalidOptionError(f"{path} has no settings by name, as values for the chart are.")
     section = (values or {}).get(name)
     if section is not None and not isinstance(section, dict):
         raise InvalidOptionError(f"{name} in {path} has to hold settings by name.")

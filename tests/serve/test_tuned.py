@@ -24,7 +24,7 @@ def test_what_is_written_is_read_again_and_is_values_of_the_chart(tmp_path: Path
     }
 
 
-def test_values_of_the_chart_that_are_no_settings_are_passed_over(tmp_path: Path) -> None:
+def test_other_values_of_the_chart_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text(
         "tracks: {stable: {version: 2}}\nserver: {streams: 3, threads: 0, logLevel: DEBUG}\n"
@@ -59,7 +59,7 @@ def test_a_file_for_another_cpu_is_warned_about(tmp_path: Path) -> None:
         ("tracks: {}", "FILE has none of server.threads"),
     ],
 )
-def test_what_is_no_setting_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+def test_what_cannot_be_a_setting_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "tuned.yaml"
     path.write_text(text)
     with pytest.raises(InvalidOptionError) as refused:

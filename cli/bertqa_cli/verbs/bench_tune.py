@@ -33,7 +33,7 @@ from bertqa_cli.progress import stages as showing
 from bertqa_cli.values import Whole, output_file, seconds_of, write_output
 
 if TYPE_CHECKING:
-    from bertqa.load import Candidate, Goal, Tuning
+    from bertqa.load import Goal, Tuning
 
 
 def bench_tune(
@@ -180,20 +180,16 @@ def _f1(repository: ModelRepository, version: int, model: str) -> float | None:
 
 
 def _verdict(tuning: Tuning) -> str:
-    default, ratio = _words_of(tuning.default), tuning.ratio
+    ratio = tuning.ratio
     if ratio is None:
-        return f"Nothing is faster than the default: {default}"
-    interval = f"{ratio.estimate:.2f} times the default (95 % interval {ratio.low:.2f} to "
-    interval += f"{ratio.high:.2f}, {len(tuning.rounds)} rounds in turn)"
-    best = _words_of(tuning.best)
+        return f"Nothing is faster than the default: {tuning.default}"
+    found = (
+        f"{ratio.estimate:.2f} times the default (95 % interval {ratio.low:.2f} to "
+        f"{ratio.high:.2f}, {len(tuning.rounds)} rounds in turn)"
+    )
     if tuning.is_better:
-        return f"{best}: {interval}"
-    return f"The default stays: {default}. {best} has {interval}, which may be chance"
-
-
-def _words_of(candidate: Candidate) -> str:
-    text = str(candidate)
-    return text[0].upper() + text[1:]
+        return f"The best: {tuning.best}, with {found}"
+    return f"The default stays: {tuning.default}. What won the races, {tuning.best}, has {found}"
 
 
 def _file(about: dict[str, Any], tuning: Tuning, goal: Goal) -> str:

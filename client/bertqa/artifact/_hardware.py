@@ -32,7 +32,7 @@ class Topology:
 def usable_topology() -> Topology:
     """Return the threads, cores and NUMA nodes that this process may use.
 
-    Where the system does not tell cores from threads, each thread is a core.
+    Where the system does not name the threads of a core, each thread is a core.
     """
     threads = usable_cores()
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()

@@ -17,7 +17,7 @@ from bertqa.artifact import (
 from bertqa.artifact import _hardware as module
 
 
-def test_cores_and_nodes_are_told_from_hardware_threads(
+def test_cores_and_nodes_are_counted_beside_hardware_threads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Two sockets of two cores with two threads each, of which this process may use seven."""

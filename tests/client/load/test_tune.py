@@ -147,7 +147,7 @@ def test_a_promise_counts_the_highest_rate() -> None:
     assert str(goal) == "the highest rate at which 99 % take 100 ms or less"
 
 
-def test_questions_that_are_not_answered_are_no_speed() -> None:
+def test_questions_that_are_not_answered_do_not_count_as_speed() -> None:
     laboratory = KnownLaboratory(lambda each, _: float(each.token_budget), {"DeadlineExceeded": 1})
     default = Candidate.default(1, FOUR_CORES)
     with pytest.raises(BertQAError, match="questions were not answered: nothing can be compared"):
