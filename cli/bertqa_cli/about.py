@@ -62,15 +62,14 @@ def _in_words(name: str, value: Any) -> str:
 
 
 def _facts() -> dict[str, Any]:
-    from bertqa.artifact import cpu_features, cpu_name, usable_cores, usable_memory
+    from bertqa.artifact import usable_memory
+    from bertqa_cli.hardware import machine_facts
 
     libraries = {name: _installed(name) for name in _LIBRARIES}
     return {
         "openvino": libraries.pop("openvino"),
         "ovms": _ovms(),
-        "cpu": cpu_name(),
-        "cpu_features": cpu_features(),
-        "cores": usable_cores(),
+        **machine_facts(),
         "memory": usable_memory(),
         "system": platform.platform(),
         "python": platform.python_version(),

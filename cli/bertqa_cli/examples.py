@@ -69,6 +69,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "bert-qa bench mlperf --data dev.json --scenario Offline": "As fast as it can.",
         "bert-qa bench mlperf --data dev.json --accuracy": "F1, by its answers to LoadGen.",
     },
+    "bench tune": {
+        "bert-qa bench tune --data dev.json --write tuned.yaml": "For `serve` and the Helm chart.",
+        "bert-qa bench tune --data dev.json --version 1 --version 2": "And the faster version.",
+    },
     "bench latency-table": {
         "bert-qa bench latency-table xeon.json --model bert-base": "Of the machine to serve on.",
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from bertqa_cli.values import Decimal, Lines, Whole, appended_file, timeout_seco
 
 if TYPE_CHECKING:
     from bertqa_serve.http_api import HttpApiOptions
+    from bertqa_serve.tuned import TunedSettings
 
 _PANEL = "HTTP API"
 _MEGABYTE = 1024 * 1024
@@ -131,6 +132,15 @@ class HttpApiFlags:
             "--record-texts",
         ),
     ] = False
+    token_budget: Annotated[
+        int | None,
+        _option(
+            "Tokens, padding included, that go into one request to the server; 2048 if left out.",
+            click_type=Whole(min=1, max=2**31 - 1),
+            metavar="N",
+            show_default=False,
+        ),
+    ] = None
     drain: Annotated[
         float,
         _option(
@@ -165,6 +175,16 @@ class HttpApiFlags:
             raise CommandError(
                 f"{option} needs --record, the file for what is recorded.", status=Status.USAGE
             )
+
+    def tuned_by(self, measured: TunedSettings) -> HttpApiFlags:
+        """Return the same with what was measured where nothing was named.
+
+        Args:
+            measured: What was measured.
+        """
+        if self.token_budget is not None:
+            return self
+        return replace(self, token_budget=measured.token_budget)
 
     def check(self, host: str) -> None:
         """Check what `bert-qa serve` can check before it starts a server for the HTTP API.
@@ -207,8 +227,9 @@ class HttpApiFlags:
                 path=self.record.absolute(), sample=self.record_share, texts=self.record_texts
             )
         token = self.api_token
+        given = {} if self.token_budget is None else {"token_budget": self.token_budget}
         return HttpApiOptions(
-            client={**client, "shadow": self.shadow},
+            client={**client, "shadow": self.shadow, **given},
             host=self.http_host or host,
             port=self.http_port,
             workers=self.workers,

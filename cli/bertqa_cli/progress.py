@@ -105,7 +105,7 @@ def _can_redraw() -> bool:
 def resumable() -> Iterator[None]:
     """Name the way to resume where a signal ends what a second run would complete."""
     try:
-        with _ending_on_sigterm():
+        with ending_on_sigterm():
             yield
     except (KeyboardInterrupt, Terminated):
         stderr.print("[dim]Run the same command again to resume.[/]")
@@ -113,7 +113,7 @@ def resumable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
+def ending_on_sigterm() -> Iterator[None]:
     """Raise `Terminated` where SIGTERM would end the process, as Ctrl-C raises an exception."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -75,7 +75,8 @@ TOPICS = {
                 "answer is looked up."
             ),
         ),
-        "build, evaluate, compare, switch, inspect, ask, bench client, bench load, bench mlperf",
+        "build, evaluate, compare, switch, inspect, ask, bench client, bench load, bench mlperf, "
+        "bench tune",
         "docs/build.md",
     ),
     "environment": Topic(

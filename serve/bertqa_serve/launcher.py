@@ -215,7 +215,7 @@ def _listening(options: ServeOptions, log: Log, *, dry_run: bool = False) -> Lis
     settings = options.settings()
     SignedVersions.of(options).check()
     cores = usable_cores()
-    given = settings.plugin_config if options.threads or options.streams else None
+    given = options.given
     config_path = complete_config(
         Repository(options.repository),
         options.model,

@@ -14,6 +14,7 @@ from bertqa.artifact import (
     ServerSettings,
     VerifyKey,
     open_files_limit,
+    precision_hint,
     server_settings,
     usable_cores,
     usable_memory,
@@ -59,6 +60,7 @@ class ServeOptions:
         concurrent_streams: Calls at once on one gRPC connection.
         rest_workers: Event loops of the REST server.
         poll_seconds: How often the server looks for changes; 0 is never.
+        precision: What floating-point operations run in, likewise written into `config.json`.
         own: Further options for `ovms`, as on its command line. They take the place of options of
             the same names.
 
@@ -85,6 +87,7 @@ class ServeOptions:
     concurrent_streams: int | None = None
     rest_workers: int | None = None
     poll_seconds: int | None = None
+    precision: str | None = None
     own: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -114,6 +117,13 @@ class ServeOptions:
                 "or, without brackets, ::1."
             ) from error
 
+    @property
+    def given(self) -> dict[str, str]:
+        """OpenVINO's properties that `config.json` is to have, whatever it has."""
+        if self.threads or self.streams:
+            return self.settings().plugin_config
+        return precision_hint(self.precision)
+
     def settings(self) -> ServerSettings:
         """Return the settings of the server: those that are given, and this machine's.
 
@@ -131,4 +141,5 @@ class ServeOptions:
             rest_workers=self.rest_workers,
             poll_seconds=self.poll_seconds,
             log_level=self.log_level,
+            precision=self.precision,
         )

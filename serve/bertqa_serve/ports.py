@@ -6,6 +6,7 @@ import errno
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from bertqa._reason import reason_of
 from bertqa.artifact import GRPC_PORT, REST_PORT
@@ -36,6 +37,19 @@ def free_ports() -> tuple[int, int]:
         f"None of the ports {GRPC_PORT} to {GRPC_PORT + above} is free together with the one "
         f"{GRPC_PORT - REST_PORT} below it: end one of the servers that use them."
     )
+
+
+def ports_of_the_system(count: int) -> list[int]:
+    """Return ports of loopback that the system chose, and of which none was used just before.
+
+    Args:
+        count: How many.
+    """
+    with ExitStack() as opened:
+        made = [opened.enter_context(socket.socket()) for _ in range(count)]
+        for each in made:
+            each.bind((_LOOPBACK, 0))
+        return [each.getsockname()[1] for each in made]
 
 
 def reachable(host: str) -> str:

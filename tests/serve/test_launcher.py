@@ -219,6 +219,18 @@ def test_given_threads_and_streams_reach_the_server_through_its_configuration(
     assert entry["config"]["plugin_config"] == {"INFERENCE_NUM_THREADS": "3", "NUM_STREAMS": "2"}
 
 
+def test_a_given_precision_is_added_to_the_properties_that_are_there(repository: Path) -> None:
+    path = write_config(repository)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    own = {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1"}
+    content["model_config_list"][0]["config"]["plugin_config"] = own
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with running(options(repository, precision="f32", warm_up=False), log=nothing):
+        config = path.read_text(encoding="utf-8")
+    (entry,) = json.loads(config)["model_config_list"]
+    assert entry["config"]["plugin_config"] == {**own, "INFERENCE_PRECISION_HINT": "f32"}
+
+
 def test_settings_that_contradict_each_other_are_said_once(repository: Path) -> None:
     path = write_config(repository)
     content = json.loads(path.read_text(encoding="utf-8"))

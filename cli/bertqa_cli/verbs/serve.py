@@ -13,8 +13,8 @@ import click
 import typer
 from rich.markup import escape
 
-from bertqa.artifact import LOG_LEVELS, SETTING_RANGES, Repository, VerifyKey
-from bertqa_cli.console import print_json, print_text, stderr, stdout
+from bertqa.artifact import LOG_LEVELS, PRECISIONS, SETTING_RANGES, Repository, VerifyKey
+from bertqa_cli.console import print_json, print_text, print_warning, stderr, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.hardware import say_what_int8_saves
@@ -106,6 +106,26 @@ def serve(
         int | None,
         _tuning("poll_seconds", "How often the server looks for new versions; 0 is never."),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            click_type=click.Choice(PRECISIONS),
+            metavar="PRECISION",
+            help="What floating-point operations run in: f32, bf16 or f16; written into "
+            "config.json. The CPU's best if left out.",
+            rich_help_panel=_TUNING,
+            show_default=False,
+        ),
+    ] = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="A file of `bert-qa bench tune`, for what is not named here.",
+            rich_help_panel=_TUNING,
+        ),
+    ] = None,
     with_http_api: Annotated[
         bool, typer.Option("--http-api/--no-http-api", help="Serve the HTTP API beside it.")
     ] = True,
@@ -135,7 +155,12 @@ def serve(
     from bertqa_serve.launcher import dry_run as command_of
     from bertqa_serve.launcher import serve as serve_repository
     from bertqa_serve.options import ServeOptions
+    from bertqa_serve.tuned import TunedSettings, read_tuned
 
+    measured = TunedSettings() if tuned is None else read_tuned(tuned)
+    if measured.warning:
+        print_warning(measured.warning)
+    http = http.tuned_by(measured)
     options = ServeOptions(
         repository=repository,
         engine=engine,
@@ -147,8 +172,9 @@ def serve(
         rest_port=rest_port,
         warm_up=warm_up,
         log_level=log_level,
-        threads=threads,
-        streams=streams,
+        threads=threads or measured.threads,
+        streams=streams or measured.streams,
+        precision=precision or measured.precision,
         grpc_threads=grpc_threads,
         concurrent_streams=concurrent_streams,
         rest_workers=rest_workers,

@@ -28,6 +28,14 @@ _Tracks = Annotated[
 def serve_http_api(
     version: Version = None,
     tracks: _Tracks = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="A file of `bert-qa bench tune`, for --token-budget where that is not named.",
+        ),
+    ] = None,
     *,
     connection: DefaultConnectionOptions,
     http: HttpApiFlags,
@@ -52,7 +60,10 @@ def serve_http_api(
             )
     from bertqa_serve.http_api import read_tracks
     from bertqa_serve.http_api import serve_http_api as serve
+    from bertqa_serve.tuned import read_tuned
 
+    if tuned is not None:
+        http = http.tuned_by(read_tuned(tuned))
     if tracks is not None:
         read_tracks(tracks)
     else:

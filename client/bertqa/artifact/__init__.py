@@ -16,6 +16,7 @@ from bertqa.artifact._files import (
     write_whole,
 )
 from bertqa.artifact._hardware import (
+    Topology,
     cpu_features,
     cpu_flags,
     cpu_name,
@@ -25,15 +26,18 @@ from bertqa.artifact._hardware import (
     open_files_limit,
     usable_cores,
     usable_memory,
+    usable_topology,
 )
 from bertqa.artifact._model_info import ModelInfo
 from bertqa.artifact._ovms_config import CONFIG_FILE, Entry, OvmsConfig, sibling_base_path
 from bertqa.artifact._server_settings import (
     LOG_LEVELS,
+    PRECISIONS,
     SETTING_RANGES,
     ServerSettings,
     plugin_config,
     plugin_conflicts,
+    precision_hint,
     server_settings,
 )
 from bertqa.artifact._split import (
@@ -110,6 +114,7 @@ __all__ = [
     "MODEL_NAME",
     "ONNX_FILE",
     "OUTPUTS",
+    "PRECISIONS",
     "REST_PORT",
     "SETTING_RANGES",
     "SIGNATURE_FILE",
@@ -136,6 +141,7 @@ __all__ = [
     "ServerSettings",
     "SigningKey",
     "Split",
+    "Topology",
     "VerifyKey",
     "VersionEntry",
     "VersionManifest",
@@ -161,6 +167,7 @@ __all__ = [
     "parse_split",
     "plugin_config",
     "plugin_conflicts",
+    "precision_hint",
     "publish_served",
     "remove_path",
     "require_plain_versions",
@@ -179,6 +186,7 @@ __all__ = [
     "unsigned",
     "usable_cores",
     "usable_memory",
+    "usable_topology",
     "write_whole",
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 # What decides how fast INT8 and bf16 are, and what OpenVINO's kernels ask for.
@@ -15,8 +16,40 @@ _DECISIVE = ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_
 _INT8_PRODUCTS = ("avx_vnni", "avx512_vnni", "amx_int8")
 # Control groups, version 2 and version 1, as a container sees its own.
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_CPUS = Path("/sys/devices/system/cpu")
 _BUDGETS = ("cpu.max", "cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us")
 _LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """What a process may use of the processors.
+
+    Attributes:
+        threads: Hardware threads, by affinity and by control group.
+        cores: Physical cores, of which each may have several threads.
+        nodes: NUMA nodes that these lie on.
+    """
+
+    threads: int
+    cores: int
+    nodes: int
+
+
+def usable_topology() -> Topology:
+    """Return the threads, cores and NUMA nodes that this process may use.
+
+    Where the system does not name the threads of a core, each thread is a core.
+    """
+    threads = usable_cores()
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    places = [_CPUS / f"cpu{number}" for number in usable]
+    cores, nodes = set(), set()
+    for place in places:
+        with contextlib.suppress(OSError):
+            cores.add((place / "topology" / "thread_siblings_list").read_text(encoding="ascii"))
+        nodes |= {each.name for each in place.glob("node[0-9]*")}
+    return Topology(threads, min(len(cores) or threads, threads), max(1, len(nodes)))
 
 
 def cpu_name() -> str:

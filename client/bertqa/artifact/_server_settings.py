@@ -11,6 +11,7 @@ from typing import Any
 
 from bertqa.errors import ConfigError
 
+PRECISIONS = ("f32", "bf16", "f16")
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
 _THREADS_PER_STREAM = 4
 _LARGE_REQUEST_TOKENS = 64 * 512
@@ -70,6 +71,8 @@ class ServerSettings:
         log_level: TRACE, DEBUG, INFO, WARNING or ERROR.
         max_request_tokens: The largest request, as batch times tokens, that a proxy in front of
             the server lets through. OVMS itself has no such limit.
+        precision: What floating-point operations run in (INFERENCE_PRECISION_HINT): f32, bf16 or
+            f16; None is the best of the CPU.
     """
 
     threads: int
@@ -80,11 +83,13 @@ class ServerSettings:
     poll_seconds: int
     log_level: str
     max_request_tokens: int
+    precision: str | None = None
 
     @property
     def plugin_config(self) -> dict[str, str]:
         """The `plugin_config` of a model in `config.json`: OpenVINO's properties by their names."""
-        return {"INFERENCE_NUM_THREADS": str(self.threads), "NUM_STREAMS": str(self.streams)}
+        found = {"INFERENCE_NUM_THREADS": str(self.threads), "NUM_STREAMS": str(self.streams)}
+        return found | precision_hint(self.precision)
 
     @property
     def max_request_bytes(self) -> int:
@@ -162,6 +167,7 @@ def server_settings(
     poll_seconds: int | None = None,
     log_level: str = "INFO",
     max_request_tokens: int | None = None,
+    precision: str | None = None,
 ) -> ServerSettings:
     """Return the settings of a server that may use so many cores and so much memory.
 
@@ -191,6 +197,7 @@ def server_settings(
         poll_seconds: 0 is never.
         log_level: In capital letters.
         max_request_tokens: Batch times tokens.
+        precision: One of `PRECISIONS`.
 
     Returns:
         The settings. `ServerSettings.conflicts` says which of them contradict each other.
@@ -210,6 +217,7 @@ def server_settings(
         poll_seconds=_POLL_SECONDS if poll_seconds is None else poll_seconds,
         log_level=log_level,
         max_request_tokens=max_request_tokens or _request_tokens(memory_bytes, streams),
+        precision=precision,
     )
     if settings.grpc_threads < 2:
         raise ConfigError("With 1 thread of gRPC the server refuses every call: use 2 or more.")
@@ -227,6 +235,8 @@ def server_settings(
         )
     if log_level not in LOG_LEVELS:
         raise ConfigError(f"{log_level} is not a log level: use one of {', '.join(LOG_LEVELS)}.")
+    if precision is not None and precision not in PRECISIONS:
+        raise ConfigError(f"{precision} is not a precision: use one of {', '.join(PRECISIONS)}.")
     return settings
 
 
@@ -240,6 +250,15 @@ def _streams_for(threads: int) -> int:
         The number of streams, 1 or more: see `server_settings`.
     """
     return min(threads, max(2, threads // _THREADS_PER_STREAM))
+
+
+def precision_hint(precision: str | None) -> dict[str, str]:
+    """Return the properties of OpenVINO that set the precision of floating-point operations.
+
+    Args:
+        precision: One of `PRECISIONS`; None leaves it to OpenVINO.
+    """
+    return {} if precision is None else {"INFERENCE_PRECISION_HINT": precision}
 
 
 def plugin_config(cores: int) -> dict[str, str]:

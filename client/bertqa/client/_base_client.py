@@ -91,6 +91,7 @@ class BaseClient(Generic[TransportT]):
         http_client: httpx.Client | httpx.AsyncClient | None = None,
         channel_options: ChannelOptions | None = None,
         retry_overload: bool = True,
+        token_budget: int = _defaults.TOKEN_BUDGET,
     ) -> None:
         """Prepare to answer questions; the client connects at the first one.
 
@@ -132,6 +133,8 @@ class BaseClient(Generic[TransportT]):
                 `{"grpc.max_send_message_length": 1000000}`; they count above the client's own.
             retry_overload: Whether what the server refuses for lack of room is sent again until the
                 timeout; otherwise the first refusal is raised.
+            token_budget: Tokens, padding included, that go into one request at most, unless it is
+                one window.
 
         Raises:
             InvalidOptionError: An argument is not valid, or does not fit another.
@@ -151,6 +154,7 @@ class BaseClient(Generic[TransportT]):
             metadata_url=metadata_url,
             timeout=timeout,
             retry_overload=retry_overload,
+            token_budget=token_budget,
         )
         security = Security.of(tls, token, headers)
         self._url, self._model, self._version = given.url, given.model, given.version
@@ -167,6 +171,7 @@ class BaseClient(Generic[TransportT]):
             self._traffic = self._split_poller = SplitPoller()
             self._split_file = None if given.traffic == AUTO else given.traffic
         self._retry_overload = given.retry_overload
+        self._token_budget = given.token_budget
         self._fall_back = given.fall_back
         self._shadow_version = given.shadow
         self._on_shadow = given.on_shadow
@@ -329,7 +334,7 @@ class BaseClient(Generic[TransportT]):
     ) -> Scheduler:
         """Return a scheduler for one stream; see `Refusals` and `Batcher`."""
         refusals = Refusals(timeout, deadline, retry=self._retry_overload)
-        return Scheduler(Batcher(look_ahead), refusals)
+        return Scheduler(Batcher(look_ahead, self._token_budget), refusals)
 
     def _flow_of(
         self,

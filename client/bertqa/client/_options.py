@@ -279,6 +279,7 @@ _CLIENT: Mapping[str, Check[Any]] = {
     "metadata_url": optional(_checks.text),
     "timeout": seconds,
     "retry_overload": default(flag, True),
+    "token_budget": default(whole(1), _defaults.TOKEN_BUDGET),
     "tokenizer": check_tokenizer,
 }
 
@@ -320,6 +321,7 @@ class ClientOptions:
     metadata_url: str | None
     timeout: Any
     retry_overload: bool
+    token_budget: int
     tokenizer: Any
 
     def __post_init__(self) -> None:

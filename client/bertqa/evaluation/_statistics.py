@@ -1,8 +1,8 @@
 """Whether a difference on the same questions is more than chance; `scipy.stats` computes it.
 
-The interval is Efron's percentile bootstrap over paired differences; the test is McNemar's in its
-exact, binomial form (Fagerland, Lydersen and Laake 2013). scipy is imported where it is used:
-scoring a version does not need it.
+The interval is Efron's percentile bootstrap over paired differences, Student's where they are few;
+the test is McNemar's in its exact, binomial form (Fagerland, Lydersen and Laake 2013). scipy is
+imported where it is used: scoring a version does not need it.
 """
 
 from __future__ import annotations
@@ -67,6 +67,22 @@ def bootstrap_mean(differences: ArrayLike, resamples: int = RESAMPLES) -> Interv
         rng=np.random.default_rng(_SEED),
     ).confidence_interval
     return Interval(mean, float(found.low), float(found.high))
+
+
+def student_mean(differences: ArrayLike) -> Interval:
+    """Return the mean of few paired differences and its interval by Student's t.
+
+    With less than some twenty of them a bootstrap is too sure.
+
+    Args:
+        differences: The differences `[n]`, of any unit, at least two.
+    """
+    from scipy import stats
+
+    values = np.asarray(differences, dtype=np.float64)
+    mean = float(values.mean())
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+    return Interval(mean, mean - half, mean + half)
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:

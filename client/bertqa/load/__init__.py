@@ -7,9 +7,12 @@ from bertqa.load._recorded import recorded_traffic
 from bertqa.load._report import load_page
 from bertqa.load._stage import Arrivals, Shape, Stage
 from bertqa.load._target import Target
+from bertqa.load._tune import Candidate, Goal, Trial, Tuning, tune
 
 __all__ = [
     "Arrivals",
+    "Candidate",
+    "Goal",
     "LoadComparison",
     "LoadTest",
     "MlperfPlan",
@@ -20,9 +23,12 @@ __all__ = [
     "Stage",
     "System",
     "Target",
+    "Trial",
+    "Tuning",
     "compare_systems",
     "load_page",
     "recorded_traffic",
     "run_mlperf",
+    "tune",
     "unofficial",
 ]

@@ -151,7 +151,7 @@ async def _serve(pipe: Connection, target: Target, pairs: Sequence[Pair]) -> Non
             while True:
                 part = await asyncio.to_thread(pipe.recv)
                 pipe.send(await _Stage(ask, pairs, part).run())
-    except EOFError:
+    except (EOFError, ConnectionError):
         pass  # The parent has what it wants, or is gone.
     except BertQAError as error:
         pipe.send(error)

@@ -42,11 +42,13 @@ class Target:
         arguments: What `AsyncQAClient` takes for the connection.
         version: The version that answers; None is the server's default.
         is_http_api: Whether the address is that of an HTTP API.
+        name: What it is called, where that is not its address or version.
     """
 
     arguments: Mapping[str, Any] = field(repr=False)
     version: int | None = None
     is_http_api: bool = False
+    name: str = ""
 
     @property
     def address(self) -> str:
@@ -56,7 +58,8 @@ class Target:
     @property
     def title(self) -> str:
         """What it is called in tables."""
-        name = self.address if self.version is None else f"version {self.version}"
+        by_number = self.address if self.version is None else f"version {self.version}"
+        name = self.name or by_number
         return f"{name} (HTTP API)" if self.is_http_api else name
 
     def opened(self, in_flight: int) -> AbstractAsyncContextManager[Ask]:

@@ -7,8 +7,40 @@ from pathlib import Path
 
 import pytest
 
+from bertqa.artifact import (
+    Topology,
+    open_files_limit,
+    usable_cores,
+    usable_memory,
+    usable_topology,
+)
 from bertqa.artifact import _hardware as module
-from bertqa.artifact import open_files_limit, usable_cores, usable_memory
+
+
+def test_cores_and_nodes_are_counted_beside_hardware_threads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two sockets of two cores with two threads each, of which this process may use seven."""
+    for cpu in range(8):
+        place = tmp_path / f"cpu{cpu}"
+        (place / "topology").mkdir(parents=True)
+        (place / "topology" / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
+        (place / f"node{cpu % 2}").mkdir()
+    monkeypatch.setattr(module, "_CPUS", tmp_path)
+    monkeypatch.setattr(module, "_CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(7)))
+    assert usable_topology() == Topology(threads=7, cores=4, nodes=2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 4, 6})
+    assert usable_topology() == Topology(threads=4, cores=2, nodes=1)
+    (tmp_path / "cpu.max").write_text("100000 100000")
+    assert usable_topology() == Topology(threads=1, cores=1, nodes=1)
+
+
+def test_where_the_system_says_nothing_each_thread_is_a_core(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "_CPUS", tmp_path)
+    assert usable_topology() == Topology(usable_cores(), usable_cores(), 1)
 
 
 def test_this_machine_has_cores() -> None:

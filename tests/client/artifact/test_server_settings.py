@@ -167,6 +167,14 @@ def test_settings_that_contradict_each_other_are_named_with_the_consequence(
     assert server_settings(4, **given).conflicts() == [said]
 
 
+def test_a_precision_is_a_property_and_no_other_than_openvino_has() -> None:
+    assert "INFERENCE_PRECISION_HINT" not in server_settings(4).plugin_config
+    config = server_settings(4, precision="bf16").plugin_config
+    assert config["INFERENCE_PRECISION_HINT"] == "bf16"
+    with pytest.raises(ConfigError, match="int8 is not a precision: use one of f32, bf16, f16"):
+        server_settings(4, precision="int8")
+
+
 def test_rest_workers_are_compared_with_the_streams_that_the_models_have() -> None:
     settings = server_settings(4, rest_workers=24)
     assert settings.conflicts({"NUM_STREAMS": "3"}, {"PERFORMANCE_HINT": "LATENCY"}) == []

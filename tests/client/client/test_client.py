@@ -126,6 +126,16 @@ def test_many_questions_get_their_own_answers_in_order(open_client: Twins) -> No
         assert windows * tokens <= 2048 or windows == 1
 
 
+def test_no_request_has_more_tokens_than_its_budget(open_client: Twins) -> None:
+    found = {}
+    for budget in (64, 2048):
+        transport = InProcessTransport()
+        client = open_client(transport=transport, token_budget=budget)
+        list(client.answer_many([(QUESTION, CONTEXT)] * 12))
+        found[budget] = [batch * tokens for _, (batch, tokens) in transport.requests]
+    assert max(found[64]) <= 64 < max(found[2048])
+
+
 def test_no_question_gets_no_answer(open_client: Twins) -> None:
     assert list(open_client(transport=InProcessTransport()).answer_many([])) == []
 

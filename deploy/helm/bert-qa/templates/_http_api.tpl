@@ -50,6 +50,9 @@ replaces none of its pods. Where others move the traffic between versions, they 
 - --timeout={{ .Values.server.requestTimeoutSeconds | int64 }}s
 - --drain={{ .Values.server.requestTimeoutSeconds | int64 }}s
 - --http-log-level={{ $api.logLevel }}
+{{- with $api.tokenBudget | int64 }}
+- --token-budget={{ . }}
+{{- end }}
 {{- range $api.corsOrigins }}
 - {{ printf "--cors-origin=%s" . | quote }}
 {{- end }}

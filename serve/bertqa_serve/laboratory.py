@@ -1,0 +1,126 @@
+"""Servers with settings that are tried: each on a configuration of its own, beside the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bertqa._progress import OnProgress, Progress, ignore
+from bertqa.artifact import (
+    CONFIG_FILE,
+    MODEL_NAME,
+    OvmsConfig,
+    Repository,
+    specific_versions,
+)
+from bertqa.load import Candidate, LoadTest, System, Target
+from bertqa_serve.command import Engine, EngineKind
+from bertqa_serve.launcher import Running, running
+from bertqa_serve.options import ServeOptions
+from bertqa_serve.ports import ports_of_the_system
+from bertqa_serve.selection import choose_engine
+
+_TIMEOUT_SECONDS = 60.0
+
+
+def engine_that_is_tuned(requested: str = "auto") -> Engine:
+    """Return the engine whose settings are measured: a real `ovms`, else the local engine.
+
+    A container has its own limits, and sees no directory but its repository.
+
+    Args:
+        requested: "ovms" or "local", or "auto" for the first of them that is there.
+
+    Raises:
+        EngineNotFoundError: The requested engine is not on this machine.
+    """
+    engine = choose_engine(requested)
+    return choose_engine("local") if engine.kind is EngineKind.CONTAINER else engine
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLaboratory:
+    """Runs a server for each of several settings; see `bertqa.load.tune`.
+
+    Attributes:
+        repository: The repository, which is read only.
+        engine: What serves.
+        test: What is asked, and how long.
+        model: The model's name.
+        on_progress: Called as servers start and stages end.
+    """
+
+    repository: Path
+    engine: Engine
+    test: LoadTest
+    model: str = MODEL_NAME
+    on_progress: OnProgress = ignore
+
+    @contextmanager
+    def __call__(self, candidates: Sequence[Candidate]) -> Iterator[list[System]]:
+        """Run a system for each candidate; those that need the same server share it.
+
+        Args:
+            candidates: The candidates.
+
+        Yields:
+            The systems.
+
+        Raises:
+            ServeError: A server cannot be started, or ended by itself.
+            ModelLoadError: A version cannot be loaded.
+        """
+        with ExitStack() as opened:
+            servers: dict[Candidate, Running] = {}
+            systems = []
+            for each in candidates:
+                if each.server not in servers:
+                    servers[each.server] = opened.enter_context(self._server(each))
+                systems.append(opened.enter_context(self._system(each, servers[each.server])))
+            yield systems
+
+    @contextmanager
+    def _server(self, candidate: Candidate) -> Iterator[Running]:
+        with TemporaryDirectory(prefix="bert-qa-tune-") as folder:
+            self._configure(Path(folder), candidate.version)
+            port, rest_port = ports_of_the_system(2)
+            options = ServeOptions(
+                repository=Path(folder),
+                engine=self.engine.kind,
+                model=self.model,
+                port=port,
+                rest_port=rest_port,
+                threads=candidate.threads,
+                streams=candidate.streams,
+                precision=candidate.precision,
+                poll_seconds=0,
+            )
+            self.on_progress(Progress(f"Starting {candidate}", 0, None))
+            with running(options, log=lambda _: None) as server:
+                yield server
+
+    def _configure(self, folder: Path, version: int) -> None:
+        """Write the `config.json` of a server that has one version of the user's repository."""
+        Repository(self.repository).require_version(version, self.model)
+        path = folder / CONFIG_FILE
+        config = OvmsConfig.default(path, self.model)
+        entry = {
+            **config.entry(self.model),
+            "base_path": str((self.repository / self.model).absolute()),
+            "model_version_policy": specific_versions([version]),
+        }
+        path.write_text(config.edited(entry).new_text, encoding="utf-8")
+
+    def _system(self, candidate: Candidate, server: Running) -> AbstractContextManager[System]:
+        arguments = {
+            "url": server.grpc_url,
+            "metadata_url": server.rest_url,
+            "model": self.model,
+            "timeout": _TIMEOUT_SECONDS,
+            "token_budget": candidate.token_budget,
+        }
+        target = Target(arguments, candidate.version, name=str(candidate))
+        return System.opened(target, self.test, self.on_progress)

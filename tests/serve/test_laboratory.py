@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bertqa._progress import Progress
+from bertqa.errors import RepositoryError
+from bertqa.load import Candidate, LoadTest, Shape
+from bertqa.transport import AdminClient, rest_address
+from bertqa_serve.command import EngineKind
+from bertqa_serve.laboratory import ServerLaboratory, engine_that_is_tuned
+
+PAIRS = [("When was it opened?", "The bridge was opened in 1932.")]
+ONE = Candidate(version=1, threads=1, streams=1, precision="f32")
+
+
+def laboratory(repository: Path, seen: list[str]) -> ServerLaboratory:
+    def note(progress: Progress) -> None:
+        if progress.stage not in seen:
+            seen.append(progress.stage)
+
+    test = LoadTest(PAIRS, seconds=0.2, warm_up=0.0, processes=1)
+    return ServerLaboratory(repository, engine_that_is_tuned("local"), test, on_progress=note)
+
+
+def test_each_candidate_is_served_with_its_settings_beside_the_repository(
+    repository: Path,
+) -> None:
+    files = sorted(repository.rglob("*"))
+    seen: list[str] = []
+    two = replace(ONE, version=2, threads=2, streams=2, precision="f32")
+    with laboratory(repository, seen)([ONE, two]) as systems:
+        for candidate, system in zip((ONE, two), systems, strict=True):
+            assert system.stage(Shape(at_once=2)).answered
+            rest = rest_address(str(system.target.arguments["metadata_url"]))
+            with AdminClient(rest, timeout=60) as admin:
+                assert admin.streams("bert-qa") == {candidate.version: candidate.streams}
+    assert sorted(repository.rglob("*")) == files
+    assert [each for each in seen if each.startswith("Starting")] == [
+        f"Starting {ONE}",
+        f"Starting {two}",
+    ]
+
+
+def test_clients_that_differ_alone_share_a_server(repository: Path) -> None:
+    seen: list[str] = []
+    other = replace(ONE, token_budget=4096)
+    with laboratory(repository, seen)([ONE, other]) as systems:
+        urls = {each.target.address for each in systems}
+        budgets = [each.target.arguments["token_budget"] for each in systems]
+    assert len(urls) == 1
+    assert budgets == [2048, 4096]
+    assert sum(each.startswith("Starting") for each in seen) == 1
+
+
+def test_a_version_that_is_not_there_is_named(repository: Path) -> None:
+    with (
+        pytest.raises(RepositoryError, match="has no version 9"),
+        laboratory(repository, [])([replace(ONE, version=9)]),
+    ):
+        pass
+
+
+def test_a_container_is_not_what_is_tuned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 0\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("OVMS_BINARY", raising=False)
+    assert engine_that_is_tuned().kind is EngineKind.LOCAL
