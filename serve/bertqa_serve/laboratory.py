@@ -1,4 +1,4 @@
-"""Servers with settings that are tried: each on a configuration of its own, beside the user's."""
+"""Servers that are measured: each on a configuration of its own, beside the user's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import (
@@ -39,6 +40,56 @@ def engine_that_is_tuned(requested: str = "auto") -> Engine:
     """
     engine = choose_engine(requested)
     return choose_engine("local") if engine.kind is EngineKind.CONTAINER else engine
+
+
+@contextmanager
+def server_beside(
+    repository: Path,
+    engine: Engine,
+    versions: Sequence[int],
+    model: str = MODEL_NAME,
+    **settings: Any,
+) -> Iterator[Running]:
+    """Run a server on some versions of a repository, on ports that are free.
+
+    Args:
+        repository: The repository, which is read only.
+        engine: What serves.
+        versions: The versions that it has.
+        model: The model's name.
+        **settings: Others of `ServeOptions`, such as `threads`.
+
+    Yields:
+        The server, ready and warm.
+
+    Raises:
+        ServeError: It cannot be started, or ended by itself.
+        RepositoryError: There is no such version.
+        ModelLoadError: A version cannot be loaded.
+    """
+    for each in versions:
+        Repository(repository).require_version(each, model)
+    with TemporaryDirectory(prefix="bert-qa-bench-") as folder:
+        path = Path(folder) / CONFIG_FILE
+        config = OvmsConfig.default(path, model)
+        entry = {
+            **config.entry(model),
+            "base_path": str((repository / model).absolute()),
+            "model_version_policy": specific_versions(versions),
+        }
+        path.write_text(config.edited(entry).new_text, encoding="utf-8")
+        port, rest_port = ports_of_the_system(2)
+        options = ServeOptions(
+            repository=Path(folder),
+            engine=engine.kind,
+            model=model,
+            port=port,
+            rest_port=rest_port,
+            poll_seconds=0,
+            **settings,
+        )
+        with running(options, log=lambda _: None) as server:
+            yield server
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,37 +133,17 @@ class ServerLaboratory:
                 systems.append(opened.enter_context(self._system(each, servers[each.server])))
             yield systems
 
-    @contextmanager
-    def _server(self, candidate: Candidate) -> Iterator[Running]:
-        with TemporaryDirectory(prefix="bert-qa-tune-") as folder:
-            self._configure(Path(folder), candidate.version)
-            port, rest_port = ports_of_the_system(2)
-            options = ServeOptions(
-                repository=Path(folder),
-                engine=self.engine.kind,
-                model=self.model,
-                port=port,
-                rest_port=rest_port,
-                threads=candidate.threads,
-                streams=candidate.streams,
-                precision=candidate.precision,
-                poll_seconds=0,
-            )
-            self.on_progress(Progress(f"Starting {candidate}", 0, None))
-            with running(options, log=lambda _: None) as server:
-                yield server
-
-    def _configure(self, folder: Path, version: int) -> None:
-        """Write the `config.json` of a server that has one version of the user's repository."""
-        Repository(self.repository).require_version(version, self.model)
-        path = folder / CONFIG_FILE
-        config = OvmsConfig.default(path, self.model)
-        entry = {
-            **config.entry(self.model),
-            "base_path": str((self.repository / self.model).absolute()),
-            "model_version_policy": specific_versions([version]),
-        }
-        path.write_text(config.edited(entry).new_text, encoding="utf-8")
+    def _server(self, candidate: Candidate) -> AbstractContextManager[Running]:
+        self.on_progress(Progress(f"Starting {candidate}", 0, None))
+        return server_beside(
+            self.repository,
+            self.engine,
+            [candidate.version],
+            self.model,
+            threads=candidate.threads,
+            streams=candidate.streams,
+            precision=candidate.precision,
+        )
 
     def _system(self, candidate: Candidate, server: Running) -> AbstractContextManager[System]:
         arguments = {

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa.artifact import cpu_title
+from bertqa_cli.benched import OwnRepository, asked_server
 from bertqa_cli.console import print_json, print_table, print_warning, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import CommandError, Status
@@ -35,6 +36,7 @@ _RECORDED = "for questions whose times are not those of --from-log."
 @grouped_options
 def bench_load(
     data: Annotated[str | None, data_option("Questions")] = None,
+    repository: OwnRepository = None,
     version: Version = None,
     http_api: Annotated[
         bool, typer.Option("--http-api", help="The address is that of an HTTP API.")
@@ -154,7 +156,7 @@ def bench_load(
     question was to be asked: a server that falls behind cannot hide its queue. With --at-once, each
     answer is followed by the next question. With --from-log, those of a log come when they came.
     """
-    _check(find_rate, p99, against, rounds, rate, at_once)
+    _check(find_rate, p99, against, rounds, rate, at_once, duration)
     if from_log is not None:
         refuse_typed({"rate", "at_once", "find_rate", "p99", "duration", "questions"}, _RECORDED)
     elif speed is not None or data is None:
@@ -181,11 +183,9 @@ def bench_load(
             pairs, arrivals = recorded_traffic(from_log, pairs, speed or 1.0)
         shapes = [Shape(arrivals=arrivals)]
     shapes = shapes or [Shape(at_once=_AT_ONCE)]
-    target = Target(connection.client_arguments(), version, http_api)
     test = LoadTest(pairs, duration, warm_up, processes, seed)
     about: dict[str, Any] = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "target": target.title,
         "data": data,
         "from_log": None if from_log is None else str(from_log),
         "questions": len(pairs),
@@ -196,6 +196,11 @@ def bench_load(
     promised: dict[str, Any] | None = None
     with ExitStack() as opened:
         show = opened.enter_context(showing())
+        other = int(against) if against is not None and against.isdecimal() else version
+        arguments, about["target"] = opened.enter_context(
+            asked_server(connection, repository, [version, other], show)
+        )
+        target = Target(arguments, version, http_api)
         system = opened.enter_context(System.opened(target, test, show))
         if against is not None:
             second = opened.enter_context(System.opened(_other(target, against), test, show))
@@ -233,6 +238,7 @@ def _check(
     rounds: int | None,
     rate: list[float] | None,
     at_once: list[int] | None,
+    duration: float,
 ) -> None:
     """Refuse options that contradict each other."""
     problem = None
@@ -244,6 +250,8 @@ def _check(
         problem = "--rounds is for --against."
     elif p99 is not None and not p99:
         problem = "--p99 has to be above 0."
+    elif not duration:
+        problem = "--duration has to be above 0."
     if problem is not None:
         raise CommandError(problem, status=Status.USAGE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa.artifact import cpu_title, usable_cores
+from bertqa_cli.benched import OwnRepository, asked_server
 from bertqa_cli.console import print_json, print_step, print_table, print_warning, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.hardware import machine_facts, say_what_int8_saves
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version
-from bertqa_cli.progress import working
+from bertqa_cli.progress import stages, working
 from bertqa_cli.values import Decimal, output_directory, timeout_seconds
 
 # Of LoadGen's summary, what is shown; the rest is in its log.
@@ -40,6 +42,7 @@ _SHOWN = (
 @grouped_options
 def bench_mlperf(
     data: Annotated[str, data_option("Questions")],
+    repository: OwnRepository = None,
     version: Version = None,
     scenario: Annotated[
         str,
@@ -89,8 +92,13 @@ def bench_mlperf(
     remark = unofficial(dataset, plan)
     print_step(remark)
     say_what_int8_saves()
-    with working(f"LoadGen asks, {scenario}"):
-        result = run_mlperf(connection.client_arguments(), dataset, plan, version)
+    with ExitStack() as opened:
+        with stages() as show:
+            arguments, _ = opened.enter_context(
+                asked_server(connection, repository, [version], show)
+            )
+        with working(f"LoadGen asks, {scenario}"):
+            result = run_mlperf(arguments, dataset, plan, version)
     if json:
         print_json(
             {

@@ -7,6 +7,7 @@ import pytest
 
 from tests.cli.conftest import Invoke
 from tests.support.engines import Served
+from tests.support.models import write_toy_version
 from tests.support.ports import free_port
 
 DATA = Path(__file__).parents[3] / "build" / "recipes" / "demo" / "evaluation-sample.json"
@@ -88,3 +89,22 @@ def test_a_server_that_is_not_there_is_named(invoke: Invoke) -> None:
     result = invoke("bench", "load", *SHORT, "--url", url, "--timeout", "1s")
     assert result.status == 1
     assert "Cannot connect to" in result.err
+
+
+def test_a_repository_is_served_for_it_and_stays_as_it_is(invoke: Invoke, tmp_path: Path) -> None:
+    for version in (1, 2):
+        write_toy_version(tmp_path, version)
+    before = sorted(tmp_path.rglob("*"))
+    command = ("bench", "load", "--repository", str(tmp_path), *SHORT, "--at-once", "1")
+    result = invoke(*command, "--version", "1", "--against", "2", "--rounds", "2", "--json")
+    assert result.status == 0, result.err
+    measured = json.loads(result.out)
+    assert measured["target"].startswith(str(tmp_path))
+    assert len(measured["comparisons"][0]["rounds"]) == 2
+    assert sorted(tmp_path.rglob("*")) == before
+    refused = invoke(*command, "--url", "localhost:9000")
+    assert refused.status == 2
+    assert "--url is for a server that runs, and --repository starts one" in refused.err
+    absent = invoke(*command, "--version", "7")
+    assert absent.status == 1
+    assert "7" in absent.err
