@@ -56,6 +56,18 @@ def show_version(*, verbose: bool, json: bool) -> None:
     print_table(table)
 
 
+def machine() -> dict[str, Any]:
+    """Return the CPU of this machine, what of it matters to inference, and its usable cores."""
+    from bertqa.artifact import cpu_flags, cpu_name, usable_cores
+
+    flags = cpu_flags()
+    return {
+        "cpu": cpu_name(),
+        "cpu_features": [name for name in _FEATURES if name in flags],
+        "cores": usable_cores(),
+    }
+
+
 def _in_words(name: str, value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{each} {found or _MISSING}" for each, found in value.items())
@@ -67,16 +79,13 @@ def _in_words(name: str, value: Any) -> str:
 
 
 def _facts() -> dict[str, Any]:
-    from bertqa.artifact import cpu_flags, cpu_name, usable_cores, usable_memory
+    from bertqa.artifact import usable_memory
 
-    flags = cpu_flags()
     libraries = {name: _installed(name) for name in _LIBRARIES}
     return {
         "openvino": libraries.pop("openvino"),
         "ovms": _ovms(),
-        "cpu": cpu_name(),
-        "cpu_features": [name for name in _FEATURES if name in flags],
-        "cores": usable_cores(),
+        **machine(),
         "memory": usable_memory(),
         "system": platform.platform(),
         "python": platform.python_version(),

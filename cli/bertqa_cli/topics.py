@@ -53,7 +53,7 @@ TOPICS = {
             ),
         ),
         "ask, evaluate, compare, versions, switch, bench client, bench load, bench mlperf, "
-        "serve http-api",
+        "bench profile, serve http-api",
         "docs/client.md",
     ),
     "data": Topic(
@@ -75,7 +75,8 @@ TOPICS = {
                 "answer is looked up."
             ),
         ),
-        "build, evaluate, compare, switch, inspect, ask, bench client, bench load, bench mlperf",
+        "build, evaluate, compare, switch, inspect, ask, bench client, bench load, bench mlperf, "
+        "bench profile",
         "docs/build.md",
     ),
     "environment": Topic(

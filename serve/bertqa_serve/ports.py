@@ -38,6 +38,15 @@ def free_ports() -> tuple[int, int]:
     )
 
 
+def any_ports() -> tuple[int, int]:
+    """Return two ports of loopback that are free, which the system chooses."""
+    with (
+        socket.create_server((_LOOPBACK, 0)) as first,
+        socket.create_server((_LOOPBACK, 0)) as second,
+    ):
+        return first.getsockname()[1], second.getsockname()[1]
+
+
 def reachable(host: str) -> str:
     """Return the host at which this machine reaches what listens on an address, as in a URL.
 
