@@ -222,7 +222,7 @@ def _print(measured: _Measured) -> None:
             table.add_row(f"{'  ' * depth}{span.name}", f"{span.milliseconds:.3f}", share)
     print_table(table)
     operations = Table("operation", "kernel", "precision", "runs", "ms", "share")
-    counted = sum(each.real_ms for each in measured.operations.times)
+    counted = sum(each.real_ms for each in measured.operations.times) or 1.0
     for each in measured.operations.times:
         if each.real_ms >= counted / 1000:
             operations.add_row(
