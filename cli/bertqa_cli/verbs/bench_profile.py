@@ -238,7 +238,7 @@ def _print(measured: _Measured) -> None:
 
 def _title(measured: _Measured) -> str:
     about = measured.about
-    return f"{about['model']} version {about['version']}, {about['server']}"
+    return f"version {about['version']} of {about['model']}, {about['server']}"
 
 
 def _sentences(measured: _Measured) -> list[str]:
@@ -256,8 +256,8 @@ def _sentences(measured: _Measured) -> list[str]:
     )
     one = (
         f"One question alone, {alone.words} words: served {_quantiles(alone.served)}; OpenVINO in "
-        f"this process {_quantiles(alone.in_process)}; the served way takes "
-        f"{alone.overhead_ms(0.5):.2f} ms more (target: below {_OVERHEAD_BELOW:g} ms)"
+        f"this process {_quantiles(alone.in_process)}; the medians differ by "
+        f"{alone.overhead_ms(0.5):.2f} ms (target: below {_OVERHEAD_BELOW:g} ms)"
     )
     said = [machine_is, questions, one]
     if not measured.profile.has_server_times:
