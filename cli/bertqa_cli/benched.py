@@ -61,12 +61,19 @@ def asked_server(
     refuse_typed(_CONNECTION, _RUNNING)
     place = Repository(repository)
     require_repository(place)
-    from bertqa_serve.laboratory import engine_that_is_tuned, server_beside
+    from bertqa_serve.laboratory import engine_that_is_tuned, properties_of, server_beside
 
     engine = engine_that_is_tuned()
     newest = place.latest_version(connection.model)
     served = sorted({newest if each is None else each for each in versions})
     on_progress(Progress(f"Starting {engine.kind} on {repository}"))
-    with server_beside(repository, engine, served, connection.model) as server:
+    with server_beside(
+        repository,
+        engine.kind,
+        served,
+        connection.model,
+        properties=properties_of(place, connection.model),
+        on_progress=on_progress,
+    ) as server:
         own = {"url": server.grpc_url, "metadata_url": server.rest_url}
         yield {**arguments, **own}, f"{repository} ({engine.kind})"

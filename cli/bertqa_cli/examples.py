@@ -69,6 +69,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "bert-qa bench mlperf --data dev.json --scenario Offline": "As fast as it can.",
         "bert-qa bench mlperf --data dev.json --accuracy": "F1, by its answers to LoadGen.",
     },
+    "bench profile": {
+        "bert-qa bench profile --data dev.json": "The newest version, on the local engine.",
+        "bert-qa bench profile --data dev.json --html profile.html": "With a flame graph.",
+    },
     "bench tune": {
         "bert-qa bench tune --data dev.json --write tuned.yaml": "For `serve` and the Helm chart.",
         "bert-qa bench tune --data dev.json --p99 100ms": "At most questions in that time.",

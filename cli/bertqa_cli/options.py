@@ -16,10 +16,13 @@ from bertqa import TLS, QAClient
 from bertqa.artifact import MODEL_NAME, Split, parse_split
 from bertqa.errors import TokenizerError
 from bertqa.transport import (
+    AsyncTransport,
     Security,
     ServedVersion,
     Token,
     Transport,
+    TransportOptions,
+    open_async_transport,
     open_transport,
     served_versions,
 )
@@ -330,15 +333,23 @@ class ConnectionOptions:
         Raises:
             InvalidOptionError: An address, a file or a value is not valid.
         """
-        return open_transport(
-            self.address,
-            {
-                "model": self.model,
-                "metadata_url": self.metadata_url,
-                "learns": True,
-                "security": self.security(),
-            },
-        )
+        return open_transport(self.address, self._transport_options())
+
+    def open_async_transport(self) -> AsyncTransport:
+        """Return the asynchronous twin of it.
+
+        Raises:
+            InvalidOptionError: An address, a file or a value is not valid.
+        """
+        return open_async_transport(self.address, self._transport_options())
+
+    def _transport_options(self) -> TransportOptions:
+        return {
+            "model": self.model,
+            "metadata_url": self.metadata_url,
+            "learns": True,
+            "security": self.security(),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,7 @@ TOPICS = {
             ),
         ),
         "ask, evaluate, compare, versions, switch, bench client, bench load, bench mlperf, "
-        "serve http-api",
+        "bench profile, serve http-api",
         "docs/client.md",
     ),
     "data": Topic(
@@ -76,7 +76,7 @@ TOPICS = {
             ),
         ),
         "build, evaluate, compare, switch, inspect, ask, bench client, bench load, bench mlperf, "
-        "bench tune",
+        "bench profile, bench tune",
         "docs/build.md",
     ),
     "environment": Topic(

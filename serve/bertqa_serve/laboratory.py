@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from bertqa.artifact import (
     OvmsConfig,
     Repository,
     specific_versions,
+    usable_cores,
 )
 from bertqa.load import Candidate, LoadTest, System, Target
 from bertqa_serve.command import Engine, EngineKind
@@ -42,12 +43,36 @@ def engine_that_is_tuned(requested: str = "auto") -> Engine:
     return choose_engine("local") if engine.kind is EngineKind.CONTAINER else engine
 
 
+def properties_of(repository: Repository, model: str = MODEL_NAME) -> dict[str, str]:
+    """Return OpenVINO's properties that a server of a repository has: its `plugin_config`.
+
+    Args:
+        repository: The repository.
+        model: The model's name.
+
+    Returns:
+        The properties of `config.json`, or where that has none, those for this machine.
+
+    Raises:
+        ConfigError: The `config.json` cannot be read.
+    """
+    path = repository.config_path
+    config = OvmsConfig.read(path) if path.exists() else OvmsConfig.default(path, model)
+    if not config.has(model):
+        config = OvmsConfig.default(path, model)
+    found = config.fitted(usable_cores()).entry(model)["plugin_config"]
+    return {name: str(value) for name, value in found.items()}
+
+
 @contextmanager
 def server_beside(
     repository: Path,
-    engine: Engine,
+    engine: EngineKind,
     versions: Sequence[int],
     model: str = MODEL_NAME,
+    *,
+    properties: Mapping[str, str] | None = None,
+    on_progress: OnProgress = ignore,
     **settings: Any,
 ) -> Iterator[Running]:
     """Run a server on some versions of a repository, on ports that are free.
@@ -57,6 +82,8 @@ def server_beside(
         engine: What serves.
         versions: The versions that it has.
         model: The model's name.
+        properties: OpenVINO's properties; those for this machine if left out.
+        on_progress: Called with the progress of the warm-up.
         **settings: Others of `ServeOptions`, such as `threads`.
 
     Yields:
@@ -71,7 +98,7 @@ def server_beside(
         Repository(repository).require_version(each, model)
     with TemporaryDirectory(prefix="bert-qa-bench-") as folder:
         path = Path(folder) / CONFIG_FILE
-        config = OvmsConfig.default(path, model)
+        config = OvmsConfig.default(path, model).fitted(usable_cores(), properties)
         entry = {
             **config.entry(model),
             "base_path": str((repository / model).absolute()),
@@ -81,14 +108,14 @@ def server_beside(
         port, rest_port = ports_of_the_system(2)
         options = ServeOptions(
             repository=Path(folder),
-            engine=engine.kind,
+            engine=engine,
             model=model,
             port=port,
             rest_port=rest_port,
             poll_seconds=0,
             **settings,
         )
-        with running(options, log=lambda _: None) as server:
+        with running(options, log=lambda _: None, on_progress=on_progress) as server:
             yield server
 
 
@@ -137,7 +164,7 @@ class ServerLaboratory:
         self.on_progress(Progress(f"Starting {candidate}", 0, None))
         return server_beside(
             self.repository,
-            self.engine,
+            self.engine.kind,
             [candidate.version],
             self.model,
             threads=candidate.threads,

@@ -36,6 +36,7 @@ CONNECTING = (
     "bench client",
     "bench load",
     "bench mlperf",
+    "bench profile",
 )
 
 

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bertqa._progress import Progress
+from bertqa.artifact import Repository
 from bertqa.errors import RepositoryError
 from bertqa.load import Candidate, LoadTest, Shape
 from bertqa.transport import AdminClient, rest_address
 from bertqa_serve.command import EngineKind
-from bertqa_serve.laboratory import ServerLaboratory, engine_that_is_tuned
+from bertqa_serve.laboratory import (
+    ServerLaboratory,
+    engine_that_is_tuned,
+    properties_of,
+    server_beside,
+)
+from tests.support.models import write_published_version
 
 PAIRS = [("When was it opened?", "The bridge was opened in 1932.")]
 ONE = Candidate(version=1, threads=1, streams=1, precision="f32")
@@ -70,3 +78,26 @@ def test_a_container_is_not_what_is_tuned(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("OVMS_BINARY", raising=False)
     assert engine_that_is_tuned().kind is EngineKind.LOCAL
+
+
+def test_settings_of_the_repository_hold_for_the_version_alone(tmp_path: Path) -> None:
+    write_published_version(tmp_path, 3)
+    entry = {"name": "bert-qa", "base_path": "bert-qa", "plugin_config": {"NUM_STREAMS": 1}}
+    text = json.dumps({"model_config_list": [{"config": entry}]})
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    repository = Repository(tmp_path)
+
+    with server_beside(
+        repository.root, EngineKind.LOCAL, [3], properties=properties_of(repository)
+    ) as server:
+        config = Path(_config_of(server.process.args))
+        served = json.loads(config.read_text(encoding="utf-8"))["model_config_list"][0]["config"]
+
+    assert properties_of(repository, "bert-qa")["NUM_STREAMS"] == "1"
+    assert served["plugin_config"]["NUM_STREAMS"] == "1"
+    assert (tmp_path / "config.json").read_text(encoding="utf-8") == text
+
+
+def _config_of(arguments: object) -> str:
+    words = [str(each) for each in arguments]  # type: ignore[attr-defined]
+    return words[words.index("--config_path") + 1]

@@ -114,11 +114,13 @@ class Executed:
     """An operation as OpenVINO executes it.
 
     Attributes:
+        name: Its name in the compiled graph.
         kind: What it is, such as `FullyConnected`.
         precision: What it computes in, such as `f32` or `i8`.
         names: The names of the graph's operations that it stands for.
     """
 
+    name: str
     kind: str
     precision: str
     names: tuple[str, ...]
@@ -139,5 +141,6 @@ def executed_operations(compiled: ov.CompiledModel) -> list[Executed]:
         )
         computed = kernel.rpartition("_")[2].lower()
         precision = inputs if computed in INTEGER else computed
-        operations.append(Executed(kind, precision, tuple(names.split(","))))
+        name = operation.get_friendly_name()
+        operations.append(Executed(name, kind, precision, tuple(names.split(","))))
     return operations
