@@ -13,7 +13,7 @@ export GOGC := off
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-thorough test-ovms lint workflows dockerfiles docs links generate fuzz format bench chart images kind notebooks clean
+.PHONY: help setup demo test test-thorough test-ovms lint workflows dockerfiles docs links generate fuzz format bench bench-sizes chart images kind notebooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,7 +82,17 @@ images: $(INSTALLED) ## Build the chart's images; REGISTRY=... pushes them, IMAG
 kind: $(INSTALLED) ## Build what the chart needs, load it into a cluster of kind (CLUSTER=...), install it
 	$(BIN)/python -m tools.images --kind $(CLUSTER) $(if $(BUILDER),--builder $(BUILDER))
 
-bench: $(INSTALLED) ## Measure engines and precisions side by side, for three sizes of BERT
+bench: $(INSTALLED) ## Measure the demo's versions in a quarter of an hour: engines, peers, highest rates
+	mkdir -p .work/bench
+	$(BIN)/bert-qa build build/recipes/demo.yaml
+	$(BIN)/bert-qa bench --model minilm --repeats 2 --plot .work/bench/minilm.svg
+	$(BIN)/bert-qa bench peers --questions 96 --rounds 2 --plot .work/bench/peers.svg
+	for version in 1 2; do \
+		$(BIN)/bert-qa bench load --repository model_repository --version $$version --find-rate \
+			--duration 5s --data build/recipes/demo/evaluation-sample.json || exit; \
+	done
+
+bench-sizes: $(INSTALLED) ## Measure engines and precisions for three sizes of BERT, for hours
 	mkdir -p .work/bench
 	for model in minilm bert-base bert-large; do \
 		$(BIN)/bert-qa bench --model $$model --repeats 3 --plot .work/bench/$$model.svg || exit; \
