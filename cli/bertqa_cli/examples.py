@@ -71,7 +71,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     },
     "bench tune": {
         "bert-qa bench tune --data dev.json --write tuned.yaml": "For `serve` and the Helm chart.",
-        "bert-qa bench tune --data dev.json --version 1 --version 2": "And the faster version.",
+        "bert-qa bench tune --data dev.json --p99 100ms": "For 99 % within 100 ms.",
     },
     "bench latency-table": {
         "bert-qa bench latency-table xeon.json --model bert-base": "Of the machine to serve on.",
