@@ -8,6 +8,12 @@ from bertqa.artifact import cpu_flags
 from bertqa.artifact import cpu_name as model_name
 
 _SHOWN = ("avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+_KNOWN = ("avx2", "avx512f", *_SHOWN)
+
+
+def instructions() -> tuple[str, ...]:
+    """Return which instructions for the products of such models the CPU has, by Linux's names."""
+    return tuple(each for each in _KNOWN if each in cpu_flags())
 
 
 def machine() -> str:
