@@ -75,7 +75,8 @@ TOPICS = {
                 "answer is looked up."
             ),
         ),
-        "build, evaluate, compare, switch, inspect, ask, bench client, bench load, bench mlperf",
+        "build, evaluate, compare, switch, inspect, ask, bench client, bench load, bench mlperf, "
+        "bench peers",
         "docs/build.md",
     ),
     "environment": Topic(
@@ -170,7 +171,7 @@ TOPICS = {
             {
                 "build": "Trainings go on at the last checkpoint in --work-dir, finished stages "
                 "are kept.",
-                "bench, inspect --sensitivity": "What was measured is kept in --work-dir; "
+                "bench, bench peers, inspect --sensitivity": "What was measured is kept in --work-dir; "
                 "--again measures it anew.",
                 "ask --input --output": "Answers are in OUTPUT.partial until all are there.",
                 "switch": "The server or the release remembers the goal; --back undoes it, "

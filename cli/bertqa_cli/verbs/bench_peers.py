@@ -125,7 +125,7 @@ def _show(found: PeersComparison) -> None:
     stdout.print(
         f"{found.questions} questions of {escape(found.dataset)}; medians of {found.rounds} rounds"
     )
-    table = Table("peer", "precision", "questions/s", "spread", "ratio", "F1", "EM", "F1 lost")
+    table = Table("peer", "model", "questions per second", "spread", "ratio", "F1", "EM", "lost")
     for row in found.rows:
         if not row.seconds:
             table.add_row(row.peer.kind.label, row.peer.model, "not run", "", "", "", "", "")
@@ -146,7 +146,9 @@ def _show(found: PeersComparison) -> None:
     if best is not None:
         stdout.print(f"The ratio is to the best of the others: {escape(str(best.peer))}.")
     if reference is not None:
-        stdout.print(f"F1 is lost against {escape(str(reference.peer))}.")
+        stdout.print(f"Lost is which share of the F1 of {escape(str(reference.peer))}.")
+    if any(row.peer.speedup for row in found.rows):
+        stdout.print("A model with a factor was pruned to be so many times as fast.")
     for row in found.measured:
         packages = ", ".join(f"{name} {number}" for name, number in row.packages.items())
         facts = "; ".join(filter(None, (packages, row.way, *row.notes)))

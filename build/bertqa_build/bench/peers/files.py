@@ -11,6 +11,7 @@ from pathlib import Path
 from transformers import AutoConfig, PreTrainedModel
 
 from bertqa._progress import OnProgress, Progress
+from bertqa._quiet import muted
 from bertqa.artifact import IR_FILE, ONNX_FILE, Repository, onnx_model_name, write_whole
 from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
 from bertqa.runtime.openvino import core, read_ir_info
@@ -88,7 +89,7 @@ class PeerFiles:
                 return
         raise BuildError(
             f"The PyTorch weights of version {peer.version} are not in {self._work_dir}: name the "
-            "--work-dir that it was built in"
+            "--work-dir that it was built in."
         )
 
     def _models(self) -> Iterator[PreTrainedModel]:
@@ -121,7 +122,7 @@ class PeerFiles:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         self._on_progress(Progress("Quantising the ONNX model with quantize_dynamic"))
-        with quiet():
+        with quiet(), muted("root"):  # it recommends a preprocessing, which few do
             quantize_dynamic(
                 self._onnx(peer.version), directory / ONNX_FILE, weight_type=QuantType.QInt8
             )
@@ -148,7 +149,7 @@ class PeerFiles:
     def _write_config(self, peer: Peer, directory: Path) -> None:
         config = dict(self._plan.repository.manifest(peer.version, self._plan.model).config)
         if not config:
-            raise BuildError(f"The manifest of version {peer.version} lacks its configuration")
+            raise BuildError(f"The manifest of version {peer.version} lacks its configuration.")
         AutoConfig.for_model(config.pop("model_type"), **config).save_pretrained(directory)
 
     def _version(self, version: int) -> Path:
@@ -157,7 +158,7 @@ class PeerFiles:
     def _onnx(self, version: int) -> Path:
         path = self._plan.repository.version_dir(version, onnx_model_name(self._plan.model))
         if not (path / ONNX_FILE).is_file():
-            raise BuildError(f"The repository has no ONNX model of version {version}")
+            raise BuildError(f"The repository has no ONNX model of version {version}.")
         return path / ONNX_FILE
 
 

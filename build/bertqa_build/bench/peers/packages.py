@@ -77,7 +77,7 @@ def _install(packages: Packages, directory: Path) -> None:
         said = [each for each in result.stderr.splitlines() if each.strip()]
         errors = [each for each in said if each.startswith("ERROR")] or said
         raise BuildError(
-            f"{packages.name} cannot be installed from the package index",
+            f"{packages.name} cannot be installed from the package index.",
             detail=errors[-1].strip() if errors else None,
         )
 

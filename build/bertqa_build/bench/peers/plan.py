@@ -37,10 +37,10 @@ class Kind(StrEnum):
 
 OURS = (Kind.IN_PROCESS, Kind.LOCAL, Kind.OVMS)
 _LABELS = {
-    Kind.PYTORCH: "PyTorch, pipeline",
-    Kind.TORCH_COMPILE: "torch.compile, pipeline",
-    Kind.OPTIMUM_INTEL: "Optimum-Intel, pipeline",
-    Kind.ONNX_RUNTIME: "ONNX Runtime, pipeline",
+    Kind.PYTORCH: "PyTorch",
+    Kind.TORCH_COMPILE: "PyTorch, compiled",
+    Kind.OPTIMUM_INTEL: "Optimum Intel",
+    Kind.ONNX_RUNTIME: "ONNX Runtime",
     Kind.DEEPSPARSE: "DeepSparse",
     Kind.IN_PROCESS: "ours, in process",
     Kind.LOCAL: "ours, local engine",
@@ -70,12 +70,12 @@ class Peer:
 
     @property
     def model(self) -> str:
-        """The precision, and how the model was pruned."""
-        pruned = "" if self.speedup is None else f", pruned {self.speedup:g}x"
+        """The precision, and the speed-up that the model was pruned to."""
+        pruned = "" if self.speedup is None else f" {self.speedup:g}x"
         return f"{self.precision}{pruned}"
 
     def __str__(self) -> str:
-        return f"{self.kind.label}, {self.model}"
+        return f"{self.kind.label} {self.model}"
 
 
 @dataclass(frozen=True, slots=True)
