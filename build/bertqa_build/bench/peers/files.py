@@ -1,8 +1,10 @@
-"""What the peers load: the same model as each of them wants it, made once and kept."""
+"""What the peers load: the same model as each of them wants it, made once and kept.
+
+All are copies: DeepSparse writes another shape of the inputs into the file that it is given.
+"""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -63,7 +65,7 @@ class PeerFiles:
         if peer.kind is Kind.ONNX_RUNTIME and peer.precision is Precision.INT8:
             return self._made("dynamic", peer, self._write_dynamic) / ONNX_FILE
         if peer.kind in (Kind.ONNX_RUNTIME, Kind.DEEPSPARSE):
-            return self._made("onnx", peer, self._write_onnx) / ONNX_FILE
+            return self._made(peer.kind, peer, self._write_onnx) / ONNX_FILE
         return self._made("served", peer, self._write_repository)
 
     def _made(self, name: str, peer: Peer, write: Callable[[Peer, Path], None]) -> Path:
@@ -109,12 +111,12 @@ class PeerFiles:
 
     def _write_for_optimum(self, peer: Peer, directory: Path) -> None:
         for file in self._version(peer.version).glob(f"{Path(IR_FILE).stem}.*"):
-            _link(file, directory / f"{_OPTIMUM_IR}{file.suffix}")
+            shutil.copyfile(file, directory / f"{_OPTIMUM_IR}{file.suffix}")
         self._write_tokenizer(peer, directory)
         self._write_config(peer, directory)
 
     def _write_onnx(self, peer: Peer, directory: Path) -> None:
-        _link(self._onnx(peer.version), directory / ONNX_FILE)
+        shutil.copyfile(self._onnx(peer.version), directory / ONNX_FILE)
         self._write_tokenizer(peer, directory)
         self._write_config(peer, directory)
 
@@ -134,7 +136,7 @@ class PeerFiles:
         target = Repository(directory).version_dir(peer.version, self._plan.model)
         target.mkdir(parents=True)
         for file in self._version(peer.version).iterdir():
-            _link(file, target / file.name)
+            shutil.copyfile(file, target / file.name)
 
     def _write_tokenizer(self, peer: Peer, directory: Path) -> None:
         """Write the tokenizer as the checkpoint has it: which token is which is in its settings."""
@@ -160,10 +162,3 @@ class PeerFiles:
         if not (path / ONNX_FILE).is_file():
             raise BuildError(f"The repository has no ONNX model of version {version}.")
         return path / ONNX_FILE
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
