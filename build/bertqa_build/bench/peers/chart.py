@@ -52,5 +52,11 @@ def _mark(axes: Axes, row: Row, height: float) -> None:
         textcoords="axes fraction",
         va="center",
         color=QUIET,
-        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.7},
+        arrowprops={
+            "arrowstyle": "-",
+            "color": colour,
+            "linewidth": 0.6,
+            "relpos": (0, 0.5),
+            "shrinkA": 0,
+        },
     )

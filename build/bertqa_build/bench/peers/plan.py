@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bertqa.artifact import MODEL_NAME, Repository
@@ -35,6 +35,8 @@ class Kind(StrEnum):
         return self in OURS
 
 
+_BY_DEFAULT = (Kind.OPTIMUM_INTEL, Kind.LOCAL, Kind.OVMS)
+"""Who leaves the precision of floating point to OpenVINO."""
 OURS = (Kind.IN_PROCESS, Kind.LOCAL, Kind.OVMS)
 _LABELS = {
     Kind.PYTORCH: "PyTorch",
@@ -102,7 +104,12 @@ class Plan:
 
 
 def peers_of(
-    versions: Versions, kinds: tuple[Kind, ...], *, has_bf16: bool, can_compile: bool
+    versions: Versions,
+    kinds: tuple[Kind, ...],
+    *,
+    has_bf16: bool,
+    can_compile: bool,
+    openvino_default: str = "f32",
 ) -> tuple[Peer, ...]:
     """Return every peer, foreign ones first.
 
@@ -111,6 +118,7 @@ def peers_of(
         kinds: Which kinds are asked for.
         has_bf16: Whether the CPU computes in bf16.
         can_compile: Whether there is the C++ compiler that `torch.compile` needs.
+        openvino_default: What OpenVINO computes floating point in where it is not told.
 
     Returns:
         The peers, in the order of their turns.
@@ -134,7 +142,12 @@ def peers_of(
                 Peer(kind, Precision(each.precision), each.version, each.speedup)
                 for each in versions.pruned
             ]
-    return tuple(found)
+    if openvino_default == "f32":
+        return tuple(found)
+    default = f"OpenVINO computes in {openvino_default} on this CPU what is not INT8."
+    return tuple(
+        replace(each, note=default) if each.kind in _BY_DEFAULT else each for each in found
+    )
 
 
 def _compiled(version: int, has_bf16: bool, can_compile: bool) -> Peer:

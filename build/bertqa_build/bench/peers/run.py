@@ -18,6 +18,7 @@ from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import IR_FILE, cpu_flags
 from bertqa.errors import BertQAError
 from bertqa.evaluation import score, take_turns
+from bertqa.runtime.openvino import core
 from bertqa_build.bench.peers.contract import Job
 from bertqa_build.bench.peers.files import PeerFiles
 from bertqa_build.bench.peers.packages import DEEPSPARSE, TRANSFORMERS, Packages, installed
@@ -36,6 +37,7 @@ _TRIES = 2
 # What a process takes beside its weights, and how often those.
 _PROCESS_BYTES = 1_500_000_000
 _OF_WEIGHTS = 6
+_HINT = "INFERENCE_PRECISION_HINT"
 _COMPILERS = ("c++", "g++", "clang++")
 
 _PACKAGES: dict[Kind, Packages] = {
@@ -71,10 +73,15 @@ def compare_peers(
     versions = versions_of(plan.recipe.name, plan.repository, plan.model)
     has_bf16 = bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
     can_compile = any(map(shutil.which, (os.environ.get("CXX") or _COMPILERS[0], *_COMPILERS)))
-    peers = peers_of(versions, plan.kinds, has_bf16=has_bf16, can_compile=can_compile)
+    peers = peers_of(
+        versions,
+        plan.kinds,
+        has_bf16=has_bf16,
+        can_compile=can_compile,
+        openvino_default=core().get_property("CPU", _HINT).get_type_name(),
+    )
     key = _key(plan, versions)
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-    record = work_dir / "bench" / "peers" / f"{plan.recipe.name}-{digest}.json"
+    record = work_dir / "bench" / "peers" / f"{plan.recipe.name}-{_digest(key)}.json"
     run = _Run(plan, peers, key, record, work_dir, on_progress)
     if not again:
         run.kept = read_kept(record, key)
@@ -105,6 +112,10 @@ def _key(plan: Plan, versions: Versions) -> dict[str, Any]:
     }
 
 
+def _digest(key: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+
+
 @dataclass
 class _Run:
     plan: Plan
@@ -116,11 +127,11 @@ class _Run:
     kept: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        digest = self.record.stem.rpartition("-")[2]
         self._place = self.record.parent
-        files = self._place / f"{self.plan.recipe.name}-{digest}"
+        files = self._place / f"{self.plan.recipe.name}-{_digest(self.key['versions'])}"
         self._files = PeerFiles(self.plan, self.work_dir, files, self.on_progress)
         self._reasons: dict[str, str] = {}
+        self._refused: dict[Packages, BertQAError] = {}
         self._ready: dict[str, tuple[Job, dict[str, str]]] = {}
         self._open: dict[str, Worker] = {}
         self._stack = ExitStack()
@@ -150,7 +161,7 @@ class _Run:
                 choose_engine("ovms")
             path = self._files.of(peer)
             if peer.kind in _PACKAGES:
-                beside = installed(_PACKAGES[peer.kind], self._place, self.on_progress)
+                beside = self._installed(_PACKAGES[peer.kind])
                 paths = (str(beside), environment.get("PYTHONPATH"))
                 environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         except BertQAError as error:
@@ -170,6 +181,16 @@ class _Run:
             may_be_impossible=self.plan.dataset.has_impossible,
         )
         self._ready[str(peer)] = job, environment
+
+    def _installed(self, packages: Packages) -> Path:
+        """Return where packages are; what could not be installed is not tried for another peer."""
+        if packages in self._refused:
+            raise self._refused[packages]
+        try:
+            return installed(packages, self._place, self.on_progress)
+        except BertQAError as error:
+            self._refused[packages] = error
+            raise
 
     def _turn(self, peer: Peer, rounds: Iterator[int]) -> None:
         """Measure a peer once, unless it has been in this round."""

@@ -100,5 +100,12 @@ def test_what_a_machine_lacks_is_said(
     assert bool(reason) == bool(found.reason)
 
 
+def test_a_precision_that_openvino_chooses_is_said() -> None:
+    kinds = (Kind.OPTIMUM_INTEL, Kind.DEEPSPARSE, Kind.IN_PROCESS, Kind.OVMS)
+    found = peers_of(WHOLE, kinds, has_bf16=True, can_compile=True, openvino_default="bf16")
+    said = {each.kind for each in found if "computes in bf16" in each.note}
+    assert said == {Kind.OPTIMUM_INTEL, Kind.OVMS}
+
+
 def test_every_kind_has_a_module_that_opens_it() -> None:
     assert set(MODULES) == set(Kind)

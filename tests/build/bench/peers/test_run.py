@@ -108,14 +108,18 @@ def test_peers_that_cannot_be_run_are_rows_with_the_reason(
     monkeypatch.delenv(OVMS_BINARY, raising=False)
     monkeypatch.setenv("PATH", "")
 
-    found = compare_peers(replace(plan, rounds=1, kinds=tuple(Kind)), tmp_path)
+    events: list[Progress] = []
+    plan = replace(plan, rounds=1, kinds=tuple(Kind))
+    found = compare_peers(plan, tmp_path, events.append)
 
     reasons = {row.peer.kind: row.reason for row in found.rows}
     assert "transformers 4 cannot be installed" in reasons[Kind.OPTIMUM_INTEL]
     assert "No matching distribution" in reasons[Kind.ONNX_RUNTIME]
     assert "DeepSparse 1.8.0 cannot be installed" in reasons[Kind.DEEPSPARSE]
     assert "There is no ovms on this machine" in reasons[Kind.OVMS]
-    assert reasons[Kind.TORCH_COMPILE]
+    assert all(row.reason for row in found.rows if row.peer.kind in (Kind.PYTORCH, Kind.TORCH_COMPILE))
+    stages = [each.stage for each in events if each.stage.startswith("Installing")]
+    assert len(stages) == len(set(stages)) == 2
     assert not reasons[Kind.IN_PROCESS]
     absent = next(each for each in found.to_dict()["peers"] if each["kind"] == "ovms")
     assert (absent["questions_per_second"], absent["f1"], absent["samples_seconds"]) == (
