@@ -76,7 +76,7 @@ TOPICS = {
             ),
         ),
         "build, evaluate, compare, switch, inspect, ask, bench client, bench load, bench mlperf, "
-        "bench profile, bench tune",
+        "bench peers, bench profile, bench tune",
         "docs/build.md",
     ),
     "environment": Topic(
@@ -171,8 +171,8 @@ TOPICS = {
             {
                 "build": "Trainings go on at the last checkpoint in --work-dir, finished stages "
                 "are kept.",
-                "bench, inspect --sensitivity": "What was measured is kept in --work-dir; "
-                "--again measures it anew.",
+                "bench, bench peers, inspect --sensitivity": "What was measured is kept in "
+                "--work-dir; --again measures it anew.",
                 "ask --input --output": "Answers are in OUTPUT.partial until all are there.",
                 "switch": "The server or the release remembers the goal; --back undoes it, "
                 "--status shows it.",

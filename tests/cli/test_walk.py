@@ -28,6 +28,7 @@ from tests.support.engines import Served, toy_server
 from tests.support.models import write_manifest
 
 AZUREML = Path(__file__).parents[2] / "deploy" / "azureml"
+RECIPE = Path(__file__).parents[2] / "build" / "recipes" / "demo.yaml"
 CONTEXT = "Léon 🚗 Foucault мерил the speed of light in 1862."
 BOX = re.compile("[│┃─━|]|[-+]{5}")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*[349][0-7]")
@@ -87,6 +88,9 @@ WALK: tuple[tuple[int, str], ...] = (
     (2, "bench tune --data data.json --p99 0s"),
     (2, "bench tune --data data.json --write absent/tuned.yaml"),
     (2, "serve --tuned absent.yaml --dry-run"),
+    (2, "bench peers absent.yaml"),
+    (2, "bench peers {recipe} --peer keras"),
+    (1, "bench peers {recipe} --repository empty --data data.json"),
     (2, "bench latency-table table.json --precision INT9"),
     (2, "bench latency-table absent/table.json"),
     (0, "versions"),
@@ -249,6 +253,7 @@ def test_a_newcomer_s_walk(name: str, served: Served, tmp_path: Path) -> None:
         "dead": "--url http://127.0.0.1:9 --timeout 0.1",
         "workspace": "--subscription s --resource-group g --workspace w",
         "azureml": str(AZUREML),
+        "recipe": str(RECIPE),
     }
     words = [
         [word.replace("CONTEXT", CONTEXT) for word in typed.format(**places).split()]

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import cpu_flags
@@ -31,6 +27,7 @@ from bertqa_build.bench.plan import (
     Variant,
     variants,
 )
+from bertqa_build.bench.process import Worker, available_memory, worker
 from bertqa_build.errors import BuildError
 from bertqa_build.kept import read_kept, write_kept
 from bertqa_build.machine import machine
@@ -141,19 +138,31 @@ def plan_for_this_machine(
             f"There is no engine {unknown[0]!r}: choose one of {', '.join(known)}."
         )
     chosen = [engine for slug, engine in known.items() if slug in engines or not engines]
-    cores = len(os.sched_getaffinity(0))
-    if threads is not None and threads > cores:
-        raise InvalidOptionError(
-            f"{threads} threads are more than this machine has: there are only {cores} cores."
-        )
     return Plan(
         model=model,
         lengths=tuple(sorted(set(lengths))),
         batches=tuple(sorted(set(batches))),
         repeats=repeats,
-        threads=threads or cores,
+        threads=len(cores_for(threads)),
         variants=variants(chosen, has_bf16=bool({"avx512_bf16", "amx_bf16"} & cpu_flags())),
     )
+
+
+def cores_for(threads: int | None) -> tuple[int, ...]:
+    """Return the numbers of the cores that everything which is measured runs on.
+
+    Args:
+        threads: How many; None takes all.
+
+    Raises:
+        InvalidOptionError: There are not so many.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if threads is not None and threads > len(cores):
+        raise InvalidOptionError(
+            f"{threads} threads are more than this machine has: there are only {len(cores)} cores."
+        )
+    return tuple(cores[:threads])
 
 
 def measure(
@@ -191,8 +200,8 @@ def measure(
         ]
         if not missing:
             continue
-        with _workers(plan, group, files, on_progress) as workers:
-            kept["proofs"] |= {str(variant): worker.proof for variant, worker in workers.items()}
+        with _workers(plan, group, files, on_progress) as (workers, proofs):
+            kept["proofs"] |= proofs
             for shape in missing:
                 seconds = kept["seconds"].setdefault(str(shape), {})
                 seconds |= _take_turns(plan, workers, shape, on_progress)
@@ -205,36 +214,6 @@ def measure(
     return Measurement(plan, description, machine(), cells, kept["proofs"])
 
 
-class _Worker:
-    def __init__(self, process: subprocess.Popen[str], variant: Variant, log: IO[str]) -> None:
-        self.process = process
-        self.variant = variant
-        self.log = log
-        self.proof: Any = None
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
-        line = self.process.stdout.readline()
-        if not line:
-            self._fail()
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _fail(self) -> None:
-        self.log.seek(0)
-        words = self.log.read().strip().splitlines()
-        raise BuildError(
-            f"{self.variant} ended with exit status {self.process.wait()}.",
-            detail=words[-1] if words else None,
-        )
-
-
 def groups(plan: Plan, files: BenchFiles) -> list[tuple[Variant, ...]]:
     """Return the variants that are alive at once: all, or one engine's where memory is short.
 
@@ -245,8 +224,7 @@ def groups(plan: Plan, files: BenchFiles) -> list[tuple[Variant, ...]]:
     Raises:
         BuildError: The memory does not hold one engine.
     """
-    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    available = int(fields["MemAvailable"].split()[0]) * 1024
+    available = available_memory()
     weights = files.onnx(Precision.FP32).stat().st_size
     if available > ALL_AT_ONCE * weights:
         return [plan.variants]
@@ -266,46 +244,36 @@ def groups(plan: Plan, files: BenchFiles) -> list[tuple[Variant, ...]]:
 @contextmanager
 def _workers(
     plan: Plan, group: tuple[Variant, ...], files: BenchFiles, on_progress: OnProgress
-) -> Iterator[dict[Variant, _Worker]]:
-    cores = sorted(os.sched_getaffinity(0))[: plan.threads]
+) -> Iterator[tuple[dict[Variant, Worker], dict[str, Any]]]:
+    cores = cores_for(plan.threads)
     environment = {**os.environ, "OMP_NUM_THREADS": str(plan.threads)}
     with ExitStack() as stack:
-        workers = {}
+        workers: dict[Variant, Worker] = {}
+        proofs: dict[str, Any] = {}
         for done, variant in enumerate(group):
             on_progress(Progress("Starting the engines", done, len(group), "engines", str(variant)))
-            log = stack.enter_context(tempfile.TemporaryFile("w+"))
-            process = subprocess.Popen(
-                [sys.executable, "-m", "bertqa_build.bench.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment,
+            started = workers[variant] = stack.enter_context(
+                worker("bertqa_build.bench.worker", str(variant), environment)
             )
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            worker = workers[variant] = _Worker(process, variant, log)
             request = {
                 "engine": variant.engine,
                 "precision": variant.precision,
                 "files": str(files.root),
                 "cores": cores,
             }
-            worker.proof = worker.ask(request)["proof"]
-        yield workers
+            proofs[str(variant)] = started.ask(request)["proof"]
+        yield workers, proofs
 
 
 def _take_turns(
-    plan: Plan, workers: dict[Variant, _Worker], shape: Shape, on_progress: OnProgress
+    plan: Plan, workers: dict[Variant, Worker], shape: Shape, on_progress: OnProgress
 ) -> dict[str, list[float]]:
     request = {"tokens": shape.tokens, "batch": shape.batch}
     total, done = plan.repeats * len(workers), itertools.count()
 
-    def ask(worker: _Worker) -> float:
-        stage, note = f"Measuring {shape}", str(worker.variant)
-        on_progress(Progress(stage, next(done), total, "measurements", note))
-        return float(worker.ask(request)["seconds"])
+    def ask(variant: Variant) -> float:
+        stage = f"Measuring {shape}"
+        on_progress(Progress(stage, next(done), total, "measurements", str(variant)))
+        return float(workers[variant].ask(request)["seconds"])
 
-    return take_turns(
-        {str(variant): partial(ask, worker) for variant, worker in workers.items()}, plan.repeats
-    )
+    return take_turns({str(variant): partial(ask, variant) for variant in workers}, plan.repeats)

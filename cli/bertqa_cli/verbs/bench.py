@@ -20,6 +20,7 @@ from bertqa_cli.verbs.bench_client import bench_client
 from bertqa_cli.verbs.bench_latency_table import bench_latency_table
 from bertqa_cli.verbs.bench_load import bench_load
 from bertqa_cli.verbs.bench_mlperf import bench_mlperf
+from bertqa_cli.verbs.bench_peers import bench_peers
 from bertqa_cli.verbs.bench_profile import bench_profile
 from bertqa_cli.verbs.bench_tune import bench_tune
 
@@ -148,5 +149,6 @@ app.command("client", cls=Verb)(bench_client)
 app.command("latency-table", cls=Verb)(bench_latency_table)
 app.command("load", cls=Verb)(bench_load)
 app.command("mlperf", cls=Verb)(bench_mlperf)
+app.command("peers", cls=Verb)(bench_peers)
 app.command("profile", cls=Verb)(bench_profile)
 app.command("tune", cls=Verb)(bench_tune)

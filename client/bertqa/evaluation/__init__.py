@@ -13,6 +13,7 @@ from bertqa.evaluation._compare import (
 )
 from bertqa.evaluation._evaluate import evaluate, evaluate_each
 from bertqa.evaluation._loop_timing import time_loop
+from bertqa.evaluation._metrics import score
 from bertqa.evaluation._pages import render_page
 from bertqa.evaluation._question_scores import QuestionScores
 from bertqa.evaluation._recorded import LogReport, follow_log, read_log, report_on_log
@@ -56,6 +57,7 @@ __all__ = [
     "read_squad",
     "render_page",
     "report_on_log",
+    "score",
     "take_turns",
     "time_call",
     "time_loop",

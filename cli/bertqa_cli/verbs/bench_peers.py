@@ -1,0 +1,163 @@
+"""`bert-qa bench peers`: ours and what a user would write without it, in one measurement."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from bertqa.artifact import Repository
+from bertqa_cli.console import print_json, print_table, print_warning, stdout
+from bertqa_cli.datasets import data_option, read_dataset
+from bertqa_cli.errors import Status
+from bertqa_cli.hardware import say_what_int8_saves
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model
+from bertqa_cli.options import Repository as RepositoryOption
+from bertqa_cli.progress import loading_the_build, resumable, stages
+from bertqa_cli.values import Whole, output_directory, svg_file, write_output
+
+if TYPE_CHECKING:
+    from bertqa_build.bench.peers.result import PeersComparison
+
+DEFAULT_RECIPE = Path("build/recipes/demo.yaml")
+# Those of the build, which is imported when all options are read.
+PEERS = (
+    *("pytorch", "torch-compile", "optimum-intel", "onnx-runtime", "deepsparse"),
+    *("in-process", "local", "ovms"),
+)
+
+
+def bench_peers(
+    recipe: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="The recipe that the versions are of."),
+    ] = DEFAULT_RECIPE,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    model: Model = DEFAULT_MODEL,
+    data: Annotated[
+        str | None, data_option("Questions; those that the recipe evaluates on if left out")
+    ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            click_type=click.Choice(PEERS),
+            metavar="PEER",
+            help=f"{', '.join(PEERS[:-1])} or {PEERS[-1]}; repeatable, all if left out.",
+        ),
+    ] = None,
+    questions: Annotated[
+        int,
+        typer.Option(click_type=Whole(min=1), metavar="N", help="How many of the questions."),
+    ] = 480,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            click_type=Whole(min=1), metavar="N", help="How many times each is measured, in turns."
+        ),
+    ] = 4,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            click_type=Whole(min=1), metavar="N", help="Cores for each peer; all if left out."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(callback=svg_file, help="Write the figure here, as SVG.")
+    ] = None,
+    work_dir: Annotated[
+        Path,
+        typer.Option(
+            callback=output_directory,
+            help="Where builds keep their trainings, and this its packages, models and results.",
+        ),
+    ] = Path(".work"),
+    again: Annotated[bool, typer.Option("--again", help="Discard earlier results.")] = False,
+    json: Json = False,
+) -> None:
+    """Measure questions per second and F1 of this project and of its peers, on the same cores.
+
+    Peers are the question-answering pipeline of transformers 4 on PyTorch, ONNX Runtime and
+    Optimum-Intel, and DeepSparse; their packages are installed beside the build's own ones. Each
+    runs the same model in a process of its own, one after the other in every round. Run the same
+    command again to resume.
+    """
+    from bertqa_build.recipe import load_recipe
+
+    loaded = load_recipe(recipe, [])
+    with loading_the_build():
+        from bertqa_build.bench.peers.plan import Kind, Plan
+        from bertqa_build.bench.peers.run import compare_peers
+        from bertqa_build.bench.run import cores_for
+        from bertqa_build.recipe_data import RecipeData
+
+    dataset = read_dataset(data) if data else RecipeData(loaded).evaluation
+    plan = Plan(
+        recipe=loaded,
+        repository=Repository(repository),
+        dataset=replace(dataset, questions=dataset.questions[:questions]),
+        cores=cores_for(threads),
+        rounds=rounds,
+        kinds=tuple(each for each in Kind if each in (peer or PEERS)),
+        model=model,
+    )
+    say_what_int8_saves()
+    with resumable(), stages() as show:
+        found = compare_peers(plan, work_dir, show, again=again)
+    if not json:
+        _show(found)
+    if plot is not None:
+        _write_plot(plot, found)
+    if json:
+        print_json(found.to_dict())
+    if not found.measured:
+        raise typer.Exit(Status.FAILED)
+
+
+def _show(found: PeersComparison) -> None:
+    stdout.print(f"[bold]{escape(found.model)}[/]")
+    stdout.print(f"{escape(found.machine)}; threads for each: {found.threads}")
+    stdout.print(
+        f"{found.questions} questions of {escape(found.dataset)}; medians of {found.rounds} rounds"
+    )
+    table = Table("peer", "model", "questions per second", "spread", "ratio", "F1", "EM", "lost")
+    for row in found.rows:
+        if not row.seconds:
+            table.add_row(row.peer.kind.label, row.peer.model, "not run", "", "", "", "", "")
+            continue
+        ratio, loss = found.ratio(row), found.loss(row)
+        table.add_row(
+            row.peer.kind.label,
+            row.peer.model,
+            f"{row.questions_per_second:.2f}",
+            f"{row.samples.spread:.0%}",
+            "" if ratio is None else f"{ratio:.2f}x",
+            f"{row.f1:.2f}",
+            f"{row.exact_match:.2f}",
+            "" if loss is None else f"{loss:.2f} %",
+        )
+    print_table(table)
+    best, reference = found.best_foreign, found.reference
+    if best is not None:
+        stdout.print(f"The ratio is to the best of the others: {escape(str(best.peer))}.")
+    if reference is not None:
+        stdout.print(f"Lost is which share of the F1 of {escape(str(reference.peer))}.")
+    if any(row.peer.speedup for row in found.rows):
+        stdout.print("A model with a factor was pruned to be so many times as fast.")
+    for row in found.measured:
+        packages = ", ".join(f"{name} {number}" for name, number in row.packages.items())
+        facts = "; ".join(filter(None, (packages, row.way, *row.notes)))
+        stdout.print(f"  {escape(str(row.peer))}: [dim]{escape(facts)}[/]")
+    for row in found.rows:
+        if row.reason:
+            print_warning(f"{row.peer} was not run: {row.reason}")
+
+
+def _write_plot(path: Path, found: PeersComparison) -> None:
+    from bertqa_build.bench.peers.chart import draw
+
+    write_output(path, draw(found))
