@@ -73,6 +73,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "bert-qa bench peers": "With the demo's versions and questions.",
         "bert-qa bench peers recipe.yaml --data dev.json --plot peers.svg": "With your own.",
         "bert-qa bench peers --peer onnx-runtime --peer ovms": "Two of them alone.",
+    },
     "bench profile": {
         "bert-qa bench profile --data dev.json": "The newest version, on the local engine.",
         "bert-qa bench profile --data dev.json --html profile.html": "With a flame graph.",
