@@ -119,8 +119,6 @@ def test_peers_that_cannot_be_run_are_rows_with_the_reason(
     assert "There is no ovms on this machine" in reasons[Kind.OVMS]
     pipelines = (Kind.PYTORCH, Kind.TORCH_COMPILE)
     assert all(row.reason for row in found.rows if row.peer.kind in pipelines)
-        row.reason for row in found.rows if row.peer.kind in (Kind.PYTORCH, Kind.TORCH_COMPILE)
-    )
     stages = [each.stage for each in events if each.stage.startswith("Installing")]
     assert len(stages) == len(set(stages)) == 2
     assert not reasons[Kind.IN_PROCESS]
