@@ -27,7 +27,7 @@ def comparison() -> PeersComparison:
         row(Kind.DEEPSPARSE, FP32, (), 0.0),
         row(Kind.IN_PROCESS, INT8, (2.5, 2.0, 3.0), 80.8),
     )
-    return PeersComparison(rows, "version 1", "dev", "0" * 64, 100, 3, 2, "a CPU", ("avx2",))
+    return PeersComparison(rows, "version 1", "dev", "0" * 64, 100, 3, 2, "a CPU")
 
 
 def test_ratios_are_to_the_best_of_the_others_and_losses_from_the_plain_fp32_model(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,10 @@ from bertqa.artifact import Repository
 from bertqa.errors import RepositoryError
 from bertqa.evaluation import SquadDataset
 from bertqa_build.bench.peers import run
-from bertqa_build.bench.peers.plan import Kind, Plan
+from bertqa_build.bench.peers.contract import Job
+from bertqa_build.bench.peers.plan import Kind, Peer, Plan
 from bertqa_build.bench.peers.run import compare_peers
+from bertqa_build.bench.process import Worker
 from bertqa_build.machine import machine
 from bertqa_build.recipe_data import RecipeData
 from bertqa_serve.selection import OVMS_BINARY
@@ -117,8 +120,7 @@ def test_peers_that_cannot_be_run_are_rows_with_the_reason(
     assert "No matching distribution" in reasons[Kind.ONNX_RUNTIME]
     assert "DeepSparse 1.8.0 cannot be installed" in reasons[Kind.DEEPSPARSE]
     assert "There is no ovms on this machine" in reasons[Kind.OVMS]
-    pipelines = (Kind.PYTORCH, Kind.TORCH_COMPILE)
-    assert all(row.reason for row in found.rows if row.peer.kind in pipelines)
+    assert all(row.reason for row in found.rows if not row.peer.kind.is_ours)
     stages = [each.stage for each in events if each.stage.startswith("Installing")]
     assert len(stages) == len(set(stages)) == 2
     assert not reasons[Kind.IN_PROCESS]
@@ -134,11 +136,9 @@ def test_peers_that_cannot_be_run_are_rows_with_the_reason(
 def test_a_peer_that_fails_does_not_stop_the_others(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_of = run.Job
-
-    def broken(**arguments: object) -> run.Job:
+    def broken(**arguments: Any) -> Job:
         wrong = {"path": str(tmp_path)} if arguments["version"] == 2 else {}
-        return job_of(**(arguments | wrong))  # type: ignore[arg-type]
+        return Job(**(arguments | wrong))
 
     monkeypatch.setattr(run, "Job", broken)
     found = compare_peers(plan, tmp_path)
@@ -156,7 +156,7 @@ def test_where_memory_is_short_a_process_ends_before_the_next_one(
     alive: list[int] = []
     started = run._Run._started
 
-    def counted(self: run._Run, peer: run.Peer) -> run.Worker:
+    def counted(self: run._Run, peer: Peer) -> Worker:
         process = started(self, peer)
         alive.append(len(self._open))
         return process
