@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from bertqa import AsyncQAClient, QAClient
+from bertqa import AsyncQAClient, QAClient, _defaults
 from bertqa.evaluation import System
 from bertqa_cli.options import ConnectionOptions
 
@@ -46,7 +46,10 @@ class Chosen:
         Args:
             stack: Closes the client.
         """
-        client = stack.enter_context(self._opened(QAClient))
+        if isinstance(self.where, Path):
+            client = stack.enter_context(scoring_client(self.where))
+        else:
+            client = stack.enter_context(self._opened(QAClient))
         about = ", ".join(filter(None, (self.about, f"from {self.place or self._place()}")))
         return System(self.name, client, self.version, self.size, about)
 
@@ -66,3 +69,18 @@ class Chosen:
         if isinstance(self.where, Path):
             return kind.local(self.where)
         return kind(**self.where.client_arguments())
+
+
+def scoring_client(path: Path) -> QAClient:
+    """Return a client of a model in this process whose answers are to be scored.
+
+    Args:
+        path: What `bertqa.runtime.load` loads.
+
+    Raises:
+        BertQAError: What that raises.
+    """
+    from bertqa.runtime import load
+
+    transport = load(path, scoring=True)
+    return QAClient(transport=transport, timeout=_defaults.LOCAL_TIMEOUT_SECONDS)

@@ -14,6 +14,7 @@ from rich.table import Table
 from bertqa import QAClient
 from bertqa.artifact import Repository
 from bertqa.evaluation import evaluate as evaluate_version
+from bertqa_cli.chosen import scoring_client
 from bertqa_cli.console import print_json, print_table
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.grouping import grouped_options
@@ -82,7 +83,7 @@ def _client(
     chosen = published.latest_version(connection.model) if version is None else version
     directory = published.require_version(chosen, connection.model)
     with working(f"Loading version {chosen}"):
-        client = QAClient.local(directory)
+        client = scoring_client(directory)
     with client:
         yield client, f"version {chosen}"
 

@@ -13,10 +13,9 @@ import openvino as ov
 
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.errors import ModelLoadError
-from bertqa.runtime.openvino import core, executed_operations
+from bertqa.runtime.openvino import PRECISION_HINT, core, executed_operations
 from bertqa.transport import Inputs
 
-_PRECISION = "INFERENCE_PRECISION_HINT"
 _COUNT = {"PERF_COUNT": "YES"}
 
 _Key = tuple[str, str, str]
@@ -117,7 +116,7 @@ class Operations:
             for key in runs
         ]
         times.sort(key=lambda each: -each.real_ms)
-        hint = compiled.get_property(_PRECISION)
+        hint = compiled.get_property(PRECISION_HINT)
         return cls(hint.to_string(), len(batches), 1000 * seconds, tuple(times))
 
 

@@ -15,26 +15,34 @@ class Engine(ABC):
     """One version of a model in this process: a `bertqa.transport.Transport`.
 
     Safe to use from several threads. Requests run one after the other, because an engine uses
-    all cores for one.
+    all cores for one, unless it says that it runs several at once.
     """
 
-    def __init__(self, info: ModelInfo, version: int = 1, inputs: Iterable[str] = INPUTS) -> None:
+    def __init__(
+        self,
+        info: ModelInfo,
+        version: int = 1,
+        inputs: Iterable[str] = INPUTS,
+        *,
+        at_once: int = 1,
+    ) -> None:
         """Describe the model.
 
         Args:
             info: The model's description of itself.
             version: The version's number, which every result names.
             inputs: The names of the model's inputs.
+            at_once: How many requests run at once.
         """
         self.info = info
         self.version = version
         self.inputs = tuple(inputs)
-        self._lock = threading.Lock()
+        self._free = threading.Semaphore(at_once)
         self._closed = False
 
     @abstractmethod
     def run(self, inputs: Inputs) -> Outputs:
-        """Run the model; not safe to call from several threads.
+        """Run the model; not safe to call from more threads than requests run at once.
 
         Args:
             inputs: INT64 arrays `[batch, tokens]` by name.
@@ -64,14 +72,14 @@ class Engine(ABC):
             VersionNotFoundError: Another version is loaded.
         """
         self._require(version)
-        if not self._lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+        if not self._free.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
             raise DeadlineExceededError(
                 f"The model was busy for {timeout:g} s. Pass a greater timeout to wait longer."
             )
         try:
             return InferResult(self.run(inputs), self.version)
         finally:
-            self._lock.release()
+            self._free.release()
 
     def metadata(self, *, version: int | None, timeout: float) -> ModelMetadata:
         """Describe the model as a server would; raises as `infer` does.

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from bertqa import _checks
 from bertqa._reason import reason_of
-from bertqa.artifact import IR_FILE, ONNX_FILE, Repository
+from bertqa.artifact import IR_FILE, ONNX_FILE, Repository, plugin_config, usable_cores
 from bertqa.errors import ModelLoadError, VersionNotFoundError
 from bertqa.runtime._engine import Engine
 
 _IR_SUFFIX, _ONNX_SUFFIX = Path(IR_FILE).suffix, Path(ONNX_FILE).suffix
 
 
-def load(path: str | Path, version: int | None = None) -> Engine:
+def load(path: str | Path, version: int | None = None, *, scoring: bool = False) -> Engine:
     """Load a model into this process.
 
     An IR (`model.xml`) is run by OpenVINO, which the extra `evaluate` installs, and an ONNX model
@@ -23,6 +23,10 @@ def load(path: str | Path, version: int | None = None) -> Engine:
         path: A version's directory, such as `model_repository/bert-qa/2`, a model's directory,
             such as `model_repository/bert-qa`, or a model's file.
         version: The version to load; None loads the highest of a model's directory.
+        scoring: Whether it is to be scored: an IR computes in FP32 what is not quantised, as for
+            the scores that a version is published with, and runs several requests at once. Else
+            OpenVINO chooses, as on a server, which is bf16 where the CPU has it, and a request has
+            all cores.
 
     Returns:
         The engine. Its version is the name of the version's directory, or 1 where that is not a
@@ -49,10 +53,11 @@ def load(path: str | Path, version: int | None = None) -> Engine:
             raise _not_installed(file, "ONNX Runtime", "onnxruntime", "onnx", error) from error
         return OnnxRuntimeEngine(file, version=loaded)
     try:
-        from bertqa.runtime.openvino import OpenVINOEngine
+        from bertqa.runtime.openvino import OpenVINOEngine, native_precision
     except ModuleNotFoundError as error:
         raise _not_installed(file, "OpenVINO", "openvino", "evaluate", error) from error
-    return OpenVINOEngine(file, version=loaded)
+    properties = plugin_config(usable_cores()) if scoring else native_precision()
+    return OpenVINOEngine(file, version=loaded, properties=properties)
 
 
 def find_model(path: Path, version: int | None = None) -> Path:

@@ -113,6 +113,36 @@ def test_what_is_not_quantised_runs_in_fp32() -> None:
     assert compiled.get_property("INFERENCE_PRECISION_HINT") == ov.Type.f32
 
 
+def test_each_stream_runs_a_request_at_the_same_time() -> None:
+    engine = Meeting(model_info(), at_once=2)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(engine.infer, inputs([1]), version=None, timeout=60) for _ in range(2)]
+        assert [each.result().model_version for each in calls] == [1, 1]
+
+
+class Meeting(Engine):
+    """Runs a request only while it runs another one."""
+
+    def __init__(self, info: ModelInfo, *, at_once: int) -> None:
+        super().__init__(info, at_once=at_once)
+        self._both = threading.Barrier(at_once)
+
+    def run(self, inputs: Inputs) -> Outputs:
+        self._both.wait(60)
+        return {}
+
+
+def test_requests_in_several_streams_do_not_mix_up_their_results() -> None:
+    engine = OpenVINOEngine(toy_qa_model(), model_info(), properties={"NUM_STREAMS": 2})
+    alone = {token: engine.run(inputs([token] * 50))["start_logits"] for token in range(1000, 1040)}
+    with ThreadPoolExecutor(8) as pool:
+        results = pool.map(
+            lambda token: engine.infer(inputs([token] * 50), version=None, timeout=60), alone
+        )
+        for token, result in zip(alone, results, strict=True):
+            np.testing.assert_array_equal(result.outputs["start_logits"], alone[token])
+
+
 def test_stored_int8_weights_alone_do_not_make_an_int8_product() -> None:
     values = ops.parameter([-1, 64], np.float32, name="x")
     weights = ops.convert(ops.constant(np.ones((64, 64), dtype=np.int8)), "f32")

@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import openvino as ov
 import pytest
 
+from bertqa.artifact import plugin_config, usable_cores
 from bertqa.errors import (
     ClientStateError,
     DeadlineExceededError,
@@ -14,6 +16,7 @@ from bertqa.errors import (
     VersionNotFoundError,
 )
 from bertqa.runtime import load
+from bertqa.runtime.openvino import OpenVINOEngine, core
 from tests.support.models import write_toy_version
 from tests.support.twins import Twins
 
@@ -35,6 +38,22 @@ def test_a_version_a_model_and_a_file_can_be_loaded(model: Path) -> None:
     assert load(model).version == 10
     assert load(str(model), 2).version == 2
     assert load(model / "2" / "model.xml").version == 2
+
+
+def test_a_model_computes_as_on_a_server_and_as_it_was_scored_where_it_is_scored(
+    model: Path,
+) -> None:
+    as_served, scored = load(model), load(model, scoring=True)
+    assert isinstance(as_served, OpenVINOEngine)
+    assert isinstance(scored, OpenVINOEngine)
+    served = core().compile_model(core().read_model(model / "10" / "model.xml"), "CPU")
+    for name in ("INFERENCE_PRECISION_HINT", "NUM_STREAMS"):
+        assert as_served.compiled.get_property(name) == served.get_property(name)
+    assert scored.compiled.get_property("INFERENCE_PRECISION_HINT") == ov.Type.f32
+    assert (
+        str(scored.compiled.get_property("NUM_STREAMS"))
+        == plugin_config(usable_cores())["NUM_STREAMS"]
+    )
 
 
 def test_a_directory_that_is_not_a_number_is_version_1(model: Path, tmp_path: Path) -> None:
