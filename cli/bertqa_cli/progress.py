@@ -29,7 +29,8 @@ _HEARTBEAT_SECONDS = 60.0
 def stages() -> Iterator[OnProgress]:
     """Show stages one under the other; SIGTERM ends the block as Ctrl-C does.
 
-    What takes stages starts servers and processes, which have to end with it. Where standard error is not a terminal that can redraw a line, each has a line when it begins,
+    What takes stages may have started servers and processes, which have to end with it. Where
+    standard error is not a terminal that can redraw a line, each stage has a line when it begins,
     and one a minute while it lasts.
 
     Yields:
