@@ -61,7 +61,7 @@ def test_an_error_that_is_none_of_ours_does_not_leave_loadgen_waiting(
 
 
 _INTERRUPTED = """
-import os, signal, sys
+import os, signal, sys, threading
 from pathlib import Path
 from bertqa.evaluation import read_squad
 from bertqa.load import MlperfPlan, Scenario, run_mlperf
@@ -81,6 +81,9 @@ arguments = {"url": url, "token": token}
 try:
     run_mlperf(arguments, read_squad(data), plan, None)
 except KeyboardInterrupt:
+    for each in threading.enumerate():  # LoadGen's goes on, and must not meet what is gone.
+        if each.name == "bertqa-call":
+            each.join(1.0)
     os._exit(130)  # As the command does, for threads that cannot be ended.
 """
 
