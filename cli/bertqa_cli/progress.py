@@ -27,17 +27,25 @@ _HEARTBEAT_SECONDS = 60.0
 
 @contextlib.contextmanager
 def stages() -> Iterator[OnProgress]:
-    """Show stages one under the other.
+    """Show stages one under the other; SIGTERM ends the block as Ctrl-C does.
 
-    Where standard error is not a terminal that can redraw a line, each has a line when it begins,
+    What takes stages may have started servers and processes, which have to end with it. Where
+    standard error is not a terminal that can redraw a line, each stage has a line when it begins,
     and one a minute while it lasts.
 
     Yields:
         The callback for whatever reports its progress.
     """
-    if not _can_redraw():
-        yield lines()
-        return
+    with ending_on_sigterm():
+        if _can_redraw():
+            with _bars() as show:
+                yield show
+        else:
+            yield lines()
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[OnProgress]:
     is_wide = stderr.width >= _WIDE
     note = TextColumn("{task.fields[note]}", style="dim", markup=False)
     with Bars(

@@ -66,7 +66,8 @@ class TunedSettings:
             remarks: What is said of them, a line each.
         """
         comments = [f"CPU: {self.made_for}"] if self.made_for else []
-        lines = [f"# {each}" for each in (*comments, *remarks)]
+        # A name of a file may have a line break in it, after which it would be a setting.
+        lines = [f"# {' '.join(each.split())}" for each in (*comments, *remarks)]
         server = {"threads": self.threads, "streams": self.streams, "precision": self.precision}
         for name, values in (("server", server), ("httpApi", {"tokenBudget": self.token_budget})):
             given = {key: value for key, value in values.items() if value is not None}

@@ -70,3 +70,10 @@ def test_what_cannot_be_a_setting_is_refused(tmp_path: Path, text: str, complain
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError, match=r"absent\.yaml cannot be read"):
         read_tuned(tmp_path / "absent.yaml")
+
+
+def test_a_remark_with_a_line_break_stays_a_remark(tmp_path: Path) -> None:
+    file = tmp_path / "tuned.yaml"
+    text = TunedSettings(streams=2).text(["Asked: 2 questions of odd\nserver: {threads: 9}"])
+    file.write_text(text, encoding="utf-8")
+    assert read_tuned(file) == TunedSettings(streams=2)

@@ -19,7 +19,7 @@ from bertqa_cli.errors import Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.hardware import machine_facts, say_what_int8_saves
 from bertqa_cli.options import DefaultConnectionOptions, Json, Version
-from bertqa_cli.progress import stages, working
+from bertqa_cli.progress import ending_on_sigterm, stages, working
 from bertqa_cli.values import Decimal, output_directory, timeout_seconds
 
 # Of LoadGen's summary, what is shown; the rest is in its log.
@@ -92,7 +92,7 @@ def bench_mlperf(
     remark = unofficial(dataset, plan)
     print_step(remark)
     say_what_int8_saves()
-    with ExitStack() as opened:
+    with ending_on_sigterm(), ExitStack() as opened:
         with stages() as show:
             arguments, _ = opened.enter_context(
                 asked_server(connection, repository, [version], show)

@@ -28,7 +28,6 @@ from bertqa_cli.options import (
     Repository,
     require_repository,
 )
-from bertqa_cli.progress import ending_on_sigterm
 from bertqa_cli.progress import stages as showing
 from bertqa_cli.values import Whole, output_file, seconds_of, write_output
 
@@ -133,7 +132,7 @@ def bench_tune(
     }
     say_what_int8_saves()
     default = Candidate.default(versions[-1], topology)
-    with ending_on_sigterm(), showing() as show:
+    with showing() as show:
         test = LoadTest(pairs, duration, warm_up=min(1.0, duration))
         laboratory = ServerLaboratory(repository, served_by, test, model, show)
         tuning = tune(default, versions, topology, laboratory, goal, rounds)

@@ -56,7 +56,7 @@ class Objective:
     milliseconds: float = 100.0
 
     def is_met_by(self, stage: Stage) -> bool:
-        """Return whether a stage keeps it, without an error and without falling behind its rate.
+        """Return whether a stage keeps it, without an error.
 
         Args:
             stage: The stage.
@@ -120,9 +120,11 @@ class System:
         """
         while True:
             stage = self._run(shape)
-            most = os.cpu_count() or 1
+            most = min(filter(None, (os.cpu_count() or 1, shape.at_once)))
             count = len(self._askers)
-            if not stage.is_limited_by_client or self._test.processes or count >= most:
+            is_all = self._test.processes is not None or count >= most
+            # Refused at once and asked again at once: no limit that more processes would lift.
+            if is_all or stage.errors or not stage.is_limited_by_client:
                 return stage
             self._start(min(2 * count, most))
 
@@ -133,7 +135,8 @@ class System:
             objective: What is promised.
 
         Returns:
-            The rate in questions per second, and the stages. It is 0 where not even a twentieth of
+            The rate in questions per second, which is not above what the server answers at most
+            with 32 at once, and the stages. It is 0 where not even a twentieth of
             what the server answers at most keeps the objective.
 
         Raises:
@@ -141,7 +144,8 @@ class System:
         """
         capacity = self.stage(Shape(at_once=_CAPACITY_AT_ONCE))
         stages = [capacity]
-        low, high = 0.0, 1.2 * capacity.questions_per_second
+        # A stage may be too short for a queue that grows at a higher rate to be seen.
+        low, high = 0.0, capacity.questions_per_second
         rate = 0.7 * capacity.questions_per_second
         least = _PRECISION * capacity.questions_per_second
         while high > least and high - low > _PRECISION * high:
@@ -160,14 +164,12 @@ class System:
         self._askers = self._opened.enter_context(askers(self.target, self._test.pairs, count))
 
     def _run(self, shape: Shape) -> Stage:
-        test, count = self._test, len(self._askers)
-        if shape.at_once is not None and shape.at_once < count:
-            self._start(shape.at_once)
-            count = shape.at_once
+        test, asking = self._test, self._askers[: shape.at_once]
+        count = len(asking)
         seconds = shape.arrivals.times[-1] if shape.arrivals else test.seconds
         begin = time.monotonic() + _LEAD_SECONDS
         with watching(self.target.address) as usage:
-            for number, each in enumerate(self._askers):
+            for number, each in enumerate(asking):
                 seed = test.seed * 1_000 + number
                 own = shape.part(number, count)
                 each.begin(Part(own, begin, test.warm_up, seconds, seed, number, count))
@@ -176,7 +178,7 @@ class System:
             timeout = float(self.target.arguments["timeout"]) or 0.0
             give_up = begin + test.warm_up + seconds + 2 * timeout + 30.0
             found: list[Counted] = []
-            for each in self._askers:
+            for each in asking:
                 while not each.has_counted(1.0) and time.monotonic() < give_up:
                     passed = min(whole, round(time.monotonic() - begin))
                     self._on_progress(Progress(name, passed, whole, "seconds"))
@@ -195,6 +197,9 @@ def _merged(shape: Shape, seconds: float, counted_from: float, found: Sequence[C
         errors += each.errors
     lasted = max(seconds, max(each.ended for each in found) - counted_from, _INSTANT)
     answered = latencies.get_total_count()
+    came = sum(each.came for each in found)
+    if came and not shape.is_open:  # To the last answer, not all that ask were still asking.
+        answered, lasted = came, seconds
     return Stage(
         shape=shape,
         seconds=seconds,

@@ -124,14 +124,13 @@ def run_mlperf(
         sut = loadgen.ConstructSUT(asked.issue, lambda: None)
         count = len(dataset)
         library = loadgen.ConstructQSL(count, count, lambda _: None, lambda _: None)
-        try:
-            settings = _settings(loadgen, plan)
-            start = partial(loadgen.StartTestWithLogSettings, sut, library, settings, logging)
-            # In a thread, as it holds signals up: Ctrl-C ends the run.
-            SyncCall.run(start, lambda: None, _LOOK_SECONDS)
-        finally:
-            loadgen.DestroyQSL(library)
-            loadgen.DestroySUT(sut)
+        settings = _settings(loadgen, plan)
+        start = partial(loadgen.StartTestWithLogSettings, sut, library, settings, logging)
+        # In a thread, as it holds signals up: Ctrl-C ends the run. LoadGen cannot be stopped and
+        # goes on then, so that only a run that has ended lets go of what it uses.
+        SyncCall.run(start, lambda: None, _LOOK_SECONDS)
+        loadgen.DestroyQSL(library)
+        loadgen.DestroySUT(sut)
     summary = (plan.logs / _SUMMARY).read_text(encoding="utf-8")
     figures = _figures(summary)
     is_valid = plan.is_accuracy or figures.get("Result is") == "VALID"
@@ -191,6 +190,8 @@ class _Asked:
         self.errors: Counter[str] = Counter()
         self._pairs = [(each.question, each.context) for each in dataset]
         self._version = version
+        self._is_over = False
+        self._issuing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._arguments = arguments
@@ -205,15 +206,25 @@ class _Asked:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._issuing:
+            self._is_over = True
         try:
             self._run(self._client.close())
         finally:
             self._end()
 
     def issue(self, samples: list[Any]) -> None:
-        """Ask what LoadGen wants asked now, and return."""
+        """Ask what LoadGen wants asked now, and return; once the run was left, never return.
+
+        An error here, or a thread of LoadGen that Python ends, would abort the process.
+        """
         wanted = [(each.id, each.index) for each in samples]
-        asyncio.run_coroutine_threadsafe(self._answer(wanted), self._loop)
+        with self._issuing:
+            is_over = self._is_over
+            if not is_over:
+                asyncio.run_coroutine_threadsafe(self._answer(wanted), self._loop)
+        if is_over:
+            threading.Event().wait()
 
     async def _open(self) -> AsyncQAClient:
         client = AsyncQAClient(**self._arguments)
@@ -237,7 +248,7 @@ class _Asked:
                 else:
                     self.texts[index] = answer.text
                     _complete(identity, answer.text)
-        except BertQAError as error:
+        except Exception as error:
             for identity, _ in left:  # LoadGen waits for each.
                 self.errors[type(error).__name__] += 1
                 _complete(identity, "")
@@ -255,6 +266,6 @@ def _complete(identity: int, text: str) -> None:
     """Send LoadGen an answer, which it copies."""
     import mlperf_loadgen as loadgen
 
-    content = array("B", text.encode() or b" ")
+    content = array("B", text.encode(errors="replace") or b" ")
     address, length = content.buffer_info()
     loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(identity, address, length)])

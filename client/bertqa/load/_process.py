@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import signal
 import time
@@ -16,9 +17,10 @@ import numpy as np
 
 from bertqa.errors import BertQAError
 from bertqa.load._stage import Counted, Shape, new_histogram, record
-from bertqa.load._target import Ask, Pair, Target
+from bertqa.load._target import Ask, Pair, RefusedError, Target
 
 _START_SECONDS = 120.0
+_END_SECONDS = 2.0
 _IN_FLIGHT = 4096
 
 
@@ -74,7 +76,8 @@ class Asker:
         Args:
             part: Its part of a stage.
         """
-        self._here.send(part)
+        with contextlib.suppress(OSError):  # It has ended: `counted` says so.
+            self._here.send(part)
 
     def has_counted(self, seconds: float) -> bool:
         """Return whether its part of a stage is over.
@@ -94,17 +97,24 @@ class Asker:
         assert isinstance(found, Counted)
         return found
 
-    def end(self) -> None:
-        """End it."""
+    def leave(self) -> None:
+        """Let it end by itself."""
         self._here.close()
-        self._process.join(2.0)
+
+    def end(self, seconds: float) -> None:
+        """End it.
+
+        Args:
+            seconds: How long it may take by itself.
+        """
+        self._process.join(seconds)
         self._process.kill()
         self._process.join()
 
     def _receive(self, seconds: float) -> object:
         try:
             found: object = self._here.recv() if self._here.poll(seconds) else None
-        except EOFError:
+        except (EOFError, OSError):
             found = None
         if isinstance(found, BertQAError):
             raise found
@@ -135,7 +145,10 @@ def askers(target: Target, pairs: Sequence[Pair], count: int) -> Iterator[list[A
         yield started
     finally:
         for each in started:
-            each.end()
+            each.leave()
+        give_up = time.monotonic() + _END_SECONDS
+        for each in started:
+            each.end(max(0.0, give_up - time.monotonic()))
 
 
 def _run(pipe: Connection, target: Target, pairs: Sequence[Pair]) -> None:
@@ -155,6 +168,8 @@ async def _serve(pipe: Connection, target: Target, pairs: Sequence[Pair]) -> Non
         pass  # The parent has what it wants, or is gone.
     except BertQAError as error:
         pipe.send(error)
+    except Exception as error:  # Of a user's token, say.
+        pipe.send(BertQAError(f"Asking failed with {type(error).__name__}: {error}"))
 
 
 class _Stage:
@@ -166,7 +181,7 @@ class _Stage:
         self._counted_from = part.begin + part.warm_up
         self._end = self._counted_from + part.seconds
         self._errors: Counter[str] = Counter()
-        self._asked = 0
+        self._asked = self._came = 0
         self._ended = self._counted_from
         self._next = part.first
 
@@ -184,10 +199,12 @@ class _Stage:
             self._latencies.encode(),
             self._late.encode(),
             self._asked,
+            self._came,
             self._errors,
             self._ended,
             time.process_time() - busy,
-            time.monotonic() - begun,
+            # A process without a question in the stage waited for its end too.
+            max(time.monotonic(), self._end) - begun,
         )
 
     async def _at_times(self) -> None:
@@ -236,10 +253,12 @@ class _Stage:
         problem = ""
         try:
             await self._ask(pair)
-        except BertQAError as error:
+        except Exception as error:  # Whatever it is, the other questions go on.
             name = type(error).__name__
-            problem = str(error) if name == "RefusedError" else name
+            problem = (error.detail or name) if isinstance(error, RefusedError) else name
         ended = time.monotonic()
+        if not problem and self._counted_from <= ended <= self._end:
+            self._came += 1
         if wanted < self._counted_from:
             return
         self._asked += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,6 +107,7 @@ class Counted:
             answered, encoded.
         late: One of the microseconds by which it was asked too late, encoded.
         asked: How many were asked.
+        came: How many answers came while the stage counted, also to questions of the warm-up.
         errors: How many were not answered, by the kind of error.
         ended: When the last one was answered, on the monotonic clock.
         busy: The processor time that the process took, in seconds.
@@ -115,6 +117,7 @@ class Counted:
     latencies: bytes
     late: bytes
     asked: int
+    came: int
     errors: Counter[str]
     ended: float
     busy: float
@@ -130,7 +133,8 @@ class Stage:
         seconds: How long they did, the warm-up left out.
         asked: How many were asked.
         errors: How many were not answered, by the kind of error.
-        questions_per_second: How many were answered in a second, until the last one was.
+        questions_per_second: How many were answered in a second: so many at once, of the answers
+            that came in these seconds; else until the last one was.
         encoded: The latencies as an encoded HdrHistogram of microseconds.
         late_p99_ms: By how much 99 % of the questions were asked too late at most.
         processes: How many processes asked.
@@ -164,7 +168,10 @@ class Stage:
         found = self._latencies
         if not found.get_total_count():
             return None
-        return float(found.get_value_at_percentile(percent)) / 1000
+        # The histogram rounds to the nearest rank, which may be one too few.
+        count = found.get_total_count()
+        rank = math.ceil(round(percent * count / 100, 6))
+        return float(found.get_value_at_percentile(100 * rank / count)) / 1000
 
     @property
     def answered(self) -> int:

@@ -10,7 +10,13 @@ from typing import Any, Protocol
 import httpx
 
 from bertqa import AsyncQAClient
-from bertqa.errors import BertQAError
+from bertqa.errors import BertQAError, InvalidOptionError
+from bertqa.transport._address import REST_SCHEMES, Address
+from bertqa.transport._http import client_arguments
+from bertqa.transport._names import Names
+from bertqa.transport._security import Security
+
+_SHOWN_OF_RESPONSE = 300
 
 Pair = tuple[str, str]
 
@@ -31,7 +37,7 @@ class Ask(Protocol):
 
 
 class RefusedError(BertQAError):
-    """The HTTP API answered with a status that is not 200."""
+    """The HTTP API did not answer, or not with answers; `detail` is the kind of error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +89,40 @@ async def _client(target: Target) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def _http_api(target: Target, in_flight: int) -> AsyncIterator[Ask]:
-    arguments = target.arguments
-    headers = dict(arguments.get("headers") or {})
-    token = arguments.get("token")
+    arguments, address = target.arguments, Address.parse(target.address)
+    if address.scheme not in REST_SCHEMES:
+        raise InvalidOptionError(
+            f"The HTTP API's address is {target.address!r}, but it has to begin with http:// or "
+            "https://."
+        )
+    security = Security.of(*(arguments.get(each) for each in ("tls", "token", "headers")))
+    security.check_fits(address)
+    names = Names.of(address, security).headers()
+    url = f"{str(address).rstrip('/')}/v1/answers"
+    timeout = float(arguments["timeout"])
     limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
-    async with httpx.AsyncClient(timeout=arguments["timeout"], limits=limits) as client:
+    own = client_arguments(address, security)
+    async with httpx.AsyncClient(timeout=timeout, limits=limits, **own) as client:
 
         async def ask(pair: Pair) -> None:
-            if token is not None:
-                headers["Authorization"] = f"Bearer {token if isinstance(token, str) else token()}"
             body = {"question": pair[0], "context": pair[1], "version": target.version}
+            headers = {**await security.async_headers(timeout), **names}
             try:
                 response = await client.post(
-                    f"{target.address}/v1/answers",
+                    url,
                     json={name: value for name, value in body.items() if value is not None},
                     headers=headers,
                 )
             except httpx.HTTPError as error:
-                raise RefusedError(type(error).__name__) from error
+                raise _refused(url, type(error).__name__, str(error)) from error
             if response.status_code != httpx.codes.OK:
-                raise RefusedError(f"HTTP {response.status_code}")
+                raise _refused(url, f"HTTP {response.status_code}", response.text)
+            if b'"answers"' not in response.content:
+                raise _refused(url, "no answers", response.text)
 
         yield ask
+
+
+def _refused(url: str, kind: str, text: str) -> RefusedError:
+    said = " ".join(text.split())[:_SHOWN_OF_RESPONSE]
+    return RefusedError(f"No HTTP API answers at {url}: {kind}. {said}".strip(), detail=kind)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from bertqa import AsyncQAClient
 from tests.cli.conftest import Invoke
 from tests.support.engines import Served
 
@@ -43,3 +46,52 @@ def test_a_verdict_has_its_conditions(invoke: Invoke, command: tuple[str, ...]) 
     result = invoke(*command, "--scenario", "Offline", "--duration", "1s")
     for part in ("Result is", "Min duration satisfied", "Samples per second", "Its logs"):
         assert part in result.out
+
+
+def test_an_error_that_is_none_of_ours_does_not_leave_loadgen_waiting(
+    invoke: Invoke, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(AsyncQAClient, "answer_many", broken)
+    result = invoke(*command, "--duration", "1s", "--json")
+    assert result.status == 1
+    assert set(json.loads(result.out)["errors"]) == {"ZeroDivisionError"}
+
+
+_INTERRUPTED = """
+import os, signal, sys, threading
+from pathlib import Path
+from bertqa.evaluation import read_squad
+from bertqa.load import MlperfPlan, Scenario, run_mlperf
+
+asked = 0
+
+def token():
+    global asked
+    asked += 1
+    if asked == 20:
+        os.kill(os.getpid(), signal.SIGINT)
+    return "t"
+
+url, data, logs, scenario = sys.argv[1:]
+plan = MlperfPlan(Scenario(scenario), False, 50.0, 60.0, Path(logs))
+arguments = {"url": url, "token": token}
+try:
+    run_mlperf(arguments, read_squad(data), plan, None)
+except KeyboardInterrupt:
+    for each in threading.enumerate():  # LoadGen's goes on, and must not meet what is gone.
+        if each.name == "bertqa-call":
+            each.join(1.0)
+    os._exit(130)  # As the command does, for threads that cannot be ended.
+"""
+
+
+@pytest.mark.parametrize("scenario", ["SingleStream", "Server"])
+def test_ctrl_c_leaves_a_run_without_a_crash(served: Served, tmp_path: Path, scenario: str) -> None:
+    typed = (served.rest_url, str(DATA), str(tmp_path), scenario)
+    ended = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED, *typed], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (130, "")

@@ -1,12 +1,8 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from bertqa_serve.tuned import read_tuned, this_machine
@@ -73,27 +69,6 @@ def test_a_repository_that_is_not_there_is_named(invoke: Invoke, tmp_path: Path)
     result = invoke("bench", "tune", "--repository", str(tmp_path / "absent"), *SHORT)
     assert result.status == 1
     assert "There is no model repository" in result.err
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_servers_too_and_says_nothing_of_them(
-    repository: Path, number: signal.Signals
-) -> None:
-    command = [sys.executable, "-m", "bertqa_cli.main", "bench", "tune", *SHORT]
-    with subprocess.Popen(
-        [*command, "--repository", str(repository)], stderr=subprocess.PIPE, text=True
-    ) as tuning:
-        assert tuning.stderr is not None
-        lines = iter(tuning.stderr.readline, "")
-        assert any(line.startswith("Asking") for line in lines)
-        started = psutil.Process(tuning.pid).children(recursive=True)
-        servers = [each for each in started if "bertqa_serve.engine" in each.cmdline()]
-        tuning.send_signal(number)
-        rest = tuning.stderr.read()
-    assert tuning.returncode == 128 + number
-    assert servers
-    assert not any(each.is_running() for each in servers)
-    assert "Traceback" not in rest
 
 
 def test_serve_takes_what_was_measured_where_nothing_is_typed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bertqa.errors import BertQAError, ServerUnreachableError
-from bertqa.load import LoadTest, Objective, Shape, System, Target, compare_systems
+from bertqa.load import LoadTest, Objective, Shape, Stage, System, Target, compare_systems
 from tests.support.engines import Served
 from tests.support.ports import free_port
 from tests.support.web import LOOPBACK, serving_application
@@ -164,3 +164,103 @@ def test_a_system_without_an_answer_is_not_compared() -> None:
         api.fails_each = 1
         with pytest.raises(BertQAError, match="no question was answered"):
             compare_systems(first, second, Shape(at_once=2), rounds=2)
+
+
+def test_processes_without_a_question_are_no_limit_and_end_no_stage() -> None:
+    test = LoadTest(PAIRS, seconds=0.3, warm_up=0.0, processes=2)
+    with serving(Api()) as target, System.opened(target, test) as system:
+        none = system.stage(Shape(rate=0.001))
+        one = system.stage(Shape(at_once=1))
+        both = system.stage(Shape(at_once=2))
+    assert (none.asked, none.is_limited_by_client) == (0, False)
+    assert (one.processes, both.processes) == (1, 2)
+
+
+@pytest.mark.parametrize(("at_once", "cores", "processes"), [(1, 4, [1]), (3, 8, [1, 2, 3])])
+def test_no_more_processes_than_questions_at_once_are_tried(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, cores: int, processes: list[int]
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr(Stage, "is_limited_by_client", True)
+    tried: list[int] = []
+    test = LoadTest(PAIRS, seconds=0.1, warm_up=0.0)
+    with serving(Api()) as target, System.opened(target, test) as system:
+        run = system._run
+
+        def counted(shape: Shape) -> Stage:
+            stage = run(shape)
+            tried.append(stage.processes)
+            return stage
+
+        monkeypatch.setattr(system, "_run", counted)
+        system.stage(Shape(at_once=at_once))
+    assert tried == processes
+
+
+def test_a_server_that_ends_meanwhile_is_a_kind_of_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asks it again at once takes a core, and no further process would get an answer."""
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    test = LoadTest(PAIRS, seconds=0.5, warm_up=0.0)
+    with ExitStack() as server:
+        target = server.enter_context(serving(Api()))
+        with System.opened(target, test) as system:
+            server.close()
+            found = system.stage(Shape(at_once=4))
+    assert (found.answered, set(found.errors)) == (0, {"ConnectError"})
+
+
+def test_answers_a_second_are_those_of_the_time_in_which_all_were_asked() -> None:
+    """Of four that wait 0.5 s each for their turn, the last ones come after the end."""
+    test = LoadTest(PAIRS, seconds=1.0, warm_up=1.0, processes=1)
+    with serving(Api(seconds=0.125)) as target, System.opened(target, test) as system:
+        found = system.stage(Shape(at_once=4))
+    assert found.questions_per_second == pytest.approx(1 / 0.125, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("localhost:9", "has to begin with http:// or https://"),
+        ("http://[::bad", "bad"),
+        (f"http://{LOOPBACK}:1", "No HTTP API answers at .*ConnectError"),
+    ],
+)
+def test_an_address_without_an_http_api_is_named(url: str, complaint: str) -> None:
+    target = Target({"url": url, "timeout": 1.0}, is_http_api=True)
+    with pytest.raises(BertQAError, match=complaint), System.opened(target, SHORT):
+        pass
+
+
+def test_what_answers_with_a_page_is_no_http_api() -> None:
+    async def page(_: Request) -> Response:
+        return Response("<h1>Welcome</h1>")
+
+    port = free_port()
+    target = Target({"url": f"http://{LOOPBACK}:{port}", "timeout": 30.0}, is_http_api=True)
+    routes = [Route("/v1/answers", page, methods=["POST"])]
+    with (
+        serving_application(Starlette(routes=routes), port),
+        pytest.raises(BertQAError, match=r"no answers\. <h1>Welcome"),
+        System.opened(target, SHORT),
+    ):
+        pass
+
+
+def test_an_address_may_end_with_a_slash() -> None:
+    with serving(Api()) as target:
+        slashed = Target({**target.arguments, "url": f"{target.address}/"}, is_http_api=True)
+        with System.opened(slashed, SHORT):
+            pass
+
+
+def _no_token() -> str:
+    raise ValueError("the vault is shut")
+
+
+def test_what_a_token_raises_is_said() -> None:
+    with (
+        serving(Api(), token=_no_token) as target,
+        pytest.raises(BertQAError, match="the vault is shut"),
+        System.opened(target, SHORT),
+    ):
+        pass

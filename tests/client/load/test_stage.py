@@ -37,6 +37,14 @@ def test_latencies_are_kept_to_three_digits() -> None:
     assert stage().quantile_ms(50) is None
 
 
+def test_no_more_than_the_rest_exceed_a_quantile() -> None:
+    """Of 160, 158 are less than 99 %."""
+    found = stage(*range(1, 161))
+    assert found.quantile_ms(99) == pytest.approx(159, rel=0.002)
+    assert found.quantile_ms(100) == pytest.approx(160, rel=0.002)
+    assert found.quantile_ms(0) == pytest.approx(1, rel=0.002)
+
+
 def test_a_time_beyond_the_histogram_is_its_longest() -> None:
     assert stage(3_600_000.0).quantile_ms(50) == pytest.approx(600_000, rel=0.002)
 
