@@ -225,10 +225,12 @@ def bench_load(
                 "found": promised,
             }
         )
-        return
-    _print(about, found, comparisons)
-    if promised is not None:
-        _print_promise(promised)
+    else:
+        _print(about, found, comparisons)
+        if promised is not None:
+            _print_promise(promised)
+    if not any(each.answered for each in found):
+        raise typer.Exit(Status.FAILED)
 
 
 def _check(
