@@ -118,7 +118,7 @@ def peers_of(
         kinds: Which kinds are asked for.
         has_bf16: Whether the CPU computes in bf16.
         can_compile: Whether there is the C++ compiler that `torch.compile` needs.
-        openvino_default: What OpenVINO computes floating point in where it is not told.
+        openvino_default: What OpenVINO computes floating point in where no setting says it.
 
     Returns:
         The peers, in the order of their turns.
