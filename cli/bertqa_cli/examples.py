@@ -71,7 +71,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     },
     "bench peers": {
         "bert-qa bench peers": "With the demo's versions and questions.",
-        "bert-qa bench peers recipe.yaml --data dev.json --plot peers.svg": "With your own.",
+        "bert-qa bench peers recipe.yaml --plot peers.svg": "With your own.",
         "bert-qa bench peers --peer onnx-runtime --peer ovms": "Two of them alone.",
     },
     "bench profile": {

@@ -150,7 +150,7 @@ def _show(found: PeersComparison) -> None:
         stdout.print("A model with a factor was pruned to be so many times as fast.")
     for row in found.measured:
         packages = ", ".join(f"{name} {number}" for name, number in row.packages.items())
-        facts = "; ".join(filter(None, (packages, row.way, *row.notes)))
+        facts = "; ".join((packages, row.way, *(each.rstrip(".") for each in row.notes)))
         stdout.print(f"  {escape(str(row.peer))}: [dim]{escape(facts)}[/]")
     for row in found.rows:
         if row.reason:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def _key(plan: Plan, versions: Versions) -> dict[str, Any]:
         "threads": len(plan.cores),
         "model": plan.recipe.model.model_dump(),
         "versions": {str(each.version): dict(each.files) for each in manifests},
-        "toolchain": toolchain(),
+        "toolchain": toolchain() | {"bertqa": version("bertqa")},
         "packages": [each.file.read_text(encoding="utf-8") for each in (TRANSFORMERS, DEEPSPARSE)],
     }
 
