@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -14,21 +15,24 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa.artifact import cpu_title
+from bertqa.errors import BertQAError
 from bertqa_cli.benched import OwnRepository, asked_server
 from bertqa_cli.console import print_json, print_table, print_warning, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.hardware import machine_facts, say_what_int8_saves
-from bertqa_cli.options import DefaultConnectionOptions, Json, Version
+from bertqa_cli.options import DEFAULT_URL, DefaultConnectionOptions, Json, Version
 from bertqa_cli.progress import stages as showing
 from bertqa_cli.progress import working
 from bertqa_cli.values import Decimal, Whole, output_file, refuse_typed, seconds_of, write_output
 
 if TYPE_CHECKING:
-    from bertqa.load import LoadComparison, Stage, Target
+    from bertqa._progress import OnProgress
+    from bertqa.load import LoadComparison, LoadTest, Stage, System, Target
 
 _AT_ONCE = 16
+_HTTP_API = "http://localhost:8080"
 _ROUNDS = 5
 _RECORDED = "for questions whose times are not those of --from-log."
 
@@ -44,7 +48,7 @@ def bench_load(
     rate: Annotated[
         list[float] | None,
         typer.Option(
-            click_type=Decimal(min=0.01),
+            click_type=Decimal(min=0.01, max=100_000),
             metavar="N",
             help="Questions per second at random times, whatever the server does; repeatable.",
         ),
@@ -170,7 +174,6 @@ def bench_load(
         LoadTest,
         Objective,
         Shape,
-        System,
         Target,
         compare_systems,
         recorded_traffic,
@@ -200,10 +203,14 @@ def bench_load(
         arguments, about["target"] = opened.enter_context(
             asked_server(connection, repository, [version, other], show)
         )
+        if http_api:
+            about["target"] = _http_address(connection.address)
+            arguments = {**arguments, "url": about["target"]}
         target = Target(arguments, version, http_api)
-        system = opened.enter_context(System.opened(target, test, show))
+        system = opened.enter_context(_opened(target, test, show))
+        about["version"] = system.version
         if against is not None:
-            second = opened.enter_context(System.opened(_other(target, against), test, show))
+            second = opened.enter_context(_opened(_other(target, against), test, show))
             comparisons = [
                 compare_systems(system, second, shape, rounds or _ROUNDS) for shape in shapes
             ]
@@ -258,6 +265,28 @@ def _check(
         raise CommandError(problem, status=Status.USAGE)
 
 
+def _http_address(given: str) -> str:
+    """Return the address of the HTTP API: its own default, and http:// where no scheme is named."""
+    if given == DEFAULT_URL:
+        return _HTTP_API
+    return given if "://" in given else f"http://{given}"
+
+
+@contextmanager
+def _opened(target: Target, test: LoadTest, show: OnProgress) -> Iterator[System]:
+    """Open a system; where it does not answer as a server does, say that it may be an HTTP API."""
+    from bertqa.load import System
+
+    with ExitStack() as stack:
+        try:
+            system = stack.enter_context(System.opened(target, test, show))
+        except BertQAError as error:
+            if target.is_http_api or not target.address.startswith(("http://", "https://")):
+                raise
+            raise CommandError(f"{error} If it is an HTTP API, add --http-api.") from error
+        yield system
+
+
 def _other(target: Target, against: str) -> Target:
     """Return what is asked in turn with a target: another version there, or another server."""
     if against.isdecimal():
@@ -268,7 +297,7 @@ def _other(target: Target, against: str) -> Target:
 
 def _print(about: dict[str, Any], found: list[Stage], comparisons: list[LoadComparison]) -> None:
     stdout.print(
-        f"[bold]{escape(str(about['target']))}[/]: {about['questions']} questions of "
+        f"[bold]{escape(_asked(about))}[/]: {about['questions']} questions of "
         f"{escape(_source(about))}; {escape(cpu_title(about['cores']))}"
     )
     for comparison in comparisons:
@@ -285,7 +314,8 @@ def _print(about: dict[str, Any], found: list[Stage], comparisons: list[LoadComp
         )
         stdout.print(
             f"[bold]{names[1]} has {ratio.estimate:.2f} times {what} {names[0]}[/] (95 % interval "
-            f"{ratio.low:.2f} to {ratio.high:.2f}, {len(comparison.rounds)} rounds in turn)"
+            f"{ratio.low:.2f} to {ratio.high:.2f}, {len(comparison.rounds)} rounds in turn"
+            f"{'; no difference beyond chance' if ratio.low <= 1 <= ratio.high else ''})"
         )
     if not comparisons:
         print_table(_table(found))
@@ -295,6 +325,11 @@ def _print(about: dict[str, Any], found: list[Stage], comparisons: list[LoadComp
                 f"at {each.shape} the {each.processes} processes that ask were the limit ("
                 f"{each.client_share:.0%} of a core, late by {each.late_p99_ms:.1f} ms): ask from "
                 "another machine, or with more --processes"
+            )
+        elif each.is_late:
+            print_warning(
+                f"at {each.shape} questions were asked up to {each.late_p99_ms:.1f} ms late: the "
+                " processors of this machine are busy, with the server or something else"
             )
         for kind, count in each.errors.items():
             print_warning(f"at {each.shape} {count} questions were not answered: {kind}")
@@ -333,6 +368,11 @@ def _print_promise(promised: dict[str, Any]) -> None:
     )
 
 
+def _asked(about: dict[str, Any]) -> str:
+    number = "" if about["version"] is None else f", version {about['version']}"
+    return f"{about['target']}{number}"
+
+
 def _source(about: dict[str, Any]) -> str:
     return " and ".join(filter(None, (about["from_log"], about["data"])))
 
@@ -342,7 +382,7 @@ def _page(about: dict[str, Any], found: list[Stage]) -> str:
 
     made = str(about["made"]).replace("T", " ").replace("+00:00", " UTC")
     return load_page(
-        f"load on {about['target']}",
+        f"load on {_asked(about)}",
         [
             f"{about['questions']} questions of {_source(about)}, {made}",
             cpu_title(about["cores"]),

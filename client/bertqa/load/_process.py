@@ -47,6 +47,11 @@ class Part:
     step: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    version: int | None
+
+
 class Asker:
     """One process.
 
@@ -57,18 +62,21 @@ class Asker:
 
     def __init__(self, target: Target, pairs: Sequence[Pair]) -> None:
         spawning = multiprocessing.get_context("spawn")
+        self.version: int | None = None
         self._here, there = spawning.Pipe()
         self._process = spawning.Process(target=_run, args=(there, target, pairs), daemon=True)
         self._process.start()
         there.close()
 
     def wait_until_ready(self) -> None:
-        """Wait until it has asked a first question.
+        """Wait until it has asked a first question, and note the version that answered.
 
         Raises:
             BertQAError: It has no answer.
         """
-        self._receive(_START_SECONDS)
+        found = self._receive(_START_SECONDS)
+        assert isinstance(found, _Ready)
+        self.version = found.version
 
     def begin(self, part: Part) -> None:
         """Have it ask.
@@ -159,8 +167,7 @@ def _run(pipe: Connection, target: Target, pairs: Sequence[Pair]) -> None:
 async def _serve(pipe: Connection, target: Target, pairs: Sequence[Pair]) -> None:
     try:
         async with target.opened(_IN_FLIGHT) as ask:
-            await ask(pairs[0])
-            pipe.send(True)
+            pipe.send(_Ready(await ask(pairs[0])))
             while True:
                 part = await asyncio.to_thread(pipe.recv)
                 pipe.send(await _Stage(ask, pairs, part).run())

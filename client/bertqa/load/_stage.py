@@ -16,6 +16,7 @@ _DIGITS = 3
 QUANTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 # Above these the processes that ask are what is measured.
 _BUSY_SHARE = 0.9
+_MAY_BE_BUSY = 0.5
 _LATE_SHARE = 0.1
 _LATE_FROM_MS = 2.0
 # A burst that is shorter counts as so long.
@@ -72,7 +73,7 @@ class Shape:
 
     def __str__(self) -> str:
         if self.arrivals is not None:
-            return f"recorded, {self.arrivals.rate:.3g}/s"
+            return f"recorded, {self.arrivals.rate:.3g}/s for {self.arrivals.times[-1]:.0f} s"
         return f"{self.rate:g}/s" if self.rate is not None else f"{self.at_once} at once"
 
     @property
@@ -181,9 +182,17 @@ class Stage:
     @property
     def is_limited_by_client(self) -> bool:
         """Whether it is the processes that ask that limit what was measured."""
+        return self.client_share > (_MAY_BE_BUSY if self.is_late else _BUSY_SHARE)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether questions were asked later than they were to be, beyond what does not matter.
+
+        Where those that ask do not compute much, something else has this machine's processors.
+        """
         median = self.quantile_ms(50) or 0.0
         late = self.late_p99_ms > max(_LATE_FROM_MS, _LATE_SHARE * median)
-        return self.client_share > _BUSY_SHARE or (self.shape.is_open and late)
+        return self.shape.is_open and late
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -202,6 +211,7 @@ class Stage:
             "processes": self.processes,
             "client_share": self.client_share,
             "client_is_limit": self.is_limited_by_client,
+            "asked_late": self.is_late,
             "server_cores": self.server_cores,
             "server_bytes": self.server_bytes,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,17 +19,21 @@ from bertqa.transport._security import Security
 
 _SHOWN_OF_RESPONSE = 300
 
+_VERSION = re.compile(rb'"model_version":\s*(\d+)')
 Pair = tuple[str, str]
 
 
 class Ask(Protocol):
     """Asks one question."""
 
-    async def __call__(self, pair: Pair) -> None:
-        """Ask, and drop the answer.
+    async def __call__(self, pair: Pair) -> int | None:
+        """Ask, and drop the answer itself.
 
         Args:
             pair: The question and its context.
+
+        Returns:
+            The version that answered, as far as it says so.
 
         Raises:
             BertQAError: There is no answer.
@@ -81,8 +86,8 @@ class Target:
 async def _client(target: Target) -> AsyncIterator[Ask]:
     async with AsyncQAClient(**target.arguments) as client:
 
-        async def ask(pair: Pair) -> None:
-            await client.answer(*pair, version=target.version)
+        async def ask(pair: Pair) -> int | None:
+            return (await client.answer(*pair, version=target.version)).model_version
 
         yield ask
 
@@ -104,7 +109,7 @@ async def _http_api(target: Target, in_flight: int) -> AsyncIterator[Ask]:
     own = client_arguments(address, security)
     async with httpx.AsyncClient(timeout=timeout, limits=limits, **own) as client:
 
-        async def ask(pair: Pair) -> None:
+        async def ask(pair: Pair) -> int | None:
             body = {"question": pair[0], "context": pair[1], "version": target.version}
             headers = {**await security.async_headers(timeout), **names}
             try:
@@ -119,6 +124,8 @@ async def _http_api(target: Target, in_flight: int) -> AsyncIterator[Ask]:
                 raise _refused(url, f"HTTP {response.status_code}", response.text)
             if b'"answers"' not in response.content:
                 raise _refused(url, "no answers", response.text)
+            answered = _VERSION.search(response.content)
+            return None if answered is None else int(answered[1])
 
         yield ask
 

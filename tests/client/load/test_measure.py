@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from starlette.routing import Route
 
 from bertqa.errors import BertQAError, ServerUnreachableError
 from bertqa.load import LoadTest, Objective, Shape, Stage, System, Target, compare_systems
+from tests.client.load.test_stage import stage as stage_of
 from tests.support.engines import Served
 from tests.support.ports import free_port
 from tests.support.web import LOOPBACK, serving_application
@@ -130,6 +132,44 @@ def test_a_server_that_is_not_there_is_an_error_before_any_stage() -> None:
         pass
 
 
+def test_one_bad_stage_does_not_lower_the_rate_that_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At each rate the first stage has one answer in ten that is slow, and the second has none."""
+    system = System(Target({}), SHORT)
+    lasted: dict[float, list[float]] = {}
+
+    def stage(shape: Shape, seconds: float | None = None) -> Stage:
+        times = [10.0] * 10
+        if shape.rate is not None:
+            turns = lasted.setdefault(shape.rate, [])
+            turns.append(seconds or 0.0)
+            times[0] = 900.0 if len(turns) == 1 else 10.0
+        return replace(stage_of(*times, shape=shape), errors={})
+
+    monkeypatch.setattr(system, "stage", stage)
+    rate, stages = system.find_rate(Objective(milliseconds=100.0))
+    assert rate >= 0.95 * stages[0].questions_per_second
+    assert all(len(turns) == 2 for turns in lasted.values())
+    assert all(
+        turns == [pytest.approx(min(300 / rate, 10.0))] * 2 for rate, turns in lasted.items()
+    )
+
+
+def test_a_rate_that_half_of_the_answers_miss_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    system = System(Target({}), SHORT)
+    slow = [900.0] * 10
+    monkeypatch.setattr(
+        system, "stage", lambda shape, _=None: replace(stage_of(*slow, shape=shape), errors={})
+    )
+    rate, stages = system.find_rate(Objective(milliseconds=100.0))
+    assert rate == 0
+    rates = [each.shape.rate for each in stages[1:]]
+    assert len(rates) == len(set(rates))
+
+
 @pytest.mark.thorough
 def test_the_highest_rate_within_an_objective_is_found() -> None:
     with serving(Api(seconds=0.02)) as target, System.opened(target, SHORT) as system:
@@ -187,8 +227,8 @@ def test_no_more_processes_than_questions_at_once_are_tried(
     with serving(Api()) as target, System.opened(target, test) as system:
         run = system._run
 
-        def counted(shape: Shape) -> Stage:
-            stage = run(shape)
+        def counted(shape: Shape, seconds: float) -> Stage:
+            stage = run(shape, seconds)
             tried.append(stage.processes)
             return stage
 

@@ -54,8 +54,9 @@ def test_a_time_beyond_the_histogram_is_its_longest() -> None:
     [
         (stage(100.0), False),
         (stage(100.0, share=0.95), True),
-        (stage(100.0, late=11.0), True),
-        (stage(100.0, late=9.0), False),
+        (stage(100.0, share=0.6, late=11.0), True),
+        (stage(100.0, share=0.6, late=9.0), False),
+        (stage(100.0, share=0.1, late=11.0), False),
         (stage(1.0, late=1.5), False),
         (stage(100.0, late=50.0, shape=Shape(at_once=4)), False),
     ],
@@ -63,6 +64,13 @@ def test_a_time_beyond_the_histogram_is_its_longest() -> None:
 def test_what_asks_may_be_the_limit(found: Stage, *, is_limit: bool) -> None:
     assert found.is_limited_by_client is is_limit
     assert found.to_dict()["client_is_limit"] is is_limit
+
+
+def test_questions_that_an_idle_process_asks_late_have_another_cause() -> None:
+    found = stage(100.0, share=0.1, late=11.0)
+    assert found.is_late
+    assert "something else had the processors" in load_page("", [], [found])
+    assert not stage(100.0, share=0.1, late=9.0).is_late
 
 
 def test_a_page_has_a_row_and_a_curve_for_each_stage() -> None:

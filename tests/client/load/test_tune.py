@@ -25,7 +25,7 @@ class KnownSystem(System):
         self.candidate, self.speed, self.errors = candidate, speed, errors
         self.turns = 0
 
-    def stage(self, shape: Shape) -> Stage:
+    def stage(self, shape: Shape, seconds: float | None = None) -> Stage:
         self.turns += 1
         return Stage(
             shape=shape,
