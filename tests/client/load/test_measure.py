@@ -206,7 +206,7 @@ def test_a_system_without_an_answer_is_not_compared() -> None:
             compare_systems(first, second, Shape(at_once=2), rounds=2)
 
 
-def test_processes_without_a_question_are_no_limit_and_end_no_stage() -> None:
+def test_processes_without_a_question_limit_nothing_and_end_no_stage() -> None:
     test = LoadTest(PAIRS, seconds=0.3, warm_up=0.0, processes=2)
     with serving(Api()) as target, System.opened(target, test) as system:
         none = system.stage(Shape(rate=0.001))
@@ -271,7 +271,7 @@ def test_an_address_without_an_http_api_is_named(url: str, complaint: str) -> No
         pass
 
 
-def test_what_answers_with_a_page_is_no_http_api() -> None:
+def test_what_answers_with_a_page_is_refused_as_an_http_api() -> None:
     async def page(_: Request) -> Response:
         return Response("<h1>Welcome</h1>")
 
