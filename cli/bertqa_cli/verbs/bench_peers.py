@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa.artifact import Repository
-from bertqa_cli.console import print_json, print_table, print_warning, stdout
+from bertqa_cli.console import print_json, print_step, print_table, print_warning, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import Status
 from bertqa_cli.hardware import say_what_int8_saves
@@ -22,7 +22,7 @@ from bertqa_cli.progress import loading_the_build, resumable, stages
 from bertqa_cli.values import Whole, output_directory, svg_file, write_output
 
 if TYPE_CHECKING:
-    from bertqa_build.bench.peers.result import PeersComparison
+    from bertqa_build.bench.peers.result import PeersComparison, Row
 
 DEFAULT_RECIPE = Path("build/recipes/demo.yaml")
 # Those of the build, which is imported when all options are read.
@@ -108,6 +108,11 @@ def bench_peers(
     say_what_int8_saves()
     with resumable(), stages() as show:
         found = compare_peers(plan, work_dir, show, again=again)
+    if found.kept is not None:
+        print_step(
+            f"Kept from {found.kept.until}: {found.kept.rounds} of "
+            f"{len(found.rows) * found.rounds} rounds; --again measures anew"
+        )
     if not json:
         _show(found)
     if plot is not None:
@@ -124,15 +129,17 @@ def _show(found: PeersComparison) -> None:
     stdout.print(
         f"{found.questions} questions of {escape(found.dataset)}; medians of {found.rounds} rounds"
     )
-    table = Table("peer", "model", "questions per second", "spread", "ratio", "F1", "EM", "lost")
+    names = ("peer", "model", "computes in", "questions per second", "spread", "ratio", "F1", "EM")
+    table = Table(*names, "lost")
     for row in found.rows:
         if not row.seconds:
-            table.add_row(row.peer.kind.label, row.peer.model, "not run", "", "", "", "", "")
+            table.add_row(row.peer.kind.label, row.peer.model, row.peer.computes_in, "not run")
             continue
         ratio, loss = found.ratio(row), found.loss(row)
         table.add_row(
             row.peer.kind.label,
             row.peer.model,
+            row.peer.computes_in,
             f"{row.questions_per_second:.2f}",
             f"{row.samples.spread:.0%}",
             "" if ratio is None else f"{ratio:.2f}x",
@@ -148,6 +155,8 @@ def _show(found: PeersComparison) -> None:
         stdout.print(f"Lost is which share of the F1 of {escape(str(reference.peer))}.")
     if any(row.peer.speedup for row in found.rows):
         stdout.print("A model with a factor was pruned to be so many times as fast.")
+    for high, low in found.differing:
+        stdout.print(escape(_difference(high, low, found.questions)))
     for row in found.measured:
         packages = ", ".join(f"{name} {number}" for name, number in row.packages.items())
         facts = "; ".join(filter(None, (packages, row.way, *row.notes)))
@@ -155,6 +164,16 @@ def _show(found: PeersComparison) -> None:
     for row in found.rows:
         if row.reason:
             print_warning(f"{row.peer} was not run: {row.reason}")
+
+
+def _difference(high: Row, low: Row, questions: int) -> str:
+    first, second = (
+        f"{row.f1:.2f} by {row.peer.kind.label} in {row.peer.computes_in}" for row in (high, low)
+    )
+    return (
+        f"F1 of version {high.peer.version} differs by {high.f1 - low.f1:.2f}: {first}, {second}. "
+        f"One of {questions} questions makes up to {100 / questions:.2f}: few may do that."
+    )
 
 
 def _write_plot(path: Path, found: PeersComparison) -> None:

@@ -1,13 +1,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
-from bertqa_build.bench.peers.plan import Kind
+import pytest
+
+from bertqa_build.bench.peers import run
+from bertqa_build.bench.peers.plan import Kind, Peer
+from bertqa_build.bench.peers.result import PeersComparison, Row
+from bertqa_build.bench.plan import Precision
 from bertqa_cli.verbs.bench_peers import DEFAULT_RECIPE, PEERS
-from tests.cli.conftest import Invoke
+from tests.cli.conftest import Invoke, Result
 from tests.support.demo import RECIPE, DemoBuild
+
+DATA = RECIPE.parent / "demo" / "evaluation-sample.json"
+Shown = Callable[..., Result]
 
 
 def test_a_comparison_as_text_json_and_figure(
@@ -34,6 +45,41 @@ def test_a_comparison_as_text_json_and_figure(
         ("ours, in process INT8", 2),
     ]
     assert "Round" not in again.err
+    assert ": 2 of 2 rounds; --again measures anew" in again.err
+    assert json.loads(again.out)["kept"]["rounds"] == 2
+
+
+def measured(kind: Kind, precision: Precision, f1: float, *seconds: float, version: int = 1) -> Row:
+    peer = Peer(kind, precision, version, floating_point="bf16")
+    return Row(peer, 200, seconds, f1, f1, reason="" if seconds else "There is none.")
+
+
+OURS = (
+    measured(Kind.IN_PROCESS, Precision.FP32, 80.0, 4.0, 5.0),
+    measured(Kind.LOCAL, Precision.INT8, 79.0, 2.0, 2.5, version=2),
+    measured(Kind.OVMS, Precision.INT8, 74.0, 2.0, 2.5, version=2),
+)
+FOREIGN = measured(Kind.ONNX_RUNTIME, Precision.FP32, 80.0, 8.0, 9.0)
+
+
+@pytest.fixture
+def shown(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Shown:
+    def show(*rows: Row, **changes: Any) -> Result:
+        found = PeersComparison(rows, "the model", "dev", "0" * 64, 200, 2, 1, "a CPU")
+        found = replace(found, **changes)
+        monkeypatch.setattr(run, "compare_peers", lambda *_, **__: found)
+        return invoke("bench", "peers", str(RECIPE), "--data", str(DATA))
+
+    return show
+
+
+def test_what_each_computes_in_is_shown_and_f1_of_one_version_that_differs(shown: Shown) -> None:
+    result = shown(*OURS, FOREIGN)
+    assert "computes in" in " ".join(result.out.split())
+    assert "INT8, bf16" in result.out
+    assert "F1 of version 2 differs by 5.00" in result.out
+    assert "few may do that" in result.out
+    assert "differs by" not in shown(*OURS[:2], FOREIGN).out
 
 
 def test_what_cannot_be_measured_is_refused(invoke: Invoke, tmp_path: Path) -> None:

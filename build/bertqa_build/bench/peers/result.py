@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bertqa.artifact import cpu_features
 from bertqa.evaluation import Samples
 from bertqa_build.bench.peers.plan import Peer
 from bertqa_build.bench.plan import Precision
+
+_SAME_F1 = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,19 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What of a comparison was measured by an earlier run.
+
+    Attributes:
+        rounds: How many rounds of all peers.
+        until: When the last of them was, in UTC.
+    """
+
+    rounds: int
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeersComparison:
     """All peers on the same questions and cores.
 
@@ -62,6 +77,7 @@ class PeersComparison:
         rounds: How often each peer was measured.
         threads: How many cores each had.
         machine: The CPU, and its cores.
+        kept: What of that an earlier run measured; None where it is all new.
     """
 
     rows: tuple[Row, ...]
@@ -72,6 +88,7 @@ class PeersComparison:
     rounds: int
     threads: int
     machine: str
+    kept: Kept | None = None
 
     @property
     def measured(self) -> list[Row]:
@@ -114,6 +131,23 @@ class PeersComparison:
             return None
         return 100 * (1 - row.f1 / reference.f1)
 
+    @property
+    def differing(self) -> list[tuple[Row, Row]]:
+        """Pairs of ours with the same version whose F1 differs by more than a point.
+
+        The first has the highest F1 of the version, the second the lowest.
+        """
+        by_version: dict[int, list[Row]] = {}
+        for row in self.measured:
+            if row.peer.kind.is_ours:
+                by_version.setdefault(row.peer.version, []).append(row)
+        pairs = []
+        for rows in by_version.values():
+            ordered = sorted(rows, key=lambda row: row.f1)
+            if ordered[-1].f1 - ordered[0].f1 > _SAME_F1:
+                pairs.append((ordered[-1], ordered[0]))
+        return pairs
+
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON."""
         return {
@@ -125,6 +159,7 @@ class PeersComparison:
             "dataset_sha256": self.dataset_sha256,
             "questions": self.questions,
             "rounds": self.rounds,
+            "kept": self.kept and asdict(self.kept),
             "best_foreign": self.best_foreign and str(self.best_foreign.peer),
             "reference": self.reference and str(self.reference.peer),
             "peers": [self._row(row) for row in self.rows],
@@ -137,6 +172,7 @@ class PeersComparison:
             "kind": row.peer.kind,
             "is_ours": row.peer.kind.is_ours,
             "precision": row.peer.precision,
+            "computes_in": row.peer.computes_in,
             "version": row.peer.version,
             "speedup": row.peer.speedup,
             "questions_per_second": row.questions_per_second if ran else None,

@@ -13,6 +13,7 @@ from bertqa_build.bench.peers.worker import MODULES
 from tests.support.models import write_manifest
 
 WHOLE = Versions(1, 2, ())
+BF16 = ("bf16", "INT8, bf16")
 
 
 def pruning(speedup: float) -> Pruning:
@@ -103,8 +104,13 @@ def test_what_a_machine_lacks_is_said(
 def test_a_precision_that_openvino_chooses_is_said() -> None:
     kinds = (Kind.OPTIMUM_INTEL, Kind.DEEPSPARSE, Kind.IN_PROCESS, Kind.OVMS)
     found = peers_of(WHOLE, kinds, has_bf16=True, can_compile=True, openvino_default="bf16")
-    said = {each.kind for each in found if "computes in bf16" in each.note}
-    assert said == {Kind.OPTIMUM_INTEL, Kind.OVMS}
+    said = {(each.kind, each.computes_in) for each in found}
+    assert said == {
+        *((kind, name) for kind in kinds if kind is not Kind.DEEPSPARSE for name in BF16),
+        *((Kind.DEEPSPARSE, name) for name in ("f32", "INT8, f32")),
+    }
+    compiled = peers(WHOLE, Kind.TORCH_COMPILE)
+    assert [each.computes_in for each in compiled] == ["bf16"]
 
 
 def test_every_kind_has_a_module_that_opens_it() -> None:
