@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import Repository
 from bertqa_cli.console import print_json, print_step, print_table, print_warning, stdout
 from bertqa_cli.datasets import data_option, read_dataset
@@ -24,6 +25,7 @@ from bertqa_cli.values import Whole, output_directory, svg_file, write_output
 if TYPE_CHECKING:
     from bertqa_build.bench.peers.result import PeersComparison, Row
 
+_FEW = 100
 DEFAULT_RECIPE = Path("build/recipes/demo.yaml")
 # Those of the build, which is imported when all options are read.
 PEERS = (
@@ -113,6 +115,11 @@ def bench_peers(
             f"Kept from {found.kept.until}: {found.kept.rounds} of "
             f"{len(found.rows) * found.rounds} rounds; --again measures anew"
         )
+    if found.questions < _FEW:
+        print_warning(
+            f"{counted(found.questions, 'question')}: one answer moves F1 by up to "
+            f"{100 / found.questions:.1f} points; ask {_FEW} or more (--questions, --data)"
+        )
     if not json:
         _show(found)
     if plot is not None:
@@ -126,9 +133,9 @@ def bench_peers(
 def _show(found: PeersComparison) -> None:
     stdout.print(f"[bold]{escape(found.model)}[/]")
     stdout.print(f"{escape(found.machine)}; threads for each: {found.threads}")
-    stdout.print(
-        f"{found.questions} questions of {escape(found.dataset)}; medians of {found.rounds} rounds"
-    )
+    rounds = "1 round" if found.rounds == 1 else f"medians of {found.rounds} rounds"
+    questions = counted(found.questions, "question")
+    stdout.print(f"{questions} of {escape(found.dataset)}; {rounds}")
     names = ("peer", "model", "computes in", "questions per second", "spread", "ratio", "F1", "EM")
     table = Table(*names, "lost")
     for row in found.rows:
@@ -141,7 +148,7 @@ def _show(found: PeersComparison) -> None:
             row.peer.model,
             row.peer.computes_in,
             f"{row.questions_per_second:.2f}",
-            f"{row.samples.spread:.0%}",
+            "" if row.spread is None else f"{row.spread:.0%}",
             "" if ratio is None else f"{ratio:.2f}x",
             f"{row.f1:.2f}",
             f"{row.exact_match:.2f}",

@@ -33,7 +33,7 @@ def test_a_comparison_as_text_json_and_figure(
 
     result = invoke(*command, "--plot", str(figure))
     assert result.status == 0, result.err
-    assert "2 questions of evaluation-sample.json; medians of 1 rounds" in result.out
+    assert "2 questions of evaluation-sample.json; 1 round" in result.out
     assert "ours, in process" in result.out
     assert "Lost is which share of the F1 of ours, in process FP32." in result.out
     assert ElementTree.parse(figure).getroot().tag == "{http://www.w3.org/2000/svg}svg"
@@ -80,6 +80,18 @@ def test_what_each_computes_in_is_shown_and_f1_of_one_version_that_differs(shown
     assert "F1 of version 2 differs by 5.00" in result.out
     assert "few may do that" in result.out
     assert "differs by" not in shown(*OURS[:2], FOREIGN).out
+
+
+def test_one_round_has_no_spread_and_few_questions_are_warned_of(shown: Shown) -> None:
+    rows = [replace(each, seconds=each.seconds[:1]) for each in OURS]
+    one = shown(*rows, rounds=1, questions=40)
+    assert "40 questions of dev; 1 round\n" in one.out
+    assert "0%" not in one.out
+    assert "40 questions: one answer moves F1 by up to 2.5 points" in one.err
+    two = shown(*OURS, FOREIGN)
+    assert "22%" in two.out
+    assert "medians of 2 rounds" in two.out
+    assert "one answer moves" not in two.err
 
 
 def test_what_cannot_be_measured_is_refused(invoke: Invoke, tmp_path: Path) -> None:

@@ -46,6 +46,11 @@ class Row:
         return Samples(self.seconds)
 
     @property
+    def spread(self) -> float | None:
+        """The range of the rounds as a share of their median; None where there are not two."""
+        return self.samples.spread if len(self.seconds) > 1 else None
+
+    @property
     def questions_per_second(self) -> float:
         """The median of the rounds."""
         return self.questions / self.samples.median
@@ -177,7 +182,7 @@ class PeersComparison:
             "speedup": row.peer.speedup,
             "questions_per_second": row.questions_per_second if ran else None,
             "samples_seconds": list(row.seconds),
-            "spread": row.samples.spread if ran else None,
+            "spread": row.spread,
             "ratio_to_best_foreign": self.ratio(row) if ran else None,
             "f1": row.f1 if ran else None,
             "exact_match": row.exact_match if ran else None,

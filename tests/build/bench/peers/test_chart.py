@@ -42,6 +42,9 @@ def test_ratios_are_to_the_best_of_the_others_and_losses_from_the_plain_fp32_mod
     assert pytorch["spread"] == pytest.approx(10 / 12)
     assert (pytorch["f1_loss"], onnx["f1_loss"]) == (0, pytest.approx(5))
     assert ours["f1_loss"] == pytest.approx(-1)
+    assert absent["spread"] is None
+    one = replace(comparison, rows=(row(Kind.PYTORCH, FP32, (20.0,), 80.0),))
+    assert one.to_dict()["peers"][0]["spread"] is None
     assert absent["reason"] == "There is none."
     assert absent["ratio_to_best_foreign"] is None
 
