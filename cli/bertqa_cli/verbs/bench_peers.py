@@ -136,26 +136,13 @@ def _show(found: PeersComparison) -> None:
     rounds = "1 round" if found.rounds == 1 else f"medians of {found.rounds} rounds"
     questions = counted(found.questions, "question")
     stdout.print(f"{questions} of {escape(found.dataset)}; {rounds}")
-    names = ("peer", "model", "computes in", "questions per second", "spread", "ratio", "F1", "EM")
-    table = Table(*names, "lost")
-    for row in found.rows:
-        if not row.seconds:
-            table.add_row(row.peer.kind.label, row.peer.model, row.peer.computes_in, "not run")
-            continue
-        ratio, loss = found.ratio(row), found.loss(row)
-        table.add_row(
-            row.peer.kind.label,
-            row.peer.model,
-            row.peer.computes_in,
-            f"{row.questions_per_second:.2f}",
-            "" if row.spread is None else f"{row.spread:.0%}",
-            "" if ratio is None else f"{ratio:.2f}x",
-            f"{row.f1:.2f}",
-            f"{row.exact_match:.2f}",
-            "" if loss is None else f"{loss:.2f} %",
-        )
-    print_table(table)
     best, reference = found.best_foreign, found.reference
+    ratio = [] if best is None else ["ratio"]
+    names = ("peer", "model", "computes in", "questions per second", "spread")
+    table = Table(*names, *ratio, "F1", "EM", "lost")
+    for row in found.rows:
+        table.add_row(*_cells(found, row))
+    print_table(table)
     if best is not None:
         stdout.print(f"The ratio is to the best of the others: {escape(str(best.peer))}.")
     if reference is not None:
@@ -171,6 +158,24 @@ def _show(found: PeersComparison) -> None:
     for row in found.rows:
         if row.reason:
             print_warning(f"{row.peer} was not run: {row.reason}")
+
+
+def _cells(found: PeersComparison, row: Row) -> list[str]:
+    peer = row.peer
+    model = f"{peer.model}, v{peer.version}" if peer.kind.is_ours else peer.model
+    first = [peer.kind.label, model, peer.computes_in]
+    if not row.seconds:
+        return [*first, "not run"]
+    ratio, loss = found.ratio(row), found.loss(row)
+    return [
+        *first,
+        f"{row.questions_per_second:.2f}",
+        "" if row.spread is None else f"{row.spread:.0%}",
+        *([] if ratio is None else [f"{ratio:.2f}x"]),
+        f"{row.f1:.2f}",
+        f"{row.exact_match:.2f}",
+        "" if loss is None else f"{loss:.2f} %",
+    ]
 
 
 def _difference(high: Row, low: Row, questions: int) -> str:

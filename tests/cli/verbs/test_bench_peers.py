@@ -34,6 +34,7 @@ def test_a_comparison_as_text_json_and_figure(
     result = invoke(*command, "--plot", str(figure))
     assert result.status == 0, result.err
     assert "2 questions of evaluation-sample.json; 1 round" in result.out
+    assert "bert-qa, recipe ptq: version 1 (FP32), version 2 (INT8)" in result.out
     assert "ours, in process" in result.out
     assert "Lost is which share of the F1 of ours, in process FP32." in result.out
     assert ElementTree.parse(figure).getroot().tag == "{http://www.w3.org/2000/svg}svg"
@@ -92,6 +93,17 @@ def test_one_round_has_no_spread_and_few_questions_are_warned_of(shown: Shown) -
     assert "22%" in two.out
     assert "medians of 2 rounds" in two.out
     assert "one answer moves" not in two.err
+
+
+def test_ours_have_their_version_and_the_ratio_needs_another_peer(shown: Shown) -> None:
+    alone = shown(*OURS)
+    assert "INT8, v2" in alone.out
+    assert "ratio" not in alone.out
+    compared = shown(*OURS, FOREIGN, measured(Kind.PYTORCH, Precision.FP32, 0.0))
+    assert "not run" in compared.out
+    assert "FP32, v1" in compared.out
+    assert "ratio" in compared.out
+    assert "2.12x" in compared.out
 
 
 def test_what_cannot_be_measured_is_refused(invoke: Invoke, tmp_path: Path) -> None:

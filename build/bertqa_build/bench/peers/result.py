@@ -75,7 +75,7 @@ class PeersComparison:
 
     Attributes:
         rows: What was measured of each, in the order of their turns.
-        model: The FP32 version that all models are, or were made from.
+        model: The model, its recipe, and the versions that are measured.
         dataset: The name of the data set.
         dataset_sha256: The digest of the questions that were asked.
         questions: How many they are.

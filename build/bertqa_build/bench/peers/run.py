@@ -92,7 +92,8 @@ def compare_peers(
             kept = Kept(rounds, written.isoformat(timespec="seconds"))
     return PeersComparison(
         rows=run.rows(),
-        model=f"version {versions.fp32} of {plan.model}, recipe {plan.recipe.name}",
+        model=f"{plan.model}, recipe {plan.recipe.name}: "
+        + versions.named({each.version for each in peers}),
         dataset=plan.dataset.name,
         dataset_sha256=plan.dataset.sha256,
         questions=len(plan.dataset),

@@ -51,6 +51,7 @@ def test_the_newest_fp32_version_of_a_recipe_and_what_was_made_from_it(tmp_path:
 
     assert found == Versions(3, 7, (Pruned(5, "FP32", 2), Pruned(6, "INT8", 2)))
     assert found.numbers == [3, 7, 5, 6]
+    assert found.named({3, 6, 7}) == "version 3 (FP32), version 7 (INT8), version 6 (INT8 2x)"
     assert versions_of("b", Repository(tmp_path), "bert-qa") == Versions(8, None, ())
     with pytest.raises(RepositoryError, match="that the recipe 'c' made"):
         versions_of("c", Repository(tmp_path), "bert-qa")
