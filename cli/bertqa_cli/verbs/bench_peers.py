@@ -11,8 +11,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import Repository
-from bertqa_cli.console import print_json, print_table, print_warning, stdout
+from bertqa_cli.console import print_json, print_step, print_table, print_warning, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import Status
 from bertqa_cli.hardware import say_what_int8_saves
@@ -22,8 +23,9 @@ from bertqa_cli.progress import loading_the_build, resumable, stages
 from bertqa_cli.values import Whole, output_directory, svg_file, write_output
 
 if TYPE_CHECKING:
-    from bertqa_build.bench.peers.result import PeersComparison
+    from bertqa_build.bench.peers.result import PeersComparison, Row
 
+_FEW = 100
 DEFAULT_RECIPE = Path("build/recipes/demo.yaml")
 # Those of the build, which is imported when all options are read.
 PEERS = (
@@ -108,6 +110,16 @@ def bench_peers(
     say_what_int8_saves()
     with resumable(), stages() as show:
         found = compare_peers(plan, work_dir, show, again=again)
+    if found.kept is not None:
+        print_step(
+            f"Kept from {found.kept.until}: {found.kept.rounds} of "
+            f"{len(found.rows) * found.rounds} rounds; --again measures anew"
+        )
+    if found.questions < _FEW:
+        print_warning(
+            f"{counted(found.questions, 'question')}: one answer moves F1 by up to "
+            f"{100 / found.questions:.1f} points; ask {_FEW} or more (--questions, --data)"
+        )
     if not json:
         _show(found)
     if plot is not None:
@@ -121,33 +133,24 @@ def bench_peers(
 def _show(found: PeersComparison) -> None:
     stdout.print(f"[bold]{escape(found.model)}[/]")
     stdout.print(f"{escape(found.machine)}; threads for each: {found.threads}")
-    stdout.print(
-        f"{found.questions} questions of {escape(found.dataset)}; medians of {found.rounds} rounds"
-    )
-    table = Table("peer", "model", "questions per second", "spread", "ratio", "F1", "EM", "lost")
-    for row in found.rows:
-        if not row.seconds:
-            table.add_row(row.peer.kind.label, row.peer.model, "not run", "", "", "", "", "")
-            continue
-        ratio, loss = found.ratio(row), found.loss(row)
-        table.add_row(
-            row.peer.kind.label,
-            row.peer.model,
-            f"{row.questions_per_second:.2f}",
-            f"{row.samples.spread:.0%}",
-            "" if ratio is None else f"{ratio:.2f}x",
-            f"{row.f1:.2f}",
-            f"{row.exact_match:.2f}",
-            "" if loss is None else f"{loss:.2f} %",
-        )
-    print_table(table)
+    rounds = "1 round" if found.rounds == 1 else f"medians of {found.rounds} rounds"
+    questions = counted(found.questions, "question")
+    stdout.print(f"{questions} of {escape(found.dataset)}; {rounds}")
     best, reference = found.best_foreign, found.reference
+    ratio = [] if best is None else ["ratio"]
+    names = ("peer", "model", "computes in", "questions per second", "spread")
+    table = Table(*names, *ratio, "F1", "EM", "lost")
+    for row in found.rows:
+        table.add_row(*_cells(found, row))
+    print_table(table)
     if best is not None:
         stdout.print(f"The ratio is to the best of the others: {escape(str(best.peer))}.")
     if reference is not None:
         stdout.print(f"Lost is which share of the F1 of {escape(str(reference.peer))}.")
     if any(row.peer.speedup for row in found.rows):
         stdout.print("A model with a factor was pruned to be so many times as fast.")
+    for high, low in found.differing:
+        stdout.print(escape(_difference(high, low, found.questions)))
     for row in found.measured:
         packages = ", ".join(f"{name} {number}" for name, number in row.packages.items())
         facts = "; ".join((packages, row.way, *(each.rstrip(".") for each in row.notes)))
@@ -155,6 +158,34 @@ def _show(found: PeersComparison) -> None:
     for row in found.rows:
         if row.reason:
             print_warning(f"{row.peer} was not run: {row.reason}")
+
+
+def _cells(found: PeersComparison, row: Row) -> list[str]:
+    peer = row.peer
+    model = f"{peer.model}, v{peer.version}" if peer.kind.is_ours else peer.model
+    first = [peer.kind.label, model, peer.computes_in]
+    if not row.seconds:
+        return [*first, "not run"]
+    ratio, loss = found.ratio(row), found.loss(row)
+    return [
+        *first,
+        f"{row.questions_per_second:.2f}",
+        "" if row.spread is None else f"{row.spread:.0%}",
+        *([] if ratio is None else [f"{ratio:.2f}x"]),
+        f"{row.f1:.2f}",
+        f"{row.exact_match:.2f}",
+        "" if loss is None else f"{loss:.2f} %",
+    ]
+
+
+def _difference(high: Row, low: Row, questions: int) -> str:
+    first, second = (
+        f"{row.f1:.2f} by {row.peer.kind.label} in {row.peer.computes_in}" for row in (high, low)
+    )
+    return (
+        f"F1 of version {high.peer.version} differs by {high.f1 - low.f1:.2f}: {first}, {second}. "
+        f"One of {questions} questions makes up to {100 / questions:.2f}: few may do that."
+    )
 
 
 def _write_plot(path: Path, found: PeersComparison) -> None:

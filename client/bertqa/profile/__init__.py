@@ -1,7 +1,7 @@
 """Where the time of served questions goes: by phases, by operations of the graph, and alone."""
 
 from bertqa.profile._alone import Alone, text_of, time_alone
-from bertqa.profile._operations import Operations, OperationTime, compiled_as_served
+from bertqa.profile._operations import BETWEEN, Operations, OperationTime, compiled_as_served
 from bertqa.profile._page import profile_page
 from bertqa.profile._phases import Profile, profile
 from bertqa.profile._requests import Asked, ask
@@ -9,6 +9,7 @@ from bertqa.profile._server_times import ServerTimes, server_times
 from bertqa.profile._span import TimeSpan
 
 __all__ = [
+    "BETWEEN",
     "Alone",
     "Asked",
     "OperationTime",

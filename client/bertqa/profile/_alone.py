@@ -19,6 +19,8 @@ from bertqa.transport import InferResult, Inputs, ModelMetadata, Transport
 WORDS = 300
 _TURNS = 200
 _WARM_UP_TURNS = 10
+_PARTS = 5
+_STEADY = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,26 @@ class Alone:
             share: Which quantile, from 0 to 1.
         """
         return 1000 * (self.served.quantile(share) - self.in_process.quantile(share))
+
+    @property
+    def overhead_range_ms(self) -> tuple[float, float]:
+        """The least and the most by which the medians differ in fifths of the turns."""
+        served, alone = _medians(self.served), _medians(self.in_process)
+        found = [1000 * (one - other) for one, other in zip(served, alone, strict=True)]
+        return min(found), max(found)
+
+    @property
+    def was_busy(self) -> bool:
+        """Whether the machine did something else meanwhile: the model's own median varies."""
+        return Samples(_medians(self.in_process)).spread > _STEADY
+
+
+def _medians(samples: Samples) -> tuple[float, ...]:
+    """Return the median of each fifth of the measurements, in the order of their turns."""
+    values = samples.values
+    size = -(-len(values) // _PARTS)
+    parts = (values[begin : begin + size] for begin in range(0, len(values), size))
+    return tuple(Samples(each).median for each in parts)
 
 
 def text_of(pairs: Pairs, words: int = WORDS) -> tuple[str, str]:

@@ -43,6 +43,9 @@ class OperationTime:
     cpu_ms: float
 
 
+BETWEEN = "between operations"
+
+
 @dataclass(frozen=True, slots=True)
 class Operations:
     """What the operations of a graph took over some batches.
@@ -58,6 +61,16 @@ class Operations:
     requests: int
     infer_ms: float
     times: tuple[OperationTime, ...]
+
+    @property
+    def between_ms(self) -> float:
+        """What OpenVINO took between operations, which the counter of none has."""
+        return max(self.infer_ms - sum(each.real_ms for each in self.times), 0.0)
+
+    @property
+    def whole_ms(self) -> float:
+        """What all operations took, and what was between them."""
+        return sum(each.real_ms for each in self.times) + self.between_ms
 
     @classmethod
     def measured(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from bertqa.profile._operations import Operations, OperationTime
+from bertqa.profile._operations import BETWEEN, Operations, OperationTime
 from bertqa.profile._requests import Asked
 from bertqa.profile._server_times import ServerTimes
 from bertqa.profile._span import TimeSpan
@@ -74,11 +74,10 @@ def _kinds(operations: Operations, infer_ms: float) -> tuple[TimeSpan, ...]:
     by_kind: dict[str, list[OperationTime]] = defaultdict(list)
     for each in operations.times:
         by_kind[each.kind].append(each)
-    counted = sum(each.real_ms for each in operations.times)
-    # What OpenVINO does between operations is counted by none of them.
-    scale = infer_ms / max(counted, operations.infer_ms, 1e-9)
+    scale = infer_ms / max(operations.whole_ms, 1e-9)
     kinds = [
         _whole(kind, [TimeSpan(each.kernel, scale * each.real_ms) for each in times])
         for kind, times in by_kind.items()
     ]
-    return tuple(sorted(kinds, key=lambda each: -each.milliseconds))
+    kinds.sort(key=lambda each: -each.milliseconds)
+    return *kinds, TimeSpan(BETWEEN, scale * operations.between_ms)

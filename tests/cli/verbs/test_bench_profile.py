@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from bertqa.profile import Operations, OperationTime
+from bertqa_cli.verbs.bench_profile import _table_of
 from tests.cli.conftest import Invoke
 from tests.support.engines import Served
 from tests.support.models import write_published_version
@@ -29,6 +31,7 @@ def test_a_version_of_a_repository_is_served_and_profiled(invoke: Invoke, tmp_pa
     phases = [part["name"] for part in found["question"]["parts"]]
     assert phases == ["tokenise", "queue", "wire", "infer", "decode", "the client besides"]
     assert found["alone"]["words"] == 300
+    assert len(found["alone"]["overhead_range_ms"]) == 2
     assert found["operations"]
     assert "<svg" in page.read_text(encoding="utf-8")
     assert sorted(tmp_path.rglob("*")) == sorted([*before, page])
@@ -45,6 +48,20 @@ def test_a_server_that_runs_is_profiled_against_the_repository(
     assert "One question alone" in result.out
     assert "serialise and transfer" in result.out
     assert "kernel" in result.out
+    assert "in fifths of the turns" in " ".join(result.out.split())
+    assert "    between operations" in result.out
+    assert "ms in all" in " ".join(result.out.split())
+
+
+def test_operations_below_a_thousandth_are_one_row() -> None:
+    times = [OperationTime(f"K{n}", "k", "f32", 1, ms, ms) for n, ms in enumerate((90, 0.05, 0.04))]
+    table = _table_of(Operations("f32", 1, 100.0, tuple(times)))
+    rows = list(zip(*(column.cells for column in table.columns), strict=True))
+    assert [(row[0], *row[-2:]) for row in rows] == [
+        ("K0", "90.0", "90.0%"),
+        ("other", "0.1", "0.1%"),
+        ("between operations", "9.9", "9.9%"),
+    ]
 
 
 def test_a_server_that_is_not_there_is_named(invoke: Invoke, served: Served) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from bertqa.evaluation import Samples
 from bertqa.profile import (
+    Alone,
     Asked,
     Operations,
     OperationTime,
@@ -83,7 +87,9 @@ def test_operations_are_parts_of_the_inference_by_kind_and_by_kernel() -> None:
     assert [(each.name, each.milliseconds) for each in infer.parts] == [
         ("FullyConnected", 6.0),
         ("Add", 2.0),
+        ("between operations", 2.0),
     ]
+    assert sum(each.milliseconds for each in infer.parts) == infer.milliseconds
     assert [each.name for each in infer.parts[0].parts] == ["brgemm_avx512_I8", "jit_gemm_i8"]
 
 
@@ -96,3 +102,21 @@ def test_the_page_has_a_bar_for_each_time_and_loads_nothing() -> None:
     assert "&lt;model&gt;" in page
     assert "infer: 10.00 ms, 33.3%" in page
     assert "http" not in page
+    assert "<td>between operations</td>" in page
+
+
+def test_counters_of_more_than_the_inference_leave_nothing_between() -> None:
+    fast = replace(OPERATIONS, infer_ms=12.0)
+    assert (OPERATIONS.between_ms, OPERATIONS.whole_ms) == (4.0, 20.0)
+    assert (fast.between_ms, fast.whole_ms) == (0.0, 16.0)
+
+
+def test_the_overhead_has_a_range_and_a_busy_machine_is_seen() -> None:
+    alone = Samples((0.010,) * 40)
+    served = Samples((0.011,) * 8 + (0.012,) * 24 + (0.014,) * 8)
+    steady = Alone(300, 4, served, alone)
+    assert steady.overhead_range_ms == pytest.approx((1.0, 4.0))
+    assert not steady.was_busy
+    assert replace(steady, in_process=Samples((0.010,) * 32 + (0.013,) * 8)).was_busy
+    once = Alone(300, 4, Samples((0.012,)), Samples((0.010,)))
+    assert once.overhead_range_ms == pytest.approx((2.0, 2.0))

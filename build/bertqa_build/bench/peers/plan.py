@@ -35,9 +35,9 @@ class Kind(StrEnum):
         return self in OURS
 
 
-_BY_DEFAULT = (Kind.OPTIMUM_INTEL, Kind.LOCAL, Kind.OVMS)
-"""Who leaves the precision of floating point to OpenVINO."""
 OURS = (Kind.IN_PROCESS, Kind.LOCAL, Kind.OVMS)
+BY_DEFAULT = (Kind.OPTIMUM_INTEL, *OURS)
+"""Who leaves the precision of floating point to OpenVINO."""
 _LABELS = {
     Kind.PYTORCH: "PyTorch",
     Kind.TORCH_COMPILE: "PyTorch, compiled",
@@ -61,6 +61,7 @@ class Peer:
         speedup: How many times as fast the version was to be by pruning; None where it was not.
         note: What is not as a reader expects, in a sentence.
         reason: Why this machine cannot run it.
+        floating_point: What floating point of FP32 is computed in, such as `f32`.
     """
 
     kind: Kind
@@ -69,6 +70,15 @@ class Peer:
     speedup: float | None = None
     note: str = ""
     reason: str = ""
+    floating_point: str = "f32"
+
+    @property
+    def computes_in(self) -> str:
+        """What it computes in; for INT8 also what floating point is computed in beside it."""
+        if self.precision is Precision.FP32:
+            return self.floating_point
+        is_int8 = self.precision is Precision.INT8
+        return f"{self.precision}, {self.floating_point}" if is_int8 else str(self.precision)
 
     @property
     def model(self) -> str:
@@ -142,11 +152,9 @@ def peers_of(
                 Peer(kind, Precision(each.precision), each.version, each.speedup)
                 for each in versions.pruned
             ]
-    if openvino_default == "f32":
-        return tuple(found)
-    default = f"OpenVINO computes in {openvino_default} on this CPU what is not INT8."
     return tuple(
-        replace(each, note=default) if each.kind in _BY_DEFAULT else each for each in found
+        replace(each, floating_point=openvino_default) if each.kind in BY_DEFAULT else each
+        for each in found
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bertqa.artifact import cpu_features
 from bertqa.evaluation import Samples
 from bertqa_build.bench.peers.plan import Peer
 from bertqa_build.bench.plan import Precision
+
+_SAME_F1 = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,27 @@ class Row:
         return Samples(self.seconds)
 
     @property
+    def spread(self) -> float | None:
+        """The range of the rounds as a share of their median; None where there are not two."""
+        return self.samples.spread if len(self.seconds) > 1 else None
+
+    @property
     def questions_per_second(self) -> float:
         """The median of the rounds."""
         return self.questions / self.samples.median
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What of a comparison was measured by an earlier run.
+
+    Attributes:
+        rounds: How many rounds of all peers.
+        until: When the last of them was, in UTC.
+    """
+
+    rounds: int
+    until: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +75,14 @@ class PeersComparison:
 
     Attributes:
         rows: What was measured of each, in the order of their turns.
-        model: The FP32 version that all models are, or were made from.
+        model: The model, its recipe, and the versions that are measured.
         dataset: The name of the data set.
         dataset_sha256: The digest of the questions that were asked.
         questions: How many they are.
         rounds: How often each peer was measured.
         threads: How many cores each had.
         machine: The CPU, and its cores.
+        kept: What of that an earlier run measured; None where it is all new.
     """
 
     rows: tuple[Row, ...]
@@ -72,6 +93,7 @@ class PeersComparison:
     rounds: int
     threads: int
     machine: str
+    kept: Kept | None = None
 
     @property
     def measured(self) -> list[Row]:
@@ -114,6 +136,23 @@ class PeersComparison:
             return None
         return 100 * (1 - row.f1 / reference.f1)
 
+    @property
+    def differing(self) -> list[tuple[Row, Row]]:
+        """Pairs of ours with the same version whose F1 differs by more than a point.
+
+        The first has the highest F1 of the version, the second the lowest.
+        """
+        by_version: dict[int, list[Row]] = {}
+        for row in self.measured:
+            if row.peer.kind.is_ours:
+                by_version.setdefault(row.peer.version, []).append(row)
+        pairs = []
+        for rows in by_version.values():
+            ordered = sorted(rows, key=lambda row: row.f1)
+            if ordered[-1].f1 - ordered[0].f1 > _SAME_F1:
+                pairs.append((ordered[-1], ordered[0]))
+        return pairs
+
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into JSON."""
         return {
@@ -125,6 +164,7 @@ class PeersComparison:
             "dataset_sha256": self.dataset_sha256,
             "questions": self.questions,
             "rounds": self.rounds,
+            "kept": self.kept and asdict(self.kept),
             "best_foreign": self.best_foreign and str(self.best_foreign.peer),
             "reference": self.reference and str(self.reference.peer),
             "peers": [self._row(row) for row in self.rows],
@@ -137,11 +177,12 @@ class PeersComparison:
             "kind": row.peer.kind,
             "is_ours": row.peer.kind.is_ours,
             "precision": row.peer.precision,
+            "computes_in": row.peer.computes_in,
             "version": row.peer.version,
             "speedup": row.peer.speedup,
             "questions_per_second": row.questions_per_second if ran else None,
             "samples_seconds": list(row.seconds),
-            "spread": row.samples.spread if ran else None,
+            "spread": row.spread,
             "ratio_to_best_foreign": self.ratio(row) if ran else None,
             "f1": row.f1 if ran else None,
             "exact_match": row.exact_match if ran else None,

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,12 +20,12 @@ from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import IR_FILE, cpu_flags
 from bertqa.errors import BertQAError
 from bertqa.evaluation import score, take_turns
-from bertqa.runtime.openvino import core
+from bertqa.runtime.openvino import PRECISION_HINT, core
 from bertqa_build.bench.peers.contract import Job
 from bertqa_build.bench.peers.files import PeerFiles
 from bertqa_build.bench.peers.packages import DEEPSPARSE, TRANSFORMERS, Packages, installed
-from bertqa_build.bench.peers.plan import Kind, Peer, Plan, peers_of
-from bertqa_build.bench.peers.result import PeersComparison, Row
+from bertqa_build.bench.peers.plan import BY_DEFAULT, Kind, Peer, Plan, peers_of
+from bertqa_build.bench.peers.result import Kept, PeersComparison, Row
 from bertqa_build.bench.peers.versions import Versions, versions_of
 from bertqa_build.bench.process import Worker, available_memory, worker
 from bertqa_build.fingerprint import toolchain
@@ -38,7 +39,6 @@ _TRIES = 2
 # What a process takes beside its weights, and how often those.
 _PROCESS_BYTES = 1_500_000_000
 _OF_WEIGHTS = 6
-_HINT = "INFERENCE_PRECISION_HINT"
 _COMPILERS = ("c++", "g++", "clang++")
 
 _PACKAGES: dict[Kind, Packages] = {
@@ -74,27 +74,34 @@ def compare_peers(
     versions = versions_of(plan.recipe.name, plan.repository, plan.model)
     has_bf16 = bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
     can_compile = any(map(shutil.which, (os.environ.get("CXX") or _COMPILERS[0], *_COMPILERS)))
+    default = core().get_property("CPU", PRECISION_HINT).get_type_name()
     peers = peers_of(
         versions,
         plan.kinds,
         has_bf16=has_bf16,
         can_compile=can_compile,
-        openvino_default=core().get_property("CPU", _HINT).get_type_name(),
+        openvino_default=default,
     )
-    key = _key(plan, versions)
+    key = {**_key(plan, versions), "computes_in": dict.fromkeys(BY_DEFAULT, default)}
     record = work_dir / "bench" / "peers" / f"{plan.recipe.name}-{_digest(key)}.json"
     run = _Run(plan, peers, key, record, work_dir, on_progress)
+    kept = None
     if not again:
         run.kept = read_kept(record, key)
+        if rounds := run.rounds_done():
+            written = datetime.fromtimestamp(record.stat().st_mtime, UTC)
+            kept = Kept(rounds, written.isoformat(timespec="seconds"))
     return PeersComparison(
         rows=run.rows(),
-        model=f"version {versions.fp32} of {plan.model}, recipe {plan.recipe.name}",
+        model=f"{plan.model}, recipe {plan.recipe.name}: "
+        + versions.named({each.version for each in peers}),
         dataset=plan.dataset.name,
         dataset_sha256=plan.dataset.sha256,
         questions=len(plan.dataset),
         rounds=plan.rounds,
         threads=len(plan.cores),
         machine=machine(),
+        kept=kept,
     )
 
 
@@ -135,6 +142,9 @@ class _Run:
         self._ready: dict[str, tuple[Job, dict[str, str]]] = {}
         self._open: dict[str, Worker] = {}
         self._stack = ExitStack()
+
+    def rounds_done(self) -> int:
+        return sum(min(len(self._seconds(each)), self.plan.rounds) for each in self.peers)
 
     def rows(self) -> tuple[Row, ...]:
         missing = [each for each in self.peers if len(self._seconds(each)) < self.plan.rounds]
@@ -198,9 +208,8 @@ class _Run:
         if str(peer) in self._reasons or len(self._seconds(peer)) >= number:
             return
         total = self.plan.rounds * len(self.peers)
-        done = sum(min(len(self._seconds(each)), self.plan.rounds) for each in self.peers)
         stage = f"Round {number} of {self.plan.rounds}"
-        self.on_progress(Progress(stage, done, total, "measurements", str(peer)))
+        self.on_progress(Progress(stage, self.rounds_done(), total, "measurements", str(peer)))
         try:
             process = self._open.get(str(peer)) or self._started(peer)
             way = self._found(peer)["way"]

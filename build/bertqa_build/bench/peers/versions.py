@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bertqa.artifact import Repository, VersionManifest
 from bertqa.errors import RepositoryError
 
-_FP32 = "FP32"
+_FP32, _INT8 = "FP32", "INT8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,23 @@ class Versions:
         whole = [self.fp32, *([] if self.int8 is None else [self.int8])]
         return [*whole, *(each.version for each in self.pruned)]
 
+    def named(self, numbers: Collection[int]) -> str:
+        """Return some of them with their precisions, as in "version 1 (FP32), version 2 (INT8)".
+
+        Args:
+            numbers: Which.
+        """
+        precisions = {self.fp32: _FP32}
+        if self.int8 is not None:
+            precisions[self.int8] = _INT8
+        for each in self.pruned:
+            precisions[each.version] = f"{each.precision} {each.speedup:g}x"
+        return ", ".join(
+            f"version {number} ({precision})"
+            for number, precision in precisions.items()
+            if number in numbers
+        )
+
 
 def versions_of(recipe: str, repository: Repository, model: str) -> Versions:
     """Find the versions of a recipe.
@@ -78,7 +96,7 @@ def versions_of(recipe: str, repository: Repository, model: str) -> Versions:
         if each.parent in family:
             family.add(each.version)
             found[each.precision, each.pruning.speedup if each.pruning else None] = each
-    int8 = found.get(("INT8", None))
+    int8 = found.get((_INT8, None))
     pruned = [
         Pruned(each.version, precision, speedup)
         for (precision, speedup), each in found.items()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -41,8 +42,24 @@ def test_ratios_are_to_the_best_of_the_others_and_losses_from_the_plain_fp32_mod
     assert pytorch["spread"] == pytest.approx(10 / 12)
     assert (pytorch["f1_loss"], onnx["f1_loss"]) == (0, pytest.approx(5))
     assert ours["f1_loss"] == pytest.approx(-1)
+    assert absent["spread"] is None
+    one = replace(comparison, rows=(row(Kind.PYTORCH, FP32, (20.0,), 80.0),))
+    assert one.to_dict()["peers"][0]["spread"] is None
     assert absent["reason"] == "There is none."
     assert absent["ratio_to_best_foreign"] is None
+
+
+def test_ours_with_one_version_and_another_f1_are_named(comparison: PeersComparison) -> None:
+    assert not comparison.differing
+    served = row(Kind.OVMS, INT8, (2.0,), 79.7)
+    near = row(Kind.LOCAL, INT8, (2.0,), 80.0)
+    other = replace(served, peer=replace(served.peer, version=2), f1=50.0)
+
+    found = replace(comparison, rows=(*comparison.rows, near, served, other)).differing
+
+    assert [(str(high.peer), str(low.peer)) for high, low in found] == [
+        ("ours, in process INT8", "ours, OVMS INT8")
+    ]
 
 
 def test_the_figure_names_each_peer_that_was_run(comparison: PeersComparison) -> None:

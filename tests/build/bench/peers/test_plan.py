@@ -13,6 +13,7 @@ from bertqa_build.bench.peers.worker import MODULES
 from tests.support.models import write_manifest
 
 WHOLE = Versions(1, 2, ())
+BF16 = ("bf16", "INT8, bf16")
 
 
 def pruning(speedup: float) -> Pruning:
@@ -50,6 +51,7 @@ def test_the_newest_fp32_version_of_a_recipe_and_what_was_made_from_it(tmp_path:
 
     assert found == Versions(3, 7, (Pruned(5, "FP32", 2), Pruned(6, "INT8", 2)))
     assert found.numbers == [3, 7, 5, 6]
+    assert found.named({3, 6, 7}) == "version 3 (FP32), version 7 (INT8), version 6 (INT8 2x)"
     assert versions_of("b", Repository(tmp_path), "bert-qa") == Versions(8, None, ())
     with pytest.raises(RepositoryError, match="that the recipe 'c' made"):
         versions_of("c", Repository(tmp_path), "bert-qa")
@@ -103,8 +105,13 @@ def test_what_a_machine_lacks_is_said(
 def test_a_precision_that_openvino_chooses_is_said() -> None:
     kinds = (Kind.OPTIMUM_INTEL, Kind.DEEPSPARSE, Kind.IN_PROCESS, Kind.OVMS)
     found = peers_of(WHOLE, kinds, has_bf16=True, can_compile=True, openvino_default="bf16")
-    said = {each.kind for each in found if "computes in bf16" in each.note}
-    assert said == {Kind.OPTIMUM_INTEL, Kind.OVMS}
+    said = {(each.kind, each.computes_in) for each in found}
+    assert said == {
+        *((kind, name) for kind in kinds if kind is not Kind.DEEPSPARSE for name in BF16),
+        *((Kind.DEEPSPARSE, name) for name in ("f32", "INT8, f32")),
+    }
+    compiled = peers(WHOLE, Kind.TORCH_COMPILE)
+    assert [each.computes_in for each in compiled] == ["bf16"]
 
 
 def test_every_kind_has_a_module_that_opens_it() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from bertqa._progress import Progress
 from bertqa.artifact import Repository
 from bertqa.errors import RepositoryError
 from bertqa.evaluation import SquadDataset
-from bertqa_build.bench.peers import run
+from bertqa.runtime import Engine, load
+from bertqa.runtime.openvino import PRECISION_HINT, OpenVINOEngine, core
+from bertqa_build.bench.peers import ours, run
 from bertqa_build.bench.peers.contract import Job
 from bertqa_build.bench.peers.plan import Kind, Peer, Plan
 from bertqa_build.bench.peers.run import compare_peers
@@ -43,6 +46,10 @@ def turns(events: list[Progress]) -> list[tuple[str, str]]:
     return [(each.stage, each.note) for each in events if each.stage.startswith("Round")]
 
 
+def no_process(*_: object) -> None:
+    raise AssertionError("A process is started.")
+
+
 def test_peers_take_turns_and_each_round_is_kept(plan: Plan, tmp_path: Path) -> None:
     events: list[Progress] = []
 
@@ -66,12 +73,36 @@ def test_peers_take_turns_and_each_round_is_kept(plan: Plan, tmp_path: Path) -> 
     assert document["peers"][0]["f1_loss"] == 0
 
     events.clear()
-    assert compare_peers(plan, tmp_path, events.append) == found
+    assert found.kept is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "worker", no_process)
+        kept = compare_peers(plan, tmp_path, events.append)
+    assert kept.kept is not None
+    assert kept.kept.rounds == 4
+    assert datetime.fromisoformat(kept.kept.until) <= datetime.now(UTC)
+    assert replace(kept, kept=None) == found
     assert not events
 
     longer = compare_peers(replace(plan, rounds=3), tmp_path, events.append)
     assert turns(events) == [("Round 3 of 3", FP32), ("Round 3 of 3", INT8)]
     assert [row.seconds[:2] for row in longer.rows] == [row.seconds for row in found.rows]
+
+
+def test_in_process_computes_in_what_openvino_takes_by_itself(
+    demo_build: DemoBuild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hints: list[str] = []
+
+    def loaded(path: Path) -> Engine:
+        engine = load(path)
+        assert isinstance(engine, OpenVINOEngine)
+        hints.append(engine.compiled.get_property(PRECISION_HINT).get_type_name())
+        return engine
+
+    monkeypatch.setattr(ours, "load", loaded)
+    root = str(demo_build.repository.root)
+    with ours.opened(Job("in-process", "FP32", root, "bert-qa", 1, (CORE,), 384, 128, 64, False)):
+        assert hints == [core().get_property("CPU", PRECISION_HINT).get_type_name()]
 
 
 def test_what_was_measured_before_an_interruption_is_kept(plan: Plan, tmp_path: Path) -> None:
