@@ -16,6 +16,7 @@ from bertqa.errors import InvalidOptionError
 
 _MADE_FOR = re.compile(r"^# CPU: (.+)$", re.MULTILINE)
 _NOT_SET = (None, 0, "")
+_FIRST = ("the first is", "the first two are", "the first three are")
 
 
 def this_machine() -> str:
@@ -58,6 +59,20 @@ class TunedSettings:
             f"These settings were measured on another machine ({self.made_for}) than this one "
             f"({here}): `bert-qa bench tune` finds those of this one."
         )
+
+    def __str__(self) -> str:
+        server = [
+            *([counted(self.threads, "thread")] if self.threads else ()),
+            *([counted(self.streams, "stream")] if self.streams else ()),
+            *([self.precision] if self.precision else ()),
+        ]
+        budget = self.token_budget
+        client = [f"{counted(budget, 'token')} in a request"] if budget else []
+        if not server:
+            return ", ".join(client) or "nothing"
+        written = _FIRST[len(server) - 1] if client else "all of it is"
+        stay = "stays" if written.endswith("is") else "stay"
+        return f"{', '.join(server + client)}; {written} written into config.json and {stay}"
 
     def text(self, remarks: Sequence[str]) -> str:
         """Return the file.
