@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,20 @@ from bertqa.errors import InvalidOptionError
 
 _MADE_FOR = re.compile(r"^# CPU: (.+)$", re.MULTILINE)
 _NOT_SET = (None, 0, "")
+# What the chart has in each section, first what is read here.
+_KNOWN = {
+    "server": (
+        *("threads", "streams", "precision", "image", "logLevel", "pluginConfig"),
+        *("maxConcurrentStreams", "grpcMaxThreads", "restWorkers", "maxRequestTokens"),
+        *("requestTimeoutSeconds", "startupSeconds", "extraArgs", "extraContainers"),
+        *("lifecycle", "pollSeconds"),
+    ),
+    "httpApi": (
+        *("tokenBudget", "enabled", "image", "replicas", "workers", "queue"),
+        *("bodyLimitMegabytes", "corsOrigins", "token", "clientSecretName", "extraArgs"),
+        *("logLevel", "resources", "autoscaling", "service"),
+    ),
+}
 _FIRST = ("the first is", "the first two are", "the first three are")
 
 
@@ -101,7 +116,8 @@ def read_tuned(path: Path) -> TunedSettings:
         The settings in it.
 
     Raises:
-        InvalidOptionError: It cannot be read, or a setting in it is not valid.
+        InvalidOptionError: It cannot be read, a setting in it is not valid, or the chart has no
+            setting of a name that is under `server` or `httpApi`.
     """
     import yaml
 
@@ -145,4 +161,11 @@ def _section(path: Path, values: Any, name: str) -> Mapping[str, Any]:
     section = (values or {}).get(name)
     if section is not None and not isinstance(section, dict):
         raise InvalidOptionError(f"{name} in {path} has to hold settings by name.")
+    for key in section or {}:
+        if key not in _KNOWN[name]:
+            near = get_close_matches(str(key), _KNOWN[name], 1)
+            hint = f"did you mean {near[0]}?" if near else "remove it."
+            raise InvalidOptionError(
+                f"{name}.{key} in {path} is not a setting of the chart: {hint}"
+            )
     return section or {}
