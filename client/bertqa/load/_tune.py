@@ -128,6 +128,7 @@ class Tuning:
 
     Attributes:
         default: The settings without any.
+        present: Those that the repository has, where they are others.
         best: The settings that won.
         ratio: What they reach divided by what the default reaches, with its 95 % interval, from
             turns that did not decide who won; None where the default won.
@@ -136,6 +137,7 @@ class Tuning:
     """
 
     default: Candidate
+    present: Candidate | None
     best: Candidate
     ratio: Interval | None
     rounds: Sequence[tuple[float, float]]
@@ -156,6 +158,7 @@ class Tuning:
         ratio = self.ratio
         return {
             "default": asdict(self.default),
+            "present": None if self.present is None else asdict(self.present),
             "best": asdict(self.best),
             "is_better": self.is_better,
             "chosen": asdict(self.chosen),
@@ -181,6 +184,8 @@ def tune(
     laboratory: Laboratory,
     goal: Goal,
     rounds: int,
+    *,
+    present: Candidate | None = None,
 ) -> Tuning:
     """Find the fastest settings, and how much faster than the default they are.
 
@@ -195,6 +200,7 @@ def tune(
         laboratory: Runs candidates.
         goal: What is to be as high as it can be.
         rounds: How often the best and the default have their turns in the end.
+        present: Settings that the repository has, which race with threads and streams.
 
     Returns:
         The settings.
@@ -203,13 +209,13 @@ def tune(
         BertQAError: A server does not start or answer, or the default does not reach the goal.
     """
     best, races = default, []
-    for changes in (_computed(versions), _placed(topology), _sent()):
-        if len(changes) > 1:
-            candidates = [replace(best, **change) for change in changes]
+    for changes in (_computed(versions), [*_placed(topology), *_as(present)], _sent()):
+        candidates = list(dict.fromkeys(replace(best, **change) for change in changes))
+        if len(candidates) > 1:
             races.append(_race(candidates, laboratory, goal))
             best = races[-1][0].candidate
     if best == default:
-        return Tuning(default, best, None, [], races)
+        return Tuning(default, present, best, None, [], races)
     with laboratory([default, best]) as (first, second):
         found = in_turn(lambda: goal.of(first), lambda: goal.of(second), rounds)
     if not all(min(each) for each in found):
@@ -217,7 +223,7 @@ def tune(
             f"{default} does not reach {goal}, or questions were not answered: nothing can be "
             "compared. A longer --p99, fewer --at-once or a longer --duration may help."
         )
-    return Tuning(default, best, ratio_of(found), found, races)
+    return Tuning(default, present, best, ratio_of(found), found, races)
 
 
 def _computed(versions: Sequence[int]) -> list[dict[str, Any]]:
@@ -237,6 +243,13 @@ def _placed(topology: Topology) -> list[dict[str, Any]]:
         for streams in sorted({1, 2, topology.nodes, threads // _THREADS_PER_STREAM, threads})
         if 1 <= streams <= threads
     ]
+
+
+def _as(present: Candidate | None) -> list[dict[str, Any]]:
+    if present is None:
+        return []
+    names = ("threads", "streams", "precision")
+    return [{name: getattr(present, name) for name in names}]
 
 
 def _sent() -> list[dict[str, Any]]:

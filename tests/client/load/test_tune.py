@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -136,6 +137,23 @@ def test_the_default_stays_where_the_winner_may_be_chance() -> None:
     assert found.ratio is not None
     assert found.ratio.low < 1 < found.ratio.high
     assert found.chosen == default
+
+
+def test_what_the_repository_has_races_too_and_can_win() -> None:
+    default = Candidate.default(1, FOUR_CORES)
+    present = replace(default, threads=3, streams=3, precision="f16")
+    laboratory = KnownLaboratory(lambda each, _: 200.0 if each == present else 100.0)
+    found = tune(default, [1], FOUR_CORES, laboratory, Goal(), rounds=3, present=present)
+    assert found.present == found.chosen == present
+
+
+def test_what_the_repository_has_races_once_where_it_is_tried_anyway() -> None:
+    default = Candidate.default(1, FOUR_CORES)
+    laboratory = KnownLaboratory(lambda *_: 100.0)
+    present = replace(default, threads=4, streams=4)
+    tune(default, [1], FOUR_CORES, laboratory, Goal(), rounds=3, present=present)
+    placed = [each.candidate for each in laboratory.opened[1]]
+    assert placed.count(present) == 1
 
 
 def test_a_promise_counts_the_highest_rate() -> None:
