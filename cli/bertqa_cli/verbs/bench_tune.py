@@ -191,7 +191,11 @@ def _verdict(tuning: Tuning) -> str:
     )
     if tuning.is_better:
         return f"The best: {tuning.best}, with {found}"
-    return f"The default stays: {tuning.default}. What won the races, {tuning.best}, has {found}"
+    stays = f"The default stays: {tuning.default}. What won the races, {tuning.best}, has {found}"
+    if tuning.is_decided:
+        return stays
+    longer = "measure longer (--duration, --rounds), with nothing else running"
+    return f"Not decided: {longer}. {stays}"
 
 
 def _file(about: dict[str, Any], tuning: Tuning, goal: Goal) -> str:

@@ -22,6 +22,8 @@ _THREADS_PER_STREAM = 4
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 # The turns of one round of a race, shared by those that are left; finding a rate has many stages.
 _TURNS, _SEARCHES = 8, 2
+# An interval that is wider, as a share of the ratio, says that the machine did something else.
+_WIDEST = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +146,15 @@ class Tuning:
     races: Sequence[Sequence[Trial]]
 
     @property
+    def is_decided(self) -> bool:
+        """Whether the interval of the ratio is at most a fifth of it."""
+        ratio = self.ratio
+        return ratio is None or ratio.high - ratio.low <= _WIDEST * ratio.estimate
+
+    @property
     def is_better(self) -> bool:
-        """Whether the best is better than the default beyond chance."""
-        return self.ratio is not None and self.ratio.low > 1
+        """Whether it is decided, and the best is better than the default beyond chance."""
+        return self.is_decided and self.ratio is not None and self.ratio.low > 1
 
     @property
     def chosen(self) -> Candidate:
@@ -160,6 +168,7 @@ class Tuning:
             "default": asdict(self.default),
             "present": None if self.present is None else asdict(self.present),
             "best": asdict(self.best),
+            "is_decided": self.is_decided,
             "is_better": self.is_better,
             "chosen": asdict(self.chosen),
             "ratio": None

@@ -156,6 +156,21 @@ def test_what_the_repository_has_races_once_where_it_is_tried_anyway() -> None:
     assert placed.count(present) == 1
 
 
+@pytest.mark.parametrize(("noise", "decided"), [(1.04, True), (1.2, False)])
+def test_what_is_measured_in_noise_is_not_decided(noise: float, decided: bool) -> None:
+    def speed(each: Candidate, turn: int) -> float:
+        return 2000.0 * noise ** (turn % 2) if each.token_budget == 1024 else 1000.0
+
+    default = Candidate.default(1, FOUR_CORES)
+    found = tune(default, [1], FOUR_CORES, KnownLaboratory(speed), Goal(), rounds=6)
+    assert found.ratio is not None
+    assert found.ratio.low > 1
+    assert found.best.token_budget == 1024
+    assert found.is_decided is found.is_better is decided
+    assert found.chosen == (found.best if decided else default)
+    assert found.to_dict()["is_decided"] is decided
+
+
 def test_a_promise_counts_the_highest_rate() -> None:
     laboratory = KnownLaboratory(lambda each, _: 1000.0 * each.streams)
     goal = Goal(objective=Objective(milliseconds=100.0))
