@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._progress import Progress
 from bertqa.artifact import Repository as ModelRepository
 from bertqa.artifact import usable_topology
 from bertqa.errors import RepositoryError
@@ -134,10 +135,29 @@ def bench_tune(
     default = Candidate.default(versions[-1], topology)
     found = candidate_of(source, default, model)
     present = None if found == default else found
+    turn = ""
+
+    def on_turn(words: str) -> None:
+        nonlocal turn
+        turn = f" ({words})"
+
     with showing() as show:
+
+        def on_progress(progress: Progress) -> None:
+            show(replace(progress, stage=progress.stage + turn))
+
         test = LoadTest(pairs, duration, warm_up=min(1.0, duration))
-        laboratory = ServerLaboratory(repository, served_by, test, model, show)
-        tuning = tune(default, versions, topology, laboratory, goal, rounds, present=present)
+        laboratory = ServerLaboratory(repository, served_by, test, model, on_progress)
+        tuning = tune(
+            default,
+            versions,
+            topology,
+            laboratory,
+            goal,
+            rounds,
+            present=present,
+            on_turn=on_turn,
+        )
     text = _file(about, tuning, goal)
     if not json:
         _print(about, tuning)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
@@ -195,6 +197,7 @@ def tune(
     rounds: int,
     *,
     present: Candidate | None = None,
+    on_turn: Callable[[str], None] = lambda _: None,
 ) -> Tuning:
     """Find the fastest settings, and how much faster than the default they are.
 
@@ -210,6 +213,7 @@ def tune(
         goal: What is to be as high as it can be.
         rounds: How often the best and the default have their turns in the end.
         present: Settings that the repository has, which race with threads and streams.
+        on_turn: Called as each race and turn begins, with which one it is, and about how long is left.
 
     Returns:
         The settings.
@@ -218,15 +222,20 @@ def tune(
         BertQAError: A server does not start or answer, or the default does not reach the goal.
     """
     best, races = default, []
-    for changes in (_computed(versions), [*_placed(topology), *_as(present)], _sent()):
+    stages = _computed(versions), [*_placed(topology), *_as(present)], _sent()
+    tried = [each for each in stages if len(each) > 1]
+    turns = _Turns(goal, sum(_turns_of(len(each), goal) for each in tried) + 2 * rounds, on_turn)
+    for number, changes in enumerate(tried, 1):
         candidates = list(dict.fromkeys(replace(best, **change) for change in changes))
         if len(candidates) > 1:
-            races.append(_race(candidates, laboratory, goal))
+            turns.begin(f"race {number} of {len(tried)}", _turns_of(len(candidates), goal))
+            races.append(_race(candidates, laboratory, turns))
             best = races[-1][0].candidate
     if best == default:
         return Tuning(default, present, best, None, [], races)
+    turns.begin("the best against the default", 2 * rounds)
     with laboratory([default, best]) as (first, second):
-        found = in_turn(lambda: goal.of(first), lambda: goal.of(second), rounds)
+        found = in_turn(lambda: turns.of(first), lambda: turns.of(second), rounds)
     if not all(min(each) for each in found):
         raise BertQAError(
             f"{default} does not reach {goal}, or questions were not answered: nothing can be "
@@ -265,16 +274,55 @@ def _sent() -> list[dict[str, Any]]:
     return [{"token_budget": each} for each in _BUDGETS]
 
 
-def _race(candidates: Sequence[Candidate], laboratory: Laboratory, goal: Goal) -> list[Trial]:
+class _Turns:
+    """Counts turns, and says before each which one it is."""
+
+    def __init__(self, goal: Goal, planned: int, on_turn: Callable[[str], None]) -> None:
+        self.goal = goal
+        self._left, self._on_turn = planned, on_turn
+        self._began, self._ended = time.monotonic(), 0
+        self._race, self._turn, self._count = "", 0, 0
+
+    def begin(self, race: str, count: int) -> None:
+        self._race, self._turn, self._count = race, 0, count
+        self._on_turn(race)
+
+    def of(self, system: System) -> float:
+        self._turn += 1
+        words = f"{self._race}, turn {self._turn} of {self._count}"
+        if self._ended:
+            each = (time.monotonic() - self._began) / self._ended
+            minutes = math.ceil(self._left * each / 60)
+            words += f", about {minutes} min left"
+        self._on_turn(words)
+        reached = self.goal.of(system)
+        self._ended, self._left = self._ended + 1, self._left - 1
+        return reached
+
+
+def _rounds_of(count: int, goal: Goal) -> int:
+    """Return how many turns each has where so many are left in a race."""
+    return max(1, (_TURNS if goal.objective is None else _SEARCHES) // count)
+
+
+def _turns_of(count: int, goal: Goal) -> int:
+    """Return how many turns a race of so many has."""
+    turns = 0
+    while count > 1:
+        turns += _rounds_of(count, goal) * count
+        count = (count + 1) // 2
+    return turns
+
+
+def _race(candidates: Sequence[Candidate], laboratory: Laboratory, turns: _Turns) -> list[Trial]:
     """Return the trials, the best first."""
     trials = [Trial(each) for each in candidates]
-    turns = _TURNS if goal.objective is None else _SEARCHES
     with laboratory(candidates) as systems:
         left = list(zip(trials, systems, strict=True))
         while len(left) > 1:
-            for turn in range(max(1, turns // len(left))):
+            for turn in range(_rounds_of(len(left), turns.goal)):
                 for trial, system in left if turn % 2 == 0 else reversed(left):
-                    trial.figures.append(goal.of(system))
+                    trial.figures.append(turns.of(system))
             left.sort(key=lambda each: each[0].mean, reverse=True)
             left = left[: (len(left) + 1) // 2]
     return _ranked(trials)

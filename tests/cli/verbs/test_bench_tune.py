@@ -43,6 +43,8 @@ def test_what_is_fastest_is_measured_shown_and_written_for_serve(
     comments = file.read_text(encoding="utf-8")
     assert f"of version {chosen['version']}" in comments
     assert str(DATA) in comments
+    assert "(race 1 of " in result.err
+    assert "turn 2 of" in result.err
     assert ("Not decided: measure longer" in comments) is not measured["is_decided"]
 
 

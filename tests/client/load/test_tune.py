@@ -171,6 +171,21 @@ def test_what_is_measured_in_noise_is_not_decided(noise: float, decided: bool) -
     assert found.to_dict()["is_decided"] is decided
 
 
+def test_each_turn_is_counted() -> None:
+    seen: list[str] = []
+    laboratory = KnownLaboratory(lambda each, _: float(each.token_budget))
+    default = Candidate.default(1, FOUR_CORES)
+    tune(default, [1], FOUR_CORES, laboratory, Goal(), rounds=3, on_turn=seen.append)
+    assert seen[:2] == ["race 1 of 3", "race 1 of 3, turn 1 of 8"]
+    assert len(set(seen)) == len(seen)
+    turning = [each for each in seen if "turn" in each]
+    assert all(each.endswith("min left") for each in turning[1:])
+    for words, count in (("race 3 of 3", 16), ("the best against the default", 6)):
+        turns = [each.rpartition(", about")[0] for each in turning if each.startswith(words)]
+        assert turns == [f"{words}, turn {turn} of {count}" for turn in range(1, count + 1)]
+    assert len(turning) == sum(each.turns for race in laboratory.opened for each in race)
+
+
 def test_a_promise_counts_the_highest_rate() -> None:
     laboratory = KnownLaboratory(lambda each, _: 1000.0 * each.streams)
     goal = Goal(objective=Objective(milliseconds=100.0))
