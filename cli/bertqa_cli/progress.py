@@ -136,7 +136,8 @@ def ending_on_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is end:  # A server that runs on may have its own.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def amount(progress: Progress) -> str:

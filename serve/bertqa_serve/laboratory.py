@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +14,7 @@ from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import (
     CONFIG_FILE,
     MODEL_NAME,
+    PRECISIONS,
     OvmsConfig,
     Repository,
     specific_versions,
@@ -62,6 +64,35 @@ def properties_of(repository: Repository, model: str = MODEL_NAME) -> dict[str, 
         config = OvmsConfig.default(path, model)
     found = config.fitted(usable_cores()).entry(model)["plugin_config"]
     return {name: str(value) for name, value in found.items()}
+
+
+def candidate_of(repository: Repository, default: Candidate, model: str = MODEL_NAME) -> Candidate:
+    """Return the settings that a server of a repository has, as far as they can be raced.
+
+    Args:
+        repository: The repository.
+        default: What a server has without settings.
+        model: The model's name.
+
+    Returns:
+        The default with the threads, streams and precision of `config.json`.
+
+    Raises:
+        ConfigError: The `config.json` cannot be read.
+    """
+    found = properties_of(repository, model)
+
+    def number(name: str, otherwise: int) -> int:
+        text = found.get(name, "")
+        return int(text) if re.fullmatch("[1-9][0-9]{0,5}", text) else otherwise
+
+    precision = found.get("INFERENCE_PRECISION_HINT")
+    return replace(
+        default,
+        threads=number("INFERENCE_NUM_THREADS", default.threads),
+        streams=number("NUM_STREAMS", default.streams),
+        precision=precision if precision in PRECISIONS else default.precision,
+    )
 
 
 @contextmanager

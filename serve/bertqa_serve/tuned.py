@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,21 @@ from bertqa.errors import InvalidOptionError
 
 _MADE_FOR = re.compile(r"^# CPU: (.+)$", re.MULTILINE)
 _NOT_SET = (None, 0, "")
+# What the chart has in each section, first what is read here.
+_KNOWN = {
+    "server": (
+        *("threads", "streams", "precision", "image", "logLevel", "pluginConfig"),
+        *("maxConcurrentStreams", "grpcMaxThreads", "restWorkers", "maxRequestTokens"),
+        *("requestTimeoutSeconds", "startupSeconds", "extraArgs", "extraContainers"),
+        *("lifecycle", "pollSeconds"),
+    ),
+    "httpApi": (
+        *("tokenBudget", "enabled", "image", "replicas", "workers", "queue"),
+        *("bodyLimitMegabytes", "corsOrigins", "token", "clientSecretName", "extraArgs"),
+        *("logLevel", "resources", "autoscaling", "service"),
+    ),
+}
+_FIRST = ("the first is", "the first two are", "the first three are")
 
 
 def this_machine() -> str:
@@ -59,6 +75,20 @@ class TunedSettings:
             f"({here}): `bert-qa bench tune` finds those of this one."
         )
 
+    def __str__(self) -> str:
+        server = [
+            *([counted(self.threads, "thread")] if self.threads else ()),
+            *([counted(self.streams, "stream")] if self.streams else ()),
+            *([self.precision] if self.precision else ()),
+        ]
+        budget = self.token_budget
+        client = [f"{counted(budget, 'token')} in a request"] if budget else []
+        if not server:
+            return ", ".join(client) or "nothing"
+        written = _FIRST[len(server) - 1] if client else "all of it is"
+        stay = "stays" if written.endswith("is") else "stay"
+        return f"{', '.join(server + client)}; {written} written into config.json and {stay}"
+
     def text(self, remarks: Sequence[str]) -> str:
         """Return the file.
 
@@ -86,7 +116,8 @@ def read_tuned(path: Path) -> TunedSettings:
         The settings in it.
 
     Raises:
-        InvalidOptionError: It cannot be read, or a setting in it is not valid.
+        InvalidOptionError: It cannot be read, a setting in it is not valid, or the chart has no
+            setting of a name that is under `server` or `httpApi`.
     """
     import yaml
 
@@ -130,4 +161,11 @@ def _section(path: Path, values: Any, name: str) -> Mapping[str, Any]:
     section = (values or {}).get(name)
     if section is not None and not isinstance(section, dict):
         raise InvalidOptionError(f"{name} in {path} has to hold settings by name.")
+    for key in section or {}:
+        if key not in _KNOWN[name]:
+            near = get_close_matches(str(key), _KNOWN[name], 1)
+            hint = f"did you mean {near[0]}?" if near else "remove it."
+            raise InvalidOptionError(
+                f"{name}.{key} in {path} is not a setting of the chart: {hint}"
+            )
     return section or {}

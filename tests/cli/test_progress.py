@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 import re
+import signal
 
 import pytest
 from rich.console import Console
 
 from bertqa._progress import Progress
 from bertqa_cli import progress as shown
-from bertqa_cli.progress import amount, lines, stages, working
+from bertqa_cli.progress import amount, ending_on_sigterm, lines, stages, working
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,22 @@ from bertqa_cli.progress import amount, lines, stages, working
 )
 def test_bytes_are_megabytes_and_everything_else_is_counted(progress: Progress, text: str) -> None:
     assert amount(progress) == text
+
+
+def test_the_end_of_stages_leaves_a_server_its_own_handler_of_sigterm() -> None:
+    def stop(*_: object) -> None: ...
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with ending_on_sigterm():
+            signal.signal(signal.SIGTERM, stop)
+        assert signal.getsignal(signal.SIGTERM) is stop
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with ending_on_sigterm():
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_without_a_terminal_each_stage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

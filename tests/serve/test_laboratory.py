@@ -3,17 +3,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bertqa._progress import Progress
-from bertqa.artifact import Repository
+from bertqa.artifact import Repository, usable_topology
 from bertqa.errors import RepositoryError
 from bertqa.load import Candidate, LoadTest, Shape
 from bertqa.transport import AdminClient, rest_address
 from bertqa_serve.command import EngineKind
 from bertqa_serve.laboratory import (
     ServerLaboratory,
+    candidate_of,
     engine_that_is_tuned,
     properties_of,
     server_beside,
@@ -96,6 +98,26 @@ def test_settings_of_the_repository_hold_for_the_version_alone(tmp_path: Path) -
     assert properties_of(repository, "bert-qa")["NUM_STREAMS"] == "1"
     assert served["plugin_config"]["NUM_STREAMS"] == "1"
     assert (tmp_path / "config.json").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("properties", "present"),
+    [
+        ({"NUM_STREAMS": 3, "INFERENCE_NUM_THREADS": "3"}, {"threads": 3, "streams": 3}),
+        ({"INFERENCE_PRECISION_HINT": "f16", "NUM_STREAMS": "AUTO"}, {"precision": "f16"}),
+        ({"INFERENCE_PRECISION_HINT": "undefined", "CACHE_DIR": "/tmp"}, {}),
+        (None, {}),
+    ],
+)
+def test_the_settings_of_a_repository_are_a_candidate(
+    tmp_path: Path, properties: dict[str, object] | None, present: dict[str, Any]
+) -> None:
+    if properties is not None:
+        entry = {"name": "bert-qa", "base_path": "bert-qa", "plugin_config": properties}
+        text = json.dumps({"model_config_list": [{"config": entry}]})
+        (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    default = Candidate.default(1, usable_topology())
+    assert candidate_of(Repository(tmp_path), default) == replace(default, **present)
 
 
 def _config_of(arguments: object) -> str:

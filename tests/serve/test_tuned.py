@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from bertqa.errors import InvalidOptionError
-from bertqa_serve.tuned import TunedSettings, read_tuned, this_machine
+from bertqa_serve.tuned import _KNOWN, TunedSettings, read_tuned, this_machine
 
+SCHEMA = Path(__file__).parents[2] / "deploy" / "helm" / "bert-qa" / "values.schema.json"
 ALL = TunedSettings(
     threads=8, streams=2, precision="bf16", token_budget=4096, made_for=this_machine()
 )
@@ -35,6 +37,18 @@ def test_other_values_of_the_chart_are_passed_over(tmp_path: Path) -> None:
     assert found.warning is None
 
 
+@pytest.mark.parametrize("section", ["server", "httpApi"])
+def test_what_else_the_chart_has_is_no_mistake(tmp_path: Path, section: str) -> None:
+    properties = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"][section]["properties"]
+    assert set(_KNOWN[section]) == set(properties)
+    path = tmp_path / "values.yaml"
+    others = dict.fromkeys(properties)
+    sections = {"server": {}, "httpApi": {}} | {section: others}
+    sections["server"]["streams"] = 3
+    path.write_text(yaml.safe_dump(sections))
+    assert read_tuned(path) == TunedSettings(streams=3)
+
+
 def test_a_file_for_another_cpu_is_warned_about(tmp_path: Path) -> None:
     path = tmp_path / "tuned.yaml"
     path.write_text("# CPU: Xeon 9, 64 cores\nserver: {streams: 16}\n")
@@ -56,6 +70,11 @@ def test_a_file_for_another_cpu_is_warned_about(tmp_path: Path) -> None:
         ("- 1", "FILE has no settings by name"),
         ("server: {", "FILE is not YAML"),
         ("\x00", "FILE is not YAML"),
+        (
+            "server: {thread: 2}",
+            "server.thread in FILE is not a setting of the chart: did you mean threads?",
+        ),
+        ("httpApi: {tokenBudget: 9, 7: 1}", "httpApi.7 in FILE is not a setting of the chart"),
         ("tracks: {}", "FILE has none of server.threads"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._progress import Progress
 from bertqa.artifact import Repository as ModelRepository
 from bertqa.artifact import usable_topology
 from bertqa.errors import RepositoryError
@@ -32,7 +33,7 @@ from bertqa_cli.progress import stages as showing
 from bertqa_cli.values import Whole, output_file, seconds_of, write_output
 
 if TYPE_CHECKING:
-    from bertqa.load import Goal, Tuning
+    from bertqa.load import Candidate, Goal, Tuning
 
 
 def bench_tune(
@@ -114,7 +115,7 @@ def bench_tune(
     source = ModelRepository(repository)
     versions = _versions(source, model, version)
     from bertqa.load import Candidate, Goal, LoadTest, Objective, tune
-    from bertqa_serve.laboratory import ServerLaboratory, engine_that_is_tuned
+    from bertqa_serve.laboratory import ServerLaboratory, candidate_of, engine_that_is_tuned
 
     served_by = engine_that_is_tuned(engine)
     pairs = [(each.question, each.context) for each in islice(read_dataset(data), questions)]
@@ -132,10 +133,31 @@ def bench_tune(
     }
     say_what_int8_saves()
     default = Candidate.default(versions[-1], topology)
+    found = candidate_of(source, default, model)
+    present = None if found == default else found
+    turn = ""
+
+    def on_turn(words: str) -> None:
+        nonlocal turn
+        turn = f" ({words})"
+
     with showing() as show:
+
+        def on_progress(progress: Progress) -> None:
+            show(replace(progress, stage=progress.stage + turn))
+
         test = LoadTest(pairs, duration, warm_up=min(1.0, duration))
-        laboratory = ServerLaboratory(repository, served_by, test, model, show)
-        tuning = tune(default, versions, topology, laboratory, goal, rounds)
+        laboratory = ServerLaboratory(repository, served_by, test, model, on_progress)
+        tuning = tune(
+            default,
+            versions,
+            topology,
+            laboratory,
+            goal,
+            rounds,
+            present=present,
+            on_turn=on_turn,
+        )
     text = _file(about, tuning, goal)
     if not json:
         _print(about, tuning)
@@ -189,7 +211,11 @@ def _verdict(tuning: Tuning) -> str:
     )
     if tuning.is_better:
         return f"The best: {tuning.best}, with {found}"
-    return f"The default stays: {tuning.default}. What won the races, {tuning.best}, has {found}"
+    stays = f"The default stays: {tuning.default}. What won the races, {tuning.best}, has {found}"
+    if tuning.is_decided:
+        return stays
+    longer = "measure longer (--duration, --rounds), with nothing else running"
+    return f"Not decided: {longer}. {stays}"
 
 
 def _file(about: dict[str, Any], tuning: Tuning, goal: Goal) -> str:
@@ -214,6 +240,15 @@ def _file(about: dict[str, Any], tuning: Tuning, goal: Goal) -> str:
     )
 
 
+def _known(tuning: Tuning, candidate: Candidate) -> str:
+    """Return which settings that are not tuned a candidate has; it may be of another version."""
+    if candidate == replace(tuning.default, version=candidate.version):
+        return "default"
+    present = tuning.present
+    is_present = present and candidate == replace(present, version=candidate.version)
+    return "as config.json has it" if is_present else ""
+
+
 def _print(about: dict[str, Any], tuning: Tuning) -> None:
     features = " ".join(about["cpu_features"]) or "none that matter here"
     topology = about["topology"]
@@ -225,10 +260,15 @@ def _print(about: dict[str, Any], tuning: Tuning) -> None:
     for race in tuning.races:
         candidates = [asdict(each.candidate) for each in race]
         varied = [name for name in candidates[0] if len({each[name] for each in candidates}) > 1]
-        table = Table(*(each.replace("_", " ") for each in varied), "reached", "turns")
+        columns = (each.replace("_", " ") for each in varied)
+        table = Table(*columns, "questions/s", "spread", "turns", "")
         for trial, candidate in zip(race, candidates, strict=True):
             values = (str(candidate[name]) for name in varied)
-            table.add_row(*values, f"{trial.mean:.1f}", str(len(trial.figures)))
+            spread = f"{min(trial.figures):.1f} to {max(trial.figures):.1f}"
+            turns = str(len(trial.figures))
+            table.add_row(
+                *values, f"{trial.mean:.1f}", spread, turns, _known(tuning, trial.candidate)
+            )
         print_table(table)
     if len(about["f1"]) > 1:
         known = (f"version {each} {f1:.1f}" for each, f1 in about["f1"].items() if f1 is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,14 @@ import typer
 from rich.markup import escape
 
 from bertqa.artifact import LOG_LEVELS, PRECISIONS, SETTING_RANGES, Repository, VerifyKey
-from bertqa_cli.console import print_json, print_text, print_warning, stderr, stdout
+from bertqa_cli.console import (
+    print_json,
+    print_step,
+    print_text,
+    print_warning,
+    stderr,
+    stdout,
+)
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.hardware import say_what_int8_saves
@@ -160,6 +167,15 @@ def serve(
     measured = TunedSettings() if tuned is None else read_tuned(tuned)
     if measured.warning:
         print_warning(measured.warning)
+    measured = replace(
+        measured,
+        threads=None if threads else measured.threads,
+        streams=None if streams else measured.streams,
+        precision=None if precision else measured.precision,
+        token_budget=measured.token_budget if with_http_api and not http.token_budget else None,
+    )
+    if tuned is not None:
+        print_step(f"from {tuned}: {measured}")
     http = http.tuned_by(measured)
     options = ServeOptions(
         repository=repository,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bertqa_cli.console import print_json
+from bertqa_cli.console import print_json, print_step
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.http_api import HttpApiFlags, print_ready
@@ -60,10 +60,13 @@ def serve_http_api(
             )
     from bertqa_serve.http_api import read_tracks
     from bertqa_serve.http_api import serve_http_api as serve
-    from bertqa_serve.tuned import read_tuned
+    from bertqa_serve.tuned import TunedSettings, read_tuned
 
     if tuned is not None:
-        http = http.tuned_by(read_tuned(tuned))
+        budget = None if http.token_budget else read_tuned(tuned).token_budget
+        measured = TunedSettings(token_budget=budget)
+        print_step(f"from {tuned}: {measured}")
+        http = http.tuned_by(measured)
     if tracks is not None:
         read_tracks(tracks)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +24,8 @@ _THREADS_PER_STREAM = 4
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 # The turns of one round of a race, shared by those that are left; finding a rate has many stages.
 _TURNS, _SEARCHES = 8, 2
+# An interval that is wider, as a share of the ratio, says that the machine did something else.
+_WIDEST = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +132,7 @@ class Tuning:
 
     Attributes:
         default: The settings without any.
+        present: Those that the repository has, where they are others.
         best: The settings that won.
         ratio: What they reach divided by what the default reaches, with its 95 % interval, from
             turns that did not decide who won; None where the default won.
@@ -136,15 +141,22 @@ class Tuning:
     """
 
     default: Candidate
+    present: Candidate | None
     best: Candidate
     ratio: Interval | None
     rounds: Sequence[tuple[float, float]]
     races: Sequence[Sequence[Trial]]
 
     @property
+    def is_decided(self) -> bool:
+        """Whether the interval of the ratio is at most a fifth of it."""
+        ratio = self.ratio
+        return ratio is None or ratio.high - ratio.low <= _WIDEST * ratio.estimate
+
+    @property
     def is_better(self) -> bool:
-        """Whether the best is better than the default beyond chance."""
-        return self.ratio is not None and self.ratio.low > 1
+        """Whether it is decided, and the best is better than the default beyond chance."""
+        return self.is_decided and self.ratio is not None and self.ratio.low > 1
 
     @property
     def chosen(self) -> Candidate:
@@ -156,7 +168,9 @@ class Tuning:
         ratio = self.ratio
         return {
             "default": asdict(self.default),
+            "present": None if self.present is None else asdict(self.present),
             "best": asdict(self.best),
+            "is_decided": self.is_decided,
             "is_better": self.is_better,
             "chosen": asdict(self.chosen),
             "ratio": None
@@ -181,6 +195,9 @@ def tune(
     laboratory: Laboratory,
     goal: Goal,
     rounds: int,
+    *,
+    present: Candidate | None = None,
+    on_turn: Callable[[str], None] = lambda _: None,
 ) -> Tuning:
     """Find the fastest settings, and how much faster than the default they are.
 
@@ -195,6 +212,8 @@ def tune(
         laboratory: Runs candidates.
         goal: What is to be as high as it can be.
         rounds: How often the best and the default have their turns in the end.
+        present: Settings that the repository has, which race with threads and streams.
+        on_turn: Called as each race and turn begins, with which one it is, and about how long is left.
 
     Returns:
         The settings.
@@ -203,21 +222,26 @@ def tune(
         BertQAError: A server does not start or answer, or the default does not reach the goal.
     """
     best, races = default, []
-    for changes in (_computed(versions), _placed(topology), _sent()):
-        if len(changes) > 1:
-            candidates = [replace(best, **change) for change in changes]
-            races.append(_race(candidates, laboratory, goal))
+    stages = _computed(versions), [*_placed(topology), *_as(present)], _sent()
+    tried = [each for each in stages if len(each) > 1]
+    turns = _Turns(goal, sum(_turns_of(len(each), goal) for each in tried) + 2 * rounds, on_turn)
+    for number, changes in enumerate(tried, 1):
+        candidates = list(dict.fromkeys(replace(best, **change) for change in changes))
+        if len(candidates) > 1:
+            turns.begin(f"race {number} of {len(tried)}", _turns_of(len(candidates), goal))
+            races.append(_race(candidates, laboratory, turns))
             best = races[-1][0].candidate
     if best == default:
-        return Tuning(default, best, None, [], races)
+        return Tuning(default, present, best, None, [], races)
+    turns.begin("the best against the default", 2 * rounds)
     with laboratory([default, best]) as (first, second):
-        found = in_turn(lambda: goal.of(first), lambda: goal.of(second), rounds)
+        found = in_turn(lambda: turns.of(first), lambda: turns.of(second), rounds)
     if not all(min(each) for each in found):
         raise BertQAError(
             f"{default} does not reach {goal}, or questions were not answered: nothing can be "
             "compared. A longer --p99, fewer --at-once or a longer --duration may help."
         )
-    return Tuning(default, best, ratio_of(found), found, races)
+    return Tuning(default, present, best, ratio_of(found), found, races)
 
 
 def _computed(versions: Sequence[int]) -> list[dict[str, Any]]:
@@ -239,20 +263,66 @@ def _placed(topology: Topology) -> list[dict[str, Any]]:
     ]
 
 
+def _as(present: Candidate | None) -> list[dict[str, Any]]:
+    if present is None:
+        return []
+    names = ("threads", "streams", "precision")
+    return [{name: getattr(present, name) for name in names}]
+
+
 def _sent() -> list[dict[str, Any]]:
     return [{"token_budget": each} for each in _BUDGETS]
 
 
-def _race(candidates: Sequence[Candidate], laboratory: Laboratory, goal: Goal) -> list[Trial]:
+class _Turns:
+    """Counts turns, and says before each which one it is."""
+
+    def __init__(self, goal: Goal, planned: int, on_turn: Callable[[str], None]) -> None:
+        self.goal = goal
+        self._left, self._on_turn = planned, on_turn
+        self._began, self._ended = time.monotonic(), 0
+        self._race, self._turn, self._count = "", 0, 0
+
+    def begin(self, race: str, count: int) -> None:
+        self._race, self._turn, self._count = race, 0, count
+        self._on_turn(race)
+
+    def of(self, system: System) -> float:
+        self._turn += 1
+        words = f"{self._race}, turn {self._turn} of {self._count}"
+        if self._ended:
+            each = (time.monotonic() - self._began) / self._ended
+            minutes = math.ceil(self._left * each / 60)
+            words += f", about {minutes} min left"
+        self._on_turn(words)
+        reached = self.goal.of(system)
+        self._ended, self._left = self._ended + 1, self._left - 1
+        return reached
+
+
+def _rounds_of(count: int, goal: Goal) -> int:
+    """Return how many turns each has where so many are left in a race."""
+    return max(1, (_TURNS if goal.objective is None else _SEARCHES) // count)
+
+
+def _turns_of(count: int, goal: Goal) -> int:
+    """Return how many turns a race of so many has."""
+    turns = 0
+    while count > 1:
+        turns += _rounds_of(count, goal) * count
+        count = (count + 1) // 2
+    return turns
+
+
+def _race(candidates: Sequence[Candidate], laboratory: Laboratory, turns: _Turns) -> list[Trial]:
     """Return the trials, the best first."""
     trials = [Trial(each) for each in candidates]
-    turns = _TURNS if goal.objective is None else _SEARCHES
     with laboratory(candidates) as systems:
         left = list(zip(trials, systems, strict=True))
         while len(left) > 1:
-            for turn in range(max(1, turns // len(left))):
+            for turn in range(_rounds_of(len(left), turns.goal)):
                 for trial, system in left if turn % 2 == 0 else reversed(left):
-                    trial.figures.append(goal.of(system))
+                    trial.figures.append(turns.of(system))
             left.sort(key=lambda each: each[0].mean, reverse=True)
             left = left[: (len(left) + 1) // 2]
     return _ranked(trials)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bertqa.artifact import plugin_config, usable_cores
 from bertqa_serve.tuned import read_tuned, this_machine
 from tests.cli.conftest import Invoke, serving
 from tests.support.models import write_toy_version
@@ -42,6 +43,9 @@ def test_what_is_fastest_is_measured_shown_and_written_for_serve(
     comments = file.read_text(encoding="utf-8")
     assert f"of version {chosen['version']}" in comments
     assert str(DATA) in comments
+    assert "(race 1 of " in result.err
+    assert "turn 2 of" in result.err
+    assert ("Not decided: measure longer" in comments) is not measured["is_decided"]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,65 @@ def test_serve_takes_what_was_measured_where_nothing_is_typed(
         "NUM_STREAMS": "2",
         "INFERENCE_PRECISION_HINT": "f32",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "line"),
+    [
+        (
+            "server: {threads: 2, streams: 2, precision: f32}\nhttpApi: {tokenBudget: 4096}\n",
+            (),
+            (
+                "2 threads, 2 streams, f32, 4096 tokens in a request; the first three are written "
+                "into config.json and stay"
+            ),
+        ),
+        (
+            "server: {threads: 2, streams: 1}\nhttpApi: {tokenBudget: 4096}\n",
+            ("--threads", "1", "--no-http-api"),
+            "1 stream; all of it is written into config.json and stays",
+        ),
+        ("httpApi: {tokenBudget: 4096}\n", (), "4096 tokens in a request"),
+        ("server: {threads: 2}\n", ("--threads", "1"), "nothing"),
+    ],
+)
+def test_serve_says_what_it_takes_from_the_file(
+    invoke: Invoke,
+    repository: Path,
+    tmp_path: Path,
+    text: str,
+    options: tuple[str, ...],
+    line: str,
+) -> None:
+    file = tmp_path / "tuned.yaml"
+    file.write_text(text, encoding="utf-8")
+    served = ("serve", "--repository", str(repository), "--engine", "local", "--dry-run")
+    result = invoke(*served, "--tuned", str(file), *options)
+    assert result.status == 0
+    assert f"from {file}: {line}\n" in result.err
+    assert not (repository / "config.json").exists()
+
+
+def test_without_plugin_config_a_plain_serve_writes_that_of_the_machine_again(
+    repository: Path, tmp_path: Path
+) -> None:
+    """The way back that docs/load.md names."""
+    file, config = tmp_path / "tuned.yaml", repository / "config.json"
+    file.write_text("server: {threads: 3, streams: 1, precision: f32}\n", encoding="utf-8")
+
+    def served(*tuned: str) -> dict[str, str]:
+        ports = ("--port", str(free_port()), "--rest-port", str(free_port()), "--no-http-api")
+        options = ("--engine", "local", "--repository", str(repository), "--no-warm-up")
+        with serving(*options, *ports, *tuned, seconds=30):
+            (entry,) = json.loads(config.read_text())["model_config_list"]
+        return dict(entry["config"]["plugin_config"])
+
+    written = served("--tuned", str(file))
+    assert served() == written
+    content = json.loads(config.read_text())
+    del content["model_config_list"][0]["config"]["plugin_config"]
+    config.write_text(json.dumps(content), encoding="utf-8")
+    assert served() == plugin_config(usable_cores())
 
 
 def test_serve_warns_of_settings_for_another_machine(

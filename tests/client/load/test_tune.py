@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -136,6 +137,53 @@ def test_the_default_stays_where_the_winner_may_be_chance() -> None:
     assert found.ratio is not None
     assert found.ratio.low < 1 < found.ratio.high
     assert found.chosen == default
+
+
+def test_what_the_repository_has_races_too_and_can_win() -> None:
+    default = Candidate.default(1, FOUR_CORES)
+    present = replace(default, threads=3, streams=3, precision="f16")
+    laboratory = KnownLaboratory(lambda each, _: 200.0 if each == present else 100.0)
+    found = tune(default, [1], FOUR_CORES, laboratory, Goal(), rounds=3, present=present)
+    assert found.present == found.chosen == present
+
+
+def test_what_the_repository_has_races_once_where_it_is_tried_anyway() -> None:
+    default = Candidate.default(1, FOUR_CORES)
+    laboratory = KnownLaboratory(lambda *_: 100.0)
+    present = replace(default, threads=4, streams=4)
+    tune(default, [1], FOUR_CORES, laboratory, Goal(), rounds=3, present=present)
+    placed = [each.candidate for each in laboratory.opened[1]]
+    assert placed.count(present) == 1
+
+
+@pytest.mark.parametrize(("noise", "decided"), [(1.04, True), (1.2, False)])
+def test_what_is_measured_in_noise_is_not_decided(noise: float, decided: bool) -> None:
+    def speed(each: Candidate, turn: int) -> float:
+        return 2000.0 * noise ** (turn % 2) if each.token_budget == 1024 else 1000.0
+
+    default = Candidate.default(1, FOUR_CORES)
+    found = tune(default, [1], FOUR_CORES, KnownLaboratory(speed), Goal(), rounds=6)
+    assert found.ratio is not None
+    assert found.ratio.low > 1
+    assert found.best.token_budget == 1024
+    assert found.is_decided is found.is_better is decided
+    assert found.chosen == (found.best if decided else default)
+    assert found.to_dict()["is_decided"] is decided
+
+
+def test_each_turn_is_counted() -> None:
+    seen: list[str] = []
+    laboratory = KnownLaboratory(lambda each, _: float(each.token_budget))
+    default = Candidate.default(1, FOUR_CORES)
+    tune(default, [1], FOUR_CORES, laboratory, Goal(), rounds=3, on_turn=seen.append)
+    assert seen[:2] == ["race 1 of 3", "race 1 of 3, turn 1 of 8"]
+    assert len(set(seen)) == len(seen)
+    turning = [each for each in seen if "turn" in each]
+    assert all(each.endswith("min left") for each in turning[1:])
+    for words, count in (("race 3 of 3", 16), ("the best against the default", 6)):
+        turns = [each.rpartition(", about")[0] for each in turning if each.startswith(words)]
+        assert turns == [f"{words}, turn {turn} of {count}" for turn in range(1, count + 1)]
+    assert len(turning) == sum(each.turns for race in laboratory.opened for each in race)
 
 
 def test_a_promise_counts_the_highest_rate() -> None:
