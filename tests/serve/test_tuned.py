@@ -38,12 +38,12 @@ def test_other_values_of_the_chart_are_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("section", ["server", "httpApi"])
-def test_what_else_the_chart_has_is_no_mistake(tmp_path: Path, section: str) -> None:
+def test_other_settings_of_the_chart_are_accepted(tmp_path: Path, section: str) -> None:
     properties = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"][section]["properties"]
     assert set(_KNOWN[section]) == set(properties)
     path = tmp_path / "values.yaml"
     others = dict.fromkeys(properties)
-    sections = {"server": {}, "httpApi": {}} | {section: others}
+    sections: dict[str, dict[str, object]] = {"server": {}, "httpApi": {}} | {section: others}
     sections["server"]["streams"] = 3
     path.write_text(yaml.safe_dump(sections))
     assert read_tuned(path) == TunedSettings(streams=3)

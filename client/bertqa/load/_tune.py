@@ -213,7 +213,8 @@ def tune(
         goal: What is to be as high as it can be.
         rounds: How often the best and the default have their turns in the end.
         present: Settings that the repository has, which race with threads and streams.
-        on_turn: Called as each race and turn begins, with which one it is, and about how long is left.
+        on_turn: Called as each race and each turn begins, with which one it is and about how
+            long is left.
 
     Returns:
         The settings.
