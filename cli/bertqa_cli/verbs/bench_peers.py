@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -139,7 +140,8 @@ def _show(found: PeersComparison) -> None:
     best, reference = found.best_foreign, found.reference
     ratio = [] if best is None else ["ratio"]
     names = ("peer", "model", "computes in", "questions per second", "spread")
-    table = Table(*names, *ratio, "F1", "EM", "lost")
+    headers = (*names, *ratio, "F1", "EM", "lost")
+    table = Table(*headers, box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for row in found.rows:
         table.add_row(*_cells(found, row))
     print_table(table)

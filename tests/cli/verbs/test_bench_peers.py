@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -101,9 +102,10 @@ def test_ours_have_their_version_and_the_ratio_needs_another_peer(shown: Shown) 
     assert "ratio" not in alone.out
     compared = shown(*OURS, FOREIGN, measured(Kind.PYTORCH, Precision.FP32, 0.0))
     assert "not run" in compared.out
+    assert re.search(r"ours, OVMS +.?INT8, v2", compared.out), "a row of the table in 80 columns"
     assert "FP32, v1" in compared.out
     assert "ratio" in compared.out
-    assert "2.12x" in compared.out
+    assert "3.78x" in compared.out
 
 
 def test_what_cannot_be_measured_is_refused(invoke: Invoke, tmp_path: Path) -> None:
