@@ -110,7 +110,7 @@ def _of_kind(kind: str, schema: Schema) -> str:
 
 def _link(reference: str) -> str:
     name = reference.rpartition("/")[2]
-    return f"[{name}](#{re.sub('[^a-z_]', '', name)})"
+    return f"[{name}](#{re.sub('[^a-z0-9_]', '', name)})"
 
 
 def main(arguments: Sequence[str]) -> int:

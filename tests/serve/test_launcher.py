@@ -222,7 +222,7 @@ def test_given_threads_and_streams_reach_the_server_through_its_configuration(
 def test_a_given_precision_is_added_to_the_properties_that_are_there(repository: Path) -> None:
     path = write_config(repository)
     content = json.loads(path.read_text(encoding="utf-8"))
-    own = {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1"}
+    own = {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "2"}  # Not what any machine gets.
     content["model_config_list"][0]["config"]["plugin_config"] = own
     path.write_text(json.dumps(content), encoding="utf-8")
     with running(options(repository, precision="f32", warm_up=False), log=nothing):

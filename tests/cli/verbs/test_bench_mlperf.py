@@ -9,6 +9,7 @@ import pytest
 
 from bertqa import AsyncQAClient
 from tests.cli.conftest import Invoke
+from tests.cli.test_main import interruptible
 from tests.support.engines import Served
 
 DATA = Path(__file__).parents[3] / "build" / "recipes" / "demo" / "evaluation-sample.json"
@@ -92,6 +93,10 @@ except KeyboardInterrupt:
 def test_ctrl_c_leaves_a_run_without_a_crash(served: Served, tmp_path: Path, scenario: str) -> None:
     typed = (served.rest_url, str(DATA), str(tmp_path), scenario)
     ended = subprocess.run(
-        [sys.executable, "-c", _INTERRUPTED, *typed], capture_output=True, text=True, check=False
+        [sys.executable, "-c", _INTERRUPTED, *typed],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=interruptible,
     )
     assert (ended.returncode, ended.stderr) == (130, "")

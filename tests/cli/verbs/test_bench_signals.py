@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.cli.test_main import interruptible
 from tests.support.models import write_published_version
 
 DATA = Path(__file__).parents[3] / "build" / "recipes" / "demo" / "evaluation-sample.json"
@@ -33,6 +34,7 @@ def test_a_signal_ends_the_servers_too_and_says_nothing_of_them(
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        preexec_fn=interruptible,
     ) as benching:
         assert benching.stderr is not None
         lines = iter(benching.stderr.readline, "")
