@@ -106,7 +106,7 @@ def test_every_operation_is_counted_for_each_batch_of_one_pass(tmp_path: Path) -
     assert counted.requests == len(found.batches) == 3
     assert counted.infer_ms > 0
     # What takes less than a microsecond counts as not run.
-    assert counted.times[0].runs % 3 == 0
+    assert all(each.runs for each in counted.times)
     assert all(each.kernel for each in counted.times)
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     assert Operations.measured(model, found.batches, hint).precision == "f32"
