@@ -1,6 +1,7 @@
 import json
 import math
 from collections import namedtuple
+from itertools import accumulate, cycle
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from bertqa_build.model import SpanModel
 from bertqa_build.recipe import Distillation, Training
 from bertqa_build.training import (
     QATrainer,
+    bf16_is_faster,
     distillation_loss,
     freeze_embeddings,
     last_checkpoint,
@@ -295,3 +297,21 @@ def test_the_loss_and_the_steps_are_reported(windows: TrainingWindows, tmp_path:
     state = json.loads((found / "trainer_state.json").read_text(encoding="utf-8"))
     assert state["max_steps"] == 20
     assert all(math.isfinite(entry["loss"]) for entry in state["log_history"] if "loss" in entry)
+
+
+@pytest.mark.parametrize(
+    ("has_it", "fp32", "bf16", "is_faster"),
+    [(True, 2.0, 1.0, True), (True, 1.0, 2.0, False), (False, 2.0, 1.0, False)],
+)
+def test_a_training_takes_bf16_where_it_is_faster_and_not_where_the_cpu_only_has_it(
+    has_it: bool, fp32: float, bf16: float, is_faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = accumulate(cycle((0.0, fp32, 0.0, bf16)))
+    monkeypatch.setattr("bertqa_build.training.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_it})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    bf16_is_faster.cache_clear()
+    try:
+        assert bf16_is_faster() is is_faster
+    finally:
+        bf16_is_faster.cache_clear()
