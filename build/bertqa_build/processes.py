@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 _PATIENCE = timedelta(days=30)
 """How long the others wait for the first process, which may evaluate for hours."""
-_SIGHT_SECONDS = 90.0
-"""How long NFS may hide a new file from another machine: a minute by default, and some more."""
+_SIGHT_SECONDS = 65.0
+"""How long NFS may hide a new file from another machine: a minute by default."""
 _LOOK_SECONDS = 0.5
 _OF_A_CONNECTION = ("gloo", "connection", "nccl", "peer", "socket")
 
@@ -123,8 +123,8 @@ def require_alike(parts: Mapping[str, object]) -> None:
     differing = [name for name, value in firsts.items() if own[name] != value]
     _stop_where_one_failed(
         f"Its {differing[0]} differs from what the first process has. All machines need the same "
-        "recipe, data, checkpoint and packages; and those of different CPUs a table of latencies in "
-        "pruning.latency_table where the recipe prunes."
+        "recipe, data, checkpoint and packages; and to prune, CPUs that are alike or a "
+        "pruning.latency_table."
         if differing
         else None
     )

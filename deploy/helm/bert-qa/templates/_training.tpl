@@ -74,9 +74,11 @@ Another deadline of a Job does not, which is why that is no part of this.
 {{- define "bert-qa.training.succeeded" -}}
 {{- $name := printf "%s-%s" (include "bert-qa.fullname" .) (include "bert-qa.training.suffix" .) -}}
 {{- if eq .Values.model.training.engine "kubeflow" -}}
+{{- if .Capabilities.APIVersions.Has "trainer.kubeflow.org/v1alpha1/TrainJob" -}}
 {{- $found := lookup "trainer.kubeflow.org/v1alpha1" "TrainJob" (include "bert-qa.namespace" .) $name | default dict -}}
 {{- range dig "status" "conditions" list $found -}}
 {{- if and (eq .type "Complete") (eq .status "True") -}}true{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- else -}}
 {{- $found := lookup "batch/v1" "Job" (include "bert-qa.namespace" .) $name | default dict -}}
