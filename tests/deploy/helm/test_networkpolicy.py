@@ -83,7 +83,7 @@ def test_training_reaches_model_hubs() -> None:
     assert egress_ports("training", "-training") == {53, 5353, 443}
 
 
-def test_pods_that_train_together_reach_each_other_and_nobody_else_does() -> None:
+def test_pods_that_train_together_reach_each_other_alone() -> None:
     rendering = render("kubeflow")
     specification = policy(rendering, "-training")
     itself = {"podSelector": specification["podSelector"]}

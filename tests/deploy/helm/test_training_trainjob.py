@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_where_its_pods_go_and_how_they_get_their_image_are_the_releases() -> No
 
 def test_a_field_that_a_trainjob_does_not_have_is_found() -> None:
     """Kubernetes drops what a resource's definition does not have, without a word."""
-    found = train_job()
+    found = deepcopy(train_job())
     pod_patch(found)["spec"]["priorityClassName"] = "high"
     with pytest.raises(jsonschema.ValidationError, match="priorityClassName"):
         jsonschema.validate(found["spec"], CUSTOM["trainer.kubeflow.org/v1alpha1 TrainJob"])
