@@ -117,7 +117,7 @@ Another deadline of a Job does not, which is why that is no part of this.
 {{- $modes = dig "spec" "accessModes" (list "ReadWriteMany") $claim -}}
 {{- end -}}
 {{- if not (has "ReadWriteMany" $modes) -}}
-{{- fail (printf "model.training.nodes is %d, and the pods share a claim, which is %s: it has to be ReadWriteMany (model.training.%s)." (int $training.nodes) (join ", " $modes) ($training.claimName | ternary "claimName" "accessMode")) -}}
+{{- fail (printf "model.training.nodes is %d, and the pods share a claim, which is %s: it has to be ReadWriteMany (model.training.%s)." (int $training.nodes) (join ", " $modes) ($training.claimName | empty | ternary "accessMode" "claimName")) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
