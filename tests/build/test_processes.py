@@ -127,6 +127,7 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
 
 
 MACHINES = """
+import os
 import sys
 from pathlib import Path
 from bertqa.errors import BertQAError
@@ -153,7 +154,8 @@ tried(lambda: processes.require_shared(folder))
 tried(lambda: processes.require_alike({"data": 1, "checkpoint": sys.argv[2]}))
 tried(lambda: processes.from_each(fails))
 tried(lambda: processes.from_each(processes.rank))
-print(*(each.name for each in folder.glob("*")))
+print(*(each.name for each in folder.glob("*")), flush=True)
+os._exit(0)  # As the command does: the interpreter would take the connections apart.
 """
 
 
@@ -197,7 +199,8 @@ if not processes.is_first():
 try:
     processes.from_each(lambda: None)
 except BertQAError as error:
-    print(type(error).__name__, error)
+    print(type(error).__name__, error, flush=True)
+    os._exit(1)
 """
 
 
