@@ -34,7 +34,14 @@ from bertqa_build.gate import (
 from bertqa_build.making import Exported, Origin, Version, export_version
 from bertqa_build.model import SpanModel
 from bertqa_build.planning import Look, Plan, plan_of
-from bertqa_build.processes import from_first, is_first, refusal
+from bertqa_build.processes import (
+    from_each,
+    from_first,
+    is_first,
+    refusal,
+    require_alike,
+    require_shared,
+)
 from bertqa_build.progress import ProgressCallback
 from bertqa_build.provenance import provenance_of
 from bertqa_build.pruning.gradual import Gradual
@@ -166,23 +173,21 @@ class _Build:
         self.force = force
 
     def run(self) -> BuildResult:
-        from_first(self._read)
-        if not is_first():
-            self._read()
-        wanted = self._wanted()
+        wanted = from_each(self._look)
+        require_alike(wanted.decisive(self.digests))
         with alone(self.folder, self.recipe.name, self.on_progress):
             found = from_first(lambda: self.releases.find(wanted.prints))
             fp32 = found.get(wanted.fp32)
             if fp32 is not None and wanted.int8 is not None:
                 require_possible(self.recipe.gate, fp32.scores)
             if wanted.is_missing(found):
+                require_shared(self.folder)
                 self._make(wanted, found)
             from_first(lambda: self.releases.sign(found.values()))
         return wanted.result(found)
 
     def plan(self) -> Plan:
-        self._read()
-        wanted = self._wanted()
+        wanted = self._look()
         found = self.releases.find(wanted.prints)
         whole = {FP32: wanted.fp32, INT8: wanted.int8}
         present = {name: found[each].version for name, each in whole.items() if each in found}
@@ -199,7 +204,8 @@ class _Build:
         known = tuple(parts), present, room, pruning, pruned
         return plan_of(Look(self.recipe, self.data, self.checkpoint, *known))
 
-    def _wanted(self) -> Wanted:
+    def _look(self) -> Wanted:
+        self._read()
         return wanted_of(
             self.recipe, self.checkpoint, self.digests, self.work_dir, strict=self.strict
         )

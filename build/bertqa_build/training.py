@@ -23,7 +23,7 @@ from bertqa_build.data import TrainingWindows, collate
 from bertqa_build.errors import TrainingError
 from bertqa_build.families import MASKED
 from bertqa_build.model import SpanModel, as_span_model
-from bertqa_build.processes import count, from_first
+from bertqa_build.processes import connected, count, from_first
 from bertqa_build.recipe import Distillation, Pruning, Training
 
 KEPT_CHECKPOINTS = 2
@@ -271,7 +271,8 @@ def train(trainer: QATrainer) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     _require_room(trainer, directory)
     checkpoint = from_first(lambda: last_checkpoint(directory))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with connected():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
 def freeze_embeddings(model: nn.Module) -> None:

@@ -13,6 +13,7 @@ from bertqa_build.fingerprint import (
     fp32_fingerprint,
     int8_fingerprint,
     published_fingerprint,
+    toolchain,
 )
 from bertqa_build.pruning.plan import Member, Plan, plan_of
 from bertqa_build.recipe import Recipe
@@ -51,6 +52,19 @@ class Wanted:
     def prints(self) -> tuple[str, ...]:
         """All digests, in the order in which the versions are made."""
         return tuple(filter(None, (self.fp32, self.int8, *self.pruned)))
+
+    def decisive(self, data: DataDigests) -> dict[str, object]:
+        """Return what all processes of a build have to have alike, by its name.
+
+        Args:
+            data: The digests of the recipe's data.
+        """
+        return {
+            "packages": toolchain(),
+            "data": dict(data),
+            "checkpoint": self.checkpoint,
+            "recipe or latency table": self.prints,
+        }
 
     def is_missing(self, found: Mapping[str, BuiltVersion]) -> bool:
         """Return whether one of the versions was not found."""

@@ -16,7 +16,7 @@ from bertqa._words import counted
 from bertqa.artifact import GateResult, Repository, SigningKey
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
-from bertqa_cli.errors import CommandError, Status
+from bertqa_cli.errors import CommandError, Status, status_of
 from bertqa_cli.formatting import directory_size, human_size, next_step
 from bertqa_cli.hardware import say_what_int8_saves
 from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Destination, Json
@@ -180,18 +180,23 @@ def build(
 
     from bertqa_build.checkpoint_source import locate
     from bertqa_build.errors import RecipeError, StoppedElsewhereError
-    from bertqa_build.processes import count, is_first
+    from bertqa_build.processes import count, is_first, is_first_here
     from bertqa_build.recipe import load_recipe
 
     changes = [*([f"precision={precision}"] if precision else []), *(overrides or ())]
     place = Repository(repository)
-    if check_reproducible is not None and (dry_run or count() > 1):
-        raise CommandError(
-            "--check-reproducible is for a build in one process, not for "
-            f"{'--dry-run' if dry_run else 'torchrun'}.",
-            status=Status.USAGE,
-        )
     try:
+        if check_reproducible is not None and dry_run:
+            raise CommandError(
+                "--check-reproducible is not for --dry-run, which builds nothing.",
+                status=Status.USAGE,
+            )
+        if count() > 1 and (dry_run or check_reproducible is not None):
+            raise CommandError(
+                f"{'--dry-run' if dry_run else '--check-reproducible'} is for one process: run it "
+                "without torchrun.",
+                status=Status.USAGE,
+            )
         loaded = None if recipe is None else load_recipe(recipe, changes)
         if source is not None:
             locate(source, Path())
@@ -215,10 +220,10 @@ def build(
         if not is_first():
             build_loaded()
             return
-    except (RecipeError, StoppedElsewhereError) as error:
-        if is_first():
+    except (CommandError, RecipeError, StoppedElsewhereError) as error:
+        if is_first_here():  # One of the processes of a machine says it.
             raise
-        raise typer.Exit(1) from error
+        raise typer.Exit(status_of(error)) from error
     if loaded.makes_int8:
         say_what_int8_saves()
     if dry_run:

@@ -17,6 +17,7 @@ GROUPS = {
         "Pod": "pods",
         "PodTemplate": "podtemplates",
         "Event": "events",
+        "PersistentVolumeClaim": "persistentvolumeclaims",
     },
     "apps/v1": {"Deployment": "deployments"},
     "batch/v1": {"Job": "jobs"},
@@ -29,6 +30,7 @@ GROUPS = {
     "gateway.networking.k8s.io/v1": {"HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"},
     "serving.kserve.io/v1beta1": {"InferenceService": "inferenceservices"},
     "argoproj.io/v1alpha1": {"Rollout": "rollouts", "AnalysisTemplate": "analysistemplates"},
+    "trainer.kubeflow.org/v1alpha1": {"TrainJob": "trainjobs"},
     "monitoring.coreos.com/v1": {"ServiceMonitor": "servicemonitors"},
 }
 KINDS = {plural: kind for kinds in GROUPS.values() for kind, plural in kinds.items()}

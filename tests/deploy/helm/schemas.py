@@ -25,7 +25,7 @@ def _schemas(name: str) -> dict[str, Manifest]:
 
 CUSTOM = {
     key: schema
-    for name in ("custom_resources.yaml", "argo_rollouts.yaml")
+    for name in ("custom_resources.yaml", "argo_rollouts.yaml", "kubeflow_trainer.yaml")
     for key, schema in _schemas(name).items()
 }
 

@@ -83,6 +83,21 @@ def test_training_reaches_model_hubs() -> None:
     assert egress_ports("training", "-training") == {53, 5353, 443}
 
 
+def test_pods_that_train_together_reach_each_other_alone() -> None:
+    rendering = render("kubeflow")
+    specification = policy(rendering, "-training")
+    itself = {"podSelector": specification["podSelector"]}
+    assert specification["ingress"] == [{"from": [itself]}]
+    assert {"to": [itself]} in specification["egress"]
+    assert specification["policyTypes"] == ["Ingress", "Egress"]
+    labels = specification["podSelector"]["matchLabels"].items()
+    (patch,) = rendering.one("TrainJob")["spec"]["runtimePatches"]
+    (node,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    assert labels <= node["template"]["spec"]["template"]["metadata"]["labels"].items()
+    alone = render("kubeflow", {"model": {"training": {"nodes": 1}}})
+    assert "ingress" not in policy(alone, "-training")
+
+
 def test_further_rules_are_added() -> None:
     values = {"networkPolicy": {"egress": [{"ports": [{"port": 988, "protocol": "TCP"}]}]}}
     assert egress_ports("gs", "-server", values) == {53, 5353, 443, 988}

@@ -81,6 +81,46 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"model": {"training": {"recipe": ""}}},
         "model.training has no recipe",
     ),
+    "several nodes of a Job": (
+        "training",
+        {"model": {"training": {"nodes": 2}}},
+        "model.training.nodes is 2, and a Job trains in one process",
+    ),
+    "several processes of a Job": (
+        "training",
+        {"model": {"training": {"processesPerNode": 4}}},
+        "model.training.processesPerNode is 4, and a Job trains in one process",
+    ),
+    "several nodes with a claim for one": (
+        "kubeflow",
+        {"model": {"training": {"accessMode": "ReadWriteOnce"}}},
+        "it has to be ReadWriteMany (model.training.accessMode)",
+    ),
+    "variables from a ConfigMap for a TrainJob": (
+        "kubeflow",
+        {"envFrom": [{"configMapRef": {"name": "proxies"}}]},
+        "envFrom does not go with model.training.engine=kubeflow",
+    ),
+    "a priority class for a TrainJob": (
+        "kubeflow",
+        {"priorityClassName": "high"},
+        "priorityClassName does not go with model.training.engine=kubeflow",
+    ),
+    "a variable that Kubeflow Trainer sets": (
+        "kubeflow",
+        {"model": {"training": {"env": [{"name": "PET_NNODES", "value": "3"}]}}},
+        "env has PET_NNODES, which Kubeflow Trainer sets itself",
+    ),
+    "a volume that a TrainJob would mount twice": (
+        "kubeflow",
+        {"model": {"training": {"volumeMounts": [{"name": "models", "mountPath": "/more"}]}}},
+        "two volumeMounts of models",
+    ),
+    "a name that is too long for a TrainJob's pods": (
+        "kubeflow",
+        {"fullnameOverride": "n" * 33},
+        "set fullnameOverride to 32 at most",
+    ),
     "training with two recipes": (
         "training",
         {"model": {"training": {"recipeConfigMap": "mine"}}},

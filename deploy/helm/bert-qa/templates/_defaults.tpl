@@ -3,6 +3,8 @@
 {
  "numbers": [
   "model.image.tag",
+  "model.training.nodes",
+  "model.training.processesPerNode",
   "model.training.image.tag",
   "model.training.deadlineSeconds",
   "server.image.tag",
@@ -60,6 +62,11 @@
   "model.storage.endpoint": "",
   "model.hostPath.path": "",
   "model.training.enabled": false,
+  "model.training.engine": "job",
+  "model.training.nodes": 1,
+  "model.training.processesPerNode": 1,
+  "model.training.runtime.kind": "ClusterTrainingRuntime",
+  "model.training.runtime.name": "torch-distributed",
   "model.training.recipe": "",
   "model.training.recipeConfigMap": "",
   "model.training.image.registry": "",

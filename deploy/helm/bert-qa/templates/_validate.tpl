@@ -34,6 +34,7 @@
 {{- if eq "0" (include "bert-qa.thousandths" $training.size) -}}
 {{- fail (printf "model.training.size is %v: a claim has a size above 0." $training.size) -}}
 {{- end -}}
+{{- include "bert-qa.training.validate" . -}}
 {{- end -}}
 
 {{- if .Values.model.verify.publicKey -}}

@@ -184,12 +184,8 @@ published.
 */}}
 {{- define "bert-qa.progressSeconds" -}}
 {{- $seconds := add .Values.server.startupSeconds 300 -}}
-{{- if .Values.model.training.enabled -}}
-{{- $name := printf "%s-%s" (include "bert-qa.fullname" .) (include "bert-qa.training.suffix" .) -}}
-{{- $job := lookup "batch/v1" "Job" (include "bert-qa.namespace" .) $name | default dict -}}
-{{- if not (dig "status" "succeeded" 0 $job) -}}
+{{- if and .Values.model.training.enabled (not (include "bert-qa.training.succeeded" .)) -}}
 {{- $seconds = add $seconds .Values.model.training.deadlineSeconds -}}
-{{- end -}}
 {{- end -}}
 {{- $seconds -}}
 {{- end -}}
