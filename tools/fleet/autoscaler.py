@@ -76,8 +76,7 @@ class Autoscaler:
         """
         ends = [at for at, _ in self.counts[1:]] + [end]
         return sum(
-            count * (until - since)
-            for (since, count), until in zip(self.counts, ends, strict=True)
+            count * (until - since) for (since, count), until in zip(self.counts, ends, strict=True)
         )
 
     def _run(self) -> Iterator[Event]:
@@ -128,7 +127,7 @@ class Autoscaler:
             self.counts.append((env.now, self.count))
 
     def _desired(self, busy: dict[Replica, float], current: int) -> int:
-        """Return how many pods the metric asks for; pods without one count as idle on the way up."""
+        """Return how many pods the metric asks for; on the way up those without one are idle."""
         measured = [busy[each] for each in self._fleet.replicas if each in busy]
         if not measured:
             return current

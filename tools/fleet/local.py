@@ -129,9 +129,7 @@ def started(plan: Plan, count: int, policy: str) -> Iterator[tuple[System, list[
             "metadata_url": f"http://{hosts[0]}:{rest_port}",
             "timeout": _TIMEOUT_SECONDS,
         }
-        target = Replicas(
-            arguments, name=f"{count} replicas, {policy}", hosts=hosts, policy=policy
-        )
+        target = Replicas(arguments, name=f"{count} replicas, {policy}", hosts=hosts, policy=policy)
         yield stack.enter_context(System.opened(target, plan.test)), servers
 
 

@@ -75,9 +75,7 @@ def measure(plan: Plan, log: Callable[[str], None] = print) -> dict[str, Any]:
     }
 
 
-def _both(
-    stage: Stage, cost: Cost, count: int, policy: str, slow: float = 1.0
-) -> dict[str, Any]:
+def _both(stage: Stage, cost: Cost, count: int, policy: str, slow: float = 1.0) -> dict[str, Any]:
     predicted = simulated(cost, count, policy, stage.shape, _SIMULATED_SECONDS, slow=slow)
     return {
         "load": str(stage.shape),

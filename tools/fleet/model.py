@@ -254,6 +254,7 @@ class Client:
         env: The simulated time.
         policy: Which replica has the next question.
         chance: What decides.
+        look_up: Returns the replicas that the name stands for.
         rest_seconds: What a question takes besides, which nobody competes for.
         front: Where the client computes, by how much for each question, before and after; one
             question at a time. None where that is in `rest_seconds`.
@@ -264,6 +265,7 @@ class Client:
         env: Environment,
         policy: Policy,
         chance: random.Random,
+        look_up: Callable[[], list[Replica]],
         *,
         rest_seconds: float = 0.0,
         front: tuple[Work, float] | None = None,
@@ -271,12 +273,24 @@ class Client:
         self._env = env
         self._policy = policy
         self._chance = chance
+        self._look_up = look_up
         self._rest = rest_seconds
         self._front = front
         self._waiting: deque[tuple[Callable[[Question], None], Question]] = deque()
         self._computes = False
         self._turn = 0
         self.endpoints: list[Endpoint] = []
+
+    def follow(self, first: float) -> Iterator[Event]:
+        """Resolve the name again and again, as `AsyncBalancedTransport` does.
+
+        Args:
+            first: When to begin, in seconds.
+        """
+        yield self._env.timeout(first)
+        while True:
+            self.resolve(self._look_up())
+            yield self._env.timeout(_defaults.RESOLVE_SECONDS)
 
     def resolve(self, replicas: list[Replica]) -> None:
         """Take the replicas that the name stands for now.
@@ -331,7 +345,8 @@ class Client:
 
     def _send(self, question: Question) -> None:
         if not self.endpoints:
-            raise RuntimeError("A client has no replica left to ask.")
+            # As the client does where no server is left that answers.
+            self.resolve(self._look_up())
         self._turn += 1
         endpoint = self._policy(self.endpoints, self._turn, self._chance)
         endpoint.calls += 1
@@ -362,20 +377,3 @@ class Client:
         else:
             self._computes = False
         then(question)
-
-
-def resolving(
-    env: Environment, client: Client, replicas: Callable[[], list[Replica]], first: float
-) -> Iterator[Event]:
-    """Have a client look every 30 s what its name stands for, as `AsyncBalancedTransport` does.
-
-    Args:
-        env: The simulated time.
-        client: The client.
-        replicas: The replicas that are ready.
-        first: When it does first, in seconds.
-    """
-    yield env.timeout(first)
-    while True:
-        client.resolve(replicas())
-        yield env.timeout(_defaults.RESOLVE_SECONDS)

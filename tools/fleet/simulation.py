@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from simpy import Environment
 
+from bertqa import _defaults
 from tools.fleet.balancing import POLICIES
-from tools.fleet.model import Client, Question, Replica, Work, after, resolving
+from tools.fleet.model import Client, Question, Replica, Work, after
 
 Floats = NDArray[np.float64]
 _DRAWN = 10_000
@@ -167,6 +168,7 @@ class Fleet:
                 self.env,
                 POLICIES[policy],
                 random.Random(f"{seed} {number}"),
+                lambda: self.replicas,
                 rest_seconds=service.rest,
                 front=shared,
             )
@@ -175,8 +177,8 @@ class Fleet:
         self._resolves = resolves
         if resolves:
             for each in self.clients:
-                first = self.chance.uniform(0, 30)
-                self.env.process(resolving(self.env, each, lambda: self.replicas, first))
+                first = self.chance.uniform(0, _defaults.RESOLVE_SECONDS)
+                self.env.process(each.follow(first))
         self._works: Iterator[float] = iter(())
         self._times: Iterator[float] = iter(())
         self._arrived: list[float] = []
