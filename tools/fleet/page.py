@@ -171,8 +171,8 @@ def filled(page: str, made: dict[str, str]) -> str:
         LookupError: The page has no place for one.
     """
     for name, table in made.items():
-        place = re.compile(rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)", re.S)
-        page, count = place.subn(lambda found, it=table: found[1] + it + found[2], page)  # type: ignore[misc]
+        place = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.S)
+        page, count = place.subn(lambda found, it=table: f"{found[1]}{it}\n{found[2]}", page)  # type: ignore[misc]
         if count != 1:
             raise LookupError(f"The page has {count} places for the table {name}, not one.")
     return page
