@@ -59,7 +59,8 @@ def test_an_autoscaler_follows_the_load_up_at_once_and_down_one_by_one() -> None
     outcome = fleet.run([(0.0, 20.0), (120.0, 80.0), (480.0, 20.0)], 1_200.0)
     assert len(outcome.latencies) == outcome.asked
     by_time = dict(scaler.counts)
-    assert max(by_time.values()) in range(6, 13)  # The queue of the first minutes asks for more than the rate does.
+    # The queue of the first minutes asks for more than the rate does.
+    assert max(by_time.values()) in range(6, 13)
     assert scaler.count == 2
     falls = [at for (_, before), (at, now) in pairwise(scaler.counts) if now < before]
     assert falls[0] >= 480 + scaling.down_seconds
