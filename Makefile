@@ -51,6 +51,7 @@ lint: $(INSTALLED) workflows dockerfiles ## Check style, types, workflows and Do
 	$(BIN)/python -m tools.schemas --check
 	$(BIN)/python -m tools.hashes --check
 	$(BIN)/python -m tools.pareto --check
+	$(BIN)/python -m tools.fleet render --check
 
 workflows: $(INSTALLED)
 	$(BIN)/python -m tools.programs actionlint
@@ -70,6 +71,7 @@ generate: $(INSTALLED) ## Write what is made from other files: the synchronous t
 	$(BIN)/python -m tools.schemas
 	$(BIN)/python -m tools.hashes
 	$(BIN)/python -m tools.pareto
+	$(BIN)/python -m tools.fleet render
 
 chart: $(INSTALLED) ## Check the chart and pack it into .work
 	$(BIN)/python -m tools.chart --check

@@ -103,6 +103,7 @@ def server_beside(
     model: str = MODEL_NAME,
     *,
     properties: Mapping[str, str] | None = None,
+    ports: tuple[int, int] | None = None,
     on_progress: OnProgress = ignore,
     **settings: Any,
 ) -> Iterator[Running]:
@@ -114,6 +115,7 @@ def server_beside(
         versions: The versions that it has.
         model: The model's name.
         properties: OpenVINO's properties; those for this machine if left out.
+        ports: For gRPC and REST; ports that are free if left out.
         on_progress: Called with the progress of the warm-up.
         **settings: Others of `ServeOptions`, such as `threads`.
 
@@ -136,7 +138,7 @@ def server_beside(
             "model_version_policy": specific_versions(versions),
         }
         path.write_text(config.edited(entry).new_text, encoding="utf-8")
-        port, rest_port = ports_of_the_system(2)
+        port, rest_port = ports or ports_of_the_system(2)
         options = ServeOptions(
             repository=Path(folder),
             engine=engine,

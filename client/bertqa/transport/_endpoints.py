@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -49,7 +50,8 @@ class EndpointPool(Generic[T]):
 
     Args:
         open_endpoint: Opens the transport to an IP address.
-        in_turn: Whether endpoints take turns; otherwise the first one that is not ejected is used.
+        in_turn: Whether endpoints take turns, but for one that has more calls on their way than
+            another one, picked at random; otherwise the first one that is not ejected is used.
     """
 
     def __init__(self, open_endpoint: Callable[[str], T], *, in_turn: bool) -> None:
@@ -98,10 +100,24 @@ class EndpointPool(Generic[T]):
             candidates = [each for each in untried if not each.is_ejected] or [
                 min(untried, key=lambda each: each.ejected_until)
             ]
-            self._turn += 1
-            chosen = candidates[self._turn % len(candidates) if self._in_turn else 0]
+            chosen = self._choose(candidates)
             chosen.calls += 1
             return chosen
+
+    def _choose(self, candidates: Sequence[Endpoint[T]]) -> Endpoint[T]:
+        """Return one of the candidates: the power of two choices, one of which takes turns.
+
+        A slow server so has fewer calls, and one that fails at once does not have them all, which
+        it would where the fewest calls of all decided. docs/scaling.md compares.
+        """
+        if not self._in_turn:
+            return candidates[0]
+        self._turn += 1
+        return min(
+            candidates[self._turn % len(candidates)],
+            random.choice(candidates),
+            key=lambda each: each.calls,
+        )
 
     def release(self, endpoint: Endpoint[T]) -> list[T]:
         """Take an endpoint back.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from bertqa import _defaults
@@ -49,6 +51,24 @@ def endpoint_of(pool: EndpointPool[str], ip: str) -> Endpoint[str]:
 def test_addresses_take_turns_or_the_first_one_has_all() -> None:
     assert sorted(taken(pool_of(*IPS), 6)) == sorted(IPS * 2)
     assert taken(pool_of(*IPS, in_turn=False), 3) == [IPS[0]] * 3
+
+
+def test_a_slow_server_has_fewer_calls_and_the_others_still_take_turns() -> None:
+    pool = pool_of(*IPS)
+    waits = [endpoint_of(pool, IPS[0])]
+    waits[0].calls += 10
+    counts = Counter(taken(pool, 300))
+    # It is used where it is both the one whose turn it is and the one that is picked.
+    assert 0 < counts[IPS[0]] < 70
+    waits[0].calls -= 10
+    counts = Counter(taken(pool, 300))
+    assert set(counts.values()) == {100}
+
+
+def test_calls_that_last_spread_over_all_servers() -> None:
+    pool = pool_of(*IPS)
+    lasting = [pool.take(set()) for _ in range(300)]
+    assert all(80 < each.calls < 120 for each in lasting)
 
 
 @pytest.mark.parametrize("in_turn", [True, False])
