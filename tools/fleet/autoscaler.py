@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Any
 
 from simpy import Event
 
@@ -79,7 +80,7 @@ class Autoscaler:
             count * (until - since) for (since, count), until in zip(self.counts, ends, strict=True)
         )
 
-    def _run(self) -> Iterator[Event]:
+    def _run(self) -> Generator[Event, Any, None]:
         env = self._fleet.env
         while True:
             yield env.timeout(_SYNC_SECONDS)
@@ -139,7 +140,7 @@ class Autoscaler:
         count = current if ratio > 1 else len(measured)
         return max(self._scaling.least, min(self._scaling.most, math.ceil(ratio * count)))
 
-    def _start(self) -> Iterator[Event]:
+    def _start(self) -> Generator[Event, Any, None]:
         yield self._fleet.env.timeout(self._scaling.start_seconds)
         self._starting -= 1
         self._fleet.add(self._new(), at_once=False)

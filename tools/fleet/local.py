@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from simpy import Environment
 
 from bertqa.artifact import usable_cores
 from bertqa.load import LoadTest, Shape, Stage, System, Target
-from bertqa.transport import _endpoints
+from bertqa.transport._endpoints import Endpoint, EndpointPool
 from bertqa_serve.command import EngineKind
 from bertqa_serve.laboratory import server_beside
 from bertqa_serve.launcher import Running
@@ -53,14 +53,14 @@ class Replicas(Target):
         """Return what asks; see `Target`."""
         _resolve_to(self.hosts)
         if self.policy == "round robin":
-            _endpoints.random.choice = lambda candidates: _Last()  # type: ignore[assignment,misc]
+            EndpointPool._choose = _in_turn  # type: ignore[method-assign]
         return Target.opened(self, in_flight)
 
 
-class _Last:
-    """What is never chosen, as it has more calls than any."""
-
-    calls = float("inf")
+def _in_turn(pool: EndpointPool[Any], candidates: Sequence[Endpoint[Any]]) -> Endpoint[Any]:
+    """Return the endpoint whose turn it is, whatever calls are on their way."""
+    pool._turn += 1
+    return candidates[pool._turn % len(candidates)]
 
 
 def _resolve_to(hosts: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 from simpy import Environment, Event, Timeout
@@ -281,7 +281,7 @@ class Client:
         self._turn = 0
         self.endpoints: list[Endpoint] = []
 
-    def follow(self, first: float) -> Iterator[Event]:
+    def follow(self, first: float) -> Generator[Event, Any, None]:
         """Resolve the name again and again, as `AsyncBalancedTransport` does.
 
         Args:

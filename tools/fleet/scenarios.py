@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ _SILENT_SECONDS = 5.0
 _LOADING_SECONDS, _LOADING_SPEED = 10.0, 0.5
 _DIGITS = 3
 
-Disturbance = Callable[[Fleet], Iterator[Event]]
+Disturbance = Callable[[Fleet], Generator[Event, Any, None]]
 Log = Callable[[str], None]
 
 
@@ -179,7 +179,7 @@ def disturbances(service: Service, log: Log) -> dict[str, list[dict[str, Any]]]:
 def _rolling(count: int, *, cold: bool, surge: bool = True) -> Disturbance:
     """Replace pods, so many at a time: new ones first, or old ones first."""
 
-    def run(fleet: Fleet) -> Iterator[Event]:
+    def run(fleet: Fleet) -> Generator[Event, Any, None]:
         yield fleet.env.timeout(_EVENT_AT)
         old = list(fleet.replicas)
         while old:
@@ -204,7 +204,7 @@ def _rolling(count: int, *, cold: bool, surge: bool = True) -> Disturbance:
 
 
 def _zone_loss(silent_seconds: float) -> Disturbance:
-    def run(fleet: Fleet) -> Iterator[Event]:
+    def run(fleet: Fleet) -> Generator[Event, Any, None]:
         yield fleet.env.timeout(_EVENT_AT)
         lost = [each for each in fleet.replicas if each.zone == 0]
         fleet.replicas = [each for each in fleet.replicas if each.zone]
@@ -219,7 +219,7 @@ def _zone_loss(silent_seconds: float) -> Disturbance:
 def _loading(*, at_once: bool) -> Disturbance:
     """Have pods load another version beside the one that answers, which takes half the cores."""
 
-    def run(fleet: Fleet) -> Iterator[Event]:
+    def run(fleet: Fleet) -> Generator[Event, Any, None]:
         yield fleet.env.timeout(_EVENT_AT)
         groups = [fleet.replicas] if at_once else [[each] for each in fleet.replicas]
         for group in groups:
