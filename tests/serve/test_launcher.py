@@ -216,7 +216,8 @@ def test_given_threads_and_streams_reach_the_server_through_its_configuration(
     with running(chosen, log=nothing):
         config = (repository / "config.json").read_text(encoding="utf-8")
     (entry,) = json.loads(config)["model_config_list"]
-    assert entry["config"]["plugin_config"] == {"INFERENCE_NUM_THREADS": "3", "NUM_STREAMS": "2"}
+    given = {"INFERENCE_NUM_THREADS": "3", "NUM_STREAMS": "2"}
+    assert entry["config"]["plugin_config"] == {**plugin_config(1), **given}
 
 
 def test_a_given_precision_is_added_to_the_properties_that_are_there(repository: Path) -> None:

@@ -97,6 +97,20 @@ def int8_advice() -> str | None:
     )
 
 
+def own_precision() -> str | None:
+    """Return the precision for floating-point operations where OpenVINO's choice is slower.
+
+    OpenVINO takes bf16 where the CPU has it. A Xeon from Sapphire Rapids on, of which a virtual
+    machine hides AMX, multiplies slower in bf16 than in FP32: docs/results.md has by how much.
+
+    Returns:
+        "f32" there, None where OpenVINO's choice is good.
+    """
+    features = cpu_features()
+    is_hidden = "avx512_fp16" in features and "amx_bf16" not in features
+    return "f32" if is_hidden and _cpu_info().get("vendor_id") == "GenuineIntel" else None
+
+
 def usable_cores() -> int:
     """Return the number of cores that this process may use, by affinity and by control group.
 

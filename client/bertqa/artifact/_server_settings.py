@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bertqa.artifact._hardware import own_precision
 from bertqa.errors import ConfigError
 
 PRECISIONS = ("f32", "bf16", "f16")
@@ -72,7 +73,7 @@ class ServerSettings:
         max_request_tokens: The largest request, as batch times tokens, that a proxy in front of
             the server lets through. OVMS itself has no such limit.
         precision: What floating-point operations run in (INFERENCE_PRECISION_HINT): f32, bf16 or
-            f16; None is the best of the CPU.
+            f16; None is OpenVINO's own choice, which is bf16 where the CPU has it.
     """
 
     threads: int
@@ -262,7 +263,7 @@ def precision_hint(precision: str | None) -> dict[str, str]:
 
 
 def plugin_config(cores: int) -> dict[str, str]:
-    """Return the `plugin_config` of `config.json` that makes use of so many cores.
+    """Return the `plugin_config` of `config.json` that makes use of so many cores of this machine.
 
     Args:
         cores: The number of cores, 1 or more.
@@ -270,7 +271,7 @@ def plugin_config(cores: int) -> dict[str, str]:
     Returns:
         OpenVINO's properties by their names.
     """
-    return server_settings(cores).plugin_config
+    return server_settings(cores, precision=own_precision()).plugin_config
 
 
 def plugin_conflicts(properties: Mapping[str, Any]) -> list[str]:

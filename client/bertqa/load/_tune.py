@@ -12,7 +12,7 @@ from typing import Any
 
 from bertqa import _defaults
 from bertqa._words import counted
-from bertqa.artifact import Topology, cpu_flags, server_settings
+from bertqa.artifact import Topology, cpu_flags, own_precision, server_settings
 from bertqa.errors import BertQAError
 from bertqa.evaluation import Interval
 from bertqa.load._compare import in_turn, ratio_of
@@ -250,8 +250,10 @@ def _computed(versions: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _precisions() -> Sequence[str]:
-    """Return the precisions that the CPU has, first the one that OpenVINO takes by itself."""
-    return ("bf16", "f32") if _BF16_FLAGS & cpu_flags() else ("f32",)
+    """Return the precisions that the CPU has, first the one that a server here has by itself."""
+    if not _BF16_FLAGS & cpu_flags():
+        return ("f32",)
+    return ("f32", "bf16") if own_precision() else ("bf16", "f32")
 
 
 def _placed(topology: Topology) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
-from bertqa.artifact import OUTPUTS, ModelInfo
+from bertqa.artifact import OUTPUTS, ModelInfo, own_precision
 from bertqa.errors import BertQAError, ModelLoadError, NotAQAModelError
 from bertqa.runtime._engine import Engine
 from bertqa.transport import Inputs, Outputs
@@ -52,12 +52,14 @@ def _make_core() -> ov.Core:
     return core
 
 
-def native_precision() -> dict[str, Any]:
-    """Return the property with which OpenVINO computes as on a server: bf16 where the CPU has it.
+def native_precision() -> dict[str, str]:
+    """Return the property with which OpenVINO computes as a server of this machine does.
 
-    What is quantised computes in INT8 all the same.
+    That is in bf16 where the CPU has it and is not slower in it. What is quantised computes in
+    INT8 all the same.
     """
-    return {PRECISION_HINT: core().get_property("CPU", PRECISION_HINT)}
+    chosen = core().get_property("CPU", PRECISION_HINT).get_type_name()
+    return {PRECISION_HINT: own_precision() or chosen}
 
 
 class OpenVINOEngine(Engine):

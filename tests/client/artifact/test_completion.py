@@ -17,6 +17,12 @@ CORES = 6
 PLUGIN_CONFIG = {"INFERENCE_NUM_THREADS": "6", "NUM_STREAMS": "2"}
 
 
+@pytest.fixture(autouse=True)
+def _good_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that needs no precision of its own."""
+    monkeypatch.setattr("bertqa.artifact._server_settings.own_precision", lambda: None)
+
+
 def complete_config(root: Path, model: str, cores: int, *, dry_run: bool = False) -> Path:
     return complete(Repository(root), model, cores, dry_run=dry_run)
 
@@ -68,6 +74,18 @@ def test_what_was_written_for_another_machine_is_written_anew(tmp_path: Path) ->
     assert models(path)[0]["plugin_config"] == {"INFERENCE_NUM_THREADS": "2", "NUM_STREAMS": "2"}
     complete_config(tmp_path, "bert-qa", CORES)
     assert models(path)[0]["plugin_config"] == PLUGIN_CONFIG
+
+
+def test_a_machine_that_is_slower_in_bf16_gets_a_precision_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = complete_config(with_version(tmp_path), "bert-qa", CORES)
+    monkeypatch.setattr("bertqa.artifact._server_settings.own_precision", lambda: "f32")
+    complete_config(tmp_path, "bert-qa", CORES)
+    found = {**PLUGIN_CONFIG, "INFERENCE_PRECISION_HINT": "f32"}
+    assert models(path)[0]["plugin_config"] == found
+    complete_config(tmp_path, "bert-qa", CORES)
+    assert models(path)[0]["plugin_config"] == found
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from bertqa.artifact import (
     Topology,
     open_files_limit,
+    own_precision,
     usable_cores,
     usable_memory,
     usable_topology,
@@ -34,6 +35,24 @@ def test_cores_and_nodes_are_counted_beside_hardware_threads(
     assert usable_topology() == Topology(threads=4, cores=2, nodes=1)
     (tmp_path / "cpu.max").write_text("100000 100000")
     assert usable_topology() == Topology(threads=1, cores=1, nodes=1)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "precision"),
+    [
+        ("GenuineIntel", "avx512_bf16 avx512_fp16 amx_bf16", None),
+        ("GenuineIntel", "avx512_bf16 avx512_fp16", "f32"),
+        ("GenuineIntel", "avx512_bf16", None),
+        ("AuthenticAMD", "avx512_bf16", None),
+        ("AuthenticAMD", "avx512_bf16 avx512_fp16", None),
+        ("GenuineIntel", "avx2", None),
+    ],
+)
+def test_a_xeon_whose_amx_is_hidden_computes_in_fp32(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, flags: str, precision: str | None
+) -> None:
+    monkeypatch.setattr(module, "_cpu_info", lambda: {"vendor_id": vendor, "flags": flags})
+    assert own_precision() == precision
 
 
 def test_where_the_system_says_nothing_each_thread_is_a_core(

@@ -22,10 +22,13 @@ LARGE_REQUEST_TOKENS = 64 * 512
     [(1, "1", "1"), (2, "2", "2"), (4, "4", "2"), (8, "8", "2"), (56, "56", "14")],
 )
 def test_all_cores_are_used_four_to_a_stream_and_two_streams_at_least(
-    cores: int, threads: str, streams: str
+    cores: int, threads: str, streams: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = plugin_config(cores)
-    assert config == {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
+    expected = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
+    monkeypatch.setattr("bertqa.artifact._server_settings.own_precision", lambda: None)
+    assert plugin_config(cores) == expected
+    monkeypatch.setattr("bertqa.artifact._server_settings.own_precision", lambda: "f32")
+    assert plugin_config(cores) == {**expected, "INFERENCE_PRECISION_HINT": "f32"}
 
 
 @pytest.mark.parametrize("cores", range(1, 65))

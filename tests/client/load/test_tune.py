@@ -59,6 +59,7 @@ class KnownLaboratory:
 @pytest.fixture(autouse=True)
 def with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "cpu_flags", lambda: {"avx512_bf16"})
+    monkeypatch.setattr(module, "own_precision", lambda: None)
 
 
 def test_the_fastest_version_precision_place_and_budget_win() -> None:
@@ -95,6 +96,11 @@ def test_candidates_follow_from_the_processors() -> None:
         *((16, 1), (16, 2), (16, 4), (16, 16)),
     ]
     assert [each.candidate.token_budget for each in sent] == [1024, 2048, 4096, 8192]
+
+
+def test_a_cpu_that_is_slower_in_bf16_begins_with_f32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "own_precision", lambda: "f32")
+    assert Candidate.default(2, FOUR_CORES).precision == "f32"
 
 
 def test_a_cpu_without_bf16_has_no_race_of_precisions(monkeypatch: pytest.MonkeyPatch) -> None:

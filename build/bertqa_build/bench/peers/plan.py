@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -36,8 +37,6 @@ class Kind(StrEnum):
 
 
 OURS = (Kind.IN_PROCESS, Kind.LOCAL, Kind.OVMS)
-BY_DEFAULT = (Kind.OPTIMUM_INTEL, *OURS)
-"""Who leaves the precision of floating point to OpenVINO."""
 _LABELS = {
     Kind.PYTORCH: "PyTorch",
     Kind.TORCH_COMPILE: "PyTorch, compiled",
@@ -119,7 +118,7 @@ def peers_of(
     *,
     has_bf16: bool,
     can_compile: bool,
-    openvino_default: str = "f32",
+    by_default: Mapping[Kind, str] | None = None,
 ) -> tuple[Peer, ...]:
     """Return every peer, foreign ones first.
 
@@ -128,7 +127,7 @@ def peers_of(
         kinds: Which kinds are asked for.
         has_bf16: Whether the CPU computes in bf16.
         can_compile: Whether there is the C++ compiler that `torch.compile` needs.
-        openvino_default: What OpenVINO computes floating point in without a setting.
+        by_default: What a kind computes floating point in, where that is not f32.
 
     Returns:
         The peers, in the order of their turns.
@@ -153,7 +152,7 @@ def peers_of(
                 for each in versions.pruned
             ]
     return tuple(
-        replace(each, floating_point=openvino_default) if each.kind in BY_DEFAULT else each
+        replace(each, floating_point=(by_default or {}).get(each.kind, each.floating_point))
         for each in found
     )
 

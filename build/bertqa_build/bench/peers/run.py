@@ -20,11 +20,11 @@ from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import IR_FILE, cpu_flags
 from bertqa.errors import BertQAError
 from bertqa.evaluation import score, take_turns
-from bertqa.runtime.openvino import PRECISION_HINT, core
+from bertqa.runtime.openvino import PRECISION_HINT, core, native_precision
 from bertqa_build.bench.peers.contract import Job
 from bertqa_build.bench.peers.files import PeerFiles
 from bertqa_build.bench.peers.packages import DEEPSPARSE, TRANSFORMERS, Packages, installed
-from bertqa_build.bench.peers.plan import BY_DEFAULT, Kind, Peer, Plan, peers_of
+from bertqa_build.bench.peers.plan import OURS, Kind, Peer, Plan, peers_of
 from bertqa_build.bench.peers.result import Kept, PeersComparison, Row
 from bertqa_build.bench.peers.versions import Versions, versions_of
 from bertqa_build.bench.process import Worker, available_memory, worker
@@ -74,15 +74,18 @@ def compare_peers(
     versions = versions_of(plan.recipe.name, plan.repository, plan.model)
     has_bf16 = bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
     can_compile = any(map(shutil.which, (os.environ.get("CXX") or _COMPILERS[0], *_COMPILERS)))
-    default = core().get_property("CPU", PRECISION_HINT).get_type_name()
+    default = {
+        Kind.OPTIMUM_INTEL: core().get_property("CPU", PRECISION_HINT).get_type_name(),
+        **dict.fromkeys(OURS, native_precision()[PRECISION_HINT]),
+    }
     peers = peers_of(
         versions,
         plan.kinds,
         has_bf16=has_bf16,
         can_compile=can_compile,
-        openvino_default=default,
+        by_default=default,
     )
-    key = {**_key(plan, versions), "computes_in": dict.fromkeys(BY_DEFAULT, default)}
+    key = {**_key(plan, versions), "computes_in": default}
     record = work_dir / "bench" / "peers" / f"{plan.recipe.name}-{_digest(key)}.json"
     run = _Run(plan, peers, key, record, work_dir, on_progress)
     kept = None
