@@ -85,7 +85,7 @@ def run_on_workers(
                 compute=ray.data.ActorPoolStrategy(size=count),
                 num_cpus=cores,
                 fn_constructor_args=(job,),
-                max_task_retries=_RETRIES,
+                ray_remote_args_fn=_attempts,
             )
             for row in rows.iter_rows():
                 outcome = as_outcome(row)
@@ -98,6 +98,10 @@ def run_on_workers(
                 detail=str(error),
             ) from error
         return outcomes
+
+
+def _attempts() -> dict[str, Any]:
+    return {"max_restarts": -1, "max_task_retries": _RETRIES}
 
 
 def _cores_of_each(nodes: Sequence[int], workers: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from bertqa.errors import BertQAError
 _SCHEMA = "number long, answered long, failed long, fault string"
 # How often a task is attempted: on one machine, Spark's own default is once.
 _ATTEMPTS = 4
+_NO_MASTER = "local[*]"
 _LOOK_SECONDS = 1.0
 _FAULT = re.compile(r'bertqa fault: (\["\w+", .*\])')
 
@@ -59,7 +61,7 @@ def run_on_workers(
                         raise RuntimeError(f"bertqa fault: {outcome.fault}")
                     yield pd.DataFrame([asdict(outcome)])
 
-        numbers = pd.DataFrame({"number": [each.number for each in partitions]})
+        numbers = [(each.number,) for each in partitions]
         tasks = spark.createDataFrame(numbers, "number long").repartitionByRange(
             len(partitions), "number"
         )
@@ -96,6 +98,8 @@ def _follow(
 @contextmanager
 def _session(workers: int | None) -> Iterator[tuple[SparkSession, int]]:
     """Have a session for the block, and say how many threads a task may compute with."""
+    # It warns of each pandas above 2; what is used here works with it.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support", FutureWarning)
     active = SparkSession.getActiveSession()
     if active is not None:
         yield active, _threads(active)
@@ -142,7 +146,8 @@ def _has_master() -> bool:
             "Spark cannot be started: it needs a Java runtime (17 or newer; JAVA_HOME).",
             detail=str(error),
         ) from error
-    return bool(SparkConf().contains("spark.master"))
+    # Where nothing says otherwise, Java itself has filled in the one of `spark-submit`.
+    return SparkConf().get("spark.master", _NO_MASTER) != _NO_MASTER
 
 
 def _threads(spark: SparkSession) -> int:
