@@ -66,7 +66,7 @@ class KillingOutput(OutputDirectory):
         number = name.partition(".")[0].removeprefix("part-")
         if number == f"{BEFORE:05d}":
             self._kill_once(number)
-        super().write(name, content)
+        OutputDirectory.write(self, name, content)
         if number == f"{AFTER:05d}":
             self._kill_once(number)
 
