@@ -29,13 +29,19 @@ def data_option(what: str, *names: str, **arguments: Any) -> Any:
         *names: The option's names, where they are not the parameter's.
         **arguments: Others of `typer.Option`.
     """
-    return typer.Option(
-        *names, callback=_there, metavar="DATA", help=f"{what}: {FORMS}.", **arguments
-    )
+    arguments = {"callback": there, "metavar": "DATA", "help": f"{what}: {FORMS}.", **arguments}
+    return typer.Option(*names, **arguments)
 
 
-def _there(given: str | Sequence[str] | None) -> Any:
-    """Return an option's value as it was given, after a look at what there is to read."""
+def there(given: str | Sequence[str] | None) -> Any:
+    """Return an option's value as it was given, after a look at what there is to read.
+
+    Args:
+        given: The value.
+
+    Raises:
+        typer.BadParameter: There is nothing to read.
+    """
     for text in [given] if isinstance(given, str) else given or ():
         try:
             DataAddress.parse(text)

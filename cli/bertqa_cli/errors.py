@@ -48,6 +48,8 @@ EXTRA_OF_MODULE = {
     "onnxruntime": "build",
     "optimum": "build",
     "peft": "build",
+    "pyspark": "spark",
+    "ray": "ray",
     "safetensors": "build",
     "torch": "build",
     "torchao": "build",

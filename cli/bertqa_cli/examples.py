@@ -38,6 +38,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
         'bert-qa ask "Who wrote it?" - --top-k 3 < book.txt': "A text from standard input.",
         "bert-qa ask --input questions.csv --output answers.csv": "A file of questions.",
         "bert-qa ask --input questions.csv | head": "Answers to standard output.",
+        "bert-qa ask --on ray --input in/ --output out": "By workers.",
     },
     "evaluate": {
         "bert-qa evaluate --data dev.json": "The newest published version.",

@@ -174,6 +174,7 @@ TOPICS = {
                 "bench, bench peers, inspect --sensitivity": "What was measured is kept in "
                 "--work-dir; --again measures it anew.",
                 "ask --input --output": "Answers are in OUTPUT.partial until all are there.",
+                "ask --on": "Parts of the output that are there are not asked again.",
                 "switch": "The server or the release remembers the goal; --back undoes it, "
                 "--status shows it.",
                 "publish, pull": "Files that are there already are not sent again.",

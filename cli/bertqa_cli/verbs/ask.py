@@ -1,4 +1,4 @@
-"""`bert-qa ask`: one question, answered from a text, or a file of them."""
+"""`bert-qa ask`: one question, answered from a text, a file of them, or files by many workers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from bertqa._progress import ignore
 from bertqa._reason import check_finite, read_finite, reason_of
 from bertqa._words import counted
 from bertqa.client import AskOptions
+from bertqa_cli.bulk import BulkRepository, On, Workers, answer_in_bulk, model_of
 from bertqa_cli.console import print_json, stderr, stdout
-from bertqa_cli.datasets import data_option
+from bertqa_cli.datasets import data_option, there
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import headline, highlighted
 from bertqa_cli.grouping import grouped_options
@@ -36,10 +37,23 @@ _SPANS = "How answers are chosen"
 _WAYS = "--context TEXT, --context-file FILE, or '-' after the question for standard input"
 
 
-def _output(path: Path | None) -> Path | None:
+def _input(context: typer.Context, given: str | None) -> str | None:
+    """Return what to read, checked unless workers read it."""
+    found: str | None = given if context.params.get("on") else there(given)
+    return found
+
+
+def _output(context: typer.Context, given: str | None) -> str | None:
+    """Return where the answers go, checked unless workers write there."""
+    if given is None or context.params.get("on"):
+        return given
+    return str(_file(Path(given)))
+
+
+def _file(path: Path) -> Path | None:
     """Return the file for the answers, checked, unless it is standard output."""
-    path = None if path is None else standard(path, "stdout", 1)
-    if path is None or str(path) != STANDARD_STREAM:
+    path = standard(path, "stdout", 1)
+    if str(path) != STANDARD_STREAM:
         return output_file(path)
     if sys.__stdout__ is None:  # What `main` opened in its place keeps nothing.
         raise typer.BadParameter("standard output is closed: name a file.")
@@ -64,11 +78,12 @@ def ask(
         data_option(
             "Questions and contexts ('-' is standard input)",
             "--input",
+            callback=_input,
             rich_help_panel=_FILES,
         ),
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             callback=_output,
             metavar="FILE",
@@ -93,6 +108,9 @@ def ask(
             rich_help_panel=_FILES,
         ),
     ] = None,
+    on: On = None,
+    workers: Workers = None,
+    repository: BulkRepository = None,
     version: Version = None,
     top_k: Annotated[
         int,
@@ -137,9 +155,9 @@ def ask(
     """Ask a served model a question about a text, or all questions of a file."""
     one = _one_question(question, source, context, context_file, questions, output)
     if one is not None:
-        refuse_typed({"question_column", "context_column", "id_column"}, "for --input.")
-    elif output is None:
-        output = _output(Path(STANDARD_STREAM))
+        refuse_typed({"question_column", "context_column", "id_column", "on"}, "for --input.")
+    if on is None:
+        refuse_typed({"workers", "repository"}, "for --on.")
     options = AskOptions(
         align_to_words=align_to_words, handle_impossible_answer=handle_impossible_answer
     )
@@ -147,7 +165,26 @@ def ask(
         options["max_answer_len"] = max_answer_len
     if doc_stride is not None:
         options["doc_stride"] = doc_stride
-    is_piped = output is not None and str(output) == STANDARD_STREAM
+    if on is not None:
+        assert questions is not None
+        answer_in_bulk(
+            questions,
+            output,
+            on=on,
+            workers=workers,
+            model=model_of(connection, repository, version=version, tokenizer=tokenizer),
+            columns={
+                "question_column": question_column,
+                "context_column": context_column,
+                "id_column": id_column,
+            },
+            top_k=top_k,
+            options=options,
+            json=json,
+        )
+        return
+    target = None if one is not None else Path(output) if output else _file(Path(STANDARD_STREAM))
+    is_piped = target is not None and str(target) == STANDARD_STREAM
     if json and is_piped:
         raise CommandError(
             "--json and the answers would both go to standard output: name a file with --output.",
@@ -160,7 +197,7 @@ def ask(
         from bertqa.client import answer_file
 
         assert questions is not None
-        assert output is not None
+        assert target is not None
         # The answers show how far it is, where they are on the terminal themselves.
         are_shown = is_piped and sys.stdout.isatty()
         with (
@@ -170,7 +207,7 @@ def ask(
             report = answer_file(
                 client,
                 questions,
-                output,
+                target,
                 top_k=top_k,
                 question_column=question_column,
                 context_column=context_column,
@@ -181,7 +218,7 @@ def ask(
     if json:
         print_json(asdict(report))
     else:
-        _show_report(report, output, stderr if is_piped else stdout)
+        _show_report(report, target, stderr if is_piped else stdout)
 
 
 def _ask_one(
@@ -211,7 +248,7 @@ def _one_question(
     context: str | None,
     context_file: Path | None,
     questions: str | None,
-    output: Path | None,
+    output: str | None,
 ) -> tuple[str, str] | None:
     """Return the question and its context, or None where a file has them. Raises CommandError."""
     if questions is None and output is not None:

@@ -4,7 +4,7 @@ from bertqa._data_files._address import DataAddress
 from bertqa._data_files._csv import TAB
 from bertqa._data_files._datasets import splits_of
 from bertqa._data_files._files import STANDARD_STREAM, binary, import_pyarrow, standard
-from bertqa._data_files._opening import Format, Kind, format_of, is_stream, opened
+from bertqa._data_files._opening import Format, Kind, format_of, is_stream, opened, source_of
 from bertqa._data_files._parquet import ParquetSource
 from bertqa._data_files._records import Record, Source, alike, find, folded
 from bertqa._data_files._squad_json import Fields, flattened, names_of
@@ -35,6 +35,7 @@ __all__ = [
     "names_of",
     "opened",
     "python_value",
+    "source_of",
     "splits_of",
     "standard",
 ]

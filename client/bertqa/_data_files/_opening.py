@@ -143,6 +143,23 @@ def opened(
         yield _source(path, str(path), _format_of_file(path), wanted)
 
 
+def source_of(path: Path, name: str, wanted: Sequence[str] = ()) -> tuple[Source, Format]:
+    """Open one file under another name, such as the copy of a remote one.
+
+    Args:
+        path: The file, whose own name says or does not say the format.
+        name: What to call it in messages.
+        wanted: Columns that it most likely has, by which the delimiter of CSV is known.
+
+    Returns:
+        The input, and its format.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    return _source(path, name, _format_of_file(path), wanted)
+
+
 def _group_of(path: Path) -> object:
     """Return what the files have in common that `datasets` reads in one go."""
     found = format_of(path)

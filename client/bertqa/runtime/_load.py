@@ -13,7 +13,13 @@ from bertqa.runtime._engine import Engine
 _IR_SUFFIX, _ONNX_SUFFIX = Path(IR_FILE).suffix, Path(ONNX_FILE).suffix
 
 
-def load(path: str | Path, version: int | None = None, *, scoring: bool = False) -> Engine:
+def load(
+    path: str | Path,
+    version: int | None = None,
+    *,
+    scoring: bool = False,
+    threads: int | None = None,
+) -> Engine:
     """Load a model into this process.
 
     An IR (`model.xml`) is run by OpenVINO, which the extra `evaluate` installs, and an ONNX model
@@ -27,6 +33,8 @@ def load(path: str | Path, version: int | None = None, *, scoring: bool = False)
             the scores that a version is published with, and runs several requests at once. Else
             OpenVINO chooses, as on a server, which is bf16 where the CPU has it, and a request has
             all cores.
+        threads: How many threads it computes with, on any cores, where several processes share
+            them; None is one for each core.
 
     Returns:
         The engine. Its version is the name of the version's directory, or 1 where that is not a
@@ -41,6 +49,7 @@ def load(path: str | Path, version: int | None = None, *, scoring: bool = False)
     """
     number = _checks.optional(_checks.version)("version", version)
     place = _checks.path("path", path)
+    most = _checks.optional(_checks.whole(1))("threads", threads)
     try:
         file = find_model(place, number)
     except OSError as error:
@@ -51,12 +60,15 @@ def load(path: str | Path, version: int | None = None, *, scoring: bool = False)
             from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
         except ModuleNotFoundError as error:
             raise _not_installed(file, "ONNX Runtime", "onnxruntime", "onnx", error) from error
-        return OnnxRuntimeEngine(file, version=loaded)
+        return OnnxRuntimeEngine(file, version=loaded, threads=most or 0)
     try:
-        from bertqa.runtime.openvino import OpenVINOEngine, native_precision
+        from bertqa.runtime.openvino import PINNING, THREADS, OpenVINOEngine, native_precision
     except ModuleNotFoundError as error:
         raise _not_installed(file, "OpenVINO", "openvino", "evaluate", error) from error
     properties = plugin_config(usable_cores()) if scoring else native_precision()
+    if most is not None:
+        # Pinned, the threads of all processes would share the same first cores.
+        properties = {**properties, THREADS: most, PINNING: False}
     return OpenVINOEngine(file, version=loaded, properties=properties)
 
 

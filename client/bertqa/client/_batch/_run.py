@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import IO, Any, Unpack
+from typing import IO, Unpack
 
 from bertqa import _checks
 from bertqa._data_files import (
@@ -27,9 +26,10 @@ from bertqa._data_files import (
 )
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._reason import reason_of
-from bertqa.client._batch._columns import ANSWER_COLUMNS, ERROR, RANK, Columns, Row
-from bertqa.client._batch._formats import Writer, check_name, types_of, writing, written_format
-from bertqa.client._batch._journal import Done, Journal, alone, journal_line
+from bertqa.client._batch._answering import Answering, Contents, look_at
+from bertqa.client._batch._columns import Columns, Row
+from bertqa.client._batch._formats import Writer, check_name, writing, written_format
+from bertqa.client._batch._journal import Journal, alone, journal_line
 from bertqa.client._kinds import check_client
 from bertqa.client._options import AskOptions, check_options
 from bertqa.client._sync.client import QAClient
@@ -51,15 +51,6 @@ class BatchReport:
     answered: int
     resumed: int
     failed: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    """What the first look at the whole input has found."""
-
-    rows: int
-    kept: list[str]
-    types: Any
 
 
 def answer_file(
@@ -128,7 +119,7 @@ def answer_file(
             columns.check(table.header, table.name)
         written = written_format(target, own_format)
         columns = replace(columns, holds_nul=written.kind is not Kind.CSV)
-        contents = _look_at(table, columns, typed=written.kind is Kind.PARQUET)
+        contents = look_at(table, columns, typed=written.kind is Kind.PARQUET)
         run = _Run(client, table, columns, top_k, options, contents.rows, _name_of(path))
         if streams:
             return _to_stream(run, target, written, contents, on_progress)
@@ -137,7 +128,7 @@ def answer_file(
             return _to_file(run, target, written, contents, on_progress)
 
 
-class _Run:
+class _Run(Answering):
     """One input with the options of its questions."""
 
     def __init__(
@@ -150,14 +141,11 @@ class _Run:
         total: int,
         name: str,
     ) -> None:
-        self.columns = columns
+        super().__init__(client, columns, top_k, options)
         self.name = name
         self.total = total
         self.stage = f"Answering {name}"
-        self._client = client
         self._table = table
-        self._top_k = top_k
-        self._options = options
         self._digest = _digest(columns, top_k, client._identity_of(options))
 
     def rows(self) -> Iterator[Row]:
@@ -166,75 +154,9 @@ class _Run:
             row = self.columns.row(record)
             yield replace(row, digest=f"{row.digest}-{self._digest}")
 
-    def done(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Done]]:
-        """Answer rows, in order."""
-        waiting: deque[Row] = deque()
-
-        def pairs() -> Iterator[tuple[str, str]]:
-            for row in rows:
-                # The context is the client's from here on.
-                waiting.append(replace(row, question=None, context=None))
-                if row.problem is None:
-                    yield row.question, row.context
-
-        def bad_rows() -> Iterator[tuple[Row, Done]]:
-            while waiting and (problem := waiting[0].problem) is not None:
-                row = waiting.popleft()
-                yield row, Done(row.digest, (), problem)
-
-        for outcome in self._client.answers_many(
-            pairs(), self._top_k, return_errors=True, **self._options
-        ):
-            yield from bad_rows()
-            row = waiting.popleft()
-            if isinstance(outcome, BertQAError):
-                yield row, Done(row.digest, (), str(outcome))
-            else:
-                yield row, Done(row.digest, tuple(outcome), "")
-        yield from bad_rows()
-
-    def lines(self, row: Row, done: Done) -> Iterator[dict[str, Any]]:
-        """Yield the output's rows of one of the input's."""
-        for rank, answer in enumerate(done.answers or (None,), start=1):
-            values: dict[str, Any] = dict.fromkeys(self.columns.own)
-            if answer is not None:
-                found = (answer.text, answer.start, answer.end, answer.score, answer.model_version)
-                values |= dict(zip(ANSWER_COLUMNS, found, strict=True))
-                if self.columns.ranked:
-                    values[RANK] = rank
-            yield {**row.kept, **values, ERROR: done.error}
-
-
-def _look_at(table: Source, columns: Columns, *, typed: bool) -> _Contents:
-    """Read the whole input: what is damaged is found before anything is asked."""
-    types = types_of(table)
-    names: dict[str, None] = dict.fromkeys(table.header or ())
-    kept = dict.fromkeys(columns.kept(names))
-    rows, seen, first = 0, set[str](), ""
-    for record in table.records():
-        rows += 1
-        if table.header is None:
-            names |= dict.fromkeys(record.values)
-            seen |= {
-                each for each in columns.wanted if each not in columns.missing([*record.values])
-            }
-            row = columns.row(record)
-            first = first or row.problem or ""
-            kept |= dict.fromkeys(row.kept)
-            if typed:
-                types.observe(row.kept)
-    if table.header is None and rows and not names:
-        raise DataError(f"{table.name} has no JSON object with fields in any line. {first}")
-    if table.header is None and names and (absent := [n for n in columns.wanted if n not in seen]):
-        raise DataError(
-            f"{table.name} has no {' and no '.join(absent)} in any line; its fields are "
-            f"{', '.join(names)}. {columns.naming(absent)}"
-        )
-    return _Contents(rows, list(kept), types)
-
 
 def _to_stream(
-    run: _Run, target: Path, written: Format, contents: _Contents, on_progress: OnProgress
+    run: _Run, target: Path, written: Format, contents: Contents, on_progress: OnProgress
 ) -> BatchReport:
     answered = failed = 0
     on_progress(Progress(run.stage, 0, run.total, "questions"))
@@ -254,7 +176,7 @@ def _to_stream(
 
 
 def _to_file(
-    run: _Run, target: Path, written: Format, contents: _Contents, on_progress: OnProgress
+    run: _Run, target: Path, written: Format, contents: Contents, on_progress: OnProgress
 ) -> BatchReport:
     journal = Journal(target.with_name(f"{target.name}.partial"), run.name)
     resumed = journal.repair()
@@ -313,9 +235,7 @@ def _written(path: Path, sentence: Callable[[], str]) -> Iterator[None]:
         raise DataError(f"{path} cannot be written: {reason_of(error)}. {sentence()}") from error
 
 
-def _finish(
-    run: _Run, journal: Journal, target: Path, written: Format, contents: _Contents
-) -> None:
+def _finish(run: _Run, journal: Journal, target: Path, written: Format, contents: Contents) -> None:
     """Turn the journal into the output, whole or not at all."""
     staged = target.with_name(f"{target.name}.staged")
     try:
