@@ -53,7 +53,7 @@ class Replicas(Target):
         """Return what asks; see `Target`."""
         _resolve_to(self.hosts)
         if self.policy == "round robin":
-            EndpointPool._choose = _in_turn  # type: ignore[method-assign]
+            setattr(EndpointPool, "_choose", _in_turn)  # noqa: B010
         return Target.opened(self, in_flight)
 
 

@@ -65,7 +65,8 @@ class Service:
             count: How many.
         """
         steps = np.linspace(0.0, 1.0, len(self.quantiles))
-        return np.interp(chance.random(count), steps, np.asarray(self.quantiles))
+        found: Floats = np.interp(chance.random(count), steps, np.asarray(self.quantiles))
+        return found
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class _Asker:
         """Return the columns of the answers, a list each, in the order of `OWN`."""
         client = client_of(self._model)
         pairs = zip(questions, contexts, strict=True)
-        rows = []
+        rows: list[tuple[Any, ...]] = []
         for found in client.answer_many(pairs, return_errors=True, **self._options):
             if isinstance(found, BertQAError):
                 rows.append((None, None, None, None, None, str(found)))

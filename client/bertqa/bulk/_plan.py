@@ -218,7 +218,8 @@ def records_of(plan: Plan, partition: Partition) -> Iterator[Record]:
 
 def _groups_of(group_rows: Sequence[int], partition: Partition) -> tuple[list[int], int]:
     """Return the row groups with a partition's rows, and how many other rows come before them."""
-    groups, skipped, begin = [], 0, 0
+    groups: list[int] = []
+    skipped, begin = 0, 0
     for number, rows in enumerate(group_rows):
         end = begin + rows
         if begin < partition.first + partition.rows and end > partition.first:

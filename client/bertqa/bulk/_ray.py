@@ -64,7 +64,8 @@ def run_on_workers(
         BertQAError: A partition cannot be answered, or workers end again and again.
     """
     with _cluster() as is_own:
-        nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+        known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        nodes = [int(node["Resources"].get("CPU", 0)) for node in known if node["Alive"]]
         count = min(workers or max(1, sum(nodes) // _CORES_OF_A_WORKER), len(partitions))
         cores = _cores_of_each(nodes, count)
         if is_own and count > sum(nodes):

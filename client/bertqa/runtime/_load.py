@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from bertqa import _checks
 from bertqa._reason import reason_of
@@ -65,10 +66,11 @@ def load(
         from bertqa.runtime.openvino import PINNING, THREADS, OpenVINOEngine, native_precision
     except ModuleNotFoundError as error:
         raise _not_installed(file, "OpenVINO", "openvino", "evaluate", error) from error
-    properties = plugin_config(usable_cores()) if scoring else native_precision()
+    properties: dict[str, Any] = {}
+    properties |= plugin_config(usable_cores()) if scoring else native_precision()
     if most is not None:
         # Pinned, the threads of all processes would share the same first cores.
-        properties = {**properties, THREADS: most, PINNING: False}
+        properties |= {THREADS: most, PINNING: False}
     return OpenVINOEngine(file, version=loaded, properties=properties)
 
 

@@ -269,7 +269,8 @@ def test_an_output_that_only_workers_see_is_reported(
 def test_arguments_are_checked_before_any_work(
     inputs: Path, tmp_path: Path, model: LocalModel, arguments: dict[str, Any], message: str
 ) -> None:
-    given = {"inputs": inputs, "output": tmp_path / "out", "model": model, "on": "ray"} | arguments
+    given: dict[str, Any] = {"inputs": inputs, "output": tmp_path / "out", "model": model}
+    given |= {"on": "ray", **arguments}
     with pytest.raises(InvalidOptionError, match=message):
         answer_files(**given)
 

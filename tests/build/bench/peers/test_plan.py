@@ -104,7 +104,8 @@ def test_what_a_machine_lacks_is_said(
 
 def test_a_precision_that_openvino_chooses_is_said() -> None:
     kinds = (Kind.OPTIMUM_INTEL, Kind.DEEPSPARSE, Kind.IN_PROCESS, Kind.OVMS)
-    default = {each: "bf16" for each in kinds if each is not Kind.DEEPSPARSE}
+    default: dict[Kind, str] = dict.fromkeys(kinds, "bf16")
+    default[Kind.DEEPSPARSE] = "f32"
     found = peers_of(WHOLE, kinds, has_bf16=True, can_compile=True, by_default=default)
     said = {(each.kind, each.computes_in) for each in found}
     assert said == {
