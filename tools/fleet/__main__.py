@@ -76,6 +76,9 @@ def main(arguments: Sequence[str]) -> int:
 
     Args:
         arguments: The command and its options.
+
+    Returns:
+        The exit status.
     """
     options = _parser().parse_args(arguments)
     if options.command == "measure":

@@ -21,7 +21,7 @@ _UP_SECONDS, _UP_PODS, _UP_FACTOR = 15.0, 4, 2.0
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """What a chart's values say of an autoscaler, and what pods take.
+    """An autoscaler by a chart's values, and what pods take.
 
     Attributes:
         target: The part of the streams that is to be busy, from 0 to 1.

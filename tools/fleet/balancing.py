@@ -19,22 +19,46 @@ Policy = Callable[[Sequence[Any], int, random.Random], Any]
 
 
 def pick_first(candidates: Sequence[Any], turn: int, chance: random.Random) -> Any:
-    """Return the first: gRPC's default, and a connection through a Service."""
+    """Return the first: gRPC's default, and a connection through a Service.
+
+    Args:
+        candidates: The replicas that can be asked.
+        turn: The number of the call.
+        chance: What decides where chance does.
+    """
     return candidates[0]
 
 
 def round_robin(candidates: Sequence[Any], turn: int, chance: random.Random) -> Any:
-    """Return the one whose turn it is: gRPC's `round_robin`."""
+    """Return the one whose turn it is: gRPC's `round_robin`.
+
+    Args:
+        candidates: The replicas that can be asked.
+        turn: The number of the call.
+        chance: What decides where chance does.
+    """
     return candidates[turn % len(candidates)]
 
 
 def at_random(candidates: Sequence[Any], turn: int, chance: random.Random) -> Any:
-    """Return any: kube-proxy, where each call has a connection of its own."""
+    """Return any: kube-proxy, where each call has a connection of its own.
+
+    Args:
+        candidates: The replicas that can be asked.
+        turn: The number of the call.
+        chance: What decides where chance does.
+    """
     return candidates[int(chance.random() * len(candidates))]
 
 
 def least_requests(candidates: Sequence[Candidate], turn: int, chance: random.Random) -> Any:
-    """Return the one with the fewest calls, of several the first from the turn on."""
+    """Return the one with the fewest calls, of several the first from the turn on.
+
+    Args:
+        candidates: The replicas that can be asked.
+        turn: The number of the call.
+        chance: What decides where chance does.
+    """
     count = len(candidates)
     start = turn % count
     best = candidates[start]
@@ -48,7 +72,13 @@ def least_requests(candidates: Sequence[Candidate], turn: int, chance: random.Ra
 
 
 def power_of_two(candidates: Sequence[Candidate], turn: int, chance: random.Random) -> Any:
-    """Return that of two at random which has fewer calls: Envoy's `LEAST_REQUEST`."""
+    """Return that of two at random which has fewer calls: Envoy's `LEAST_REQUEST`.
+
+    Args:
+        candidates: The replicas that can be asked.
+        turn: The number of the call.
+        chance: What decides where chance does.
+    """
     count = len(candidates)
     one = candidates[int(chance.random() * count)]
     other = candidates[int(chance.random() * count)]
@@ -56,7 +86,13 @@ def power_of_two(candidates: Sequence[Candidate], turn: int, chance: random.Rand
 
 
 def turn_or_fewer(candidates: Sequence[Candidate], turn: int, chance: random.Random) -> Any:
-    """Return the one whose turn it is, or one at random that has fewer calls: `EndpointPool`."""
+    """Return the one whose turn it is, or one at random that has fewer calls: `EndpointPool`.
+
+    Args:
+        candidates: The replicas that can be asked.
+        turn: The number of the call.
+        chance: What decides where chance does.
+    """
     one = candidates[turn % len(candidates)]
     other = candidates[int(chance.random() * len(candidates))]
     return other if other.calls < one.calls else one

@@ -162,7 +162,7 @@ def slowed(process: subprocess.Popen[str], speed: float) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a question costs where nobody waits.
+    """What a question costs where nothing waits.
 
     Attributes:
         service: The processor time of a replica, by its percentiles.

@@ -53,7 +53,7 @@ def after(env: Environment, seconds: float, done: Callable[[Any], None], value: 
 
 
 class OwnCores:
-    """Cores that nobody else has: work takes its time, whatever else runs.
+    """Cores that nothing else has: work takes its time, whatever else runs.
 
     Args:
         env: The simulated time.
@@ -255,7 +255,7 @@ class Client:
         policy: Which replica has the next question.
         chance: What decides.
         look_up: Returns the replicas that the name stands for.
-        rest_seconds: What a question takes besides, which nobody competes for.
+        rest_seconds: What a question takes besides, which nothing competes for.
         front: Where the client computes, by how much for each question, before and after; one
             question at a time. None where that is in `rest_seconds`.
     """
@@ -286,6 +286,9 @@ class Client:
 
         Args:
             first: When to begin, in seconds.
+
+        Returns:
+            What simpy runs.
         """
         yield self._env.timeout(first)
         while True:

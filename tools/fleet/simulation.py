@@ -230,6 +230,9 @@ class Fleet:
         Args:
             count: How many.
             seconds: For how long.
+
+        Returns:
+            What became of them.
         """
         for _ in range(count):
             self._ask(lambda question: self._again(question, seconds))

@@ -90,7 +90,7 @@ def read_manifest(content: bytes, address: str) -> dict[str, Any]:
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], address: str) -> None:
-    """Refuse to go on with a run that is not the same.
+    """Refuse to resume a run that is not the same.
 
     Args:
         before: The manifest in the output.

@@ -33,7 +33,7 @@ class Identity:
     Attributes:
         name: Its name.
         version: Its version.
-        digest: Stands for its files, or for what a server says of it.
+        digest: Stands for its files, or for the metadata that a server has of it.
         tokenizer: The digest of a tokenizer in place of the model's own, or nothing.
     """
 
@@ -71,6 +71,9 @@ class ServedModel:
 
     def open(self) -> QAClient:
         """Open a client of it.
+
+        Returns:
+            The client, which the caller closes.
 
         Raises:
             InvalidOptionError: An attribute is not valid.
@@ -118,6 +121,9 @@ class LocalModel:
 
     def open(self) -> QAClient:
         """Load it, and open a client of it.
+
+        Returns:
+            The client, which the caller closes.
 
         Raises:
             RepositoryError: The repository has no such model, or no such version of it.

@@ -44,6 +44,9 @@ class InputFile:
     def open(self) -> IO[bytes]:
         """Open it for reading.
 
+        Returns:
+            The file, at its begin.
+
         Raises:
             DataError: It cannot be opened.
         """
@@ -181,13 +184,14 @@ class OutputDirectory:
         Raises:
             DataError: Its store cannot be read.
         """
+        place = Path(self.address)
+        if is_local(self.address) and place.exists() and not place.is_dir():
+            raise DataError(f"{self.address} is not a directory: name another.")
         with reaching(self.address):
             system, path = open_system(self.address)
             try:
                 found = system.ls(path, detail=True)
-            except (FileNotFoundError, NotADirectoryError):
-                if is_local(self.address) and Path(self.address).exists():
-                    raise DataError(f"{self.address} is not a directory: name another.") from None
+            except FileNotFoundError:
                 return set()
         names = {PurePosixPath(info["name"]).name for info in found if info["name"] != path}
         return names - {PurePosixPath(path).name} if "://" in self.address else names

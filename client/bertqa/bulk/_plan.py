@@ -115,6 +115,9 @@ def planned(
         partition_rows: How many rows a partition has at most; None follows from their number.
         on_progress: Called after each file.
 
+    Returns:
+        The partitions, and how they are read and written.
+
     Raises:
         DataError: A file is damaged, lacks a column, or does not go with the others.
     """

@@ -74,6 +74,9 @@ def attempt(job: Job, number: int) -> Outcome:
     Args:
         job: The job.
         number: The number of the partition.
+
+    Returns:
+        What was done, or the error.
     """
     try:
         return work(job, job.plan.partitions[number])

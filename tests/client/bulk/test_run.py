@@ -173,7 +173,9 @@ def test_inputs_that_changed_are_refused(inputs: Path, tmp_path: Path, model: Lo
         run_with(no_engine, inputs, tmp_path / "out", model)
 
 
-def test_what_is_no_run_is_left_as_it_is(inputs: Path, tmp_path: Path, model: LocalModel) -> None:
+def test_files_of_others_are_left_as_they_are(
+    inputs: Path, tmp_path: Path, model: LocalModel
+) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine", encoding="utf-8")
 
