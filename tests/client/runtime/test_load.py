@@ -8,7 +8,7 @@ from pathlib import Path
 import openvino as ov
 import pytest
 
-from bertqa.artifact import plugin_config, usable_cores
+from bertqa.artifact import own_precision, plugin_config, precision_hint, usable_cores
 from bertqa.errors import (
     ClientStateError,
     DeadlineExceededError,
@@ -46,7 +46,8 @@ def test_a_model_computes_as_on_a_server_and_as_it_was_scored_where_it_is_scored
     as_served, scored = load(model), load(model, scoring=True)
     assert isinstance(as_served, OpenVINOEngine)
     assert isinstance(scored, OpenVINOEngine)
-    served = core().compile_model(core().read_model(model / "10" / "model.xml"), "CPU")
+    properties = precision_hint(own_precision())
+    served = core().compile_model(core().read_model(model / "10" / "model.xml"), "CPU", properties)
     for name in ("INFERENCE_PRECISION_HINT", "NUM_STREAMS"):
         assert as_served.compiled.get_property(name) == served.get_property(name)
     assert scored.compiled.get_property("INFERENCE_PRECISION_HINT") == ov.Type.f32
