@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from bertqa._words import counted
@@ -143,11 +144,21 @@ def answer_in_bulk(
         _show(report, output)
 
 
+def show_bad_rows(failed: int, console: Console) -> None:
+    """Print how many rows have an error, and where it is.
+
+    Args:
+        failed: How many; nothing is printed for none.
+        console: Where to print.
+    """
+    if failed:
+        console.print(f"Bad rows: {failed}; their column 'error' says why.")
+
+
 def _show(report: BulkReport, output: str) -> None:
     resumed = f", {report.resumed} by an earlier run" if report.resumed else ""
     stdout.print(
         f"{counted(report.answered, 'question')} answered by version {report.model_version} in "
         f"{counted(report.partitions, 'file')} of {escape(output)}{resumed}."
     )
-    if report.failed:
-        stdout.print(f"Bad rows: {report.failed}; their column 'error' says why.")
+    show_bad_rows(report.failed, stdout)

@@ -18,7 +18,7 @@ from bertqa._progress import ignore
 from bertqa._reason import check_finite, read_finite, reason_of
 from bertqa._words import counted
 from bertqa.client import AskOptions
-from bertqa_cli.bulk import BulkRepository, On, Workers, answer_in_bulk, model_of
+from bertqa_cli.bulk import BulkRepository, On, Workers, answer_in_bulk, model_of, show_bad_rows
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.datasets import data_option, there
 from bertqa_cli.errors import CommandError, Status
@@ -238,8 +238,7 @@ def _show_report(report: BatchReport, output: Path, console: Console) -> None:
     resumed = f", {report.resumed} of them by an earlier run" if report.resumed else ""
     where = "" if str(output) == STANDARD_STREAM else f" in {escape(str(output))}"
     console.print(f"{counted(report.answered, 'question')} answered{where}{resumed}.")
-    if report.failed:
-        console.print(f"Bad rows: {report.failed}; their column 'error' says why.")
+    show_bad_rows(report.failed, console)
 
 
 def _one_question(

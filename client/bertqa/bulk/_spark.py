@@ -84,7 +84,7 @@ def run_on_workers(
 def _follow(
     job: Job, partitions: Sequence[Partition], collected: Future[Any], on_finished: OnFinished
 ) -> None:
-    """Say which parts are there until all are: Spark itself says it at the end alone."""
+    """Report each part that is there until the tasks end, as Spark reports only at the end."""
     waiting = {job.plan.part(each): each.number for each in partitions}
     while True:
         try:
