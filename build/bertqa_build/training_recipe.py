@@ -35,8 +35,8 @@ class Steps(Section):
 class Epochs(Section):
     """How long a training is, and how far its steps go."""
 
-    learning_rate: float = Field(gt=0, lt=1, description="Peak learning rate of AdamW.")
     epochs: float = Field(default=1.0, gt=0, description="Passes over the windows.")
+    learning_rate: float = Field(gt=0, lt=1, description="Peak learning rate of AdamW.")
 
 
 class Training(Steps, Epochs):
