@@ -117,7 +117,7 @@ def published_fingerprint(fp32: str, recipe: Recipe) -> str:
 
 
 def step_fingerprint(
-    recipe: Recipe, before: str, speedup: float, rate: float | None, table: str, data: DataDigests
+    recipe: Recipe, before: str, speedup: float, table: str, data: DataDigests
 ) -> str:
     """Digest what decides a pruned FP32 version: what it is made from, how far it goes, and how.
 
@@ -125,7 +125,6 @@ def step_fingerprint(
         recipe: The recipe, with a `pruning` section.
         before: The fingerprint of the model that is pruned.
         speedup: How many times as fast as the unpruned model the version is.
-        rate: The peak learning rate of the training that follows, None without one.
         table: The digest of the latency table.
         data: The digests of the recipe's data.
 
@@ -141,9 +140,8 @@ def step_fingerprint(
         seed=recipe.seed,
         calibration=_sources(data, recipe.calibration),
         settings=pruning.model_dump(
-            exclude={"speedup", "steps", "at", "latency_table", "checkpoint_steps", "learning_rate"}
-        )
-        | {"learning_rate": rate},
+            exclude={"speedup", "steps", "at", "latency_table", "checkpoint_steps"}
+        ),
         data=_sources(data, recipe.data.train) if pruning.epochs else None,
     )
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from bertqa_build.data_recipe import Section
-from bertqa_build.training_recipe import Distillation, Steps, Training
+from bertqa_build.training_recipe import Distillation, Steps
 
 Speedup = Annotated[float, Field(gt=1, le=1000)]
-Rate = Annotated[float, Field(gt=0, lt=1)]
-_LISTED = BeforeValidator(lambda given: given if isinstance(given, list | tuple) else [given])
 
 
 class PruningPlace(Section):
@@ -44,7 +42,10 @@ class PruningDistillation(Distillation):
 class Pruning(Steps):
     """Smaller versions of the model, each so many times as fast as the unpruned one."""
 
-    speedup: Annotated[tuple[Speedup, ...], _LISTED] = Field(
+    speedup: Annotated[
+        tuple[Speedup, ...],
+        BeforeValidator(lambda given: given if isinstance(given, list | tuple) else [given]),
+    ] = Field(
         min_length=1,
         max_length=64,
         description=(
@@ -77,13 +78,8 @@ class Pruning(Steps):
         ge=0,
         description="Passes over the windows in a step; 0 prunes at once and does not train.",
     )
-    learning_rate: Annotated[tuple[Rate, ...], _LISTED] = Field(
-        default=(1.0e-4,),
-        min_length=1,
-        description=(
-            "Peak learning rate of AdamW; a list has one for each step, for what lost little "
-            "wants less than what lost much."
-        ),
+    learning_rate: float = Field(
+        default=1.0e-4, gt=0, lt=1, description="Peak learning rate of AdamW."
     )
     distillation: PruningDistillation = Field(default_factory=PruningDistillation)
 
@@ -94,27 +90,6 @@ class Pruning(Steps):
         if twice:
             raise ValueError(f"{min(twice):g} is named twice")
         return tuple(sorted(speedups))
-
-    @model_validator(mode="after")
-    def _a_rate_for_each_step(self) -> Pruning:
-        steps = max(self.steps, len(self.speedup))
-        if len(self.learning_rate) not in (1, steps):
-            raise ValueError(
-                f"learning_rate has {len(self.learning_rate)} values for {steps} steps: name one "
-                "for each step, or one for all"
-            )
-        return self
-
-    def training(self, step: int) -> Training:
-        """Return the settings of the training after a step.
-
-        Args:
-            step: Which one, from 0.
-        """
-        shared = {name: getattr(self, name) for name in Steps.model_fields}
-        rates = self.learning_rate
-        rate = rates[step if len(rates) > 1 else 0]
-        return Training(**shared, epochs=self.epochs, learning_rate=rate)
 
     @property
     def epochs(self) -> float:

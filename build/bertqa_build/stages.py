@@ -24,10 +24,9 @@ from bertqa_build.quantization import (
     save_quantized,
 )
 from bertqa_build.quiet import quiet
-from bertqa_build.recipe import DataSource, Recipe, Training
+from bertqa_build.recipe import DataSource, Pruning, Recipe, Training
 from bertqa_build.recipe_data import RecipeData, key_of
 from bertqa_build.training import QATrainer, freeze_embeddings, train, training_arguments
-from bertqa_build.training_recipe import Steps
 from bertqa_build.work_files import CALIBRATED, FINETUNED, INT8_PYTORCH
 
 
@@ -138,7 +137,7 @@ def quantize_and_train(
 def train_stage(
     recipe: Recipe,
     data: RecipeData,
-    settings: Training,
+    settings: Training | Pruning,
     checkpoint: Checkpoint,
     model: PreTrainedModel | SpanModel,
     directory: Path,
@@ -224,7 +223,7 @@ def calibration_windows(recipe: Recipe, data: RecipeData, tokenizer_json: str) -
 
 
 def stage_windows(
-    recipe: Recipe, data: RecipeData, tokenizer_json: str, settings: Steps
+    recipe: Recipe, data: RecipeData, tokenizer_json: str, settings: Training | Pruning
 ) -> TrainingWindows:
     """Return the windows of a recipe's training.
 

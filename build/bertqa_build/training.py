@@ -24,7 +24,7 @@ from bertqa_build.errors import TrainingError
 from bertqa_build.families import MASKED
 from bertqa_build.model import SpanModel, as_span_model
 from bertqa_build.processes import connected, count, from_first
-from bertqa_build.recipe import Distillation, Training
+from bertqa_build.recipe import Distillation, Pruning, Training
 
 KEPT_CHECKPOINTS = 2
 """How many checkpoints of a training are kept at a time."""
@@ -183,7 +183,7 @@ def distillation_loss(student: list[Tensor], teacher: list[Tensor], temperature:
 
 
 def training_arguments(
-    settings: Training, output_dir: Path, *, seed: int, bf16: bool | None = None
+    settings: Training | Pruning, output_dir: Path, *, seed: int, bf16: bool | None = None
 ) -> TrainingArguments:
     """Return the Trainer's arguments for a recipe's settings.
 

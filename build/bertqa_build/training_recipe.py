@@ -15,6 +15,7 @@ class Steps(Section):
         ge=1,
         description="Train on this many windows, drawn by the seed; the default is all.",
     )
+    learning_rate: float = Field(gt=0, lt=1, description="Peak learning rate of AdamW.")
     warmup_steps: int = Field(
         default=0, ge=0, description="Steps of linear warm-up; then linear decay."
     )
@@ -33,10 +34,9 @@ class Steps(Section):
 
 
 class Epochs(Section):
-    """How long a training is, and how far its steps go."""
+    """How long a training is."""
 
     epochs: float = Field(default=1.0, gt=0, description="Passes over the windows.")
-    learning_rate: float = Field(gt=0, lt=1, description="Peak learning rate of AdamW.")
 
 
 class Training(Steps, Epochs):

@@ -256,11 +256,6 @@ def test_training_needs_training_data(tmp_path: Path) -> None:
         ("{speedup: fast}", "pruning.speedup is 'fast'"),
         ("{speedup: 2, at: {precision: INT4}}", "pruning.at.precision is 'INT4'"),
         ("{speedup: 2, at: {bach: 8}}", "Did you mean batch?"),
-        ("{speedup: 2, learning_rate: [1.0e-4, 0]}", "pruning.learning_rate[1] is 0"),
-        (
-            "{speedup: [2, 3], learning_rate: [1.0e-5, 1.0e-4]}",
-            "learning_rate has 2 values for 4 steps: name one for each step, or one for all",
-        ),
         ("{speedup: 2, epochs: 1}", "pruning.epochs is not a key of a recipe"),
         ("{speedup: 2, doc_stride: 380}", "pruning: doc_stride 380 is too large"),
         ("{speedup: 2, distillation: {hidden: -1}}", "pruning.distillation.hidden is -1"),

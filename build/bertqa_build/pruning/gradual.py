@@ -27,7 +27,7 @@ from bertqa_build.pruning.one_shot import Pruner
 from bertqa_build.pruning.recovery import RecoveryTrainer
 from bertqa_build.pruning.sizes import Sizes, sizes_of
 from bertqa_build.pruning.statistics import batches
-from bertqa_build.recipe import Pruning, Recipe, Training
+from bertqa_build.recipe import Pruning, Recipe
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.stages import load_saved, recipe_windows, save_checkpoint, train_stage
 from bertqa_build.work_files import DISTILLED, PRUNED, version_folder
@@ -44,14 +44,12 @@ class Step:
         speedup: How many times as fast as the unpruned model it makes the model.
         is_version: Whether the recipe asks for a version of this speed-up.
         fingerprint: The digest of all that decides what it makes.
-        training: The settings of the training that follows, None without one.
         before: The step whose model it starts from, None where that is the unpruned one.
     """
 
     speedup: float
     is_version: bool
     fingerprint: str
-    training: Training | None
     before: Step | None
 
 
@@ -94,19 +92,12 @@ def steps_of(recipe: Recipe, fp32: str, table: str, data: DataDigests) -> list[S
     assert pruning is not None
     asked = pruning.speedup
     steps: list[Step] = []
-    speedups = speedups_of(asked, pruning.steps) if pruning.epochs else asked
-    for number, speedup in enumerate(speedups):
+    for speedup in speedups_of(asked, pruning.steps) if pruning.epochs else asked:
         before = steps[-1] if steps and pruning.epochs else None
-        training = pruning.training(number) if pruning.epochs else None
         digest = step_fingerprint(
-            recipe,
-            before.fingerprint if before else fp32,
-            speedup,
-            training.learning_rate if training else None,
-            table,
-            data,
+            recipe, before.fingerprint if before else fp32, speedup, table, data
         )
-        steps.append(Step(speedup, speedup in asked, digest, training, before))
+        steps.append(Step(speedup, speedup in asked, digest, before))
     return steps
 
 
@@ -163,14 +154,14 @@ class Gradual:
         """
         directory = version_folder(self.folder, PRUNED, step.fingerprint)
         pruned, distilled = directory / PRUNED, directory / DISTILLED
-        finished = distilled if step.training else pruned
+        finished = distilled if self.settings.epochs else pruned
         if not from_first(finished.is_dir):
             if not from_first(pruned.is_dir):
                 before = self.model(step.before) if step.before else self.teacher
                 from_first(lambda: self._prune(step, before, pruned))
-            if step.training:
+            if self.settings.epochs:
                 student = load_saved(pruned)
-                self._train(step, step.training, student, directory / "training")
+                self._train(step, student, directory / "training")
                 from_first(lambda: save_checkpoint(student, self.checkpoint, distilled))
         return load_saved(finished)
 
@@ -213,14 +204,12 @@ class Gradual:
         )
         save_checkpoint(found.independent(sizes).model, self.checkpoint, directory)
 
-    def _train(
-        self, step: Step, training: Training, student: PreTrainedModel, directory: Path
-    ) -> None:
+    def _train(self, step: Step, student: PreTrainedModel, directory: Path) -> None:
         teaching = self.settings.distillation
         train_stage(
             self.recipe,
             self.data,
-            training,
+            self.settings,
             self.checkpoint,
             student,
             directory,
