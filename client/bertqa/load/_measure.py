@@ -99,6 +99,8 @@ class RateFound:
                 f"without an error ({CONFIDENCE:.0%} sure: of {self.asked:,} {self.over} took "
                 "longer)"
             )
+        if not self.stages[0].answered:
+            return "No question was answered."
         if len(self.stages) > 1:
             return f"At no rate from {self.least:g} per second did {percent} take {limit} or less."
         return (
