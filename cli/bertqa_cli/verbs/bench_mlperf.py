@@ -94,7 +94,7 @@ def bench_mlperf(
     if plan.is_too_short:
         print_warning(
             f"in {duration:g} s at {rate:g}/s too few questions come for any verdict but INVALID: "
-            f"early stopping asks for {plan.least_seconds:.0f} s at least (--duration)"
+            f"early stopping asks for {plan.least_seconds} s at least (--duration)"
         )
     say_what_int8_saves()
     with ending_on_sigterm(), ExitStack() as opened:

@@ -7,6 +7,7 @@ The scenarios and the 130 ms of the 99th percentile in Server are those of BERT 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from array import array
@@ -82,9 +83,9 @@ class MlperfPlan:
         return is_judged and self.rate * self.seconds < questions_needed(0, _PERCENT)
 
     @property
-    def least_seconds(self) -> float:
+    def least_seconds(self) -> int:
         """How long as many questions take to come in Server as early stopping asks for."""
-        return questions_needed(0, _PERCENT) / self.rate
+        return math.ceil(questions_needed(0, _PERCENT) / self.rate)
 
 
 @dataclass(frozen=True, slots=True)
