@@ -188,7 +188,7 @@ def test_the_rate_up_to_which_nothing_is_slow_is_found(
     assert len(found.stages) == 1 + sum(len(each) for each in simulated.lasted.values())
 
 
-def test_questions_go_on_until_it_is_sure(system: System, simulated: Simulated) -> None:
+def test_questions_follow_until_it_is_sure(system: System, simulated: Simulated) -> None:
     """At 0.3 % no 10 s are enough to be sure, at 0.8 % no 2,010 questions are."""
     simulated._share = lambda rate, _: 0.003 if rate <= 60 else 0.008
     found = system.find_rate(LIMIT)
