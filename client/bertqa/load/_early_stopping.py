@@ -21,7 +21,8 @@ def questions_needed(over: int, percent: float) -> int:
     """
     from scipy import special
 
-    return math.ceil(special.bdtrin(over, 1 - CONFIDENCE, 1 - percent / 100))
+    needed: float = special.bdtrin(over, 1 - CONFIDENCE, 1 - percent / 100)
+    return math.ceil(needed)
 
 
 def is_kept(asked: int, over: int, percent: float) -> bool | None:
