@@ -89,12 +89,17 @@ def bench_mlperf(
 
     dataset = read_dataset(data)
     plan = MlperfPlan(Scenario(scenario), accuracy, rate, duration, log_dir)
-    remark = unofficial(dataset, plan)
+    remark = unofficial(dataset, plan, connection.model, version)
     print_step(remark)
+    if plan.is_too_short:
+        print_warning(
+            f"in {duration:g} s at {rate:g}/s too few questions come for any verdict but INVALID: "
+            f"early stopping asks for {plan.least_seconds} s at least (--duration)"
+        )
     say_what_int8_saves()
     with ending_on_sigterm(), ExitStack() as opened:
         with stages() as show:
-            arguments, _ = opened.enter_context(
+            arguments, target = opened.enter_context(
                 asked_server(connection, repository, [version], show)
             )
         with working(f"LoadGen asks, {scenario}"):
@@ -103,6 +108,9 @@ def bench_mlperf(
         print_json(
             {
                 "remark": remark,
+                "target": target,
+                "model": connection.model,
+                "version": result.version,
                 **machine_facts(),
                 "scenario": scenario,
                 "mode": "accuracy" if accuracy else "performance",
@@ -116,8 +124,10 @@ def bench_mlperf(
             }
         )
     else:
+        number = "" if result.version is None else f", version {result.version}"
         stdout.print(
-            f"{escape(dataset.name)}, {len(dataset)} questions; {escape(cpu_title(usable_cores()))}"
+            f"[bold]{escape(target)}, {escape(connection.model)}{number}[/]: {len(dataset)} "
+            f"questions of {escape(dataset.name)}; {escape(cpu_title(usable_cores()))}"
         )
         table = Table("LoadGen", "")
         for name in _SHOWN:

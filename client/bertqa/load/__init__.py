@@ -1,7 +1,7 @@
 """Load on a server: questions at a rate or so many at once, and how long they take."""
 
 from bertqa.load._compare import LoadComparison, compare_systems
-from bertqa.load._measure import LoadTest, Objective, System
+from bertqa.load._measure import LoadTest, Objective, RateFound, System
 from bertqa.load._mlperf import MlperfPlan, MlperfResult, Scenario, run_mlperf, unofficial
 from bertqa.load._recorded import recorded_traffic
 from bertqa.load._report import load_page
@@ -18,6 +18,7 @@ __all__ = [
     "MlperfPlan",
     "MlperfResult",
     "Objective",
+    "RateFound",
     "Scenario",
     "Shape",
     "Stage",

@@ -7,27 +7,35 @@ The scenarios and the 130 ms of the 99th percentile in Server are those of BERT 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bertqa import AsyncQAClient
+from bertqa import Answer, AsyncQAClient
 from bertqa.errors import BertQAError
 from bertqa.evaluation import SquadDataset
 from bertqa.evaluation._metrics import score
+from bertqa.load._early_stopping import questions_needed
+from bertqa.load._process import Part, PartUnderWay
+from bertqa.load._stage import Shape
+from bertqa.load._target import Pair
 from bertqa.transport._background import SyncCall
 
 SERVER_LATENCY_SECONDS = 0.13
+_PERCENT = 99.0
 OFFICIAL_SECONDS, OFFICIAL_QUESTIONS = 600, 10_833
 _SUMMARY = "mlperf_log_summary.txt"
 _LOOK_SECONDS = 1.0
 _NANOSECONDS = 1_000_000_000
+_WARM_UP_SECONDS = 3.0
 
 
 class Scenario(StrEnum):
@@ -40,6 +48,14 @@ class Scenario(StrEnum):
     SINGLE_STREAM = "SingleStream"
     OFFLINE = "Offline"
     SERVER = "Server"
+
+
+# As a load test that finds a rate begins.
+_WARM_UP = {
+    Scenario.SINGLE_STREAM: Shape(at_once=1),
+    Scenario.OFFLINE: Shape(at_once=32),
+    Scenario.SERVER: Shape(at_once=32),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,17 @@ class MlperfPlan:
     seconds: float
     logs: Path
 
+    @property
+    def is_too_short(self) -> bool:
+        """Whether too few questions come in Server for any verdict but INVALID."""
+        is_judged = self.scenario is Scenario.SERVER and not self.is_accuracy
+        return is_judged and self.rate * self.seconds < questions_needed(0, _PERCENT)
+
+    @property
+    def least_seconds(self) -> int:
+        """How long as many questions take to come in Server as early stopping asks for."""
+        return math.ceil(questions_needed(0, _PERCENT) / self.rate)
+
 
 @dataclass(frozen=True, slots=True)
 class MlperfResult:
@@ -71,6 +98,7 @@ class MlperfResult:
         figures: Its summary by its own names.
         remarks: What it recommends, and what early stopping would take, in its words.
         errors: How many questions were not answered, by the kind of error.
+        version: The version that answered the first question; None where that is not known.
         f1: The F1 in percent, in accuracy mode.
         exact_match: The exact match in percent, in accuracy mode.
     """
@@ -79,19 +107,23 @@ class MlperfResult:
     figures: Mapping[str, str]
     remarks: Sequence[str]
     errors: Mapping[str, int]
+    version: int | None
     f1: float | None = None
     exact_match: float | None = None
 
 
-def unofficial(dataset: SquadDataset, plan: MlperfPlan) -> str:
+def unofficial(dataset: SquadDataset, plan: MlperfPlan, model: str, version: int | None) -> str:
     """Return what makes a run no official result of MLPerf.
 
     Args:
         dataset: The questions.
         plan: The run.
+        model: The name of the model.
+        version: The version that is to answer; None is the server's default.
     """
+    asked = model if version is None else f"{model} version {version}"
     return (
-        "Not an official MLPerf result: the model is not MLCommons' BERT-large, "
+        f"Not an official MLPerf result: the model, {asked}, is not MLCommons' BERT-large, "
         f"{dataset.name} has {len(dataset)} questions where SQuAD 1.1 has {OFFICIAL_QUESTIONS:,}, "
         f"and it lasts {plan.seconds:g} s where {OFFICIAL_SECONDS} s are asked for."
     )
@@ -119,6 +151,8 @@ def run_mlperf(
 
     with _Asked(arguments, dataset, version) as asked:
         plan.logs.mkdir(parents=True, exist_ok=True)
+        if not plan.is_accuracy:
+            asked.warm_up(_WARM_UP[plan.scenario], min(_WARM_UP_SECONDS, plan.seconds))
         logging = loadgen.LogSettings()
         logging.log_output.outdir = str(plan.logs)
         sut = loadgen.ConstructSUT(asked.issue, lambda: None)
@@ -143,6 +177,7 @@ def run_mlperf(
         figures,
         _remarks(summary),
         dict(asked.errors),
+        asked.answered_by,
         None if scores is None else scores.f1,
         None if scores is None else scores.exact_match,
     )
@@ -157,7 +192,7 @@ def _settings(loadgen: Any, plan: MlperfPlan) -> Any:
     found.min_query_count = 1
     found.server_target_qps = plan.rate
     found.server_target_latency_ns = round(SERVER_LATENCY_SECONDS * _NANOSECONDS)
-    found.server_target_latency_percentile = 0.99
+    found.server_target_latency_percentile = _PERCENT / 100
     found.offline_expected_qps = plan.rate
     return found
 
@@ -187,6 +222,7 @@ class _Asked:
         self, arguments: Mapping[str, Any], dataset: SquadDataset, version: int | None
     ) -> None:
         self.texts: dict[int, str] = {}
+        self.answered_by: int | None = None
         self.errors: Counter[str] = Counter()
         self._pairs = [(each.question, each.context) for each in dataset]
         self._version = version
@@ -199,7 +235,7 @@ class _Asked:
     def __enter__(self) -> _Asked:
         self._thread.start()
         try:
-            self._client = self._run(self._open())
+            self._run(self._open())
         except BaseException:
             self._end()
             raise
@@ -226,21 +262,31 @@ class _Asked:
         if is_over:
             threading.Event().wait()
 
-    async def _open(self) -> AsyncQAClient:
-        client = AsyncQAClient(**self._arguments)
+    def warm_up(self, shape: Shape, seconds: float) -> None:
+        """Ask before LoadGen does, as a load test's stages do.
+
+        Args:
+            shape: How questions come.
+            seconds: For how long.
+        """
+        part = Part(shape, time.monotonic(), 0.0, seconds, seed=0, first=0, step=1)
+        self._run(PartUnderWay(self._ask, self._pairs, part).run())
+
+    async def _open(self) -> None:
+        self._client = AsyncQAClient(**self._arguments)
         try:
-            await client.answer(*self._pairs[0], version=self._version)
+            self.answered_by = await self._ask(self._pairs[0])
         except BaseException:
-            await client.close()
+            await self._client.close()
             raise
-        return client
+
+    async def _ask(self, pair: Pair) -> int | None:
+        return (await self._client.answer(*pair, version=self._version)).model_version
 
     async def _answer(self, wanted: list[tuple[int, int]]) -> None:
-        pairs = [self._pairs[index] for _, index in wanted]
         left = iter(wanted)
         try:
-            answers = self._client.answer_many(pairs, return_errors=True, version=self._version)
-            async for answer in answers:
+            async for answer in self._answers([self._pairs[index] for _, index in wanted]):
                 identity, index = next(left)
                 if isinstance(answer, BertQAError):
                     self.errors[type(answer).__name__] += 1
@@ -253,8 +299,22 @@ class _Asked:
                 self.errors[type(error).__name__] += 1
                 _complete(identity, "")
 
+    async def _answers(self, pairs: list[Pair]) -> AsyncIterator[Answer | BertQAError]:
+        if len(pairs) == 1:
+            # As those of users: questions that wait at the same time share a request.
+            yield await self._client.answer(*pairs[0], version=self._version)
+            return
+        many = self._client.answer_many(pairs, return_errors=True, version=self._version)
+        async for answer in many:
+            yield answer
+
     def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
 
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -33,9 +33,10 @@ class Part:
         begin: When the first comes, on the monotonic clock.
         warm_up: For how many seconds nothing is counted.
         seconds: For how many seconds questions come after that.
-        seed: What its random times begin with.
-        first: Where among the questions it begins.
-        step: How far it moves among them each time.
+        seed: What its random times and its questions begin with; they are drawn at random, as
+            LoadGen draws its samples: evenly, each time of all.
+        first: Where among those of recorded requests it begins.
+        step: How far it moves among these each time.
     """
 
     shape: Shape
@@ -170,7 +171,7 @@ async def _serve(pipe: Connection, target: Target, pairs: Sequence[Pair]) -> Non
             pipe.send(_Ready(await ask(pairs[0])))
             while True:
                 part = await asyncio.to_thread(pipe.recv)
-                pipe.send(await _Stage(ask, pairs, part).run())
+                pipe.send(await PartUnderWay(ask, pairs, part).run())
     except (EOFError, ConnectionError):
         pass  # The parent has what it wants, or is gone.
     except BertQAError as error:
@@ -179,8 +180,14 @@ async def _serve(pipe: Connection, target: Target, pairs: Sequence[Pair]) -> Non
         pipe.send(BertQAError(f"Asking failed with {type(error).__name__}: {error}"))
 
 
-class _Stage:
-    """A process's part of a stage under way."""
+class PartUnderWay:
+    """A process's part of a stage under way.
+
+    Args:
+        ask: Asks one question.
+        pairs: The questions with their contexts.
+        part: The part.
+    """
 
     def __init__(self, ask: Ask, pairs: Sequence[Pair], part: Part) -> None:
         self._ask, self._pairs, self._part = ask, pairs, part
@@ -191,8 +198,10 @@ class _Stage:
         self._asked = self._came = 0
         self._ended = self._counted_from
         self._next = part.first
+        self._drawn = np.random.default_rng([part.seed, 1])
 
     async def run(self) -> Counted:
+        """Ask, and return what was counted."""
         await asyncio.sleep(max(0.0, self._part.begin - time.monotonic()))
         busy, begun = time.process_time(), time.monotonic()
         if self._part.shape.is_open:
@@ -216,15 +225,11 @@ class _Stage:
 
     async def _at_times(self) -> None:
         """Ask at the times of arrival, however long the answers take."""
-        under_way: set[asyncio.Task[None]] = set()
-        for at in self._arrivals():
-            wait = at - time.monotonic()
-            # Also where it is late: answers have to be taken.
-            await asyncio.sleep(max(0.0, wait))
-            task = asyncio.create_task(self._one(at, self._pair()))
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
-        await asyncio.gather(*under_way)
+        async with asyncio.TaskGroup() as under_way:
+            for at in self._arrivals():
+                # Also where it is late: answers have to be taken.
+                await asyncio.sleep(max(0.0, at - time.monotonic()))
+                under_way.create_task(self._one(at, self._pair()))
 
     def _arrivals(self) -> Iterator[float]:
         """Yield the times of a Poisson process; recorded ones after a warm-up at their rate."""
@@ -250,6 +255,8 @@ class _Stage:
             await self._one(now, self._pair())
 
     def _pair(self) -> Pair:
+        if self._part.shape.arrivals is None:
+            return self._pairs[self._drawn.integers(len(self._pairs))]
         pair = self._pairs[self._next % len(self._pairs)]
         self._next += self._part.step
         return pair

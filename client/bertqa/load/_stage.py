@@ -174,6 +174,19 @@ class Stage:
         rank = math.ceil(round(percent * count / 100, 6))
         return float(found.get_value_at_percentile(100 * rank / count)) / 1000
 
+    def slower_than(self, milliseconds: float) -> int:
+        """Return how many answers took longer, to the three digits of the histogram.
+
+        Args:
+            milliseconds: The limit.
+        """
+        limit = self._latencies.get_highest_equivalent_value(round(1000 * milliseconds))
+        return sum(
+            each.count_added_in_this_iter_step
+            for each in self._latencies.get_recorded_iterator()
+            if each.value_iterated_to > limit
+        )
+
     @property
     def answered(self) -> int:
         """How many questions were answered."""

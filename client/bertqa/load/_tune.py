@@ -103,7 +103,7 @@ class Goal:
             system: What is asked.
         """
         if self.objective is not None:
-            return system.find_rate(self.objective)[0]
+            return system.find_rate(self.objective).rate
         stage = system.stage(Shape(at_once=self.at_once))
         return 0.0 if stage.errors else stage.questions_per_second
 

@@ -56,6 +56,18 @@ def test_options_that_contradict_each_other_are_refused(
     assert complaint in result.err
 
 
+def test_a_promise_that_no_rate_keeps_is_said_to_be_one(invoke: Invoke, served: Served) -> None:
+    command = ("bench", "load", "--url", served.rest_url, *SHORT, "--find-rate", "--p99", "0.1ms")
+    result = invoke(*command, "--json")
+    assert result.status == 0, result.err
+    found = json.loads(result.out)["found"]
+    assert (found["questions_per_second"], found["asked"], found["confidence"]) == (0, 0, 0.99)
+    assert found["lowest_rate"] > 0
+    said = " ".join(invoke(*command).out.split())
+    # A slow machine does not come to enough questions for any rate.
+    assert "0.1 ms or less" in said or "No rate was tried" in said
+
+
 def test_recorded_requests_are_asked_again_at_their_times(
     invoke: Invoke, served: Served, tmp_path: Path
 ) -> None:

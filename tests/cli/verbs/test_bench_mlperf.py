@@ -27,11 +27,13 @@ def test_loadgen_measures_and_judges(
     typed = ("--scenario", "Server", "--rate", "20", "--duration", "1s", "--json")
     result = invoke(*command, *typed)
     said = json.loads(result.out)
-    assert said["remark"].startswith("Not an official MLPerf result")
+    assert said["remark"].startswith("Not an official MLPerf result: the model, bert-qa, is not")
+    assert (said["target"], said["model"], said["version"]) == (command[3], "bert-qa", 2)
     assert said["figures"]["Scenario"] == "Server"
     assert said["figures"]["Result is"] == "INVALID"  # Of so few questions, by early stopping.
     assert result.status == 1
     assert any("more queries" in each for each in said["remarks"])
+    assert "early stopping asks for 23 s at least" in " ".join(result.err.split())
     assert not said["errors"]
     assert (tmp_path / "logs" / "mlperf_log_detail.txt").stat().st_size
 
@@ -45,7 +47,14 @@ def test_accuracy_is_that_of_the_answers(invoke: Invoke, command: tuple[str, ...
 
 def test_a_verdict_has_its_conditions(invoke: Invoke, command: tuple[str, ...]) -> None:
     result = invoke(*command, "--scenario", "Offline", "--duration", "1s")
-    for part in ("Result is", "Min duration satisfied", "Samples per second", "Its logs"):
+    assert "early stopping asks for" not in result.err
+    for part in (
+        "bert-qa, version 2",
+        "Result is",
+        "Min duration satisfied",
+        "Samples per second",
+        "Its logs",
+    ):
         assert part in result.out
 
 
@@ -56,7 +65,7 @@ def test_an_error_that_is_none_of_ours_does_not_leave_loadgen_waiting(
         raise ZeroDivisionError
 
     monkeypatch.setattr(AsyncQAClient, "answer_many", broken)
-    result = invoke(*command, "--duration", "1s", "--json")
+    result = invoke(*command, "--scenario", "Offline", "--duration", "1s", "--json")
     assert result.status == 1
     assert set(json.loads(result.out)["errors"]) == {"ZeroDivisionError"}
 
@@ -71,12 +80,13 @@ asked = 0
 
 def token():
     global asked
-    asked += 1
-    if asked == 20:
+    loadgen_asks = any(each.name == "bertqa-call" for each in threading.enumerate())
+    asked += loadgen_asks == (during == "run")
+    if asked == (20 if during == "run" else 4):
         os.kill(os.getpid(), signal.SIGINT)
     return "t"
 
-url, data, logs, scenario = sys.argv[1:]
+url, data, logs, scenario, during = sys.argv[1:]
 plan = MlperfPlan(Scenario(scenario), False, 50.0, 60.0, Path(logs))
 arguments = {"url": url, "token": token}
 try:
@@ -89,9 +99,13 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("scenario", ["SingleStream", "Server"])
-def test_ctrl_c_leaves_a_run_without_a_crash(served: Served, tmp_path: Path, scenario: str) -> None:
-    typed = (served.rest_url, str(DATA), str(tmp_path), scenario)
+@pytest.mark.parametrize(
+    ("scenario", "during"), [("SingleStream", "run"), ("Server", "run"), ("Server", "warm-up")]
+)
+def test_ctrl_c_leaves_a_run_without_a_crash(
+    served: Served, tmp_path: Path, scenario: str, during: str
+) -> None:
+    typed = (served.rest_url, str(DATA), str(tmp_path), scenario, during)
     ended = subprocess.run(
         [sys.executable, "-c", _INTERRUPTED, *typed],
         capture_output=True,

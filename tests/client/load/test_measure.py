@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from bertqa.errors import BertQAError, ServerUnreachableError
 from bertqa.load import LoadTest, Objective, Shape, Stage, System, Target, compare_systems
+from bertqa.load._early_stopping import questions_needed
 from tests.client.load.test_stage import stage as stage_of
 from tests.support.engines import Served
 from tests.support.ports import free_port
@@ -132,52 +133,143 @@ def test_a_server_that_is_not_there_is_an_error_before_any_stage() -> None:
         pass
 
 
+class Simulated:
+    """Stages of a server that answers at most 100 in a second, without any time that passes.
+
+    Args:
+        system: Whose stages they are.
+        share: Which share of the questions takes longer than 100 ms, by rate and turn.
+    """
+
+    def __init__(self, system: System, share: Callable[[float, int], float]) -> None:
+        self._share = share
+        self.most = 100.0
+        self.errors: dict[str, int] = {}
+        self.lasted: dict[float, list[float]] = {}
+        self.turns: dict[float, list[int]] = {}
+        self._system = system
+
+    def stage(self, shape: Shape, seconds: float | None = None, turn: int = 0) -> Stage:
+        if shape.rate is None:
+            found = stage_of(10.0, shape=shape)
+            return replace(found, errors={}, asked=1, questions_per_second=self.most)
+        lasted = seconds or self._system._test.seconds
+        self.lasted.setdefault(shape.rate, []).append(lasted)
+        self.turns.setdefault(shape.rate, []).append(turn)
+        asked = round(shape.rate * lasted)
+        slow = round(asked * self._share(shape.rate, turn))
+        found = stage_of(*[900.0] * slow, *[10.0] * (asked - slow), shape=shape)
+        return replace(found, errors=self.errors, asked=asked)
+
+
+@pytest.fixture
+def system() -> System:
+    return System(Target({}), LoadTest(PAIRS, seconds=10.0))
+
+
+@pytest.fixture
+def simulated(system: System, monkeypatch: pytest.MonkeyPatch) -> Simulated:
+    simulated = Simulated(system, lambda rate, _: 0.0 if rate <= 60 else 0.1)
+    monkeypatch.setattr(system, "stage", simulated.stage)
+    return simulated
+
+
+LIMIT = Objective(milliseconds=100.0)
+
+
+def test_the_rate_up_to_which_nothing_is_slow_is_found(
+    system: System, simulated: Simulated
+) -> None:
+    found = system.find_rate(LIMIT)
+    assert 0.95 * 60 <= found.rate <= 60
+    assert found.over == 0
+    assert found.asked >= 459
+    assert "99% sure" in str(found)
+    assert len(found.stages) == 1 + sum(len(each) for each in simulated.lasted.values())
+
+
+def test_questions_follow_until_it_is_sure(system: System, simulated: Simulated) -> None:
+    """At 0.3 % no 10 s are enough to be sure, at 0.8 % no 2,010 questions are."""
+    simulated._share = lambda rate, _: 0.003 if rate <= 60 else 0.008
+    found = system.find_rate(LIMIT)
+    assert 0.95 * 60 <= found.rate <= 60
+    assert len(simulated.lasted[found.rate]) > 1
+    assert questions_needed(found.over, 99.0) <= found.asked < 2_010
+    for rate, lasted in simulated.lasted.items():
+        assert sum(lasted) <= 10 * 10.0
+        if rate > 60:  # Judged twice.
+            assert 2_010 * 0.5 < sum(lasted) * rate / 2 < 2_010
+
+
+def test_each_time_questions_come_at_other_times(system: System, simulated: Simulated) -> None:
+    simulated._share = lambda *_: 0.003
+    system.find_rate(LIMIT)
+    assert all(each == list(range(len(each))) for each in simulated.turns.values())
+
+
+def test_at_a_low_rate_questions_come_for_long_enough(system: System, simulated: Simulated) -> None:
+    """At 14 per second, 10 s are not enough to be sure, and 33 s are."""
+    simulated.most = 20.0
+    system.find_rate(LIMIT)
+    first, second = simulated.lasted[14.0]
+    assert first == 10.0
+    assert 14.0 * (first + second) >= 459
+    assert second < 30.0
+
+
 def test_one_bad_stage_does_not_lower_the_rate_that_is_found(
-    monkeypatch: pytest.MonkeyPatch,
+    system: System, simulated: Simulated
 ) -> None:
-    """At each rate the first stage has one answer in ten that is slow, and the second has none."""
-    system = System(Target({}), SHORT)
-    lasted: dict[float, list[float]] = {}
-
-    def stage(shape: Shape, seconds: float | None = None) -> Stage:
-        times = [10.0] * 10
-        if shape.rate is not None:
-            turns = lasted.setdefault(shape.rate, [])
-            turns.append(seconds or 0.0)
-            times[0] = 900.0 if len(turns) == 1 else 10.0
-        return replace(stage_of(*times, shape=shape), errors={})
-
-    monkeypatch.setattr(system, "stage", stage)
-    rate, stages = system.find_rate(Objective(milliseconds=100.0))
-    assert rate >= 0.95 * stages[0].questions_per_second
-    assert all(len(turns) == 2 for turns in lasted.values())
-    assert all(
-        turns == [pytest.approx(min(300 / rate, 10.0))] * 2 for rate, turns in lasted.items()
-    )
+    simulated._share = lambda _, turn: 0.1 if turn == 0 else 0.0
+    found = system.find_rate(LIMIT)
+    assert found.rate >= 95.0
+    assert all(len(turns) == 2 for turns in simulated.turns.values())
 
 
-def test_a_rate_that_half_of_the_answers_miss_is_not_tried_again(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("share", "errors"), [(0.9, {}), (0.0, {"ServerOverloadedError": 1})])
+def test_a_rate_that_is_missed_by_far_is_not_tried_again(
+    system: System, simulated: Simulated, share: float, errors: dict[str, int]
 ) -> None:
-    system = System(Target({}), SHORT)
-    slow = [900.0] * 10
-    monkeypatch.setattr(
-        system, "stage", lambda shape, _=None: replace(stage_of(*slow, shape=shape), errors={})
-    )
-    rate, stages = system.find_rate(Objective(milliseconds=100.0))
-    assert rate == 0
-    rates = [each.shape.rate for each in stages[1:]]
-    assert len(rates) == len(set(rates))
+    simulated._share = lambda *_: share
+    simulated.errors = errors
+    found = system.find_rate(LIMIT)
+    assert found.rate == 0
+    assert found.least == 5.05
+    assert f"At no rate from {found.least:g} per second" in str(found)
+    assert all(len(turns) == 1 for turns in simulated.turns.values())
+
+
+def test_rates_at_which_too_few_questions_come_are_not_tried(
+    system: System, simulated: Simulated
+) -> None:
+    simulated.most = 4.0
+    found = system.find_rate(LIMIT)
+    assert (found.rate, len(found.stages)) == (0, 1)
+    assert "459 questions, and the server answers 4 per second at most" in str(found)
 
 
 @pytest.mark.thorough
 def test_the_highest_rate_within_an_objective_is_found() -> None:
-    with serving(Api(seconds=0.02)) as target, System.opened(target, SHORT) as system:
-        rate, stages = system.find_rate(Objective(milliseconds=500.0))
-    assert 10 < rate <= 50
-    assert len(stages) > 2
-    with serving(Api(seconds=0.1)) as target, System.opened(target, SHORT) as system:
-        assert system.find_rate(Objective(milliseconds=50.0))[0] == 0
+    with serving(Api(seconds=0.02)) as target, System.opened(target, SHORT) as opened:
+        found = opened.find_rate(Objective(50.0, 500.0))
+    assert 10 < found.rate <= 50
+    assert len(found.stages) > 2
+    with serving(Api(seconds=0.1)) as target, System.opened(target, SHORT) as opened:
+        assert opened.find_rate(Objective(50.0, 50.0)).rate == 0
+
+
+def test_questions_are_drawn_at_random_anew_with_each_turn() -> None:
+    api = Api()
+    pairs = [(f"question {number}", "text") for number in range(1000)]
+    test = LoadTest(pairs, seconds=0.5, warm_up=0.0, processes=1)
+    with serving(api) as target, System.opened(target, test) as opened:
+        asked = []
+        for turn in (0, 0, 1):
+            api.questions.clear()
+            opened.stage(Shape(rate=100.0), turn=turn)
+            asked.append(set(api.questions))
+    assert asked[0] == asked[1] != asked[2]
+    assert max(int(each.split()[1]) for each in asked[0]) > 500
 
 
 @pytest.mark.thorough
@@ -227,8 +319,8 @@ def test_no_more_processes_than_questions_at_once_are_tried(
     with serving(Api()) as target, System.opened(target, test) as system:
         run = system._run
 
-        def counted(shape: Shape, seconds: float) -> Stage:
-            stage = run(shape, seconds)
+        def counted(shape: Shape, seconds: float, turn: int) -> Stage:
+            stage = run(shape, seconds, turn)
             tried.append(stage.processes)
             return stage
 

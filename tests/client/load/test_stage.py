@@ -45,6 +45,12 @@ def test_no_more_than_the_rest_exceed_a_quantile() -> None:
     assert found.quantile_ms(0) == pytest.approx(1, rel=0.002)
 
 
+def test_what_is_slower_than_a_limit_is_counted() -> None:
+    found = stage(10.0, 99.9, 100.0, 100.5, 900.0)
+    assert [found.slower_than(each) for each in (5.0, 100.0, 1000.0)] == [5, 2, 0]
+    assert stage().slower_than(1.0) == 0
+
+
 def test_a_time_beyond_the_histogram_is_its_longest() -> None:
     assert stage(3_600_000.0).quantile_ms(50) == pytest.approx(600_000, rel=0.002)
 

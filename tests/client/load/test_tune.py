@@ -10,7 +10,18 @@ import pytest
 
 from bertqa.artifact import Topology
 from bertqa.errors import BertQAError
-from bertqa.load import Candidate, Goal, LoadTest, Objective, Shape, Stage, System, Target, tune
+from bertqa.load import (
+    Candidate,
+    Goal,
+    LoadTest,
+    Objective,
+    RateFound,
+    Shape,
+    Stage,
+    System,
+    Target,
+    tune,
+)
 from bertqa.load import _tune as module
 from bertqa.load._stage import new_histogram
 
@@ -26,7 +37,7 @@ class KnownSystem(System):
         self.candidate, self.speed, self.errors = candidate, speed, errors
         self.turns = 0
 
-    def stage(self, shape: Shape, seconds: float | None = None) -> Stage:
+    def stage(self, shape: Shape, seconds: float | None = None, turn: int = 0) -> Stage:
         self.turns += 1
         return Stage(
             shape=shape,
@@ -40,8 +51,9 @@ class KnownSystem(System):
             client_share=0.1,
         )
 
-    def find_rate(self, objective: Objective) -> tuple[float, list[Stage]]:
-        return self.speed(self.candidate, 1) / objective.milliseconds, []
+    def find_rate(self, objective: Objective) -> RateFound:
+        rate = self.speed(self.candidate, 1) / objective.milliseconds
+        return RateFound(objective, rate, 459, 0, 1.0, [])
 
 
 class KnownLaboratory:
