@@ -23,10 +23,11 @@ from tests.support.models import model_info, write_config, write_toy_version
 
 @dataclass(frozen=True)
 class Probed:
-    """How a probe ended, and what it wrote into the server's log."""
+    """How a probe ended, what it wrote into the server's log, and what for the kubelet's event."""
 
     status: int
     log: str
+    said: str = ""
 
 
 def probe(port: int, log: Path, *, streams: int = 1, seconds: int = 30) -> Probed:
@@ -39,8 +40,10 @@ def probe(port: int, log: Path, *, streams: int = 1, seconds: int = 30) -> Probe
         *("8001", str(streams), str(seconds)),
         "/proc/1/fd/1",
     )
-    ended = subprocess.run([*script, str(port), model, chart_streams, most, str(log)], check=False)
-    return Probed(ended.returncode, log.read_text("utf-8").strip() if log.exists() else "")
+    command = [*script, str(port), model, chart_streams, most, str(log)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    logged = log.read_text("utf-8").strip() if log.exists() else ""
+    return Probed(ended.returncode, logged, ended.stdout.strip())
 
 
 @pytest.fixture(params=["local", pytest.param("ovms", marks=pytest.mark.ovms)])
@@ -102,11 +105,14 @@ def test_a_model_that_is_not_loaded_is_not_ready(kind: str, tmp_path: Path) -> N
         (tmp_path / "models" / "config.json").write_text('{"model_config_list": []}')
         with AdminClient(rest_address(served.rest_url), timeout=60) as admin:
             admin.reload()
-        assert probe(port_of(served.rest_url), tmp_path / "log") == Probed(1, "")
+        probed = probe(port_of(served.rest_url), tmp_path / "log")
+    assert (probed.status, probed.log) == (1, "")
+    assert probed.said.startswith("/v2/models/bert-qa/versions/1/ready: HTTP/1.1 404 ")
 
 
 def test_a_server_that_does_not_listen_is_not_ready(free_port: int, tmp_path: Path) -> None:
-    assert probe(free_port, tmp_path / "log") == Probed(1, "")
+    said = "/v2/models/bert-qa/versions/1/ready: no answer"
+    assert probe(free_port, tmp_path / "log") == Probed(1, "", said)
 
 
 class Loaded(JsonHandler):

@@ -33,7 +33,12 @@ run() {
   return "$failed"
 }
 
-is_ok GET "$model/ready" || exit 1
+answer=$(ask GET "$model/ready")
+[[ $answer == "HTTP/1.1 200"* ]] || {
+  answer=${answer%%$'\r'*}
+  echo "$model/ready: ${answer:-no answer}"
+  exit 1
+}
 found=$(ask GET "$model" | grep -aoE '"(input_ids|attention_mask|token_type_ids|max_seq_len": ?"[0-9]+)"')
 names=$(grep -v max_seq_len <<< "$found")
 longest=$(grep -oE '[0-9]+' <<< "$found")
