@@ -66,7 +66,8 @@ class ServeOptions:
 
     Raises:
         InvalidOptionError: The ports are the same, the host is neither an address nor a name, or
-            `own` does not begin with an option, or has one that is an option of `bert-qa serve`.
+            `own` does not begin with an option, or has one that is an option of `bert-qa serve`,
+            or, with `verify`, a model cache.
     """
 
     repository: Path
@@ -106,6 +107,11 @@ class ServeOptions:
                 raise InvalidOptionError(
                     f"Options of your own cannot have --{name}: use {_NOT_OWN[name]} of "
                     "`bert-qa serve`."
+                )
+            if self.verify and name == "cache_dir":
+                raise InvalidOptionError(
+                    "Options of your own cannot have --cache_dir with --verify-key: ovms computes "
+                    "with the compiled models that are there, which no key has signed."
                 )
         if _HOST_NAME.fullmatch(self.host):
             return

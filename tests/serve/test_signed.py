@@ -13,9 +13,15 @@ from typing import Any
 import pytest
 
 from bertqa.artifact import Repository, VerifyKey, sign_version
-from bertqa.errors import ConfigError, RepositoryError, SignatureError
+from bertqa.errors import (
+    ConfigError,
+    InvalidOptionError,
+    RepositoryError,
+    SignatureError,
+)
 from bertqa_serve import signed
 from bertqa_serve.launcher import dry_run, running
+from bertqa_serve.options import ServeOptions
 from bertqa_serve.signed import SignedVersions
 from tests.serve.test_launcher import nothing, options
 from tests.support.keys import KeyPair, write_keys
@@ -56,6 +62,13 @@ def test_all_that_the_configuration_serves_is_verified(
     write_config(root, "bert-qa-onnx", policy={"specific": {"versions": [2]}})
     with pytest.raises(SignatureError, match="bert-qa-onnx/2/"):
         check(repository, keys.verify)
+
+
+@pytest.mark.parametrize("own", [("--cache_dir", "cache"), ("--cache_dir=cache",)])
+def test_what_ovms_has_compiled_has_no_signature(keys: KeyPair, own: tuple[str, ...]) -> None:
+    assert ServeOptions(Path(), own=own)
+    with pytest.raises(InvalidOptionError, match="cannot have --cache_dir with --verify-key"):
+        ServeOptions(Path(), own=own, verify=keys.verify)
 
 
 def test_without_a_key_nothing_is_verified(repository: Repository) -> None:

@@ -148,7 +148,8 @@ def standard(values: dict[str, Any] | None = None) -> Manifest:
 
 
 def test_in_standard_mode_the_server_is_watched_and_ends_as_in_a_deployment() -> None:
-    found, pod = standard(), server_pod(render(values={"tracks": {"stable": {"version": 2}}}))
+    alike = {"tracks": {"stable": {"version": 2}}, "server": {"streams": 1}}
+    found, pod = standard({"server": {"streams": 1}}), server_pod(render(values=alike))
     ours = container(pod, "ovms")
     theirs = container(found, "kserve-container")
     for key in ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle"):

@@ -77,9 +77,9 @@ def test_whatever_moves_the_traffic_servers_are_watched_and_end_alike(scenario: 
     ]
     assert servers
     for pod, server in servers:
-        path = server["startupProbe"]["httpGet"]["path"]
+        path = server["readinessProbe"]["httpGet"]["path"]
         assert path.endswith("/ready")
-        assert server["readinessProbe"]["httpGet"]["path"] == path
+        assert path.removesuffix("/ready") in server["startupProbe"]["exec"]["command"]
         assert server["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
         most = int(server["lifecycle"]["preStop"]["exec"]["command"][-3])
         assert pod["terminationGracePeriodSeconds"] >= most + 10

@@ -36,6 +36,15 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"model": {"verify": {"publicKey": KEY}}, "tracks": {"stable": {"version": "latest"}}},
         "the track stable cannot follow the latest version of model.pvc",
     ),
+    "a key to verify what OVMS has compiled": (
+        "pvc",
+        {
+            "model": {"verify": {"publicKey": KEY}},
+            "tracks": {"stable": {"version": 1}},
+            "server": {"extraArgs": ["--cache_dir=/tmp/cache"]},
+        },
+        "does not go with --cache_dir in server.extraArgs",
+    ),
     "weights that do not sum to 100": (
         "pvc",
         {"tracks": {"candidate": {"version": 2, "weight": 30}}},

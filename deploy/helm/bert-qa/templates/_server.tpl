@@ -124,10 +124,27 @@ resources:
 {{- $root := index . 0 -}}
 {{- $ready := include "bert-qa.server.readyPath" . -}}
 startupProbe:
+  {{- with $root.Values.server.warmUpSeconds | int64 }}
+  exec:
+    command:
+      - /bin/bash
+      - -c
+      - |
+        {{- $root.Files.Get "files/warm.sh" | trim | nindent 8 }}
+      - warm
+      - "8001"
+      - {{ trimSuffix "/ready" $ready }}
+      - {{ (include "bert-qa.settings" $ | fromJson).streams | int64 | quote }}
+      - {{ quote . }}
+      {{- /* The server's own output. */}}
+      - /proc/1/fd/1
+  timeoutSeconds: {{ add . 5 }}
+  {{- else }}
   httpGet: {path: {{ $ready }}, port: 8081}
-  periodSeconds: 2
   timeoutSeconds: 5
-  failureThreshold: {{ div (add $root.Values.server.startupSeconds 1) 2 }}
+  {{- end }}
+  periodSeconds: 1
+  failureThreshold: {{ $root.Values.server.startupSeconds | int64 }}
 readinessProbe:
   httpGet: {path: {{ $ready }}, port: 8081}
   periodSeconds: 5

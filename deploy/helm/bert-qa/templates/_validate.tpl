@@ -38,6 +38,9 @@
 {{- end -}}
 
 {{- if .Values.model.verify.publicKey -}}
+{{- if regexMatch "(^| )--cache_dir(=| |$)" (join " " .Values.server.extraArgs) -}}
+{{- fail "model.verify.publicKey does not go with --cache_dir in server.extraArgs: OVMS computes with the compiled models that are there, which no key has signed." -}}
+{{- end -}}
 {{- if .Values.kserve.enabled -}}
 {{- fail "model.verify.publicKey does not go with kserve.enabled: KServe fetches the model itself, and no container could verify it before the server reads it." -}}
 {{- else if eq $sources "storage" -}}
