@@ -55,8 +55,8 @@ class Backend(Protocol):
     async def is_ready(self) -> bool:
         """Return whether questions are answered now."""
 
-    async def models(self) -> Collection[str]:
-        """Return the models that its servers have, as far as they say."""
+    async def models(self) -> Collection[str] | None:
+        """Return the models that its servers have, None where they do not say it."""
 
     async def check(self) -> None:
         """Look whether its servers have the model; it need not be open.

@@ -91,18 +91,22 @@ class Models:
     async def names(self) -> list[str]:
         """Return the models that a request may name, the default one first.
 
+        Where the servers do not say what they have, it is those that requests have named so far.
+
         Raises:
             Problem: The server does not answer.
         """
-        found: set[str] = set()
-        if self._options.models:
-            try:
-                found.update(await self.default.models())
-            except BertQAError as error:
-                raise problem_of(error) from error
-            found.update(name for name, task in self._opened.items() if task.done())
+        default = self.default.model
+        if not self._options.models:
+            return [default]
+        try:
+            found = await self.default.models()
+        except BertQAError as error:
+            raise problem_of(error) from error
+        if found is None:
+            found = [name for name, task in self._opened.items() if task.done()]
         others = (each for each in sorted(found) if self._may_be_named(each))
-        return [self.default.model, *(each for each in others if each != self.default.model)]
+        return [default, *(each for each in others if each != default)]
 
     def _may_be_named(self, name: str) -> bool:
         if not name.isprintable() or name.endswith(_TRIAL):

@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
@@ -211,9 +211,8 @@ class TracksBackend:
         """See `Backend.is_ready`."""
         return await self._ready.get()
 
-    async def models(self) -> Collection[str]:
-        """See `Backend.models`; in a cluster the servers do not say it."""
-        return (self.model,)
+    async def models(self) -> None:
+        """See `Backend.models`: they are asked over `/v2` alone, which has no list."""
 
     async def check(self) -> None:
         """See `Backend.check`."""
