@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -71,6 +73,32 @@ def test_a_model_that_is_not_for_requests_is_refused_by_its_name(
     ):
         if name or "/v1/" in str(answered.url):
             assert (answered.status_code, answered.json()) == (404, {"error": sentence})
+
+
+def test_models_share_one_connection(engine: str, repository: Path) -> None:
+    with (
+        Served(engine, repository) as server,
+        serving(options_for(server, models=("*",))) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        for model in ("bert-qa", *OTHERS, "internal"):
+            client.post("/v1/answers", json={**ONE, "model": model}).raise_for_status()
+        opened = psutil.Process().net_connections(kind="tcp")
+        assert sum(each.raddr[1:] == (server.grpc_port,) for each in opened) == 1
+
+
+def test_a_request_to_many_models_takes_a_place_as_any_other(served: Served) -> None:
+    options = options_for(served, models=("customer-*",), places=1)
+    with serving(options) as url, httpx.Client(base_url=url, timeout=60) as client:
+        with ThreadPoolExecutor(8) as pool:
+            body = {"pairs": [ONE] * 32}
+            asked = [
+                pool.submit(client.post, "/v1/answers", json={**body, "model": model})
+                for model in (*OTHERS, *OTHERS)
+            ]
+        statuses = {each.result().status_code for each in asked}
+    assert 200 in statuses
+    assert statuses <= {200, 503}
 
 
 def test_the_models_that_a_request_may_name_are_listed(api: httpx.Client) -> None:

@@ -30,8 +30,16 @@
       "ovms_streams"
       "ovms_infer_req_queue_size"
       "ovms_infer_req_active" -}}
+{{- $models := list (dict "config" $model) -}}
+{{- range without $root.Values.model.others $root.Values.model.name | uniq -}}
+{{- $own := dict
+      "name" .
+      "base_path" (printf "%s/%s" (include "bert-qa.repository" $root) .)
+      "model_version_policy" (dict "latest" (dict "num_versions" 1)) -}}
+{{- $models = append $models (dict "config" (merge $own (omit $model "model_version_policy"))) -}}
+{{- end -}}
 {{- dict
-      "model_config_list" (list (dict "config" $model))
+      "model_config_list" $models
       "monitoring" (dict "metrics" (dict "enable" true "metrics_list" $metrics))
     | toPrettyJson -}}
 {{- end -}}
