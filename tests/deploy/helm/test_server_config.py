@@ -48,12 +48,13 @@ def test_further_models_are_served_by_every_track_in_their_newest_version() -> N
     for track in tracks(rendering):
         config = server_config(rendering, track)
         jsonschema.validate(config, SCHEMA)
-        first, *others = [each["config"] for each in config["model_config_list"]]
+        *others, last = [each["config"] for each in config["model_config_list"]]
         assert [each["name"] for each in others] == ["customer-1", "customer-2"]
+        assert last == model(render("tracks"), track)
         for other in others:
             name = other["name"]
             assert other == {
-                **first,
+                **last,
                 "name": name,
                 "base_path": f"/models/{name}",
                 "model_version_policy": {"latest": {"num_versions": 1}},

@@ -30,7 +30,8 @@
       "ovms_streams"
       "ovms_infer_req_queue_size"
       "ovms_infer_req_active" -}}
-{{- $models := list (dict "config" $model) -}}
+{{- /* They are loaded in this order: a pod is ready with the last. */}}
+{{- $models := list -}}
 {{- range without $root.Values.model.others $root.Values.model.name | uniq -}}
 {{- $own := dict
       "name" .
@@ -39,7 +40,7 @@
 {{- $models = append $models (dict "config" (merge $own (omit $model "model_version_policy"))) -}}
 {{- end -}}
 {{- dict
-      "model_config_list" $models
+      "model_config_list" (append $models (dict "config" $model))
       "monitoring" (dict "metrics" (dict "enable" true "metrics_list" $metrics))
     | toPrettyJson -}}
 {{- end -}}
