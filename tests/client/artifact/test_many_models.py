@@ -18,7 +18,7 @@ from bertqa.artifact import (
     publish_served,
 )
 
-ALL = {"all": {}}
+ALL: dict[str, Any] = {"all": {}}
 
 
 def draft(tmp_path: Path, model: str) -> Draft:
