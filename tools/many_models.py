@@ -101,6 +101,9 @@ def transports_to(server: Running, names: Sequence[str]) -> Iterator[dict[str, T
     Args:
         server: The server.
         names: The names of the models.
+
+    Yields:
+        The transports by the names of the models.
     """
     opened: dict[str, Transport] = {}
     try:
@@ -164,6 +167,9 @@ def measure(
         settings: The `plugin_config` of each.
         rounds: How often each load has its turn.
         windows: How many windows a load has.
+
+    Yields:
+        The figures by name.
     """
     names = names_of(max(steps))
     chance = random.Random(0)

@@ -22,7 +22,7 @@ MISSING = "There is no model 'customer-3' here: GET /v1/models lists those that 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three models with a version each, which answer differently, and one that requests may not name."""
+    """A model with a version each for everyone, for two customers, and for nothing but tests."""
     repository: Path = tmp_path_factory.mktemp("models")
     for version, model in enumerate(("bert-qa", *OTHERS, "internal"), start=1):
         write_toy_version(repository, version, model=model)
