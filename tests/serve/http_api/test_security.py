@@ -176,6 +176,7 @@ def test_a_request_is_one_line_of_json_in_the_log(
         "request_id": "abc-2",
         "trace_id": TRACE.split("-")[1],
         "questions": 2,
+        "model": "bert-qa",
         "version": 2,
     }
 
