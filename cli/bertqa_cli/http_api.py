@@ -93,6 +93,15 @@ class HttpApiFlags:
             readable=True,
         ),
     ] = None
+    models: Annotated[
+        list[str] | None,
+        _option(
+            "Further models on the server that a request may name, as in 'customer-*'; repeatable. "
+            "--model answers where none is named.",
+            click_type=Lines("PATTERN"),
+            metavar="PATTERN",
+        ),
+    ] = None
     cors_origin: Annotated[
         list[str] | None,
         _option(
@@ -236,6 +245,7 @@ class HttpApiFlags:
             places=self.queue,
             body_bytes=self.body_limit * _MEGABYTE,
             token=token if self.api_token_file is None else TokenFile(self.api_token_file),
+            models=tuple(self.models or ()),
             origins=tuple(self.cors_origin or ()),
             recording=recording,
             log_level=self.http_log_level.upper(),

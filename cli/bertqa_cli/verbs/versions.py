@@ -10,6 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from bertqa._words import counted
 from bertqa.artifact import Repository, VersionEntry, VersionManifest
 from bertqa.errors import ProtocolError, RepositoryError
 from bertqa.transport import ServedVersion
@@ -33,6 +34,8 @@ from bertqa_cli.values import FOR_RELEASE, FOR_SERVER, FOR_URL, refuse_typed
 from bertqa_cli.verb import Verb, group
 from bertqa_cli.verbs.version_life import delete, diff, show
 from bertqa_cli.verbs.version_verify import verify
+
+_SHOWN_MODELS = 5
 
 
 @grouped_options
@@ -71,11 +74,15 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
     entries = repository.entries(model)
     served = _served_of(repository, model)
     default = max(served, default=None)
+    models = repository.models()
     if json:
-        print_json({"versions": [_row(entry, served, default) for entry in entries]})
+        rows = [_row(entry, served, default) for entry in entries]
+        print_json({"versions": rows, "models": models})
         return
+    others = [name for name in models if name != model]
     if not entries:
         stdout.print(f"{escape(str(repository.root))} has no version of {escape(model)} yet.")
+        _print_others(others)
         return
     table = _version_table()
     for entry in entries:
@@ -93,6 +100,14 @@ def _published(repository: Repository, model: str, *, json: bool) -> None:
             _print_forced(entry.number)
         for remark in entry.remarks:
             stdout.print(f"Version {entry.number}: {escape(remark)}")
+    _print_others(others)
+
+
+def _print_others(names: list[str]) -> None:
+    """Print which other models the repository has: --model names one, --json has all of them."""
+    if names:
+        shown = ", ".join(names[:_SHOWN_MODELS]) + (", ..." if names[_SHOWN_MODELS:] else "")
+        stdout.print(f"{counted(len(names), 'other model')} (--model): {escape(shown)}")
 
 
 def _is_forced(manifest: VersionManifest | None) -> bool:

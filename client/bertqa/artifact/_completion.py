@@ -14,7 +14,7 @@ from bertqa.artifact._repository import Repository, onnx_model_name
 from bertqa.artifact._signature import SIGNATURE_FILE, SigningKey, changed_file
 from bertqa.artifact._work_folder import require_kind, require_sound
 from bertqa.artifact._writer import RepositoryWriter
-from bertqa.errors import RepositoryBusyError, RepositoryError
+from bertqa.errors import ConfigError, RepositoryBusyError, RepositoryError
 
 _BUSY_SECONDS = 5.0
 
@@ -91,12 +91,12 @@ def publish_served(
     key: SigningKey | None = None,
     on_progress: OnProgress = ignore,
 ) -> int:
-    """Publish one version in all its formats, and a `config.json` where there is none.
+    """Publish one version in all its formats, and have `config.json` serve its model.
 
     Args:
         repository: Where it is published.
-        drafts: The formats, in the order in which they appear. Where there is no `config.json`, it
-            serves all versions of the last one's model.
+        drafts: The formats, in the order in which they appear. All versions of the last one's model
+            are served, unless `config.json` has an entry for it, or cannot be read.
         present: Returns the number under which the version is there already, if it is. It is asked
             when what another writer left unfinished is complete, and no other can write.
         key: What a version is signed with that is published now; None leaves it unsigned.
@@ -112,10 +112,20 @@ def publish_served(
     require_sound(repository, *(draft.manifest.model for draft in drafts))
     with RepositoryWriter(repository, on_progress=on_progress) as writer:
         version = present() or writer.publish(drafts, key)
-        if not repository.config_path.exists():
-            config = OvmsConfig.default(repository.config_path, drafts[-1].manifest.model)
-            writer.replace_config(config, config.new_text)
+        _serve(repository, drafts[-1].manifest.model, writer)
     return version
+
+
+def _serve(repository: Repository, model: str, writer: RepositoryWriter) -> None:
+    """Have `config.json` serve all versions of a model, unless it has an entry of its own."""
+    path = repository.config_path
+    try:
+        found = OvmsConfig.read(path) if path.exists() else OvmsConfig.default(path, model)
+    except ConfigError:
+        return  # What no server takes is its owner's: the version is published all the same.
+    served = found.serving(model)
+    if served.text is None or served != found:
+        writer.replace_config(found, served.new_text)
 
 
 def sign_version(

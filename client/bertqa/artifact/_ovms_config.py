@@ -170,6 +170,32 @@ class OvmsConfig:
         except ConfigError as error:
             raise ConfigError(f"{self.path}: {error}") from error
 
+    def serving(self, model: str) -> Self:
+        """Return this configuration with all versions of a model, unless it has an entry for it.
+
+        The entry is like that of the model beside it: in the same place, with the same properties
+        of OpenVINO.
+
+        Args:
+            model: The model's name, which is its directory's.
+
+        Returns:
+            The new configuration, equal to this one where that changes nothing.
+        """
+        located = [entry for entry in self.entries if entry.get("base_path")]
+        directories = {each["base_path"].rstrip("/").rpartition("/")[2] for each in located}
+        if self.has(model) or model in directories:
+            return self
+        entry: Entry = {
+            "name": model,
+            "base_path": sibling_base_path(located[0], model) if located else model,
+            "model_version_policy": dict(ALL_VERSIONS),
+        }
+        properties = [each["plugin_config"] for each in located if "plugin_config" in each]
+        if properties:
+            entry["plugin_config"] = properties[0]
+        return self.edited(entry)
+
     def edited(self, *entries: Entry, remove: str | None = None) -> Self:
         """Return this configuration with some models' entries put in, and one taken out.
 

@@ -13,6 +13,7 @@ from bertqa._defaults import MODEL_NAME
 from bertqa._reason import reason_of
 from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._ovms_config import CONFIG_FILE, OvmsConfig
+from bertqa.artifact._split import split_model_name
 from bertqa.errors import RepositoryError
 
 IR_FILE = "model.xml"
@@ -109,6 +110,30 @@ class Repository:
             RepositoryError: The model's directory cannot be read.
         """
         return [self._entry(version, model) for version in self.versions(model)]
+
+    def models(self) -> list[str]:
+        """Return the names of the models that have a version, in alphabetical order.
+
+        An ONNX twin is left out, and so is what reports the split of another one's traffic.
+
+        Returns:
+            The names, empty where there is no repository.
+
+        Raises:
+            RepositoryError: The repository, or a model's directory in it, cannot be read.
+        """
+        try:
+            names = sorted(each.name for each in self.root.iterdir() if each.is_dir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise RepositoryError(f"{self.root} cannot be read: {reason_of(error)}.") from error
+        aids = {aid for each in names for aid in (onnx_model_name(each), split_model_name(each))}
+        return [
+            each
+            for each in names
+            if each not in aids and not each.startswith(".") and self.versions(each)
+        ]
 
     def configured(self, model: str = MODEL_NAME) -> dict[int, str]:
         """Return the versions that a server serves by `config.json`.

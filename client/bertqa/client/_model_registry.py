@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from bertqa import _defaults
 from bertqa.artifact import (
@@ -21,6 +23,10 @@ from bertqa.transport import ModelMetadata
 _INPUT_TYPES = dict.fromkeys(INPUTS, "INT64")
 _OPTIONAL = {TOKEN_TYPE_IDS}  # Many families have no token types.
 _OUTPUT_TYPES = dict.fromkeys((START_LOGITS, END_LOGITS), "FP32")
+
+# Those in use, by process and digest: one takes 7 MB, and the models of a hundred clients may all
+# have the same. A lock of one may be held for ever in a process that is forked meanwhile.
+_in_use: WeakValueDictionary[tuple[int, str], QATokenizer] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +98,8 @@ class ModelRegistry:
     """Remembers the specs of versions. Safe to use from several threads.
 
     Args:
-        tokenizer: The tokenizer for all versions; None takes that of each version, which is kept
-            once for all versions with the same.
+        tokenizer: The tokenizer for all versions; None takes that of each version, which all with
+            the same share, also those of other registries.
 
     Attributes:
         tokenizer: The same.
@@ -206,10 +212,10 @@ class ModelRegistry:
         info = ModelInfo.from_rt_info(metadata.rt_info)
         digest = info.tokenizer_sha256
         with self._decoding:
-            tokenizer = self._tokenizers.get(digest)
+            tokenizer = self._tokenizers.get(digest) or _in_use.get((os.getpid(), digest))
             if tokenizer is None:
                 tokenizer = QATokenizer.from_json(info.tokenizer_json)
-                self._tokenizers[digest] = tokenizer
+            self._tokenizers[digest] = _in_use[os.getpid(), digest] = tokenizer
         return ModelSpec(
             tokenizer,
             info.max_seq_len,

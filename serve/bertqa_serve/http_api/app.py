@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Security
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
@@ -35,6 +35,7 @@ from bertqa_serve.http_api.direct import DirectRoute
 from bertqa_serve.http_api.encoding import json_line
 from bertqa_serve.http_api.gate import REQUEST_ID, STATE, Gate
 from bertqa_serve.http_api.metrics import CONTENT_TYPE, Metrics
+from bertqa_serve.http_api.models import Models
 from bertqa_serve.http_api.options import HttpApiOptions
 from bertqa_serve.http_api.problems import TIMEOUT_HEADER, UNAVAILABLE, Problem, problem_of
 from bertqa_serve.http_api.responses import (
@@ -53,8 +54,10 @@ from bertqa_serve.http_api.schema import (
     Health,
     HuggingFaceAnswer,
     HuggingFaceRequest,
+    NamedModel,
     Parameters,
     Results,
+    ServedModels,
     Versions,
 )
 from bertqa_serve.http_api.tracks import TracksBackend
@@ -121,7 +124,7 @@ def create_app(
     if backend is None:
         backend = ServerBackend(options) if options.tracks is None else TracksBackend(options)
     metrics = Metrics()
-    api = _api(options, backend, metrics, on_failure)
+    api = _api(options, Models(options, backend), metrics, on_failure)
     gate: ASGIApp = Gate(
         api,
         api.state.endpoints,
@@ -144,21 +147,21 @@ def create_app(
 
 def _api(
     options: HttpApiOptions,
-    backend: Backend,
+    models: Models,
     metrics: Metrics,
     on_failure: Callable[[BertQAError], None],
 ) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
-            await backend.open()
+            await models.open()
         except BertQAError as error:
             on_failure(error)
             raise
         try:
             yield
         finally:
-            await backend.close()
+            await models.close()
 
     api = FastAPI(
         title="bert-qa",
@@ -180,9 +183,12 @@ def _api(
     secured = [] if options.token is None else [Security(_BEARER)]
     questions = APIRouter(route_class=DirectRoute, dependencies=secured)
 
-    def asking(request: Request, wishes: Wishes) -> Asking:
+    async def asking(request: Request, wishes: Wishes, model: str | None = None) -> Asking:
         facts = request.scope["state"][STATE]
-        return Asking(backend, metrics, facts, wishes, options.timeout)
+        backend = await models.of(model)
+        facts.model = backend.model
+        is_other = backend is not models.default
+        return Asking(backend, metrics, facts, wishes, options.timeout, is_other)
 
     async def in_form_of_hugging_face(asking: Asking, body: HuggingFaceRequest) -> Response:
         parameters = body.parameters or Parameters()
@@ -218,15 +224,13 @@ def _api(
 
     @questions.post("/", summary="Ask, in the form of Hugging Face's inference API", **hugging_face)
     async def ask(request: Request, body: HuggingFaceRequest, wishes: _Wished) -> Response:
-        return await in_form_of_hugging_face(asking(request, wishes), body)
+        return await in_form_of_hugging_face(await asking(request, wishes), body)
 
     @questions.post("/models/{model}", summary="The same for a model by its name", **hugging_face)
     async def ask_model(
         request: Request, model: str, body: HuggingFaceRequest, wishes: _Wished
     ) -> Response:
-        if model != backend.model:
-            raise Problem(404, f"There is no model of that name here, but {backend.model}.")
-        return await in_form_of_hugging_face(asking(request, wishes), body)
+        return await in_form_of_hugging_face(await asking(request, wishes, model), body)
 
     @questions.post(
         "/v1/answers",
@@ -240,7 +244,7 @@ def _api(
         tags=["bert-qa"],
     )
     async def answers(request: Request, body: AnswersRequest, wishes: _Wished) -> Response:
-        one = asking(request, wishes)
+        one = await asking(request, wishes, body.model)
         given, unit = body.options(), body.offset_unit
         as_lines = NDJSON in request.headers.get("accept", "")
         if body.pairs is None:
@@ -268,11 +272,31 @@ def _api(
         tags=["bert-qa"],
         dependencies=secured,
     )
-    async def versions() -> Versions:
+    async def versions(
+        model: Annotated[
+            str | None, Query(description="The model; the default one if left out.")
+        ] = None,
+    ) -> Versions:
+        found = await models.of(model)
         try:
-            return await backend.versions()
+            return await found.versions()
         except BertQAError as error:
             raise problem_of(error) from error
+
+    @api.get(
+        "/v1/models",
+        summary="The models that a request may name",
+        responses=_PROBLEMS,
+        tags=["bert-qa"],
+        dependencies=secured,
+    )
+    async def named() -> ServedModels:
+        default = models.default.model
+        return ServedModels(
+            models=[
+                NamedModel(name=name, is_default=name == default) for name in await models.names()
+            ]
+        )
 
     @api.get("/health/live", summary="Whether the process works", tags=["operation"])
     async def live() -> Health:
@@ -285,13 +309,13 @@ def _api(
         tags=["operation"],
     )
     async def ready() -> Health:
-        if not await backend.is_ready():
+        if not await models.default.is_ready():
             raise Problem(UNAVAILABLE, "The model is not ready.", retry_after=1)
         return Health(status="ok")
 
     @api.get("/metrics", summary="For Prometheus", response_class=Response, tags=["operation"])
     async def counts() -> Response:
-        return Response(metrics.text(backend.split()), media_type=CONTENT_TYPE)
+        return Response(metrics.text(models.default.split()), media_type=CONTENT_TYPE)
 
     @api.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def show() -> HTMLResponse:

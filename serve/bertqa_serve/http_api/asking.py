@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bertqa import Answer, AsyncQAClient
 from bertqa.client import AskOptions, check_options
-from bertqa.errors import BertQAError, InvalidOptionError
+from bertqa.errors import BertQAError, InvalidOptionError, ModelNotFoundError
 from bertqa_serve.http_api.backend import Backend
 from bertqa_serve.http_api.gate import RequestFacts
 from bertqa_serve.http_api.metrics import Metrics
@@ -21,6 +21,7 @@ from bertqa_serve.http_api.problems import (
     TOO_LATE,
     Problem,
     in_words,
+    missing,
     problem_of,
 )
 from bertqa_serve.http_api.schema import Answers, Failure, FoundAnswer
@@ -111,6 +112,7 @@ class Asking:
         facts: What is known of the request.
         wishes: What its headers ask for.
         timeout: Seconds that an answer may take at most; None sets no limit.
+        names_model: Whether it names another model than the default one.
     """
 
     backend: Backend
@@ -118,6 +120,7 @@ class Asking:
     facts: RequestFacts
     wishes: Wishes
     timeout: float | None
+    names_model: bool = False
 
     async def one(self, pair: Pair, top_k: int | None, options: AskOptions) -> list[Answer]:
         """Return the answers to one question.
@@ -135,7 +138,7 @@ class Asking:
         try:
             answers = await client.answers(*pair, top_k or 1, **options)
         except BertQAError as error:
-            raise problem_of(error) from error
+            raise self._problem_of(error) from error
         self._note(answers[0])
         return answers
 
@@ -188,7 +191,7 @@ class Asking:
         except TimeoutError:
             raise Problem(TOO_LATE, "The answers were not there in time.") from None
         except BertQAError as error:
-            raise problem_of(error) from error
+            raise self._problem_of(error) from error
 
     def _prepared(self, options: AskOptions) -> tuple[AsyncQAClient, AskOptions, float | None]:
         """Return the client, its options, and the deadline where the request asks for one."""
@@ -199,14 +202,20 @@ class Asking:
         try:
             client, version = self.backend.client(merged.get("version"), merged.get("key"))
         except BertQAError as error:
-            raise problem_of(error) from error
+            raise self._problem_of(error) from error
         merged["version"] = version
         merged["timeout"] = _left(deadline)
         return client, merged, None if wished is None else deadline
 
+    def _problem_of(self, error: BertQAError) -> Problem:
+        """Return the response for an error. A default model that is away may come back any time."""
+        if self.names_model and isinstance(error, ModelNotFoundError):
+            return missing(self.backend.model)
+        return problem_of(error)
+
     def _note(self, answer: Answer) -> None:
         self.facts.version = answer.model_version
-        self.metrics.answered(answer.model_version)
+        self.metrics.answered(self.backend.model, answer.model_version)
 
 
 def _left(deadline: float | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from bertqa import AsyncQAClient, Recorder
 from bertqa._defaults import TIMEOUT_SECONDS
+from bertqa.artifact import ModelInfo, split_model_name
 from bertqa.errors import BertQAError, VersionNotFoundError
 from bertqa.transport import AVAILABLE, AdminClient, Security, rest_address, served_versions
 from bertqa_serve.http_api.options import HttpApiOptions
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 READY_SECONDS = 2.0
 _KEPT_SECONDS = 1.0
+# The name of a model that only reports the split of another one.
+_SPLIT = split_model_name("")
 
 
 class Backend(Protocol):
@@ -51,6 +54,18 @@ class Backend(Protocol):
 
     async def is_ready(self) -> bool:
         """Return whether questions are answered now."""
+
+    async def models(self) -> Collection[str] | None:
+        """Return the models that its servers have, None where they do not say it."""
+
+    async def check(self) -> None:
+        """Look whether its servers have the model; it need not be open.
+
+        Raises:
+            ModelNotFoundError: They do not.
+            NotAQAModelError: It answers no questions.
+            BertQAError: They do not answer.
+        """
 
 
 def recorder_of(options: HttpApiOptions) -> Recorder | None:
@@ -94,6 +109,7 @@ class ServerBackend:
         self._opened = AsyncExitStack()
         self._ready = Kept(self._look_whether_ready)
         self._served = Kept(self._look_for_versions)
+        self._names = Kept(self._look_for_models)
 
     async def open(self) -> None:
         """See `Backend.open`."""
@@ -124,6 +140,19 @@ class ServerBackend:
     async def is_ready(self) -> bool:
         """See `Backend.is_ready`."""
         return await self._ready.get()
+
+    async def models(self) -> Collection[str]:
+        """See `Backend.models`."""
+        return await self._names.get()
+
+    async def check(self) -> None:
+        """See `Backend.check`."""
+
+        def look() -> None:
+            with self._admin(self._options.timeout or TIMEOUT_SECONDS) as admin:
+                ModelInfo.from_rt_info(admin.metadata(self.model).model_info)
+
+        await asyncio.to_thread(look)
 
     async def _look_for_versions(self) -> Versions:
         client, _ = self.client(None, None)
@@ -157,14 +186,29 @@ class ServerBackend:
 
     async def _look_whether_ready(self) -> bool:
         def look() -> bool:
-            address = rest_address(self._arguments["url"], self._arguments.get("metadata_url"))
-            with AdminClient(address, security_of(self._options), timeout=READY_SECONDS) as admin:
+            with self._admin(READY_SECONDS) as admin:
                 return admin.is_model_ready(self.model)
 
         try:
             return await asyncio.to_thread(look)
         except BertQAError:
             return False
+
+    async def _look_for_models(self) -> Collection[str]:
+        def look() -> Collection[str]:
+            with self._admin(self._options.timeout or TIMEOUT_SECONDS) as admin:
+                return {
+                    name
+                    for name, states in admin.models().items()
+                    if not name.endswith(_SPLIT)
+                    and any(each.state == AVAILABLE for each in states.values())
+                }
+
+        return await asyncio.to_thread(look)
+
+    def _admin(self, timeout: float) -> AdminClient:
+        address = rest_address(self._arguments["url"], self._arguments.get("metadata_url"))
+        return AdminClient(address, security_of(self._options), timeout=timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +291,13 @@ class SideBySide:
     async def is_ready(self) -> bool:
         """See `Backend.is_ready`."""
         return True
+
+    async def models(self) -> Collection[str]:
+        """See `Backend.models`."""
+        return (self.model,)
+
+    async def check(self) -> None:
+        """See `Backend.check`."""
 
 
 def _numbered(systems: Sequence[System]) -> Mapping[int, System]:

@@ -46,12 +46,14 @@ class RequestFacts:
     Attributes:
         began: When its head was read, a time of `time.monotonic()`.
         request_id: Its id.
+        model: The model that answers.
         version: The version that answered last.
         questions: How many questions it had.
     """
 
     began: float
     request_id: str
+    model: str | None = None
     version: int | None = None
     questions: int = 0
 
@@ -291,6 +293,7 @@ def _log(facts: RequestFacts, endpoint: str, method: str, status: int, seconds: 
                 "request_id": facts.request_id,
                 "trace_id": CALL_HEADERS.get().get("traceparent", "--").split("-")[1] or None,
                 "questions": facts.questions,
+                "model": facts.model,
                 "version": facts.version,
             }
         },

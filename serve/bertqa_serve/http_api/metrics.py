@@ -47,8 +47,8 @@ class Metrics:
         )
         self._answers = Counter(
             "bertqa_http_answers",
-            "Answered questions by model version.",
-            ("version",),
+            "Answered questions by model and version.",
+            ("model", "version"),
             registry=self._registry,
         )
         self._in_flight = Gauge(
@@ -80,13 +80,14 @@ class Metrics:
         """
         self._read.observe(seconds)
 
-    def answered(self, version: int) -> None:
+    def answered(self, model: str, version: int) -> None:
         """Count an answered question.
 
         Args:
+            model: The model, which is one that is served.
             version: The version that answered.
         """
-        self._answers.labels(str(version)).inc()
+        self._answers.labels(model, str(version)).inc()
 
     def waits(self, more: int) -> None:
         """Count requests that are answered or wait.

@@ -50,6 +50,8 @@ class HttpApiOptions:
         body_bytes: The longest body of a request.
         body_seconds: How long a body may take to arrive.
         token: The bearer token that requests have to bring, or what returns the one of now.
+        models: Patterns of the names of further models on the same servers that a request may
+            name, such as `customer-*`.
         origins: Web origins whose pages may ask; "*" is any.
         recording: Where answers are recorded.
         log_level: What is logged: DEBUG, INFO (each request), WARNING or ERROR.
@@ -68,6 +70,7 @@ class HttpApiOptions:
     body_bytes: int = 16 * 1024 * 1024
     body_seconds: float = 30.0
     token: ApiToken | None = field(default=None, repr=False)
+    models: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     recording: Recording | None = None
     log_level: str = "INFO"

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from bertqa._checks import shown
 from bertqa.errors import (
     AccessDeniedError,
     BertQAError,
@@ -26,7 +27,7 @@ from bertqa.errors import (
 )
 from bertqa_serve.http_api.encoding import json_line
 
-GATEWAY, UNAVAILABLE, TOO_LATE = 502, 503, 504
+NOT_FOUND, GATEWAY, UNAVAILABLE, TOO_LATE = 404, 502, 503, 504
 RETRY_SECONDS = 1.0
 TIMEOUT_HEADER = "x-request-timeout"
 
@@ -34,7 +35,7 @@ _KEYWORD = re.compile(r"\b([a-z][a-z_]*)=(?:\.\.\.)?(?![\w=])")
 # The first that fits; what is left is the server's fault.
 _STATUS: Sequence[tuple[type[BertQAError] | tuple[type[BertQAError], ...], int]] = (
     ((InvalidQuestionError, InvalidContextError, InvalidOptionError), 422),
-    (VersionNotFoundError, 404),
+    (VersionNotFoundError, NOT_FOUND),
     (RequestTooLargeError, 413),
     (DeadlineExceededError, TOO_LATE),
     ((CertificateError, AccessDeniedError), GATEWAY),
@@ -104,6 +105,18 @@ def problem_of(error: BertQAError) -> Problem:
     if status == UNAVAILABLE:
         retry_after = getattr(error, "retry_after", None) or RETRY_SECONDS
     return Problem(status, in_words(error), retry_after=retry_after)
+
+
+def missing(model: str) -> Problem:
+    """Return the response to a request for a model that is not here.
+
+    Args:
+        model: The name that it has.
+    """
+    return Problem(
+        NOT_FOUND,
+        f"There is no model {shown(model)} here: GET /v1/models lists those that there are.",
+    )
 
 
 def in_words(error: Exception) -> str:

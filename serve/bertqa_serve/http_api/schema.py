@@ -114,7 +114,9 @@ class Parameters(_Strict):
         return {name: value for name, value in given.items() if value is not None}  # type: ignore[return-value]
 
 
-_NOT_OPTIONS = {"top_k", "offset_unit", "question", "context", "pairs", "routing_key", "decoder"}
+_NOT_OPTIONS = {
+    *("top_k", "offset_unit", "question", "context", "pairs", "model", "routing_key", "decoder")
+}
 
 
 _OF_THE_OTHER_DECODER = ("max_answer_len", "align_to_words", "handle_impossible_answer")
@@ -233,6 +235,12 @@ class AnswersRequest(Parameters):
             }
         ),
     ] = None
+    model: Annotated[
+        str | None,
+        Field(
+            description="The model that answers: one of `GET /v1/models`; the first if left out."
+        ),
+    ] = None
     version: Annotated[
         int | None, _Option("version", "integer", "The version that answers.", 1, MOST_VERSION)
     ] = None
@@ -341,6 +349,19 @@ class Versions(BaseModel):
         dict[int, float] | None,
         Field(description="The split of the traffic in percent, None where none was set."),
     ]
+
+
+class NamedModel(BaseModel):
+    """A model that a request may name."""
+
+    name: str
+    is_default: Annotated[bool, Field(description="Whether it answers where none is named.")]
+
+
+class ServedModels(BaseModel):
+    """The models that a request may name, the default one first."""
+
+    models: list[NamedModel]
 
 
 class Health(BaseModel):

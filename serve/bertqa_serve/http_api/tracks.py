@@ -93,6 +93,11 @@ class Tracks(BaseModel):
             weights[each.version or _ANY_NUMBER] += each.weight
         return WeightedRouter(weights)
 
+    def unpinned(self) -> Tracks:
+        """Return the same servers with versions that only they know."""
+        servers = (each.model_copy(update={"version": None}) for each in self.tracks)
+        return Tracks(tracks=tuple(servers))
+
     def of(self, version: int | None) -> Track | None:
         """Return a track of a version by weight, None where there is none.
 
@@ -141,13 +146,16 @@ class TracksBackend:
 
     Args:
         options: The file, how the servers are reached, and what is recorded.
+        is_pinned: Whether the versions in the file are those of this model. Of another model each
+            server has the same versions, and answers with its default one.
     """
 
-    def __init__(self, options: HttpApiOptions) -> None:
+    def __init__(self, options: HttpApiOptions, *, is_pinned: bool = True) -> None:
         assert options.tracks is not None
         self.model = options.model
         self._options = options
         self._path = options.tracks
+        self._is_pinned = is_pinned
         self._tracks = Tracks(tracks=())
         self._router: WeightedRouter | None = None
         self._clients: dict[tuple[str, str | None], AsyncQAClient] = {}
@@ -203,6 +211,20 @@ class TracksBackend:
         """See `Backend.is_ready`."""
         return await self._ready.get()
 
+    async def models(self) -> None:
+        """See `Backend.models`: they are asked over `/v2` alone, which has no list."""
+
+    async def check(self) -> None:
+        """See `Backend.check`."""
+        tracks = read_tracks(self._path).tracks
+        track = max(tracks, key=lambda each: each.weight)
+
+        def look() -> None:
+            with self._admin(track, self._options.timeout or TIMEOUT_SECONDS) as admin:
+                ModelInfo.from_rt_info(admin.metadata(self.model).model_info)
+
+        await asyncio.to_thread(look)
+
     def _follow(self) -> None:
         """Take the file as it is now, unless it was looked at a moment ago, or is not valid."""
         now = time.monotonic()
@@ -226,6 +248,8 @@ class TracksBackend:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def _take(self, tracks: Tracks) -> None:
+        if not self._is_pinned:
+            tracks = tracks.unpinned()
         wanted = {(each.url, each.metadata_url) for each in tracks.tracks}
         opened = {at: self._open_client(*at) for at in wanted - self._clients.keys()}
         self._clients |= opened

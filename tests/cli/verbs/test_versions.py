@@ -143,6 +143,27 @@ def test_without_a_policy_the_latest_version_is_served_and_without_a_configurati
     assert [each["state"] for each in rows(invoke(*command))] == ["not served"] * 2
 
 
+def test_a_repository_s_other_models_are_named(invoke: Invoke, tmp_path: Path) -> None:
+    publish(tmp_path, "int8")
+    for name in ("bert-qa-onnx", "bert-qa-traffic", "customer-2", "customer-1"):
+        (tmp_path / name / "1").mkdir(parents=True)
+    (tmp_path / "notes").mkdir()
+    command = ("versions", "--repository", str(tmp_path))
+
+    assert json.loads(invoke(*command, "--json").out)["models"] == [
+        "bert-qa",
+        "customer-1",
+        "customer-2",
+    ]
+    assert "2 other models (--model): customer-1, customer-2" in invoke(*command).out
+    of_one = invoke(*command, "--model", "customer-3").out
+    assert "3 other models (--model): bert-qa, customer-1, customer-2" in of_one
+    for number in range(3, 9):
+        (tmp_path / f"customer-{number}" / "1").mkdir(parents=True)
+    assert "8 other models (--model): customer-1, customer-2" in invoke(*command).out
+    assert "customer-5, ..." in invoke(*command).out
+
+
 @pytest.mark.parametrize("columns", ["80", "120"])
 def test_the_table_of_a_repository_fits_and_has_state_and_default(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str

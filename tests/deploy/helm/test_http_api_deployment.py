@@ -113,6 +113,7 @@ def test_the_values_are_its_options() -> None:
             "logLevel": "WARNING",
             "resources": {"limits": {"cpu": "3"}},
         },
+        "model": {"others": ["customer-1", "customer-2"]},
         "server": {"requestTimeoutSeconds": 12},
         "imagePullSecrets": [{"name": "mine"}],
     }
@@ -121,6 +122,8 @@ def test_the_values_are_its_options() -> None:
         "--queue=9",
         "--body-limit=2",
         "--token-budget=4096",
+        "--models=customer-1",
+        "--models=customer-2",
         "--cors-origin=https://a.example",
         "--cors-origin=*",
         "--api-token-file=/token/token",

@@ -42,6 +42,25 @@ def tracks(rendering: Rendering) -> list[str]:
     return [one["metadata"]["name"].removeprefix("bert-qa-") for one in holding]
 
 
+def test_further_models_are_served_by_every_track_in_their_newest_version() -> None:
+    values = {"model": {"others": ["customer-1", "customer-2", "customer-1", "bert-qa"]}}
+    rendering = render("tracks", values)
+    for track in tracks(rendering):
+        config = server_config(rendering, track)
+        jsonschema.validate(config, SCHEMA)
+        *others, last = [each["config"] for each in config["model_config_list"]]
+        assert [each["name"] for each in others] == ["customer-1", "customer-2"]
+        assert last == model(render("tracks"), track)
+        for other in others:
+            name = other["name"]
+            assert other == {
+                **last,
+                "name": name,
+                "base_path": f"/models/{name}",
+                "model_version_policy": {"latest": {"num_versions": 1}},
+            }
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_configuration_holds_to_the_schema_of_ovms(scenario: str) -> None:
     rendering = render(scenario)

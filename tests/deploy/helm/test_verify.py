@@ -52,6 +52,20 @@ def key_of(found: Manifest) -> str:
     return str(found["metadata"]["annotations"][name])
 
 
+def test_each_further_model_is_verified_too(keys: KeyPair) -> None:
+    model = {"verify": {"publicKey": keys.public.read_text()}, "others": ["customer-1"]}
+    pod = pod_template(render("pvc", {"model": model, "tracks": {"stable": {"version": 1}}}))
+    verifying = {
+        each["name"]: each["args"]
+        for each in pod["spec"]["initContainers"]
+        if each["name"].startswith("verify-model")
+    }
+    assert verifying == {
+        "verify-model": ["--model=bert-qa", "1"],
+        "verify-model-1": ["--model=customer-1", "--all"],
+    }
+
+
 @pytest.mark.parametrize(
     ("scenario", "kubernetes"),
     [

@@ -134,7 +134,7 @@ def test_versions_health_and_metrics(api: httpx.Client) -> None:
     after = counts()
     for name in (
         "bertqa_http_requests_total['/', '200', 'POST']",
-        "bertqa_http_answers_total['1']",
+        "bertqa_http_answers_total['1', 'bert-qa']",
         "bertqa_http_windows_total[]",
         *(f"bertqa_http_phase_seconds_count['{each}']" for each in ("read", "infer", "decode")),
     ):
@@ -147,7 +147,7 @@ def test_the_description_is_openapi_with_examples(api: httpx.Client) -> None:
     assert described["openapi"].startswith("3.1")
     assert {"400", "401", "421"} <= described["paths"]["/v1/answers"]["post"]["responses"].keys()
     assert set(described["paths"]) == {
-        *("/", "/models/{model}", "/v1/answers", "/v1/versions"),
+        *("/", "/models/{model}", "/v1/answers", "/v1/models", "/v1/versions"),
         *("/health/live", "/health/ready", "/metrics"),
     }
     schemas = described["components"]["schemas"]

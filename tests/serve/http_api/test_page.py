@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 from bertqa import AsyncQAClient
 from bertqa.client._local import ThreadedTransport
 from bertqa_serve.http_api import HttpApiOptions, SideBySide, System
-from tests.support.http_api import serving
+from tests.support.engines import Served
+from tests.support.http_api import options_for, serving
 from tests.support.in_process import InProcessTransport
-from tests.support.models import model_info
+from tests.support.models import model_info, write_config, write_toy_version
 
 CONTEXT = "The 🌉 bridge was designed by Anna Berg. It was opened in 1932."
 SECONDS = 60.0
@@ -115,6 +117,29 @@ def test_two_versions_side_by_side(new_page: Callable[..., Page], url: str) -> N
     page.get_by_label("side by side with").uncheck()
     page.get_by_role("button", name="Ask", exact=True).click()
     expect(page.locator(".card")).to_have_count(1)
+
+
+def test_a_model_is_chosen_where_a_request_may_name_several(
+    new_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    write_toy_version(tmp_path, 1)
+    for version in (2, 3):
+        write_toy_version(tmp_path, version, model="customer-1")
+    write_config(tmp_path, "bert-qa", "customer-1")
+    with (
+        Served("local", tmp_path) as server,
+        serving(options_for(server, models=("*",))) as url,
+    ):
+        page = new_page()
+        page.goto(url)
+        expect(page.get_by_label("Model")).to_have_value("bert-qa")
+        expect(page.get_by_label("Version", exact=True)).to_be_hidden()
+        page.get_by_label("Model").select_option("customer-1")
+        page.get_by_label("Version", exact=True).select_option("2")
+        page.keyboard.press("/")
+        page.keyboard.press("Enter")
+        expect(page.locator(".figures")).to_contain_text("version 2")
+        expect(page.locator("pre")).to_contain_text('"model":"customer-1"')
 
 
 def test_the_line_of_curl_gets_the_same(new_page: Callable[..., Page], url: str) -> None:

@@ -64,7 +64,7 @@ def test_the_description_names_the_token_where_one_is_required(token: str | None
         assert not secured
         assert "securitySchemes" not in described["components"]
     else:
-        assert secured == {"/", "/models/{model}", "/v1/answers", "/v1/versions"}
+        assert secured == {"/", "/models/{model}", "/v1/answers", "/v1/models", "/v1/versions"}
         assert described["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
 
 
@@ -176,6 +176,7 @@ def test_a_request_is_one_line_of_json_in_the_log(
         "request_id": "abc-2",
         "trace_id": TRACE.split("-")[1],
         "questions": 2,
+        "model": "bert-qa",
         "version": 2,
     }
 

@@ -49,6 +49,7 @@
  "values": {
   "size": "small",
   "model.name": "bert-qa",
+  "model.others": [],
   "model.pvc.claimName": "",
   "model.pvc.subPath": "",
   "model.image.registry": "",

@@ -53,6 +53,9 @@ replaces none of its pods. Where others move the traffic between versions, they 
 {{- with $api.tokenBudget | int64 }}
 - --token-budget={{ . }}
 {{- end }}
+{{- range .Values.model.others }}
+- {{ printf "--models=%s" . | quote }}
+{{- end }}
 {{- range $api.corsOrigins }}
 - {{ printf "--cors-origin=%s" . | quote }}
 {{- end }}

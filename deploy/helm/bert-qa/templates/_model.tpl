@@ -163,14 +163,15 @@ envFrom:
     {{- include "bert-qa.model.mounts" $root | nindent 4 }}
 {{- end -}}
 {{- if $root.Values.model.verify.publicKey }}
-- name: verify-model
+{{- range $number, $model := prepend (without $root.Values.model.others $root.Values.model.name | uniq) $root.Values.model.name }}
+- name: verify-model{{ if $number }}-{{ $number }}{{ end }}
   image: {{ include "bert-qa.image" (list $root $root.Values.test.image) | quote }}
   imagePullPolicy: {{ $root.Values.imagePullPolicy }}
   command: [bert-qa, versions, verify, --repository=/models, --verify-key=/verify/public-key.pem]
   args:
-    - --model={{ $root.Values.model.name }}
+    - --model={{ $model }}
     {{- /* OVMS takes an older version in the place of the latest where that does not load. */}}
-    - {{ $track.latest | ternary "--all" $track.version | quote }}
+    - {{ or (gt $number 0) $track.latest | ternary "--all" $track.version | quote }}
   securityContext:
     {{- include "bert-qa.containerSecurity" $root | nindent 4 }}
   resources:
@@ -181,5 +182,6 @@ envFrom:
       mountPath: /verify
       readOnly: true
     {{- include "bert-qa.model.mounts" $root | nindent 4 }}
+{{- end }}
 {{- end -}}
 {{- end -}}

@@ -30,8 +30,17 @@
       "ovms_streams"
       "ovms_infer_req_queue_size"
       "ovms_infer_req_active" -}}
+{{- /* They are loaded in this order: a pod is ready with the last. */}}
+{{- $models := list -}}
+{{- range without $root.Values.model.others $root.Values.model.name | uniq -}}
+{{- $own := dict
+      "name" .
+      "base_path" (printf "%s/%s" (include "bert-qa.repository" $root) .)
+      "model_version_policy" (dict "latest" (dict "num_versions" 1)) -}}
+{{- $models = append $models (dict "config" (merge $own (omit $model "model_version_policy"))) -}}
+{{- end -}}
 {{- dict
-      "model_config_list" (list (dict "config" $model))
+      "model_config_list" (append $models (dict "config" $model))
       "monitoring" (dict "metrics" (dict "enable" true "metrics_list" $metrics))
     | toPrettyJson -}}
 {{- end -}}

@@ -1,0 +1,129 @@
+"""Many models in one repository: each is published, and served, beside the others."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bertqa.artifact import (
+    Draft,
+    OvmsConfig,
+    Repository,
+    RepositoryWriter,
+    VersionManifest,
+    publish_served,
+)
+
+ALL: dict[str, Any] = {"all": {}}
+
+
+def draft(tmp_path: Path, model: str) -> Draft:
+    file = tmp_path / f"{model}.xml"
+    file.write_text(f"<net name='{model}'/>")
+    manifest = VersionManifest(model, 0, "int8", "openvino", "tests", "", {})
+    return Draft(manifest, {"model.xml": file})
+
+
+def publish(repository: Repository, tmp_path: Path, *models: str) -> int:
+    return publish_served(repository, [draft(tmp_path, each) for each in models])
+
+
+def entries(repository: Repository) -> dict[str, dict[str, Any]]:
+    content = json.loads(repository.config_path.read_text(encoding="utf-8"))
+    return {each["config"]["name"]: each["config"] for each in content["model_config_list"]}
+
+
+def configure(repository: Repository, *configs: dict[str, Any]) -> None:
+    content = {"model_config_list": [{"config": each} for each in configs]}
+    repository.root.mkdir(exist_ok=True)
+    repository.config_path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_each_model_is_numbered_and_served_by_itself(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "r")
+    assert publish(repository, tmp_path, "bert-qa-onnx", "bert-qa") == 1
+    assert publish(repository, tmp_path, "bert-qa-onnx", "bert-qa") == 2
+    assert publish(repository, tmp_path, "customer-1-onnx", "customer-1") == 1
+    assert entries(repository) == {
+        "bert-qa": {"name": "bert-qa", "base_path": "bert-qa", "model_version_policy": ALL},
+        "customer-1": {
+            "name": "customer-1",
+            "base_path": "customer-1",
+            "model_version_policy": ALL,
+        },
+    }
+
+
+def test_a_hundred_writers_at_once_lose_no_model(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "r")
+    names = [f"customer-{number}" for number in range(100)]
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda name: publish(repository, tmp_path, name), names)) == {1}
+    assert entries(repository).keys() == set(names)
+    assert all(repository.versions(name) == [1] for name in names)
+
+
+def test_a_new_model_is_served_like_the_one_beside_it(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "r")
+    properties = {"NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "4"}
+    first = {
+        "name": "bert-qa",
+        "base_path": "s3://models/qa/bert-qa",
+        "model_version_policy": {"specific": {"versions": [1]}},
+        "plugin_config": properties,
+        "nireq": 3,
+    }
+    configure(repository, first)
+    publish(repository, tmp_path, "customer-1")
+    assert entries(repository) == {
+        "bert-qa": first,
+        "customer-1": {
+            "name": "customer-1",
+            "base_path": "s3://models/qa/customer-1",
+            "model_version_policy": ALL,
+            "plugin_config": properties,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"name": "customer-1", "base_path": "/elsewhere", "nireq": 2},
+        {"name": "production", "base_path": "/models/customer-1/"},
+    ],
+)
+def test_an_entry_of_its_own_stays_as_it_is(tmp_path: Path, entry: dict[str, Any]) -> None:
+    repository = Repository(tmp_path / "r")
+    configure(repository, entry)
+    before = repository.config_path.stat().st_mtime_ns
+    assert publish(repository, tmp_path, "customer-1") == 1
+    assert entries(repository) == {entry["name"]: entry}
+    assert repository.config_path.stat().st_mtime_ns == before
+
+
+def test_a_configuration_that_no_server_takes_is_left(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "r")
+    repository.root.mkdir()
+    repository.config_path.write_text("not JSON", encoding="utf-8")
+    assert publish(repository, tmp_path, "customer-1") == 1
+    assert repository.config_path.read_text(encoding="utf-8") == "not JSON"
+
+
+def test_an_edit_of_one_model_changes_no_other(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "r")
+    for name in ("a", "b", "c"):
+        publish(repository, tmp_path, name)
+    before = entries(repository)
+    with RepositoryWriter(repository) as writer:
+        config = OvmsConfig.read(repository.config_path)
+        policy = {"specific": {"versions": [1]}}
+        edited = config.edited({**config.entry("b"), "model_version_policy": policy})
+        writer.replace_config(config, edited.new_text)
+    after = entries(repository)
+    assert after["b"] == {**before["b"], "model_version_policy": policy}
+    assert (after["a"], after["c"]) == (before["a"], before["c"])
