@@ -33,6 +33,7 @@ from bertqa.artifact._model_info import ModelInfo
 from bertqa.artifact._ovms_config import CONFIG_FILE, Entry, OvmsConfig, sibling_base_path
 from bertqa.artifact._server_settings import (
     LOG_LEVELS,
+    PINNING,
     PRECISIONS,
     SETTING_RANGES,
     ServerSettings,
@@ -115,6 +116,7 @@ __all__ = [
     "MODEL_NAME",
     "ONNX_FILE",
     "OUTPUTS",
+    "PINNING",
     "PRECISIONS",
     "REST_PORT",
     "SETTING_RANGES",

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from bertqa._reason import reason_of
 from bertqa.artifact._files import read_regular
-from bertqa.artifact._server_settings import plugin_config, server_settings
+from bertqa.artifact._server_settings import PINNING, plugin_config, server_settings
 from bertqa.artifact._version_policy import ALL_VERSIONS, VersionPolicy
 from bertqa.errors import ConfigChangedError, ConfigError
 
@@ -301,5 +301,6 @@ def _is_ours(settings: dict[str, Any] | None) -> bool:
     threads = str(settings.get("INFERENCE_NUM_THREADS", ""))
     if not threads.isdecimal() or len(threads) > 6 or int(threads) < 1:
         return False
-    without = server_settings(int(threads)).plugin_config
-    return settings in (plugin_config(int(threads)), without)
+    ours = (plugin_config(int(threads)), server_settings(int(threads)).plugin_config)
+    # Those that an earlier release wrote say nothing of it.
+    return {PINNING: "NO", **settings} in ours

@@ -43,6 +43,7 @@ _PING_MILLISECONDS = 10_000
 
 # OVMS reads 32 bits. Of more calls on one connection it takes no notice: it keeps its own limit.
 _MOST = 2**31 - 1
+PINNING = "ENABLE_CPU_PINNING"
 _DIGITS = len(str(_MOST))
 SETTING_RANGES: Mapping[str, tuple[int, int]] = {
     "threads": (1, _MOST),
@@ -88,9 +89,17 @@ class ServerSettings:
 
     @property
     def plugin_config(self) -> dict[str, str]:
-        """The `plugin_config` of a model in `config.json`: OpenVINO's properties by their names."""
-        found = {"INFERENCE_NUM_THREADS": str(self.threads), "NUM_STREAMS": str(self.streams)}
-        return found | precision_hint(self.precision)
+        """The `plugin_config` of a model in `config.json`: OpenVINO's properties by their names.
+
+        Threads are not pinned to cores: pinned ones of several servers on a machine would all be
+        on its first cores.
+        """
+        return {
+            "INFERENCE_NUM_THREADS": str(self.threads),
+            "NUM_STREAMS": str(self.streams),
+            PINNING: "NO",
+            **precision_hint(self.precision),
+        }
 
     @property
     def max_request_bytes(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bertqa import _checks
 from bertqa._reason import reason_of
-from bertqa.artifact import IR_FILE, ONNX_FILE, Repository, plugin_config, usable_cores
+from bertqa.artifact import IR_FILE, ONNX_FILE, PINNING, Repository, plugin_config, usable_cores
 from bertqa.errors import ModelLoadError, VersionNotFoundError
 from bertqa.runtime._engine import Engine
 
@@ -63,14 +63,13 @@ def load(
             raise _not_installed(file, "ONNX Runtime", "onnxruntime", "onnx", error) from error
         return OnnxRuntimeEngine(file, version=loaded, threads=most or 0)
     try:
-        from bertqa.runtime.openvino import PINNING, THREADS, OpenVINOEngine, native_precision
+        from bertqa.runtime.openvino import THREADS, OpenVINOEngine, native_precision
     except ModuleNotFoundError as error:
         raise _not_installed(file, "OpenVINO", "openvino", "evaluate", error) from error
     properties: dict[str, Any] = {}
     properties |= plugin_config(usable_cores()) if scoring else native_precision()
     if most is not None:
-        # Pinned, the threads of all processes would share the same first cores.
-        properties |= {THREADS: most, PINNING: False}
+        properties |= {THREADS: most, PINNING: "NO"}
     return OpenVINOEngine(file, version=loaded, properties=properties)
 
 

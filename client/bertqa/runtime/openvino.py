@@ -21,7 +21,6 @@ from bertqa.transport import Inputs, Outputs
 MODEL_INFO = "model_info"
 PRECISION_HINT = "INFERENCE_PRECISION_HINT"
 THREADS = "INFERENCE_NUM_THREADS"
-PINNING = "ENABLE_CPU_PINNING"
 INTEGER = frozenset({"i8", "u8"})
 
 _CORE_LOCK = threading.Lock()

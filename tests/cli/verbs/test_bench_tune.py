@@ -87,6 +87,7 @@ def test_serve_takes_what_was_measured_where_nothing_is_typed(
     assert entry["config"]["plugin_config"] == {
         "INFERENCE_NUM_THREADS": "3",
         "NUM_STREAMS": "2",
+        "ENABLE_CPU_PINNING": "NO",
         "INFERENCE_PRECISION_HINT": "f32",
     }
 

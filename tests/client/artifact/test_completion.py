@@ -14,7 +14,7 @@ from bertqa.errors import ConfigError, RepositoryBusyError, RepositoryError
 from tests.support.files import unwritable
 
 CORES = 6
-PLUGIN_CONFIG = {"INFERENCE_NUM_THREADS": "6", "NUM_STREAMS": "2"}
+PLUGIN_CONFIG = {"INFERENCE_NUM_THREADS": "6", "NUM_STREAMS": "2", "ENABLE_CPU_PINNING": "NO"}
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,19 @@ def test_what_is_there_stays_and_only_what_lacks_is_added(tmp_path: Path) -> Non
 
 def test_what_was_written_for_another_machine_is_written_anew(tmp_path: Path) -> None:
     path = complete_config(with_version(tmp_path), "bert-qa", 2)
-    assert models(path)[0]["plugin_config"] == {"INFERENCE_NUM_THREADS": "2", "NUM_STREAMS": "2"}
+    other = {**PLUGIN_CONFIG, "INFERENCE_NUM_THREADS": "2"}
+    assert models(path)[0]["plugin_config"] == other
+    complete_config(tmp_path, "bert-qa", CORES)
+    assert models(path)[0]["plugin_config"] == PLUGIN_CONFIG
+
+
+def test_what_an_earlier_release_wrote_is_written_anew_without_pinned_threads(
+    tmp_path: Path,
+) -> None:
+    path = complete_config(with_version(tmp_path), "bert-qa", CORES)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["model_config_list"][0]["config"]["plugin_config"]["ENABLE_CPU_PINNING"]
+    path.write_text(json.dumps(content), encoding="utf-8")
     complete_config(tmp_path, "bert-qa", CORES)
     assert models(path)[0]["plugin_config"] == PLUGIN_CONFIG
 

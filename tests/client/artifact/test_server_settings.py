@@ -24,7 +24,11 @@ LARGE_REQUEST_TOKENS = 64 * 512
 def test_all_cores_are_used_four_to_a_stream_and_two_streams_at_least(
     cores: int, threads: str, streams: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
+    expected = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": streams,
+        "ENABLE_CPU_PINNING": "NO",
+    }
     monkeypatch.setattr("bertqa.artifact._server_settings.own_precision", lambda: None)
     assert plugin_config(cores) == expected
     monkeypatch.setattr("bertqa.artifact._server_settings.own_precision", lambda: "f32")

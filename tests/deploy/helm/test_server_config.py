@@ -161,7 +161,11 @@ def test_threads_follow_the_cpu_limit_and_streams_the_threads(
     cpu: object, threads: int, streams: int
 ) -> None:
     plugin = model(render(values={"resources": {"limits": {"cpu": cpu}}}))["plugin_config"]
-    assert plugin == {"INFERENCE_NUM_THREADS": str(threads), "NUM_STREAMS": str(streams)}
+    assert plugin == {
+        "INFERENCE_NUM_THREADS": str(threads),
+        "NUM_STREAMS": str(streams),
+        "ENABLE_CPU_PINNING": "NO",
+    }
 
 
 MEMORIES: dict[str, int | None] = {

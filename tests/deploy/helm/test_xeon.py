@@ -56,6 +56,7 @@ def test_a_server_has_whole_cores_and_a_thread_for_each(
     plugin = plugin_config(values)
     assert (plugin["INFERENCE_NUM_THREADS"], plugin["NUM_STREAMS"]) == (threads, streams)
     hyperthreads = xeon.get("threadsPerCore", 2) == 2
+    assert "ENABLE_CPU_PINNING" not in plugin  # The cores are its own.
     assert plugin.get("ENABLE_HYPER_THREADING") is (False if hyperthreads else None)
 
 

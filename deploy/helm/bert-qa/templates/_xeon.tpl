@@ -30,7 +30,10 @@ The variables of a server, as a list: with huge pages, glibc's own switch for th
 
 {{/* What OpenVINO has to know of it, as JSON: one thread a core, also where a core has two CPUs. */}}
 {{- define "bert-qa.xeon.pluginConfig" -}}
-{{- if and .Values.xeon.coresPerPod (gt (int .Values.xeon.threadsPerCore) 1) -}}
+{{- if not .Values.xeon.coresPerPod -}}
+{{- /* Pinned, the threads of all pods of a node would be on its first cores. */ -}}
+{{- dict "ENABLE_CPU_PINNING" "NO" | toJson -}}
+{{- else if gt (int .Values.xeon.threadsPerCore) 1 -}}
 {{- dict "ENABLE_HYPER_THREADING" false | toJson -}}
 {{- else -}}
 {}
