@@ -10,7 +10,7 @@ def test_pods_follow_the_cpu_of_the_server_and_not_of_the_proxy() -> None:
     specification = rendering.one("HorizontalPodAutoscaler")["spec"]
     (metric,) = specification["metrics"]
     assert metric["type"] == "ContainerResource"
-    assert metric["containerResource"]["target"]["averageUtilization"] == 70
+    assert metric["containerResource"]["target"]["averageUtilization"] == 60
     container(server_pod(rendering), metric["containerResource"]["container"])
     assert (specification["minReplicas"], specification["maxReplicas"]) == (2, 8)
 

@@ -82,11 +82,11 @@ def test_nothing_of_it_is_there_by_default() -> None:
 @pytest.mark.parametrize(
     ("values", "percent"),
     [
-        ({}, 70),
-        (two_sockets(), 35),
-        (two_sockets(threadsPerCore=1), 70),
-        ({"size": "medium", "server": {"threads": 2}}, 35),
-        ({"server": {"threads": 400}}, 70),
+        ({}, 60),
+        (two_sockets(), 30),
+        (two_sockets(threadsPerCore=1), 60),
+        ({"size": "medium", "server": {"threads": 2}}, 30),
+        ({"server": {"threads": 400}}, 60),
     ],
 )
 def test_an_autoscaler_counts_the_threads_and_not_cpus_that_have_none(

@@ -247,7 +247,7 @@
   "autoscaling.minReplicas": 2,
   "autoscaling.maxReplicas": 8,
   "autoscaling.metric": "cpu",
-  "autoscaling.target": 70,
+  "autoscaling.target": 60,
   "autoscaling.scaleDownSeconds": 300,
   "autoscaling.keda.enabled": false,
   "autoscaling.keda.prometheus": "http://prometheus-operated.monitoring:9090",
