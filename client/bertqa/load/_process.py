@@ -256,7 +256,7 @@ class PartUnderWay:
 
     def _pair(self) -> Pair:
         if self._part.shape.arrivals is None:
-            return self._pairs[self._drawn.integers(len(self._pairs))]
+            return self._pairs[int(self._drawn.integers(len(self._pairs)))]
         pair = self._pairs[self._next % len(self._pairs)]
         self._next += self._part.step
         return pair
