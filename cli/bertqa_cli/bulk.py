@@ -126,6 +126,12 @@ def answer_in_bulk(
             "--on needs --output, a directory for the answers or its address in a store.",
             status=Status.USAGE,
         )
+    if "-" in (str(source), output):
+        raise CommandError(
+            "--on reads and writes files that all workers reach, not standard input and output: "
+            "name a file or a directory in place of '-'.",
+            status=Status.USAGE,
+        )
     with resumable(), stages() as show:
         report = answer_files(
             source,
@@ -156,7 +162,8 @@ def show_bad_rows(failed: int, console: Console) -> None:
 
 
 def _show(report: BulkReport, output: str) -> None:
-    resumed = f", {report.resumed} by an earlier run" if report.resumed else ""
+    # Of these nobody knows which have an answer.
+    resumed = f"; {counted(report.resumed, 'row')} by an earlier run" if report.resumed else ""
     stdout.print(
         f"{counted(report.answered, 'question')} answered by version {report.model_version} in "
         f"{counted(report.partitions, 'file')} of {escape(output)}{resumed}."

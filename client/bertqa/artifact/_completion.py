@@ -14,9 +14,10 @@ from bertqa.artifact._repository import Repository, onnx_model_name
 from bertqa.artifact._signature import SIGNATURE_FILE, SigningKey, changed_file
 from bertqa.artifact._work_folder import require_kind, require_sound
 from bertqa.artifact._writer import RepositoryWriter
-from bertqa.errors import ConfigError, RepositoryBusyError, RepositoryError
+from bertqa.errors import ConfigChangedError, ConfigError, RepositoryBusyError, RepositoryError
 
 _BUSY_SECONDS = 5.0
+_RETRIES = 3
 
 
 def complete_config(
@@ -107,25 +108,41 @@ def publish_served(
 
     Raises:
         RepositoryError: The repository cannot be written, or another process does not stop writing
-            to it. What was published before is as it was, and nothing is left behind.
+            to it. What was published before is as it was, and nothing is left behind; only where
+            `config.json` alone cannot be written, the version is there, as the message says.
     """
     require_sound(repository, *(draft.manifest.model for draft in drafts))
     with RepositoryWriter(repository, on_progress=on_progress) as writer:
         version = present() or writer.publish(drafts, key)
-        _serve(repository, drafts[-1].manifest.model, writer)
+        model = drafts[-1].manifest.model
+        try:
+            _serve(repository, model, writer)
+        except RepositoryError as error:
+            raise RepositoryError(
+                f"Version {version} of {model} is published, but not served: {error} Add "
+                f"an entry for {model} to {repository.config_path}."
+            ) from error
     return version
 
 
 def _serve(repository: Repository, model: str, writer: RepositoryWriter) -> None:
     """Have `config.json` serve all versions of a model, unless it has an entry of its own."""
     path = repository.config_path
-    try:
-        found = OvmsConfig.read(path) if path.exists() else OvmsConfig.default(path, model)
-    except ConfigError:
-        return  # What no server takes is its owner's: the version is published all the same.
-    served = found.serving(model)
-    if served.text is None or served != found:
-        writer.replace_config(found, served.new_text)
+    for is_last in (*[False] * _RETRIES, True):
+        try:
+            found = OvmsConfig.read(path) if path.exists() else OvmsConfig.default(path, model)
+        except ConfigError:
+            return  # What no server takes is its owner's: the version is published all the same.
+        served = found.serving(model)
+        if served.text is not None and served == found:
+            return
+        try:
+            writer.replace_config(found, served.new_text)
+        except ConfigChangedError:  # By a program that takes no lock: its change stays.
+            if is_last:
+                raise
+        else:
+            return
 
 
 def sign_version(

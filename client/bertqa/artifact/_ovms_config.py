@@ -173,8 +173,8 @@ class OvmsConfig:
     def serving(self, model: str) -> Self:
         """Return this configuration with all versions of a model, unless it has an entry for it.
 
-        The entry is like that of the model beside it: in the same place, with the same properties
-        of OpenVINO.
+        The entry is like that of a model beside it: in the same place, with the same properties
+        of OpenVINO. One whose directory is not beside the file may be anything from anywhere.
 
         Args:
             model: The model's name, which is its directory's.
@@ -186,12 +186,14 @@ class OvmsConfig:
         directories = {each["base_path"].rstrip("/").rpartition("/")[2] for each in located}
         if self.has(model) or model in directories:
             return self
+        root = self.path.parent
+        beside = [each for each in located if (root / Path(each["base_path"]).name).is_dir()]
         entry: Entry = {
             "name": model,
-            "base_path": sibling_base_path(located[0], model) if located else model,
+            "base_path": sibling_base_path(beside[0], model) if beside else model,
             "model_version_policy": dict(ALL_VERSIONS),
         }
-        properties = [each["plugin_config"] for each in located if "plugin_config" in each]
+        properties = [each["plugin_config"] for each in beside if "plugin_config" in each]
         if properties:
             entry["plugin_config"] = properties[0]
         return self.edited(entry)
@@ -208,7 +210,8 @@ class OvmsConfig:
         """
         content = copy.deepcopy(self._content)
         models = content["model_config_list"]
-        models[:] = [each for each in models if each["config"].get("name") != remove]
+        if remove is not None:  # An entry may also have no name.
+            models[:] = [each for each in models if each["config"].get("name") != remove]
         for entry in entries:
             for each in models:
                 if each["config"].get("name") == entry["name"]:

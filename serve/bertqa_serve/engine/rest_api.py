@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import rapidjson
 from grpc import StatusCode
@@ -104,7 +105,8 @@ class KServeRest:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, body: bytes) -> Response:
-        path, method = request.scope["path"], request.method
+        # As it was sent: a slash that is encoded is of a model's name.
+        path, method = request.scope["raw_path"].decode("latin-1"), request.method
         matches = [
             (match, wanted, handler)
             for pattern, wanted, handler in self._routes
@@ -118,6 +120,8 @@ class KServeRest:
         if method != wanted and (method, wanted) != ("HEAD", "GET"):
             return _error(406, "Unsupported method")
         found = match.groupdict()
+        if "name" in found:
+            found["name"] = unquote(found["name"])
         if found.get("number"):
             found["number"] = int(found["number"])
         return await handler(_Request(request.headers, body), found)

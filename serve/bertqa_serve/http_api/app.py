@@ -27,6 +27,7 @@ from bertqa_serve.http_api.asking import (
     Pair,
     Wishes,
     described,
+    left,
     result,
 )
 from bertqa_serve.http_api.backend import Backend, ServerBackend
@@ -185,7 +186,8 @@ def _api(
 
     async def asking(request: Request, wishes: Wishes, model: str | None = None) -> Asking:
         facts = request.scope["state"][STATE]
-        backend = await models.of(model)
+        seconds = left(wishes.deadline(facts.began, options.timeout))
+        backend = await models.of(model, seconds)
         facts.model = backend.model
         is_other = backend is not models.default
         return Asking(backend, metrics, facts, wishes, options.timeout, is_other)
@@ -226,7 +228,12 @@ def _api(
     async def ask(request: Request, body: HuggingFaceRequest, wishes: _Wished) -> Response:
         return await in_form_of_hugging_face(await asking(request, wishes), body)
 
-    @questions.post("/models/{model}", summary="The same for a model by its name", **hugging_face)
+    @questions.post(
+        # Names such as those of the hub have slashes.
+        "/models/{model:path}",
+        summary="The same for a model by its name",
+        **hugging_face,
+    )
     async def ask_model(
         request: Request, model: str, body: HuggingFaceRequest, wishes: _Wished
     ) -> Response:
@@ -277,7 +284,7 @@ def _api(
             str | None, Query(description="The model; the default one if left out.")
         ] = None,
     ) -> Versions:
-        found = await models.of(model)
+        found = await models.of(model, options.timeout)
         try:
             return await found.versions()
         except BertQAError as error:

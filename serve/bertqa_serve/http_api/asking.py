@@ -101,6 +101,19 @@ class Wishes:
             )
         return seconds
 
+    def deadline(self, began: float, most: float | None) -> float | None:
+        """Return until when it may take, on the clock of `time.monotonic`; None sets no limit.
+
+        Args:
+            began: When it began.
+            most: Seconds that any request may take at most.
+
+        Raises:
+            Problem: The header cannot be read.
+        """
+        limits = [each for each in (self.seconds(), most) if each is not None]
+        return began + min(limits) if limits else None
+
 
 @dataclass(frozen=True, slots=True)
 class Asking:
@@ -173,7 +186,7 @@ class Asking:
             stream = client.answers_many(pairs(), top_k or 1, return_errors=True, **options)
             async with contextlib.aclosing(stream) as outcomes:  # type: ignore[type-var]
                 while True:
-                    async with asyncio.timeout(_left(wished)):
+                    async with asyncio.timeout(left(wished)):
                         outcome = await anext(outcomes, None)
                     while waiting and isinstance(waiting[0], str):
                         yield waiting[0], str(waiting.popleft())
@@ -196,15 +209,14 @@ class Asking:
     def _prepared(self, options: AskOptions) -> tuple[AsyncQAClient, AskOptions, float | None]:
         """Return the client, its options, and the deadline where the request asks for one."""
         wished = self.wishes.seconds()
-        limits = [each for each in (wished, self.timeout) if each is not None]
-        deadline = self.facts.began + min(limits) if limits else None
+        deadline = self.wishes.deadline(self.facts.began, self.timeout)
         merged: AskOptions = {**self.wishes.options(), **options}
         try:
             client, version = self.backend.client(merged.get("version"), merged.get("key"))
         except BertQAError as error:
             raise self._problem_of(error) from error
         merged["version"] = version
-        merged["timeout"] = _left(deadline)
+        merged["timeout"] = left(deadline)
         return client, merged, None if wished is None else deadline
 
     def _problem_of(self, error: BertQAError) -> Problem:
@@ -218,13 +230,21 @@ class Asking:
         self.metrics.answered(self.backend.model, answer.model_version)
 
 
-def _left(deadline: float | None) -> float | None:
+def left(deadline: float | None) -> float | None:
+    """Return how many seconds are left, None where there is no limit.
+
+    Args:
+        deadline: Until when, on the clock of `time.monotonic`.
+
+    Raises:
+        Problem: None are.
+    """
     if deadline is None:
         return None
-    left = deadline - time.monotonic()
-    if left <= 0:
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
         raise Problem(TOO_LATE, "The time for the answer was over before the question was asked.")
-    return left
+    return seconds
 
 
 def described(answers: Sequence[Answer], context: str, unit: str) -> list[FoundAnswer]:

@@ -137,7 +137,7 @@ class Gate:
 
     def _endpoint_of(self, scope: Scope) -> str:
         route = scope.get("route") or next(routes_at(self._routes, scope), None)
-        return getattr(route, "path", "other")
+        return getattr(route, "path_format", "other")
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         if self._is_local and not is_loopback(_host_of(headers)):

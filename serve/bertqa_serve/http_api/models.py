@@ -9,11 +9,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from bertqa import _checks
 from bertqa.artifact import trial_model_name
-from bertqa.errors import BertQAError, ModelNotFoundError, NotAQAModelError
+from bertqa.errors import (
+    BertQAError,
+    InvalidOptionError,
+    ModelNotFoundError,
+    NotAQAModelError,
+)
 from bertqa_serve.http_api.backend import Backend, ServerBackend
 from bertqa_serve.http_api.options import HttpApiOptions
-from bertqa_serve.http_api.problems import missing, problem_of
+from bertqa_serve.http_api.problems import TOO_LATE, Problem, missing, problem_of
 from bertqa_serve.http_api.tracks import TracksBackend
 
 # How many models beside the default one are kept open, and are opened at once.
@@ -60,14 +66,16 @@ class Models:
                 if not isinstance(backend, BaseException | None):
                     ending.push_async_callback(backend.close)
 
-    async def of(self, name: str | None) -> Backend:
+    async def of(self, name: str | None, seconds: float | None = None) -> Backend:
         """Return what answers for a model.
 
         Args:
             name: The model that a request names; None is the default one.
+            seconds: How long that may take; None sets no limit. A model that takes longer to open
+                is opened all the same, for the next request.
 
         Raises:
-            Problem: There is no such model here, or its server does not answer.
+            Problem: There is no such model here, or its server does not answer, or not in time.
         """
         if name is None or name == self.default.model:
             return self.default
@@ -82,7 +90,12 @@ class Models:
         self._opened[name] = task
         self._retire_unused()
         try:
-            return await asyncio.shield(task)
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            raise Problem(
+                TOO_LATE, f"The server did not say in time what model {_checks.shown(name)} is."
+            ) from None
         except (ModelNotFoundError, NotAQAModelError) as error:
             raise missing(name) from error
         except BertQAError as error:
@@ -109,7 +122,11 @@ class Models:
         return [default, *(each for each in others if each != default)]
 
     def _may_be_named(self, name: str) -> bool:
-        if not name.isprintable() or name.endswith(_TRIAL):
+        try:
+            _checks.model_name("model", name)
+        except InvalidOptionError:
+            return False
+        if name.endswith(_TRIAL):
             return False
         return any(fnmatchcase(name, pattern) for pattern in self._options.models)
 

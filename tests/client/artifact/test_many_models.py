@@ -17,6 +17,7 @@ from bertqa.artifact import (
     VersionManifest,
     publish_served,
 )
+from bertqa.errors import RepositoryError
 
 ALL: dict[str, Any] = {"all": {}}
 
@@ -78,6 +79,7 @@ def test_a_new_model_is_served_like_the_one_beside_it(tmp_path: Path) -> None:
         "nireq": 3,
     }
     configure(repository, first)
+    (repository.root / "bert-qa").mkdir()
     publish(repository, tmp_path, "customer-1")
     assert entries(repository) == {
         "bert-qa": first,
@@ -112,6 +114,65 @@ def test_a_configuration_that_no_server_takes_is_left(tmp_path: Path) -> None:
     repository.config_path.write_text("not JSON", encoding="utf-8")
     assert publish(repository, tmp_path, "customer-1") == 1
     assert repository.config_path.read_text(encoding="utf-8") == "not JSON"
+
+
+def test_a_new_model_takes_nothing_from_one_that_lies_elsewhere(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "r")
+    other = {"name": "ocr", "base_path": "/opt/models/ocr", "plugin_config": {"NUM_STREAMS": "9"}}
+    configure(repository, other)
+    publish(repository, tmp_path, "customer-1")
+    assert entries(repository) == {
+        "ocr": other,
+        "customer-1": {
+            "name": "customer-1",
+            "base_path": "customer-1",
+            "model_version_policy": ALL,
+        },
+    }
+
+
+def test_an_entry_without_a_name_is_not_lost(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "r")
+    nameless = {"base_path": "/opt/models/ocr"}
+    configure(repository, nameless)
+    publish(repository, tmp_path, "customer-1")
+    content = json.loads(repository.config_path.read_text(encoding="utf-8"))
+    found = [each["config"] for each in content["model_config_list"]]
+    assert found[0] == nameless
+    assert [each.get("name") for each in found] == [None, "customer-1"]
+
+
+def test_a_change_by_a_program_without_the_lock_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path / "r")
+    configure(repository, {"name": "a", "base_path": "a"})
+    replace = RepositoryWriter.replace_config
+    others = iter(("b", "c"))
+
+    def changed_before(writer: RepositoryWriter, read: OvmsConfig, text: str) -> OvmsConfig:
+        if other := next(others, None):
+            configure(repository, {"name": other, "base_path": other})
+        return replace(writer, read, text)
+
+    monkeypatch.setattr(RepositoryWriter, "replace_config", changed_before)
+    assert publish(repository, tmp_path, "customer-1") == 1
+    assert list(entries(repository)) == ["c", "customer-1"]
+
+
+def test_where_the_file_cannot_be_written_the_version_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path / "r")
+    configure(repository, {"name": "a", "base_path": "a"})
+
+    def refuse(*_: object) -> OvmsConfig:
+        raise RepositoryError("config.json cannot be written: Read-only file system.")
+
+    monkeypatch.setattr(RepositoryWriter, "replace_config", refuse)
+    with pytest.raises(RepositoryError, match=r"^Version 1 of customer-1 is published, but not"):
+        publish(repository, tmp_path, "customer-1")
+    assert repository.versions("customer-1") == [1]
 
 
 def test_an_edit_of_one_model_changes_no_other(tmp_path: Path) -> None:

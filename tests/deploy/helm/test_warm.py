@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,6 +157,38 @@ def test_a_model_that_hangs_does_so_for_as_long_as_the_values_allow(tmp_path: Pa
         released.set()
     assert probed.status == 0
     assert probed.log.startswith("warmed up to less than 32 of 64 tokens in ")
+
+
+def test_a_server_that_never_ends_its_responses_does_not_keep_the_probe(tmp_path: Path) -> None:
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    held: list[socket.socket] = []
+
+    def answer_all(listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(listening.accept()[0])
+                held[-1].sendall(response)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=answer_all, args=(listening,), daemon=True).start()
+        began = time.monotonic()
+        probed = probe(listening.getsockname()[1], tmp_path / "log", seconds=1)
+        seconds = time.monotonic() - began
+    for each in held:
+        each.close()
+    assert probed == Probed(0, "not warmed up: the model does not describe its input lengths")
+    assert seconds < 30  # The chart is rendered in it, too.
+
+
+def test_another_kind_of_server_is_named_in_one_line(tmp_path: Path) -> None:
+    class Odd(JsonHandler):
+        def serve(self) -> None:
+            self.wfile.write(b"\0an\0swer\n" * 1000)
+            self.close_connection = True
+
+    with answering(Odd) as url:
+        probed = probe(port_of(url), tmp_path / "log")
+    assert probed == Probed(1, "", "/v2/models/bert-qa/versions/1/ready: answer")
 
 
 def test_the_log_need_not_be_writable(tmp_path: Path) -> None:

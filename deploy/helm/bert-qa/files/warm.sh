@@ -8,7 +8,8 @@ ask() (
   exec 3<> "/dev/tcp/127.0.0.1/$port" || exit
   printf '%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s' \
     "$1" "$2" "${#3}" "$3" >&3
-  timeout "$((most - SECONDS + 1))" cat <&3
+  # 0 would be no limit.
+  timeout "$((most > SECONDS ? most - SECONDS + 1 : 1))" cat <&3 | tr -d '\0'
 ) 2> /dev/null
 
 is_ok() {
@@ -35,7 +36,8 @@ run() {
 
 answer=$(ask GET "$model/ready")
 [[ $answer == "HTTP/1.1 200"* ]] || {
-  answer=${answer%%$'\r'*}
+  answer=${answer%%[$'\r\n']*}
+  answer=${answer:0:200}
   echo "$model/ready: ${answer:-no answer}"
   exit 1
 }
