@@ -340,7 +340,7 @@ def _print(about: dict[str, Any], found: list[Stage], comparisons: list[LoadComp
         elif each.is_late:
             print_warning(
                 f"at {each.shape} questions were asked up to {each.late_p99_ms:.1f} ms late: the "
-                " processors of this machine are busy, with the server or something else"
+                "processors of this machine are busy, with the server or something else"
             )
         for kind, count in each.errors.items():
             print_warning(f"at {each.shape} {count} questions were not answered: {kind}")

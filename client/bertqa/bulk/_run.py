@@ -196,7 +196,7 @@ def run(
     present = output.names()
     before = _manifest_in(output, present)
     plan = planned(find_files(inputs), output, columns, partition_rows, on_progress)
-    on_progress(Progress("Asking which model answers"))
+    on_progress(Progress("Finding the version that answers"))
     known = None if before is None else int(before["model"]["version"])
     pinned, identity = identified(model, known)
     job = Job(

@@ -102,7 +102,15 @@ class RateFound:
         if not self.stages[0].answered:
             return "No question was answered."
         if len(self.stages) > 1:
-            return f"At no rate from {self.least:g} per second did {percent} take {limit} or less."
+            missed = (
+                f"At no rate from {self.least:g} per second did {percent} take {limit} or less."
+            )
+            if self.least <= _rounded(_PRECISION * self.stages[0].questions_per_second):
+                return missed
+            return (
+                f"{missed} Lower ones were not tried: too few questions come in ten times "
+                "--duration. Make it longer."
+            )
         return (
             f"No rate was tried: to be sure of {percent} takes {self.objective.least_questions} "
             f"questions, and the server answers {self.stages[0].questions_per_second:.3g} per "

@@ -236,7 +236,18 @@ def test_a_rate_that_is_missed_by_far_is_not_tried_again(
     assert found.rate == 0
     assert found.least == 5.05
     assert f"At no rate from {found.least:g} per second" in str(found)
+    assert str(found).endswith("Make it longer.")
     assert all(len(turns) == 1 for turns in simulated.turns.values())
+
+
+def test_a_longer_test_is_advised_only_where_it_tries_lower_rates(
+    system: System, simulated: Simulated
+) -> None:
+    simulated._share = lambda *_: 0.9
+    simulated.most = 1000.0
+    found = system.find_rate(LIMIT)
+    assert (found.rate, found.least) == (0, 50.0)
+    assert str(found).endswith("or less.")
 
 
 def test_rates_at_which_too_few_questions_come_are_not_tried(
