@@ -22,8 +22,8 @@ _KNOWN = {
     "server": (
         *("threads", "streams", "precision", "image", "logLevel", "pluginConfig"),
         *("maxConcurrentStreams", "grpcMaxThreads", "restWorkers", "maxRequestTokens"),
-        *("requestTimeoutSeconds", "startupSeconds", "extraArgs", "extraContainers"),
-        *("lifecycle", "pollSeconds"),
+        *("requestTimeoutSeconds", "startupSeconds", "warmUpSeconds", "extraArgs"),
+        *("extraContainers", "lifecycle", "pollSeconds"),
     ),
     "httpApi": (
         *("tokenBudget", "enabled", "image", "replicas", "workers", "queue"),

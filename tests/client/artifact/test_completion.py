@@ -134,7 +134,7 @@ def test_properties_that_are_given_are_written_into_every_model(tmp_path: Path) 
     complete(Repository(tmp_path), "bert-qa", CORES, given=given)
     tuned, ours = models(path)
     assert tuned["plugin_config"] == {**given, "AFFINITY": "CORE"}
-    assert ours["plugin_config"] == given
+    assert ours["plugin_config"] == {**given, "ENABLE_CPU_PINNING": "NO"}
 
 
 def test_a_plugin_config_that_is_not_an_object_is_refused(tmp_path: Path) -> None:

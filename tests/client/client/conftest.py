@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+from weakref import WeakValueDictionary
+
 import pytest
 
 from bertqa import QAClient
+from bertqa.client import _model_registry
 from tests.support.question_files import Counting
+
+
+@pytest.fixture(autouse=True)
+def no_tokenizer_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have clients of a test share tokenizers, and the texts that these keep, among them alone."""
+    monkeypatch.setattr(_model_registry, "_in_use", WeakValueDictionary())
 
 
 @pytest.fixture
