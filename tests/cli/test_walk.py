@@ -166,6 +166,8 @@ MODES = {
     "ASCII": Mode(60, ASCII, "ascii"),
     "pipe": Mode(None, ASCII, "ascii"),
 }
+# The narrowest terminal and none at all have most of what can go wrong.
+USUAL = ("60 columns", "pipe")
 
 
 def walked(mode: Mode, directory: Path, words: list[list[str]]) -> list[tuple[str, str]]:
@@ -243,7 +245,13 @@ def test_the_walk_leaves_no_verb_out() -> None:
     assert walked == set(ALL)
 
 
-@pytest.mark.parametrize("name", MODES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *USUAL,
+        *(pytest.param(each, marks=pytest.mark.thorough) for each in MODES if each not in USUAL),
+    ],
+)
 def test_a_newcomer_s_walk(name: str, served: Served, tmp_path: Path) -> None:
     mode = MODES[name]
     write_squad(tmp_path / "data.json")
