@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse, Response
@@ -108,6 +109,15 @@ async def _wishes(
 
 
 _Wished = Annotated[Wishes, Depends(_wishes)]
+
+
+class _ModelName(StringConvertor):
+    """A name in an address: those of the hub have a slash, and none has one at its end."""
+
+    regex = "[^/]+(?:/[^/]+)*"
+
+
+register_url_convertor("model_name", _ModelName())
 
 
 def create_app(
@@ -229,8 +239,7 @@ def _api(
         return await in_form_of_hugging_face(await asking(request, wishes), body)
 
     @questions.post(
-        # Names such as those of the hub have slashes.
-        "/models/{model:path}",
+        "/models/{model:model_name}",
         summary="The same for a model by its name",
         **hugging_face,
     )
