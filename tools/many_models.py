@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from bertqa.artifact import CONFIG_FILE, INPUTS, write_whole
 from bertqa.transport import AdminClient, Security, Transport, open_transport, rest_address
@@ -90,8 +91,8 @@ def seconds_of(pid: int) -> float:
     Args:
         pid: The process.
     """
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 @contextmanager

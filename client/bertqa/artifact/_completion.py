@@ -128,21 +128,29 @@ def publish_served(
 def _serve(repository: Repository, model: str, writer: RepositoryWriter) -> None:
     """Have `config.json` serve all versions of a model, unless it has an entry of its own."""
     path = repository.config_path
-    for is_last in (*[False] * _RETRIES, True):
+    for attempt in range(_RETRIES + 1):
         try:
-            found = OvmsConfig.read(path) if path.exists() else OvmsConfig.default(path, model)
+            found = _read_or_new(path, model)
         except ConfigError:
             return  # What no server takes is its owner's: the version is published all the same.
-        served = found.serving(model)
-        if served.text is not None and served == found:
-            return
         try:
-            writer.replace_config(found, served.new_text)
+            _write_changed(writer, found, found.serving(model))
         except ConfigChangedError:  # By a program that takes no lock: its change stays.
-            if is_last:
+            if attempt == _RETRIES:
                 raise
         else:
             return
+
+
+def _read_or_new(path: Path, model: str) -> OvmsConfig:
+    """Return the configuration, or where there is none one that serves a model."""
+    return OvmsConfig.read(path) if path.exists() else OvmsConfig.default(path, model)
+
+
+def _write_changed(writer: RepositoryWriter, found: OvmsConfig, changed: OvmsConfig) -> None:
+    """Write a configuration, unless it is as it was found in its file."""
+    if changed != found or found.text is None:
+        writer.replace_config(found, changed.new_text)
 
 
 def sign_version(
@@ -209,7 +217,5 @@ def _complete(
     with RepositoryWriter(
         repository, wait_seconds=_BUSY_SECONDS, on_progress=on_progress
     ) as writer:
-        found = OvmsConfig.read(path) if path.exists() else OvmsConfig.default(path, model)
-        fitted = found.fitted(cores, given)
-        if fitted != found or found.text is None:
-            writer.replace_config(found, fitted.new_text)
+        found = _read_or_new(path, model)
+        _write_changed(writer, found, found.fitted(cores, given))

@@ -38,6 +38,10 @@ def entries(repository: Repository) -> dict[str, dict[str, Any]]:
     return {each["config"]["name"]: each["config"] for each in content["model_config_list"]}
 
 
+def usual(name: str) -> dict[str, Any]:
+    return {"name": name, "base_path": name, "model_version_policy": ALL}
+
+
 def configure(repository: Repository, *configs: dict[str, Any]) -> None:
     content = {"model_config_list": [{"config": each} for each in configs]}
     repository.root.mkdir(exist_ok=True)
@@ -50,12 +54,8 @@ def test_each_model_is_numbered_and_served_by_itself(tmp_path: Path) -> None:
     assert publish(repository, tmp_path, "bert-qa-onnx", "bert-qa") == 2
     assert publish(repository, tmp_path, "customer-1-onnx", "customer-1") == 1
     assert entries(repository) == {
-        "bert-qa": {"name": "bert-qa", "base_path": "bert-qa", "model_version_policy": ALL},
-        "customer-1": {
-            "name": "customer-1",
-            "base_path": "customer-1",
-            "model_version_policy": ALL,
-        },
+        "bert-qa": usual("bert-qa"),
+        "customer-1": usual("customer-1"),
     }
 
 
@@ -123,11 +123,7 @@ def test_a_new_model_takes_nothing_from_one_that_lies_elsewhere(tmp_path: Path) 
     publish(repository, tmp_path, "customer-1")
     assert entries(repository) == {
         "ocr": other,
-        "customer-1": {
-            "name": "customer-1",
-            "base_path": "customer-1",
-            "model_version_policy": ALL,
-        },
+        "customer-1": usual("customer-1"),
     }
 
 

@@ -1,5 +1,10 @@
 {{/* Where the model is: one name of a source, and what each source means for a pod. */}}
 
+{{/* The further models, each once and without the release's own, as JSON. */}}
+{{- define "bert-qa.model.others" -}}
+{{- without .Values.model.others .Values.model.name | uniq | toJson -}}
+{{- end -}}
+
 {{/* The sources that are given, with commas between them; the image where none is. */}}
 {{- define "bert-qa.sources" -}}
 {{- $model := .Values.model -}}
@@ -163,7 +168,7 @@ envFrom:
     {{- include "bert-qa.model.mounts" $root | nindent 4 }}
 {{- end -}}
 {{- if $root.Values.model.verify.publicKey }}
-{{- range $number, $model := prepend (without $root.Values.model.others $root.Values.model.name | uniq) $root.Values.model.name }}
+{{- range $number, $model := prepend (include "bert-qa.model.others" $root | fromJsonArray) $root.Values.model.name }}
 - name: verify-model{{ if $number }}-{{ $number }}{{ end }}
   image: {{ include "bert-qa.image" (list $root $root.Values.test.image) | quote }}
   imagePullPolicy: {{ $root.Values.imagePullPolicy }}

@@ -32,7 +32,7 @@
       "ovms_infer_req_active" -}}
 {{- /* They are loaded in this order: a pod is ready with the last. */}}
 {{- $models := list -}}
-{{- range without $root.Values.model.others $root.Values.model.name | uniq -}}
+{{- range include "bert-qa.model.others" $root | fromJsonArray -}}
 {{- $own := dict
       "name" .
       "base_path" (printf "%s/%s" (include "bert-qa.repository" $root) .)
