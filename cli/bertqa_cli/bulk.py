@@ -55,8 +55,8 @@ BulkRepository = Annotated[
     str | None,
     typer.Option(
         metavar="PLACE",
-        help="A model repository, also s3://bucket/path: each worker loads the model, and no "
-        "server is asked.",
+        help="A model repository, also s3://bucket/path: each worker loads the model, its highest "
+        "version without --version, and no server is asked.",
         rich_help_panel=_BULK,
     ),
 ]

@@ -116,9 +116,10 @@ def test_both_formats_are_signed_when_they_appear(
 
 def test_leaves_an_existing_config_alone(repository: Repository, artefacts: Artefacts) -> None:
     repository.root.mkdir()
-    repository.config_path.write_text("mine")
+    mine = '{"model_config_list": [{"config": {"name": "bert-qa", "base_path": "bert-qa"}}]}'
+    repository.config_path.write_text(mine)
     publish(repository, artefacts, MANIFEST)
-    assert repository.config_path.read_text() == "mine"
+    assert repository.config_path.read_text() == mine
 
 
 def test_a_number_is_never_given_twice(repository: Repository, artefacts: Artefacts) -> None:

@@ -70,7 +70,12 @@ from bertqa.artifact._version_policy import (
 
 if TYPE_CHECKING:
     from bertqa.artifact._arrivals import Arrival, Draft
-    from bertqa.artifact._completion import complete_config, publish_served, sign_version
+    from bertqa.artifact._completion import (
+        complete_config,
+        publish_served,
+        serve_version,
+        sign_version,
+    )
     from bertqa.artifact._lock import FOR_EVER, acquire, file_lock, holder_of
     from bertqa.artifact._manifest import (
         MANIFEST_FILE,
@@ -177,6 +182,7 @@ __all__ = [
     "require_plain_versions",
     "require_signed",
     "require_sound",
+    "serve_version",
     "server_settings",
     "settle",
     "sha256_of",

@@ -14,7 +14,7 @@ from bertqa.artifact._repository import Repository, onnx_model_name
 from bertqa.artifact._signature import SIGNATURE_FILE, SigningKey, changed_file
 from bertqa.artifact._work_folder import require_kind, require_sound
 from bertqa.artifact._writer import RepositoryWriter
-from bertqa.errors import ConfigChangedError, ConfigError, RepositoryBusyError, RepositoryError
+from bertqa.errors import ConfigChangedError, RepositoryBusyError, RepositoryError
 
 _BUSY_SECONDS = 5.0
 _RETRIES = 3
@@ -97,7 +97,7 @@ def publish_served(
     Args:
         repository: Where it is published.
         drafts: The formats, in the order in which they appear. All versions of the last one's model
-            are served, unless `config.json` has an entry for it, or cannot be read.
+            are served, unless `config.json` has an entry for it.
         present: Returns the number under which the version is there already, if it is. It is asked
             when what another writer left unfinished is complete, and no other can write.
         key: What a version is signed with that is published now; None leaves it unsigned.
@@ -107,6 +107,7 @@ def publish_served(
         The version's number: one above the highest ever used, or the one that it has already.
 
     Raises:
+        ConfigError: `config.json` cannot be read, or OVMS would refuse it. Nothing is published.
         RepositoryError: The repository cannot be written, or another process does not stop writing
             to it. What was published before is as it was, and nothing is left behind; only where
             `config.json` alone cannot be written, the version is there, as the message says.
@@ -114,28 +115,52 @@ def publish_served(
     require_sound(repository, *(draft.manifest.model for draft in drafts))
     with RepositoryWriter(repository, on_progress=on_progress) as writer:
         version = present() or writer.publish(drafts, key)
-        model = drafts[-1].manifest.model
-        try:
-            _serve(repository, model, writer)
-        except RepositoryError as error:
-            raise RepositoryError(
-                f"Version {version} of {model} is published, but not served: {error} Add "
-                f"an entry for {model} to {repository.config_path}."
-            ) from error
+        _serve(repository, version, drafts[-1].manifest.model, writer)
     return version
 
 
-def _serve(repository: Repository, model: str, writer: RepositoryWriter) -> None:
+def serve_version(
+    repository: Repository, version: int, model: str, *, on_progress: OnProgress = ignore
+) -> None:
+    """Have `config.json` serve the model of a version that is there already.
+
+    Nothing is locked or written where it has an entry for the model.
+
+    Args:
+        repository: The repository.
+        version: The version's number.
+        model: The model's name.
+        on_progress: Called when there is another writer to wait for.
+
+    Raises:
+        ConfigError: `config.json` cannot be read, or OVMS would refuse it.
+        RepositoryError: `config.json` cannot be written.
+    """
+    require_sound(repository, model)
+    found = _read_or_new(repository.config_path, model)
+    if found.text is None or found.serving(model) != found:
+        with RepositoryWriter(repository, on_progress=on_progress) as writer:
+            _serve(repository, version, model, writer)
+
+
+def _serve(repository: Repository, version: int, model: str, writer: RepositoryWriter) -> None:
     """Have `config.json` serve all versions of a model, unless it has an entry of its own."""
-    path = repository.config_path
+    try:
+        _enter(repository.config_path, model, writer)
+    except RepositoryError as error:
+        raise RepositoryError(
+            f"Version {version} of {model} is published, but not served: {error} Add "
+            f"an entry for {model} to {repository.config_path}."
+        ) from error
+
+
+def _enter(path: Path, model: str, writer: RepositoryWriter) -> None:
+    """Add what is lacking; a change by a program that takes no lock stays."""
     for attempt in range(_RETRIES + 1):
-        try:
-            found = _read_or_new(path, model)
-        except ConfigError:
-            return  # What no server takes is its owner's: the version is published all the same.
+        found = _read_or_new(path, model)
         try:
             _write_changed(writer, found, found.serving(model))
-        except ConfigChangedError:  # By a program that takes no lock: its change stays.
+        except ConfigChangedError:
             if attempt == _RETRIES:
                 raise
         else:

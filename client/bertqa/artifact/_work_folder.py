@@ -20,6 +20,7 @@ from bertqa.artifact._files import (
     write_whole,
 )
 from bertqa.artifact._manifest import MANIFEST_FILE
+from bertqa.artifact._ovms_config import OvmsConfig
 from bertqa.artifact._repository import IR_FILE, ONNX_FILE, Repository
 from bertqa.errors import RepositoryError
 
@@ -190,6 +191,7 @@ def require_sound(repository: Repository, *models: str) -> None:
         *models: The models that are to be published.
 
     Raises:
+        ConfigError: `config.json` cannot be read, or OVMS would refuse it.
         RepositoryError: The work folder, a model's directory or `config.json` is a symbolic link
             that a writer does not follow, or of another kind.
     """
@@ -200,6 +202,8 @@ def require_sound(repository: Repository, *models: str) -> None:
     _refuse_dangling(config)
     if config.is_dir():
         raise _wrong_kind(config, "file")
+    if config.exists():
+        OvmsConfig.read(config)
 
 
 def _refuse_inside(root: Path) -> None:

@@ -23,6 +23,7 @@ from bertqa.artifact import (
     onnx_model_name,
     open_regular,
     publish_served,
+    serve_version,
     sign_version,
     unsigned,
 )
@@ -82,7 +83,7 @@ def pull(
             its manifest says. Nothing was changed.
         QualityGateError: The version failed the gate.
         SignatureError: The owner of the key to verify with did not sign the version.
-        RepositoryError: The repository cannot be written.
+        RepositoryError: The repository cannot be written, or its `config.json` not be read.
         ModuleNotFoundError: The registry's extra is not installed.
     """
     begun = time.monotonic()
@@ -93,7 +94,7 @@ def pull(
         find = partial(_find, repository, model, manifest)
         number = find()
         present = number is not None
-        if number is None or not repository.config_path.exists():
+        if number is None:
             # The twin first: a client that sees the IR may count on it.
             drafts = [
                 _draft(fetched, key, manifests[key], model, on_progress)
@@ -103,6 +104,8 @@ def pull(
             number = publish_served(
                 repository, drafts, present=find, key=sign, on_progress=on_progress
             )
+        else:
+            serve_version(repository, number, model, on_progress=on_progress)
     if sign is not None:
         sign_version(repository, number, model, sign, on_progress=on_progress)
     seconds = round(time.monotonic() - begun, 3)

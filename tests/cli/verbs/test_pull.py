@@ -73,6 +73,26 @@ def test_what_a_configuration_does_not_serve_is_switched_to(
     assert pulled.out.rstrip().endswith(f"switch --to 3 --repository {target}")
 
 
+def test_a_version_that_is_there_already_is_served_too(
+    invoke: Invoke, root: Path, tmp_path: Path
+) -> None:
+    to, target = str(tmp_path / "qa"), tmp_path / "r"
+    assert invoke("publish", "--to", to, "--layout", "hub", "--repository", str(root)).status == 0
+    arguments = ("pull", to, "--repository", str(target), "--model", "customer-1")
+    assert invoke(*arguments).status == 0
+    others = {"model_config_list": [{"config": {"name": "bert-qa", "base_path": "bert-qa"}}]}
+    (target / "config.json").write_text(json.dumps(others))
+
+    assert "It is there already" in invoke(*arguments).out
+
+    served = json.loads((target / "config.json").read_text())["model_config_list"]
+    assert [each["config"]["name"] for each in served] == ["bert-qa", "customer-1"]
+    (target / "config.json").write_text("not JSON")
+    refused = invoke(*arguments)
+    assert (refused.status, refused.out) == (1, "")
+    assert "config.json" in refused.err
+
+
 @pytest.mark.parametrize("name", ["a b", "ä", "bert-qa-onnx", "bert-qa.split", ""])
 def test_a_name_that_ovms_or_the_repository_cannot_have_is_refused(
     invoke: Invoke, root: Path, tmp_path: Path, name: str

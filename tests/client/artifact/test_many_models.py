@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from bertqa.artifact import (
+    WORK_FOLDER,
     Draft,
     OvmsConfig,
     Repository,
     RepositoryWriter,
     VersionManifest,
+    file_lock,
     publish_served,
+    serve_version,
 )
-from bertqa.errors import RepositoryError
+from bertqa.errors import ConfigError, RepositoryError
 
 ALL: dict[str, Any] = {"all": {}}
 
@@ -108,12 +111,28 @@ def test_an_entry_of_its_own_stays_as_it_is(tmp_path: Path, entry: dict[str, Any
     assert repository.config_path.stat().st_mtime_ns == before
 
 
-def test_a_configuration_that_no_server_takes_is_left(tmp_path: Path) -> None:
+def test_a_configuration_that_no_server_takes_is_refused_before_a_version_appears(
+    tmp_path: Path,
+) -> None:
     repository = Repository(tmp_path / "r")
     repository.root.mkdir()
     repository.config_path.write_text("not JSON", encoding="utf-8")
-    assert publish(repository, tmp_path, "customer-1") == 1
+    with pytest.raises(ConfigError, match=str(repository.config_path)):
+        publish(repository, tmp_path, "customer-1")
+    assert [path.name for path in repository.root.iterdir()] == ["config.json"]
     assert repository.config_path.read_text(encoding="utf-8") == "not JSON"
+
+
+def test_a_version_that_is_there_is_served_and_once_only(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "r")
+    publish(repository, tmp_path, "customer-1")
+    configure(repository, usual("bert-qa"))
+    serve_version(repository, 1, "customer-1")
+    assert entries(repository) == {each: usual(each) for each in ("bert-qa", "customer-1")}
+    before = repository.config_path.stat().st_mtime_ns
+    with file_lock(repository.root / WORK_FOLDER / "lock"):  # Nothing waits for it.
+        serve_version(repository, 1, "customer-1")
+    assert repository.config_path.stat().st_mtime_ns == before
 
 
 def test_a_new_model_takes_nothing_from_one_that_lies_elsewhere(tmp_path: Path) -> None:
