@@ -47,6 +47,21 @@ def test_serve_says_it_where_a_version_is_in_int8(
     assert " ".join(result.err.split()).count(WORD) == count
 
 
+@pytest.mark.parametrize(
+    ("built", "chosen", "count"), [("int8", "f16", 1), ("int8", "bf16", 0), ("fp32", "f16", 0)]
+)
+def test_serve_warns_of_int8_in_f16(
+    invoke: Invoke, tmp_path: Path, built: str, chosen: str, count: int
+) -> None:
+    write_manifest(write_toy_version(tmp_path, 1), precision=built)
+    write_config(tmp_path)
+    options = ("--engine", "local", "--precision", chosen, "--dry-run")
+    result = invoke("serve", "--repository", str(tmp_path), *options)
+    assert result.status == 0, result.err
+    words = " ".join(result.err.split())
+    assert words.count("minutes for a question to an INT8 version") == count
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(("precision", "count"), [("int8", 1), ("fp32", 0)])
 def test_a_build_says_it_where_it_makes_int8(

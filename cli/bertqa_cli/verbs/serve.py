@@ -244,7 +244,7 @@ def serve(
 
     manifests = [each.manifest for each in Repository(repository).entries(model)]
     if any(each is not None and each.precision.upper() == "INT8" for each in manifests):
-        say_what_int8_saves()
+        say_what_int8_saves(precision)
     if dry_run:
         command = command_of(options, log=log)
         print_json({"command": command}) if json else print_text(shlex.join(command))
