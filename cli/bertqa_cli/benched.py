@@ -11,7 +11,8 @@ import typer
 
 from bertqa._progress import OnProgress, Progress
 from bertqa.artifact import Repository
-from bertqa_cli.options import ConnectionOptions, require_repository
+from bertqa_cli.connection import ConnectionOptions
+from bertqa_cli.options import require_repository
 from bertqa_cli.values import refuse_typed
 
 OwnRepository = Annotated[

@@ -13,9 +13,9 @@ from rich.markup import escape
 
 from bertqa._words import counted
 from bertqa.client import AskOptions
+from bertqa_cli.connection import ConnectionOptions
 from bertqa_cli.console import print_json, stdout
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.options import ConnectionOptions
 from bertqa_cli.progress import resumable, stages
 from bertqa_cli.values import Whole
 

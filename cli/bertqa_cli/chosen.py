@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bertqa import AsyncQAClient, QAClient, _defaults
 from bertqa.evaluation import System
-from bertqa_cli.options import ConnectionOptions
+from bertqa_cli.connection import ConnectionOptions
 
 if TYPE_CHECKING:
     from bertqa_serve.http_api import System as Side

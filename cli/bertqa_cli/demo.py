@@ -17,10 +17,11 @@ from rich.table import Table
 from bertqa import Answer, QAClient
 from bertqa.artifact import MODEL_NAME, Repository, int8_advice, int8_products
 from bertqa.evaluation import Samples, time_call
+from bertqa_cli.connection import VARIABLES
 from bertqa_cli.console import print_error, print_table, stdout
 from bertqa_cli.errors import Status
 from bertqa_cli.formatting import directory_size, headline, highlighted, human_size
-from bertqa_cli.options import DEFAULT_REPOSITORY, VARIABLES
+from bertqa_cli.options import DEFAULT_REPOSITORY
 from bertqa_cli.settings import VARIABLE as CONFIG_VARIABLE
 from bertqa_serve.errors import PortInUseError
 from bertqa_serve.ports import free_ports

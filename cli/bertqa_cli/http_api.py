@@ -12,9 +12,9 @@ import typer
 from rich.markup import escape
 
 from bertqa.artifact import LOG_LEVELS
+from bertqa_cli.connection import VARIABLES
 from bertqa_cli.console import stdout
 from bertqa_cli.errors import CommandError, Status
-from bertqa_cli.options import VARIABLES
 from bertqa_cli.token_file import TokenFile
 from bertqa_cli.values import Decimal, Lines, Whole, appended_file, timeout_seconds
 

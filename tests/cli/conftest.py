@@ -14,7 +14,7 @@ import pytest
 
 from bertqa.evaluation import time_loop
 from bertqa_cli import main
-from bertqa_cli.options import VARIABLES
+from bertqa_cli.connection import VARIABLES
 from bertqa_cli.verbs import bench_client
 from tests.support.documents import check_document
 from tests.support.engines import Served, toy_server

@@ -14,8 +14,8 @@ import typer
 
 from bertqa.errors import InvalidOptionError
 from bertqa_cli.catalog import load
+from bertqa_cli.connection import ConnectionOptions
 from bertqa_cli.errors import CommandError
-from bertqa_cli.options import ConnectionOptions
 from bertqa_cli.token_file import TokenFile
 from bertqa_cli.values import seconds_of
 from tests.cli.conftest import CONTEXT, QUESTION, Invoke

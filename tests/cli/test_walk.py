@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from bertqa.artifact import Scores
-from bertqa_cli.options import VARIABLES
+from bertqa_cli.connection import VARIABLES
 from bertqa_cli.topics import TOPICS
 from tests.cli.test_help import ALL
 from tests.cli.test_terminal import CODES

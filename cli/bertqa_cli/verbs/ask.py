@@ -19,12 +19,13 @@ from bertqa._reason import check_finite, read_finite, reason_of
 from bertqa._words import counted
 from bertqa.client import AskOptions
 from bertqa_cli.bulk import BulkRepository, On, Workers, answer_in_bulk, model_of, show_bad_rows
+from bertqa_cli.connection import DefaultConnectionOptions
 from bertqa_cli.console import print_json, stderr, stdout
 from bertqa_cli.datasets import data_option, there
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import headline, highlighted
 from bertqa_cli.grouping import grouped_options
-from bertqa_cli.options import DefaultConnectionOptions, Json, Version
+from bertqa_cli.options import Json, Version
 from bertqa_cli.progress import resumable, stages, working
 from bertqa_cli.values import Whole, output_file, refuse_typed
 from bertqa_cli.verb import alone

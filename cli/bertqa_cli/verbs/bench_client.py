@@ -16,11 +16,12 @@ from bertqa._words import counted
 from bertqa.artifact import Repository, cpu_title, usable_cores
 from bertqa.evaluation import time_loop, time_questions, time_stream
 from bertqa.runtime import load
+from bertqa_cli.connection import DefaultConnectionOptions
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.hardware import machine_facts, say_what_int8_saves
-from bertqa_cli.options import DefaultConnectionOptions, Json, Version
+from bertqa_cli.options import Json, Version
 from bertqa_cli.progress import stages
 from bertqa_cli.values import Whole
 

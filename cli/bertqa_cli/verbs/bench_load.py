@@ -17,12 +17,13 @@ from rich.table import Table
 from bertqa.artifact import cpu_title
 from bertqa.errors import BertQAError
 from bertqa_cli.benched import OwnRepository, asked_server
+from bertqa_cli.connection import DEFAULT_URL, DefaultConnectionOptions
 from bertqa_cli.console import print_json, print_table, print_warning, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.hardware import machine_facts, say_what_int8_saves
-from bertqa_cli.options import DEFAULT_URL, DefaultConnectionOptions, Json, Version
+from bertqa_cli.options import Json, Version
 from bertqa_cli.progress import stages as showing
 from bertqa_cli.progress import working
 from bertqa_cli.values import Decimal, Whole, output_file, refuse_typed, seconds_of, write_output

@@ -13,12 +13,13 @@ from rich.table import Table
 
 from bertqa.artifact import cpu_title, usable_cores
 from bertqa_cli.benched import OwnRepository, asked_server
+from bertqa_cli.connection import DefaultConnectionOptions
 from bertqa_cli.console import print_json, print_step, print_table, print_warning, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.hardware import machine_facts, say_what_int8_saves
-from bertqa_cli.options import DefaultConnectionOptions, Json, Version
+from bertqa_cli.options import Json, Version
 from bertqa_cli.progress import ending_on_sigterm, stages, working
 from bertqa_cli.values import Decimal, output_directory, timeout_seconds
 

@@ -18,17 +18,12 @@ from bertqa.artifact import Repository as ModelRepository
 from bertqa.artifact import cpu_title
 from bertqa.runtime import find_model
 from bertqa.transport import AdminClient, rest_address
+from bertqa_cli.connection import ConnectionOptions
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.hardware import machine_facts, say_what_int8_saves
-from bertqa_cli.options import (
-    DEFAULT_REPOSITORY,
-    ConnectionOptions,
-    Json,
-    Repository,
-    require_repository,
-)
+from bertqa_cli.options import DEFAULT_REPOSITORY, Json, Repository, require_repository
 from bertqa_cli.progress import stages
 from bertqa_cli.values import Whole, output_file, write_output
 

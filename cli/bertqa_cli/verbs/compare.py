@@ -28,6 +28,7 @@ from bertqa.evaluation import (
 from bertqa.evaluation import compare as compare_systems
 from bertqa.runtime import find_model
 from bertqa_cli.chosen import Chosen
+from bertqa_cli.connection import ConnectionOptions
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.errors import CommandError, Status
@@ -36,7 +37,6 @@ from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
     DEFAULT_NAMESPACE,
     DEFAULT_REPOSITORY,
-    ConnectionOptions,
     Json,
     Namespace,
     Release,

@@ -15,15 +15,11 @@ from bertqa import QAClient
 from bertqa.artifact import Repository
 from bertqa.evaluation import evaluate as evaluate_version
 from bertqa_cli.chosen import scoring_client
+from bertqa_cli.connection import ConnectionOptions
 from bertqa_cli.console import print_json, print_table
 from bertqa_cli.datasets import data_option, read_dataset
 from bertqa_cli.grouping import grouped_options
-from bertqa_cli.options import (
-    DEFAULT_REPOSITORY,
-    ConnectionOptions,
-    Json,
-    Version,
-)
+from bertqa_cli.options import DEFAULT_REPOSITORY, Json, Version
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages, working
 from bertqa_cli.values import FOR_URL, refuse_typed

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from bertqa_cli.connection import DEFAULT_URL, DefaultConnectionOptions
 from bertqa_cli.console import print_json, print_step
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
 from bertqa_cli.http_api import HttpApiFlags, print_ready
-from bertqa_cli.options import DEFAULT_URL, DefaultConnectionOptions, Json, Version
+from bertqa_cli.options import Json, Version
 
 _Tracks = Annotated[
     Path | None,

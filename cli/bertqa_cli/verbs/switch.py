@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertqa.artifact import Repository, Split, VerifyKey
+from bertqa_cli.connection import ConnectionOptions
 from bertqa_cli.console import print_document, print_json, print_step, stderr
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.grouping import grouped_options
@@ -18,7 +19,6 @@ from bertqa_cli.options import (
     DEFAULT_REPOSITORY,
     Back,
     Chart,
-    ConnectionOptions,
     Force,
     Json,
     Namespace,

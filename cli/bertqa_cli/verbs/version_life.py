@@ -20,18 +20,12 @@ from bertqa.artifact import (
     onnx_model_name,
     sha256_of,
 )
+from bertqa_cli.connection import ConnectionOptions
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.errors import CommandError, Status
 from bertqa_cli.formatting import human_size, score
 from bertqa_cli.grouping import grouped_options
-from bertqa_cli.options import (
-    DEFAULT_MODEL,
-    DEFAULT_REPOSITORY,
-    ConnectionOptions,
-    Json,
-    Model,
-    require_repository,
-)
+from bertqa_cli.options import DEFAULT_MODEL, DEFAULT_REPOSITORY, Json, Model, require_repository
 from bertqa_cli.options import Repository as RepositoryOption
 from bertqa_cli.progress import stages, working
 from bertqa_cli.values import FOR_URL, Whole

@@ -14,6 +14,7 @@ from bertqa._words import counted
 from bertqa.artifact import Repository, VersionEntry, VersionManifest
 from bertqa.errors import ProtocolError, RepositoryError
 from bertqa.transport import ServedVersion
+from bertqa_cli.connection import ConnectionOptions
 from bertqa_cli.console import print_json, print_table, stdout
 from bertqa_cli.errors import CommandError
 from bertqa_cli.formatting import day, directory_size, human_size, score
@@ -21,7 +22,6 @@ from bertqa_cli.grouping import grouped_options
 from bertqa_cli.options import (
     DEFAULT_NAMESPACE,
     DEFAULT_REPOSITORY,
-    ConnectionOptions,
     Json,
     Namespace,
     Release,
