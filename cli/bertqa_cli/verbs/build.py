@@ -282,7 +282,7 @@ def build(
     print_table(table)
     if family:
         _show_family(family)
-        stdout.print("A server answers with the newest where none is named: choose one, and switch.")
+        stdout.print("Where none is named, the newest answers: choose one, and switch.")
     for built in result.versions:
         for line in _judgement(built):
             stdout.print(f"Version {built.version}: {escape(line)}")

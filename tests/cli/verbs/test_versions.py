@@ -99,7 +99,7 @@ def test_a_repository_that_is_not_there_is_status_1(invoke: Invoke, tmp_path: Pa
     assert "There is no model repository" in result.err
 
 
-def test_pruned_versions_are_told_from_those_that_are_whole(
+def test_pruned_versions_are_marked(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
