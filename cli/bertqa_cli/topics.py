@@ -206,7 +206,7 @@ TOPICS = {
         "docs/versions.md",
     ),
     "pruning": Topic(
-        "Smaller versions of a model, each so many times as fast.",
+        "Smaller versions, each so many times as fast.",
         (
             (
                 "INT8 makes each operation cheap; pruning leaves out heads and neurons, as many "
