@@ -192,6 +192,7 @@ TOPICS = {
                 "gate.min_f1": "The least F1; also min_exact_match.",
                 "gate.max_f1_drop": "How far INT8 may fall below FP32, in points.",
                 "gate.min_f1_ratio": "What share of FP32's F1 INT8 keeps.",
+                "gate.min_pruned_f1_ratio": "What share of it a pruned version keeps.",
                 "gate.max_latency_ratio": "How long INT8 may take, as a share of FP32's time.",
             },
             (
@@ -203,6 +204,33 @@ TOPICS = {
         ),
         "build, publish, pull, switch",
         "docs/versions.md",
+    ),
+    "pruning": Topic(
+        "Smaller versions, each so many times as fast.",
+        (
+            (
+                "INT8 makes each operation cheap; pruning leaves out heads and neurons, as many "
+                "as the speed that is asked for takes on this CPU, by measurement. It comes on "
+                "top of INT8: look first whether that is enough. With --set it needs no recipe:"
+            ),
+            {
+                "pruning.speedup=[1.5,2]": "How many times as fast as the unpruned version of the "
+                "same precision: a pair of versions each.",
+                "pruning.epochs_per_step=0": "Prune at once, without a training: minutes, and of "
+                "use up to about 1.5. With it: hours on CPUs.",
+                "pruning.latency_table=FILE": "Prune for another machine, where `bert-qa bench "
+                "latency-table` wrote the file.",
+                "gate.min_pruned_f1_ratio=0.95": "The least share of F1 that is kept; 0.9 if left "
+                "out.",
+            },
+            (
+                "--dry-run measures what layers of each size would bring, and keeps nothing. A "
+                "build ends with speed and F1 of all versions; the same command shows that again, "
+                "and `bert-qa inspect N M --report FILE` draws it. Measure on an idle machine."
+            ),
+        ),
+        "build, bench latency-table, inspect",
+        "docs/build.md",
     ),
     "traffic": Topic(
         "Which version answers whom.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,9 @@ _MOST_CHANNELS = 2048
 _REPEATS = 7
 # A stack that takes less is run several times in a row.
 _AT_LEAST_SECONDS = 0.02
+_UNEVEN = 0.15
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
@@ -141,7 +146,7 @@ def measure(place: Place, on_cell: Callable[[int, int], None] = lambda _, __: No
     """Measure a table on this machine.
 
     All sizes take turns, so that what else the machine does harms all alike; a time is the least
-    of the rounds, because other programs only ever add to one.
+    of the rounds, because other programs only ever add to one. A warning says where they add much.
 
     Args:
         place: What to measure; it names this machine.
@@ -173,12 +178,29 @@ def measure(place: Place, on_cell: Callable[[int, int], None] = lambda _, __: No
         on_turn=lambda turn: on_cell(len(models) * (1 + turn), steps),
     )
     least = {cell: min(found) for cell, found in times.items()}
+    above = unevenness(times.values())
+    if above > _UNEVEN:
+        logger.warning(
+            "Other programs slowed the measurement: the median time of a size is %.0f %% above its "
+            "least. The table may be wrong, and versions that are pruned by it are then not those "
+            "with the best F1 at their speed. Measure on an idle machine.",
+            100 * above,
+        )
     return LatencyTable(
         place,
         _rising(heads, [least[_ATTENTION, size] / copies for size in heads]),
         _rising(neurons, [least[_FEED_FORWARD, size] / copies for size in neurons]),
         least[_REST, 0],
     )
+
+
+def unevenness(times: Iterable[Sequence[float]]) -> float:
+    """Return by what share the times of a size are above their least, in the middle of all sizes.
+
+    Args:
+        times: The times of each size.
+    """
+    return statistics.median(statistics.median(each) / min(each) - 1 for each in times)
 
 
 def neurons_step(neurons: int) -> int:

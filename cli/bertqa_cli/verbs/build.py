@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa._words import counted
-from bertqa.artifact import GateResult, Repository, SigningKey
+from bertqa.artifact import Repository, SigningKey
 from bertqa_cli.console import print_json, print_table, stderr, stdout
 from bertqa_cli.datasets import data_option
 from bertqa_cli.errors import CommandError, Status, status_of
@@ -282,8 +282,9 @@ def build(
     print_table(table)
     if family:
         _show_family(family)
+        stdout.print("Where none is named, the newest answers: choose one, and switch.")
     for built in result.versions:
-        for line in _judgement(built.gate):
+        for line in _judgement(built):
             stdout.print(f"Version {built.version}: {escape(line)}")
     newest = max(built.version for built in result.versions)
     stdout.print(
@@ -355,13 +356,15 @@ def _fate(built: BuiltVersion) -> str:
     return f"{fate}, forced" if built.gate and built.gate.forced else fate
 
 
-def _judgement(gate: GateResult | None) -> Iterator[str]:
+def _judgement(built: BuiltVersion) -> Iterator[str]:
     """Yield what a gate found, in sentences."""
+    gate = built.gate
     if gate is None:
         return
     if gate.f1_drop is not None and gate.f1_drop_low is not None and gate.f1_drop_high is not None:
         yield (
-            f"F1 {'fell' if gate.f1_drop > 0 else 'rose'} by {abs(gate.f1_drop):.2f} points (95 % "
+            f"F1 {'fell' if gate.f1_drop > 0 else 'rose'} by {abs(gate.f1_drop):.2f} points"
+            f"{_against(built)} (95 % "
             f"interval of the drop: {gate.f1_drop_low:+.2f} to {gate.f1_drop_high:+.2f})."
         )
     if gate.latency_ratio is not None:
@@ -369,6 +372,14 @@ def _judgement(gate: GateResult | None) -> Iterator[str]:
     if gate.reasons:
         yield f"The gate refused it, and --force published it: {'; '.join(gate.reasons)}."
     yield from gate.notes
+
+
+def _against(built: BuiltVersion) -> str:
+    """Return what a pruned version is judged against, of which there are two."""
+    if built.pruning is None:
+        return ""
+    other = "its FP32 version" if built.precision == "INT8" else "the unpruned FP32 version"
+    return f" against {other}"
 
 
 app = alone(build, BuildVerb)

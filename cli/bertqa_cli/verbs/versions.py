@@ -251,8 +251,13 @@ def _add(
         score(scores.f1 if scores else None),
         human_size(size),
         day(manifest.published),
-        f"version {manifest.parent}" if manifest.parent else manifest.source,
+        _origin(manifest),
     )
+
+
+def _origin(manifest: VersionManifest) -> str:
+    origin = f"version {manifest.parent}" if manifest.parent else manifest.source
+    return f"{origin}, pruned {manifest.pruning.speedup:g}x" if manifest.pruning else origin
 
 
 app = group(versions)

@@ -10,8 +10,9 @@ import pytest
 
 from bertqa.runtime.openvino import core
 from bertqa_build.errors import BuildError
+from bertqa_build.pruning import latency
 from bertqa_build.pruning.blocks import Encoder, attention_stack, feed_forward_stack
-from bertqa_build.pruning.latency import LatencyTable, measure, place_here
+from bertqa_build.pruning.latency import LatencyTable, measure, place_here, unevenness
 
 SMALL = Encoder(hidden=32, heads=4, neurons=80)
 
@@ -40,6 +41,26 @@ def test_a_table_is_read_as_it_was_written(table: LatencyTable, tmp_path: Path) 
     table.write(path)
     assert LatencyTable.read(path) == table
     assert replace(table.place, threads=2) != LatencyTable.read(path).place
+
+
+def test_times_are_as_uneven_as_those_of_most_sizes() -> None:
+    assert unevenness([[2.0, 2.0, 2.0], [1.0, 1.0, 9.0]]) == 0
+    assert unevenness([[2.0, 3.0, 4.0], [1.0, 1.5, 9.0], [1.0, 1.0, 1.0]]) == 0.5
+
+
+@pytest.mark.parametrize(("beside", "warnings"), [(0.0, 0), (1.0, 1)])
+def test_a_table_of_a_busy_machine_is_warned_of(
+    beside: float, warnings: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def busy(measures: dict[object, object], turns: int, **_: object) -> dict[object, list[float]]:
+        return {each: [1.0, *[1 + beside] * (turns - 1)] for each in measures}
+
+    monkeypatch.setattr(latency, "take_turns", busy)
+
+    measure(place_here(SMALL, batch=1, tokens=8, precision="FP32", threads=1))
+
+    assert len(caplog.messages) == warnings
+    assert all("100 % above its least" in each for each in caplog.messages)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"place": 3}', "[1, 2]"])

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from bertqa.artifact import GateResult, VersionManifest
+from bertqa.artifact import GateResult, Pruning, VersionManifest
 from tests.cli.conftest import Invoke, Result
 from tests.cli.test_main import HEAVY
 from tests.support.engines import Served
@@ -97,6 +97,21 @@ def test_a_repository_that_is_not_there_is_status_1(invoke: Invoke, tmp_path: Pa
 
     assert result.status == 1
     assert "There is no model repository" in result.err
+
+
+def test_pruned_versions_are_marked(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    made = Pruning(1.5, "INT8", 1.51, 3.66, (4, 2), (64, 32), 8, 192, 2, "a CPU")
+    write_manifest(write_toy_version(tmp_path, 1))
+    write_manifest(write_toy_version(tmp_path, 2), parent=1)
+    write_manifest(write_toy_version(tmp_path, 3), parent=1, pruning=made)
+
+    whole, pruned = invoke("versions", "--repository", str(tmp_path)).out.splitlines()[-2:]
+
+    assert whole.rstrip().endswith("version 1")
+    assert pruned.rstrip().endswith("version 1, pruned 1.5x")
 
 
 def test_an_empty_repository_has_no_versions(invoke: Invoke, tmp_path: Path) -> None:
