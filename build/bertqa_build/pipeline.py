@@ -17,7 +17,7 @@ from bertqa.artifact import (
     Repository,
     SigningKey,
     onnx_model_name,
-    require_sound,
+    require_publishable,
 )
 from bertqa.errors import QualityGateError
 from bertqa_build.checkpoint import load_checkpoint
@@ -273,7 +273,7 @@ class _Build:
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""
         recipe = self.recipe
-        require_sound(self.repository, self.model, onnx_model_name(self.model))
+        require_publishable(self.repository, self.model, onnx_model_name(self.model))
         self._report("Reading the recipe's data and checkpoint")
         self.data = RecipeData(recipe)
         self.digests = read_data(self.data)

@@ -25,7 +25,7 @@ _SECONDS = {None: 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What the repository itself adds to the name of a model.
-_TAKEN = ("-onnx", "-traffic", ".split", ".rollout.json", ".json")
+_TAKEN = ("-onnx", "-traffic", "-trial", ".split", ".rollout.json", ".json")
 _SHOWN = 60
 _NOT_ALLOWED = "permission denied, or the file system is read-only"
 _SOURCES = (

@@ -103,7 +103,7 @@ if TYPE_CHECKING:
         require_signed,
         unsigned,
     )
-    from bertqa.artifact._work_folder import WORK_FOLDER, remove_path, require_sound
+    from bertqa.artifact._work_folder import WORK_FOLDER, remove_path, require_publishable
     from bertqa.artifact._writer import WAIT_SECONDS, RepositoryWriter, settle
 
 __all__ = [
@@ -180,8 +180,8 @@ __all__ = [
     "publish_served",
     "remove_path",
     "require_plain_versions",
+    "require_publishable",
     "require_signed",
-    "require_sound",
     "serve_version",
     "server_settings",
     "settle",

@@ -12,7 +12,7 @@ from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._ovms_config import OvmsConfig
 from bertqa.artifact._repository import Repository, onnx_model_name
 from bertqa.artifact._signature import SIGNATURE_FILE, SigningKey, changed_file
-from bertqa.artifact._work_folder import require_kind, require_sound
+from bertqa.artifact._work_folder import require_kind, require_publishable, require_sound
 from bertqa.artifact._writer import RepositoryWriter
 from bertqa.errors import ConfigChangedError, RepositoryBusyError, RepositoryError
 
@@ -112,7 +112,7 @@ def publish_served(
             to it. What was published before is as it was, and nothing is left behind; only where
             `config.json` alone cannot be written, the version is there, as the message says.
     """
-    require_sound(repository, *(draft.manifest.model for draft in drafts))
+    require_publishable(repository, *(draft.manifest.model for draft in drafts))
     with RepositoryWriter(repository, on_progress=on_progress) as writer:
         version = present() or writer.publish(drafts, key)
         _serve(repository, version, drafts[-1].manifest.model, writer)
@@ -136,7 +136,7 @@ def serve_version(
         ConfigError: `config.json` cannot be read, or OVMS would refuse it.
         RepositoryError: `config.json` cannot be written.
     """
-    require_sound(repository, model)
+    require_publishable(repository, model)
     found = _read_or_new(repository.config_path, model)
     if found.text is None or found.serving(model) != found:
         with RepositoryWriter(repository, on_progress=on_progress) as writer:

@@ -184,14 +184,13 @@ class WorkFolder:
 
 
 def require_sound(repository: Repository, *models: str) -> None:
-    """Refuse a repository to which versions cannot be published, before the work for them.
+    """Refuse a repository that cannot be written, before the work for it.
 
     Args:
         repository: The repository; it need not exist.
-        *models: The models that are to be published.
+        *models: The models that are to be written.
 
     Raises:
-        ConfigError: `config.json` cannot be read, or OVMS would refuse it.
         RepositoryError: The work folder, a model's directory or `config.json` is a symbolic link
             that a writer does not follow, or of another kind.
     """
@@ -202,8 +201,22 @@ def require_sound(repository: Repository, *models: str) -> None:
     _refuse_dangling(config)
     if config.is_dir():
         raise _wrong_kind(config, "file")
-    if config.exists():
-        OvmsConfig.read(config)
+
+
+def require_publishable(repository: Repository, *models: str) -> None:
+    """Refuse a repository to which versions cannot be published, before the work for them.
+
+    Args:
+        repository: The repository; it need not exist.
+        *models: The models that are to be published.
+
+    Raises:
+        ConfigError: `config.json` cannot be read, or OVMS would refuse it.
+        RepositoryError: See `require_sound`.
+    """
+    require_sound(repository, *models)
+    if repository.config_path.exists():
+        OvmsConfig.read(repository.config_path)
 
 
 def _refuse_inside(root: Path) -> None:

@@ -168,6 +168,19 @@ def _files_of(address: str) -> Iterator[InputFile]:
         yield InputFile(name, int(info["size"] or 0), mark)
 
 
+def is_among(address: str, directory: str) -> bool:
+    """Return whether files at an address would be among those that a directory stands for.
+
+    Args:
+        address: An absolute path or an address.
+        directory: An input, as in `find_files`.
+    """
+    within = address.removeprefix(f"{directory}/")
+    return within != address and not any(
+        part.startswith(_HIDDEN) for part in PurePosixPath(within).parts
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class OutputDirectory:
     """A directory whose files appear whole or not at all.

@@ -14,7 +14,7 @@ from bertqa._progress import OnProgress, Progress, ignore
 from bertqa._words import counted
 from bertqa.bulk._manifest import MANIFEST, check_same, manifest_of, read_manifest
 from bertqa.bulk._models import LocalModel, Model, ServedModel, identified
-from bertqa.bulk._places import OutputDirectory, absolute, find_files
+from bertqa.bulk._places import OutputDirectory, absolute, find_files, is_among
 from bertqa.bulk._plan import PART, Job, Partition, planned
 from bertqa.bulk._worker import Outcome
 from bertqa.client import AskOptions, check_options
@@ -193,6 +193,12 @@ def run(
         raise InvalidOptionError(f"{foreign[0]}= cannot be passed here: the model names a version.")
     check_options(options)
     check_name(Path(output.address))
+    for each in inputs:
+        if is_among(output.address, each):
+            raise InvalidOptionError(
+                f"{output.address} lies in {each}, whose files are the questions: the answers "
+                "would be read as questions when the run is resumed. Name a place beside it."
+            )
     present = output.names()
     before = _manifest_in(output, present)
     plan = planned(find_files(inputs), output, columns, partition_rows, on_progress)

@@ -23,6 +23,7 @@ from bertqa.artifact import (
     onnx_model_name,
     open_regular,
     publish_served,
+    require_publishable,
     serve_version,
     sign_version,
     unsigned,
@@ -87,6 +88,7 @@ def pull(
         ModuleNotFoundError: The registry's extra is not installed.
     """
     begun = time.monotonic()
+    require_publishable(repository, onnx_model_name(model), model)
     with registry_of(source).fetch(source, on_progress) as fetched:
         manifests = dict(_manifests(fetched, verify))
         manifest = manifests["openvino"]

@@ -73,7 +73,13 @@ def test_a_recipe_that_is_not_there_is_named(invoke: Invoke, places: list[str]) 
         ),
         *(
             (("--source", "x", "--data", __file__, "--model", name), "a part of another model")
-            for name in ("bert-qa-onnx", "bert-qa.split", "bert-qa-traffic", "config.json")
+            for name in (
+                "bert-qa-onnx",
+                "bert-qa.split",
+                "bert-qa-traffic",
+                "qa-trial",
+                "config.json",
+            )
         ),
     ],
 )

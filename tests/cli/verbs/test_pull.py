@@ -91,6 +91,7 @@ def test_a_version_that_is_there_already_is_served_too(
     refused = invoke(*arguments)
     assert (refused.status, refused.out) == (1, "")
     assert "config.json" in refused.err
+    assert "Checking" not in refused.err  # Nothing was fetched for it.
 
 
 @pytest.mark.parametrize("name", ["a b", "ä", "bert-qa-onnx", "bert-qa.split", ""])

@@ -213,6 +213,15 @@ def test_a_graph_in_version_1_hides_the_others(repository: Repository, keys: Key
         require_signed(repository.version_dir(2), keys.verify)
 
 
+def test_a_configuration_that_no_server_takes_does_not_hinder_signing(
+    repository: Repository, keys: KeyPair
+) -> None:
+    repository.config_path.write_text("not JSON", encoding="utf-8")
+    sign_version(repository, 2, "bert-qa", keys.sign)
+    require_signed(repository.version_dir(2), keys.verify)
+    assert repository.config_path.read_text(encoding="utf-8") == "not JSON"
+
+
 def test_signed_versions_whose_directories_were_exchanged_are_refused(
     repository: Repository, keys: KeyPair
 ) -> None:

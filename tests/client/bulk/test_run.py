@@ -186,6 +186,17 @@ def test_files_of_others_are_left_as_they_are(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
+def test_answers_among_the_questions_are_refused_but_where_no_run_reads_them(
+    inputs: Path, tmp_path: Path, model: LocalModel
+) -> None:
+    with pytest.raises(InvalidOptionError, match="lies in"):
+        run_with(no_engine, inputs, inputs / "answers", model)
+    assert not (inputs / "answers").exists()
+    for output in (inputs / "_answers", tmp_path / f"{inputs.name}-answers"):
+        assert run_with(here, inputs, output, model).answered == TOTAL
+        assert run_with(no_engine, inputs, output, model).resumed == TOTAL
+
+
 def test_bad_inputs_are_refused_before_anything_is_written(
     inputs: Path, tmp_path: Path, model: LocalModel
 ) -> None:

@@ -113,7 +113,7 @@ def test_the_values_are_its_options() -> None:
             "logLevel": "WARNING",
             "resources": {"limits": {"cpu": "3"}},
         },
-        "model": {"others": ["customer-1", "customer-2"]},
+        "model": {"others": ["customer-1", "customer-2", "customer-1", "bert-qa"]},
         "server": {"requestTimeoutSeconds": 12},
         "imagePullSecrets": [{"name": "mine"}],
     }
@@ -133,6 +133,8 @@ def test_the_values_are_its_options() -> None:
     }
     found = pod("pvc", values)
     api = container(found, "http-api")
+    named = [each for each in api["args"] if each.startswith("--models=")]
+    assert named == ["--models=customer-1", "--models=customer-2"]
     assert api["image"] == "r.example/client:7"
     assert api["resources"]["limits"]["cpu"] == "3"
     assert found["imagePullSecrets"] == [{"name": "mine"}]

@@ -53,7 +53,7 @@ replaces none of its pods. Where others move the traffic between versions, they 
 {{- with $api.tokenBudget | int64 }}
 - --token-budget={{ . }}
 {{- end }}
-{{- range .Values.model.others }}
+{{- range include "bert-qa.model.others" . | fromJsonArray }}
 - {{ printf "--models=%s" . | quote }}
 {{- end }}
 {{- range $api.corsOrigins }}
