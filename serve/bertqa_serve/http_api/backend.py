@@ -55,8 +55,12 @@ class Backend(Protocol):
     async def is_ready(self) -> bool:
         """Return whether questions are answered now."""
 
-    async def models(self) -> Collection[str] | None:
-        """Return the models that its servers have, None where they do not say it."""
+    async def models(self, known: Collection[str]) -> Collection[str]:
+        """Return the models that its servers have.
+
+        Args:
+            known: Names that they may have; of servers without a list only these can be found.
+        """
 
     async def check(self) -> None:
         """Look whether its servers have the model; it need not be open.
@@ -141,7 +145,7 @@ class ServerBackend:
         """See `Backend.is_ready`."""
         return await self._ready.get()
 
-    async def models(self) -> Collection[str]:
+    async def models(self, known: Collection[str]) -> Collection[str]:
         """See `Backend.models`."""
         return await self._names.get()
 
@@ -292,7 +296,7 @@ class SideBySide:
         """See `Backend.is_ready`."""
         return True
 
-    async def models(self) -> Collection[str]:
+    async def models(self, known: Collection[str]) -> Collection[str]:
         """See `Backend.models`."""
         return (self.model,)
 

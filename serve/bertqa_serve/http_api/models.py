@@ -104,7 +104,8 @@ class Models:
     async def names(self) -> list[str]:
         """Return the models that a request may name, the default one first.
 
-        Where the servers do not say what they have, it is those that requests have named so far.
+        Of servers that have no list, it is those of the options' names and of those that requests
+        have named so far that they answer for; what only a pattern covers is not known before.
 
         Raises:
             Problem: The server does not answer.
@@ -113,13 +114,15 @@ class Models:
         if not self._options.models:
             return [default]
         try:
-            found = await self.default.models()
+            found = await self.default.models(self._known())
         except BertQAError as error:
             raise problem_of(error) from error
-        if found is None:
-            found = [name for name, task in self._opened.items() if task.done()]
         others = (each for each in sorted(found) if self._may_be_named(each))
         return [default, *(each for each in others if each != default)]
+
+    def _known(self) -> set[str]:
+        named = {name for name, task in self._opened.items() if task.done()}
+        return named | {each for each in self._options.models if self._may_be_named(each)}
 
     def _may_be_named(self, name: str) -> bool:
         try:

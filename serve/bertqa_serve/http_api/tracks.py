@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
@@ -98,6 +98,10 @@ class Tracks(BaseModel):
         servers = (each.model_copy(update={"version": None}) for each in self.tracks)
         return Tracks(tracks=tuple(servers))
 
+    def main(self) -> Track:
+        """Return the track that gets the most."""
+        return max(self.tracks, key=lambda each: each.weight)
+
     def of(self, version: int | None) -> Track | None:
         """Return a track of a version by weight, None where there is none.
 
@@ -165,6 +169,8 @@ class TracksBackend:
         self._opened = AsyncExitStack()
         self._ready = Kept(self._look_whether_ready)
         self._served = Kept(self._look_for_versions)
+        self._known: Collection[str] = ()
+        self._names = Kept(self._look_for_models)
         self._recorder = recorder_of(options)
 
     async def open(self) -> None:
@@ -211,19 +217,30 @@ class TracksBackend:
         """See `Backend.is_ready`."""
         return await self._ready.get()
 
-    async def models(self) -> None:
+    async def models(self, known: Collection[str]) -> Collection[str]:
         """See `Backend.models`: they are asked over `/v2` alone, which has no list."""
+        self._known = known
+        return await self._names.get()
 
     async def check(self) -> None:
         """See `Backend.check`."""
-        tracks = read_tracks(self._path).tracks
-        track = max(tracks, key=lambda each: each.weight)
+        tracks = read_tracks(self._path)
 
         def look() -> None:
-            with self._admin(track, self._options.timeout or TIMEOUT_SECONDS) as admin:
+            with self._admin(tracks.main(), self._options.timeout or TIMEOUT_SECONDS) as admin:
                 ModelInfo.from_rt_info(admin.metadata(self.model).model_info)
 
         await asyncio.to_thread(look)
+
+    async def _look_for_models(self) -> Collection[str]:
+        self._follow()
+        known, track = self._known, self._tracks.main()
+
+        def look() -> Collection[str]:
+            with self._admin(track, self._options.timeout or TIMEOUT_SECONDS) as admin:
+                return [name for name in known if admin.is_model_ready(name)]
+
+        return await asyncio.to_thread(look)
 
     def _follow(self) -> None:
         """Take the file as it is now, unless it was looked at a moment ago, or is not valid."""

@@ -46,9 +46,13 @@ def run(
     address = f"localhost:{proxy.ports['grpc']}"
     environment["URL"] = environment["URL"].replace("bert-qa.ml.svc:9000", address)
     environment["HTTP_URL"] = http_url
+    if "REST_URL" in environment:
+        scheme = environment["REST_URL"].partition(":")[0]
+        environment["REST_URL"] = f"{scheme}://localhost:{proxy.ports['rest']}"
     environment["PODS"] = environment["PODS"].replace("bert-qa-headless.ml.svc", pods)
     environment = {
-        name: value.replace("/token/", f"{directory}/") for name, value in environment.items()
+        name: value.replace("/token/", f"{directory}/").replace("/tls/", f"{directory}/tls/")
+        for name, value in environment.items()
     }
     programs = Path(sys.executable).parent
     environment["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
@@ -100,6 +104,24 @@ def test_it_fails_with_both_answers_when_the_model_finds_another(
     assert f"The answer is {answer!r}, which does not contain 'another answer'." in ended.stderr
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on PATH")
+def test_it_names_a_further_model_that_is_not_served(engine: LocalServer, tmp_path: Path) -> None:
+    with running_proxy("pvc", engine, tmp_path) as proxy:
+        answer = the_answer(proxy, "grpc")
+        ask = asking("pvc", {"model": {"others": ["another"]}, "test": {"answer": answer}})
+        lacking = run(ask, proxy, tmp_path)
+        others = next(each for each in ask["env"] if each["name"] == "OTHERS")
+        others["value"] = "bert-qa bert-qa"
+        served = run(ask, proxy, tmp_path)
+    assert lacking.returncode == 1
+    assert lacking.stderr.splitlines()[-1] == (
+        "error: another, which model.others names, is not served (404): publish it, or leave it"
+        " out (`kubectl --namespace ml logs --selector app.kubernetes.io/instance=bert-qa,"
+        "bert-qa/track=stable --container ovms` may say why)"
+    )
+    assert served.returncode == 0, served.stderr
+
+
 def test_it_fails_with_one_sentence_when_no_server_answers(
     engine: LocalServer, tmp_path: Path
 ) -> None:
@@ -141,9 +163,13 @@ def test_it_speaks_mutual_tls(engine: LocalServer, tmp_path: Path) -> None:
         mount_secret(tmp_path / "tls" / "server", {"ca.crt": authority.read_bytes()})
         directory = tmp_path / "tls" / "client"
         tls = TLS(ca=authority, certificate=directory / "tls.crt", key=directory / "tls.key")
-        ask = asking("mutual-tls", {"test": {"answer": the_answer(proxy, "grpcs", tls)}})
-        ended = run(ask, proxy, tmp_path)
+        others = {"model": {"others": ["another"]}}
+        answer = {"test": {"answer": the_answer(proxy, "grpcs", tls)}}
+        ended = run(asking("mutual-tls", answer), proxy, tmp_path)
+        lacking = run(asking("mutual-tls", answer | others), proxy, tmp_path)
     assert ended.returncode == 0, ended.stderr
+    # The server's own status, so that it was reached.
+    assert "another, which model.others names, is not served (404)" in lacking.stderr
 
 
 def test_the_mutual_tls_files_are_mounted_where_the_command_reads_them() -> None:

@@ -48,6 +48,13 @@ def test_the_lines_carry_the_names_of_the_release() -> None:
     assert "dns:///answers-bert-qa-headless.ml.svc:9000" in printed
 
 
+def test_they_name_further_models() -> None:
+    printed = notes("pvc", {"model": {"others": ["customer-1", "customer-2"]}})
+    line = "Further models, each in its newest version, for requests that name them: "
+    assert f"{line}customer-1, customer-2.\n" in printed
+    assert "Further models" not in notes("pvc")
+
+
 def test_they_say_how_to_ask_over_http() -> None:
     printed = notes("pvc")
     assert "port-forward service/answers-bert-qa-http-api 8080" in printed

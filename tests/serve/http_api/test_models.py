@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bertqa import QAClient
+from bertqa_serve.http_api import HttpApiOptions
 from tests.support.engines import Served
 from tests.support.http_api import CONTEXT, HUGGING_FACE, ONE, QUESTION, options_for, serving
 from tests.support.models import write_config, write_toy_version
@@ -109,6 +111,23 @@ def test_the_models_that_a_request_may_name_are_listed(api: httpx.Client) -> Non
             {"name": "customer-2", "is_default": False},
         ]
     }
+
+
+@pytest.mark.parametrize(
+    ("models", "listed"),
+    [(("customer-1", "customer-3"), ["customer-1"]), (("customer-*",), ["customer-2"])],
+)
+def test_tracks_list_the_names_that_are_given_or_were_asked_and_are_served(
+    served: Served, tmp_path: Path, models: tuple[str, ...], listed: list[str]
+) -> None:
+    file = tmp_path / "tracks.json"
+    file.write_text(json.dumps({"tracks": [{**served.address(), "version": 1, "weight": 100}]}))
+    options = HttpApiOptions(client={}, tracks=file, models=models)
+    with serving(options) as url, httpx.Client(base_url=url, timeout=60) as client:
+        for name in ("customer-2", "customer-3"):
+            client.post("/v1/answers", json={**ONE, "model": name})
+        found = client.get("/v1/models").json()["models"]
+    assert [each["name"] for each in found] == ["bert-qa", *listed]
 
 
 def test_no_other_model_can_be_named_where_none_is_allowed(served: Served) -> None:

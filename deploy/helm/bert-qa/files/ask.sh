@@ -1,4 +1,5 @@
-# Asks the served model a question, itself and through the HTTP API, and checks the answers. Settings come from the environment.
+# Asks the served model a question, itself and through the HTTP API, and checks the answers. Of further models it asks
+# whether they are served. Settings come from the environment.
 set -eu
 check() {
   python -c '
@@ -20,6 +21,13 @@ answers=$(bert-qa ask "$QUESTION" --context "$CONTEXT" --url "$URL" --model "$MO
 }
 printf "%s\n" "$answers"
 printf "%s\n" "$answers" | check
+for model in ${OTHERS:-}; do
+  state=$(curl --silent --show-error --max-time 60 --output /dev/null --write-out '%{http_code}' ${CURL_TLS:-} \
+    "$REST_URL/v2/models/$model/ready" 2>&1) && [ "$state" = 200 ] || {
+    echo "error: $model, which model.others names, is not served ($state): publish it, or leave it out (\`$SERVER_LOG\` may say why)" >&2
+    exit 1
+  }
+done
 if [ -n "${HTTP_URL:-}" ]; then
   answer=$(curl --silent --show-error --fail-with-body --max-time 60 --header 'Content-Type: application/json' \
     ${TOKEN_FILE:+--header "Authorization: Bearer $(cat "$TOKEN_FILE")"} --data "$HTTP_BODY" "$HTTP_URL") || {
