@@ -66,7 +66,9 @@ class OvmsConfig:
                     raise TypeError("a plugin_config is not an object")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigError(
-                f"{path} is not a configuration of OVMS: {type(error).__name__}: {error}."
+                f"{path} is not a configuration of OVMS: {type(error).__name__}: {error}. It needs "
+                "a list `model_config_list` (with a `config` in each entry, or empty): mend it, or "
+                "move it away, and a new one is written."
             ) from error
         return cls(path, text, content)
 

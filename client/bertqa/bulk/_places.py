@@ -94,6 +94,10 @@ def absolute(name: str, place: object) -> str:
         raise InvalidOptionError(
             f"{name} is {place!r}, but it has to be a path, or an address such as s3://bucket/path."
         )
+    if text.startswith("memory://"):
+        raise InvalidOptionError(
+            f"{name} is {text!r}, which lies in the memory of one process: workers are others."
+        )
     if not is_local(text):
         return text.rstrip("/")
     path = Path(text.partition("://")[2] if "://" in text else text)
