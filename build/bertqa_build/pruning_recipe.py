@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
-from pydantic_core import PydanticCustomError
 
 from bertqa_build.data_recipe import Section
 from bertqa_build.training_recipe import Distillation, Steps
@@ -87,7 +86,7 @@ class Pruning(Steps):
     @classmethod
     def _ascending(cls, speedups: tuple[float, ...]) -> tuple[float, ...]:
         if not speedups:  # A minimum length would be missed, too, where each item is refused.
-            raise PydanticCustomError("too_few", "name at least one, such as 2")
+            raise ValueError("it names none: name at least one, such as 2")
         twice = {each for each in speedups if speedups.count(each) > 1}
         if twice:
             raise ValueError(f"{min(twice):g} is named twice")

@@ -251,7 +251,7 @@ def test_training_needs_training_data(tmp_path: Path) -> None:
         ("{}", "line 4: pruning.speedup is missing"),
         ("{speedup: 1}", "pruning.speedup is 1: input should be greater than 1"),
         ("{speedup: [2, 0.5]}", "pruning.speedup[1] is 0.5: input should be greater than 1"),
-        ("{speedup: []}", "pruning.speedup is []: name at least one, such as 2."),
+        ("{speedup: []}", "pruning.speedup: it names none: name at least one"),
         ("{speedup: [2, 3, 2]}", "pruning.speedup: 2 is named twice"),
         ("{speedup: fast}", "pruning.speedup is 'fast'"),
         ("{speedup: 2, at: {precision: INT4}}", "pruning.at.precision is 'INT4'"),
