@@ -197,7 +197,7 @@ class _Build:
         parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
         room = room_of(self.recipe, self.checkpoint.model)
         plan = wanted.pruning
-        pruning = None if plan is None else plan.description(self.on_progress)
+        pruning = None if plan is None else plan.description(self.data, self.on_progress)
         if wanted.is_missing(found):
             require_room(room, self.folder, self.repository.root)
         self._report("Timing the model for some seconds")

@@ -46,7 +46,6 @@ class Pruning(Steps):
         tuple[Speedup, ...],
         BeforeValidator(lambda given: given if isinstance(given, list | tuple) else [given]),
     ] = Field(
-        min_length=1,
         max_length=64,
         description=(
             "How many times as fast as the unpruned model in the same precision; a list makes one "
@@ -86,6 +85,8 @@ class Pruning(Steps):
     @field_validator("speedup")
     @classmethod
     def _ascending(cls, speedups: tuple[float, ...]) -> tuple[float, ...]:
+        if not speedups:  # A minimum length would be missed, too, where each item is refused.
+            raise ValueError("it names none: name at least one, such as 2")
         twice = {each for each in speedups if speedups.count(each) > 1}
         if twice:
             raise ValueError(f"{min(twice):g} is named twice")

@@ -251,7 +251,7 @@ def test_training_needs_training_data(tmp_path: Path) -> None:
         ("{}", "line 4: pruning.speedup is missing"),
         ("{speedup: 1}", "pruning.speedup is 1: input should be greater than 1"),
         ("{speedup: [2, 0.5]}", "pruning.speedup[1] is 0.5: input should be greater than 1"),
-        ("{speedup: []}", "pruning.speedup is []"),
+        ("{speedup: []}", "pruning.speedup: it names none: name at least one"),
         ("{speedup: [2, 3, 2]}", "pruning.speedup: 2 is named twice"),
         ("{speedup: fast}", "pruning.speedup is 'fast'"),
         ("{speedup: 2, at: {precision: INT4}}", "pruning.at.precision is 'INT4'"),
@@ -263,6 +263,12 @@ def test_training_needs_training_data(tmp_path: Path) -> None:
 )
 def test_mistakes_in_a_pruning_are_named(tmp_path: Path, section: str, expected: str) -> None:
     assert expected in refusal(tmp_path, f"{MINIMAL}pruning: {section}\n")
+
+
+def test_a_wrong_speed_up_is_one_mistake(tmp_path: Path) -> None:
+    for given in ("1", "fast", "[2, 0.5]", "null"):
+        message = refusal(tmp_path, f"{MINIMAL}pruning: {{speedup: {given}}}\n")
+        assert message.count("pruning.speedup") == 1
 
 
 def test_speed_ups_are_one_or_several_in_any_order(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from bertqa._progress import OnProgress, ignore
 from bertqa_build.checkpoint import Checkpoint
+from bertqa_build.errors import BuildError
+from bertqa_build.families import family_of
 from bertqa_build.fingerprint import DataDigests, int8_fingerprint, published_fingerprint
 from bertqa_build.pruning.choosing import require_reachable
 from bertqa_build.pruning.description import Description, describe
@@ -66,13 +68,18 @@ class Plan:
         require_reachable(self.members[-1].step.speedup, sizes, table)
         return table
 
-    def description(self, on_progress: OnProgress = ignore) -> Description:
+    def description(self, data: RecipeData, on_progress: OnProgress = ignore) -> Description:
         """Return what the latency table predicts; nothing is written.
 
         Args:
+            data: The recipe's data.
             on_progress: Called with how far the measurement is, where there is no table yet.
+
+        Raises:
+            BuildError: The calibration data are too few.
         """
         assert self.recipe.pruning is not None
+        require_enough_tokens(self.recipe, data, self.checkpoint)
         sizes = sizes_of(self.checkpoint.model)
         return describe(
             self.source.table(on_progress, keep=False), sizes, self.recipe.pruning.speedup
@@ -99,9 +106,11 @@ def plan_of(
         strict: Whether a latency table of another machine is refused.
 
     Raises:
-        BuildError: The family cannot be pruned, or the latency table does not fit.
+        BuildError: The family cannot be pruned, the model has no positions for so many tokens, or
+            the latency table does not fit.
     """
     encoder = encoder_of(checkpoint.model.config, checkpoint.description)
+    _require_positions(recipe, checkpoint)
     source = TableSource(recipe, encoder, work_dir, strict=strict)
     members = tuple(
         Member(
@@ -113,3 +122,19 @@ def plan_of(
         if step.is_version
     )
     return Plan(recipe, checkpoint, source, members)
+
+
+def _require_positions(recipe: Recipe, checkpoint: Checkpoint) -> None:
+    """Refuse windows longer than the model's positions; engines would read beyond the table."""
+    assert recipe.pruning is not None
+    config = checkpoint.model.config
+    positions = family_of(config.model_type).positions(config)
+    for key, tokens in (
+        ("pruning.at.tokens", recipe.pruning.at.tokens),
+        ("pruning.max_seq_len", recipe.pruning.max_seq_len),
+    ):
+        if positions is not None and tokens > len(positions):
+            raise BuildError(
+                f"{key} is {tokens}, but the checkpoint {checkpoint.description} has only "
+                f"{len(positions)} positions for tokens. Lower it."
+            )

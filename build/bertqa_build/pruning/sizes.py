@@ -54,7 +54,7 @@ def from_config(config: Any) -> Sizes | None:
         return None
     try:
         heads, neurons = list(map(int, stored["heads"])), list(map(int, stored["neurons"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{CONFIG_KEY} does not have the sizes of layers.") from error
     if not all(
         0 <= size <= most
@@ -143,11 +143,11 @@ class EncoderLayer:
         if mixing is None:
             return
         if not kept:
-            self._drop(self._names.attention, self._names.attention_output, mixing.bias)
+            self._drop(self._names.attention, self._names.attention_output, mixing[1])
             return
         for name in self._names.projections:
             self._set(name, _with_outputs(self._linear(name), channels))
-        self._set(self._names.attention_output, mixing)
+        self._set(self._names.attention_output, _linear(*mixing))
 
     def keep_neurons(
         self, kept: Sequence[int], output: tuple[Tensor, Tensor] | None = None
@@ -164,10 +164,10 @@ class EncoderLayer:
         if mixing is None:
             return
         if not kept:
-            self._drop(self._names.feed_forward, self._names.contraction, mixing.bias)
+            self._drop(self._names.feed_forward, self._names.contraction, mixing[1])
             return
         self._set(self._names.expansion, _with_outputs(self.expansion, channels))
-        self._set(self._names.contraction, mixing)
+        self._set(self._names.contraction, _linear(*mixing))
 
     def _drop(self, module: str, output: str, bias: Tensor) -> None:
         """Let a module add nothing but a bias."""
@@ -190,11 +190,11 @@ class EncoderLayer:
 
     def _mixed(
         self, mixing: nn.Linear | None, channels: Tensor, output: tuple[Tensor, Tensor] | None
-    ) -> nn.Linear | None:
-        """Return what mixes the structures that stay; None where there is nothing to remove."""
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return what mixes those that stay: a weight, a bias; None where nothing can go."""
         if mixing is None:
             return None
-        return _with_inputs(mixing, channels) if output is None else _linear(*output)
+        return (mixing.weight[:, channels], mixing.bias) if output is None else output
 
     def _set(self, name: str, module: nn.Module) -> None:
         parent, _, child = name.rpartition(".")
@@ -320,10 +320,6 @@ def channels_of(heads: Sequence[int], head_size: int) -> Tensor:
 
 def _with_outputs(linear: nn.Linear, channels: Tensor) -> nn.Linear:
     return _linear(linear.weight[channels], linear.bias[channels])
-
-
-def _with_inputs(linear: nn.Linear, channels: Tensor) -> nn.Linear:
-    return _linear(linear.weight[:, channels], linear.bias)
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:

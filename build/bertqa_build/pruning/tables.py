@@ -47,8 +47,8 @@ def encoder_of(config: Any, source: str) -> Encoder:
         able = ", ".join(each for each in model_types() if family_of(each).layer_names is not None)
         raise CheckpointError(
             f"The checkpoint {source} cannot be pruned: {family.name} has another attention than "
-            f"that of BERT. These can: {able}. Remove `pruning:` from the recipe, or name another "
-            "checkpoint."
+            f"that of BERT. These can: {able}. Name another checkpoint, or leave `pruning:` out of "
+            "the recipe."
         )
     return Encoder(config.hidden_size, config.num_attention_heads, family.neurons(config))
 
@@ -159,13 +159,29 @@ class TableSource:
             BuildError: The one that was kept is damaged.
         """
         if self._given is None and self.path.is_file():
-            self._given = LatencyTable.read(self.path)
+            self._given = _kept(self.path, self.place)
         if self._given is None:
             self._given = _measured(self.place, on_progress)
             if keep:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._given.write(self.path)
         return self._given
+
+
+def _kept(path: Path, place: Place) -> LatencyTable:
+    """Return a table that an earlier build measured, and refuse what is not that any more."""
+    try:
+        found = LatencyTable.read(path)
+        if found.place == place:
+            return found
+        reason = "it was measured for another request or model"
+    except BuildError as error:
+        reason = error.detail or str(error)
+    raise BuildError(
+        f"The latency table {path}, which an earlier build measured, is damaged. Remove it, and "
+        "run the same command again: it is measured again.",
+        detail=reason,
+    )
 
 
 def _measured(place: Place, on_progress: OnProgress) -> LatencyTable:

@@ -159,6 +159,8 @@ def test_a_dry_run_says_what_would_be_pruned(copy: Path, inputs: Path, tmp_path:
     more = plan(tiny(inputs, "pruning.speedup=[1.6, 400]"), published, copy / "work")
     assert more.pruning is not None
     assert [each.can_be_reached for each in more.pruning.asked] == [True, False]
+    with pytest.raises(BuildError, match="calibration data are too few"):
+        plan(tiny(inputs, "pruning.calibration_windows=1"), published, copy / "work")
 
     before = set(tmp_path.rglob("*"))
     fresh = plan(tiny(inputs), Repository(tmp_path / "fresh"), tmp_path / "work")
@@ -240,6 +242,8 @@ def test_a_version_that_is_refused_does_not_stop_the_others(copy: Path, inputs: 
         (["pruning.at.threads=9999"], BuildError, "cores to measure with"),
         (["pruning.latency_table=absent.json"], BuildError, "absent.json cannot be read"),
         (["pruning.calibration_windows=1"], BuildError, "calibration data are too few"),
+        (["pruning.at.tokens=192"], BuildError, "at.tokens is 192.* only 128 positions"),
+        (["pruning.max_seq_len=384"], BuildError, "max_seq_len is 384.* only 128 positions"),
     ],
 )
 def test_what_cannot_be_pruned_is_refused_before_any_version(

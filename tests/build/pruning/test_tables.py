@@ -106,8 +106,10 @@ def test_more_cores_than_there_are_need_a_table_that_is_handed_over(tmp_path: Pa
     [
         {"attention": {0: 1.0, 1: 1.0}},
         {"attention": {1: 1.0, 4: 1.0}},
+        {"attention": {-1: 1.0, 0: 1.0, 4: 1.0}},
         {"feed_forward": {0: 1.0, 64: 0.0}},
         {"rest": -1.0},
+        {"rest": 1e300},
     ],
 )
 def test_a_table_that_lacks_sizes_or_times_is_refused(
@@ -120,6 +122,30 @@ def test_a_table_that_lacks_sizes_or_times_is_refused(
     path.write_text(whole.to_json().replace('"4": 4.5', '"3": 4.5'), encoding="utf-8")
     with pytest.raises(BuildError, match="is not a latency table"):
         LatencyTable.read(path)
+
+
+@pytest.mark.parametrize("threads", [0, -3, 2**40])
+def test_a_table_of_no_number_of_cores_is_refused(tmp_path: Path, threads: int) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(
+        table().to_json().replace('"threads": 1', f'"threads": {threads}'), encoding="utf-8"
+    )
+    with pytest.raises(BuildError, match="is not a latency table"):
+        source(tmp_path)
+
+
+@pytest.mark.parametrize("kept", ["{", table(batch=3).to_json()], ids=["torn", "foreign"])
+def test_a_damaged_table_of_an_earlier_build_says_what_to_do(tmp_path: Path, kept: str) -> None:
+    values = recipe(tmp_path)
+    assert values.pruning is not None
+    pruning = values.pruning.model_copy(update={"latency_table": None})
+    measured = TableSource(
+        values.model_copy(update={"pruning": pruning}), SMALL, tmp_path, strict=False
+    )
+    measured.path.parent.mkdir()
+    measured.path.write_text(kept, encoding="utf-8")
+    with pytest.raises(BuildError, match=r"an earlier build measured, is damaged\. Remove it"):
+        measured.table()
 
 
 def test_a_family_without_standard_attention_is_refused() -> None:
