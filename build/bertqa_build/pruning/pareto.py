@@ -64,6 +64,9 @@ class Point:
 def family_of_version(repository: Repository, version: int, model: str = MODEL_NAME) -> list[Point]:
     """Return the versions that were pruned from the same one as a version, and that one.
 
+    Speeds are those of one kind of request on one CPU: versions that were measured otherwise than
+    this one are not among them. For one that was not pruned, the newest that was decides.
+
     Args:
         repository: Where they are published.
         version: The number of any of them.
@@ -75,14 +78,16 @@ def family_of_version(repository: Repository, version: int, model: str = MODEL_N
     manifests = {each.number: each.manifest for each in repository.entries(model) if each.manifest}
     root = _root(version, manifests)
     members = [each for each in manifests if _root(each, manifests) == root]
-    known = [manifests[each] for each in members if manifests[each].scores]
+    scored = [manifests[each] for each in members if manifests[each].scores]
+    pruned = [each for each in (*scored, manifests.get(version)) if each and each.pruning]
+    if not pruned:
+        return []
+    known = [each for each in scored if not each.pruning or _place(each) == _place(pruned[-1])]
     gains = [
         each.pruning.over_fp32 / each.pruning.measured
         for each in known
         if each.pruning and each.precision != "FP32"
     ]
-    if not any(each.pruning for each in known):
-        return []
     points = [
         _point(repository, each, statistics.median(gains) if gains else 1.0)
         for each in known
@@ -92,6 +97,13 @@ def family_of_version(repository: Repository, version: int, model: str = MODEL_N
         replace(each, on_front=_is_on_front(each, points))
         for each in sorted(points, key=lambda point: (point.over_fp32, point.version))
     ]
+
+
+def _place(manifest: VersionManifest) -> tuple[int, int, int, str]:
+    """Return with what request, and where, the speed of a pruned version was measured."""
+    assert manifest.pruning is not None
+    pruning = manifest.pruning
+    return pruning.batch, pruning.tokens, pruning.threads, pruning.cpu
 
 
 def _root(version: int, manifests: Mapping[int, VersionManifest]) -> int:

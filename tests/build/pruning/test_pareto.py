@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +65,25 @@ def test_a_family_is_found_from_any_of_its_versions(repository: Repository, vers
     family = [each.to_dict() for each in points]
     document = {"versions": [], "gate": None, "family": family, "reproducibility": None}
     assert check_document(["build"], json.dumps(document))["family"][1]["speedup"] == 2
+
+
+def test_versions_that_were_measured_otherwise_are_not_on_one_curve(tmp_path: Path) -> None:
+    here = pruning(2.0, 2.01, precision="FP32")
+    for number, parent, made in (
+        (1, None, None),
+        (2, 1, here),
+        (3, 1, replace(here, threads=8)),
+        (4, 1, replace(here, tokens=64)),
+        (5, 1, here),
+    ):
+        scores = Scores("data", 10, 60, 70)
+        directory = write_toy_version(tmp_path, number)
+        write_manifest(directory, precision="FP32", parent=parent, scores=scores, pruning=made)
+    family = {
+        version: [each.version for each in family_of_version(Repository(tmp_path), version)]
+        for version in (1, 2, 3, 4)
+    }
+    assert family == {1: [1, 2, 5], 2: [1, 2, 5], 3: [1, 3], 4: [1, 4]}
 
 
 def test_a_version_without_pruned_ones_has_no_family(repository: Repository) -> None:
