@@ -70,13 +70,18 @@ def describe(table: LatencyTable, sizes: Sizes, speedups: Sequence[float] = ()) 
     most = most_speedup(sizes, table)
     place = table.place
     step = neurons_step(place.neurons)
-    uniform = []
-    for share in _SHARES:
-        size = LayerSize(
+    shares = dict.fromkeys(
+        LayerSize(
             max(1, round(share * place.heads)),
             max(1, round(share * place.neurons / step)) * step,
         )
-        time = milliseconds((size,) * len(sizes), table)
-        uniform.append(Uniform(size.heads, size.neurons, time, whole / time))
+        for share in _SHARES
+    )
+    times = {size: milliseconds((size,) * len(sizes), table) for size in shares}
+    uniform = [
+        Uniform(size.heads, size.neurons, time, whole / time)
+        for size, time in times.items()
+        if time < whole  # Else the model is smaller already.
+    ]
     asked = [Asked(each, whole / each, each <= most) for each in speedups]
     return Description(table, whole, most, tuple(uniform), tuple(asked))

@@ -166,7 +166,9 @@ def test_what_can_be_reached_is_said_before_any_work() -> None:
     assert found.max_speedup == pytest.approx(found.whole_ms / 2.25)
     assert [each.can_be_reached for each in found.asked] == [True, False]
     assert found.asked[0].ms == pytest.approx(found.whole_ms / 2)
-    assert [each.heads for each in found.uniform] == [3, 2, 1, 1]
+    assert [each.heads for each in found.uniform] == [3, 2, 1]
+    smaller = describe(table(), (LayerSize(2, 32),) * 2)
+    assert [each.heads for each in smaller.uniform] == [1]
     assert all(
         one.speedup <= other.speedup
         for one, other in zip(found.uniform, found.uniform[1:], strict=False)
