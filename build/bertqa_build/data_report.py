@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bertqa.evaluation import SquadDataset
-from bertqa_build.data import Labels
+from bertqa_build.checkpoint import Checkpoint
+from bertqa_build.data import Labels, TrainingWindows
+from bertqa_build.errors import BuildError
+from bertqa_build.families import family_of
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.stages import calibration_windows, stage_windows
@@ -65,32 +68,47 @@ class Part:
         return {"purpose": self.purpose, **asdict(self.labels), "used_windows": self.used}
 
 
-def parts_of(recipe: Recipe, data: RecipeData, tokenizer_json: str) -> list[Part]:
+def parts_of(recipe: Recipe, data: RecipeData, checkpoint: Checkpoint) -> list[Part]:
     """Cut a recipe's data into windows, which are kept for the stages, and count them.
 
     Args:
         recipe: The recipe.
         data: Its data.
-        tokenizer_json: The text of the tokenizer's `tokenizer.json`.
+        checkpoint: What the recipe starts from.
 
     Returns:
         A part for each stage that learns, and the evaluation.
 
     Raises:
+        BuildError: A window is longer than the model's positions.
         DataError: The data cannot be used.
     """
     windows = {
-        name: stage_windows(recipe, data, tokenizer_json, settings)
+        name: stage_windows(recipe, data, checkpoint.tokenizer_json, settings)
         for name, settings in recipe.trainings.items()
     }
+    for name, each in windows.items():
+        _require_positions(name, each, checkpoint)
     if recipe.makes_int8:
-        windows["quantization"] = calibration_windows(recipe, data, tokenizer_json)
+        windows["quantization"] = calibration_windows(recipe, data, checkpoint.tokenizer_json)
     parts = [
         Part(purpose, windows[name].labels, len(windows[name]))
         for name, purpose in _PURPOSES.items()
         if name in windows
     ]
     return [*parts, Part("Evaluate", _labels(data.evaluation), 0)]
+
+
+def _require_positions(name: str, windows: TrainingWindows, checkpoint: Checkpoint) -> None:
+    config = checkpoint.model.config
+    positions = family_of(config.model_type).positions(config)
+    longest = max((len(each.input_ids) for each in windows.windows), default=0)
+    if positions is not None and longest > len(positions):
+        raise BuildError(
+            f"{name}.max_seq_len lets a window of the data have {longest} tokens, but the "
+            f"checkpoint {checkpoint.description} has only {len(positions)} positions for tokens. "
+            "Lower it."
+        )
 
 
 def sentences_of(data: RecipeData, parts: list[Part]) -> Iterator[str]:

@@ -194,7 +194,7 @@ class _Build:
         pruned = {
             each.step.speedup: {each.fp32, each.int8} <= found.keys() for each in wanted.members
         }
-        parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
+        parts = parts_of(self.recipe, self.data, self.checkpoint)
         room = room_of(self.recipe, self.checkpoint.model)
         plan = wanted.pruning
         pruning = None if plan is None else plan.description(self.data, self.on_progress)
@@ -312,7 +312,7 @@ class _Build:
     def _begin(self) -> None:
         """Refuse a small disk, and say what the data are, with all that teaches nothing."""
         require_room(room_of(self.recipe, self.checkpoint.model), self.folder, self.repository.root)
-        parts = parts_of(self.recipe, self.data, self.checkpoint.tokenizer_json)
+        parts = parts_of(self.recipe, self.data, self.checkpoint)
         for sentence in sentences_of(self.data, parts):
             self._report(sentence)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -270,6 +271,21 @@ def test_published_versions_are_compared_by_their_evidence(built: Path, inputs: 
         assert 100 * each.f1.mean() == pytest.approx(manifest.scores.f1)
         assert 100 * each.exact_match.mean() == pytest.approx(manifest.scores.exact_match)
     assert manifest.schema_version == 1
+
+
+def test_a_training_window_beyond_the_model_s_positions_is_refused_before_any_work(
+    inputs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(inputs, tmp_path / "inputs")
+    long = json.loads((tmp_path / "inputs" / "train.json").read_text())
+    for paragraph in long["data"][0]["paragraphs"]:
+        paragraph["context"] += 200 * " Rouen"
+    (tmp_path / "inputs" / "train.json").write_text(json.dumps(long))
+    repository = Repository(tmp_path / "repository")
+    recipe = tiny(tmp_path / "inputs", "qat.learning_rate=1e-5")
+    with pytest.raises(BuildError, match=r"qat\.max_seq_len .* only 128 positions"):
+        build(recipe, repository, tmp_path / "work")
+    assert repository.versions() == []
 
 
 def test_bad_data_is_refused_before_any_work(inputs: Path, tmp_path: Path) -> None:
