@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from bertqa_build.checkpoint_config import read_config
 from bertqa_build.checkpoint_source import locate
 from bertqa_build.checkpoint_weights import load_weights, require_computes
-from bertqa_build.errors import CheckpointError
+from bertqa_build.errors import BuildError, CheckpointError
 from bertqa_build.families import family_of
 from bertqa_build.quiet import quiet
 from bertqa_build.tokenizer_file import load_tokenizer
@@ -45,6 +45,26 @@ class Checkpoint:
     description: str
     revision: str = ""
     notes: tuple[str, ...] = ()
+
+
+def require_positions(checkpoint: Checkpoint, wish: str, tokens: int) -> None:
+    """Refuse windows longer than a model's positions; engines would read beyond the table.
+
+    Args:
+        checkpoint: What has the model.
+        wish: What asks for them, as the beginning of a sentence: "qat.max_seq_len is 384".
+        tokens: The length of the longest window.
+
+    Raises:
+        BuildError: The model has fewer positions.
+    """
+    config = checkpoint.model.config
+    positions = family_of(config.model_type).positions(config)
+    if positions is not None and tokens > len(positions):
+        raise BuildError(
+            f"{wish}, but the checkpoint {checkpoint.description} has only {len(positions)} "
+            "positions for tokens. Lower it."
+        )
 
 
 def load_checkpoint(

@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bertqa.evaluation import SquadDataset
-from bertqa_build.checkpoint import Checkpoint
-from bertqa_build.data import Labels, TrainingWindows
-from bertqa_build.errors import BuildError
-from bertqa_build.families import family_of
+from bertqa_build.checkpoint import Checkpoint, require_positions
+from bertqa_build.data import Labels
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.stages import calibration_windows, stage_windows
@@ -88,7 +86,9 @@ def parts_of(recipe: Recipe, data: RecipeData, checkpoint: Checkpoint) -> list[P
         for name, settings in recipe.trainings.items()
     }
     for name, each in windows.items():
-        _require_positions(name, each, checkpoint)
+        longest = max((len(window.input_ids) for window in each.windows), default=0)
+        wish = f"{name}.max_seq_len lets a window of the data have {longest} tokens"
+        require_positions(checkpoint, wish, longest)
     if recipe.makes_int8:
         windows["quantization"] = calibration_windows(recipe, data, checkpoint.tokenizer_json)
     parts = [
@@ -97,18 +97,6 @@ def parts_of(recipe: Recipe, data: RecipeData, checkpoint: Checkpoint) -> list[P
         if name in windows
     ]
     return [*parts, Part("Evaluate", _labels(data.evaluation), 0)]
-
-
-def _require_positions(name: str, windows: TrainingWindows, checkpoint: Checkpoint) -> None:
-    config = checkpoint.model.config
-    positions = family_of(config.model_type).positions(config)
-    longest = max((len(each.input_ids) for each in windows.windows), default=0)
-    if positions is not None and longest > len(positions):
-        raise BuildError(
-            f"{name}.max_seq_len lets a window of the data have {longest} tokens, but the "
-            f"checkpoint {checkpoint.description} has only {len(positions)} positions for tokens. "
-            "Lower it."
-        )
 
 
 def sentences_of(data: RecipeData, parts: list[Part]) -> Iterator[str]:

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertqa._progress import OnProgress, ignore
-from bertqa_build.checkpoint import Checkpoint
-from bertqa_build.errors import BuildError
-from bertqa_build.families import family_of
+from bertqa_build.checkpoint import Checkpoint, require_positions
 from bertqa_build.fingerprint import DataDigests, int8_fingerprint, published_fingerprint
 from bertqa_build.pruning.choosing import require_reachable
 from bertqa_build.pruning.description import Description, describe
@@ -110,7 +108,10 @@ def plan_of(
             the latency table does not fit.
     """
     encoder = encoder_of(checkpoint.model.config, checkpoint.description)
-    _require_positions(recipe, checkpoint)
+    pruning = recipe.pruning
+    assert pruning is not None
+    for key, tokens in (("at.tokens", pruning.at.tokens), ("max_seq_len", pruning.max_seq_len)):
+        require_positions(checkpoint, f"pruning.{key} is {tokens}", tokens)
     source = TableSource(recipe, encoder, work_dir, strict=strict)
     members = tuple(
         Member(
@@ -122,19 +123,3 @@ def plan_of(
         if step.is_version
     )
     return Plan(recipe, checkpoint, source, members)
-
-
-def _require_positions(recipe: Recipe, checkpoint: Checkpoint) -> None:
-    """Refuse windows longer than the model's positions; engines would read beyond the table."""
-    assert recipe.pruning is not None
-    config = checkpoint.model.config
-    positions = family_of(config.model_type).positions(config)
-    for key, tokens in (
-        ("pruning.at.tokens", recipe.pruning.at.tokens),
-        ("pruning.max_seq_len", recipe.pruning.max_seq_len),
-    ):
-        if positions is not None and tokens > len(positions):
-            raise BuildError(
-                f"{key} is {tokens}, but the checkpoint {checkpoint.description} has only "
-                f"{len(positions)} positions for tokens. Lower it."
-            )

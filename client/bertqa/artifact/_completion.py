@@ -136,7 +136,7 @@ def serve_version(
         ConfigError: `config.json` cannot be read, or OVMS would refuse it.
         RepositoryError: `config.json` cannot be written.
     """
-    require_publishable(repository, model)
+    require_sound(repository, model)
     found = _read_or_new(repository.config_path, model)
     if found.text is None or found.serving(model) != found:
         with RepositoryWriter(repository, on_progress=on_progress) as writer:
