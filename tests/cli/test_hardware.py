@@ -10,7 +10,6 @@ from bertqa.artifact import _hardware
 from tests.cli.conftest import Invoke
 from tests.support.checkpoints import write_squad
 from tests.support.engines import Served
-from tests.support.families import FAMILIES
 from tests.support.models import write_config, write_manifest, write_toy_version
 
 DATA = Path(__file__).parents[2] / "build" / "recipes" / "demo" / "evaluation-sample.json"
@@ -67,6 +66,8 @@ def test_serve_warns_of_int8_in_f16(
 def test_a_build_says_it_where_it_makes_int8(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, count: int
 ) -> None:
+    from tests.support.families import FAMILIES
+
     monkeypatch.setattr(_hardware, "_cpu_info", lambda: WITHOUT)
     FAMILIES[0].write(tmp_path / "checkpoint")
     data = str(write_squad(tmp_path / "questions.json", copies=4))

@@ -166,8 +166,8 @@ MODES = {
     "ASCII": Mode(60, ASCII, "ascii"),
     "pipe": Mode(None, ASCII, "ascii"),
 }
-# The narrowest terminal and none at all have most of what can go wrong.
-USUAL = ("60 columns", "pipe")
+# The narrowest terminal has most of what can go wrong.
+USUAL = ("60 columns",)
 
 
 def walked(mode: Mode, directory: Path, words: list[list[str]]) -> list[tuple[str, str]]:

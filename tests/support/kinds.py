@@ -42,13 +42,18 @@ FIXTURES = {
 
 # A test that takes one of these, directly or not, or is at one of these paths, is left to
 # `make test-thorough`. Builds take long, and what they are made with takes seconds to import; each
-# rollout on a cluster runs helm many times.
+# rollout on a cluster and each life of a release runs helm many times.
 THOROUGH_FIXTURES = ("demo_build",)
 THOROUGH_PATHS = (
     "build",
+    "deploy/cluster/test_defaults.py",
     "deploy/cluster/test_ends.py",
     "deploy/cluster/test_kills.py",
+    "deploy/cluster/test_status.py",
     "deploy/cluster/test_target.py",
+    "deploy/cluster/test_waits.py",
+    "deploy/helm/test_replicas.py",
+    "deploy/helm/test_switched.py",
 )
 
 

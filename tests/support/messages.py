@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PLACEHOLDER = "…"
+Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def error_texts(*roots: Path) -> Iterator[tuple[str, str]]:
@@ -27,11 +28,7 @@ def error_texts(*roots: Path) -> Iterator[tuple[str, str]]:
 def docstrings(*roots: Path) -> Iterator[tuple[str, str]]:
     """Yield where a public module, class or function is, and its docstring."""
     for path, tree in _trees(roots):
-        for node in ast.walk(tree):
-            if not isinstance(
-                node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-            ):
-                continue
+        for node in _definitions(tree):
             text = ast.get_docstring(node)
             if text and not getattr(node, "name", "").startswith("_"):
                 yield f"{path}:{getattr(node, 'lineno', 1)}", text
@@ -40,7 +37,7 @@ def docstrings(*roots: Path) -> Iterator[tuple[str, str]]:
 def function_names(*roots: Path) -> Iterator[tuple[str, str]]:
     """Yield where a function or method is, and its name."""
     for path, tree in _trees(roots):
-        for node in ast.walk(tree):
+        for node in _definitions(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{path}:{node.lineno}", node.name
 
@@ -51,7 +48,16 @@ def _trees(roots: tuple[Path, ...]) -> Iterator[tuple[Path, ast.Module]]:
             yield path, parsed(path)
 
 
-@functools.lru_cache(maxsize=500)
+def _definitions(node: ast.AST) -> Iterator[Definition]:
+    """Yield a module, its classes and functions; expressions, which have none, are passed over."""
+    if isinstance(node, Definition):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+            yield from _definitions(child)
+
+
+@functools.lru_cache(maxsize=1000)
 def parsed(path: Path) -> ast.Module:
     """Return a module's syntax tree; several tests look at the same ones."""
     return ast.parse(path.read_text(encoding="utf-8"))

@@ -5,19 +5,21 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import pytest
 
-from bertqa_build.bench.peers import run
 from bertqa_build.bench.peers.plan import Kind, Peer
 from bertqa_build.bench.peers.result import PeersComparison, Row
 from bertqa_build.bench.plan import Precision
 from bertqa_cli.verbs.bench_peers import DEFAULT_RECIPE, PEERS
 from tests.cli.conftest import Invoke, Result
-from tests.support.demo import RECIPE, DemoBuild
 
+if TYPE_CHECKING:
+    from tests.support.demo import DemoBuild
+
+RECIPE = Path(__file__).parents[3] / "build" / "recipes" / "ptq.yaml"
 DATA = RECIPE.parent / "demo" / "evaluation-sample.json"
 Shown = Callable[..., Result]
 
@@ -69,7 +71,7 @@ def shown(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Shown:
     def show(*rows: Row, **changes: Any) -> Result:
         found = PeersComparison(rows, "the model", "dev", "0" * 64, 200, 2, 1, "a CPU")
         found = replace(found, **changes)
-        monkeypatch.setattr(run, "compare_peers", lambda *_, **__: found)
+        monkeypatch.setattr("bertqa_build.bench.peers.run.compare_peers", lambda *_, **__: found)
         return invoke("bench", "peers", str(RECIPE), "--data", str(DATA))
 
     return show

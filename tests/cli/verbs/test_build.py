@@ -7,7 +7,6 @@ import pytest
 
 from tests.cli.conftest import Invoke
 from tests.support.checkpoints import write_squad
-from tests.support.families import FAMILIES
 
 RECIPES = Path(__file__).parents[3] / "build" / "recipes"
 
@@ -97,6 +96,8 @@ def test_options_that_no_build_can_follow_are_wrong_usage(
 def test_a_plan_a_build_and_builds_that_differ_are_one_document_each(
     invoke: Invoke, places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tests.support.families import FAMILIES
+
     FAMILIES[0].write(tmp_path / "checkpoint")
     data = str(write_squad(tmp_path / "questions.json", copies=4))
     source = ("--source", str(tmp_path / "checkpoint"), "--data", data, "--eval-data", data)

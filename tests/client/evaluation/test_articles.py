@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset
 
 from bertqa import QAClient
 from bertqa.client import answer_file
@@ -30,6 +29,8 @@ def write_lines(path: Path, *rows: object) -> Path:
 
 
 def rows_of(tmp_path: Path, *rows: dict[str, Any]) -> str:
+    from datasets import Dataset
+
     Dataset.from_list([*rows]).save_to_disk(tmp_path / "saved")
     return str(tmp_path / "saved")
 

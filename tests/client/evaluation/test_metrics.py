@@ -4,7 +4,6 @@ import random
 from typing import NamedTuple
 
 import pytest
-from transformers.data.metrics import squad_metrics
 
 from bertqa.artifact import Scores
 from bertqa.evaluation import GoldAnswer, SquadDataset, SquadQuestion
@@ -85,6 +84,8 @@ def test_a_dataset_of_one_kind_has_no_parts() -> None:
 
 
 def test_agrees_with_the_implementation_in_transformers() -> None:
+    from transformers.data.metrics import squad_metrics
+
     rng = random.Random(0)
     words = ["the", "a", "An", "cat", "Cat,", "dog", "U.S.", "2", "%", "zoë", "—"]
 

@@ -15,7 +15,6 @@ from bertqa.artifact import Repository
 from bertqa_deploy.azureml.files import Files
 from tests.deploy.azureml.conftest import AZUREML
 from tests.support.checkpoints import write_checkpoint, write_squad
-from tests.support.self_taught import write_own_answers
 from tools.programs import mlflow
 
 AFTER = 6
@@ -48,6 +47,8 @@ gate:
 @pytest.fixture
 def inputs(tmp_path: Path) -> dict[str, Any]:
     """The job's inputs and outputs, on this machine."""
+    from tests.support.self_taught import write_own_answers
+
     (tmp_path / "data").mkdir()
     write_checkpoint(tmp_path / "checkpoint")
     write_squad(tmp_path / "data" / "train.json", copies=2)

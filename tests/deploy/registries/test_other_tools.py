@@ -7,9 +7,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
-from transformers import AutoTokenizer
 
 from bertqa import QAClient
 from bertqa.artifact import IR_FILE, Repository
@@ -59,6 +57,7 @@ def answer(laid_out: Path, demo_repository: Repository) -> str:
 
 def test_optimum_intel_answers_as_the_client_does(laid_out: Path, answer: str) -> None:
     from optimum.intel import OVModelForQuestionAnswering
+    from transformers import AutoTokenizer
 
     model = OVModelForQuestionAnswering.from_pretrained(laid_out)
     tokenizer = AutoTokenizer.from_pretrained(laid_out)
@@ -71,6 +70,9 @@ def test_optimum_intel_answers_as_the_client_does(laid_out: Path, answer: str) -
 
 
 def test_onnx_runtime_answers_as_the_client_does(laid_out: Path, answer: str) -> None:
+    import onnxruntime
+    from transformers import AutoTokenizer
+
     session = onnxruntime.InferenceSession(
         laid_out / "model.onnx", providers=["OpenVINOExecutionProvider"]
     )

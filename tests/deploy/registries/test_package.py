@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoTokenizer
 
 from bertqa.artifact import Repository
 from bertqa.errors import RepositoryError
@@ -66,6 +65,8 @@ def test_the_card_has_the_scores_in_the_hub_s_own_form(package: Package) -> None
 
 
 def test_transformers_reads_configuration_and_tokenizer(package: Package, tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
     for path in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / path).write_bytes(content(package, path))
 
