@@ -26,6 +26,7 @@ from bertqa.errors import (
     VersionNotFoundError,
 )
 from bertqa_serve.http_api.encoding import json_line
+from bertqa_serve.http_api.schema import AnswersRequest, HuggingFaceRequest, Parameters
 
 NOT_FOUND, GATEWAY, UNAVAILABLE, TOO_LATE = 404, 502, 503, 504
 RETRY_SECONDS = 1.0
@@ -139,6 +140,17 @@ def sentences(errors: Sequence[Mapping[str, Any]]) -> str:
     return " ".join(dict.fromkeys(map(_sentence, errors)))
 
 
+def _where(name: str) -> str:
+    """Where a field is that the other form of a request has, or the same one at another place."""
+    if name in Parameters.model_fields:
+        return f" beside inputs: it is parameters.{name}"
+    if name in AnswersRequest.model_fields:
+        return " in Hugging Face's form: POST /v1/answers takes it"
+    if name in HuggingFaceRequest.model_fields:
+        return " in this form: POST / takes it"
+    return ""
+
+
 def _sentence(error: Mapping[str, Any]) -> str:
     place = [str(each) for each in error["loc"] if each not in ("body", "one", "many")]
     name = ".".join(place)
@@ -157,7 +169,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if kind == "missing":
         return f"{name} is missing."
     if kind == "extra_forbidden":
-        return f"There is no field {name[:80]!r}."
+        return f"There is no field {name[:80]!r}{_where(name)}."
     if kind in ("dict_type", "model_type"):
         return f"{name} has to be an object."
     if kind == "list_type":

@@ -57,6 +57,8 @@ def error_of(answered: httpx.Response, status: int) -> str:
         ({}, ["inputs is missing."]),
         ({"inputs": {}}, ["inputs.question is missing.", "inputs.context is missing."]),
         ({"inputs": {**ONE, "text": "x"}}, ["There is no field 'inputs.text'."]),
+        ({"inputs": ONE, "model": "qa"}, ["field 'model' in Hugging Face's", "POST /v1/answers"]),
+        ({"inputs": ONE, "top_k": 2}, ["There is no field 'top_k'", "it is parameters.top_k."]),
         ({"inputs": {**ONE, "question": 5}}, ["inputs.question has to be a text"]),
         ({"inputs": {**ONE, "question": "  "}}, ["The question is empty."]),
         ({"inputs": []}, ["inputs is empty."]),
@@ -97,6 +99,7 @@ def test_each_wrong_field_has_a_sentence(api: httpx.Client, body: Any, words: li
         ({**ONE, "decoder": "squad"}, "decoder has to be an object."),
         ({"pairs": {}}, "pairs has to be a list."),
         ({**ONE, "timeout": 3}, "There is no field 'timeout'."),
+        ({"inputs": ONE}, "There is no field 'inputs' in this form: POST / takes it."),
     ],
 )
 def test_each_wrong_field_of_the_own_form_has_one_too(
