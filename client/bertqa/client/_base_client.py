@@ -33,12 +33,7 @@ from bertqa.client._refusals import Refusals
 from bertqa.client._router import WeightedRouter
 from bertqa.client._scheduler import Scheduler
 from bertqa.client._split_poller import SplitPoller
-from bertqa.client._tracing import (
-    Scope,
-    ServerAttributes,
-    check_headers,
-    server_attributes,
-)
+from bertqa.client._tracing import Scope, ServerAttributes, check_headers, server_attributes
 from bertqa.errors import (
     BertQAError,
     InvalidContextError,
