@@ -337,7 +337,7 @@ def rest_address(url: str, metadata_url: str | None = None) -> Address:
         The REST address.
 
     Raises:
-        InvalidOptionError: A URL cannot be read, or `metadata_url` is no REST address.
+        InvalidOptionError: A URL cannot be read, or `metadata_url` is not a REST address.
     """
     if metadata_url:
         return parsed_metadata_url(metadata_url)
