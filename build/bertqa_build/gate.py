@@ -264,17 +264,18 @@ def _undecided(scores: Scores, loss: Loss, allowed: float) -> Iterator[str]:
         )
     elif 100 / scores.questions > allowed:
         yield (
-            f"{scores.questions} questions are too few to judge a drop of {allowed:g} points: one "
-            f"question alone can make {100 / scores.questions:.2f}. It is judged by its estimate."
+            f"{scores.questions} questions are too few to judge a drop of {allowed:.3g} points: "
+            f"one question alone can make {100 / scores.questions:.2f}. It is judged by its "
+            "estimate."
         )
     elif interval.high - interval.low > allowed:
         yield (
-            f"{scores.questions} questions are too few to judge a drop of {allowed:g} points: its "
-            f"95 % interval, {_span(interval)}, is wider. It is judged by its estimate."
+            f"{scores.questions} questions are too few to judge a drop of {allowed:.3g} points: "
+            f"its 95 % interval, {_span(interval)}, is wider. It is judged by its estimate."
         )
     elif interval.low <= allowed < interval.high:
         yield (
-            f"Whether the drop is within {allowed:g} points is not sure: its 95 % interval is "
+            f"Whether the drop is within {allowed:.3g} points is not sure: its 95 % interval is "
             f"{_span(interval)}. It is judged by its estimate."
         )
 

@@ -150,21 +150,16 @@ def pruning_of(exported: Exported, on_progress: OnProgress) -> Pruning | None:
         return None
     on_progress(Progress(f"Timing the {version.name} in turns with the unpruned ones"))
     place = origin.source.place
-    whole, fp32 = origin.whole.of(version.precision), origin.whole.fp32
-    times = milliseconds_of(
-        {
-            "version": exported.artefacts.ir,
-            "whole": whole.directory / IR_FILE,
-            "fp32": fp32.directory / IR_FILE,
-        },
-        place,
-    )
+    pruned = exported.artefacts.ir
+    whole = origin.whole.of(version.precision).directory / IR_FILE
+    fp32 = origin.whole.fp32.directory / IR_FILE
+    times = milliseconds_of({ir: ir for ir in (pruned, whole, fp32)}, place)
     sizes = sizes_of(version.module.model)
     found = Pruning(
         speedup=origin.speedup,
         precision=place.precision,
-        measured=times["whole"] / times["version"],
-        over_fp32=times["fp32"] / times["version"],
+        measured=times[whole] / times[pruned],
+        over_fp32=times[fp32] / times[pruned],
         heads=tuple(size.heads for size in sizes),
         neurons=tuple(size.neurons for size in sizes),
         batch=place.batch,

@@ -22,6 +22,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "bert-qa build recipe.yaml": "Do it; the same command resumes it.",
         "bert-qa build --source org/name --data train.json": "Without a recipe.",
         "bert-qa build recipe.yaml --set seed=2": "With another value of one key.",
+        "bert-qa build recipe.yaml --set pruning.speedup=1.5": "Also faster ones: help pruning.",
     },
     "serve": {
         "bert-qa serve": "Serve model_repository, with the HTTP API.",

@@ -31,7 +31,7 @@ def show_description(found: Description) -> None:
         ("heads", found.table.attention),
         ("neurons", found.table.feed_forward),
     ):
-        table = Table(title, "ms", "of all")
+        table = Table(f"{title} of a layer", "ms", "against all")
         sizes = list(times)
         step = max(1, -(-(len(sizes) - 1) // _ROWS))
         shown = sizes[::-step] if 0 in sizes[::-step] else [*sizes[::-step], 0]

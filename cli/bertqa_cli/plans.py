@@ -39,7 +39,7 @@ def show_plan(plan: Plan, repository: str, model: str) -> None:
     stdout.print(
         f"Published as {escape(model)} in {escape(repository)}. Disk: up to "
         f"{human_size(plan.disk.work)} for work and {human_size(plan.disk.repository)} for "
-        f"versions. Memory: about {human_size(plan.memory)}, of which "
+        f"versions. Memory: about {human_size(plan.memory)}; "
         f"{human_size(plan.free_memory)} are free."
     )
     if plan.memory > plan.free_memory:

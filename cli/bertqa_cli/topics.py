@@ -312,7 +312,7 @@ def show_topic(name: str) -> None:
 
 def _pairs(pairs: dict[str, str]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", overflow="fold", max_width=30)
+    table.add_column(style="bold", overflow="fold", max_width=32)
     table.add_column(overflow="fold", ratio=1)
     for name, meaning in pairs.items():
         table.add_row(f"  {name}", meaning)

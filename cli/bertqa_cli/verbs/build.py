@@ -362,9 +362,10 @@ def _judgement(built: BuiltVersion) -> Iterator[str]:
     if gate is None:
         return
     if gate.f1_drop is not None and gate.f1_drop_low is not None and gate.f1_drop_high is not None:
+        points = f"{abs(gate.f1_drop):.2f}"
+        change = f"{'fell' if gate.f1_drop > 0 else 'rose'} by {points} points"
         yield (
-            f"F1 {'fell' if gate.f1_drop > 0 else 'rose'} by {abs(gate.f1_drop):.2f} points"
-            f"{_against(built)} (95 % "
+            f"F1 {'did not change' if points == '0.00' else change}{_against(built)} (95 % "
             f"interval of the drop: {gate.f1_drop_low:+.2f} to {gate.f1_drop_high:+.2f})."
         )
     if gate.latency_ratio is not None:

@@ -252,6 +252,23 @@ def is_loopback(host: str) -> bool:
     return ip is not None and ip.is_loopback
 
 
+def parsed_metadata_url(metadata_url: str) -> Address:
+    """Return the REST address that describes a model.
+
+    Args:
+        metadata_url: The address, with its scheme.
+
+    Raises:
+        InvalidOptionError: It cannot be read, or its scheme is neither http nor https.
+    """
+    address = Address.parse(metadata_url)
+    if address.scheme not in REST_SCHEMES:
+        raise InvalidOptionError(
+            f"metadata_url is {shown(metadata_url)}, but it has to begin with http:// or https://."
+        )
+    return address
+
+
 def leads_to_loopback(host: str) -> bool:
     """Return whether a connection to a host leads to this machine.
 

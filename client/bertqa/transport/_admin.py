@@ -19,7 +19,7 @@ from bertqa.errors import (
     ProtocolError,
     ServerUnreachableError,
 )
-from bertqa.transport._address import Address
+from bertqa.transport._address import REST_SCHEMES, Address, parsed_metadata_url
 from bertqa.transport._certificates import sync_raise_explained
 from bertqa.transport._error_mapping import ErrorMapper
 from bertqa.transport._http import client_arguments, mapped_errors, proxy_of
@@ -337,10 +337,12 @@ def rest_address(url: str, metadata_url: str | None = None) -> Address:
         The REST address.
 
     Raises:
-        InvalidOptionError: A URL cannot be read.
+        InvalidOptionError: A URL cannot be read, or `metadata_url` is not a REST address.
     """
-    address = Address.parse(metadata_url or url)
-    return address if address.scheme in ("http", "https") else address.rest
+    if metadata_url:
+        return parsed_metadata_url(metadata_url)
+    address = Address.parse(url)
+    return address if address.scheme in REST_SCHEMES else address.rest
 
 
 def _path(model: str, version: int | None = None) -> str:

@@ -6,10 +6,14 @@ from typing import NotRequired, Protocol, TypedDict, TypeVar
 
 import httpx
 
-from bertqa._checks import shown
 from bertqa.artifact import split_model_name
 from bertqa.errors import InvalidOptionError
-from bertqa.transport._address import REST_SCHEMES, TFS_SCHEMES, Address
+from bertqa.transport._address import (
+    REST_SCHEMES,
+    TFS_SCHEMES,
+    Address,
+    parsed_metadata_url,
+)
 from bertqa.transport._channel_options import (
     ChannelOption,
     ChannelOptions,
@@ -119,12 +123,7 @@ def _addresses(url: str, options: TransportOptions) -> tuple[Address, Address | 
     address = Address.parse(url)
     metadata_url = options["metadata_url"]
     if metadata_url is not None:
-        metadata_address = Address.parse(metadata_url)
-        if metadata_address.scheme not in REST_SCHEMES:
-            raise InvalidOptionError(
-                f"metadata_url is {shown(metadata_url)}, but it has to begin with http:// or https://."
-            )
-        return address, metadata_address
+        return address, parsed_metadata_url(metadata_url)
     if address.scheme in REST_SCHEMES or not options["learns"]:
         return address, None
     return address, address.rest

@@ -13,6 +13,7 @@ import trustme
 
 from bertqa.errors import (
     AccessDeniedError,
+    InvalidOptionError,
     ModelNotFoundError,
     ProtocolError,
     ServerUnreachableError,
@@ -200,6 +201,11 @@ def test_a_token_and_tls_files_are_used_for_each_request(
     assert requests == 2
     assert seen.count(b"authorization: Bearer secret") == requests
     assert seen.count(b"x-team: qa") == requests
+
+
+def test_a_metadata_url_without_a_scheme_is_refused_and_not_taken_as_a_grpc_port() -> None:
+    with pytest.raises(InvalidOptionError, match=r"has to begin with http:// or https://"):
+        served_versions("localhost:9000", metadata_url="localhost:8000")
 
 
 def test_proxies_are_followed_but_never_to_loopback(
