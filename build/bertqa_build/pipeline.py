@@ -50,7 +50,7 @@ from bertqa_build.pruning.plan import Plan as PruningPlan
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.releases import Releases
-from bertqa_build.result import BuildResult, BuiltVersion
+from bertqa_build.result import BuildResult, BuiltVersion, partly_refused
 from bertqa_build.sanity import require_sane
 from bertqa_build.stages import finetune, quantize_and_train
 from bertqa_build.wanted import Wanted, wanted_of
@@ -270,7 +270,7 @@ class _Build:
             except QualityGateError as error:
                 refused.append(str(error))
         if refused:
-            raise refusal(" ".join(refused))
+            raise refusal(partly_refused(refused, found.values()))
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""

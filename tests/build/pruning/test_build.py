@@ -246,6 +246,7 @@ def test_a_version_that_is_refused_does_not_stop_the_others(copy: Path, inputs: 
     with pytest.raises(QualityGateError, match=r"at 1.35x is not.*at 1.7x is not") as caught:
         build(tiny(inputs, *refusing, "gate.min_pruned_f1_ratio=1.5"), repository, copy / "work")
     assert "gate.min_pruned_f1_ratio asks for 1.5" in str(caught.value)
+    assert str(caught.value).endswith("Published of this recipe: 1 (FP32), 2 (INT8).")
     assert repository.versions() == [1, 2, 3, 4, 5, 6]
 
 
