@@ -156,10 +156,10 @@ class BuildResult:
 
 
 def partly_refused(refused: Sequence[str], made: Iterable[BuiltVersion]) -> str:
-    """Return what is said of versions some of which the gate refused.
+    """Return the sentences on versions some of which the gate refused.
 
     Args:
-        refused: What the gate says of those.
+        refused: The sentences of the gate on those.
         made: The ones that are published.
     """
     names = [
