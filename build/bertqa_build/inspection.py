@@ -217,11 +217,12 @@ def measure_speed(
         repository: The model repository.
         versions: The versions' numbers.
         model: The name of the model.
-        lengths: The lengths of the windows, in tokens.
+        lengths: The lengths of the windows, in tokens; those beyond the longest window of one of
+            the versions are that long.
         repeats: How often each version is timed on each length.
 
     Returns:
-        By version, one `Speed` for each length.
+        By version, one `Speed` for each length that differs.
     """
     engines = {
         version: OpenVINOEngine(
@@ -230,7 +231,8 @@ def measure_speed(
         for version in versions
     }
     speeds: dict[int, list[Speed]] = {version: [] for version in engines}
-    for tokens in lengths:
+    longest = min(engine.info.max_seq_len for engine in engines.values())
+    for tokens in sorted({min(each, longest) for each in lengths}):
         for version, samples in time_windows(engines, tokens, repeats).items():
             speeds[version].append(Speed(tokens, 1, samples.median, samples.spread))
     return speeds

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import PreTrainedModel
+
 from bertqa._progress import OnProgress, Progress
 from bertqa.artifact import IR_FILE, ONNX_FILE, ModelInfo, Pruning, cpu_title
 from bertqa.evaluation import SquadDataset
@@ -12,6 +14,7 @@ from bertqa.runtime.onnxruntime import OnnxRuntimeEngine
 from bertqa.runtime.openvino import OpenVINOEngine
 from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.embeddings import with_stored_embeddings
+from bertqa_build.errors import BuildError
 from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.fingerprint import toolchain
 from bertqa_build.model import SpanModel
@@ -20,7 +23,7 @@ from bertqa_build.pruning.sizes import sizes_of
 from bertqa_build.pruning.tables import TableSource
 from bertqa_build.publish import Artefacts
 from bertqa_build.recipe import Recipe
-from bertqa_build.result import BuildResult, Scored
+from bertqa_build.result import BuildResult, BuiltVersion, Scored
 from bertqa_build.sanity import require_same_logits
 from bertqa_build.scoring import score_onnx, score_openvino
 from bertqa_build.work_files import version_folder
@@ -173,3 +176,30 @@ def pruning_of(exported: Exported, on_progress: OnProgress) -> Pruning | None:
             Progress(f"The {version.name} is {found.measured:.2f} times as fast as the unpruned")
         )
     return found
+
+
+def require_same_sizes(model: PreTrainedModel, version: BuiltVersion | None) -> None:
+    """Refuse to publish a pruned model beside a version that has layers of other sizes.
+
+    Speeds that are measured differ from run to run, so that a build in another work directory may
+    prune to other sizes.
+
+    Args:
+        model: The pruned model.
+        version: The version of the same speed-up in the other precision, None where there is none.
+
+    Raises:
+        BuildError: Its layers have other sizes.
+    """
+    if version is None or version.pruning is None:
+        return
+    sizes, there = sizes_of(model), version.pruning
+    heads, neurons = [size.heads for size in sizes], [size.neurons for size in sizes]
+    if (heads, neurons) != ([*there.heads], [*there.neurons]):
+        raise BuildError(
+            f"Version {version.version}, {version.precision} at {there.speedup:g}x, was pruned in "
+            f"another work directory, to heads {[*there.heads]} and neurons {[*there.neurons]} of "
+            f"the layers; in this one that speed-up took heads {heads} and neurons {neurons}. Both "
+            "precisions have to be one model: name that directory with --work-dir, or delete "
+            f"version {version.version} and run the same command again."
+        )

@@ -31,7 +31,7 @@ from bertqa_build.gate import (
     require_judging,
     require_possible,
 )
-from bertqa_build.making import Exported, Origin, Version, export_version
+from bertqa_build.making import Exported, Origin, Version, export_version, require_same_sizes
 from bertqa_build.model import SpanModel
 from bertqa_build.planning import Look, Plan, plan_of
 from bertqa_build.processes import (
@@ -50,7 +50,7 @@ from bertqa_build.pruning.plan import Plan as PruningPlan
 from bertqa_build.recipe import Recipe
 from bertqa_build.recipe_data import RecipeData
 from bertqa_build.releases import Releases
-from bertqa_build.result import BuildResult, BuiltVersion
+from bertqa_build.result import BuildResult, BuiltVersion, partly_refused
 from bertqa_build.sanity import require_sane
 from bertqa_build.stages import finetune, quantize_and_train
 from bertqa_build.wanted import Wanted, wanted_of
@@ -257,10 +257,12 @@ class _Build:
             origin = Origin(member.step.speedup, whole, plan.source)
             try:
                 pruned = gradual.model(member.step)
+                require_same_sizes(pruned, found.get(member.int8))
                 if member.fp32 not in found:
                     found[member.fp32] = self._decided(
                         functools.partial(self._make_fp32, pruned, member.fp32, origin)
                     )
+                require_same_sizes(pruned, found[member.fp32])
                 if member.int8 not in found:
                     found[member.int8] = self._make_int8(
                         pruned, found[member.fp32], member.int8, origin, model
@@ -268,7 +270,7 @@ class _Build:
             except QualityGateError as error:
                 refused.append(str(error))
         if refused:
-            raise refusal(" ".join(refused))
+            raise refusal(partly_refused(refused, found.values()))
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""

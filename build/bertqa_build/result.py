@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,18 @@ class BuildResult:
         versions = [each.to_dict() for each in self.versions]
         last = (self.quantized or self.fp32).to_dict()
         return {"versions": versions, "gate": last["gate"]}
+
+
+def partly_refused(refused: Sequence[str], made: Iterable[BuiltVersion]) -> str:
+    """Return the sentences on versions some of which the gate refused.
+
+    Args:
+        refused: The sentences of the gate on those.
+        made: The ones that are published.
+    """
+    names = [
+        f"{each.version} ({each.precision}"
+        + (f" at {each.pruning.speedup:g}x)" if each.pruning else ")")
+        for each in sorted(made, key=lambda each: each.version)
+    ]
+    return " ".join([*refused, f"Published of this recipe: {', '.join(names)}."])

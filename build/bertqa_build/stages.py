@@ -10,6 +10,7 @@ from pathlib import Path
 
 from transformers import AutoConfig, PreTrainedModel, PrinterCallback, TrainerCallback
 
+from bertqa.artifact import sync
 from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.checkpoint_weights import from_directory
 from bertqa_build.compilation import compiled_quantizers
@@ -279,6 +280,9 @@ def load_saved(directory: Path) -> PreTrainedModel:
 def appearing(directory: Path) -> Iterator[Path]:
     """Let a directory appear with its complete contents, or not at all.
 
+    The contents are on the disk before the name is: a directory that is there counts as finished,
+    also after a power cut.
+
     Args:
         directory: The directory, which does not exist yet.
 
@@ -289,4 +293,7 @@ def appearing(directory: Path) -> Iterator[Path]:
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
     yield staged
+    for path in (*staged.rglob("*"), staged):
+        sync(path)
     staged.rename(directory)
+    sync(directory.parent)

@@ -114,6 +114,14 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
+def test_no_window_is_timed_that_a_version_does_not_take(tmp_path: Path) -> None:
+    write_published_version(tmp_path, 1)
+    longest = model_info().max_seq_len
+    lengths = (16, longest + 1, longest + 2)
+    speeds = measure_speed(Repository(tmp_path), (1,), lengths=lengths, repeats=1)
+    assert [each.tokens for each in speeds[1]] == [16, longest]
+
+
 def test_the_report_is_one_whole_page(
     demo_repository: Repository, versions: tuple[Inspection, Inspection]
 ) -> None:

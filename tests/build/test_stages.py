@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 
+from bertqa_build import stages
 from bertqa_build.checkpoint import Checkpoint
 from bertqa_build.recipe import (
     Data,
@@ -17,7 +18,7 @@ from bertqa_build.recipe import (
     Training,
 )
 from bertqa_build.recipe_data import RecipeData
-from bertqa_build.stages import finetune, quantize_and_train
+from bertqa_build.stages import appearing, finetune, quantize_and_train
 from tests.support.checkpoints import tiny_bert, write_squad
 from tests.support.models import tokenizer_json
 
@@ -114,3 +115,17 @@ def test_without_training_the_calibrated_model_is_the_result(
         made,
     )
     assert not same(trained, made)
+
+
+def test_what_appears_is_on_the_disk_before_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, staged = tmp_path / "made", tmp_path / ".made"
+    synced: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(stages, "sync", lambda path: synced.append((path, directory.exists())))
+    with appearing(directory):
+        (staged / "inner").mkdir()
+        (staged / "inner" / "file").write_text("text", encoding="utf-8")
+    before = {path for path, is_there in synced if not is_there}
+    assert before == {staged, staged / "inner", staged / "inner" / "file"}
+    assert synced[-1] == (tmp_path, True)

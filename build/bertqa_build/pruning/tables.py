@@ -14,7 +14,7 @@ from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import sha256_of
 from bertqa.errors import InvalidOptionError
 from bertqa_build.bench.models import ARCHITECTURES, random_model
-from bertqa_build.checkpoint import load_checkpoint
+from bertqa_build.checkpoint import load_checkpoint, require_positions
 from bertqa_build.errors import BuildError, CheckpointError
 from bertqa_build.families import family_of, model_types
 from bertqa_build.pruning.blocks import Encoder, Precision
@@ -77,15 +77,18 @@ def measure_for_model(
 
     Raises:
         CheckpointError: The checkpoint cannot be loaded, or its family cannot be pruned.
+        BuildError: It has fewer positions than tokens.
         InvalidOptionError: The machine has fewer cores.
     """
     if threads is not None and threads > cores():
         raise InvalidOptionError(f"threads is {threads}, and this machine has {cores()} cores.")
-    plain = (
-        random_model(model)
-        if model in ARCHITECTURES
-        else load_checkpoint(model, needs_head=False, max_seq_len=tokens).model
-    )
+    if model in ARCHITECTURES:
+        plain = random_model(model)
+    else:
+        # The command has no windows, whose length is refused otherwise, but tokens.
+        checkpoint = load_checkpoint(model, needs_head=False, max_seq_len=1)
+        require_positions(checkpoint, f"tokens is {tokens}", tokens)
+        plain = checkpoint.model
     encoder = encoder_of(plain.config, model)
     place = place_here(
         encoder, batch=batch, tokens=tokens, precision=precision, threads=threads or cores()

@@ -226,12 +226,27 @@ def test_pruning_at_once_reads_back_as_a_checkpoint_like_any_other(
     assert again.fp32.scores == result.pruned[0].scores
 
 
+def test_both_precisions_of_a_speed_up_are_one_model(copy: Path, inputs: Path) -> None:
+    repository = Repository(copy / "repository")
+    for model in ("bert-qa", "bert-qa-onnx"):
+        shutil.rmtree(repository.version_dir(6, model))
+    # As a build in another work directory prunes, whose measurements differ.
+    path = repository.version_dir(5) / "manifest.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["pruning"]["neurons"] = [32, 0]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(BuildError, match=r"Version 5, FP32 at 1.6x.*\[32, 0\].*delete version 5"):
+        build(tiny(inputs), repository, copy / "work")
+    assert repository.versions() == [1, 2, 3, 4, 5]
+
+
 def test_a_version_that_is_refused_does_not_stop_the_others(copy: Path, inputs: Path) -> None:
     repository = Repository(copy / "repository")
     refusing = ["pruning.speedup=[1.35, 1.7]", "pruning.epochs_per_step=0"]
     with pytest.raises(QualityGateError, match=r"at 1.35x is not.*at 1.7x is not") as caught:
         build(tiny(inputs, *refusing, "gate.min_pruned_f1_ratio=1.5"), repository, copy / "work")
     assert "gate.min_pruned_f1_ratio asks for 1.5" in str(caught.value)
+    assert str(caught.value).endswith("Published of this recipe: 1 (FP32), 2 (INT8).")
     assert repository.versions() == [1, 2, 3, 4, 5, 6]
 
 

@@ -85,4 +85,10 @@ def test_a_latency_table_that_cannot_be_made_is_refused(invoke: Invoke, tmp_path
     result = invoke("bench", "latency-table", table, "--model", "albert-base")
     assert result.status == 1
     assert "ALBERT has another attention than that of BERT" in result.err
+
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    result = invoke("bench", "latency-table", table, "--model", str(checkpoint), "--tokens", "300")
+    assert result.status == 1
+    assert "--tokens is 300, but the checkpoint" in result.err
+    assert "only 128 positions for tokens. Lower it." in result.err
     assert not (tmp_path / "table.json").exists()
