@@ -25,6 +25,19 @@ class TrainingError(BuildError):
     """A training had to stop."""
 
 
+class PartlyRefusedError(QualityGateError):
+    """The gate refused some of the versions that were pruned; the other ones are published.
+
+    Args:
+        message: Which ones, and why.
+        unpruned: The number of the FP32 version that all were pruned from.
+    """
+
+    def __init__(self, message: str, unpruned: int) -> None:
+        super().__init__(message)
+        self.unpruned = unpruned
+
+
 class StoppedElsewhereError(BuildError):
     """The build stopped in another one of its processes, which reports the reason."""
 

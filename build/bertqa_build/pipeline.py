@@ -270,7 +270,7 @@ class _Build:
             except QualityGateError as error:
                 refused.append(str(error))
         if refused:
-            raise refusal(partly_refused(refused, found.values()))
+            raise refusal(partly_refused(refused, found.values()), whole.fp32.version)
 
     def _read(self) -> None:
         """Read all that the recipe names, and refuse what cannot be built of it."""

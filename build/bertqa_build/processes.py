@@ -15,7 +15,12 @@ from typing import Any, TypeVar
 
 from bertqa._reason import reason_of
 from bertqa.errors import BertQAError, QualityGateError
-from bertqa_build.errors import BuildError, RefusedElsewhereError, StoppedElsewhereError
+from bertqa_build.errors import (
+    BuildError,
+    PartlyRefusedError,
+    RefusedElsewhereError,
+    StoppedElsewhereError,
+)
 
 T = TypeVar("T")
 
@@ -158,13 +163,16 @@ def require_shared(folder: Path) -> None:
             (folder / mark).unlink(missing_ok=True)
 
 
-def refusal(reason: str) -> QualityGateError:
-    """Return the error of a version that the gate refused in all processes.
+def refusal(reason: str, unpruned: int | None = None) -> QualityGateError:
+    """Return the error of versions that the gate refused in all processes.
 
     Args:
         reason: Why, which the first process alone reports.
+        unpruned: The number of the FP32 version that others were pruned from, which are published.
     """
-    return QualityGateError(reason) if is_first() else RefusedElsewhereError(reason)
+    if not is_first():
+        return RefusedElsewhereError(reason)
+    return QualityGateError(reason) if unpruned is None else PartlyRefusedError(reason, unpruned)
 
 
 @contextmanager

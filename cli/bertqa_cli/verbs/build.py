@@ -179,7 +179,7 @@ def build(
     key = read_key(SigningKey, sign)
 
     from bertqa_build.checkpoint_source import locate
-    from bertqa_build.errors import RecipeError, StoppedElsewhereError
+    from bertqa_build.errors import PartlyRefusedError, RecipeError, StoppedElsewhereError
     from bertqa_build.processes import count, is_first, is_first_here
     from bertqa_build.recipe import load_recipe
 
@@ -242,8 +242,14 @@ def build(
         else:
             show_plan(found, str(repository), model)
         return
-    with resumable(), stages() as show:
-        result = build_loaded(on_progress=show)
+    try:
+        with resumable(), stages() as show:
+            result = build_loaded(on_progress=show)
+    except PartlyRefusedError as error:
+        family = family_of_version(place, error.unpruned, model)
+        if family and not json:
+            _show_family(family)
+        raise
     compared = None
     if check_reproducible is not None:
         from bertqa_build.reproducibility import check_reproducible as check

@@ -6,6 +6,8 @@ import json
 import math
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +16,10 @@ import pytest
 
 from bertqa._progress import Progress
 from bertqa.artifact import Repository
-from bertqa.errors import QualityGateError
 from bertqa.runtime.openvino import core
 from bertqa_build import export
 from bertqa_build.checkpoint import load_checkpoint
-from bertqa_build.errors import BuildError, CheckpointError
+from bertqa_build.errors import BuildError, CheckpointError, PartlyRefusedError
 from bertqa_build.pipeline import build, plan
 from bertqa_build.pruning import gradual
 from bertqa_build.pruning.sizes import Sizes, sizes_of
@@ -243,11 +244,33 @@ def test_both_precisions_of_a_speed_up_are_one_model(copy: Path, inputs: Path) -
 def test_a_version_that_is_refused_does_not_stop_the_others(copy: Path, inputs: Path) -> None:
     repository = Repository(copy / "repository")
     refusing = ["pruning.speedup=[1.35, 1.7]", "pruning.epochs_per_step=0"]
-    with pytest.raises(QualityGateError, match=r"at 1.35x is not.*at 1.7x is not") as caught:
+    with pytest.raises(PartlyRefusedError, match=r"at 1.35x is not.*at 1.7x is not") as caught:
         build(tiny(inputs, *refusing, "gate.min_pruned_f1_ratio=1.5"), repository, copy / "work")
     assert "gate.min_pruned_f1_ratio asks for 1.5" in str(caught.value)
     assert str(caught.value).endswith("Published of this recipe: 1 (FP32), 2 (INT8).")
+    assert caught.value.unpruned == 1
     assert repository.versions() == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_command_shows_what_is_published_beside_what_is_refused(
+    copy: Path, inputs: Path
+) -> None:
+    changes = ["pruning.speedup=1.35", "pruning.epochs_per_step=0", "gate.min_pruned_f1_ratio=1.5"]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "bertqa_cli.main", "build", str(inputs / "tiny.yaml")),
+            *("--repository", str(copy / "repository"), "--work-dir", str(copy / "work")),
+            *(word for each in changes for word in ("--set", each)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "Published of this recipe: 1 (FP32), 2 (INT8)." in " ".join(done.stderr.split())
+    assert "best at its" in done.stdout
+    rows = {row.split()[1] for row in done.stdout.splitlines() if row.startswith("│ ")}
+    assert rows >= {"1", "2", "3", "4"}
 
 
 @pytest.mark.parametrize(
