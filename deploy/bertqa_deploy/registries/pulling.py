@@ -117,10 +117,16 @@ def pull(
 def _manifests(fetched: Fetched, verify: VerifyKey | None) -> Iterator[tuple[str, VersionManifest]]:
     """Yield the manifest of each format that is there, the IR's among them."""
     if PLACES["openvino"][MANIFEST_FILE] not in fetched.paths:
+        if any(each.endswith(f"/{MANIFEST_FILE}") for each in fetched.paths):
+            raise StorageError(
+                f"{fetched.origin} is a model repository, which servers read as it is: "
+                "`bert-qa serve --repository` names it. `bert-qa publish --layout hub` writes a "
+                "version to pull."
+            )
         raise StorageError(
             f"{fetched.origin} holds no version of bert-qa: it has no "
-            f"{PLACES['openvino'][MANIFEST_FILE]}, which `bert-qa publish` writes. To make a "
-            "version of a checkpoint, use `bert-qa build`."
+            f"{PLACES['openvino'][MANIFEST_FILE]}, which `bert-qa publish --layout hub` writes. To "
+            "make a version of a checkpoint, use `bert-qa build`."
         )
     for key, places in PLACES.items():
         place = places[MANIFEST_FILE]

@@ -108,8 +108,11 @@ def test_a_place_that_cannot_be_written_is_one_sentence(made: Repository, tmp_pa
 def test_other_directories_and_stores_are_not_pulled(tmp_path: Path, made: Repository) -> None:
     with pytest.raises(StorageError, match="There is no directory"):
         pull(Repository(tmp_path / "r"), Address("", str(tmp_path / "none")))
-    with pytest.raises(StorageError, match="holds no version"):
+    with pytest.raises(StorageError, match="is a model repository, which servers read as it is"):
         pull(Repository(tmp_path / "r"), Address("", str(made.root)))
+    (tmp_path / "other").mkdir()
+    with pytest.raises(StorageError, match="holds no version"):
+        pull(Repository(tmp_path / "r"), Address("", str(tmp_path / "other")))
     with pytest.raises(InvalidOptionError, match="is a repository that OVMS reads"):
         pull(Repository(tmp_path / "r"), Address.parse("az://models/qa"))
 
