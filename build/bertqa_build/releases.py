@@ -23,7 +23,7 @@ from bertqa_build.gate import Loss, judge, judge_again, require_passed
 from bertqa_build.making import Exported, pruning_of
 from bertqa_build.publish import publish
 from bertqa_build.recipe import Recipe
-from bertqa_build.result import BuiltVersion, Scored
+from bertqa_build.result import BuiltVersion, Scored, named
 from bertqa_build.speed import latency_ratio
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,8 @@ class Releases:
                 found[each] = BuiltVersion.of(
                     self._repository, number, present=True, model=self._model
                 )
+        if found:
+            self._on_progress(Progress(f"There already: {named(found.values())}"))
         return found
 
     def scored(self, version: BuiltVersion) -> Scored:

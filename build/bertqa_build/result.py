@@ -162,9 +162,17 @@ def partly_refused(refused: Sequence[str], made: Iterable[BuiltVersion]) -> str:
         refused: The sentences of the gate on those.
         made: The ones that are published.
     """
-    names = [
+    return " ".join([*refused, f"Published of this recipe: {named(made)}."])
+
+
+def named(versions: Iterable[BuiltVersion]) -> str:
+    """Return the numbers of versions, and what each one is: `1 (FP32), 4 (INT8 at 1.5x)`.
+
+    Args:
+        versions: The versions, in any order.
+    """
+    return ", ".join(
         f"{each.version} ({each.precision}"
         + (f" at {each.pruning.speedup:g}x)" if each.pruning else ")")
-        for each in sorted(made, key=lambda each: each.version)
-    ]
-    return " ".join([*refused, f"Published of this recipe: {', '.join(names)}."])
+        for each in sorted(versions, key=lambda each: each.version)
+    )

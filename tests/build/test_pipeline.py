@@ -167,7 +167,10 @@ def test_what_is_there_is_not_made_again(copy: Path, inputs: Path) -> None:
     assert (result.fp32.present, result.int8.present) == (True, True)
     assert (result.fp32.version, result.int8.version) == (1, 2)
     assert repository.versions() == [1, 2]
-    assert stages == ["Reading the recipe's data and checkpoint"]
+    assert stages == [
+        "Reading the recipe's data and checkpoint",
+        "There already: 1 (FP32), 2 (INT8)",
+    ]
 
 
 def test_what_is_there_is_signed_where_it_was_not(copy: Path, inputs: Path, tmp_path: Path) -> None:

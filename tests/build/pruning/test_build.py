@@ -146,7 +146,11 @@ def test_what_is_there_is_not_made_again(copy: Path, inputs: Path) -> None:
     result = build(tiny(inputs), Repository(copy / "repository"), copy / "work", on_progress=hear)
     assert all(each.present for each in result.versions)
     assert [each.version for each in result.versions] == [1, 2, 3, 4, 5, 6]
-    assert stages == ["Reading the recipe's data and checkpoint"]
+    assert stages == [
+        "Reading the recipe's data and checkpoint",
+        "There already: 1 (FP32), 2 (INT8), 3 (FP32 at 1.3x), 4 (INT8 at 1.3x), "
+        "5 (FP32 at 1.6x), 6 (INT8 at 1.6x)",
+    ]
 
 
 def test_a_dry_run_says_what_would_be_pruned(copy: Path, inputs: Path, tmp_path: Path) -> None:
