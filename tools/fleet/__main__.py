@@ -87,7 +87,16 @@ def main(arguments: Sequence[str]) -> int:
         pairs = [(each.question, each.context) for each in read_squad(options.data)]
         test = LoadTest(pairs, seconds=options.seconds, processes=1)
         plan = Plan(options.repository, options.version, engine.kind, test)
-        write(options.write, {"machine": options.machine, **measure(plan)})
+        figures = measure(plan)
+        write(options.write, {"machine": options.machine, **figures})
+        print(f"Written to {options.write}.")
+        rows = [*figures["compared"], *figures["slow"]]
+        if late := sum(row["asked_late"] for row in rows):
+            print(
+                f"warning: in {late} of {len(rows)} rows questions were asked late: something else "
+                "had the processors of this machine.",
+                file=sys.stderr,
+            )
     elif options.command == "simulate":
         write(SIMULATED, simulate(_read(MEASURED)))
     elif options.command == "pods":
