@@ -140,9 +140,9 @@ def build(builder: Builder, names: Sequence[str], registry: str = "") -> list[st
     Raises:
         ImagesError: There is no model to put into an image, or the builder failed.
     """
-    if "model" in names and not any((ROOT / "model_repository" / "bert-qa").glob("[1-9]*/*")):
+    if "model" in names and not any((ROOT / "model_repository").glob("*/[1-9]*/model.xml")):
         raise ImagesError(
-            "There is no model for the model image: model_repository/bert-qa has no version. "
+            "There is no model for the model image: model_repository has no version of one. "
             "`make demo` publishes two, and `bert-qa build` those of a recipe of yours."
         )
     references = [reference_of(name, registry) for name in names]

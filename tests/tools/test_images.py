@@ -121,9 +121,20 @@ def test_without_a_model_nothing_is_built(
     monkeypatch.setattr(images, "ROOT", tmp_path)
     calls = programs("docker")
     assert images.main([]) == 1
-    assert "model_repository/bert-qa has no version" in capsys.readouterr().err
+    assert "model_repository has no version" in capsys.readouterr().err
     assert [call[1] for call in calls()] == ["info"]
     assert images.main(["client"]) == 0
+
+
+def test_a_model_of_another_name_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Callable[..., Calls]
+) -> None:
+    version = tmp_path / "model_repository" / "customer-17" / "1"
+    version.mkdir(parents=True)
+    (version / "model.xml").touch()
+    monkeypatch.setattr(images, "ROOT", tmp_path)
+    programs("docker")
+    assert images.main(["model"]) == 0
 
 
 @pytest.mark.parametrize("builder", images.BUILDERS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,15 +87,34 @@ def main(arguments: Sequence[str]) -> int:
         pairs = [(each.question, each.context) for each in read_squad(options.data)]
         test = LoadTest(pairs, seconds=options.seconds, processes=1)
         plan = Plan(options.repository, options.version, engine.kind, test)
-        write(options.write, {"machine": options.machine, **measure(plan)})
+        figures = measure(plan)
+        write(options.write, {"machine": options.machine, **figures})
+        print(f"Written to {options.write}.")
+        rows = [*figures["compared"], *figures["slow"]]
+        if late := sum(row["asked_late"] for row in rows):
+            print(
+                f"warning: in {late} of {len(rows)} rows questions were asked late: something else "
+                "had the processors of this machine.",
+                file=sys.stderr,
+            )
     elif options.command == "simulate":
         write(SIMULATED, simulate(_read(MEASURED)))
     elif options.command == "pods":
         service = service_of(_read(MEASURED))
-        if options.core_ms:
+        if options.core_ms is not None:
             service = service.scaled_to(options.core_ms / 1000)
-        pods, outcome = scenarios.pods_for(service, scenarios.CLIENT_POLICY, options.rate)
-        print(f"{pods} pods of {scenarios.STREAMS} cores: p99 {outcome.quantile_ms(99):.0f} ms")
+        try:
+            pods, outcome = scenarios.pods_for(
+                service, scenarios.CLIENT_POLICY, options.rate, options.p99_ms
+            )
+        except ValueError as error:
+            print(f"error: {error} --p99-ms allows more.", file=sys.stderr)
+            return 1
+        print(
+            f"{pods} {'pod' if pods == 1 else 'pods'} of {scenarios.STREAMS} cores: "
+            f"p99 {outcome.quantile_ms(99):.0f} ms, "
+            f"{options.rate * service.mean / (pods * scenarios.STREAMS):.0%} of the cores busy"
+        )
     else:
         made = rendered(options.price_per_hour)
         stale = [path for path, text in made.items() if not _has(path, text)]
@@ -114,21 +134,58 @@ def _parser() -> argparse.ArgumentParser:
     measuring = commands.add_parser(
         "measure", help="replicas on this machine: nothing else may run"
     )
-    measuring.add_argument("--repository", type=Path, default=Path("model_repository"))
-    measuring.add_argument("--data", type=Path, required=True)
-    measuring.add_argument("--version", type=int, required=True)
-    measuring.add_argument("--engine", default="local", choices=["local", "ovms", "auto"])
-    measuring.add_argument("--seconds", type=float, default=30.0)
-    measuring.add_argument("--machine", default="", help="what the page says of it")
-    measuring.add_argument("--write", type=Path, default=MEASURED)
+    measuring.add_argument(
+        "--repository",
+        type=Path,
+        default=Path("model_repository"),
+        help="where the version is (default: %(default)s)",
+    )
+    measuring.add_argument("--data", type=Path, required=True, help="questions, as SQuAD's JSON")
+    measuring.add_argument("--version", type=int, required=True, help="the version that answers")
+    measuring.add_argument(
+        "--engine",
+        default="local",
+        choices=["local", "ovms", "auto"],
+        help="what serves it (default: %(default)s)",
+    )
+    measuring.add_argument(
+        "--seconds", type=_positive, default=30.0, help="of each row (default: %(default)g)"
+    )
+    measuring.add_argument("--machine", default="", help="what the page has as its description")
+    measuring.add_argument(
+        "--write",
+        type=Path,
+        default=MEASURED,
+        help="the file of the figures; the default is the one that the other commands read",
+    )
     commands.add_parser("simulate", help="all scenarios: minutes")
     pods = commands.add_parser("pods", help="how many pods a rate needs")
-    pods.add_argument("--rate", type=float, required=True, help="questions per second")
-    pods.add_argument("--core-ms", type=float, help="what a question costs, in ms of a core")
+    pods.add_argument("--rate", type=_positive, required=True, help="questions per second")
+    pods.add_argument(
+        "--core-ms",
+        type=_positive,
+        help="what a question costs on average, in ms of a core; that of measured.json if left out",
+    )
+    pods.add_argument(
+        "--p99-ms",
+        type=_positive,
+        default=scenarios.PROMISE_MS,
+        help="what 99 %% of the questions take at most, in ms (default: %(default)g)",
+    )
     rendering = commands.add_parser("render", help="the tables and plots of docs/scaling.md")
     rendering.add_argument("--check", action="store_true")
     rendering.add_argument("--price-per-hour", type=float, default=PRICE)
     return parser
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
 
 
 def _read(path: Path) -> Any:

@@ -23,6 +23,8 @@ SLOW_SPEED = 0.25
 # Kernels that are compiled for shapes not met before: docs/ovms.md.
 _COLD_QUESTIONS, _COLD_SPEED = 200, 0.4
 _JUDGED = 20_000
+# With so many times the pods that the rate keeps busy, hardly a question waits.
+_IDLE = 16
 _EVENT_AT, _LONG = 30.0, 150.0
 _START_SECONDS = 20.0
 _SILENT_SECONDS = 5.0
@@ -58,13 +60,19 @@ def steady(service: Service, policy: str, pods: int, rate: float, slow: float = 
     return fleet.run(rate, seconds).between(seconds / 10, seconds)
 
 
-def pods_for(service: Service, policy: str, rate: float) -> tuple[int, Outcome]:
+def pods_for(
+    service: Service, policy: str, rate: float, promise_ms: float = PROMISE_MS
+) -> tuple[int, Outcome]:
     """Return the fewest pods with which 99 % of the questions keep the promise.
 
     Args:
         service: What a question costs.
         policy: How clients balance.
         rate: Questions per second.
+        promise_ms: What 99 % of the questions take at most, in ms.
+
+    Raises:
+        ValueError: No number of pods keeps the promise, as one of a hundred takes longer by itself.
     """
     least = math.floor(rate * service.mean / STREAMS)
     low, high = least, 2 * least + 2
@@ -72,8 +80,14 @@ def pods_for(service: Service, policy: str, rate: float) -> tuple[int, Outcome]:
     while high - low > 1 or high not in found:
         pods = (low + high) // 2 if high in found else high
         found[pods] = steady(service, policy, pods, rate)
-        if found[pods].quantile_ms(99) <= PROMISE_MS:
+        if found[pods].quantile_ms(99) <= promise_ms:
             high = pods
+        elif pods > _IDLE * (least + 1):
+            alone = found[pods].quantile_ms(99)
+            raise ValueError(
+                f"No number of pods has a p99 of {promise_ms:g} ms or less: it is {alone:.0f} ms "
+                "where hardly a question waits, as one of a hundred takes that long by itself."
+            )
         elif pods == high:
             low, high = high, 2 * high
         else:

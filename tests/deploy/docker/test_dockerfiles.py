@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,23 @@ def test_all_that_is_copied_is_let_in_by_the_ignore_file(image: str) -> None:
     assert bool(copied(image)) is (image != "azureml-serve")
     for source in copied(image):
         assert any(Path(source).is_relative_to(allowed) for allowed in let_in(image)), source
+
+
+@pytest.mark.parametrize(
+    ("name", "is_in"),
+    [
+        ("bert-qa", True),
+        ("customer-17", True),
+        ("bert-qa-onnx", False),
+        (".bert-qa", False),
+        ("config.json", False),
+    ],
+)
+def test_the_model_image_has_every_model_that_ovms_serves(name: str, is_in: bool) -> None:
+    ignored = DOCKERFILES["model"].with_suffix(".Dockerfile.dockerignore")
+    rules = ignored.read_text(encoding="utf-8").splitlines()
+    assert copied("model") == let_in("model") == ["model_repository"]
+    assert any(fnmatch(f"model_repository/{name}", rule) for rule in rules[2:]) is not is_in
 
 
 @images

@@ -48,7 +48,29 @@ def test_the_fewest_pods_keep_the_promise_and_one_fewer_does_not() -> None:
 
 def test_the_command_prints_pods(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pods", "--rate", "5", "--core-ms", "10"]) == 0
-    assert capsys.readouterr().out.startswith("1 pods of 4 cores")
+    assert capsys.readouterr().out.startswith("1 pod of 4 cores: p99 ")
+
+
+def test_the_promise_can_be_another_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pods", "--rate", "5", "--core-ms", "40", "--p99-ms", "1000"]) == 0
+    assert capsys.readouterr().out.startswith("1 pod of 4 cores: p99 ")
+
+
+def test_a_promise_that_no_number_of_pods_keeps_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["pods", "--rate", "5", "--core-ms", "400"]) == 1
+    assert "No number of pods has a p99 of 100 ms or less" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--rate", "--core-ms", "--p99-ms"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "many"])
+def test_a_number_that_is_not_above_0_is_refused(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["pods", "--rate", "5", option, value])
+    assert f"'{value}' is not a number above 0" in capsys.readouterr().err
 
 
 def test_an_autoscaler_follows_the_load_up_at_once_and_down_one_by_one() -> None:
