@@ -285,10 +285,7 @@ def _refuse_what_cannot_become_ready(
         raise _unknown_model(options, ", ".join(models))
     versions = models[options.model]
     if not versions:
-        raise RepositoryError(
-            f"{options.repository} has no version of {options.model} to serve. "
-            "`bert-qa build` makes one."
-        )
+        raise RepositoryError(Repository(options.repository).without(options.model))
     if any(found.error for found in versions.values()):
         numbers = ", ".join(map(str, versions))
         raise ModelLoadError(

@@ -184,9 +184,7 @@ def _versions(repository: ModelRepository, model: str, named: list[int] | None) 
     require_repository(repository)
     found = sorted(set(named or repository.versions(model)[-1:]))
     if not found:
-        raise RepositoryError(
-            f"{repository.root} has no version of {model}. `bert-qa build` makes one."
-        )
+        raise RepositoryError(repository.without(model))
     for each in found:
         repository.require_version(each, model)
     return found

@@ -71,10 +71,7 @@ def complete_config(
         return path
     require_sound(repository)
     if not repository.versions(model):
-        raise RepositoryError(
-            f"{repository.root} has no version of {model} (looked for "
-            f"{repository.root / model}/<number>). `bert-qa build` makes one."
-        )
+        raise RepositoryError(repository.without(model))
     if not dry_run:
         try:
             _complete(repository, model, cores, given, on_progress)

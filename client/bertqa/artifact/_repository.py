@@ -21,6 +21,7 @@ WEIGHTS_FILE = "model.bin"
 ONNX_FILE = "model.onnx"
 
 _VERSION = re.compile(r"[1-9][0-9]*", re.ASCII)
+_SHOWN_MODELS = 10
 
 
 def onnx_model_name(model: str) -> str:
@@ -198,10 +199,23 @@ class Repository:
         """
         versions = self.versions(model)
         if not versions:
-            raise RepositoryError(
-                f"{self.root} has no version of {model}. `bert-qa build` publishes one."
-            )
+            raise RepositoryError(self.without(model))
         return versions[-1]
+
+    def without(self, model: str) -> str:
+        """Return a sentence that a model has no version, and which models have one.
+
+        Args:
+            model: The model's name.
+
+        Raises:
+            RepositoryError: The repository, or a model's directory in it, cannot be read.
+        """
+        others = self.models()
+        shown = ", ".join(others[:_SHOWN_MODELS])
+        more = f" and {len(others) - _SHOWN_MODELS} more" if len(others) > _SHOWN_MODELS else ""
+        rest = f": its models are {shown}{more}." if others else ". `bert-qa build` makes one."
+        return f"{self.root} has no version of {model}{rest}"
 
     def manifest(self, version: int, model: str = MODEL_NAME) -> VersionManifest:
         """Read a version's manifest.

@@ -29,6 +29,16 @@ def test_only_numbers_are_versions(tmp_path: Path) -> None:
     assert repository.versions("unknown") == []
 
 
+def test_where_a_model_has_no_version_those_that_do_are_named(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    with pytest.raises(RepositoryError, match=r"no version of bert-qa\. `bert-qa build` makes one"):
+        repository.latest_version()
+    for number in range(12):
+        (tmp_path / f"customer-{number:02}" / "1").mkdir(parents=True)
+    with pytest.raises(RepositoryError, match=r"its models are customer-00, .*-09 and 2 more\.$"):
+        repository.latest_version()
+
+
 def test_a_version_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
     with pytest.raises(RepositoryError, match=r"no version 3 of bert-qa \(published: none\)"):
