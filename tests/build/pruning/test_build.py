@@ -148,8 +148,10 @@ def test_what_is_there_is_not_made_again(copy: Path, inputs: Path) -> None:
     assert [each.version for each in result.versions] == [1, 2, 3, 4, 5, 6]
     assert stages == [
         "Reading the recipe's data and checkpoint",
-        "There already: 1 (FP32), 2 (INT8), 3 (FP32 at 1.3x), 4 (INT8 at 1.3x), "
-        "5 (FP32 at 1.6x), 6 (INT8 at 1.6x)",
+        (
+            "There already: 1 (FP32), 2 (INT8), 3 (FP32 at 1.3x), 4 (INT8 at 1.3x), "
+            "5 (FP32 at 1.6x), 6 (INT8 at 1.6x)"
+        ),
     ]
 
 
