@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,28 @@ PAGE = ROOT / "docs" / "scaling.md"
 IMAGES = ROOT / "docs" / "images"
 MEASURED, SIMULATED, NODES = (_HERE / f"{name}.json" for name in ("measured", "simulated", "nodes"))
 PRICE = 1.0
+
+
+def _between(least: float, most: float) -> Callable[[str], float]:
+    """Return what reads an option's number, and refuses one that is not within limits."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(
+                f"it is {text!r}, but it has to be a number from {least:g} to {most:,.0f}"
+            )
+        return number
+
+    return read
+
+
+# Simulations that end within minutes.
+_RATE, _COST = _between(0.1, 100_000), _between(0.01, 100_000)
+_PRICE, _SECONDS = _between(0, 1_000_000), _between(1, 86_400)
 
 
 def service_of(measured: dict[str, Any]) -> Service:
@@ -91,9 +114,13 @@ def main(arguments: Sequence[str]) -> int:
         write(SIMULATED, simulate(_read(MEASURED)))
     elif options.command == "pods":
         service = service_of(_read(MEASURED))
-        if options.core_ms:
+        if options.core_ms is not None:
             service = service.scaled_to(options.core_ms / 1000)
-        pods, outcome = scenarios.pods_for(service, scenarios.CLIENT_POLICY, options.rate)
+        try:
+            pods, outcome = scenarios.pods_for(service, scenarios.CLIENT_POLICY, options.rate)
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         print(f"{pods} pods of {scenarios.STREAMS} cores: p99 {outcome.quantile_ms(99):.0f} ms")
     else:
         made = rendered(options.price_per_hour)
@@ -118,16 +145,16 @@ def _parser() -> argparse.ArgumentParser:
     measuring.add_argument("--data", type=Path, required=True)
     measuring.add_argument("--version", type=int, required=True)
     measuring.add_argument("--engine", default="local", choices=["local", "ovms", "auto"])
-    measuring.add_argument("--seconds", type=float, default=30.0)
+    measuring.add_argument("--seconds", type=_SECONDS, default=30.0)
     measuring.add_argument("--machine", default="", help="what the page says of it")
     measuring.add_argument("--write", type=Path, default=MEASURED)
     commands.add_parser("simulate", help="all scenarios: minutes")
     pods = commands.add_parser("pods", help="how many pods a rate needs")
-    pods.add_argument("--rate", type=float, required=True, help="questions per second")
-    pods.add_argument("--core-ms", type=float, help="what a question costs, in ms of a core")
+    pods.add_argument("--rate", type=_RATE, required=True, help="questions per second")
+    pods.add_argument("--core-ms", type=_COST, help="what a question costs, in ms of a core")
     rendering = commands.add_parser("render", help="the tables and plots of docs/scaling.md")
     rendering.add_argument("--check", action="store_true")
-    rendering.add_argument("--price-per-hour", type=float, default=PRICE)
+    rendering.add_argument("--price-per-hour", type=_PRICE, default=PRICE)
     return parser
 
 

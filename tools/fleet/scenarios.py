@@ -23,6 +23,8 @@ SLOW_SPEED = 0.25
 # Kernels that are compiled for shapes not met before: docs/ovms.md.
 _COLD_QUESTIONS, _COLD_SPEED = 200, 0.4
 _JUDGED = 20_000
+# With so many times the pods that compute all day, questions hardly wait for each other.
+_MOST_OF_NEEDED = 10
 _EVENT_AT, _LONG = 30.0, 150.0
 _START_SECONDS = 20.0
 _SILENT_SECONDS = 5.0
@@ -65,7 +67,17 @@ def pods_for(service: Service, policy: str, rate: float) -> tuple[int, Outcome]:
         service: What a question costs.
         policy: How clients balance.
         rate: Questions per second.
+
+    Raises:
+        ValueError: A question alone takes so long that no number of pods keeps the promise.
     """
+    alone = service.quantile_ms(99)
+    unkept = (
+        f"With {alone:.0f} ms for the 99th percentile of a question alone, more pods do not keep "
+        f"the promise of {PROMISE_MS:.0f} ms: the questions have to cost less."
+    )
+    if alone > PROMISE_MS:
+        raise ValueError(unkept)
     least = math.floor(rate * service.mean / STREAMS)
     low, high = least, 2 * least + 2
     found: dict[int, Outcome] = {}
@@ -75,6 +87,8 @@ def pods_for(service: Service, policy: str, rate: float) -> tuple[int, Outcome]:
         if found[pods].quantile_ms(99) <= PROMISE_MS:
             high = pods
         elif pods == high:
+            if high > _MOST_OF_NEEDED * (least + 1):
+                raise ValueError(unkept)
             low, high = high, 2 * high
         else:
             low = pods
