@@ -100,7 +100,7 @@ def packed(error: BertQAError) -> str:
 
 
 def gist_of(error: Exception) -> str:
-    """Return what an engine says of a failure, without the stack traces that it adds.
+    """Return an account of a failure by an engine, without the stack traces that it adds.
 
     Args:
         error: The engine's error.

@@ -295,7 +295,7 @@ def test_an_engine_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
         engine_of("spark")
 
 
-def test_what_an_engine_says_of_a_failure_has_no_stack_trace() -> None:
+def test_a_failure_of_an_engine_is_reported_without_its_stack_traces() -> None:
     java = (
         "An error occurred while calling o67.collectToPython.\n: org.apache.spark.SparkException: "
         "Python worker exited unexpectedly (crashed)\n\tat org.apache.spark.A.b(A.scala:1)\n"
