@@ -13,7 +13,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,28 @@ PAGE = ROOT / "docs" / "scaling.md"
 IMAGES = ROOT / "docs" / "images"
 MEASURED, SIMULATED, NODES = (_HERE / f"{name}.json" for name in ("measured", "simulated", "nodes"))
 PRICE = 1.0
+
+
+def _between(least: float, most: float) -> Callable[[str], float]:
+    """Return what reads an option's number, and refuses one that is not within limits."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(
+                f"it is {text!r}, but it has to be a number from {least:g} to {most:,.0f}"
+            )
+        return number
+
+    return read
+
+
+# Simulations that end within minutes.
+_RATE, _COST = _between(0.1, 100_000), _between(0.01, 100_000)
+_PRICE, _SECONDS = _between(0, 1_000_000), _between(1, 86_400)
 
 
 def service_of(measured: dict[str, Any]) -> Service:
@@ -149,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what serves it (default: %(default)s)",
     )
     measuring.add_argument(
-        "--seconds", type=_positive, default=30.0, help="of each row (default: %(default)g)"
+        "--seconds", type=_SECONDS, default=30.0, help="of each row (default: %(default)g)"
     )
     measuring.add_argument("--machine", default="", help="what the page has as its description")
     measuring.add_argument(
@@ -160,32 +182,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("simulate", help="all scenarios: minutes")
     pods = commands.add_parser("pods", help="how many pods a rate needs")
-    pods.add_argument("--rate", type=_positive, required=True, help="questions per second")
+    pods.add_argument("--rate", type=_RATE, required=True, help="questions per second")
     pods.add_argument(
         "--core-ms",
-        type=_positive,
+        type=_COST,
         help="what a question costs on average, in ms of a core; that of measured.json if left out",
     )
     pods.add_argument(
         "--p99-ms",
-        type=_positive,
+        type=_COST,
         default=scenarios.PROMISE_MS,
         help="what 99 %% of the questions take at most, in ms (default: %(default)g)",
     )
     rendering = commands.add_parser("render", help="the tables and plots of docs/scaling.md")
     rendering.add_argument("--check", action="store_true")
-    rendering.add_argument("--price-per-hour", type=float, default=PRICE)
+    rendering.add_argument("--price-per-hour", type=_PRICE, default=PRICE)
     return parser
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return number
 
 
 def _read(path: Path) -> Any:

@@ -57,6 +57,14 @@ class Service:
         """
         return Service(tuple(each * mean / self.mean for each in self.quantiles), self.rest)
 
+    def quantile_ms(self, percent: float) -> float:
+        """Return what so many percent of the questions do not exceed alone, in milliseconds.
+
+        Args:
+            percent: From 0 to 100.
+        """
+        return 1000 * (float(np.percentile(self.quantiles, percent)) + self.rest)
+
     def draw(self, chance: np.random.Generator, count: int) -> Floats:
         """Return so many times of service, in seconds, shape [count].
 

@@ -155,7 +155,7 @@ def answer_frames(
 
         for frame in frames:
             question, context = asker.check(list(frame.columns))
-            found = asker.columns(frame[question].tolist(), frame[context].tolist())
+            found = asker.columns(_present(frame[question]), _present(frame[context]))
             yield frame.assign(
                 **{
                     name: pd.Series(values, index=frame.index, dtype=kind)
@@ -166,6 +166,13 @@ def answer_frames(
     return answer
 
 
+def _present(column: Any) -> list[Any]:
+    """Return the values of a column of pandas, which has NaN in place of a missing text."""
+    return [
+        None if missing else value for value, missing in zip(column, column.isna(), strict=True)
+    ]
+
+
 def answered_schema(schema: Any) -> Any:
     """Return the schema of Spark of a frame with the answers' columns.
 
@@ -174,9 +181,15 @@ def answered_schema(schema: Any) -> Any:
 
     Returns:
         A new `StructType`.
+
+    Raises:
+        DataError: The frame has a column as the answers have, in any case, as Spark reads names.
     """
     from pyspark.sql.types import StructType
 
+    clashing = [name for name in schema.names if name.lower() in OWN]
+    if clashing:
+        raise DataError(f"The frame has a column {clashing[0]!r}, as the answers have: rename it.")
     made = StructType(list(schema.fields))
     for name, kind in zip(OWN, _SPARK_TYPES, strict=True):
         made = made.add(name, kind)

@@ -116,8 +116,6 @@ def reaching(address: str, what: str = "read") -> Iterator[None]:
         yield
     except BertQAError:
         raise
-    except FileNotFoundError as error:
-        raise DataError(f"{address} does not exist.", detail=_first_line(error)) from error
     except ImportError as error:  # Its first line is how fsspec names the package.
         raise DataError(
             f"{address} cannot be {what}: a package for its store is missing. The extras s3, gs "
@@ -125,6 +123,8 @@ def reaching(address: str, what: str = "read") -> Iterator[None]:
             detail=_first_line(error),
         ) from error
     except Exception as error:
+        if what == "read" and isinstance(error, FileNotFoundError):
+            raise DataError(f"{address} does not exist.", detail=_first_line(error)) from error
         raise DataError(
             f"{address} cannot be {what}: {reason_of(error).splitlines()[0].rstrip('.')}.",
             detail=_first_line(error),

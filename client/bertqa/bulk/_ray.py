@@ -18,7 +18,7 @@ from bertqa.artifact import usable_cores
 from bertqa.bulk._models import LocalModel
 from bertqa.bulk._plan import Job, Partition
 from bertqa.bulk._run import OnFinished
-from bertqa.bulk._worker import Outcome, as_outcome, attempt, raise_fault
+from bertqa.bulk._worker import Outcome, as_outcome, attempt, gist_of, raise_fault
 from bertqa.errors import BertQAError, InvalidOptionError
 
 _CORES_OF_A_WORKER = 4
@@ -97,7 +97,7 @@ def run_on_workers(
         except RayError as error:
             raise BertQAError(
                 "A worker of Ray failed, or ended several times on the same partition.",
-                detail=str(error),
+                detail=gist_of(error),
             ) from error
         return outcomes
 
@@ -144,7 +144,7 @@ def _cluster() -> Iterator[bool]:
             )
     except (ConnectionError, RayError, ValueError) as error:
         raise BertQAError(
-            f"Ray's cluster {found or 'on this machine'} cannot be reached.", detail=str(error)
+            f"Ray's cluster {found or 'on this machine'} cannot be reached.", detail=gist_of(error)
         ) from error
     try:
         yield not found

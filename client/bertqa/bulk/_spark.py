@@ -21,7 +21,7 @@ from bertqa.artifact import usable_cores
 from bertqa.bulk._models import LocalModel
 from bertqa.bulk._plan import Job, Partition
 from bertqa.bulk._run import OnFinished
-from bertqa.bulk._worker import Outcome, as_outcome, attempt, raise_fault
+from bertqa.bulk._worker import Outcome, as_outcome, attempt, gist_of, raise_fault
 from bertqa.errors import BertQAError
 
 _SCHEMA = "number long, answered long, failed long, fault string"
@@ -74,7 +74,7 @@ def run_on_workers(
                 if found := _FAULT.search(str(error)):
                     raise_fault(found[1])
                 raise BertQAError(
-                    f"A task of Spark failed {_ATTEMPTS} times.", detail=str(error)
+                    f"A task of Spark failed {_ATTEMPTS} times.", detail=gist_of(error)
                 ) from error
             except BaseException:
                 spark.interruptAll()
@@ -123,7 +123,7 @@ def _session(workers: int | None) -> Iterator[tuple[SparkSession, int]]:
         raise BertQAError(
             "Spark cannot be started: it needs a Java runtime (17 or newer; JAVA_HOME), and its "
             "master has to answer.",
-            detail=str(error),
+            detail=gist_of(error),
         ) from error
     try:
         if is_own:
@@ -144,7 +144,7 @@ def _has_master() -> bool:
     except PySparkException as error:
         raise BertQAError(
             "Spark cannot be started: it needs a Java runtime (17 or newer; JAVA_HOME).",
-            detail=str(error),
+            detail=gist_of(error),
         ) from error
     # Where nothing says otherwise, Java itself has filled in the one of `spark-submit`.
     return SparkConf().get("spark.master", _NO_MASTER) != _NO_MASTER

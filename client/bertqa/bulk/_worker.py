@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,11 @@ from bertqa.bulk._plan import Job, Partition, records_of
 from bertqa.client._batch._answering import Answering
 from bertqa.client._batch._formats import writing
 from bertqa.errors import BertQAError, VersionNotFoundError
+
+# Lines of stack traces of Java and of Python, and their headings.
+_TRACE = re.compile(
+    r"\s+at |\s+\.\.\. \d+ more|\s*Traceback \(most recent|\s+File \"| {4}|\w+ stack ?trace:$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,19 @@ def packed(error: BertQAError) -> str:
         error: The error.
     """
     return json.dumps([type(error).__name__, str(error), error.detail])
+
+
+def gist_of(error: Exception) -> str:
+    """Return an account of a failure by an engine, without the stack traces that it adds.
+
+    Args:
+        error: The engine's error.
+
+    Returns:
+        Its lines, each once; where all are of traces, the error's name.
+    """
+    lines = [line for line in str(error).splitlines() if line.strip() and not _TRACE.match(line)]
+    return "\n".join(dict.fromkeys(lines)) or type(error).__name__
 
 
 def raise_fault(fault: str) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from bertqa.bulk import AnswerBatches, LocalModel, answer_frames
+from bertqa.bulk import AnswerBatches, LocalModel, answer_frames, answered_schema
 from bertqa.errors import DataError, InvalidOptionError
 from tests.support.bulk import rows_of
 
@@ -40,6 +40,26 @@ def test_a_frame_of_spark_comes_back_with_the_answers(model: LocalModel) -> None
     assert found["start"].dtype == "Int64"
     assert found["answer"].notna().tolist() == [True, True, False]
     assert found["error"].tolist()[:2] == ["", ""]
+
+
+def test_a_missing_text_of_spark_is_named_as_one_and_not_as_a_number(model: LocalModel) -> None:
+    frame = pd.DataFrame({"question": ["Who?", None], "context": [None, "Me"]})
+
+    (found,) = answer_frames(model)(iter([frame]))
+
+    assert found["error"].tolist() == [
+        "The context has to be a str, but it is of type NoneType.",
+        "The question has to be a str, but it is of type NoneType.",
+    ]
+
+
+def test_a_schema_with_a_column_of_the_answers_is_refused_before_any_task() -> None:
+    types = pytest.importorskip("pyspark.sql.types")
+    schema = types.StructType().add("question", "string").add("Answer", "string")
+    with pytest.raises(DataError, match="a column 'Answer', as the answers have: rename it"):
+        answered_schema(schema)
+    del schema.fields[1], schema.names[1]
+    assert answered_schema(schema).names == ["question", *OWN]
 
 
 def test_batches_that_do_not_fit_are_refused(model: LocalModel, tmp_path: Path) -> None:

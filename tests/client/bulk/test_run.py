@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from bertqa.bulk import BulkReport, LocalModel, ServedModel, answer_files
+from bertqa.bulk._places import reaching
 from bertqa.bulk._plan import Job, Partition
 from bertqa.bulk._run import OnFinished, engine_of
-from bertqa.bulk._worker import Outcome, attempt
+from bertqa.bulk._worker import Outcome, attempt, gist_of
 from bertqa.client import answer_file
 from bertqa.errors import (
     BertQAError,
@@ -292,6 +293,32 @@ def test_an_engine_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(__import__("sys").modules, "pyspark", None)
     with pytest.raises(BertQAError, match="need the extra 'spark'"):
         engine_of("spark")
+
+
+def test_a_failure_of_an_engine_is_reported_without_its_stack_traces() -> None:
+    java = (
+        "An error occurred while calling o67.collectToPython.\n: org.apache.spark.SparkException: "
+        "Python worker exited unexpectedly (crashed)\n\tat org.apache.spark.A.b(A.scala:1)\n"
+        "\t... 3 more\nDriver stacktrace:\n\tat java.base/java.lang.Thread.run(Thread.java:840)\n"
+    )
+    python = (
+        'Traceback (most recent call last):\n  File "work.py", line 1, in <module>\n    work()\n'
+        "OSError: [Errno 28] No space left on device\n"
+    )
+    assert gist_of(RuntimeError(java)).splitlines() == [
+        "An error occurred while calling o67.collectToPython.",
+        ": org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)",
+    ]
+    assert gist_of(RuntimeError(python)) == "OSError: [Errno 28] No space left on device"
+    assert gist_of(RuntimeError("")) == "RuntimeError"
+
+
+def test_a_place_that_cannot_be_made_is_not_said_to_be_missing() -> None:
+    with (
+        pytest.raises(DataError, match="out/part cannot be written: No such file or directory"),
+        reaching("out/part", "written"),
+    ):
+        raise FileNotFoundError(2, "No such file or directory")
 
 
 def test_models_hide_their_secrets_and_check_their_places(tmp_path: Path) -> None:

@@ -56,21 +56,36 @@ def test_the_promise_can_be_another_one(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out.startswith("1 pod of 4 cores: p99 ")
 
 
-def test_a_promise_that_no_number_of_pods_keeps_is_refused(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(["pods", "--rate", rate] for rate in ("0", "-1", "nan", "inf", "1e12", "many")),
+        ["pods", "--rate", "5", "--core-ms", "0"],
+        ["pods", "--rate", "5", "--core-ms", "nan"],
+        ["pods", "--rate", "5", "--p99-ms", "-1"],
+        ["render", "--check", "--price-per-hour", "-1"],
+        ["render", "--check", "--price-per-hour", "nan"],
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(
+    options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["pods", "--rate", "5", "--core-ms", "400"]) == 1
-    assert "No number of pods has a p99 of 100 ms or less" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(options)
+    assert f"it is '{options[-1]}', but it has to be a number" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--rate", "--core-ms", "--p99-ms"])
-@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "many"])
-def test_a_number_that_is_not_above_0_is_refused(
-    option: str, value: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("cost", ["99", "100000"])
+def test_a_promise_that_no_number_of_pods_keeps_ends_the_search(
+    cost: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        main(["pods", "--rate", "5", option, value])
-    assert f"'{value}' is not a number above 0" in capsys.readouterr().err
+    assert main(["pods", "--rate", "5", "--core-ms", cost]) == 1
+    assert "more pods do not keep the promise of 100 ms" in capsys.readouterr().err
+
+
+def test_questions_that_keep_the_promise_only_by_chance_end_the_search() -> None:
+    with pytest.raises(ValueError, match="more pods do not keep"):
+        pods_for(Service((*[0.01] * 99, 0.0999, 5.0)), "round robin", 150.0)
 
 
 def test_an_autoscaler_follows_the_load_up_at_once_and_down_one_by_one() -> None:
