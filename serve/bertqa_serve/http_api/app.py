@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Security
@@ -197,10 +198,12 @@ def _api(
     async def asking(request: Request, wishes: Wishes, model: str | None = None) -> Asking:
         facts = request.scope["state"][STATE]
         seconds = left(wishes.deadline(facts.began, options.timeout))
+        if facts.place is not None and model not in (None, models.default.model):
+            facts.place.take_for(model)
         backend = await models.of(model, seconds)
         facts.model = backend.model
-        is_other = backend is not models.default
-        return Asking(backend, metrics, facts, wishes, options.timeout, is_other)
+        forget = None if backend is models.default else partial(models.forget, backend)
+        return Asking(backend, metrics, facts, wishes, options.timeout, forget)
 
     async def in_form_of_hugging_face(asking: Asking, body: HuggingFaceRequest) -> Response:
         parameters = body.parameters or Parameters()

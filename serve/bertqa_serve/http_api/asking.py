@@ -7,12 +7,12 @@ import contextlib
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bertqa import Answer, AsyncQAClient
 from bertqa.client import AskOptions, check_options
-from bertqa.errors import BertQAError, InvalidOptionError, ModelNotFoundError
+from bertqa.errors import BertQAError, InvalidOptionError, ModelNotFoundError, ModelNotReadyError
 from bertqa_serve.http_api.backend import Backend
 from bertqa_serve.http_api.gate import RequestFacts
 from bertqa_serve.http_api.metrics import Metrics
@@ -125,7 +125,8 @@ class Asking:
         facts: What is known of the request.
         wishes: What its headers ask for.
         timeout: Seconds that an answer may take at most; None sets no limit.
-        names_model: Whether it names another model than the default one.
+        forget: Has the next request to the model find out anew whether it is served; None for the
+            default one.
     """
 
     backend: Backend
@@ -133,7 +134,7 @@ class Asking:
     facts: RequestFacts
     wishes: Wishes
     timeout: float | None
-    names_model: bool = False
+    forget: Callable[[], None] | None = None
 
     async def one(self, pair: Pair, top_k: int | None, options: AskOptions) -> list[Answer]:
         """Return the answers to one question.
@@ -221,8 +222,10 @@ class Asking:
 
     def _problem_of(self, error: BertQAError) -> Problem:
         """Return the response for an error. A default model that is away may come back any time."""
-        if self.names_model and isinstance(error, ModelNotFoundError):
-            return missing(self.backend.model)
+        if self.forget is not None and isinstance(error, ModelNotFoundError | ModelNotReadyError):
+            self.forget()
+            if isinstance(error, ModelNotFoundError):
+                return missing(self.backend.model)
         return problem_of(error)
 
     def _note(self, answer: Answer) -> None:

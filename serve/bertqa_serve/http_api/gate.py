@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bertqa.client import STAGES, continue_trace
 from bertqa.errors import BertQAError
 from bertqa.transport import CALL_HEADERS, is_loopback
-from bertqa_serve.http_api.admission import Admission
+from bertqa_serve.http_api.admission import Admission, Place
 from bertqa_serve.http_api.bodies import Bodies, HungUpError
 from bertqa_serve.http_api.metrics import Metrics
 from bertqa_serve.http_api.options import ApiToken
@@ -49,6 +49,7 @@ class RequestFacts:
         model: The model that answers.
         version: The version that answered last.
         questions: How many questions it had.
+        place: Its place among the requests that are answered or wait.
     """
 
     began: float
@@ -56,6 +57,7 @@ class RequestFacts:
     model: str | None = None
     version: int | None = None
     questions: int = 0
+    place: Place | None = None
 
 
 class Gate:
@@ -156,7 +158,8 @@ class Gate:
             begin = time.monotonic()
             await self._bodies.read(body, receive, headers.get("content-length"))
             self._metrics.read(time.monotonic() - begin)
-            with self._admission.place():
+            with self._admission.place() as place:
+                scope["state"][STATE].place = place
                 self._metrics.waits(1)
                 try:
                     await self._answer(scope, bytes(body), receive, send)

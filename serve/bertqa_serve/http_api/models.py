@@ -140,6 +140,19 @@ class Models:
             await backend.open()
             return backend
 
+    def forget(self, backend: Backend) -> None:
+        """Have the next request for a model find out anew whether it is served.
+
+        A client waits long for a model that was there, which may come back. So the requests after
+        one that did so in vain do not.
+
+        Args:
+            backend: What answered for the model.
+        """
+        task = self._opened.get(backend.model)
+        if task is not None and _result_of(task) is backend:
+            self._retire(backend.model)
+
     def _forget_failure(self, name: str, task: asyncio.Task[Backend]) -> None:
         """Have the next request for a model try again where it could not be opened."""
         has_failed = task.cancelled() or task.exception() is not None
@@ -149,11 +162,14 @@ class Models:
     def _retire_unused(self) -> None:
         """Close the models that were not named for the longest time, where too many are open."""
         for name in [*self._opened][: max(len(self._opened) - _MOST_OPEN, 0)]:
-            retiring = asyncio.create_task(self._retire(self._opened.pop(name)))
-            self._retiring.add(retiring)
-            retiring.add_done_callback(self._retiring.discard)
+            self._retire(name)
 
-    async def _retire(self, opened: asyncio.Task[Backend]) -> None:
+    def _retire(self, name: str) -> None:
+        retiring = asyncio.create_task(self._close(self._opened.pop(name)))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
+    async def _close(self, opened: asyncio.Task[Backend]) -> None:
         """Close a model once what it was asked is answered."""
         try:
             await asyncio.sleep(self._options.timeout or self._options.drain_seconds)
@@ -168,3 +184,9 @@ class Models:
         if options.tracks is None:
             return ServerBackend(options)
         return TracksBackend(options, is_pinned=False)
+
+
+def _result_of(task: asyncio.Task[Backend]) -> Backend | None:
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        return None
+    return task.result()
