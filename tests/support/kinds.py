@@ -46,14 +46,20 @@ FIXTURES = {
 THOROUGH_FIXTURES = ("demo_build",)
 THOROUGH_PATHS = (
     "build",
+    "cli/verbs/test_bench_signals.py",
+    "deploy/cluster/job",
+    "deploy/cluster/test_access.py",
     "deploy/cluster/test_defaults.py",
     "deploy/cluster/test_ends.py",
     "deploy/cluster/test_kills.py",
     "deploy/cluster/test_status.py",
     "deploy/cluster/test_target.py",
     "deploy/cluster/test_waits.py",
+    "deploy/config_file/test_every_effect.py",
     "deploy/helm/test_replicas.py",
+    "deploy/helm/test_switch.py",
     "deploy/helm/test_switched.py",
+    "deploy/helm/test_weights.py",
 )
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from bertqa._progress import OnProgress, Progress, ignore
 from bertqa.artifact import sha256_of
 from bertqa.errors import InvalidOptionError
-from bertqa_build.bench.models import ARCHITECTURES, random_model
+from bertqa_build.bench.architectures import ARCHITECTURES
+from bertqa_build.bench.models import random_model
 from bertqa_build.checkpoint import load_checkpoint, require_positions
 from bertqa_build.errors import BuildError, CheckpointError
 from bertqa_build.families import family_of, model_types

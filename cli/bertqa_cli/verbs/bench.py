@@ -90,6 +90,9 @@ def bench(
     """
     if context.invoked_subcommand:
         return
+    from bertqa_build.bench.architectures import require_model
+
+    require_model(model)
     say_what_int8_saves()
     with loading_the_build():
         from bertqa_build.bench.chart import draw

@@ -56,6 +56,9 @@ def bench_latency_table(
     whose pruning.at says the same batch, tokens and precision. The versions are then as fast here
     as the recipe asks.
     """
+    from bertqa_build.bench.architectures import require_model
+
+    require_model(model)
     if precision == "INT8":
         say_what_int8_saves()
     with loading_the_build():

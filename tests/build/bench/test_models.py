@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bertqa_build.bench.models import ARCHITECTURES, random_model
+from bertqa_build.bench.architectures import ARCHITECTURES
+from bertqa_build.bench.models import random_model
 from bertqa_build.families import model_types
 
 MILLIONS = {

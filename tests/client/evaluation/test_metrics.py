@@ -83,6 +83,7 @@ def test_a_dataset_of_one_kind_has_no_parts() -> None:
     assert scores.to_dict().keys() == {"dataset", "questions", "exact_match", "f1", "missing"}
 
 
+@pytest.mark.thorough
 def test_agrees_with_the_implementation_in_transformers() -> None:
     from transformers.data.metrics import squad_metrics
 

@@ -64,6 +64,7 @@ def test_the_card_has_the_scores_in_the_hub_s_own_form(package: Package) -> None
     assert "ORTModelForQuestionAnswering" in card.text
 
 
+@pytest.mark.thorough
 def test_transformers_reads_configuration_and_tokenizer(package: Package, tmp_path: Path) -> None:
     from transformers import AutoConfig, AutoTokenizer
 

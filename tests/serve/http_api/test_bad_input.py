@@ -158,7 +158,7 @@ async def test_bad_pairs_without_end_let_other_requests_pass(
             client.post("/v1/answers", json={"pairs": pairs}, headers=headers)
         )
         while "bertqa_http_in_flight 1.0" not in (await client.get("/metrics")).text:
-            assert not asking.done()
+            assert not asking.done(), asking.result().text[:200]
         answered = (await asking).text
     lines = answered.splitlines()
     results = json.loads(answered)["results"] if accept == "application/json" else lines
