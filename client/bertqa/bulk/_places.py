@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import threading
 import uuid
@@ -20,6 +21,8 @@ _WILD = "*?["
 # What stores and file systems call the mark of a content, the surest first.
 _MARKS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 _HIDDEN = ("_", ".")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):(/.*)", re.ASCII | re.DOTALL)
+_OF_THIS_MACHINE = ("file", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ def is_local(address: str) -> bool:
     Args:
         address: A path or an address.
     """
-    return "://" not in address or address.startswith(("file://", "local://"))
+    return "://" not in address or address.partition("://")[0] in _OF_THIS_MACHINE
 
 
 def absolute(name: str, place: object) -> str:
@@ -100,8 +103,17 @@ def absolute(name: str, place: object) -> str:
         )
     if not is_local(text):
         return text.rstrip("/")
-    path = Path(text.partition("://")[2] if "://" in text else text)
-    return str(path.expanduser().absolute())
+    found = _SCHEME.match(text)
+    if found is None:
+        return str(Path(text).expanduser().absolute())
+    scheme, rest = found.groups()
+    path = rest.removeprefix("//localhost").removeprefix("//")
+    if scheme not in _OF_THIS_MACHINE or not path.startswith("/"):
+        raise InvalidOptionError(
+            f"{name} is {text!r}, but it has to be a path, an address such as s3://bucket/path, or "
+            "file:///path on this machine."
+        )
+    return path
 
 
 @contextmanager
