@@ -29,6 +29,7 @@ _PATIENCE = timedelta(days=30)
 _SIGHT_SECONDS = 65.0
 """How long NFS may hide a new file from another machine: a minute by default."""
 _LOOK_SECONDS = 0.5
+_SPEAKING_SECONDS = 10.0
 _OF_A_CONNECTION = ("gloo", "connection", "nccl", "peer", "socket")
 
 
@@ -161,6 +162,14 @@ def require_shared(folder: Path) -> None:
     finally:
         if is_first():
             (folder / mark).unlink(missing_ok=True)
+
+
+def let_first_speak() -> None:
+    """Wait until the first process of the machine has had the time to report what all of them met.
+
+    torchrun ends all processes as soon as one has ended, also the one that speaks for the others.
+    """
+    time.sleep(_SPEAKING_SECONDS)
 
 
 def refusal(reason: str, unpruned: int | None = None) -> QualityGateError:

@@ -180,7 +180,7 @@ def build(
 
     from bertqa_build.checkpoint_source import locate
     from bertqa_build.errors import PartlyRefusedError, RecipeError, StoppedElsewhereError
-    from bertqa_build.processes import count, is_first, is_first_here
+    from bertqa_build.processes import count, is_first, is_first_here, let_first_speak
     from bertqa_build.recipe import load_recipe
 
     changes = [*([f"precision={precision}"] if precision else []), *(overrides or ())]
@@ -223,6 +223,7 @@ def build(
     except (CommandError, RecipeError, StoppedElsewhereError) as error:
         if is_first_here():  # One of the processes of a machine says it.
             raise
+        let_first_speak()
         raise typer.Exit(status_of(error)) from error
     if loaded.makes_int8:
         say_what_int8_saves()
