@@ -19,7 +19,7 @@ from bertqa_build.export import to_onnx, to_openvino, write_onnx, write_openvino
 from bertqa_build.fingerprint import toolchain
 from bertqa_build.model import SpanModel
 from bertqa_build.pruning.measured import milliseconds_of
-from bertqa_build.pruning.sizes import sizes_of
+from bertqa_build.pruning.sizes import sizes_of, to_config
 from bertqa_build.pruning.tables import TableSource
 from bertqa_build.publish import Artefacts
 from bertqa_build.recipe import Recipe
@@ -193,13 +193,14 @@ def require_same_sizes(model: PreTrainedModel, version: BuiltVersion | None) -> 
     """
     if version is None or version.pruning is None:
         return
-    sizes, there = sizes_of(model), version.pruning
-    heads, neurons = [size.heads for size in sizes], [size.neurons for size in sizes]
-    if (heads, neurons) != ([*there.heads], [*there.neurons]):
+    here = to_config(sizes_of(model))
+    there = {"heads": [*version.pruning.heads], "neurons": [*version.pruning.neurons]}
+    if here != there:
         raise BuildError(
-            f"Version {version.version}, {version.precision} at {there.speedup:g}x, was pruned in "
-            f"another work directory, to heads {[*there.heads]} and neurons {[*there.neurons]} of "
-            f"the layers; in this one that speed-up took heads {heads} and neurons {neurons}. Both "
-            "precisions have to be one model: name that directory with --work-dir, or delete "
-            f"version {version.version} and run the same command again."
+            f"Version {version.version}, {version.precision} at {version.pruning.speedup:g}x, was "
+            f"pruned in another work directory, to heads {there['heads']} and neurons "
+            f"{there['neurons']} of the layers; in this one that speed-up took heads "
+            f"{here['heads']} and neurons {here['neurons']}. Both precisions have to be one model: "
+            f"name that directory with --work-dir, or delete version {version.version} and run the "
+            "same command again."
         )

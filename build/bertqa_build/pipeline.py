@@ -257,12 +257,12 @@ class _Build:
             origin = Origin(member.step.speedup, whole, plan.source)
             try:
                 pruned = gradual.model(member.step)
-                require_same_sizes(pruned, found.get(member.int8))
+                for each in (member.fp32, member.int8):
+                    require_same_sizes(pruned, found.get(each))
                 if member.fp32 not in found:
                     found[member.fp32] = self._decided(
                         functools.partial(self._make_fp32, pruned, member.fp32, origin)
                     )
-                require_same_sizes(pruned, found[member.fp32])
                 if member.int8 not in found:
                     found[member.int8] = self._make_int8(
                         pruned, found[member.fp32], member.int8, origin, model

@@ -8,12 +8,7 @@ import httpx
 
 from bertqa.artifact import split_model_name
 from bertqa.errors import InvalidOptionError
-from bertqa.transport._address import (
-    REST_SCHEMES,
-    TFS_SCHEMES,
-    Address,
-    parsed_metadata_url,
-)
+from bertqa.transport._address import REST_SCHEMES, TFS_SCHEMES, Address, parsed_metadata_url
 from bertqa.transport._channel_options import (
     ChannelOption,
     ChannelOptions,

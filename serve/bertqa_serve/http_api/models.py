@@ -155,8 +155,7 @@ class Models:
 
     def _forget_failure(self, name: str, task: asyncio.Task[Backend]) -> None:
         """Have the next request for a model try again where it could not be opened."""
-        has_failed = task.cancelled() or task.exception() is not None
-        if has_failed and self._opened.get(name) is task:
+        if _result_of(task) is None and self._opened.get(name) is task:
             del self._opened[name]
 
     def _retire_unused(self) -> None:

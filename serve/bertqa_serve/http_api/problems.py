@@ -141,7 +141,7 @@ def sentences(errors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _where(name: str) -> str:
-    """Where a field is that the other form of a request has, or the same one at another place."""
+    """Return where a field is that the other form of a request has, or this one elsewhere."""
     if name in Parameters.model_fields:
         return f" beside inputs: it is parameters.{name}"
     if name in AnswersRequest.model_fields:
