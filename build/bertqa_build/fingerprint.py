@@ -15,6 +15,9 @@ from bertqa_build.recipe_data import RecipeData, key_of
 
 TOOLS = ("torch", "nncf", "openvino", "transformers", "tokenizers", "onnx", "onnxruntime-openvino")
 
+# What a version is quantised by beside its recipe: another form makes another version.
+_QUANTISERS = "both products of attention"
+
 # Where a checkpoint was loaded from and by which tool, which does not change what it computes.
 _NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version")
 
@@ -95,6 +98,7 @@ def int8_fingerprint(recipe: Recipe, fp32: str, data: DataDigests) -> str:
         seed=recipe.seed,
         calibration=_sources(data, recipe.calibration),
         quantization=recipe.quantization.model_dump(),
+        quantisers=_QUANTISERS,
         qat=recipe.qat
         and {
             "settings": recipe.qat.model_dump(exclude={"checkpoint_steps"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import openvino as ov
@@ -10,6 +11,8 @@ import openvino as ov
 MATMUL = "MatMul"
 ATTENTION = "ScaledDotProductAttention"
 FAKE_QUANTIZE = "FakeQuantize"
+QUERIES_KEYS = "queries x keys"
+PROBABILITIES_VALUES = "probabilities x values"
 PASSED_THROUGH = {"Transpose", "Reshape", "Convert", "Multiply", "Subtract", "Unsqueeze", "Tile"}
 """What stands between a quantiser, or stored weights, and the product that they feed."""
 
@@ -91,3 +94,47 @@ def is_quantizer(node: ov.Node) -> bool:
         node: The operation.
     """
     return bool(node.get_type_name() == FAKE_QUANTIZE)
+
+
+def labels(graph: ov.Model) -> dict[str, str]:
+    """Return what to call each of a graph's products, in its order, by their friendly names.
+
+    A product of weights has the name of its layer. The products of an attention that is not fused
+    have that of the attention, and which one it is in brackets.
+
+    Args:
+        graph: The IR.
+    """
+    operations = list(products(graph))
+    layers = {short(operation.get_friendly_name()) for operation in operations}
+    distances: Counter[str] = Counter()
+    found = {}
+    for operation in operations:
+        name = operation.get_friendly_name()
+        layer = short(name)
+        if operation.get_type_name() == MATMUL and any(
+            other.startswith(f"{layer}.") for other in layers
+        ):
+            part = _part_of_attention(operands(operation))
+            if part is None:
+                distances[layer] += 1
+                part = f"distances {distances[layer]}"
+            layer += f" ({part})"
+        found[name] = layer
+    return found
+
+
+def _part_of_attention(inputs: list[ov.Input]) -> str | None:
+    """Return which product of an attention takes these inputs; None where one is a weight."""
+    sources = [_before_quantizers(port).get_type_name() for port in inputs]
+    if sources[0] == "Softmax":
+        return PROBABILITIES_VALUES
+    return None if "Constant" in sources else QUERIES_KEYS
+
+
+def _before_quantizers(port: ov.Input) -> ov.Node:
+    """Return the operation that a value comes from, past quantisers."""
+    node = origin(port)
+    while is_quantizer(node):
+        node = origin(node.input(0))
+    return node

@@ -29,8 +29,11 @@ from bertqa_build.graph import (
     FAKE_QUANTIZE,
     MATMUL,
     PASSED_THROUGH,
+    PROBABILITIES_VALUES,
+    QUERIES_KEYS,
     is_kept,
     is_quantizer,
+    labels,
     operands,
     origin,
     short,
@@ -44,10 +47,6 @@ _NUMBERED = re.compile(r"\b\w+\.\d+\.")
 
 NOT_QUANTISED = "the version is not quantised"
 KEPT = "quantization.keep_floating_point keeps it in floating point"
-PROBABILITIES = (
-    "attention probabilities: NNCF leaves their product with the values alone in a transformer, "
-    "because 8 bits hold too little of a softmax"
-)
 LEFT_BY_OPENVINO = "its inputs are quantised, but OpenVINO chose to run it in floating point"
 NO_QUANTISERS = "NNCF put no quantisers on both of its inputs"
 
@@ -277,46 +276,27 @@ def _products(
     floating = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     quantised = any(map(is_quantizer, graph.get_ops()))
     operations = list(products_of(graph))
-    layers = {short(operation.get_friendly_name()) for operation in operations}
-    distances: Counter[str] = Counter()
+    label_of = labels(graph)
     for operation in operations:
-        kind, name = operation.get_type_name(), operation.get_friendly_name()
-        precision = runs_in.get(name, floating)
-        inputs = operands(operation)[:2]
-        if kind == MATMUL:
-            label = short(name)
-            if any(layer.startswith(f"{label}.") for layer in layers):
-                label += _part_of_attention(inputs, distances, label)
+        name = operation.get_friendly_name()
+        precision = next((runs_in[each] for each in _names(operation) if each in runs_in), floating)
+        label, inputs = label_of[name], operands(operation)
+        if operation.get_type_name() == MATMUL:
             yield _product(label, inputs, precision, quantised, manifest)
         else:
-            # What a fused attention takes decides on its first product; the second stays as it is.
-            yield _product(
-                f"{short(name)} (queries x keys)", inputs, precision, quantised, manifest
-            )
-            yield Product(
-                f"{short(name)} (probabilities x values)",
-                False,
-                floating,
-                PROBABILITIES if quantised else NOT_QUANTISED,
-            )
+            # What a fused attention takes decides on its first product: its probabilities cannot
+            # have a quantiser.
+            first, second = (f"{label} ({part})" for part in (QUERIES_KEYS, PROBABILITIES_VALUES))
+            yield _product(first, inputs[:2], precision, quantised, manifest)
+            yield Product(second, False, floating, _reason(second, quantised, manifest))
 
 
-def _is_weight(port: ov.Input) -> bool:
-    """Return whether a value is stored, and not computed of the input."""
-    node = origin(port)
-    while is_quantizer(node):
-        node = origin(node.input(0))
-    return bool(node.get_type_name() == "Constant")
-
-
-def _part_of_attention(inputs: list[ov.Input], distances: Counter[str], layer: str) -> str:
-    """Return which of the products of an attention that is not fused this one is."""
-    if origin(inputs[0]).get_type_name() == "Softmax":
-        return " (probabilities x values)"
-    if not any(map(_is_weight, inputs)):
-        return " (queries x keys)"
-    distances[layer] += 1
-    return f" (distances {distances[layer]})"
+def _names(operation: ov.Node) -> Iterable[str]:
+    """Yield what OpenVINO may call a product: its name, or that of the scale behind it."""
+    yield operation.get_friendly_name()
+    for port in operation.output(0).get_target_inputs():
+        if port.get_node().get_type_name() == "Multiply":
+            yield port.get_node().get_friendly_name()
 
 
 def _product(
@@ -326,25 +306,26 @@ def _product(
     ranges = tuple(_range(node) for node in sources if is_quantizer(node))
     if precision in INTEGER:
         return Product(name, True, precision, ranges=ranges)
-    if not quantised:
-        reason = NOT_QUANTISED
-    elif _is_kept(name, manifest):
-        reason = KEPT
-    elif sources[0].get_type_name() == "Softmax":
-        reason = PROBABILITIES
-    elif all(map(_is_quantised, sources)):
+    reason = _reason(name, quantised, manifest)
+    if reason == NO_QUANTISERS and all(map(_is_quantised, sources)):
         reason = LEFT_BY_OPENVINO
-    else:
-        reason = NO_QUANTISERS
     return Product(name, False, precision, reason, ranges)
+
+
+def _reason(name: str, quantised: bool, manifest: VersionManifest) -> str:
+    """Return why no quantisers are before a product that runs in floating point."""
+    if not quantised:
+        return NOT_QUANTISED
+    return KEPT if _is_kept(name, manifest) else NO_QUANTISERS
 
 
 def _is_kept(name: str, manifest: VersionManifest) -> bool:
     """Return whether the recipe keeps a product, by its name here or by NNCF's, without layers."""
     patterns = manifest.recipe.get("quantization", {}).get("keep_floating_point") or ()
-    layer, _, is_attention = name.partition(" ")
+    layer, _, part = name.partition(" ")
     path = _NUMBERED.sub("", layer).replace(".", "/")
-    node = f"{path}/{'matmul' if is_attention else 'linear'}/0"
+    operation = "linear/0" if not part else f"matmul/{int(PROBABILITIES_VALUES in part)}"
+    node = f"{path}/{operation}"
     return any(is_kept(pattern, layer, node) for pattern in patterns)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from bertqa.errors import DataError
+from bertqa_build.attention_products import both_quantized
 from bertqa_build.compilation import compiled_quantizers
 from bertqa_build.data import TrainingWindows, collate
 from bertqa_build.errors import CheckpointError
@@ -65,7 +66,7 @@ def quantize(
         raise DataError("The calibration set is empty: no window can be made of it.")
     kept = kept_nodes(span_model, settings.keep_floating_point or ())
     samples = [_inputs(span_model, calibration[index]) for index in range(count)]
-    with quiet(), compiled_quantizers(), torch.no_grad():
+    with quiet(), compiled_quantizers(), both_quantized(), torch.no_grad():
         quantized: SpanModel = nncf.quantize(
             span_model,
             nncf.Dataset(samples),

@@ -24,7 +24,7 @@ from bertqa.evaluation import Interval, QuestionScores, SquadDataset, evaluate_e
 from bertqa.qa import QATokenizer, collate
 from bertqa.runtime.openvino import OpenVINOEngine, core, read_ir_info
 from bertqa_build.errors import BuildError
-from bertqa_build.graph import is_quantizer, operands, origin, products, short, way_back
+from bertqa_build.graph import is_quantizer, labels, operands, origin, products, short, way_back
 from bertqa_build.kept import read_kept, write_kept
 from bertqa_build.machine import machine
 from bertqa_build.work_files import INT8_PYTORCH, WEIGHTS_FILE, version_folder
@@ -121,8 +121,9 @@ def measure_sensitivity(
     graph = core().read_model(path)
     info = read_ir_info(graph)
     weights = {} if work_dir is None else kept_weights(work_dir, manifest)
+    label_of = labels(graph)
     layers = [
-        (short(node.get_friendly_name()), node.get_friendly_name())
+        (label_of[node.get_friendly_name()], node.get_friendly_name())
         for node in products(graph)
         if any(is_quantizer(origin(port)) for port in operands(node))
     ]

@@ -136,14 +136,25 @@ class _Maker:
             return ops.transpose(ops.reshape(made, shape, True), order).output(0)
 
         query, key, value = projected(), projected(), projected()
-        mixed = ops.scaled_dot_product_attention(
-            self.quantized(query), self.quantized(key), value, mask
-        )
+        mixed = self._mixed(query, key, value, mask)
         merged = ops.reshape(
             ops.transpose(mixed, order), ops.constant(np.array([0, 0, channels])), True
         )
         added = self.linear(merged.output(0), channels, self._encoder.hidden)
         return self.normalized(ops.add(hidden, added).output(0))
+
+    def _mixed(
+        self, query: ov.Output, key: ov.Output, value: ov.Output, mask: ov.Node
+    ) -> ov.Output:
+        """Return the values by their probabilities: fused, but where quantisers part it."""
+        if not self._is_int8:
+            return ops.scaled_dot_product_attention(query, key, value, mask).output(0)
+        product = ops.matmul(self.quantized(query), self.quantized(key), False, True)
+        scale = np.float32(self._encoder.head_size**-0.5)
+        scores = ops.softmax(ops.add(ops.multiply(product, scale), mask), -1)
+        low, high = np.float32(0), np.float32(1)
+        probabilities = ops.fake_quantize(scores, low, high, low, high, _LEVELS)
+        return ops.matmul(probabilities, self.quantized(value), False, False).output(0)
 
     def feed_forward(self, hidden: ov.Output, neurons: int) -> ov.Output:
         """Return hidden states behind a feed-forward module, of which 0 neurons leave a bias."""
