@@ -12,12 +12,15 @@ from nncf.torch.function_hook.nncf_graph.nncf_graph_builder import GraphModelWra
 
 from bertqa.artifact import ATTENTION_MASK, INPUT_IDS
 from bertqa_build.errors import RecipeError
-from bertqa_build.graph import is_kept, short
+from bertqa_build.graph import PROBABILITIES_VALUES, QUERIES_KEYS, is_kept, short
 from bertqa_build.model import SpanModel
 from bertqa_build.quiet import quiet
 
 _CONSTANT = "nncf_model_const"
 _NO_OPERATIONS = (_CONSTANT, "nncf_model_input", "nncf_model_output")
+_PRODUCTS = ("matmul", "bmm", "__matmul__")
+_SOFTMAX = "softmax"
+_MOVES = ("dropout", "view", "reshape", "transpose", "permute", "contiguous")
 _WEIGHT = ".weight"
 _PROBE_TOKENS = 8
 _SHOWN = 3
@@ -42,13 +45,14 @@ def kept_nodes(model: SpanModel, patterns: Sequence[str]) -> list[str]:
     """
     if not patterns:
         return []
-    layers = _layers(_graph(model))
+    names = _names(_graph(model))
     kept: list[str] = []
     for pattern in patterns:
-        found = [node for node, layer in layers.items() if is_kept(pattern, layer, node)]
-        exact = [node for node, layer in layers.items() if layer == pattern]
+        found = [node for node, known in names.items() if is_kept(pattern, *known, node)]
+        exact = [node for node, known in names.items() if pattern in known]
         if not found:
-            some = ", ".join([each for each in dict.fromkeys(layers.values()) if each][:_SHOWN])
+            layers = dict.fromkeys(known[0] for known in names.values())
+            some = ", ".join([each for each in layers if each][:_SHOWN])
             raise RecipeError(
                 f"No layer of the model is called {pattern!r}, as quantization.keep_floating_point "
                 f"has it. There are {some} and so on; `bert-qa inspect N --layers` lists them."
@@ -65,13 +69,34 @@ def _graph(model: SpanModel) -> NNCFGraph:
         return GraphModelWrapper(wrap_model(copy.deepcopy(model)), example).build_graph()
 
 
-def _layers(graph: NNCFGraph) -> dict[str, str]:
-    """Return the layer of each operation by NNCF's name of it; empty where it is in none."""
-    return {
-        node.node_name: next(_layers_of(graph, node), "")
-        for node in graph.get_all_nodes()
-        if node.node_type not in _NO_OPERATIONS
-    }
+def _names(graph: NNCFGraph) -> dict[str, tuple[str, ...]]:
+    """Return the names of each operation by NNCF's: its layer, and which product of attention.
+
+    The layer is empty where an operation is in none.
+    """
+    names: dict[str, tuple[str, ...]] = {}
+    for node in graph.get_all_nodes():
+        if node.node_type in _NO_OPERATIONS:
+            continue
+        layer = next(_layers_of(graph, node), "")
+        part = _part_of_attention(graph, node)
+        names[node.node_name] = (layer, f"{layer} ({part})") if layer and part else (layer,)
+    return names
+
+
+def _part_of_attention(graph: NNCFGraph, node: NNCFNode) -> str | None:
+    """Return which product of activations an operation is; None where it is none."""
+    if node.node_type not in _PRODUCTS or _weighted(graph, node):
+        return None
+    befores = [_before_moves(graph, each) for each in graph.get_previous_nodes(node)]
+    return PROBABILITIES_VALUES if _SOFTMAX in befores else QUERIES_KEYS
+
+
+def _before_moves(graph: NNCFGraph, node: NNCFNode) -> str:
+    """Return the type of the operation that a value comes from, past what only moves it."""
+    while node.node_type in _MOVES and len(before := graph.get_previous_nodes(node)) == 1:
+        (node,) = before
+    return str(node.node_type)
 
 
 def _layers_of(graph: NNCFGraph, node: NNCFNode) -> Iterator[str]:

@@ -41,7 +41,7 @@ def is_kept(pattern: str, *names: str) -> bool:
         pattern: The pattern.
         *names: The names.
     """
-    return any(re.search(pattern, name) for name in names)
+    return any(pattern == name or re.search(pattern, name) for name in names)
 
 
 def products(graph: ov.Model) -> Iterator[ov.Node]:

@@ -326,7 +326,7 @@ def _is_kept(name: str, manifest: VersionManifest) -> bool:
     path = _NUMBERED.sub("", layer).replace(".", "/")
     operation = "linear/0" if not part else f"matmul/{int(PROBABILITIES_VALUES in part)}"
     node = f"{path}/{operation}"
-    return any(is_kept(pattern, layer, node) for pattern in patterns)
+    return any(is_kept(pattern, layer, name, node) for pattern in patterns)
 
 
 def _is_quantised(source: ov.Node) -> bool:

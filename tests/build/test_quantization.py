@@ -1,14 +1,29 @@
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from nncf.common.graph.patterns.patterns import IgnoredPatternNames
+from nncf.torch.quantization.ignored_patterns import PT_IGNORED_PATTERNS
 from torch import Tensor, nn
 
 from bertqa.errors import DataError
 from bertqa.evaluation import read_squad
+from bertqa_build.attention_products import both_quantized
 from bertqa_build.data import TrainingWindows, collate, training_windows
 from bertqa_build.errors import CheckpointError, RecipeError
+from bertqa_build.export import to_openvino
+from bertqa_build.graph import (
+    ATTENTION,
+    PROBABILITIES_VALUES,
+    QUERIES_KEYS,
+    is_quantizer,
+    labels,
+    operands,
+    origin,
+    products,
+)
 from bertqa_build.model import SpanModel
 from bertqa_build.quantization import (
     load_quantized,
@@ -65,6 +80,20 @@ def weights(model: nn.Module) -> list[str]:
     """Return the products whose weights are quantised, by NNCF's names, in their order."""
     found = [name.partition(".pre_hooks.model/") for name in quantizers(model)]
     return [name.partition("__")[0] for _, is_weight, name in found if is_weight]
+
+
+def attention_products(model: SpanModel) -> dict[str, int]:
+    """Count the products of attention both of whose inputs are quantised."""
+    graph = to_openvino(model, quantized=True)
+    label_of = labels(graph)
+    found: Counter[str] = Counter()
+    for product in products(graph):
+        is_fused = product.get_type_name() == ATTENTION
+        label = label_of[product.get_friendly_name()]
+        part = QUERIES_KEYS if is_fused else label.partition(" (")[2].removesuffix(")")
+        if part and all(is_quantizer(origin(port)) for port in operands(product)[:2]):
+            found[part] += 1
+    return found
 
 
 def test_the_copy_is_quantised_and_the_model_is_not(
@@ -171,6 +200,26 @@ def test_a_module_in_floating_point_leaves_the_layers_below_it_as_they_are(
 
     assert weights(made) == weights(quantized)
     assert len(quantizers(made)) < len(quantizers(quantized))
+
+
+def test_both_products_of_attention_are_quantised_and_each_can_be_left_out(
+    windows: TrainingWindows, quantized: SpanModel
+) -> None:
+    layers = tiny_bert().config.num_hidden_layers
+    first, second = QUERIES_KEYS, PROBABILITIES_VALUES
+    assert attention_products(quantized) == {first: layers, second: layers}
+
+    for part, other in ((first, second), (second, first)):
+        layer = f"encoder.layer.0.attention.self ({part})"
+        settings = Quantization(calibration_windows=1, keep_floating_point=[layer])
+        made = attention_products(quantize(tiny_bert(), windows, settings))
+        assert made == {part: layers - 1, other: layers}
+
+
+def test_what_nncf_leaves_out_by_itself_is_as_before_afterwards() -> None:
+    with pytest.raises(ZeroDivisionError), both_quantized():
+        raise ZeroDivisionError
+    assert IgnoredPatternNames.MULTIHEAD_ATTENTION_OUTPUT in PT_IGNORED_PATTERNS.registry_dict
 
 
 def test_a_layer_that_is_not_there_is_refused(windows: TrainingWindows) -> None:

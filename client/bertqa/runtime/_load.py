@@ -8,7 +8,7 @@ from typing import Any
 from bertqa import _checks
 from bertqa._reason import reason_of
 from bertqa.artifact import IR_FILE, ONNX_FILE, PINNING, Repository, plugin_config, usable_cores
-from bertqa.errors import ModelLoadError, VersionNotFoundError
+from bertqa.errors import ModelLoadError, RepositoryError, VersionNotFoundError
 from bertqa.runtime._engine import Engine
 
 _IR_SUFFIX, _ONNX_SUFFIX = Path(IR_FILE).suffix, Path(ONNX_FILE).suffix
@@ -94,6 +94,11 @@ def find_model(path: Path, version: int | None = None) -> Path:
             directory, number = directory / str(version), version
         elif versions:
             raise _no_version(path, version, ", ".join(map(str, versions)))
+        elif models := _models_in(path):
+            raise ModelLoadError(
+                f"{path} is a repository, and not the directory of a model: its models are "
+                f"{', '.join(models)}. Name one, such as {path / models[0]}."
+            )
     if version is not None and version != number:
         raise _no_version(path, version, "none" if number is None else str(number))
     candidates = [path] if path.is_file() else [directory / IR_FILE, directory / ONNX_FILE]
@@ -104,6 +109,16 @@ def find_model(path: Path, version: int | None = None) -> Path:
         f"{path} is neither a model nor the directory of one: looked for {IR_FILE} and "
         f"{ONNX_FILE}, there and in directories whose name is a version's number."
     )
+
+
+def _models_in(path: Path) -> list[str]:
+    """Return the models of a repository; none where the path is something else."""
+    if any((path / name).exists() for name in (IR_FILE, ONNX_FILE)):
+        return []
+    try:
+        return Repository(path).models()
+    except RepositoryError:
+        return []
 
 
 def _number_of(directory: Path) -> int | None:

@@ -80,6 +80,17 @@ def test_a_path_without_a_model_names_what_was_looked_for(tmp_path: Path) -> Non
             load(path)
 
 
+@pytest.mark.parametrize("version", [None, 2])
+def test_a_repository_is_refused_with_the_models_that_it_has(
+    model: Path, version: int | None
+) -> None:
+    with pytest.raises(
+        ModelLoadError, match=r"its models are bert-qa\. Name one, such as "
+    ) as info:
+        load(model.parent, version)
+    assert str(model) in str(info.value)
+
+
 @pytest.mark.parametrize(
     ("package", "file", "extra"),
     [("openvino", "model.xml", "evaluate"), ("onnxruntime", "model.onnx", "onnx")],
