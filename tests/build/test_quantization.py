@@ -214,6 +214,8 @@ def test_both_products_of_attention_are_quantised_and_each_can_be_left_out(
         settings = Quantization(calibration_windows=1, keep_floating_point=[layer])
         made = attention_products(quantize(tiny_bert(), windows, settings))
         assert made == {part: layers - 1, other: layers}
+    settings = Quantization(calibration_windows=1, keep_floating_point=[second])
+    assert attention_products(quantize(tiny_bert(), windows, settings)) == {first: layers}
 
 
 def test_what_nncf_leaves_out_by_itself_is_as_before_afterwards() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from transformers import AutoConfig, PreTrainedModel
 
 from bertqa._progress import OnProgress, Progress
@@ -25,8 +26,9 @@ from bertqa_build.embeddings import with_stored_embeddings
 from bertqa_build.errors import BuildError
 from bertqa_build.model import SpanModel
 from bertqa_build.quiet import quiet
+from bertqa_build.recipe_data import RecipeData
 from bertqa_build.sanity import require_same_logits
-from bertqa_build.stages import appearing, load_saved
+from bertqa_build.stages import appearing, calibration_windows, load_saved
 from bertqa_build.work_files import FINETUNED
 
 _TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -60,6 +62,8 @@ class PeerFiles:
         """
         if peer.kind in (Kind.PYTORCH, Kind.TORCH_COMPILE):
             return self._made("pytorch", peer, self._write_checkpoint)
+        if peer.kind is Kind.OPTIMUM_INTEL and peer.precision is Precision.INT8:
+            return self._made("optimum-int8", peer, self._write_optimum_int8)
         if peer.kind is Kind.OPTIMUM_INTEL:
             return self._made("optimum", peer, self._write_for_optimum)
         if peer.kind is Kind.ONNX_RUNTIME and peer.precision is Precision.INT8:
@@ -114,6 +118,35 @@ class PeerFiles:
             shutil.copyfile(file, directory / f"{_OPTIMUM_IR}{file.suffix}")
         self._write_tokenizer(peer, directory)
         self._write_config(peer, directory)
+
+    def _write_optimum_int8(self, peer: Peer, directory: Path) -> None:
+        import nncf
+        from optimum.intel import (
+            OVConfig,
+            OVModelForQuestionAnswering,
+            OVQuantizationConfig,
+            OVQuantizer,
+        )
+
+        recipe = self._plan.recipe
+        plain = self._made("optimum", peer, self._write_for_optimum)
+        self._on_progress(Progress("Quantising the model with OVQuantizer of Optimum Intel"))
+        tokenizer = (plain / TOKENIZER_FILE).read_text(encoding="utf-8")
+        windows = calibration_windows(recipe, RecipeData(recipe), tokenizer)
+        names = [port.any_name for port in core().read_model(plain / f"{_OPTIMUM_IR}.xml").inputs]
+        samples = [
+            {name: np.array([windows[index][name]], dtype=np.int64) for name in names}
+            for index in range(len(windows))
+        ]
+        settings = OVQuantizationConfig(num_samples=len(samples))
+        with quiet():
+            model = OVModelForQuestionAnswering.from_pretrained(plain, local_files_only=True)
+            OVQuantizer(model).quantize(
+                calibration_dataset=nncf.Dataset(samples),
+                save_directory=directory,
+                ov_config=OVConfig(quantization_config=settings),
+            )
+        self._write_tokenizer(peer, directory)
 
     def _write_onnx(self, peer: Peer, directory: Path) -> None:
         shutil.copyfile(self._onnx(peer.version), directory / ONNX_FILE)

@@ -47,6 +47,8 @@ _LABELS = {
     Kind.LOCAL: "ours, local engine",
     Kind.OVMS: "ours, OVMS",
 }
+_QUANTISES_BY = {Kind.OPTIMUM_INTEL: "OVQuantizer", Kind.ONNX_RUNTIME: "quantize_dynamic"}
+"""What those quantise with that come with a way to, as their documentation shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +142,8 @@ def peers_of(
             found.append(Peer(kind, Precision.FP32, versions.fp32))
         elif kind is Kind.TORCH_COMPILE:
             found.append(_compiled(versions.fp32, has_bf16, can_compile))
-        elif kind is Kind.ONNX_RUNTIME:
-            quantised = "INT8 by its own quantize_dynamic of the FP32 model."
+        elif kind in _QUANTISES_BY:
+            quantised = f"INT8 by its own {_QUANTISES_BY[kind]} of the FP32 model."
             found.append(Peer(kind, Precision.FP32, versions.fp32))
             found.append(Peer(kind, Precision.INT8, versions.fp32, note=quantised))
         else:

@@ -85,7 +85,8 @@ def compare_peers(
         can_compile=can_compile,
         by_default=default,
     )
-    key = {**_key(plan, versions), "computes_in": default}
+    notes = {str(each): each.note for each in peers if each.note}
+    key = {**_key(plan, versions), "computes_in": default, "notes": notes}
     record = work_dir / "bench" / "peers" / f"{plan.recipe.name}-{_digest(key)}.json"
     run = _Run(plan, peers, key, record, work_dir, on_progress)
     kept = None

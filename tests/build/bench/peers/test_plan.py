@@ -81,6 +81,18 @@ def test_ours_are_measured_in_each_version_and_the_others_in_the_whole_ones() ->
     assert "quantize_dynamic" in without[1].note
 
 
+def test_optimum_intel_quantises_by_itself() -> None:
+    found = peers(Versions(1, 2, ()), Kind.OPTIMUM_INTEL)
+    assert [(str(each), each.version) for each in found] == [
+        ("Optimum Intel FP32", 1),
+        ("Optimum Intel INT8", 1),
+    ]
+    assert [each.note for each in found] == [
+        "",
+        "INT8 by its own OVQuantizer of the FP32 model.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("has_bf16", "can_compile", "name", "note", "reason"),
     [

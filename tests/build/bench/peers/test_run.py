@@ -222,3 +222,5 @@ def test_the_others_answer_as_ours(plan: Plan, tmp_path: Path) -> None:
     assert found.best_foreign is not None
     assert found.reference is not None
     assert str(found.reference.peer) == "PyTorch FP32"
+    int8 = {str(row.peer): row.f1 for row in found.rows if row.peer.precision == "INT8"}
+    assert {"Optimum Intel INT8", "ONNX Runtime INT8"} <= set(int8)
