@@ -331,6 +331,10 @@ def _print(about: dict[str, Any], found: list[Stage], comparisons: list[LoadComp
         )
     if not comparisons:
         print_table(_table(found))
+    _warn(found)
+
+
+def _warn(found: list[Stage]) -> None:
     for each in found:
         if each.is_limited_by_client:
             print_warning(
@@ -338,13 +342,15 @@ def _print(about: dict[str, Any], found: list[Stage], comparisons: list[LoadComp
                 f"{each.client_share:.0%} of a core, late by {each.late_p99_ms:.1f} ms): ask from "
                 "another machine, or with more --processes"
             )
-        elif each.is_late:
-            print_warning(
-                f"at {each.shape} questions were asked up to {each.late_p99_ms:.1f} ms late: the "
-                "processors of this machine are busy, with the server or something else"
-            )
         for kind, count in each.errors.items():
             print_warning(f"at {each.shape} {count} questions were not answered: {kind}")
+    if late := [each for each in found if each.is_late and not each.is_limited_by_client]:
+        shapes = dict.fromkeys(str(each.shape) for each in late)
+        print_warning(
+            f"at {', '.join(shapes)} questions were asked up to "
+            f"{max(each.late_p99_ms for each in late):.1f} ms late: the processors of this machine "
+            "are busy, with the server or something else"
+        )
 
 
 def _table(found: list[Stage], title: str | None = None) -> Table:

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bertqa.load import Shape
+from bertqa_cli.verbs.bench_load import _warn
 from tests.cli.conftest import Invoke
+from tests.client.load.test_stage import stage
 from tests.support.engines import Served
 from tests.support.models import write_toy_version
 from tests.support.ports import free_port
@@ -34,6 +37,19 @@ def test_two_versions_are_asked_in_turn(invoke: Invoke, served: Served) -> None:
     assert result.status == 0, result.err
     assert "version 2 has" in result.out
     assert "2 rounds in turn" in " ".join(result.out.split())
+
+
+def test_all_stages_that_were_asked_late_have_one_warning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    loads = [(10.0, 3.0), (20.0, 8.5), (20.0, 4.0), (40.0, 0.1)]
+    _warn([stage(20.0, shape=Shape(rate=rate), late=late) for rate, late in loads])
+    (line,) = (
+        line
+        for line in " ".join(capsys.readouterr().err.split()).split("warning: ")
+        if "late" in line
+    )
+    assert line.startswith("at 10/s, 20/s questions were asked up to 8.5 ms late")
 
 
 @pytest.mark.parametrize(
