@@ -80,10 +80,13 @@ def test_several_processes_answer_count_together_and_drain(served: Served) -> No
 
 
 def is_taken(url: str) -> bool:
-    """Return whether a request is taken, and answered."""
+    """Return whether a request is taken, and answered.
+
+    One whose connection waits to be accepted as the socket closes is reset, and not refused.
+    """
     try:
         return httpx.get(f"{url}/health/live", timeout=120).is_success
-    except httpx.ConnectError:
+    except (httpx.ConnectError, httpx.ReadError):
         return False
 
 
