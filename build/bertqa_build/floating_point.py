@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from nncf.common.graph import NNCFGraph, NNCFNode
@@ -12,15 +14,17 @@ from nncf.torch.function_hook.nncf_graph.nncf_graph_builder import GraphModelWra
 
 from bertqa.artifact import ATTENTION_MASK, INPUT_IDS
 from bertqa_build.errors import RecipeError
-from bertqa_build.graph import PROBABILITIES_VALUES, QUERIES_KEYS, is_kept, short
+from bertqa_build.graph import DISTANCES, PROBABILITIES_VALUES, QUERIES_KEYS, is_kept, short
 from bertqa_build.model import SpanModel
 from bertqa_build.quiet import quiet
 
 _CONSTANT = "nncf_model_const"
-_NO_OPERATIONS = (_CONSTANT, "nncf_model_input", "nncf_model_output")
+_INPUT = "nncf_model_input"
+_NO_OPERATIONS = (_CONSTANT, _INPUT, "nncf_model_output")
 _PRODUCTS = ("matmul", "bmm", "__matmul__")
 _SOFTMAX = "softmax"
-_MOVES = ("dropout", "view", "reshape", "transpose", "permute", "contiguous")
+# ModernBERT casts its probabilities too, with `to`.
+_MOVES = ("dropout", "view", "reshape", "transpose", "permute", "contiguous", "to")
 _WEIGHT = ".weight"
 _PROBE_TOKENS = 8
 _SHOWN = 3
@@ -51,14 +55,19 @@ def kept_nodes(model: SpanModel, patterns: Sequence[str]) -> list[str]:
         found = [node for node, known in names.items() if is_kept(pattern, *known, node)]
         exact = [node for node, known in names.items() if pattern in known]
         if not found:
-            layers = dict.fromkeys(known[0] for known in names.values())
-            some = ", ".join([each for each in layers if each][:_SHOWN])
             raise RecipeError(
                 f"No layer of the model is called {pattern!r}, as quantization.keep_floating_point "
-                f"has it. There are {some} and so on; `bert-qa inspect N --layers` lists them."
+                f"has it. There are {_some(names, pattern)} and so on; `bert-qa inspect N "
+                "--layers` lists them."
             )
         kept += exact or found
     return list(dict.fromkeys(kept))
+
+
+def _some(names: Mapping[str, tuple[str, ...]], pattern: str) -> str:
+    """Return the names that are most like a pattern, or else the first ones."""
+    known = list(dict.fromkeys(name for each in names.values() for name in each if name))
+    return ", ".join((difflib.get_close_matches(pattern, known) or known)[:_SHOWN])
 
 
 def _graph(model: SpanModel) -> NNCFGraph:
@@ -72,24 +81,46 @@ def _graph(model: SpanModel) -> NNCFGraph:
 def _names(graph: NNCFGraph) -> dict[str, tuple[str, ...]]:
     """Return the names of each operation by NNCF's: its layer, and which product of attention.
 
-    The layer is empty where an operation is in none.
+    The layer is empty where an operation is in none. DeBERTa's products with the distances are
+    called by that of queries and keys too: the three share quantisers, which go together.
     """
     names: dict[str, tuple[str, ...]] = {}
+    distances: Counter[str] = Counter()
     for node in graph.get_all_nodes():
         if node.node_type in _NO_OPERATIONS:
             continue
         layer = next(_layers_of(graph, node), "")
-        part = _part_of_attention(graph, node)
-        names[node.node_name] = (layer, f"{layer} ({part})") if layer and part else (layer,)
+        parts = _parts_of_attention(graph, node) if layer else []
+        if DISTANCES in parts:
+            distances[layer] += 1
+            parts[-1] += f" {distances[layer]}"
+        names[node.node_name] = (layer, *(f"{layer} ({part})" for part in parts))
     return names
 
 
-def _part_of_attention(graph: NNCFGraph, node: NNCFNode) -> str | None:
-    """Return which product of activations an operation is; None where it is none."""
+def _parts_of_attention(graph: NNCFGraph, node: NNCFNode) -> list[str]:
+    """Return which product of activations an operation is; nothing where it is none."""
     if node.node_type not in _PRODUCTS or _weighted(graph, node):
-        return None
-    befores = [_before_moves(graph, each) for each in graph.get_previous_nodes(node)]
-    return PROBABILITIES_VALUES if _SOFTMAX in befores else QUERIES_KEYS
+        return []
+    befores = graph.get_previous_nodes(node)
+    if _SOFTMAX in [_before_moves(graph, each) for each in befores]:
+        return [PROBABILITIES_VALUES]
+    if all(_takes_input(graph, each) for each in befores):
+        return [QUERIES_KEYS]
+    return [QUERIES_KEYS, DISTANCES]
+
+
+def _takes_input(graph: NNCFGraph, node: NNCFNode) -> bool:
+    """Return whether a value depends on the model's inputs, and not on its weights alone."""
+    waiting, seen = [node], {node.node_id}
+    while waiting:
+        each = waiting.pop()
+        if each.node_type == _INPUT:
+            return True
+        before = [one for one in graph.get_previous_nodes(each) if one.node_id not in seen]
+        seen |= {one.node_id for one in before}
+        waiting += before
+    return False
 
 
 def _before_moves(graph: NNCFGraph, node: NNCFNode) -> str:

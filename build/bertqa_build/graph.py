@@ -12,6 +12,7 @@ MATMUL = "MatMul"
 ATTENTION = "ScaledDotProductAttention"
 FAKE_QUANTIZE = "FakeQuantize"
 QUERIES_KEYS = "queries x keys"
+DISTANCES = "distances"
 PROBABILITIES_VALUES = "probabilities x values"
 PASSED_THROUGH = {"Transpose", "Reshape", "Convert", "Multiply", "Subtract", "Unsqueeze", "Tile"}
 """What stands between a quantiser, or stored weights, and the product that they feed."""
@@ -99,8 +100,9 @@ def is_quantizer(node: ov.Node) -> bool:
 def labels(graph: ov.Model) -> dict[str, str]:
     """Return what to call each of a graph's products, in its order, by their friendly names.
 
-    A product of weights has the name of its layer. The products of an attention that is not fused
-    have that of the attention, and which one it is in brackets.
+    A product of weights has the name of its layer. The products of an attention have that of the
+    attention, and which one it is in brackets; one that is fused is called by its first product,
+    on which its quantisers decide.
 
     Args:
         graph: The IR.
@@ -112,13 +114,13 @@ def labels(graph: ov.Model) -> dict[str, str]:
     for operation in operations:
         name = operation.get_friendly_name()
         layer = short(name)
-        if operation.get_type_name() == MATMUL and any(
-            other.startswith(f"{layer}.") for other in layers
-        ):
+        if operation.get_type_name() == ATTENTION:
+            layer += f" ({QUERIES_KEYS})"
+        elif any(other.startswith(f"{layer}.") for other in layers):
             part = _part_of_attention(operands(operation))
             if part is None:
                 distances[layer] += 1
-                part = f"distances {distances[layer]}"
+                part = f"{DISTANCES} {distances[layer]}"
             layer += f" ({part})"
         found[name] = layer
     return found

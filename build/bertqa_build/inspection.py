@@ -286,8 +286,8 @@ def _products(
         else:
             # What a fused attention takes decides on its first product: its probabilities cannot
             # have a quantiser.
-            first, second = (f"{label} ({part})" for part in (QUERIES_KEYS, PROBABILITIES_VALUES))
-            yield _product(first, inputs[:2], precision, quantised, manifest)
+            second = label.replace(QUERIES_KEYS, PROBABILITIES_VALUES)
+            yield _product(label, inputs[:2], precision, quantised, manifest)
             yield Product(second, False, floating, _reason(second, quantised, manifest))
 
 

@@ -66,7 +66,7 @@ def quantize(
         raise DataError("The calibration set is empty: no window can be made of it.")
     kept = kept_nodes(span_model, settings.keep_floating_point or ())
     samples = [_inputs(span_model, calibration[index]) for index in range(count)]
-    with quiet(), compiled_quantizers(), both_quantized(), torch.no_grad():
+    with both_quantized(), quiet(), compiled_quantizers(), torch.no_grad():
         quantized: SpanModel = nncf.quantize(
             span_model,
             nncf.Dataset(samples),

@@ -42,6 +42,8 @@ class Quantization(Section):
     @classmethod
     def _are_patterns(cls, patterns: list[str] | None) -> list[str] | None:
         for pattern in patterns or ():
+            if not pattern.strip():
+                raise ValueError(f"{pattern!r} names no layer; [] keeps none in floating point")
             try:
                 re.compile(pattern)
             except re.error as error:

@@ -134,6 +134,11 @@ def test_calibration_falls_back_on_the_training_data(tmp_path: Path) -> None:
             4,
             "quantization.keep_floating_point: '(' is not a regular expression: missing )",
         ),
+        (
+            MINIMAL + "quantization: {keep_floating_point: ['']}\n",
+            4,
+            "quantization.keep_floating_point: '' names no layer",
+        ),
         # YAML makes true of "yes" and "on", which are no limits of 1.
         (MINIMAL + "gate: {min_f1: yes}\n", 4, "gate.min_f1: it is true, and not a switch"),
         (MINIMAL + "seed: off\n", 4, "seed: it is false, and not a switch"),

@@ -6,11 +6,13 @@ All are copies: DeepSparse writes another shape of the inputs into the file that
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import AutoConfig, PreTrainedModel
 
 from bertqa._progress import OnProgress, Progress
@@ -120,14 +122,6 @@ class PeerFiles:
         self._write_config(peer, directory)
 
     def _write_optimum_int8(self, peer: Peer, directory: Path) -> None:
-        import nncf
-        from optimum.intel import (
-            OVConfig,
-            OVModelForQuestionAnswering,
-            OVQuantizationConfig,
-            OVQuantizer,
-        )
-
         recipe = self._plan.recipe
         plain = self._made("optimum", peer, self._write_for_optimum)
         self._on_progress(Progress("Quantising the model with OVQuantizer of Optimum Intel"))
@@ -138,14 +132,13 @@ class PeerFiles:
             {name: np.array([windows[index][name]], dtype=np.int64) for name in names}
             for index in range(len(windows))
         ]
-        settings = OVQuantizationConfig(num_samples=len(samples))
-        with quiet():
-            model = OVModelForQuestionAnswering.from_pretrained(plain, local_files_only=True)
-            OVQuantizer(model).quantize(
-                calibration_dataset=nncf.Dataset(samples),
-                save_directory=directory,
-                ov_config=OVConfig(quantization_config=settings),
-            )
+        try:
+            _quantize_by_optimum(plain, samples, directory)
+        except Exception as error:  # whatever its libraries raise, as of a full disk
+            raise BuildError(
+                f"OVQuantizer of Optimum Intel did not quantise version {peer.version}",
+                detail=str(error),
+            ) from error
         self._write_tokenizer(peer, directory)
 
     def _write_onnx(self, peer: Peer, directory: Path) -> None:
@@ -195,3 +188,28 @@ class PeerFiles:
         if not (path / ONNX_FILE).is_file():
             raise BuildError(f"The repository has no ONNX model of version {version}.")
         return path / ONNX_FILE
+
+
+def _quantize_by_optimum(
+    plain: Path, samples: Sequence[Mapping[str, NDArray[np.int64]]], directory: Path
+) -> None:
+    """Quantise an IR as the documentation of Optimum Intel shows."""
+    # Outside of `quiet`, which mutes the loggers that are there when it begins.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import nncf
+        from optimum.intel import (
+            OVConfig,
+            OVModelForQuestionAnswering,
+            OVQuantizationConfig,
+            OVQuantizer,
+        )
+
+    with quiet(), muted("optimum"):
+        model = OVModelForQuestionAnswering.from_pretrained(plain, local_files_only=True)
+        settings = OVQuantizationConfig(num_samples=len(samples))
+        OVQuantizer(model).quantize(
+            calibration_dataset=nncf.Dataset(samples),
+            save_directory=directory,
+            ov_config=OVConfig(quantization_config=settings),
+        )
