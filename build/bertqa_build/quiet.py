@@ -13,12 +13,12 @@ from transformers.utils import logging as transformers_logging
 
 from bertqa._quiet import muted
 
-_LOGGERS = ("nncf", "torch.utils._pytree", "torchao", "transformers")
+_LOGGERS = ("nncf", "optimum", "torch.utils._pytree", "torchao", "transformers")
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers, NNCF, torchao and torch's tracer during the block.
+    """Silence transformers, NNCF, Optimum, torchao and torch's tracer during the block.
 
     Errors still come as exceptions. The standard streams are left alone. The first import of
     transformers' models belongs into such a block too: torchao, which comes with them, reports

@@ -120,13 +120,14 @@ class PeerFiles:
         self._write_config(peer, directory)
 
     def _write_optimum_int8(self, peer: Peer, directory: Path) -> None:
-        import nncf
-        from optimum.intel import (
-            OVConfig,
-            OVModelForQuestionAnswering,
-            OVQuantizationConfig,
-            OVQuantizer,
-        )
+        with quiet():
+            import nncf
+            from optimum.intel import (
+                OVConfig,
+                OVModelForQuestionAnswering,
+                OVQuantizationConfig,
+                OVQuantizer,
+            )
 
         recipe = self._plan.recipe
         plain = self._made("optimum", peer, self._write_for_optimum)
@@ -140,7 +141,7 @@ class PeerFiles:
         ]
         settings = OVQuantizationConfig(num_samples=len(samples))
         with quiet():
-            model = OVModelForQuestionAnswering.from_pretrained(plain, local_files_only=True)
+            model = OVModelForQuestionAnswering.from_pretrained(str(plain), local_files_only=True)
             OVQuantizer(model).quantize(
                 calibration_dataset=nncf.Dataset(samples),
                 save_directory=directory,
