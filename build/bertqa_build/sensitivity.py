@@ -59,14 +59,15 @@ class LayerCost:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """What each quantised layer of a version costs, the dearest first.
+    """What each quantised layer of a version costs.
 
     Attributes:
         dataset: The questions that it was measured on.
         questions: How many they are.
         f1: F1 of the version on them, in percent.
         floating_f1: F1 with all layers left in floating point.
-        layers: The layers.
+        layers: The layers, the dearest first: those without which F1 rises beyond chance by F1, the
+            others by the error.
     """
 
     dataset: str
@@ -81,6 +82,12 @@ class Sensitivity:
         for each in layers:
             each["f1_difference"] = each.pop("f1")
         return {**asdict(self), "layers": layers}
+
+
+def _dearest_first(cost: LayerCost) -> tuple[bool, float, float]:
+    """Return what layers are sorted by: F1 where it rises beyond chance, and else the error."""
+    is_sure = cost.f1.low > 0
+    return not is_sure, -cost.f1.estimate if is_sure else 0.0, -cost.error
 
 
 def measure_sensitivity(
@@ -170,7 +177,7 @@ def measure_sensitivity(
         len(dataset),
         kept["f1"],
         kept["floating_f1"],
-        tuple(sorted(costs, key=lambda cost: (-cost.f1.estimate, -cost.error))),
+        tuple(sorted(costs, key=_dearest_first)),
     )
 
 

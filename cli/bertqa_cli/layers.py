@@ -138,7 +138,8 @@ def _show_costs(costs: Sensitivity) -> None:
     stdout.print(
         f"F1 {costs.f1:.2f} on {counted(costs.questions, 'question')} of "
         f"{escape(costs.dataset)}, and {costs.floating_f1:.2f} with all of these layers in "
-        "floating point. error: how that of the logits changes. "
+        "floating point. error: how the distance of the logits from floating point changes. Where "
+        "F1 rises by no more than chance, the layers are in the order of the error. "
         "`quantization.keep_floating_point` in a recipe leaves layers out."
     )
     partly = sum(cost.with_weights is False for cost in costs.layers)

@@ -148,7 +148,7 @@ def _show(found: PeersComparison) -> None:
     if best is not None:
         stdout.print(f"The ratio is to the best of the others: {escape(str(best.peer))}.")
     if reference is not None:
-        stdout.print(f"Lost is which share of the F1 of {escape(str(reference.peer))}.")
+        stdout.print(f"Lost: the share of the F1 of {escape(str(reference.peer))} that is missing.")
     if any(row.peer.speedup for row in found.rows):
         stdout.print("A model with a factor was pruned to be so many times as fast.")
     for high, low in found.differing:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertqa._progress import Progress
+from bertqa._words import counted
 from bertqa.artifact import Repository as ModelRepository
 from bertqa.artifact import usable_topology
 from bertqa.errors import RepositoryError
@@ -251,8 +252,9 @@ def _print(about: dict[str, Any], tuning: Tuning) -> None:
     features = " ".join(about["cpu_features"]) or "none that matter here"
     topology = about["topology"]
     stdout.print(
-        f"{escape(about['cpu'])} ({escape(features)}), {topology['cores']} cores, "
-        f"{topology['threads']} hardware threads, {topology['nodes']} NUMA nodes; served with "
+        f"{escape(about['cpu'])} ({escape(features)}), {counted(topology['cores'], 'core')}, "
+        f"{counted(topology['threads'], 'hardware thread')}, "
+        f"{counted(topology['nodes'], 'NUMA node')}; served with "
         f"{about['engine']}; {escape(about['goal'])}"
     )
     for race in tuning.races:

@@ -58,6 +58,12 @@ def test_a_verdict_has_its_conditions(invoke: Invoke, command: tuple[str, ...]) 
         assert part in result.out
 
 
+def test_latencies_are_shown_in_milliseconds(invoke: Invoke, command: tuple[str, ...]) -> None:
+    result = invoke(*command, "--scenario", "SingleStream", "--duration", "1s")
+    assert "50.00 percentile latency (ms)" in result.out
+    assert "(ns)" not in result.out
+
+
 def test_an_error_that_is_none_of_ours_does_not_leave_loadgen_waiting(
     invoke: Invoke, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

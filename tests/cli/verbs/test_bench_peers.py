@@ -39,7 +39,7 @@ def test_a_comparison_as_text_json_and_figure(
     assert "2 questions of evaluation-sample.json; 1 round" in result.out
     assert "bert-qa, recipe ptq: version 1 (FP32), version 2 (INT8)" in result.out
     assert "ours, in process" in result.out
-    assert "Lost is which share of the F1 of ours, in process FP32." in result.out
+    assert "Lost: the share of the F1 of ours, in process FP32 that is missing." in result.out
     assert ElementTree.parse(figure).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
     again = invoke(*command, "--json")

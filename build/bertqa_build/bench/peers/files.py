@@ -206,7 +206,7 @@ def _quantize_by_optimum(
         )
 
     with quiet(), muted("optimum"):
-        model = OVModelForQuestionAnswering.from_pretrained(plain, local_files_only=True)
+        model = OVModelForQuestionAnswering.from_pretrained(str(plain), local_files_only=True)
         settings = OVQuantizationConfig(num_samples=len(samples))
         OVQuantizer(model).quantize(
             calibration_dataset=nncf.Dataset(samples),

@@ -28,7 +28,7 @@ def opened(job: Job) -> Iterator[Opened]:
     kind = EngineKind.OVMS if job.kind == "ovms" else EngineKind.LOCAL
     options = ServeOptions(Path(job.path), kind, model=job.model, port=port, rest_port=rest_port)
     with running(options, log=lambda _: None) as server:
-        program = f"It is {server.engine.program}." if kind is EngineKind.OVMS else ""
+        program = f"The program is {server.engine.program}." if kind is EngineKind.OVMS else ""
         yield _asked_by(lambda: QAClient(server.grpc_url, model=job.model), job, program)
 
 
