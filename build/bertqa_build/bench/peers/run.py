@@ -31,6 +31,7 @@ from bertqa_build.bench.process import Worker, available_memory, worker
 from bertqa_build.fingerprint import toolchain
 from bertqa_build.kept import read_kept, write_kept
 from bertqa_build.machine import machine
+from bertqa_build.recipe_data import key_of
 from bertqa_serve.selection import choose_engine
 
 # How many questions, and how often, decide in which way a peer is asked.
@@ -118,6 +119,10 @@ def _key(plan: Plan, versions: Versions) -> dict[str, Any]:
         "threads": len(plan.cores),
         "model": plan.recipe.model.model_dump(),
         "versions": {str(each.version): dict(each.files) for each in manifests},
+        "calibration": {
+            "data": [key_of(each) for each in plan.recipe.calibration],
+            "windows": plan.recipe.quantization.calibration_windows,
+        },
         "toolchain": toolchain() | {"bertqa": version("bertqa")},
         "packages": [each.file.read_text(encoding="utf-8") for each in (TRANSFORMERS, DEEPSPARSE)],
     }
@@ -139,7 +144,8 @@ class _Run:
 
     def __post_init__(self) -> None:
         self._place = self.record.parent
-        files = self._place / f"{self.plan.recipe.name}-{_digest(self.key['versions'])}"
+        decided = {name: self.key[name] for name in ("versions", "calibration")}
+        files = self._place / f"{self.plan.recipe.name}-{_digest(decided)}"
         self._files = PeerFiles(self.plan, self.work_dir, files, self.on_progress)
         self._reasons: dict[str, str] = {}
         self._refused: dict[Packages, BertQAError] = {}

@@ -120,6 +120,17 @@ def test_what_was_measured_before_an_interruption_is_kept(plan: Plan, tmp_path: 
     assert len(turns(events)) == 3
 
 
+def test_other_calibration_is_another_measurement(plan: Plan, tmp_path: Path) -> None:
+    """Optimum Intel quantises on it, whatever was published."""
+    once = replace(plan, rounds=1)
+    compare_peers(once, tmp_path)
+    fewer = once.recipe.quantization.model_copy(update={"calibration_windows": 3})
+    recipe = once.recipe.model_copy(update={"quantization": fewer})
+
+    assert compare_peers(once, tmp_path).kept is not None
+    assert compare_peers(replace(once, recipe=recipe), tmp_path).kept is None
+
+
 def test_what_is_served_answers_as_in_process_and_its_server_ends(
     plan: Plan, tmp_path: Path
 ) -> None:
