@@ -17,7 +17,7 @@ def both_quantized() -> Iterator[None]:
     """Quantise the product of probabilities and values too within the block.
 
     NNCF's pattern of attention leaves that product in floating point, after the softmax, which
-    costs more time than it saves F1: docs/results.md has the figures. A recipe's
+    costs time and saves no F1: docs/results.md has the figures. A recipe's
     `keep_floating_point` still leaves it out. NNCF's patterns are one table for the whole
     process, so that threads take turns.
     """

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
+from bertqa._words import first_of
 from bertqa.artifact import synthetic_inputs
 from bertqa_build.checkpoint_config import LABELS, first_line, require_not_a_pointer
 from bertqa_build.errors import CheckpointError
@@ -27,7 +29,7 @@ _FILES = ("model.safetensors", "pytorch_model.bin")
 """In the order in which transformers looks for them; each may be cut into shards."""
 
 _INDEX_SUFFIX = ".index.json"
-_LISTED = 3
+_listed = partial(first_of, most=3)
 _SHORT_EXAMPLE = 16
 
 _FLOATS = frozenset(
@@ -393,8 +395,3 @@ def _is_head(family: Family, name: str) -> bool:
 def _is_of_another_task(model: PreTrainedModel, name: str) -> bool:
     first = _own_name(model, name).partition(".")[0]
     return first in _OTHER_HEADS or name.endswith(f".{_POSITIONS}")
-
-
-def _listed(names: list[str]) -> str:
-    more = "" if len(names) <= _LISTED else f" and {len(names) - _LISTED} more"
-    return f"{', '.join(names[:_LISTED])}{more}"

@@ -87,6 +87,8 @@ def test_each_quantised_layer_has_a_cost(demo_build: DemoBuild, questions: Squad
     assert (seen[-1].done, seen[-1].total) == (len(found.layers), len(found.layers))
     assert found.questions == 3
     assert all(cost.f1.low <= cost.f1.estimate <= cost.f1.high for cost in found.layers)
+    sure = [cost.f1.estimate for cost in found.layers if cost.f1.low > 0]
+    assert sure == sorted(sure, reverse=True)
     by_chance = [cost.error for cost in found.layers if cost.f1.low <= 0]
     assert by_chance == sorted(by_chance, reverse=True)
     assert [cost.f1.low > 0 for cost in found.layers] == sorted(

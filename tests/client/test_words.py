@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bertqa._words import counted
+from bertqa._words import counted, first_of
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,9 @@ from bertqa._words import counted
 def test_one_is_in_the_singular(number: float, words: str) -> None:
     assert counted(number, "epoch") == words
     assert counted(number, "batch", "batches").endswith("batch" if number == 1 else "batches")
+
+
+@pytest.mark.parametrize(("items", "words"), [("", ""), ("ab", "a, b"), ("abc", "a, b and 1 more")])
+def test_what_is_left_out_is_counted(items: str, words: str) -> None:
+    assert first_of(list(items), 2) == words
+    assert first_of(list(items), 2, "; ") == words.replace(",", ";")

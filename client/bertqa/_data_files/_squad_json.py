@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bertqa._data_files._records import Record
+from bertqa._words import first_of
 from bertqa.errors import DataError
 
 _NAMED = 5
@@ -150,6 +151,4 @@ def _kind_of(value: Any) -> str:
 
 def names_of(identifiers: list[str] | tuple[str, ...]) -> str:
     """Return a few of several names, and how many more there are, for a message."""
-    distinct = list(dict.fromkeys(identifiers))
-    more = f" and {len(distinct) - _NAMED} more" if len(distinct) > _NAMED else ""
-    return ", ".join(distinct[:_NAMED]) + more
+    return first_of(list(dict.fromkeys(identifiers)), _NAMED)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bertqa._defaults import MODEL_NAME
 from bertqa._reason import reason_of
+from bertqa._words import first_of
 from bertqa.artifact._manifest import MANIFEST_FILE, VersionManifest
 from bertqa.artifact._ovms_config import CONFIG_FILE, OvmsConfig
 from bertqa.artifact._split import split_model_name
@@ -212,9 +213,8 @@ class Repository:
             RepositoryError: The repository, or a model's directory in it, cannot be read.
         """
         others = self.models()
-        shown = ", ".join(others[:_SHOWN_MODELS])
-        more = f" and {len(others) - _SHOWN_MODELS} more" if len(others) > _SHOWN_MODELS else ""
-        rest = f": its models are {shown}{more}." if others else ". `bert-qa build` makes one."
+        shown = first_of(others, _SHOWN_MODELS)
+        rest = f": its models are {shown}." if others else ". `bert-qa build` makes one."
         return f"{self.root} has no version of {model}{rest}"
 
     def manifest(self, version: int, model: str = MODEL_NAME) -> VersionManifest:

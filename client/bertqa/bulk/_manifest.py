@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from bertqa._words import first_of
 from bertqa.bulk._plan import Job
 from bertqa.client._options import Settings
 from bertqa.errors import DataError
@@ -102,10 +103,9 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], address: str) 
     """
     found = [each for key in _DECISIVE for each in _differences(key, before.get(key), now[key])]
     if found:
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise DataError(
-            f"{address} has answers of another run: {'; '.join(found[:_SHOWN])}{more}. Run with "
-            "the same to resume it, or name another output."
+            f"{address} has answers of another run: {first_of(found, _SHOWN, '; ')}. Run with the "
+            "same to resume it, or name another output."
         )
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from bertqa import _checks
 from bertqa._reason import reason_of
+from bertqa._words import first_of
 from bertqa.artifact import IR_FILE, ONNX_FILE, PINNING, Repository, plugin_config, usable_cores
 from bertqa.errors import ModelLoadError, RepositoryError, VersionNotFoundError
 from bertqa.runtime._engine import Engine
 
+_SHOWN_MODELS = 10
 _IR_SUFFIX, _ONNX_SUFFIX = Path(IR_FILE).suffix, Path(ONNX_FILE).suffix
 
 
@@ -97,7 +99,7 @@ def find_model(path: Path, version: int | None = None) -> Path:
         elif models := _models_in(path):
             raise ModelLoadError(
                 f"{path} is a repository, and not the directory of a model: its models are "
-                f"{', '.join(models)}. Name one, such as {path / models[0]}."
+                f"{first_of(models, _SHOWN_MODELS)}. Name one, such as {path / models[0]}."
             )
     if version is not None and version != number:
         raise _no_version(path, version, "none" if number is None else str(number))

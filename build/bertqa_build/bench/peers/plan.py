@@ -48,7 +48,7 @@ _LABELS = {
     Kind.OVMS: "ours, OVMS",
 }
 _QUANTISES_BY = {Kind.OPTIMUM_INTEL: "OVQuantizer", Kind.ONNX_RUNTIME: "quantize_dynamic"}
-"""What those quantise with that come with a way to, as their documentation shows."""
+"""The tool of its own that a peer quantises with."""
 
 
 @dataclass(frozen=True, slots=True)
